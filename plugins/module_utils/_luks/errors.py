@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The one error family of the collection.
+
+An error is a sentence for an operator at 3 a.m.: which volume, what was found there, why that stops the work, what to
+do next, and what was changed (nothing, unless the error says otherwise). No error ever carries a secret: build
+messages from labels, slot numbers and offsets only.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+NOTHING_CHANGED = "Nothing was changed."
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    if text and text[-1] not in ".!?":
+        text += "."
+    return text
+
+
+class LuksmithError(Exception):
+    """Base of every error that this collection raises on purpose.
+
+    found:   what was seen ("keyslot 3 is active and no given secret opens it").
+    why:     why that is a reason to stop ("overwriting it would destroy somebody's key").
+    remedy:  what the operator can do ("give its passphrase as old_secret, or set force: true").
+    volume:  path of the volume; usually attached on the way up by :meth:`on`.
+    changed: the truth about writes; the default says that there were none.
+    """
+
+    def __init__(self, found: str, *, why: str = "", remedy: str = "", volume: str = "", changed: str = NOTHING_CHANGED) -> None:
+        super().__init__(found)
+        self.found = found
+        self.why = why
+        self.remedy = remedy
+        self.volume = volume
+        self.changed = changed
+
+    def on(self, volume: str) -> LuksmithError:
+        """Name the volume unless a deeper layer did already; returns self for ``raise error.on(path)``."""
+        if not self.volume:
+            self.volume = volume
+        return self
+
+    def __str__(self) -> str:
+        found = f"{self.volume}: {self.found}" if self.volume else self.found
+        return " ".join(_sentence(part) for part in (found, self.why, self.remedy, self.changed) if part)
+
+
+class NotLuks(LuksmithError):
+    """The bytes are no LUKS header at all; ``found`` says what they are instead (ext4, LVM, zeros ...)."""
+
+
+class MalformedHeader(LuksmithError):
+    """A LUKS header that breaks the format: reading further or writing would be guessing."""
+
+
+class Unsupported(LuksmithError):
+    """A valid thing that nobody on this host (or nothing in this collection) can handle; never "wrong secret".
+
+    what: kind of the thing ("cipher", "hash", "key derivation", "qcow2 feature"); name: its name in the header.
+    """
+
+    def __init__(self, what: str, name: str, *, why: str = "", remedy: str = "", volume: str = "") -> None:
+        super().__init__(f"unsupported {what} {name!r}", why=why, remedy=remedy, volume=volume)
+        self.what = what
+        self.name = name
+
+
+class BudgetExceeded(LuksmithError):
+    """Deriving a key would cost more than the task allows; ``found`` names the stored value and the bound."""
+
+
+class BadTask(LuksmithError):
+    """The task contradicts itself or is incomplete; found before any volume was touched."""
+
+
+class BadSecret(LuksmithError):
+    """A secret cannot be had or used: unreadable keyfile, empty new secret, invalid base64."""
+
+
+class Refused(LuksmithError):
+    """The task is understood, but doing it would be unsafe or impossible in the state that was found."""
+
+
+class Busy(LuksmithError):
+    """Somebody else holds the volume; ``found`` names the lock and, where the system tells, pid and program."""
+
+
+class HeaderChanged(LuksmithError):
+    """The header on disk is no longer the one that was read; the caller plans again."""
+
+
+class StorageFault(LuksmithError):
+    """The operating system failed to open, read, write or sync; ``found`` carries its words."""
+
+
+class Interrupted(LuksmithError):
+    """A plan stopped after its first write. ``actions_done`` and ``actions_left`` are plan actions, in order."""
+
+    def __init__(self, found: str, *, why: str = "", remedy: str = "", volume: str = "", changed: str = "", actions_done: t.Sequence[t.Any] = (), actions_left: t.Sequence[t.Any] = ()) -> None:
+        super().__init__(found, why=why, remedy=remedy, volume=volume, changed=changed)
+        self.actions_done = tuple(actions_done)
+        self.actions_left = tuple(actions_left)
