@@ -90,6 +90,7 @@ class Situation:
     layout: Layout
     intent: t.Optional[Intent] = None
     needs_heal: bool = False
+    only_hash: str = ""  # LUKS1: the one hash that its keyslots can use
 
     @classmethod
     def of(cls, header: Header) -> Situation:
@@ -108,6 +109,7 @@ class Situation:
             layout=header.layout,
             intent=header.intent,
             needs_heal=header.needs_heal,
+            only_hash=header.digests[0].hash if header.format == "luks1" else "",
         )
 
 
@@ -126,7 +128,7 @@ class Proofs(t.Protocol):
         """Does secret number ``secret`` open active slot ``keyslot``? Slots that are not volume-bound: CLOSED."""
 
     def why_untried(self, keyslot: int) -> str:
-        """After UNTRIED: the reason, for a message ("unsupported cipher 'serpent'")."""
+        """Why slot ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" when it can. Costs nothing."""
 
     def hint(self, secret: int) -> t.Optional[int]:
         """The slot to try first for this secret, if anything (the record) suggests one."""
@@ -142,6 +144,7 @@ class Action:
     reason:   a sentence for people; never decides anything.
     in_place: rekey with no room beside: erase durably, then add, under an intent.
     resume:   the intent of an interrupted run is carried on from where it stopped.
+    via:      the other slot of an interrupted LUKS1 rekey.
     priority: the one to set (add, set-priority), else None.
     """
 
@@ -153,6 +156,7 @@ class Action:
     entry: t.Optional[int] = None
     in_place: bool = False
     resume: bool = False
+    via: t.Optional[int] = None
     priority: t.Optional[str] = None
 
 

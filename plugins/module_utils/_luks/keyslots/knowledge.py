@@ -1,0 +1,124 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What the planner knows: the active slots, and who opens them, asked for only when it matters."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import Refused
+from .vocabulary import Desired, Proofs, Situation, SlotView, Verdict
+
+
+class Knowledge:
+    """The observed slots, with the outcome of an interrupted run's end already counted in (``overlay``).
+
+    Every answer comes from :class:`Proofs`; what was answered is remembered, so that cheap questions can be asked of
+    what is known before an expensive one is asked of the volume.
+    """
+
+    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
+        self.desired = desired
+        self.slots: t.Dict[int, SlotView] = dict(sorted(situation.slots.items()))
+        self._proofs = proofs
+        self._known: t.Dict[t.Tuple[int, int], Verdict] = {}
+        self._overlay: t.Dict[int, int] = {}
+
+    def label(self, secret: int) -> str:
+        return self.desired.labels[secret]
+
+    def drop(self, keyslot: int) -> None:
+        """Slot ``keyslot`` counts as inactive from now on."""
+        self.slots.pop(keyslot, None)
+
+    def overlay(self, keyslot: int, secret: int, view: SlotView) -> None:
+        """Slot ``keyslot`` counts as active and opened by ``secret``, because an action at the start makes it so."""
+        self.slots[keyslot] = view
+        self.slots = dict(sorted(self.slots.items()))
+        self._overlay[keyslot] = secret
+
+    def verdict(self, secret: int, keyslot: int) -> Verdict:
+        if keyslot not in self.slots or not self.slots[keyslot].bound:
+            return Verdict.CLOSED
+        if keyslot in self._overlay:
+            return Verdict.OPENS if self._overlay[keyslot] == secret else Verdict.CLOSED
+        key = (secret, keyslot)
+        if key not in self._known:
+            self._known[key] = self._proofs.verdict(secret, keyslot)
+        return self._known[key]
+
+    def opens(self, secret: int, keyslot: int) -> bool:
+        return self.verdict(secret, keyslot) is Verdict.OPENS
+
+    def is_settled(self, keyslot: int) -> bool:
+        """An action at the start of the plan fills this slot; what the slot held before says nothing any more."""
+        return keyslot in self._overlay
+
+    def cannot_be_tried(self, keyslot: int) -> bool:
+        return bool(keyslot not in self._overlay and self._proofs.why_untried(keyslot))
+
+    def in_order(self, secret: int, among: t.Iterable[int]) -> t.List[int]:
+        """``among``, the hinted slot first, then ascending."""
+        numbers = sorted(among)
+        hint = self._proofs.hint(secret)
+        if hint in numbers:
+            numbers.remove(hint)
+            numbers.insert(0, hint)
+        return numbers
+
+    def first_opened(self, secret: int, among: t.Iterable[int]) -> t.Optional[int]:
+        """A slot of ``among`` that ``secret`` opens, found with as few trials as the hints allow, or None."""
+        numbers = self.in_order(secret, among)
+        for keyslot in numbers:
+            if self._known.get((secret, keyslot)) is Verdict.OPENS:
+                return keyslot
+        return next((keyslot for keyslot in numbers if self.opens(secret, keyslot)), None)
+
+    def all_opened(self, secret: int, among: t.Iterable[int], *, needed_for: str) -> t.List[int]:
+        """Every slot of ``among`` that ``secret`` opens, ascending.
+
+        Raises Refused when one of them could not be tried: "it opens no slot" would then be a guess.
+        """
+        opened = []
+        for keyslot in sorted(among):
+            verdict = self.verdict(secret, keyslot)
+            if verdict is Verdict.UNTRIED:
+                raise Refused(
+                    f"keyslot {keyslot} could not be tried with {self.label(secret)} ({self._proofs.why_untried(keyslot)})",
+                    why=f"{needed_for} needs to know every slot that it opens, and untried is not absent",
+                    remedy=f"make keyslot {keyslot} triable on this host, or erase it by its number if nobody needs it",
+                )
+            if verdict is Verdict.OPENS:
+                opened.append(keyslot)
+        return opened
+
+    def find_opener(self, among: t.Iterable[int]) -> t.Optional[t.Tuple[int, int]]:
+        """(slot, secret) of a proven opener among these slots; every secret of the task counts."""
+        numbers = [keyslot for keyslot in sorted(among) if keyslot in self.slots]
+        for keyslot in numbers:
+            if keyslot in self._overlay:
+                return keyslot, self._overlay[keyslot]
+        for (secret, keyslot), verdict in self._known.items():
+            if verdict is Verdict.OPENS and keyslot in numbers and keyslot in self.slots:
+                return keyslot, secret
+        for secret in self._by_likelihood():
+            opened = self.first_opened(secret, numbers)
+            if opened is not None:
+                return opened, secret
+        return None
+
+    def secret_of(self, keyslot: int) -> t.Optional[int]:
+        """A secret of the task that opens ``keyslot``, or None."""
+        for secret in range(len(self.desired.labels)):
+            if self._known.get((secret, keyslot)) is Verdict.OPENS:
+                return secret
+        return next((secret for secret in self._by_likelihood() if self.opens(secret, keyslot)), None)
+
+    def _by_likelihood(self) -> t.List[int]:
+        """Unlock secrets first: that is what they are for."""
+        ordered = list(self.desired.unlock)
+        for entry in self.desired.entries:
+            ordered.extend(secret for secret in (entry.new_secret, entry.old_secret) if secret is not None)
+        return list(dict.fromkeys(ordered))
