@@ -18,9 +18,7 @@ NOTHING_CHANGED = "Nothing was changed."
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    if text and text[-1] not in ".!?":
-        text += "."
-    return text
+    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".!?" else ".")
 
 
 class LuksmithError(Exception):
@@ -48,8 +46,8 @@ class LuksmithError(Exception):
         return self
 
     def __str__(self) -> str:
-        found = f"{self.volume}: {self.found}" if self.volume else self.found
-        return " ".join(_sentence(part) for part in (found, self.why, self.remedy, self.changed) if part)
+        sentences = " ".join(_sentence(part) for part in (self.found, self.why, self.remedy, self.changed) if part)
+        return f"{self.volume}: {sentences}" if self.volume else sentences
 
 
 class NotLuks(LuksmithError):

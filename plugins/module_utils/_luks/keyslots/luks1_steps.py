@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The actions of a plan on LUKS1: one header, fixed areas, one intent at a time, each step its own durable commit.
+
+An erase notes its intent, wipes the area, deactivates the slot, drops the intent: in between the slot is enabled and
+opens with nothing, and the intent says so. A rekey puts a copy into a free slot, erases the old one, fills it again and
+erases the copy, so that the number stays and something always opens. A change of state and a change of the intent are
+never one commit: they may lie in two sectors, and only their order says what is true after a tear.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import Refused
+from ..header.model import (
+    INTENT_ERASE,
+    INTENT_HOP_ADD,
+    INTENT_HOP_ERASE,
+    INTENT_HOP_FILL,
+    INTENT_REPLACE_ERASE,
+    INTENT_REPLACE_FILL,
+    Extent,
+    Intent,
+)
+from .making import Ingredients, Maker
+from .vocabulary import Action
+
+
+class Luks1Steps:
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+        self.disk = maker.disk
+
+    def heal(self, action: Action) -> None:
+        raise Refused("a LUKS1 header has no second copy", why="there is nothing to heal it from")
+
+    def set_priority(self, action: Action) -> None:
+        raise Refused(f"keyslot {action.keyslot} of a LUKS1 header has no priority")
+
+    def add(self, action: Action) -> None:
+        number = _number(action)
+        with self.maker.prepare(action) as ingredients:
+            self._fill(number, ingredients)
+
+    def erase(self, action: Action) -> None:
+        self._erase(_number(action))
+
+    def rekey(self, action: Action) -> None:
+        number = _number(action)
+        if action.resume:
+            return self._refill(action) if action.in_place else self._resume_hop(action)
+        with self.maker.prepare(action) as ingredients:
+            if action.in_place:
+                self._note(Intent(INTENT_REPLACE_ERASE, number))
+                self._clear(number)
+                self._note(Intent(INTENT_REPLACE_FILL, number))
+                self._fill(number, ingredients)
+                return self._note(None)
+            via = self.disk.header.layout.free_numbers()[0]
+            self._note(Intent(INTENT_HOP_ADD, number, via))
+            self._fill(via, ingredients)
+            self._move_back(number, via, ingredients)
+
+    def finish(self, action: Action) -> None:
+        """What :mod:`.plan_resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
+        number, intent = _number(action), self.disk.header.intent
+        assert intent is not None
+        filled_already = intent.kind == INTENT_REPLACE_FILL and number in self.disk.header.keyslots
+        if filled_already:
+            return self._note(None)
+        if number in self.disk.header.keyslots:
+            return self._erase(number)
+        # A cut run may have left material of a new secret in the area of a slot that it never activated.
+        self.disk.overwrite(self._area(number))
+        self._note(None)
+
+    def _resume_hop(self, action: Action) -> None:
+        """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
+        number, via, intent = _number(action), action.via, self.disk.header.intent
+        assert via is not None and intent is not None
+        with self.maker.prepare(action, kdf=self.disk.header.keyslots[via].kdf) as ingredients:
+            if intent.kind == INTENT_HOP_FILL:
+                self._fill_from_copy(number, via, ingredients)
+            else:
+                self._move_back(number, via, ingredients)
+
+    def _move_back(self, number: int, via: int, ingredients: Ingredients) -> None:
+        self._note(Intent(INTENT_HOP_ERASE, number, via))
+        self._clear(number)
+        self._note(Intent(INTENT_HOP_FILL, number, via))
+        self._fill_from_copy(number, via, ingredients)
+
+    def _fill_from_copy(self, number: int, via: int, ingredients: Ingredients) -> None:
+        self._fill(number, ingredients)
+        self._erase(via)
+
+    def _refill(self, action: Action) -> None:
+        number, intent = _number(action), self.disk.header.intent
+        assert intent is not None
+        with self.maker.prepare(action) as ingredients:
+            if intent.kind == INTENT_REPLACE_ERASE:
+                self._clear(number)
+                self._note(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, ingredients)
+            self._note(None)
+
+    def _erase(self, number: int) -> None:
+        self._note(Intent(INTENT_ERASE, number))
+        self._clear(number)
+        self._note(None)
+
+    def _clear(self, number: int) -> None:
+        """Wipe, then deactivate: an active slot whose material is gone is dead, the other way round it is a residue."""
+        self.disk.overwrite(self._area(number))
+        if number in self.disk.header.keyslots:
+            self.disk.commit(self.disk.header.without_keyslot(number))
+
+    def _fill(self, number: int, ingredients: Ingredients) -> None:
+        area = self._area(number)
+        self.maker.place(number, area, ingredients)
+        self.disk.commit(self.disk.header.with_keyslot(number, ingredients.kdf, area))
+
+    def _note(self, intent: t.Optional[Intent]) -> None:
+        if self.disk.header.intent != intent:
+            self.disk.commit(self.disk.header.with_intent(intent))
+
+    def _area(self, number: int) -> Extent:
+        fixed = self.disk.header.layout.fixed
+        assert fixed is not None
+        return fixed[number]
+
+
+def _number(action: Action) -> int:
+    assert action.keyslot is not None
+    return action.keyslot

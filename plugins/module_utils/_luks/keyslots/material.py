@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What lies in a keyslot's area: open it with a derived key, or seal a volume key into it."""
+
+from __future__ import annotations
+
+import hmac
+import typing as t
+
+from ..crypto import antiforensic, cipher, kdf
+from ..errors import LuksmithError
+from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
+
+Bytes = t.Union[bytes, bytearray, memoryview]
+
+
+def material_size(slot: Keyslot) -> int:
+    """Bytes of the area that hold material: the anti-forensic split key, up to a whole sector (24-byte keys need that)."""
+    return -(-slot.key_size * slot.af_stripes // SECTOR) * SECTOR
+
+
+def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget) -> str:
+    """Why nobody on this host can try this slot ("unsupported cipher 'serpent-xts-plain64'"), or ""."""
+    try:
+        kdf.check(slot.kdf, budget=budget)
+        kdf.hash_size(slot.af_hash)
+        cipher.check(slot.encryption, slot.area_key_size)
+        for digest in digests:
+            kdf.check(_as_kdf(digest), budget=budget)
+    except LuksmithError as error:
+        return error.found
+    return ""
+
+
+def unseal(slot: Keyslot, derived_key: Bytes, material: Bytes) -> bytearray:
+    """The key in ``material`` if ``derived_key`` is the right one, else noise of the same length: check the digest."""
+    plain = cipher.decrypt(slot.encryption, derived_key, material)
+    try:
+        return antiforensic.merge(memoryview(plain)[: slot.key_size * slot.af_stripes], slot.key_size, slot.af_stripes, slot.af_hash)
+    finally:
+        wipe(plain)
+
+
+def seal(slot: Keyslot, derived_key: Bytes, volume_key: Bytes) -> bytearray:
+    """Key material for the slot's area; ``material_size(slot)`` bytes, zeros behind the split key as cryptsetup leaves them."""
+    split = antiforensic.split(volume_key, slot.af_stripes, slot.af_hash)
+    try:
+        split.extend(bytes(material_size(slot) - len(split)))
+        return cipher.encrypt(slot.encryption, derived_key, split)
+    finally:
+        wipe(split)
+
+
+def matches(digest: Digest, volume_key: Bytes) -> bool:
+    """Is this the volume key that the digest was made from? One PBKDF2, about an eighth of a keyslot's."""
+    computed = kdf.pbkdf2(digest.hash, volume_key, digest.salt, digest.iterations, len(digest.value))
+    try:
+        return hmac.compare_digest(bytes(computed), digest.value)
+    finally:
+        wipe(computed)
+
+
+def digests_of(header: Header, slot: Keyslot) -> t.List[Digest]:
+    return [digest for digest in header.digests if digest.number in slot.digests]
+
+
+def wipe(buffer: bytearray) -> None:
+    """Overwrite in place. Copies that Python or a library made on the way are out of reach."""
+    buffer[:] = bytes(len(buffer))
+
+
+def _as_kdf(digest: Digest) -> Pbkdf2:
+    return Pbkdf2(hash=digest.hash, iterations=digest.iterations, salt=digest.salt)
