@@ -23,7 +23,12 @@ def check_entries(desired: Desired) -> None:
                 remedy="give a different new_secret, or the pbkdf costs that the keyslot is to have",
             )
     for one, other in itertools.combinations(desired.entries, 2):
-        clash = _same_slot(one, other, desired) or _wanted_and_forbidden(one, other, desired) or _wanted_and_forbidden(other, one, desired) or _different_costs(one, other, desired)
+        clash = (
+            _same_slot(one, other, desired)
+            or _wanted_and_forbidden(one, other, desired)
+            or _wanted_and_forbidden(other, one, desired)
+            or _different_costs(one, other, desired)
+        )
         if clash:
             raise BadTask(
                 f"keyslots[{one.position}] and keyslots[{other.position}] contradict each other: {clash}",
@@ -55,7 +60,13 @@ def _wanted_and_forbidden(wants: Entry, forbids: Entry, desired: Desired) -> t.O
 
 def _different_costs(one: Entry, other: Entry, desired: Desired) -> t.Optional[str]:
     """Two entries for one secret that could claim the same slot must not pull its costs in two directions."""
-    if one.state != PRESENT or other.state != PRESENT or one.new_secret != other.new_secret or not (one.costs.given and other.costs.given) or one.costs == other.costs:
+    if (
+        one.state != PRESENT
+        or other.state != PRESENT
+        or one.new_secret != other.new_secret
+        or not (one.costs.given and other.costs.given)
+        or one.costs == other.costs
+    ):
         return None
     if one.keyslot is None or other.keyslot is None or one.keyslot == other.keyslot:
         return f"they give different pbkdf costs for {_label(desired, one.new_secret)}"

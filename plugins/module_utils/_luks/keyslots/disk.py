@@ -42,7 +42,9 @@ class Disk:
         self._expected = self._image_of(self.header)
         for extent, expected in self._expected:
             if not hmac.compare_digest(self._region.reread(extent.offset, extent.size), bytes(expected)):
-                raise StorageFault(f"the header read back from the medium at byte {extent.offset} is not what was written", why="the medium or its driver loses writes")
+                raise StorageFault(
+                    f"the header read back from the medium at byte {extent.offset} is not what was written", why="the medium or its driver loses writes"
+                )
 
     def write_area(self, area: Extent, data: bytearray) -> bytes:
         """Key material into an area; returns what the medium gives back, for the caller to open."""

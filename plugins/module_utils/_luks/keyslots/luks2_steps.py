@@ -12,9 +12,9 @@ keeps its token references that way, and the note says that it must end erased i
 from __future__ import annotations
 
 import datetime
-import hashlib
 import typing as t
 
+from ..errors import Refused
 from ..header.model import (
     INTENT_REPLACE_ERASE,
     INTENT_REPLACE_FILL,
@@ -22,11 +22,9 @@ from ..header.model import (
     Extent,
     Header,
     Intent,
-    Kdf,
     RecordEntry,
-    UnknownKdf,
 )
-from ..errors import Refused
+from .fingerprints import fingerprint
 from .making import Maker
 from .vocabulary import Action
 
@@ -116,17 +114,16 @@ class Luks2Steps:
     def _recorded(self, header: Header) -> Header:
         """``header`` with a record that is true as far as this run knows: slots that are gone or were rewritten by
         others are dropped from it, slots that this run made are entered."""
-        entries = {number: entry for number, entry in header.record.items() if number in header.keyslots and entry.fingerprint == fingerprint(header.keyslots[number].kdf)}
+        entries = {
+            number: entry
+            for number, entry in header.record.items()
+            if number in header.keyslots and entry.fingerprint == fingerprint(header.keyslots[number].kdf)
+        }
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         for number, label in self._made.items():
             if number in header.keyslots and number not in entries:
                 entries[number] = RecordEntry(number, label, fingerprint(header.keyslots[number].kdf), now)
         return header.with_record(entries) if entries != dict(header.record) else header
-
-
-def fingerprint(kdf: Kdf) -> str:
-    """Hex of a hash over the slot's public salt: changes with every rewrite of the slot, and tells nothing of a secret."""
-    return "" if isinstance(kdf, UnknownKdf) else hashlib.sha256(kdf.salt).hexdigest()[:32]
 
 
 def _outside(extent: Extent, live: t.Sequence[Extent]) -> t.List[Extent]:

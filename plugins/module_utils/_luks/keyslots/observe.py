@@ -143,10 +143,7 @@ class Prover:
     def openers(self) -> t.Dict[int, t.Tuple[int, ...]]:
         """What is known by now: slot -> the secrets that open it. Asks nothing new."""
         secrets = range(len(self.derivations.secrets))
-        return {
-            keyslot: tuple(secret for secret in secrets if self.try_slot(secret, keyslot) is Verdict.OPENS)
-            for keyslot in sorted(self._opened_by)
-        }
+        return {keyslot: tuple(secret for secret in secrets if self.try_slot(secret, keyslot) is Verdict.OPENS) for keyslot in sorted(self._opened_by)}
 
     def tried(self) -> t.Set[int]:
         return set(self._opened_by) | set(self._closed)
@@ -154,7 +151,9 @@ class Prover:
     def need_volume_key(self) -> bytearray:
         """The volume key that a verdict brought. The planner has proven an opener before any action that needs it."""
         if self.volume_key is None:
-            raise Refused("no secret of this task opens a keyslot of the volume", why="the volume key is needed", remedy="give a secret that works today under unlock")
+            raise Refused(
+                "no secret of this task opens a keyslot of the volume", why="the volume key is needed", remedy="give a secret that works today under unlock"
+            )
         return self.volume_key
 
     def close(self) -> None:

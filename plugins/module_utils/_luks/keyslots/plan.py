@@ -76,9 +76,13 @@ class _Planner:
             if self.situation.format != "luks1":
                 continue
             if entry.priority not in (None, PRIORITY_NORMAL):
-                raise Refused(f"keyslots[{entry.position}] wants priority {entry.priority}, and LUKS1 keyslots have none", remedy="leave priority out for this volume")
+                raise Refused(
+                    f"keyslots[{entry.position}] wants priority {entry.priority}, and LUKS1 keyslots have none", remedy="leave priority out for this volume"
+                )
             if entry.costs.type not in (None, "pbkdf2"):
-                raise Refused(f"keyslots[{entry.position}] wants {entry.costs.type}, and LUKS1 knows only pbkdf2", remedy="leave pbkdf.type out for this volume")
+                raise Refused(
+                    f"keyslots[{entry.position}] wants {entry.costs.type}, and LUKS1 knows only pbkdf2", remedy="leave pbkdf.type out for this volume"
+                )
             if entry.costs.memory is not None or entry.costs.time is not None or entry.costs.parallel is not None:
                 raise Refused(f"keyslots[{entry.position}] gives Argon2 costs, and LUKS1 knows only pbkdf2", remedy="give pbkdf.iterations for this volume")
             if entry.costs.hash is not None and self.situation.only_hash and entry.costs.hash.lower() != self.situation.only_hash.lower():
@@ -204,7 +208,11 @@ class _Planner:
 
     def _find_replaced(self) -> t.Dict[int, t.List[int]]:
         return {
-            _old(entry): self.knowledge.all_opened(_old(entry), self._undecided(also_erased_by_secret=True), needed_for=f"keyslots[{entry.position}] (replaces {self.knowledge.label(_old(entry))})")
+            _old(entry): self.knowledge.all_opened(
+                _old(entry),
+                self._undecided(also_erased_by_secret=True),
+                needed_for=f"keyslots[{entry.position}] (replaces {self.knowledge.label(_old(entry))})",
+            )
             for entry in self.replacing
         }
 
@@ -236,7 +244,11 @@ class _Planner:
                 self._replace_costs(entry, slots)
             elif opened_before[new] is not None:
                 for keyslot in slots:
-                    self._erase(keyslot, label, f"keyslots[{entry.position}] replaces {label}, and {self.knowledge.label(new)} opens keyslot {opened_before[new]} already")
+                    self._erase(
+                        keyslot,
+                        label,
+                        f"keyslots[{entry.position}] replaces {label}, and {self.knowledge.label(new)} opens keyslot {opened_before[new]} already",
+                    )
                 self._claim_and_keep(entry)
             elif replaced[old] or self.knowledge.first_opened(old, self.knowledge.slots) is not None:
                 for keyslot in slots:
@@ -258,7 +270,11 @@ class _Planner:
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
         """Old and new are one secret: the entry asks for other costs in every slot of it."""
         if not slots and not self._provided(_new(entry), but=entry):
-            raise Refused(f"{self.knowledge.label(_new(entry))} opens no keyslot", why="there is none whose costs could be changed", remedy="leave old_secret out to add it")
+            raise Refused(
+                f"{self.knowledge.label(_new(entry))} opens no keyslot",
+                why="there is none whose costs could be changed",
+                remedy="leave old_secret out to add it",
+            )
         for keyslot in slots:
             self.claims.add(keyslot)
             self._keep(entry, keyslot)
@@ -274,7 +290,9 @@ class _Planner:
         pinned = [keyslot for keyslot, secret in self.pins.items() if secret == new and keyslot in self.claims]
         if pinned and entry.priority is None:
             return True
-        candidates = [keyslot for keyslot in self.knowledge.slots if keyslot not in self.changes.erases and self.changes.rekeys.get(keyslot, _KEEP).secret in (None, new)]
+        candidates = [
+            keyslot for keyslot in self.knowledge.slots if keyslot not in self.changes.erases and self.changes.rekeys.get(keyslot, _KEEP).secret in (None, new)
+        ]
         in_hand = [keyslot for keyslot in candidates if keyslot in self.changes.rekeys]
         if in_hand and entry.priority is None:
             self.claims.add(in_hand[0])
@@ -312,7 +330,9 @@ class _Planner:
             elif slot.protected_by:
                 self.warnings.append(f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; name it by keyslot to erase it")
             elif self.knowledge.cannot_be_tried(keyslot):
-                self.warnings.append(f"keyslot {keyslot} could not be tried with any secret and stays, so this is not yet the exact set; name it by keyslot to erase it")
+                self.warnings.append(
+                    f"keyslot {keyslot} could not be tried with any secret and stays, so this is not yet the exact set; name it by keyslot to erase it"
+                )
             else:
                 self._erase(keyslot, "", "purge: no entry claims it")
 

@@ -160,11 +160,7 @@ class Ordering:
 
     def _early_erase(self, erases: t.Dict[int, t.Tuple[str, str]]) -> bool:
         """Room is needed: erase what must go anyway, strangers before openers, and only what is safe to lose now."""
-        safe = [
-            keyslot
-            for keyslot in erases
-            if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)
-        ]
+        safe = [keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)]
         if not safe:
             return False
         strangers = [keyslot for keyslot in safe if self.knowledge.find_opener([keyslot]) is None]

@@ -1,0 +1,254 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""One volume from path to result: look, plan, and (outside check mode) apply under the exclusive locks."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..crypto.kdf import Budget
+from ..errors import HeaderChanged, Interrupted, LuksmithError, Refused
+from ..header.model import Header
+from ..header.parse import parse_header
+from ..volume import locks
+from ..volume.storage import Volume, open_volume
+from . import diff
+from .apply import apply_plan
+from .desired import InfoTask, Task
+from .disk import PASSES_MULTIPLE, PASSES_SINGLE, Disk
+from .fingerprints import hints, remembered
+from .making import Maker
+from .observe import Derivations, Prover, RecordProver
+from .plan import make_plan
+from .vocabulary import Action, Plan, Situation
+
+Result = t.Dict[str, t.Any]
+
+PLANNING_ATTEMPTS = 5
+
+
+@dataclasses.dataclass
+class Look:
+    """A header, what was proven about it, and the plan that follows."""
+
+    header: Header
+    prover: Prover
+    plan: Plan
+    verified: bool = True
+
+
+def bring(task: Task, *, check: bool) -> Result:
+    """Bring every volume of the task to the desired state; in check mode tell what that would do.
+
+    With ``device`` errors come out as LuksmithError. With ``devices`` every volume is planned and applied alone, the
+    result has one item for each, and ``failed`` is set when any of them did.
+    """
+    if task.single:
+        return _Run(task, task.devices[0], task.header, check=check).result()
+    volumes: t.List[Result] = []
+    for path, names in _distinct_volumes(task.devices):
+        try:
+            one = _Run(task, path, None, check=check).result()
+            one["status"] = "done" if one["changed"] else "unchanged"
+        except Interrupted as error:
+            one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
+        except LuksmithError as error:
+            one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(path))}
+        volumes.append({"device": path, **({"also": names} if names else {}), **one})
+    return _together(volumes)
+
+
+def inspect(task: InfoTask) -> Result:
+    """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
+    derivations = Derivations(task.secrets, task.budget)
+    try:
+        with open_volume(task.device, task.header, writable=False) as volume:
+            header = _read_header(volume, task.lock_timeout)
+            prover = Prover(header, volume.region.read, derivations, {})
+            warnings = list(header.warnings)
+            for keyslot in header.keyslots:
+                for secret in range(len(task.secrets)):
+                    prover.try_slot(secret, keyslot)
+                reason = prover.why_untried(keyslot)
+                if reason:
+                    warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
+            opened_by = _labels(prover, task.labels)
+            untried = [keyslot for keyslot in header.keyslots if keyslot not in prover.tried()]
+            prover.close()
+            return {
+                "changed": False,
+                "uuid": header.uuid,
+                "type": header.format,
+                "container": volume.container,
+                "header": diff.describe_header(header),
+                "keyslots": diff.rows(header, opened_by, untried),
+                "opened_by": {label: [keyslot for keyslot, labels in opened_by.items() if label in labels] for label in task.labels},
+                "kdf_evaluations": derivations.evaluations,
+                "warnings": [*task.warnings, *warnings],
+            }
+    except LuksmithError as error:
+        raise error.on(task.device) from None
+
+
+def interruption(error: Interrupted) -> Result:
+    return {"actions_done": [action_row(action) for action in error.actions_done], "actions_left": [action_row(action) for action in error.actions_left]}
+
+
+def action_row(action: Action) -> Result:
+    return {"action": action.kind, "keyslot": action.keyslot, "label": action.label, "reason": action.reason}
+
+
+class _Run:
+    def __init__(self, task: Task, path: str, header_path: t.Optional[str], *, check: bool) -> None:
+        self.task = task
+        self.path = path
+        self.header_path = header_path
+        self.check = check
+        self.derivations = Derivations(task.secrets, task.budget)
+        self.warnings: t.List[str] = list(task.warnings)
+        self.container = "raw"
+
+    def result(self) -> Result:
+        look: t.Optional[Look] = None
+        try:
+            look = self._look_without_writing()
+            if look.plan.empty or self.check:
+                return self._report(look, self._predicted(look))
+            return self._amend(look)
+        except LuksmithError as error:
+            raise error.on(self.path) from None
+        finally:
+            if look is not None:
+                look.prover.close()
+
+    def _look_without_writing(self) -> Look:
+        with open_volume(self.path, self.header_path, writable=False) as volume:
+            self.container = volume.container
+            for _attempt in range(PLANNING_ATTEMPTS):
+                look = self._look(volume, _read_header(volume, self.task.lock_timeout))
+                if _image(_read_header(volume, self.task.lock_timeout)) == _image(look.header):
+                    break
+                look.prover.close()
+            else:
+                raise HeaderChanged(
+                    f"the header changed during each of {PLANNING_ATTEMPTS} attempts to plan",
+                    why="another program keeps writing to it",
+                    remedy="find out which, then run the task again",
+                )
+            if self.check and not look.plan.empty:
+                self.warnings.extend(locks.writer_obstacles(volume))
+            return look
+
+    def _look(self, volume: Volume, header: Header) -> Look:
+        if self.task.verify == "record":
+            prover: Prover = RecordProver(header, self.derivations, remembered(header, self.task.desired.labels))
+            plan = make_plan(Situation.of(header), self.task.desired, prover)
+            if plan.empty:
+                return Look(header, prover, plan, verified=False)
+        prover = Prover(header, volume.region.read, self.derivations, hints(header, self.task.desired.labels))
+        plan = make_plan(Situation.of(header), self.task.desired, prover)
+        if not plan.empty and header.write_obstacle is not None:
+            raise header.write_obstacle
+        return Look(header, prover, plan)
+
+    def _amend(self, look: Look) -> Result:
+        with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
+            volume.check_still_there()
+            header = parse_header(volume.region.read, volume.region.size)
+            if _image(header) != _image(look.header):
+                self.warnings.append("the header changed between planning and locking; the plan was made again under the lock")
+                look.prover.close()
+                fresh = self._look(volume, header)
+                look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
+            predicted = self._predicted(look)
+            disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
+            maker = Maker(disk, look.prover, self.task.desired, self.task.budget.max_memory)
+            apply_plan(look.plan, maker, record=self.task.record)
+            erases = any(action.kind != "add" for action in look.plan.actions)
+            if volume.copy_on_write and erases:
+                self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
+            return self._report(look, predicted, disk.header)
+
+    def _wipe_passes(self, volume: Volume) -> int:
+        if self.task.wipe == "auto":
+            return PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE
+        return PASSES_MULTIPLE if self.task.wipe == "multiple" else PASSES_SINGLE
+
+    def _before(self, look: Look) -> t.List[diff.Row]:
+        opened_by = _labels(look.prover, self.task.desired.labels)
+        return diff.rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in look.prover.tried()])
+
+    def _predicted(self, look: Look) -> t.List[diff.Row]:
+        return diff.predict(self._before(look), look.plan, self.task.desired)
+
+    def _report(self, look: Look, predicted: t.List[diff.Row], after: t.Optional[Header] = None) -> Result:
+        before = self._before(look)
+        keyslots = predicted
+        if after is not None:
+            labels = {row["keyslot"]: row["opened_by"] for row in predicted}
+            untried = [row["keyslot"] for row in predicted if row["opened_by"] is None]
+            keyslots = diff.rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
+        if not look.verified:
+            self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")
+        self.warnings.extend(look.plan.warnings)
+        self.warnings.extend(look.header.warnings)
+        return {
+            "changed": not look.plan.empty,
+            "plan": [action_row(action) for action in look.plan.actions],
+            "keyslots": keyslots,
+            "diff": diff.diff(before, predicted, path=self.path, uuid=look.header.uuid, format=look.header.format),
+            "uuid": look.header.uuid,
+            "type": look.header.format,
+            "container": self.container,
+            "verified": look.verified,
+            "kdf_evaluations": self.derivations.evaluations,
+            "warnings": list(dict.fromkeys(self.warnings)),
+        }
+
+
+def _read_header(volume: Volume, timeout: float) -> Header:
+    with locks.shared(volume, timeout=timeout):
+        return parse_header(volume.region.read, volume.region.size)
+
+
+def _image(header: Header) -> t.Tuple[t.Any, ...]:
+    return (header.fingerprint_ranges(), header.image())
+
+
+def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:
+    return {keyslot: [labels[secret] for secret in secrets] for keyslot, secrets in prover.openers().items()}
+
+
+def _distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
+    """Each header once, with the other names that lead to it (symlink, loop device and its file)."""
+    found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
+    for path in paths:
+        try:
+            with open_volume(path, writable=False) as volume:
+                identity: t.Any = volume.identity
+        except LuksmithError:
+            identity = ("unreadable", path)
+        if identity in found:
+            found[identity][1].append(path)
+        else:
+            found[identity] = (path, [])
+    return list(found.values())
+
+
+def _together(volumes: t.Sequence[Result]) -> Result:
+    failed = [one for one in volumes if one.get("failed")]
+    result: Result = {
+        "changed": any(one["changed"] for one in volumes),
+        "volumes": list(volumes),
+        "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
+        "warnings": list(dict.fromkeys(f"{one['device']}: {warning}" for one in volumes for warning in one.get("warnings", ()))),
+        "diff": [one["diff"] for one in volumes if "diff" in one],
+    }
+    if failed:
+        result["failed"] = True
+        counts = ", ".join(f"{sum(one['status'] == status for one in volumes)} {status}" for status in ("unchanged", "done", "refused", "partial"))
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes failed ({counts}). " + " ".join(one["msg"] for one in failed)
+    return result
