@@ -26,7 +26,7 @@ from ..header.model import (
     Intent,
 )
 from .making import Ingredients, Maker
-from .vocabulary import Action
+from .vocabulary import Action, given
 
 
 class Luks1Steps:
@@ -41,15 +41,15 @@ class Luks1Steps:
         raise Refused(f"keyslot {action.keyslot} of a LUKS1 header has no priority")
 
     def add(self, action: Action) -> None:
-        number = _number(action)
+        number = given(action.keyslot)
         with self.maker.prepare(action) as ingredients:
             self._fill(number, ingredients)
 
     def erase(self, action: Action) -> None:
-        self._erase(_number(action))
+        self._erase(given(action.keyslot))
 
     def rekey(self, action: Action) -> None:
-        number = _number(action)
+        number = given(action.keyslot)
         if action.resume:
             return self._refill(action) if action.in_place else self._resume_hop(action)
         with self.maker.prepare(action) as ingredients:
@@ -66,8 +66,7 @@ class Luks1Steps:
 
     def finish(self, action: Action) -> None:
         """What :mod:`.plan_resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
-        number, intent = _number(action), self.disk.header.intent
-        assert intent is not None
+        number, intent = given(action.keyslot), given(self.disk.header.intent)
         filled_already = intent.kind == INTENT_REPLACE_FILL and number in self.disk.header.keyslots
         if filled_already:
             return self._note(None)
@@ -79,8 +78,7 @@ class Luks1Steps:
 
     def _resume_hop(self, action: Action) -> None:
         """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
-        number, via, intent = _number(action), action.via, self.disk.header.intent
-        assert via is not None and intent is not None
+        number, via, intent = given(action.keyslot), given(action.via), given(self.disk.header.intent)
         with self.maker.prepare(action, kdf=self.disk.header.keyslots[via].kdf) as ingredients:
             if intent.kind == INTENT_HOP_FILL:
                 self._fill_from_copy(number, via, ingredients)
@@ -98,8 +96,7 @@ class Luks1Steps:
         self._erase(via)
 
     def _refill(self, action: Action) -> None:
-        number, intent = _number(action), self.disk.header.intent
-        assert intent is not None
+        number, intent = given(action.keyslot), given(self.disk.header.intent)
         with self.maker.prepare(action) as ingredients:
             if intent.kind == INTENT_REPLACE_ERASE:
                 self._clear(number)
@@ -128,11 +125,4 @@ class Luks1Steps:
             self.disk.commit(self.disk.header.with_intent(intent))
 
     def _area(self, number: int) -> Extent:
-        fixed = self.disk.header.layout.fixed
-        assert fixed is not None
-        return fixed[number]
-
-
-def _number(action: Action) -> int:
-    assert action.keyslot is not None
-    return action.keyslot
+        return given(self.disk.header.layout.fixed)[number]

@@ -26,7 +26,7 @@ from ..header.model import (
 )
 from .fingerprints import fingerprint
 from .making import Maker
-from .vocabulary import Action
+from .vocabulary import Action, given
 
 
 class Luks2Steps:
@@ -40,11 +40,10 @@ class Luks2Steps:
         self.disk.commit(self.disk.header)
 
     def set_priority(self, action: Action) -> None:
-        assert action.priority is not None
-        self._commit(self.disk.header.with_priority(_number(action), action.priority))
+        self._commit(self.disk.header.with_priority(given(action.keyslot), given(action.priority)))
 
     def add(self, action: Action) -> None:
-        number = _number(action)
+        number = given(action.keyslot)
         area = self._place_for(number)
         with self.maker.prepare(action) as ingredients:
             self.maker.place(number, area, ingredients)
@@ -52,11 +51,11 @@ class Luks2Steps:
             self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)))
 
     def erase(self, action: Action) -> None:
-        number = _number(action)
+        number = given(action.keyslot)
         self._leave(number, self.disk.header.without_keyslot(number), self.disk.header.keyslots[number].area)
 
     def rekey(self, action: Action) -> None:
-        number, header = _number(action), self.disk.header
+        number, header = given(action.keyslot), self.disk.header
         with self.maker.prepare(action) as ingredients:
             priority = self.maker.priority(action)
             if not action.in_place:
@@ -76,8 +75,7 @@ class Luks2Steps:
 
     def finish(self, action: Action) -> None:
         """What :mod:`.plan_resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
-        intent = self.disk.header.intent
-        assert intent is not None
+        intent = given(self.disk.header.intent)
         if intent.kind == INTENT_REPLACE_ERASE:
             return self._empty(intent.keyslot, None)
         live = [slot.area for slot in self.disk.header.keyslots.values()]
@@ -141,8 +139,3 @@ def _outside(extent: Extent, live: t.Sequence[Extent]) -> t.List[Extent]:
                 cut.append(Extent(area.end, part.end - area.end))
         parts = cut
     return parts
-
-
-def _number(action: Action) -> int:
-    assert action.keyslot is not None
-    return action.keyslot

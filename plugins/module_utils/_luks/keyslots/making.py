@@ -17,7 +17,7 @@ from . import material
 from .costs import new_kdf
 from .disk import Disk
 from .observe import Prover
-from .vocabulary import Action, Costs, Desired
+from .vocabulary import Action, Costs, Desired, given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +41,12 @@ class Maker:
     @contextlib.contextmanager
     def prepare(self, action: Action, *, kdf: t.Optional[Kdf] = None) -> t.Iterator[Ingredients]:
         """Derive once for the secret of ``action``, with ``kdf`` or with parameters as :mod:`.costs` decides."""
-        assert action.secret is not None and action.keyslot is not None
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
         if kdf is None:
             kdf = self._parameters(action)
-        length = header.new_keyslot(action.keyslot, kdf, Extent(0, 0)).area_key_size
-        key = self.prover.derivations.derive(action.secret, kdf, length)
+        length = header.new_keyslot(given(action.keyslot), kdf, Extent(0, 0)).area_key_size
+        key = self.prover.derivations.derive(given(action.secret), kdf, length)
         try:
             yield Ingredients(kdf, key, volume_key)
         finally:
@@ -71,13 +70,13 @@ class Maker:
     def priority(self, action: Action) -> str:
         if action.priority is not None:
             return action.priority
-        slot = self.disk.header.keyslots.get(_number(action))
+        slot = self.disk.header.keyslots.get(given(action.keyslot))
         return slot.priority if slot else PRIORITY_NORMAL
 
     def _parameters(self, action: Action) -> Kdf:
         entry = None if action.entry is None else self.desired.entries[action.entry]
         header = self.disk.header
-        number = _number(action)
+        number = given(action.keyslot)
         # What a stranger stored says nothing about what our secret needs, and may be hostile.
         replaced = header.keyslots[number].kdf if number in header.keyslots and number in self.prover.openers() else None
         measured = self.prover.measured
@@ -90,8 +89,3 @@ class Maker:
             only_hash=header.digests[0].hash if header.format == "luks1" else "",
             memory_limit=self.memory_limit,
         )
-
-
-def _number(action: Action) -> int:
-    assert action.keyslot is not None
-    return action.keyslot

@@ -19,7 +19,7 @@ from .drift import costs_drift
 from .knowledge import Knowledge
 from .plan_order import Add, Changes, Ordering, Rekey
 from .plan_resume import resume
-from .vocabulary import ABSENT, HEAL_HEADER, PRESENT, REKEY, Action, Desired, Entry, Plan, Proofs, Situation, SlotView
+from .vocabulary import ABSENT, HEAL_HEADER, PRESENT, REKEY, Action, Desired, Entry, Plan, Proofs, Situation, SlotView, given
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
@@ -390,18 +390,15 @@ _KEEP = Rekey(secret=None, entry=-1, priority=None, reason="")  # type: ignore[a
 
 
 def _slot(entry: Entry) -> int:
-    assert entry.keyslot is not None
-    return entry.keyslot
+    return given(entry.keyslot)
 
 
 def _new(entry: Entry) -> int:
-    assert entry.new_secret is not None
-    return entry.new_secret
+    return given(entry.new_secret)
 
 
 def _old(entry: Entry) -> int:
-    assert entry.old_secret is not None
-    return entry.old_secret
+    return given(entry.old_secret)
 
 
 def _distinct(secrets: t.Iterable[t.Optional[int]]) -> t.List[int]:

@@ -197,8 +197,8 @@ class Ordering:
         pending += [f"{self.knowledge.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in rekeys.items()]
         return Refused(
             f"there is no safe order for this change: {'; '.join(pending)}, with keyslots {_numbers(self.layout.taken)} in use",
-            why="no room is left for a new key, and making room would leave a moment in which no proven secret, or not every wanted one, opens the volume",
-            remedy="erase a keyslot that nobody needs (state: absent with its keyslot number), or prove another keyslot that stays by giving its secret under unlock",
+            why="no room is left, and making some would leave a moment in which no proven secret, or not every wanted one, opens the volume",
+            remedy="erase a keyslot that nobody needs (state: absent with its number), or prove another keyslot that stays by giving its secret under unlock",
         )
 
     def _would_lock_out(self, keyslot: int) -> Refused:

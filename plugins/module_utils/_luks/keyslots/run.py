@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..crypto.kdf import Budget
-from ..errors import HeaderChanged, Interrupted, LuksmithError, Refused
+from ..errors import HeaderChanged, Interrupted, LuksmithError
 from ..header.model import Header
 from ..header.parse import parse_header
 from ..volume import locks

@@ -16,6 +16,8 @@ import typing as t
 
 from ..header.model import Header, Intent, Kdf, Layout
 
+_Value = t.TypeVar("_Value")
+
 PRESENT = "present"
 ABSENT = "absent"
 
@@ -170,3 +172,10 @@ class Plan:
     @property
     def empty(self) -> bool:
         return not self.actions
+
+
+def given(value: t.Optional[_Value]) -> _Value:
+    """``value``, where the kind of entry, action or intent guarantees that there is one."""
+    if value is None:
+        raise TypeError("a field is missing that this kind always has")
+    return value
