@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""AES in the modes of LUKS from whichever library the host has: ``cryptography``, else libcrypto by ctypes."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import libcrypto
+from .ladder import NotProvided, climb
+from .memory import Bytes, wipe
+
+# (start, end, IV) of each piece; the IV is 16 bytes, or b"" in ECB.
+Chunks = t.Sequence[t.Tuple[int, int, bytes]]
+# Encrypts (True) or decrypts the buffer in place: (key, chunks, buffer, encrypt).
+Crypt = t.Callable[[Bytes, Chunks, bytearray, bool], None]
+
+_BLOCK = 16
+
+
+class AesRung(t.Protocol):
+    """A library with AES."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ability(self, mode: str, bits: int) -> Crypt:
+        """AES-``bits`` in ``mode`` ("xts", "cbc", "ctr", "ecb"); NotProvided when there is none."""
+
+
+class Cryptography:
+    """The PyPI package ``cryptography``; 2.8 is the oldest one considered. The key passes through ``bytes``."""
+
+    name = "cryptography"
+
+    def ability(self, mode: str, bits: int) -> Crypt:
+        try:
+            from cryptography.hazmat.backends import default_backend
+            from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+        except ImportError as error:
+            raise NotProvided(str(error)) from error
+        if mode == "xts" and bits == 192:
+            raise NotProvided("no AES-192 in XTS")
+        # Before 3.1 the backend argument has no default.
+        backend = default_backend()
+        make: t.Callable[[bytes], t.Any] = {"xts": modes.XTS, "cbc": modes.CBC, "ctr": modes.CTR, "ecb": lambda iv: modes.ECB()}[mode]
+
+        def crypt(key: Bytes, chunks: Chunks, buffer: bytearray, encrypt: bool) -> None:
+            algorithm = algorithms.AES(bytes(key))
+            # update_into wants room for one more block behind what it writes.
+            work = bytearray(max(end - start for start, end, iv in chunks) + _BLOCK - 1)
+            try:
+                with memoryview(buffer) as whole:
+                    for start, end, iv in chunks:
+                        cipher = Cipher(algorithm, make(iv), backend)
+                        context = cipher.encryptor() if encrypt else cipher.decryptor()
+                        context.update_into(whole[start:end], work)
+                        whole[start:end] = memoryview(work)[: end - start]
+            finally:
+                wipe(work)
+
+        return crypt
+
+
+class Libcrypto:
+    """OpenSSL 3 or 1.1.1 by ctypes; one context for all sectors of a buffer."""
+
+    name = "libcrypto"
+
+    def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
+        self._libraries = libraries
+
+    def ability(self, mode: str, bits: int) -> Crypt:
+        library = libcrypto.load(self._libraries)
+        cipher = library.cipher(f"aes_{bits}_{mode}")
+
+        def crypt(key: Bytes, chunks: Chunks, buffer: bytearray, encrypt: bool) -> None:
+            library.crypt(cipher, key, chunks, buffer, encrypt)
+
+        return crypt
+
+
+RUNGS: t.List[AesRung] = [Cryptography(), Libcrypto()]
+
+
+def aes(mode: str, bits: int) -> Crypt:
+    """AES-``bits`` in ``mode`` from the first rung that has it; NotProvided with the reason of every rung."""
+    return climb(RUNGS, lambda rung: rung.ability(mode, bits))[1]

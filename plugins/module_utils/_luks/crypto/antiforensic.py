@@ -1,0 +1,71 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Anti-forensic split of LUKS: a key spread over stripes, all of which are needed to have it back.
+
+Every stripe but the last is random; the last one is the key XOR the diffused chain of the others. Diffusion replaces
+each digest-sized block by H(big-endian 32-bit block number || block), the last one cut to what is left of the key.
+Source: LUKS1 on-disk format, section "anti-forensic splitter", and cryptsetup's behaviour. XOR goes through Python
+integers and random stripes through ``bytes``; neither can be wiped.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..errors import MalformedHeader
+from .hashes import Hash, new_hash
+from .memory import Bytes
+
+
+def _diffuse(empty: Hash, state: int, size: int) -> int:
+    block = state.to_bytes(size, "big")
+    width = empty.digest_size
+    diffused = bytearray()
+    for index, start in enumerate(range(0, size, width)):
+        digest = empty.copy()
+        digest.update(index.to_bytes(4, "big") + block[start : start + width])
+        diffused += digest.digest()
+    return int.from_bytes(diffused[:size], "big")
+
+
+def _chain(stripes: t.Union[bytes, memoryview], size: int, hash_name: str) -> int:
+    empty = new_hash(hash_name)
+    state = 0
+    for start in range(0, len(stripes), size):
+        state = _diffuse(empty, state ^ int.from_bytes(stripes[start : start + size], "big"), size)
+    return state
+
+
+def _require_shape(key_size: int, stripes: int) -> None:
+    if key_size < 1 or stripes < 1:
+        raise MalformedHeader(f"anti-forensic split of a {key_size}-byte key into {stripes} stripes", why="both must be at least 1")
+
+
+def split(key: Bytes, stripes: int, hash_name: str) -> bytearray:
+    """``stripes`` times ``len(key)`` bytes of key material that :func:`merge` turns back into ``key``.
+
+    Fresh random stripes on each call. Raises Unsupported for the hash and MalformedHeader for an impossible shape.
+    """
+    size = len(key)
+    _require_shape(size, stripes)
+    noise = os.urandom(size * (stripes - 1))
+    last = _chain(noise, size, hash_name) ^ int.from_bytes(key, "big")
+    return bytearray(noise) + bytearray(last.to_bytes(size, "big"))
+
+
+def merge(material: Bytes, key_size: int, stripes: int, hash_name: str) -> bytearray:
+    """The key in the first ``key_size * stripes`` bytes of ``material``, whatever rounding lies behind them.
+
+    Any material gives some key: only the digest of the volume key tells whether it is the right one.
+    Raises Unsupported for the hash and MalformedHeader when there is less material than that.
+    """
+    _require_shape(key_size, stripes)
+    need = key_size * stripes
+    if len(material) < need:
+        raise MalformedHeader(f"{len(material)} bytes of key material", why=f"a {key_size}-byte key in {stripes} stripes takes {need}")
+    with memoryview(material)[:need] as view:
+        state = _chain(view[: need - key_size], key_size, hash_name)
+        return bytearray((state ^ int.from_bytes(view[need - key_size :], "big")).to_bytes(key_size, "big"))

@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Argon2i and Argon2id (RFC 9106, version 0x13) from whichever library the host has.
+
+Rungs: argon2-cffi; libcrypto >= 3.2; libargon2; ``cryptography`` >= 44 (Argon2i from 47). All give the same bytes. On a
+stock host the library that its cryptsetup uses is always there: libcrypto or libargon2.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import threading
+import typing as t
+
+from ..errors import BudgetExceeded, Unsupported
+from . import libcrypto
+from .ladder import NotProvided, climb
+from .memory import Bytes, filled, lent
+
+TYPES = ("argon2i", "argon2id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """``time`` passes over ``memory`` KiB in ``parallel`` lanes, ``length`` bytes of result."""
+
+    time: int
+    memory: int
+    parallel: int
+    length: int
+
+
+class Failed(Exception):
+    """A library that provides Argon2 did not deliver; with checked costs that means memory."""
+
+
+Derive = t.Callable[[Bytes, bytes, Costs], bytearray]
+
+
+class Argon2Rung(t.Protocol):
+    """A library with Argon2."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ability(self, kind: str) -> Derive:
+        """A function for ``kind`` (one of TYPES) that may raise Failed; NotProvided when there is none."""
+
+
+class Argon2Cffi:
+    """The PyPI package argon2-cffi (python3-argon2). Returns and takes ``bytes``: two copies that cannot be wiped."""
+
+    name = "argon2-cffi"
+
+    def ability(self, kind: str) -> Derive:
+        try:
+            from argon2 import exceptions, low_level
+        except ImportError as error:
+            raise NotProvided(str(error)) from error
+        version = {"argon2i": low_level.Type.I, "argon2id": low_level.Type.ID}[kind]
+
+        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+            try:
+                return bytearray(low_level.hash_secret_raw(bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version))
+            except exceptions.HashingError as error:
+                raise Failed(str(error)) from error
+
+        return derive
+
+
+class Libcrypto:
+    """OpenSSL >= 3.2 by ctypes.
+
+    Each derivation has a library context of its own: threads of one shared pool can wait for each other for ever when two
+    derivations with several lanes run at once (seen with cryptography 50.0 and OpenSSL 4.0).
+    """
+
+    name = "libcrypto"
+
+    def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
+        self._libraries = libraries
+
+    def ability(self, kind: str) -> Derive:
+        library = libcrypto.load(self._libraries)
+        with library.context("default") as probe:
+            library.has_derivation(probe, kind.upper())
+
+        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+            with library.context("default") as context:
+                parameters: t.Dict[str, libcrypto.Parameter] = {
+                    "pass": secret,
+                    "salt": salt,
+                    "iter": costs.time,
+                    "memcost": costs.memory,
+                    "lanes": costs.parallel,
+                    "threads": library.allow_threads(context, costs.parallel),
+                }
+                try:
+                    return library.derive(context, kind.upper(), parameters, costs.length)
+                except NotProvided as reason:
+                    raise Failed(str(reason)) from None
+
+        return derive
+
+
+class Libargon2:
+    """The reference implementation by ctypes (a dependency of cryptsetup on Debian 11 and 12, Ubuntu, SLES)."""
+
+    name = "libargon2"
+
+    def __init__(self, library: str = "libargon2.so.1") -> None:
+        self._path = library
+
+    def ability(self, kind: str) -> Derive:
+        try:
+            library = ctypes.CDLL(self._path)
+            size, number, pointer = ctypes.c_size_t, ctypes.c_uint32, ctypes.c_void_p
+            for function in (library.argon2i_hash_raw, library.argon2id_hash_raw):
+                function.argtypes = (number, number, number, pointer, size, pointer, size, pointer, size)
+                function.restype = ctypes.c_int
+            library.argon2_error_message.argtypes = (ctypes.c_int,)
+            library.argon2_error_message.restype = ctypes.c_char_p
+        except (OSError, AttributeError) as error:
+            raise NotProvided(str(error)) from error
+        run = library.argon2i_hash_raw if kind == "argon2i" else library.argon2id_hash_raw
+
+        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+            result = bytearray(costs.length)
+            with lent(secret) as secret_at, filled(result) as result_at:
+                code = run(costs.time, costs.memory, costs.parallel, secret_at, len(secret), salt, len(salt), result_at, costs.length)
+            if code != 0:
+                raise Failed(library.argon2_error_message(code).decode("ascii", "replace"))
+            return result
+
+        return derive
+
+
+class Cryptography:
+    """The PyPI package ``cryptography``. Takes and returns ``bytes``: two copies that cannot be wiped.
+
+    One derivation at a time in the whole process: version 50.0 waits for ever when two threads derive with several lanes.
+    """
+
+    name = "cryptography"
+    _one_at_a_time = threading.Lock()
+
+    def ability(self, kind: str) -> Derive:
+        try:
+            from cryptography.exceptions import UnsupportedAlgorithm
+            from cryptography.hazmat.primitives.kdf import argon2
+        except ImportError as error:
+            raise NotProvided(str(error)) from error
+        try:
+            function = getattr(argon2, kind.capitalize())
+            function(salt=bytes(8), length=4, iterations=1, lanes=1, memory_cost=8)
+        except (AttributeError, UnsupportedAlgorithm):
+            raise NotProvided(f"this version has no {kind}") from None
+
+        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+            try:
+                with self._one_at_a_time:
+                    run = function(salt=salt, length=costs.length, iterations=costs.time, lanes=costs.parallel, memory_cost=costs.memory)
+                    return bytearray(run.derive(bytes(secret)))
+            except MemoryError as error:
+                raise Failed(str(error) or "no memory") from None
+
+        return derive
+
+
+RUNGS: t.List[Argon2Rung] = [Argon2Cffi(), Libcrypto(), Libargon2(), Cryptography()]
+
+
+def _provider(kind: str) -> t.Tuple[str, Derive]:
+    try:
+        rung, derive = climb(RUNGS, lambda rung: rung.ability(kind))
+    except NotProvided as reasons:
+        raise Unsupported(
+            "key derivation",
+            kind,
+            why=f"no library of this host provides it ({reasons})",
+            remedy="install one of: libargon2 (Debian and Ubuntu: libargon2-1), python3-argon2 (PyPI: argon2-cffi), OpenSSL 3.2+, cryptography 47+",
+        ) from None
+    return rung.name, derive
+
+
+def argon2_provider(kind: str = "argon2id") -> str:
+    """Name of the rung that derives ``kind`` on this host; Unsupported with the reason of every rung and what to install."""
+    return _provider(kind)[0]
+
+
+def argon2(kind: str, secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+    """Derive; ``costs`` were checked before. Raises Unsupported, and BudgetExceeded when the library gets no memory."""
+    name, derive = _provider(kind)
+    try:
+        return derive(secret, salt, costs)
+    except Failed as reason:
+        raise BudgetExceeded(
+            f"{name} could not derive with {kind} over {costs.memory} KiB ({reason})",
+            why="the host did not give that much memory",
+            remedy="free memory on the host or run this where the volume is usually unlocked",
+        ) from None

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Ciphers of keyslot areas, by the kernel's names ("aes-xts-plain64"): sectors of 512 bytes, numbered from 0.
+
+Only AES: no library that a host has by itself offers the other ciphers of dm-crypt in its modes. What is not supported
+is said by name, before anything is tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+
+from ..errors import MalformedHeader, Unsupported
+from ..header.model import SECTOR
+from .aes import Chunks, Crypt, aes
+from .hashes import hash_size, new_hash
+from .ladder import NotProvided
+from .memory import Bytes, wipe
+
+_AES_KEYS = (16, 24, 32)
+_NULL = ("null", "cipher_null")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cipher:
+    """AES in ``mode``; ``iv`` is how a sector's number becomes its IV, ``iv_hash`` the hash of ESSIV."""
+
+    encryption: str
+    mode: str
+    iv: str
+    iv_hash: str
+
+
+def _unsupported(encryption: str, why: str) -> Unsupported:
+    return Unsupported("cipher", encryption, why=why, remedy="cryptsetup on a host whose kernel has this cipher may know it")
+
+
+def _parse(encryption: str) -> _Cipher:
+    name, _dash, rest = encryption.partition("-")
+    mode, _dash, generator = rest.partition("-")
+    iv, _colon, iv_hash = generator.partition(":")
+    if name in _NULL:
+        raise Unsupported(
+            "cipher",
+            encryption,
+            why="a null cipher keeps the key in clear, so that whoever wrote this header may know it",
+            remedy="make a new volume and copy the data",
+        )
+    if name != "aes":
+        raise _unsupported(encryption, "only AES is supported")
+    if mode == "ecb":
+        return _Cipher(encryption, mode, "", "")
+    if mode not in ("xts", "cbc", "ctr"):
+        raise _unsupported(encryption, f"mode {mode!r} is not one of xts, cbc, ctr, ecb")
+    if iv in ("plain", "plain64"):
+        return _Cipher(encryption, mode, iv, "")
+    if iv != "essiv":
+        raise _unsupported(encryption, f"IV generator {iv!r} is not one of plain, plain64, essiv")
+    if not iv_hash:
+        raise MalformedHeader(f"cipher {encryption!r}", why="essiv needs the name of a hash (essiv:sha256)")
+    if hash_size(iv_hash) not in _AES_KEYS:
+        raise MalformedHeader(f"cipher {encryption!r}", why=f"a digest of {hash_size(iv_hash)} bytes is no AES key")
+    return _Cipher(encryption, mode, iv, iv_hash)
+
+
+def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
+    size, odd = divmod(key_size, 2) if mode == "xts" else (key_size, 0)
+    if odd or size not in _AES_KEYS:
+        sizes = ", ".join(str(known * 2 if mode == "xts" else known) for known in _AES_KEYS)
+        raise MalformedHeader(f"cipher {cipher.encryption!r} with a key of {key_size} bytes", why=f"it takes one of {sizes}")
+    try:
+        return aes(mode, size * 8)
+    except NotProvided as reasons:
+        raise Unsupported(
+            "cipher",
+            cipher.encryption,
+            why=f"no library of this host provides AES-{size * 8} in mode {mode} ({reasons})",
+            remedy="install python3-cryptography or OpenSSL 1.1.1 or newer",
+        ) from None
+
+
+def check(encryption: str, key_size: int) -> None:
+    """Raise Unsupported or MalformedHeader if nothing on this host can use ``encryption`` with ``key_size`` bytes of key."""
+    cipher = _parse(encryption)
+    _ability(cipher, cipher.mode, key_size)
+    if cipher.iv_hash:
+        new_hash(cipher.iv_hash)
+        _ability(cipher, "ecb", hash_size(cipher.iv_hash))
+
+
+def _ivs(cipher: _Cipher, key: Bytes, sectors: int) -> bytes:
+    width = 4 if cipher.iv == "plain" else 8
+    numbers = b"".join((sector % 256**width).to_bytes(16, "little") for sector in range(sectors))
+    if cipher.iv != "essiv":
+        return numbers
+    digest = new_hash(cipher.iv_hash)
+    digest.update(key)
+    salt = bytearray(digest.digest())
+    ivs = bytearray(numbers)
+    try:
+        _ability(cipher, "ecb", len(salt))(salt, [(0, len(ivs), b"")], ivs, True)
+    finally:
+        wipe(salt)
+    return bytes(ivs)
+
+
+def _chunks(cipher: _Cipher, key: Bytes, size: int) -> Chunks:
+    if cipher.mode == "ecb":
+        return [(0, size, b"")]
+    ivs = _ivs(cipher, key, size // SECTOR)
+    return [(start, start + SECTOR, ivs[start // SECTOR * 16 :][:16]) for start in range(0, size, SECTOR)]
+
+
+def _crypt(encryption: str, key: Bytes, data: Bytes, encrypt_: bool) -> bytearray:
+    cipher = _parse(encryption)
+    crypt = _ability(cipher, cipher.mode, len(key))
+    if not len(data) or len(data) % SECTOR:
+        raise MalformedHeader(f"{len(data)} bytes of key material", why=f"it must be whole sectors of {SECTOR} bytes")
+    half = len(key) // 2
+    if cipher.mode == "xts" and hmac.compare_digest(bytes(key[:half]), bytes(key[half:])):
+        raise _unsupported(encryption, "the two halves of its key are equal, which no library accepts (FIPS 140)")
+    result = bytearray(data)
+    try:
+        crypt(key, _chunks(cipher, key, len(result)), result, encrypt_)
+    except NotProvided as reason:
+        wipe(result)
+        raise _unsupported(encryption, str(reason)) from None
+    except BaseException:
+        wipe(result)
+        raise
+    return result
+
+
+def decrypt(encryption: str, key: Bytes, data: Bytes) -> bytearray:
+    """``data`` (whole 512-byte sectors, the first is number 0) decrypted; the caller wipes it.
+
+    A wrong key gives noise, not an error. Raises Unsupported and MalformedHeader, see :func:`check`.
+    Source: dm-crypt's IV generators as cryptsetup's and QEMU's keyslots use them.
+    """
+    return _crypt(encryption, key, data, False)
+
+
+def encrypt(encryption: str, key: Bytes, data: Bytes) -> bytearray:
+    """``data`` (whole 512-byte sectors, the first is number 0) encrypted. Raises as :func:`decrypt`."""
+    return _crypt(encryption, key, data, True)

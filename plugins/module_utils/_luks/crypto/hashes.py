@@ -1,0 +1,262 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Hashes by the names of LUKS headers, and PBKDF2 over them.
+
+Rungs: hashlib; ``cryptography`` (where the system's OpenSSL was built without a hash); libcrypto 3 with its "legacy"
+provider in a context of its own (whirlpool).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import typing as t
+
+from ..errors import MalformedHeader, Unsupported
+from . import libcrypto
+from .ladder import NotProvided, climb
+from .memory import Bytes
+
+HASH = "hash"
+
+# OpenSSL counts iterations in a signed 32-bit integer.
+MOST_ITERATIONS = 2**31 - 1
+
+
+class Hash(t.Protocol):
+    """What this package uses of hashlib's objects."""
+
+    @property
+    def digest_size(self) -> int: ...
+
+    @property
+    def block_size(self) -> int: ...
+
+    def update(self, data: Bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+    def copy(self) -> Hash: ...
+
+
+New = t.Callable[[], Hash]
+Pbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Names:
+    """A hash with ``size`` bytes of digest and ``block`` bytes of input block, as hashlib, OpenSSL and ``cryptography`` call it."""
+
+    size: int
+    block: int
+    hashlib: str
+    openssl: str
+    cryptography: str = ""
+
+
+_SHA3 = {f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}") for bits in (224, 256, 384, 512)}
+_SHA2 = {f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}") for bits in (224, 256, 384, 512)}
+
+# The kernel and libgcrypt have names of their own for two of them (rmd160, wp512).
+_HASHES: t.Dict[str, _Names] = {
+    "md5": _Names(16, 64, "md5", "MD5", "MD5"),
+    "sha1": _Names(20, 64, "sha1", "SHA1", "SHA1"),
+    **_SHA2,
+    **_SHA3,
+    "blake2b-512": _Names(64, 128, "blake2b", "BLAKE2b512", "BLAKE2b"),
+    "blake2s-256": _Names(32, 64, "blake2s", "BLAKE2s256", "BLAKE2s"),
+    "ripemd160": _Names(20, 64, "ripemd160", "RIPEMD160"),
+    "rmd160": _Names(20, 64, "ripemd160", "RIPEMD160"),
+    "whirlpool": _Names(64, 64, "whirlpool", "whirlpool"),
+    "wp512": _Names(64, 64, "whirlpool", "whirlpool"),
+    "sm3": _Names(32, 64, "sm3", "SM3", "SM3"),
+}
+
+
+class _Whole:
+    """hashlib's interface over a function that digests whole messages."""
+
+    def __init__(self, names: _Names, compute: t.Callable[[Bytes], bytes], message: Bytes = b"") -> None:
+        self.digest_size = names.size
+        self.block_size = names.block
+        self._names = names
+        self._compute = compute
+        self._message = bytearray(message)
+
+    def update(self, data: Bytes, /) -> None:
+        self._message += data
+
+    def digest(self) -> bytes:
+        return self._compute(self._message)
+
+    def copy(self) -> _Whole:
+        return _Whole(self._names, self._compute, self._message)
+
+
+class HashRung(t.Protocol):
+    """A library of hashes; both raise NotProvided."""
+
+    @property
+    def name(self) -> str: ...
+
+    def new(self, names: _Names) -> New:
+        """A constructor of empty hash objects."""
+
+    def pbkdf2(self, names: _Names) -> Pbkdf2:
+        """A function of (secret, salt, iterations, length)."""
+
+
+class Hashlib:
+    """The standard library; releases the GIL while it derives."""
+
+    name = "hashlib"
+
+    def new(self, names: _Names) -> New:
+        for name in (names.hashlib, names.openssl):
+            try:
+                hashlib.new(name)
+            except ValueError:
+                continue
+            return functools.partial(hashlib.new, name)
+        raise NotProvided(f"no {names.hashlib}")
+
+    def pbkdf2(self, names: _Names) -> Pbkdf2:
+        for name in (names.hashlib, names.openssl):
+            try:
+                hashlib.pbkdf2_hmac(name, b"", b"", 1)
+            except ValueError:
+                continue
+            return functools.partial(hashlib.pbkdf2_hmac, name)
+        raise NotProvided(f"no PBKDF2 with {names.hashlib}")
+
+
+class Cryptography:
+    """The PyPI package; versions before 50 hold the GIL while they derive."""
+
+    name = "cryptography"
+
+    @staticmethod
+    def _algorithm(names: _Names) -> t.Any:
+        try:
+            from cryptography.hazmat.primitives import hashes
+        except ImportError as error:
+            raise NotProvided(str(error)) from error
+        try:
+            kind = getattr(hashes, names.cryptography)
+        except AttributeError:
+            raise NotProvided(f"no {names.hashlib}") from None
+        return kind(names.size) if names.cryptography.startswith("BLAKE2") else kind()
+
+    def new(self, names: _Names) -> New:
+        algorithm = self._algorithm(names)
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.backends import default_backend
+        from cryptography.hazmat.primitives import hashes
+
+        def compute(message: Bytes) -> bytes:
+            whole = hashes.Hash(algorithm, default_backend())
+            whole.update(bytes(message))
+            return whole.finalize()
+
+        try:
+            compute(b"")
+        except UnsupportedAlgorithm as error:
+            raise NotProvided(str(error)) from error
+        return functools.partial(_Whole, names, compute)
+
+    def pbkdf2(self, names: _Names) -> Pbkdf2:
+        algorithm = self._algorithm(names)
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.backends import default_backend
+        from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+        def derive(secret: Bytes, salt: bytes, iterations: int, length: int) -> bytes:
+            return PBKDF2HMAC(algorithm, length, salt, iterations, default_backend()).derive(bytes(secret))
+
+        try:
+            derive(b"", b"", 1, 1)
+        except UnsupportedAlgorithm as error:
+            raise NotProvided(str(error)) from error
+        return derive
+
+
+class LibcryptoLegacy:
+    """OpenSSL 3 with the hashes that it keeps in its "legacy" provider."""
+
+    name = "libcrypto"
+
+    def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
+        self._libraries = libraries
+
+    def new(self, names: _Names) -> New:
+        library = libcrypto.load(self._libraries)
+
+        context = library.lasting_context("default", "legacy")
+
+        def compute(message: Bytes) -> bytes:
+            return library.digest(context, names.openssl, message)
+
+        compute(b"")
+        return functools.partial(_Whole, names, compute)
+
+    def pbkdf2(self, names: _Names) -> Pbkdf2:
+        library = libcrypto.load(self._libraries)
+
+        context = library.lasting_context("default", "legacy")
+
+        def derive(secret: Bytes, salt: bytes, iterations: int, length: int) -> bytes:
+            # pkcs5=1 lifts the minima of SP 800-132, which headers in the field do not keep.
+            parameters = {"digest": names.openssl, "pass": secret, "salt": salt, "iter": iterations, "pkcs5": 1}
+            return bytes(library.derive(context, "PBKDF2", parameters, length))
+
+        derive(b"", b"", 1, 1)
+        return derive
+
+
+RUNGS: t.List[HashRung] = [Hashlib(), Cryptography(), LibcryptoLegacy()]
+
+
+def _names(name: str) -> _Names:
+    try:
+        return _HASHES[name.lower()]
+    except KeyError:
+        raise Unsupported(HASH, name, why="this collection does not know it") from None
+
+
+def new_hash(name: str) -> Hash:
+    """A fresh hash object for the LUKS name ``name``, in any case; raises Unsupported("hash", name)."""
+    names = _names(name)
+    try:
+        return climb(RUNGS, lambda rung: rung.new(names))[1]()
+    except NotProvided as reason:
+        raise Unsupported(HASH, name, why=f"no library of this host provides it ({reason})") from None
+
+
+def hash_size(name: str) -> int:
+    """Digest length in bytes; raises Unsupported("hash", name) for a name that this collection does not know."""
+    return _names(name).size
+
+
+def pbkdf2_function(name: str) -> Pbkdf2:
+    """PBKDF2-HMAC over hash ``name`` as a function of (secret, salt, iterations, length); raises Unsupported("hash", name)."""
+    names = _names(name)
+    try:
+        return climb(RUNGS, lambda rung: rung.pbkdf2(names))[1]
+    except NotProvided as reason:
+        raise Unsupported(HASH, name, why=f"no library of this host provides PBKDF2 with it ({reason})") from None
+
+
+def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: int) -> bytearray:
+    """``length`` bytes of PBKDF2-HMAC-``hash_name`` (RFC 8018); also the digest of a volume key.
+
+    Costs are not bounded here. hashlib and cryptography return ``bytes``, of which one copy cannot be wiped.
+    Raises MalformedHeader (no iterations, no length) and Unsupported.
+    """
+    if iterations < 1 or length < 1:
+        raise MalformedHeader(f"PBKDF2 with {iterations} iterations for {length} bytes", why="both must be at least 1")
+    if iterations > MOST_ITERATIONS:
+        raise Unsupported("key derivation", f"pbkdf2 with {iterations} iterations", why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}")
+    return bytearray(pbkdf2_function(hash_name)(secret, salt, iterations, length))

@@ -1,0 +1,121 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Keys from secrets: PBKDF2 and Argon2 within a budget.
+
+A header is untrusted input: its costs are compared with the budget before a single step is computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import BudgetExceeded, MalformedHeader, Unsupported
+from ..header import model
+from .argon2 import TYPES, Costs, argon2, argon2_provider
+from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pbkdf2, pbkdf2_function
+from .memory import Bytes, wipe
+
+__all__ = ("Budget", "Bytes", "Hash", "argon2_provider", "check", "derive", "hash_size", "new_hash", "pbkdf2", "wipe")
+
+_GIB = 1024 * 1024
+_SHORTEST_ARGON2_SALT = 8
+_SHORTEST_ARGON2_RESULT = 4
+_REMEDY = "raise the limit if you trust whoever made this header and can wait that long"
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The most that one derivation may cost.
+
+    The defaults accept whatever cryptsetup and QEMU create, with room: they write at most 4 GiB and 4 lanes and, with the
+    usual 2 s, single-digit millions of iterations or some GiB of passes. ``max_work`` is memory times passes; 256 GiB are
+    about 4 minutes on one slow core. Memory is also bounded by what the host has free, whatever the limit says.
+
+    max_iterations: PBKDF2; max_time: Argon2 passes; max_memory: KiB; max_parallel: lanes; max_work: KiB times passes.
+    """
+
+    max_iterations: int = 100_000_000
+    max_time: int = 100_000
+    max_memory: int = 4 * _GIB
+    max_parallel: int = 16
+    max_work: int = 256 * _GIB
+
+
+def available_memory() -> t.Optional[int]:
+    """KiB that the kernel says can be used without swapping (MemAvailable), or None where it does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _within(what: str, value: int, limit: int, unit: str, remedy: str = _REMEDY) -> None:
+    if value > limit:
+        raise BudgetExceeded(f"{what} asks for {value} {unit}", why=f"the limit is {limit} {unit}", remedy=remedy)
+
+
+def _unknown(kind: str) -> Unsupported:
+    return Unsupported("key derivation", kind, why="this collection does not know it")
+
+
+def _check_pbkdf2(kdf: model.Pbkdf2, budget: Budget) -> None:
+    if kdf.iterations < 1:
+        raise MalformedHeader(f"pbkdf2 with {kdf.iterations} iterations", why="there must be at least one")
+    _within("pbkdf2", kdf.iterations, budget.max_iterations, "iterations")
+    if kdf.iterations > MOST_ITERATIONS:
+        raise Unsupported("key derivation", f"pbkdf2 with {kdf.iterations} iterations", why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}")
+    pbkdf2_function(kdf.hash)
+
+
+def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
+    if kdf.type not in TYPES:
+        raise _unknown(kdf.type)
+    asked = f"{kdf.type} with {kdf.time} passes, {kdf.memory} KiB, {kdf.parallel} lanes and {len(kdf.salt)} bytes of salt"
+    if kdf.time < 1 or kdf.parallel < 1:
+        raise MalformedHeader(asked, why="there must be at least one pass and one lane")
+    if kdf.memory < 8 * kdf.parallel:
+        raise MalformedHeader(asked, why="Argon2 needs at least 8 KiB of memory for each lane")
+    if len(kdf.salt) < _SHORTEST_ARGON2_SALT:
+        raise MalformedHeader(asked, why=f"Argon2 needs at least {_SHORTEST_ARGON2_SALT} bytes of salt")
+    _within(kdf.type, kdf.time, budget.max_time, "passes")
+    _within(kdf.type, kdf.parallel, budget.max_parallel, "lanes")
+    _within(kdf.type, kdf.memory, budget.max_memory, "KiB of memory")
+    _within(f"{kdf.type} ({kdf.time} passes over {kdf.memory} KiB)", kdf.time * kdf.memory, budget.max_work, "KiB of memory traffic")
+    available = available_memory()
+    if available is not None:
+        remedy = "free memory on the host or run this where the volume is usually unlocked"
+        _within(f"{kdf.type} on a host with {available} KiB available", kdf.memory, available, "KiB of memory", remedy)
+    argon2_provider(kdf.type)
+
+
+def check(kdf: model.Kdf, *, budget: Budget) -> None:
+    """Raise what :func:`derive` would, without deriving: MalformedHeader, BudgetExceeded or Unsupported."""
+    if isinstance(kdf, model.Pbkdf2):
+        _check_pbkdf2(kdf, budget)
+    elif isinstance(kdf, model.Argon2):
+        _check_argon2(kdf, budget)
+    else:
+        raise _unknown(kdf.type)
+
+
+def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> bytearray:
+    """``length`` bytes (16 to 64 for a keyslot area) from ``secret``; the caller wipes them.
+
+    Some libraries take or return ``bytes``, of which a copy stays until the garbage collector reuses it.
+    Raises Unsupported, BudgetExceeded and MalformedHeader, before any cost arises.
+    """
+    check(kdf, budget=budget)
+    if isinstance(kdf, model.Pbkdf2):
+        return pbkdf2(kdf.hash, secret, kdf.salt, kdf.iterations, length)
+    if isinstance(kdf, model.Argon2):
+        if length < _SHORTEST_ARGON2_RESULT:
+            raise MalformedHeader(f"{kdf.type} for {length} bytes", why=f"Argon2 gives at least {_SHORTEST_ARGON2_RESULT}")
+        return argon2(kdf.type, secret, kdf.salt, Costs(kdf.time, kdf.memory, kdf.parallel, length))
+    raise _unknown(kdf.type)
