@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The secrets of one task, numbered: the same bytes are one secret, whatever it is called and wherever it stands."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import BadTask
+from .secrets import Secret, read
+
+
+@t.final
+class SecretList:
+    """Collects secrets while a task is read. As a context manager it wipes them unless they were handed over."""
+
+    def __init__(self) -> None:
+        self.members: t.List[Secret] = []
+        self._positions: t.List[str] = []  # where each secret stood first
+        self._owners: t.Dict[str, t.Tuple[int, str]] = {}  # label -> number and where it was given
+        self._warnings: t.List[str] = []
+
+    def __enter__(self) -> SecretList:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for secret in self.members:
+            secret.wipe()
+
+    def number_of(self, params: t.Any, position: str) -> int:
+        """Read the secret that the options ``params`` at ``position`` describe. Raises BadTask or BadSecret."""
+        secret = read(params, position)
+        number = self._find(secret)
+        if number is None:
+            number = len(self.members)
+            self.members.append(secret)
+            self._positions.append(position)
+        else:
+            secret.wipe()
+        self._warnings.extend(secret.warnings)
+        for label in secret.labels:
+            self._name(number, label, position)
+        return number
+
+    def labels(self) -> t.Tuple[str, ...]:
+        """What messages, tables and the record in the header call each secret: its first label, else its position."""
+        for number, secret in enumerate(self.members):
+            usable = [label for label in secret.labels if not any(other.is_text(label) for other in self.members)]
+            if len(usable) < len(secret.labels):
+                self._warnings.append(
+                    f"The label of {self._positions[number]} is a secret of this task. Labels are shown and, on LUKS2, stored in the header, "
+                    f"so it is called {(usable or [self._positions[number]])[0]} instead."
+                )
+            secret.labels = tuple(usable or [self._positions[number]])
+        names: t.Dict[str, int] = {}
+        for number, secret in enumerate(self.members):
+            for label in secret.labels:
+                if names.setdefault(label, number) != number:
+                    raise BadTask(
+                        f"the label {label!r} and the place of a secret without a label read the same",
+                        remedy="Choose a label that does not look like a place in the task",
+                    )
+        return tuple(secret.labels[0] for secret in self.members)
+
+    def warnings(self) -> t.Tuple[str, ...]:
+        return tuple(dict.fromkeys(self._warnings))
+
+    def handed_over(self) -> t.Tuple[Secret, ...]:
+        """The secrets, now somebody else's to wipe."""
+        secrets, self.members = tuple(self.members), []
+        return secrets
+
+    def _find(self, secret: Secret) -> t.Optional[int]:
+        matches = [number for number, member in enumerate(self.members) if member.same_bytes(secret)]
+        return matches[0] if matches else None
+
+    def _name(self, number: int, label: str, position: str) -> None:
+        owner, where = self._owners.setdefault(label, (number, position))
+        if owner != number:
+            raise BadTask(
+                f"{where} and {position} have the label {label!r} and are different secrets",
+                why="Nobody could tell from a result which of them is meant",
+                remedy="Give them different labels, or correct the one that was meant to be the same",
+            )
+        member = self.members[number]
+        if label not in member.labels:
+            member.labels += (label,)

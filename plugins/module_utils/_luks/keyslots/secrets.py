@@ -1,0 +1,249 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Reading secrets: text, base64 or a keyfile in, bytes that can be wiped out.
+
+A secret is used to the byte: nothing is trimmed, decoded twice or normalised. That is how ``cryptsetup --key-file``
+and QEMU's secret objects treat theirs; only a terminal prompt ends a passphrase at the newline.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import hmac
+import os
+import stat
+import typing as t
+
+from ..crypto.memory import wipe
+from ..errors import BadSecret, BadTask
+
+SOURCES = ("passphrase", "passphrase_base64", "keyfile")
+KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive
+LABEL_LIMIT = 128  # characters; labels go into table rows and into the record in the header
+
+
+class Secret:
+    """The bytes of one secret and the names that the task gives it.
+
+    labels:   how people call it; the first one is used in messages.
+    value:    the bytes, in one buffer that :meth:`wipe` overwrites.
+    warnings: sentences that hold on every volume (a newline at the end).
+    qemu_obstacle: why QEMU could never open a volume with it ("contains a NUL byte"), or "".
+    """
+
+    __slots__ = ("labels", "qemu_obstacle", "value", "warnings")
+
+    def __init__(self, value: bytearray, labels: t.Sequence[str], *, warnings: t.Sequence[str] = (), qemu_obstacle: str = "") -> None:
+        self.value = value
+        self.labels = tuple(labels)
+        self.warnings = tuple(warnings)
+        self.qemu_obstacle = qemu_obstacle
+
+    def __repr__(self) -> str:
+        return f"Secret({', '.join(repr(label) for label in self.labels)})"
+
+    def same_bytes(self, other: Secret) -> bool:
+        return hmac.compare_digest(self.value, other.value)
+
+    def is_text(self, text: str) -> bool:
+        return hmac.compare_digest(self.value, text.encode("utf-8", "surrogateescape"))
+
+    def wipe(self) -> None:
+        """Overwrite the bytes with zeros; their number stays."""
+        wipe(self.value)
+
+
+def read(params: t.Any, position: str) -> Secret:
+    """The secret that the options ``params`` describe; ``position`` ("keyslots[2].new_secret") names it in messages.
+
+    The labels of the result are the given one, or none. Raises BadTask (options) or BadSecret (content, keyfile).
+    """
+    if not isinstance(params, t.Mapping):
+        raise BadTask(f"{position} is {_kind(params)}, not a secret", remedy=f"Write it as a dictionary with one of {_sources()}")
+    label = _label(params.get("label"), position)
+    name = f"{position} (label {label!r})" if label else position
+    given = [source for source in SOURCES if params.get(source) is not None]
+    if len(given) != 1:
+        found = f"{name} has no source" if not given else f"{name} has more than one source: {' and '.join(given)}"
+        raise BadTask(found, remedy=f"Give exactly one of {_sources()}")
+    source = given[0]
+    for option in ("keyfile_offset", "keyfile_size"):
+        if params.get(option) is not None and source != "keyfile":
+            raise BadTask(f"{name} has {option} without keyfile", remedy=f"Remove {option}, or give the secret as keyfile")
+    warnings: t.List[str] = []
+    if source == "keyfile":
+        value = read_keyfile(params["keyfile"], params.get("keyfile_offset"), params.get("keyfile_size"), name)
+    else:
+        text = _text(params[source], f"{name}: {source}", base64_needed=source == "passphrase")
+        value = _decoded(text, name) if source == "passphrase_base64" else bytearray(text)
+        if source == "passphrase" and value.endswith((b"\n", b"\r")):
+            warnings.append(
+                f"{name} ends in a newline, which is used as a part of the secret: a person at a prompt cannot type it. "
+                "If it came from a YAML block (|), write |- instead; if it came from a file, remove the newline with the trim filter."
+            )
+    return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=_qemu_obstacle(value))
+
+
+def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], name: str) -> bytearray:
+    """``size`` bytes (default: all, up to KEYFILE_LIMIT) of a regular file or block device from byte ``offset`` on.
+
+    The rules are those of ``cryptsetup --keyfile-offset --keyfile-size``. Raises BadTask for impossible numbers,
+    BadSecret for everything that the file has to do with.
+    """
+    if not isinstance(path, str) or not path:
+        raise BadTask(f"{name}: keyfile is {_kind(path)}, not a path", remedy="Give the path of a file on the managed host")
+    if "\0" in path:
+        raise BadTask(
+            f"{name}: the path of the keyfile contains a NUL byte", remedy="Give the path of a file, not its content; content goes to passphrase_base64"
+        )
+    for option, number, least in (("keyfile_offset", offset, 0), ("keyfile_size", size, 1)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
+            raise BadTask(f"{name}: {option} is {number!r}", why="It counts bytes", remedy=f"Give a whole number of at least {least}, or leave it out")
+    start = offset or 0
+    described = f"{name}: keyfile {path!r}"
+    try:
+        # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before we could see what it is.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError as error:
+        raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error)) from None
+    try:
+        available = _length(descriptor, described) - start
+        if available < 0:
+            raise BadSecret(f"{described} has {available + start} bytes, fewer than keyfile_offset {start}", remedy="Check the offset and the file")
+        if size is not None and size > available:
+            raise BadSecret(f"{described} has {available} bytes behind offset {start}, fewer than keyfile_size {size}", remedy="Check the size and the file")
+        if size is None and available > KEYFILE_LIMIT:
+            raise BadSecret(
+                f"{described} has {available} bytes behind offset {start}",
+                why=f"Without keyfile_size at most {KEYFILE_LIMIT} bytes (8 MiB) are read, as cryptsetup does",
+                remedy="Give keyfile_size if this really is the keyfile",
+            )
+        return _exactly(descriptor, available if size is None else size, start, described)
+    except OSError as error:
+        raise BadSecret(f"{described} cannot be read: {_words(error)}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _length(descriptor: int, described: str) -> int:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    kind = "a directory" if stat.S_ISDIR(mode) else "a FIFO" if stat.S_ISFIFO(mode) else "a character device" if stat.S_ISCHR(mode) else "no regular file"
+    raise BadSecret(
+        f"{described} is {kind}",
+        why="A keyfile must read the same every time",
+        remedy="Give a regular file (or a block device), or the content as passphrase_base64",
+    )
+
+
+def _exactly(descriptor: int, size: int, start: int, described: str) -> bytearray:
+    value = bytearray(size)
+    try:
+        with memoryview(value) as view:
+            done = 0
+            while done < size:
+                with view[done:] as rest:
+                    count = os.preadv(descriptor, [rest], start + done)
+                if count == 0:
+                    raise BadSecret(f"{described} became shorter while it was read", remedy="Run again when nothing writes to it any more")
+                done += count
+        return value
+    except BaseException:
+        wipe(value)
+        raise
+
+
+def _label(label: t.Any, position: str) -> str:
+    if label is None or label == "":
+        return ""
+    if not isinstance(label, str):
+        raise BadTask(f"{position}: label is {_kind(label)}, not text", remedy="Quote it")
+    if len(label) > LABEL_LIMIT or not label.isprintable():
+        raise BadTask(
+            f"{position}: label has {len(label)} characters" if len(label) > LABEL_LIMIT else f"{position}: label contains a control character or a newline",
+            why="Labels stand in tables and, on LUKS2, in the header",
+            remedy=f"Use a printable name of at most {LABEL_LIMIT} characters",
+        )
+    return label
+
+
+def _text(value: t.Any, name: str, *, base64_needed: bool) -> bytes:
+    """UTF-8 of a text option; bytes that were no UTF-8 when Ansible read them arrive as surrogates and leave as they came."""
+    if not isinstance(value, str):
+        remedy = "Quote it in YAML, so that every character counts (0123 without quotes is the number 83)"
+        if isinstance(value, (list, tuple, t.Mapping)):
+            remedy = "Give one secret here, and add an entry for each further one; text that merely looks like a list goes to passphrase_base64"
+        raise BadTask(
+            f"{name} is {_kind(value)} where text is expected", why="Guessing how to spell it would make another secret than the one you mean", remedy=remedy
+        )
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        remedy = "Give the bytes as passphrase_base64" if base64_needed else "Encode the bytes again"
+        # From None: the exception would carry the text.
+        raise BadSecret(f"{name} contains half a surrogate pair, which has no UTF-8 form", remedy=remedy) from None
+
+
+def _decoded(text: bytes, name: str) -> bytearray:
+    try:
+        value = bytearray(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        value = bytearray()
+        valid = False
+    else:
+        valid = hmac.compare_digest(base64.b64encode(value), text)
+    if not valid:
+        spaces = any(byte in b" \t\r\n" for byte in text)
+        found = "contains spaces or line breaks" if spaces else "is not valid base64"
+        raise BadSecret(
+            f"{name}: passphrase_base64 {found}",
+            why="Only the one canonical form (RFC 4648, with padding) is accepted, so that a damaged value is noticed",
+            remedy="Encode with the b64encode filter, or with 'base64 --wrap=0'",
+        )
+    return value
+
+
+def _qemu_obstacle(value: bytearray) -> str:
+    """QEMU takes a secret only if it is UTF-8 without NUL, whichever way it is handed over (crypto/secret.c)."""
+    if 0 in value:
+        return "contains a NUL byte"
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    return ""
+
+
+def _kind(value: t.Any) -> str:
+    if value is None or value == "":
+        return "empty"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, t.Mapping):
+        return "a dictionary"
+    return "text" if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+def _sources() -> str:
+    return ", ".join(SOURCES[:-1]) + f" or {SOURCES[-1]}"
+
+
+def _words(error: OSError) -> str:
+    return f"{error.strerror} ({errno.errorcode.get(error.errno or 0, 'unknown error')})"
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "The file must exist on the managed host, not on the controller"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "Run the task with become: true, or make the file readable"
+    return "Check the path on the managed host"
