@@ -42,23 +42,32 @@ class Luks1Steps:
 
     def add(self, action: Action) -> None:
         number = given(action.keyslot)
-        with self.maker.prepare(action) as ingredients:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
             self._fill(number, ingredients)
 
     def erase(self, action: Action) -> None:
         self._erase(given(action.keyslot))
 
     def rekey(self, action: Action) -> None:
-        number = given(action.keyslot)
-        if action.resume:
-            return self._refill(action) if action.in_place else self._resume_hop(action)
-        with self.maker.prepare(action) as ingredients:
-            if action.in_place:
-                self._note(Intent(INTENT_REPLACE_ERASE, number))
-                self._clear(number)
-                self._note(Intent(INTENT_REPLACE_FILL, number))
-                self._fill(number, ingredients)
-                return self._note(None)
+        if action.resume and action.in_place:
+            self._refill(action)
+        elif action.resume:
+            self._resume_hop(action)
+        elif action.in_place:
+            self._rekey_in_place(given(action.keyslot), action)
+        else:
+            self._rekey_through_copy(given(action.keyslot), action)
+
+    def _rekey_in_place(self, number: int, action: Action) -> None:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            self._note(Intent(INTENT_REPLACE_ERASE, number))
+            self._clear(number)
+            self._note(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, ingredients)
+            self._note(None)
+
+    def _rekey_through_copy(self, number: int, action: Action) -> None:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
             via = self.disk.header.layout.free_numbers()[0]
             self._note(Intent(INTENT_HOP_ADD, number, via))
             self._fill(via, ingredients)
@@ -67,19 +76,19 @@ class Luks1Steps:
     def finish(self, action: Action) -> None:
         """What :mod:`.plan_resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
         number, intent = given(action.keyslot), given(self.disk.header.intent)
-        filled_already = intent.kind == INTENT_REPLACE_FILL and number in self.disk.header.keyslots
-        if filled_already:
-            return self._note(None)
-        if number in self.disk.header.keyslots:
-            return self._erase(number)
-        # A cut run may have left material of a new secret in the area of a slot that it never activated.
-        self.disk.overwrite(self._area(number))
+        active = number in self.disk.header.keyslots
+        if active and intent.kind != INTENT_REPLACE_FILL:
+            self._erase(number)
+            return
+        if not active:
+            # A cut run may have left material of a new secret in the area of a slot that it never activated.
+            self.disk.overwrite(self._area(number))
         self._note(None)
 
     def _resume_hop(self, action: Action) -> None:
         """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
         number, via, intent = given(action.keyslot), given(action.via), given(self.disk.header.intent)
-        with self.maker.prepare(action, kdf=self.disk.header.keyslots[via].kdf) as ingredients:
+        with self.maker.prepare(action, self._area(number), kdf=self.disk.header.keyslots[via].kdf) as ingredients:
             if intent.kind == INTENT_HOP_FILL:
                 self._fill_from_copy(number, via, ingredients)
             else:
@@ -97,7 +106,7 @@ class Luks1Steps:
 
     def _refill(self, action: Action) -> None:
         number, intent = given(action.keyslot), given(self.disk.header.intent)
-        with self.maker.prepare(action) as ingredients:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
             if intent.kind == INTENT_REPLACE_ERASE:
                 self._clear(number)
                 self._note(Intent(INTENT_REPLACE_FILL, number))

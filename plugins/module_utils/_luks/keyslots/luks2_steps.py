@@ -45,7 +45,7 @@ class Luks2Steps:
     def add(self, action: Action) -> None:
         number = given(action.keyslot)
         area = self._place_for(number)
-        with self.maker.prepare(action) as ingredients:
+        with self.maker.prepare(action, area) as ingredients:
             self.maker.place(number, area, ingredients)
             self._made[number] = action.label
             self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)))
@@ -56,19 +56,24 @@ class Luks2Steps:
 
     def rekey(self, action: Action) -> None:
         number, header = given(action.keyslot), self.disk.header
-        with self.maker.prepare(action) as ingredients:
-            priority = self.maker.priority(action)
-            if not action.in_place:
-                old, area = header.keyslots[number].area, self._place_for(number)
-                self.maker.place(number, area, ingredients)
-                self._made[number] = action.label
-                return self._leave(number, header.with_keyslot(number, ingredients.kdf, area, priority=priority), old)
+        if action.in_place:
+            self._rekey_in_place(action)
+            return
+        old, area = header.keyslots[number].area, self._place_for(number)
+        with self.maker.prepare(action, area) as ingredients:
+            self.maker.place(number, area, ingredients)
+            self._made[number] = action.label
+            self._leave(number, header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)), old)
+
+    def _rekey_in_place(self, action: Action) -> None:
+        number, header = given(action.keyslot), self.disk.header
+        area, priority = self._place_for(number, instead=True), self.maker.priority(action)
+        with self.maker.prepare(action, area) as ingredients:
             if action.resume:
                 self._empty(number, Intent(INTENT_REPLACE_FILL, number))
             else:
                 self._commit(header.with_intent(Intent(INTENT_REPLACE_ERASE, number)))
                 self.disk.overwrite(header.keyslots[number].area)
-            area = self._place_for(number, instead=True)
             self.maker.place(number, area, ingredients)
             self._made[number] = action.label
             self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=priority).with_intent(None))
@@ -77,7 +82,8 @@ class Luks2Steps:
         """What :mod:`.plan_resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
         intent = given(self.disk.header.intent)
         if intent.kind == INTENT_REPLACE_ERASE:
-            return self._empty(intent.keyslot, None)
+            self._empty(intent.keyslot, None)
+            return
         live = [slot.area for slot in self.disk.header.keyslots.values()]
         for extent in intent.extents:
             for free in _outside(extent, live):

@@ -39,13 +39,13 @@ class Maker:
     memory_limit: int
 
     @contextlib.contextmanager
-    def prepare(self, action: Action, *, kdf: t.Optional[Kdf] = None) -> t.Iterator[Ingredients]:
-        """Derive once for the secret of ``action``, with ``kdf`` or with parameters as :mod:`.costs` decides."""
+    def prepare(self, action: Action, area: Extent, *, kdf: t.Optional[Kdf] = None) -> t.Iterator[Ingredients]:
+        """Derive once for the secret of ``action`` and a slot in ``area``, with ``kdf`` or with what :mod:`.costs` decides."""
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
         if kdf is None:
             kdf = self._parameters(action)
-        length = header.new_keyslot(given(action.keyslot), kdf, Extent(0, 0)).area_key_size
+        length = header.new_keyslot(given(action.keyslot), kdf, area).area_key_size
         key = self.prover.derivations.derive(given(action.secret), kdf, length)
         try:
             yield Ingredients(kdf, key, volume_key)
