@@ -1,0 +1,162 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Facts about block devices from sysfs: what lies beneath a device, what shows the same bytes above it.
+
+A loop device and its backing file, and a partition and its disk, are two names for the same bytes, with locks that know
+nothing of each other. sysfs is readable for everybody and needs no open device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import typing as t
+
+SYS = "/sys"
+DEV = "/dev"
+# Loop devices can be stacked; the kernel itself stops far below this.
+_DEEPEST = 16
+_SECTOR = 512
+
+PARTITION_OF = "partition"
+LOOP_OF = "loop"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A byte of a file or block device.
+
+    numbers: ("file", st_dev, st_ino) or ("block", st_rdev, 0); equal for all paths to one file or device.
+    how:     how the place above leads here (LOOP_OF, PARTITION_OF), "" for the place that was asked for.
+    """
+
+    numbers: t.Tuple[str, int, int]
+    offset: int
+    path: str
+    how: str = ""
+
+
+def numbers_of(status: os.stat_result) -> t.Tuple[str, int, int]:
+    if stat.S_ISBLK(status.st_mode):
+        return ("block", status.st_rdev, 0)
+    return ("file", status.st_dev, status.st_ino)
+
+
+def stack(status: os.stat_result, path: str, offset: int = 0) -> t.List[Place]:
+    """Byte ``offset`` of a file or device and the same byte of everything beneath, topmost first.
+
+    Ends where the system does not tell more (a backing file that was deleted or lies in another mount namespace).
+    """
+    return _walk(Place(numbers_of(status), offset, path))
+
+
+def _walk(place: Place) -> t.List[Place]:
+    places = [place]
+    while len(places) < _DEEPEST:
+        below = _beneath(places[-1])
+        if below is None:
+            break
+        places.append(below)
+    return places
+
+
+def _beneath(place: Place) -> t.Optional[Place]:
+    kind, rdev, _unused = place.numbers
+    folder = sys_folder(rdev) if kind == "block" else None
+    if folder is None:
+        return None
+    start = _text(folder, "start")
+    if _text(folder, "partition") and start:
+        whole = os.path.dirname(folder)
+        numbers = _text(whole, "dev").partition(":")
+        if not numbers[2]:
+            return None
+        return Place(("block", os.makedev(int(numbers[0]), int(numbers[2])), 0), place.offset + int(start) * _SECTOR, node_path(whole), PARTITION_OF)
+    backing = _text(folder, "loop/backing_file")
+    if not backing:
+        return None
+    try:
+        status = os.stat(backing)
+    except OSError:
+        return None
+    return Place(numbers_of(status), place.offset + int(_text(folder, "loop/offset") or 0), backing, LOOP_OF)
+
+
+def above(numbers: t.Tuple[str, int, int], offsets: t.Collection[int]) -> t.List[Place]:
+    """Loop devices, and partitions of them, whose first byte is one of ``offsets`` of the file or device ``numbers``."""
+    found = []
+    for folder in _loop_folders():
+        place = _place_of(folder)
+        if place is None or place.numbers == numbers:
+            continue
+        # Only a way through at least one loop device counts: the partition of a plain disk has no second name.
+        if any(below.numbers == numbers and below.offset in offsets for below in _walk(place)[1:]):
+            found.append(place)
+    return found
+
+
+def _loop_folders() -> t.Iterator[str]:
+    try:
+        names = sorted(os.listdir(os.path.join(SYS, "block")))
+    except OSError:
+        return
+    for name in names:
+        folder = os.path.realpath(os.path.join(SYS, "block", name))
+        if _text(folder, "loop/backing_file"):
+            yield folder
+            for child in sorted(os.listdir(folder)):
+                if child.startswith(name) and _text(folder, os.path.join(child, "partition")):
+                    yield os.path.join(folder, child)
+
+
+def _place_of(folder: str) -> t.Optional[Place]:
+    major, colon, minor = _text(folder, "dev").partition(":")
+    if not colon:
+        return None
+    return Place(("block", os.makedev(int(major), int(minor)), 0), 0, node_path(folder))
+
+
+def node_path(folder: str) -> str:
+    """/dev path of a device folder in sysfs, which writes "!" for "/" in names."""
+    return os.path.join(DEV, os.path.basename(folder).replace("!", "/"))
+
+
+def sys_folder(rdev: int) -> t.Optional[str]:
+    """The device's folder in sysfs, or None (no sysfs, device gone)."""
+    link = os.path.join(SYS, "dev", "block", f"{os.major(rdev)}:{os.minor(rdev)}")
+    folder = os.path.realpath(link)
+    return folder if os.path.isdir(folder) else None
+
+
+def is_loop(rdev: int) -> bool:
+    folder = sys_folder(rdev)
+    return folder is not None and bool(_text(_disk(folder), "loop/backing_file"))
+
+
+def is_rotational(rdev: int) -> bool:
+    """Does the kernel say that the disk turns? False also where it does not say."""
+    folder = sys_folder(rdev)
+    return folder is not None and _text(_disk(folder), "queue/rotational") == "1"
+
+
+def is_read_only(rdev: int) -> bool:
+    """Is the device set read-only (what BLKROGET answers; the number of that ioctl differs between machines)?"""
+    folder = sys_folder(rdev)
+    return folder is not None and _text(folder, "ro") == "1"
+
+
+def _disk(folder: str) -> str:
+    return os.path.dirname(folder) if _text(folder, "partition") else folder
+
+
+def _text(folder: str, name: str) -> str:
+    """Content of an attribute without its newline; "" when there is none. File names in it can be any bytes."""
+    try:
+        with open(os.path.join(folder, name), "rb") as stream:
+            data = stream.read()
+    except OSError:
+        return ""
+    return os.fsdecode(data[:-1] if data.endswith(b"\n") else data)

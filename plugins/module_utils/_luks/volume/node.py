@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""An open file or block device, and the sentences for everything that cannot be opened as one."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import stat
+import typing as t
+
+from ..errors import NOTHING_CHANGED, StorageFault
+
+# O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
+_OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+_REMEDIES = {
+    errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
+    errno.EACCES: "Run as a user who may do this, for block devices usually root (become: true)",
+    errno.EPERM: "Run as a user who may do this; an immutable file (lsattr) refuses even root",
+    errno.EROFS: "The file system is mounted read-only; remount it writable",
+    errno.ELOOP: "The symbolic links lead in a circle; give the path of the file itself",
+    errno.ENOTDIR: "A part of the path is no directory; check the path",
+    errno.ETXTBSY: "Something runs or swaps on this file; stop that first",
+    errno.ENXIO: "No device answers behind this node; check that it is attached",
+    errno.ENODEV: "No device answers behind this node; check that it is attached",
+}
+
+_NEITHER = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def fault(volume: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED) -> StorageFault:
+    """A StorageFault in the system's own words: "cannot open it: Permission denied (EACCES)"."""
+    number = error.errno or 0
+    name = errno.errorcode.get(number, str(number))
+    return StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=volume, changed=changed)
+
+
+@dataclasses.dataclass
+class Node:
+    """An open regular file or block device. ``size`` in bytes, as it was when it was opened."""
+
+    path: str
+    fd: int
+    stat: os.stat_result
+    size: int
+    writable: bool
+
+    @property
+    def is_block(self) -> bool:
+        return stat.S_ISBLK(self.stat.st_mode)
+
+    @property
+    def inode(self) -> t.Tuple[int, int]:
+        """What locks hang on: the inode of the file or of the device node, (st_dev, st_ino)."""
+        return (self.stat.st_dev, self.stat.st_ino)
+
+    def still_there(self) -> bool:
+        """Does the path still lead to the file or device that is open?"""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return False
+        if self.is_block:
+            return stat.S_ISBLK(now.st_mode) and now.st_rdev == self.stat.st_rdev
+        return (now.st_dev, now.st_ino) == self.inode
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+def open_node(path: str, *, writable: bool) -> Node:
+    """Open a regular file or block device; anything else is refused before it is opened. Raises StorageFault."""
+    try:
+        # An open alone can do things to a character device (rewind a tape, start a watchdog).
+        _check_kind(os.stat(path), path)
+        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
+    except OSError as error:
+        raise fault(path, "cannot open it for writing" if writable else "cannot open it", error) from None
+    except ValueError:
+        raise StorageFault("the path contains a NUL character", why="no file can have such a name", remedy="Check the path") from None
+    try:
+        status = os.fstat(fd)
+        _check_kind(status, path)
+        return Node(path=path, fd=fd, stat=status, size=os.lseek(fd, 0, os.SEEK_END), writable=writable)
+    except OSError as error:
+        os.close(fd)
+        raise fault(path, "cannot ask for its size", error) from None
+    except StorageFault:
+        os.close(fd)
+        raise
+
+
+def _check_kind(status: os.stat_result, path: str) -> None:
+    if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        return
+    kind = next((words for test, words in _NEITHER if test(status.st_mode)), "something unknown")
+    raise StorageFault(
+        f"it is {kind}",
+        why="a LUKS header lives in a regular file or on a block device",
+        remedy="Give the path of the volume itself",
+        volume=path,
+    )

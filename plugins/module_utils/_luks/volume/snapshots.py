@@ -1,0 +1,119 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What may keep the old blocks of an overwritten key area: copy-on-write file systems, snapshots, thin pools.
+
+Sources: the kernel's mountinfo and sysfs, and the suffixes that LVM gives to the device-mapper UUIDs of its hidden volumes
+(lib/activate/dev_manager.c: "tpool", "cow", "real", "vpool"). A remapping SSD cannot be seen from here.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from . import blockdev
+
+_FILE_SYSTEMS = {
+    "btrfs": "writes every change to a new place and may have snapshots",
+    "zfs": "writes every change to a new place and may have snapshots",
+    "bcachefs": "writes every change to a new place and may have snapshots",
+    "nilfs2": "writes every change to a new place and keeps checkpoints",
+    "f2fs": "is log-structured and writes every change to a new place",
+    "overlay": "leaves the version of a lower layer untouched",
+}
+_DEVICE_MAPPER = {
+    "tpool": "a thin pool, which may have snapshots of it",
+    "cow": "an LVM snapshot",
+    "real": "the origin of an LVM snapshot",
+    "vpool": "a deduplicating VDO pool, which writes every change to a new place",
+}
+_DEEPEST = 16
+
+
+def copies_elsewhere(fd: int, places: t.Sequence[blockdev.Place]) -> t.Optional[str]:
+    """A sentence when overwriting the volume may leave the old bytes somewhere, else None.
+
+    places: the volume and what lies beneath it (:func:`.blockdev.stack`); fd: descriptor of the first of them.
+    """
+    reason = None
+    for place in places:
+        kind, number, _inode = place.numbers
+        if kind == "block":
+            reason = _device_reason(number)
+        elif place.how:
+            reason = _backing_reason(place.path)
+        else:
+            reason = _file_reason(fd)
+        if reason:
+            return f"{reason}: an old copy of an erased keyslot may stay there, out of reach of any overwriting."
+    return None
+
+
+def _backing_reason(path: str) -> t.Optional[str]:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _file_reason(fd)
+    finally:
+        os.close(fd)
+
+
+def _file_reason(fd: int) -> t.Optional[str]:
+    mount = _mount_of(fd)
+    if mount is None:
+        return None
+    device, file_system = mount
+    if file_system in _FILE_SYSTEMS:
+        return f"The file system {file_system} {_FILE_SYSTEMS[file_system]}"
+    return _device_reason(device)
+
+
+def _mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
+    """(device number, type) of the file system; by mount id, because st_dev of a btrfs subvolume is in no table."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
+            mount_id = next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
+        with open("/proc/self/mountinfo", "rb") as table:
+            rows = [os.fsdecode(row).split(" ") for row in table]
+    except OSError:
+        return None
+    for row in rows:
+        if row[0] == mount_id:
+            major, _colon, minor = row[2].partition(":")
+            return os.makedev(int(major), int(minor)), row[row.index("-") + 1]
+    return None
+
+
+def _device_reason(rdev: int) -> t.Optional[str]:
+    folder = blockdev.sys_folder(rdev)
+    for _level in range(_DEEPEST):
+        if folder is None:
+            return None
+        if os.path.basename(folder).startswith("zd"):
+            return "The device is a ZFS volume, which writes every change to a new place"
+        suffix = _uuid(folder).rpartition("-")[2]
+        if suffix in _DEVICE_MAPPER:
+            return f"The device lies on {_DEVICE_MAPPER[suffix]}"
+        folder = _first_slave(folder)
+    return None
+
+
+def _uuid(folder: str) -> str:
+    try:
+        with open(os.path.join(folder, "dm", "uuid"), encoding="utf-8", errors="replace") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
+
+
+def _first_slave(folder: str) -> t.Optional[str]:
+    """One device beneath is enough: LVM puts a thin or snapshot volume on hidden volumes that all tell the same."""
+    try:
+        names = sorted(os.listdir(os.path.join(folder, "slaves")))
+    except OSError:
+        return None
+    return os.path.realpath(os.path.join(folder, "slaves", names[0])) if names else None

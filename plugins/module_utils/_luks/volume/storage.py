@@ -1,0 +1,255 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Where a LUKS header lives, as bytes: open, read, write, make durable, read again from the medium, tell who it is.
+
+Header and key material go through os.pread, os.pwrite and os.fsync and nothing else, so that a test can record below this
+layer what a crash would leave behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import types
+import typing as t
+
+from ..errors import LuksmithError, Refused, StorageFault
+from ..header import qcow2
+from ..header.model import Write
+from . import blockdev, snapshots
+from .node import Node, fault, open_node
+
+# Direct I/O wants multiples of the logical block size; nothing in use has larger ones.
+_DIRECT = 4096
+
+
+class Region:
+    """``size`` bytes of an open file from the LUKS header's first byte on; all offsets count from that byte."""
+
+    def __init__(self, node: Node, start: int, size: int) -> None:
+        self._node = node
+        self._start = start
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes, or StorageFault naming the offset."""
+        self._check(offset, length)
+        data = bytearray()
+        while len(data) < length:
+            try:
+                chunk = os.pread(self._node.fd, length - len(data), self._start + offset + len(data))
+            except OSError as error:
+                raise self._read_fault(offset + len(data), length - len(data), error) from None
+            if not chunk:
+                raise self._too_short(offset, length, offset + len(data))
+            data += chunk
+        return bytes(data)
+
+    def reread(self, offset: int, length: int) -> bytes:
+        """As :meth:`read`, but from the medium as far as the system lets us; :meth:`barrier` must have run before.
+
+        Through O_DIRECT where the file system can do that, else after asking the kernel to drop its pages.
+        """
+        self._check(offset, length)
+        first = (self._start + offset) // mmap.PAGESIZE * mmap.PAGESIZE
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._node.fd, first, self._start + offset + length - first, os.POSIX_FADV_DONTNEED)
+        direct = self._read_direct(offset, length)
+        return self.read(offset, length) if direct is None else direct
+
+    def _read_direct(self, offset: int, length: int) -> t.Optional[bytes]:
+        """None where direct I/O is not to be had. The descriptor is a second one: the first keeps the locks."""
+        begin = (self._start + offset) // _DIRECT * _DIRECT
+        skip = self._start + offset - begin
+        wanted = -(-(skip + length) // _DIRECT) * _DIRECT
+        if not length:
+            return None
+        try:
+            fd = os.open(f"/proc/self/fd/{self._node.fd}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            with mmap.mmap(-1, wanted) as buffer:
+                got = 0
+                while got < skip + length:
+                    with memoryview(buffer) as view, view[got:] as rest:
+                        count = os.preadv(fd, [rest], begin + got)
+                    got += count
+                    # At the end of the file a direct read is short and leaves an offset that is no multiple any more.
+                    if not count or got % _DIRECT:
+                        break
+                return buffer[skip : skip + length] if got >= skip + length else None
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise self._read_fault(offset, length, error) from None
+            return None
+        finally:
+            os.close(fd)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """All of ``data``, or StorageFault that says how far it came. Durable only after :meth:`barrier`."""
+        self._check(offset, len(data))
+        done = 0
+        with memoryview(data) as view:
+            while done < len(data):
+                try:
+                    done += os.pwrite(self._node.fd, view[done:], self._start + offset + done)
+                except OSError as error:
+                    raise fault(
+                        self._node.path,
+                        f"cannot write {len(data)} bytes at byte {offset} of the LUKS header",
+                        error,
+                        changed=f"{done} of the {len(data)} bytes were accepted before the error; they may or may not be on the medium",
+                    ) from None
+
+    def barrier(self) -> None:
+        """Everything written so far is on the medium when this returns.
+
+        fsync and not fdatasync: the latter would do for a file that does not grow, but this is called a handful of times per
+        action, and fsync also carries the block mapping of a sparse or preallocated image on file systems whose fdatasync is
+        lax about it. It is never repeated after an error: the kernel reports a lost write once and then forgets it.
+        """
+        try:
+            os.fsync(self._node.fd)
+        except OSError as error:
+            raise fault(
+                self._node.path,
+                "cannot make the last writes durable",
+                error,
+                why="what reached the medium is unknown",
+                remedy="Check the device or file system (dmesg), then run again: the state is read anew",
+                changed="The last writes may or may not be on the medium",
+            ) from None
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise self._too_short(offset, length, self.size)
+
+    def _too_short(self, offset: int, length: int, end: int) -> StorageFault:
+        return StorageFault(
+            f"bytes {offset} to {offset + length} of the LUKS header are wanted, but it ends at byte {end}",
+            why="the file or device is shorter than its header says",
+            remedy="Check whether it was truncated or only partly copied",
+            volume=self._node.path,
+        )
+
+    def _read_fault(self, offset: int, length: int, error: OSError) -> StorageFault:
+        return fault(self._node.path, f"cannot read {length} bytes at byte {offset} of the LUKS header", error)
+
+
+@t.final
+class Volume:
+    """An open volume; a context manager that closes it.
+
+    path:        as the task names it; header_path: the file that holds the header (the same unless it is detached).
+    container:   "raw" or "qcow2".
+    node:        the open file with the header, which also carries the locks; payload: the other one, if detached.
+    start:       the header's first byte in that file.
+    kin:         further files and devices that show the same bytes, opened by locks.py for its purposes only.
+    notes:       sentences about the container that a person may want to know.
+    """
+
+    def __init__(self, path: str, node: Node, *, payload: t.Optional[Node] = None, crypto: t.Optional[qcow2.Qcow2Crypto] = None) -> None:
+        self.path = path
+        self.header_path = node.path
+        self.node = node
+        self.payload = payload
+        self.container = "raw" if crypto is None else "qcow2"
+        self.start = 0 if crypto is None else crypto.offset
+        self.region = Region(node, self.start, node.size if crypto is None else crypto.length)
+        self.notes = () if crypto is None else crypto.notes
+        self.kin: t.Dict[t.Tuple[int, int], Node] = {}
+        self._clear: t.Optional[Write] = None if crypto is None else crypto.clear
+        self._places = blockdev.stack(node.stat, node.path, self.start)
+
+    @property
+    def identity(self) -> t.Tuple[str, int, int, int]:
+        """Equal for all paths to one header: the deepest file or device that the system tells of, and the byte in it."""
+        deepest = self._places[-1]
+        return (*deepest.numbers, deepest.offset)
+
+    @property
+    def rotational(self) -> bool:
+        """Does the medium turn, so that more than one overwriting pass makes sense?
+
+        A loop device never does: what the kernel says of it is a default, and what is beneath is a file, for which
+        cryptsetup too uses a single pass.
+        """
+        rdev = self.node.stat.st_rdev
+        return self.node.is_block and not blockdev.is_loop(rdev) and blockdev.is_rotational(rdev)
+
+    @property
+    def copy_on_write(self) -> t.Optional[str]:
+        """A sentence when an overwritten key area may survive elsewhere (snapshots, copy-on-write), else None."""
+        return snapshots.copies_elsewhere(self.node.fd, self._places)
+
+    def begin_writing(self) -> None:
+        """Before the first write: tell qcow2 that a writer came who does not know its extra features. Once, durably."""
+        if self._clear is not None:
+            whole = Region(self.node, 0, self.node.size)
+            whole.write(self._clear.offset, self._clear.data)
+            whole.barrier()
+            self._clear = None
+
+    def check_still_there(self) -> None:
+        """Refused unless the paths still lead to what is open: after a wait for locks it may have been replaced."""
+        for node in (self.node, self.payload):
+            if node is not None and not node.still_there():
+                raise Refused(
+                    "the path leads to another file or device than when it was opened, or to none",
+                    why="the open one may be the abandoned copy, and a change in it would be lost",
+                    remedy="Run again when whatever replaced it is done",
+                    volume=node.path,
+                )
+
+    def close(self) -> None:
+        """Closes every descriptor, which also ends every lock. Safe to call twice."""
+        for node in (*self.kin.values(), self.payload, self.node):
+            if node is not None:
+                node.close()
+        self.kin.clear()
+
+    def __enter__(self) -> Volume:
+        return self
+
+    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
+        self.close()
+
+
+def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) -> Volume:
+    """Open the file that holds the LUKS header, once; with ``header`` also the payload, read-only.
+
+    Raises StorageFault (no such file, no permission, read-only device, neither file nor block device), and what
+    :func:`.qcow2.locate` raises for a qcow2 image.
+    """
+    header_path = path if header is None else header
+    with contextlib.ExitStack() as on_failure:
+        node = open_node(header_path, writable=writable)
+        on_failure.callback(node.close)
+        if writable and node.is_block and blockdev.is_read_only(node.stat.st_rdev):
+            raise StorageFault(
+                "the block device is read-only",
+                remedy="Make it writable (blockdev --setrw), or attach it without the read-only flag",
+                volume=header_path,
+            )
+        payload = None
+        if header is not None:
+            payload = open_node(path, writable=False)
+            on_failure.callback(payload.close)
+        volume = Volume(path, node, payload=payload, crypto=_crypto_of(node))
+        on_failure.pop_all()
+        return volume
+
+
+def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
+    whole = Region(node, 0, node.size)
+    if node.size < len(qcow2.MAGIC) or whole.read(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
+        return None
+    try:
+        return qcow2.locate(whole.read, whole.size)
+    except LuksmithError as error:
+        raise error.on(node.path) from None
