@@ -119,13 +119,11 @@ class Luks1Header(model.Header):
         if not 0 <= number < self.slot_count:
             raise Refused(f"keyslot {number} does not exist", why=f"LUKS1 has the keyslots 0 to {self.slot_count - 1}")
 
-    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
-        """Raises Refused for a number, derivation or area that LUKS1 cannot hold; the salt has 32 bytes."""
+    def _accepted(self, number: int, kdf: model.Kdf, area: model.Extent, priority: str) -> model.Pbkdf2:
         self._checked(number)
-        refusal = self.refusal_to_hold(kdf, model.PRIORITY_NORMAL)
-        if refusal is not None:
-            raise Refused(refusal)
-        assert isinstance(kdf, model.Pbkdf2)
+        refusal = self.refusal_to_hold(kdf, priority)
+        if refusal is not None or not isinstance(kdf, model.Pbkdf2):
+            raise Refused(refusal or "LUKS1 keyslots know only pbkdf2")
         if not 1 <= kdf.iterations <= luks1_fields.MAX_ITERATIONS or len(kdf.salt) != luks1_fields.SALT_SIZE:
             raise Refused(
                 f"a LUKS1 keyslot cannot hold {kdf.iterations} iterations with a salt of {len(kdf.salt)} bytes",
@@ -133,15 +131,16 @@ class Luks1Header(model.Header):
             )
         if area != self._fields.slots[number].area:
             raise Refused(f"the key material of keyslot {number} cannot lie at byte {area.offset}", why="LUKS1 gives each keyslot one fixed place")
-        return self._keyslot(number, kdf)
+        return kdf
+
+    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
+        """Raises Refused for a number, derivation or area that LUKS1 cannot hold; the salt has 32 bytes."""
+        return self._keyslot(number, self._accepted(number, kdf, area, model.PRIORITY_NORMAL))
 
     def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: str = model.PRIORITY_NORMAL) -> Luks1Header:
-        self.new_keyslot(number, kdf, area)
-        refusal = self.refusal_to_hold(kdf, priority)
-        if refusal is not None:
-            raise Refused(refusal)
-        assert isinstance(kdf, model.Pbkdf2)
-        return self._with_slot_fields(number, luks1_fields.ACTIVE, kdf.iterations, kdf.salt)
+        """Raises Refused as :meth:`new_keyslot`, and for a priority."""
+        accepted = self._accepted(number, kdf, area, priority)
+        return self._with_slot_fields(number, luks1_fields.ACTIVE, accepted.iterations, accepted.salt)
 
     def without_keyslot(self, number: int) -> Luks1Header:
         """State inactive, iterations 0, salt zero; offset and stripes stay: what cryptsetup and QEMU leave too."""

@@ -85,8 +85,10 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     header_length = _u32(head, 100) if version == 3 else _V2_LENGTH
     if version == 3 and not (_V3_LENGTH <= header_length <= cluster and header_length % 8 == 0):
         raise _malformed(f"header_length is {header_length}")
+    if backing > cluster:
+        raise _malformed(f"the backing file's name would begin at byte {backing}, behind the first cluster")
     # Extensions live in the first cluster and end before the backing file's name, if there is one.
-    end = backing if header_length < backing <= cluster else cluster
+    end = backing or cluster
     region = _crypto_region(read(0, min(end, size)), header_length)
     _check_region(region, cluster, size)
     return Qcow2Crypto(offset=region.offset, length=region.size, clear=_clear(head) if version == 3 else None, notes=_notes(head, version))
