@@ -179,6 +179,7 @@ class Layout:
     fixed:  LUKS1: number -> the only place this slot can ever have; None for LUKS2.
     window: LUKS2: the keyslots area; new areas of ``unit`` bytes go into its first gap.
     held:   extents that are free of slots but still wait for a wipe.
+    align:  LUKS2: where a new area may begin; converted LUKS1 headers leave areas that end in the middle of a block.
     """
 
     slot_count: int
@@ -187,6 +188,7 @@ class Layout:
     window: Extent = Extent(0, 0)
     unit: int = 0
     held: t.Tuple[Extent, ...] = ()
+    align: int = 1
 
     def free_numbers(self) -> t.List[int]:
         return [number for number in range(self.slot_count) if number not in self.taken]
@@ -198,12 +200,14 @@ class Layout:
         """
         if self.fixed is not None:
             return None if number in self.taken else self.fixed.get(number)
+        if self.unit <= 0:
+            return None
         occupied = sorted((*self.taken.values(), *self.held), key=lambda extent: extent.offset)
         cursor = self.window.offset
         for extent in occupied:
             if extent.offset - cursor >= self.unit:
                 break
-            cursor = max(cursor, extent.end)
+            cursor = max(cursor, -(-extent.end // self.align) * self.align)
         return Extent(cursor, self.unit) if self.window.end - cursor >= self.unit else None
 
     def rekey_room(self, number: int) -> bool:
