@@ -9,6 +9,7 @@ The bounds are those that cryptsetup documents and enforces for new keyslots (li
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 
@@ -17,6 +18,7 @@ from .vocabulary import Costs
 
 PBKDF2 = "pbkdf2"
 ARGON2 = ("argon2i", "argon2id")
+DEFAULT_ARGON2 = "argon2id"
 TYPES = (PBKDF2, *ARGON2)
 
 # option -> (least, most, unit). The most: what OpenSSL counts, the field's width, cryptsetup's caps.
@@ -32,7 +34,10 @@ MEMORY_PER_LANE = 8  # KiB; Argon2 itself asks for it (RFC 9106)
 
 
 def parse_costs(params: t.Any, name: str) -> Costs:
-    """The ``pbkdf`` dictionary of the entry called ``name``. Raises BadTask."""
+    """The ``pbkdf`` dictionary of the entry called ``name``. Raises BadTask.
+
+    A cost that only one family has implies its type: otherwise a slot of the other family would ignore it in silence.
+    """
     if params is None:
         return Costs()
     if not isinstance(params, t.Mapping):
@@ -46,7 +51,7 @@ def parse_costs(params: t.Any, name: str) -> Costs:
     numbers = {option: whole_number(params.get(option), f"{name}: pbkdf.{option}", *bounds) for option, bounds in BOUNDS.items()}
     costs = Costs(type=kind, hash=hash_name, **numbers)
     _check_together(costs, name)
-    return costs
+    return dataclasses.replace(costs, type=kind or _implied_type(costs))
 
 
 def parse_iter_time(value: t.Any, costs: Costs, name: str) -> t.Optional[int]:
@@ -71,6 +76,12 @@ def whole_number(value: t.Any, name: str, least: int, most: int, unit: str) -> t
     if not least <= value <= most:
         raise BadTask(f"{name} is {value}", remedy=f"Give {unit}, {least} to {most}, or leave it out")
     return value
+
+
+def _implied_type(costs: Costs) -> t.Optional[str]:
+    if any(getattr(costs, option) is not None for option in PBKDF2_ONLY):
+        return PBKDF2
+    return DEFAULT_ARGON2 if costs.given else None
 
 
 def _hash(value: t.Any, name: str) -> t.Optional[str]:

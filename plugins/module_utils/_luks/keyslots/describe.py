@@ -1,0 +1,72 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Everything that a header says, as plain values for the result of ``keyslots_info``. No secret, no volume key."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..header.model import Header, Keyslot
+from .fingerprints import fingerprint
+
+
+def describe_header(header: Header) -> t.Dict[str, t.Any]:
+    """Offsets and sizes in bytes from the start of the header, as in the model; names as the headers spell them."""
+    return {
+        "version": int(header.format[-1]),
+        "uuid": header.uuid,
+        "label": header.label,
+        "subsystem": header.subsystem,
+        "cipher": header.cipher,
+        "key_size": header.key_size,
+        "slot_count": header.slot_count,
+        "free_keyslots": header.slot_count - len(header.keyslots),
+        "size": header.extent,
+        "copies": dict(header.health),
+        "requirements": list(header.requirements),
+        "unfinished": None if header.intent is None else {"kind": header.intent.kind, "keyslot": header.intent.keyslot},
+        "write_obstacle": None if header.write_obstacle is None else header.write_obstacle.found,
+        "areas": [_area(slot) for slot in header.keyslots.values()],
+        "segments": [dataclasses.asdict(segment) for segment in header.segments],
+        "digests": [
+            {
+                "number": digest.number,
+                "type": digest.type,
+                "hash": digest.hash,
+                "iterations": digest.iterations,
+                "keyslots": list(digest.keyslots),
+                "segments": list(digest.segments),
+            }
+            for digest in header.digests
+        ],
+        "tokens": [{"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours} for token in header.tokens],
+        "record": _record(header),
+    }
+
+
+def _area(slot: Keyslot) -> t.Dict[str, t.Any]:
+    return {
+        "keyslot": slot.number,
+        "kind": slot.kind,
+        "offset": slot.area.offset,
+        "size": slot.area.size,
+        "encryption": slot.encryption,
+        "key_size": slot.key_size,
+        "stripes": slot.af_stripes,
+        "af_hash": slot.af_hash,
+        "digests": list(slot.digests),
+        "fingerprint": fingerprint(slot.kdf),
+    }
+
+
+def _record(header: Header) -> t.List[t.Dict[str, t.Any]]:
+    """``current`` is False when somebody else has erased or rewritten the slot since."""
+    lines = []
+    for number, entry in sorted(header.record.items()):
+        slot = header.keyslots.get(number)
+        current = slot is not None and entry.fingerprint == fingerprint(slot.kdf)
+        lines.append({"keyslot": number, "label": entry.label, "changed": entry.changed, "current": current})
+    return lines
