@@ -162,7 +162,7 @@ class Volume:
         self.start = 0 if crypto is None else crypto.offset
         self.region = Region(node, self.start, node.size if crypto is None else crypto.length)
         self.notes = () if crypto is None else crypto.notes
-        self.kin: t.Dict[t.Tuple[int, int], Node] = {}
+        self.kin: t.Dict[t.Tuple[str, int, int], Node] = {}
         self._clear: t.Optional[Write] = None if crypto is None else crypto.clear
         self._places = blockdev.stack(node.stat, node.path, self.start)
 

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Everything a lock has to be put on to have a header for oneself, beyond the file that was opened.
+
+A loop device and its backing file have locks that know nothing of each other. Whoever works on the device also locks the
+file beneath; whoever works on the file also locks the devices above as far as its rights go, which is for the sake of
+cryptsetup: our own processes always meet at the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import StorageFault
+from . import blockdev
+from .node import Node, open_node
+from .storage import Volume
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A file or device to lock.
+
+    flock:    take cryptsetup's lock too; not on a payload whose header is elsewhere.
+    optional: locked for others' sake only; without the rights for it the work goes on.
+    what:     for messages.
+    """
+
+    node: Node
+    what: str
+    flock: bool = True
+    optional: bool = False
+
+
+def targets_of(volume: Volume) -> t.List[Target]:
+    """The header's file first. Devices come and go, so that the list is made anew for every attempt."""
+    header = volume.node
+    targets = [Target(header, header.path)]
+    if volume.payload is not None:
+        targets.append(Target(volume.payload, f"{volume.payload.path}, the payload", flock=False))
+    places = blockdev.stack(header.stat, header.path, volume.start)
+    for place in places[1:]:
+        if place.how == blockdev.LOOP_OF:
+            node = _kin(volume, place, optional=False)
+            if node is not None:
+                targets.append(Target(node, f"{place.path}, which is behind the loop device"))
+    seen = {place.numbers for place in places}
+    for place in places:
+        for alias in blockdev.above(place.numbers, {place.offset, place.offset - volume.start}):
+            node = None if alias.numbers in seen else _kin(volume, alias, optional=True)
+            seen.add(alias.numbers)
+            if node is not None:
+                targets.append(Target(node, f"{alias.path}, a loop device that shows the same bytes", optional=True))
+    unique: t.Dict[t.Tuple[int, int], Target] = {}
+    for target in targets:
+        unique.setdefault(target.node.inode, target)
+    return list(unique.values())
+
+
+def _kin(volume: Volume, place: blockdev.Place, *, optional: bool) -> t.Optional[Node]:
+    """Opened once per volume: a second descriptor of the same file would be in the way of the locks of the first."""
+    if place.numbers in volume.kin:
+        return volume.kin[place.numbers]
+    try:
+        node = open_node(place.path, writable=False)
+    except StorageFault:
+        if optional:
+            return None
+        raise
+    if blockdev.numbers_of(node.stat) != place.numbers:
+        node.close()
+        return None
+    volume.kin[place.numbers] = node
+    return node
