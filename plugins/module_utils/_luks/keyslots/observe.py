@@ -111,13 +111,16 @@ class Prover:
         if opener is not None:
             same = opener == secret or self.derivations.same_input(opener, secret, slot.kdf)
             return Verdict.OPENS if same else Verdict.CLOSED
-        if any(tried == secret or self.derivations.same_input(tried, secret, slot.kdf) for tried in self._closed.get(keyslot, ())):
+        if self._known_closed(secret, slot):
             return Verdict.CLOSED
         if self._derive_and_check(secret, slot):
             self._opened_by[keyslot] = secret
             return Verdict.OPENS
         self._closed.setdefault(keyslot, []).append(secret)
         return Verdict.CLOSED
+
+    def _known_closed(self, secret: int, slot: Keyslot) -> bool:
+        return any(tried == secret or self.derivations.same_input(tried, secret, slot.kdf) for tried in self._closed.get(slot.number, ()))
 
     def _derive_and_check(self, secret: int, slot: Keyslot) -> bool:
         started = time.monotonic()
@@ -146,7 +149,10 @@ class Prover:
         return {keyslot: tuple(secret for secret in secrets if self.try_slot(secret, keyslot) is Verdict.OPENS) for keyslot in sorted(self._opened_by)}
 
     def tried(self) -> t.Set[int]:
-        return set(self._opened_by) | set(self._closed)
+        """Slots that some secret opens, and slots that every secret was tried on: of the others nobody knows. Asks nothing new."""
+        secrets = range(len(self.derivations.secrets))
+        refused = {keyslot for keyslot in self._closed if all(self._known_closed(secret, self.header.keyslots[keyslot]) for secret in secrets)}
+        return set(self._opened_by) | refused
 
     def need_volume_key(self) -> bytearray:
         """The volume key that a verdict brought. The planner has proven an opener before any action that needs it."""

@@ -14,14 +14,16 @@ from ..header.model import Header
 from ..header.parse import parse_header
 from ..volume import locks
 from ..volume.storage import Volume, open_volume
-from . import diff
 from .apply import apply_plan
+from .describe import describe_header
 from .desired import InfoTask, Task
+from .diff import diff
 from .disk import PASSES_MULTIPLE, PASSES_SINGLE, Disk
 from .fingerprints import hints, remembered
 from .making import Maker
 from .observe import Derivations, Prover, RecordProver
 from .plan import make_plan
+from .slot_table import Row, predict, rows
 from .vocabulary import Action, Plan, Situation
 
 Result = t.Dict[str, t.Any]
@@ -82,8 +84,8 @@ def inspect(task: InfoTask) -> Result:
                 "uuid": header.uuid,
                 "type": header.format,
                 "container": volume.container,
-                "header": diff.describe_header(header),
-                "keyslots": diff.rows(header, opened_by, untried),
+                "header": describe_header(header),
+                "keyslots": rows(header, opened_by, untried),
                 "opened_by": {label: [keyslot for keyslot, labels in opened_by.items() if label in labels] for label in task.labels},
                 "kdf_evaluations": derivations.evaluations,
                 "warnings": [*task.warnings, *warnings],
@@ -115,7 +117,7 @@ class _Run:
         try:
             look = self._look_without_writing()
             if look.plan.empty or self.check:
-                return self._report(look, self._predicted(look))
+                return self._report(look, *self._tables(look))
             return self._amend(look)
         except LuksmithError as error:
             raise error.on(self.path) from None
@@ -162,43 +164,43 @@ class _Run:
                 look.prover.close()
                 fresh = self._look(volume, header)
                 look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
-            predicted = self._predicted(look)
+            before, predicted = self._tables(look)  # now: applying proves more, and check mode cannot know that
             disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
             maker = Maker(disk, look.prover, self.task.desired, self.task.budget.max_memory)
             apply_plan(look.plan, maker, record=self.task.record)
             erases = any(action.kind != "add" for action in look.plan.actions)
             if volume.copy_on_write and erases:
                 self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
-            return self._report(look, predicted, disk.header)
+            return self._report(look, before, predicted, disk.header)
 
     def _wipe_passes(self, volume: Volume) -> int:
         if self.task.wipe == "auto":
             return PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE
         return PASSES_MULTIPLE if self.task.wipe == "multiple" else PASSES_SINGLE
 
-    def _before(self, look: Look) -> t.List[diff.Row]:
+    def _tables(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row]]:
+        """The slots as found and as the plan will leave them, with what is proven by now."""
         opened_by = _labels(look.prover, self.task.desired.labels)
-        return diff.rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in look.prover.tried()])
+        before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in look.prover.tried()])
+        return before, predict(before, look.plan, self.task.desired, look.header)
 
-    def _predicted(self, look: Look) -> t.List[diff.Row]:
-        return diff.predict(self._before(look), look.plan, self.task.desired)
-
-    def _report(self, look: Look, predicted: t.List[diff.Row], after: t.Optional[Header] = None) -> Result:
-        before = self._before(look)
+    def _report(self, look: Look, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
         keyslots = predicted
         if after is not None:
             labels = {row["keyslot"]: row["opened_by"] for row in predicted}
             untried = [row["keyslot"] for row in predicted if row["opened_by"] is None]
-            keyslots = diff.rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
+            keyslots = rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
         if not look.verified:
             self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")
         self.warnings.extend(look.plan.warnings)
         self.warnings.extend(look.header.warnings)
+        if look.header.format == "luks1":
+            self.warnings.extend(self.task.qemu_warnings)
         return {
             "changed": not look.plan.empty,
             "plan": [action_row(action) for action in look.plan.actions],
             "keyslots": keyslots,
-            "diff": diff.diff(before, predicted, path=self.path, uuid=look.header.uuid, format=look.header.format),
+            "diff": diff(before, predicted, look.plan, path=self.path, uuid=look.header.uuid, format=look.header.format),
             "uuid": look.header.uuid,
             "type": look.header.format,
             "container": self.container,
