@@ -92,8 +92,8 @@ def check(encryption: str, key_size: int) -> None:
 
 
 def _ivs(cipher: _Cipher, key: Bytes, sectors: int) -> bytes:
-    width = 4 if cipher.iv == "plain" else 8
-    numbers = b"".join((sector % 256**width).to_bytes(16, "little") for sector in range(sectors))
+    # plain (32 bits) and plain64 differ only from sector 2**32 on; no keyslot area is that long.
+    numbers = b"".join(sector.to_bytes(16, "little") for sector in range(sectors))
     if cipher.iv != "essiv":
         return numbers
     digest = new_hash(cipher.iv_hash)
@@ -114,13 +114,17 @@ def _chunks(cipher: _Cipher, key: Bytes, size: int) -> Chunks:
     return [(start, start + SECTOR, ivs[start // SECTOR * 16 :][:16]) for start in range(0, size, SECTOR)]
 
 
+def _halves_equal(key: Bytes) -> bool:
+    with memoryview(key) as view:
+        return hmac.compare_digest(view[: len(key) // 2], view[len(key) // 2 :])
+
+
 def _crypt(encryption: str, key: Bytes, data: Bytes, encrypt_: bool) -> bytearray:
     cipher = _parse(encryption)
     crypt = _ability(cipher, cipher.mode, len(key))
     if not len(data) or len(data) % SECTOR:
         raise MalformedHeader(f"{len(data)} bytes of key material", why=f"it must be whole sectors of {SECTOR} bytes")
-    half = len(key) // 2
-    if cipher.mode == "xts" and hmac.compare_digest(bytes(key[:half]), bytes(key[half:])):
+    if cipher.mode == "xts" and _halves_equal(key):
         raise _unsupported(encryption, "the two halves of its key are equal, which no library accepts (FIPS 140)")
     result = bytearray(data)
     try:

@@ -236,8 +236,8 @@ def new_hash(name: str) -> Hash:
 
 
 def hash_size(name: str) -> int:
-    """Digest length in bytes; raises Unsupported("hash", name) for a name that this collection does not know."""
-    return _names(name).size
+    """Digest length in bytes; raises Unsupported("hash", name) when :func:`new_hash` would."""
+    return new_hash(name).digest_size
 
 
 def pbkdf2_function(name: str) -> Pbkdf2:

@@ -76,7 +76,6 @@ class LibCrypto:
             self._declare(_CIPHERS)
         except (OSError, AttributeError) as error:
             raise NotProvided(str(error)) from error
-        self._keep = contextlib.ExitStack()
         self._lasting: t.Dict[t.Tuple[str, ...], int] = {}
         self.by_name = self._declares(_BY_NAME)
         self.threads = self._declares(_THREADS)
@@ -131,24 +130,28 @@ class LibCrypto:
     @contextlib.contextmanager
     def context(self, *providers: str) -> t.Iterator[int]:
         """A library context of our own with ``providers`` ("default", "legacy"), so that the one of hashlib stays as it is."""
+        with contextlib.ExitStack() as stack:
+            yield self._open_context(stack, providers)
+
+    def _open_context(self, stack: contextlib.ExitStack, providers: t.Sequence[str]) -> int:
         if not self.by_name:
             raise NotProvided(f"{self.version} is older than 3.0")
         library = self._library
-        with contextlib.ExitStack() as stack:
-            context = library.OSSL_LIB_CTX_new()
-            stack.callback(library.OSSL_LIB_CTX_free, context)
-            for provider in providers:
-                loaded = library.OSSL_PROVIDER_load(context, provider.encode())
-                if not loaded:
-                    raise self._failed(f"cannot load its {provider!r} provider")
-                stack.callback(library.OSSL_PROVIDER_unload, loaded)
-            yield context
+        context = library.OSSL_LIB_CTX_new()
+        stack.callback(library.OSSL_LIB_CTX_free, context)
+        for provider in providers:
+            loaded = library.OSSL_PROVIDER_load(context, provider.encode())
+            if not loaded:
+                raise self._failed(f"cannot load its {provider!r} provider")
+            stack.callback(library.OSSL_PROVIDER_unload, loaded)
+        return int(context)
 
     def lasting_context(self, *providers: str) -> int:
         """A context as from :meth:`context` that lives as long as the process: setting one up costs 0.3 ms."""
         if providers not in self._lasting:
-            # Left open on purpose: the digests and derivations fetched from it have no end of their own.
-            self._lasting[providers] = self._keep.enter_context(self.context(*providers))
+            with contextlib.ExitStack() as stack:
+                self._lasting[providers] = self._open_context(stack, providers)
+                stack.pop_all()
         return self._lasting[providers]
 
     def allow_threads(self, context: int, threads: int) -> int:
