@@ -1,0 +1,127 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table of test lanes. A lane is a sentence, the programs it cannot do without, and a function."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import tempfile
+import typing as t
+
+import pythons
+import venvs
+from lane import CACHE, ROOT, Lane, LaneSkipped
+
+OLDEST_TARGET = (3, 8)
+
+
+def _pytest(folder: str) -> t.Callable[[Lane], None]:
+    def run(lane: Lane) -> None:
+        if not (ROOT / folder).is_dir():
+            raise LaneSkipped(f"there is no folder {folder}")
+        lane.show("pytest", [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", folder, *lane.arguments])
+
+    return run
+
+
+def _ansible_test(what: str, *arguments: str, needs: str = "") -> t.Callable[[Lane], None]:
+    def run(lane: Lane) -> None:
+        if needs and not (ROOT / needs).is_dir():
+            raise LaneSkipped(f"there is no folder {needs}")
+        python = re.sub(r".*python(\d\.\d+)$", r"\1", pythons.controller())
+        lane.check(f"ansible-test {what}", ["tests/tools/ansible-test", what, "--local", "--requirements", "--python", python, *arguments, *lane.arguments])
+
+    return run
+
+
+def _integration(lane: Lane) -> None:
+    as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
+    _ansible_test("integration", *as_root, needs="tests/integration/targets")(lane)
+
+
+def _with_tools(lane: Lane) -> str:
+    """PATH for a tool that calls its neighbours (ansible-doc, ansible-galaxy) by name."""
+    return f"{pathlib.Path(lane.tool('python')).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def _lint(lane: Lane) -> None:
+    path = _with_tools(lane)
+    tools = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests/tools").glob("*.py"))
+    lane.check("ruff", [lane.tool("ruff"), "check", "--output-format", "concise", "."])
+    lane.check("mypy engine", [lane.tool("mypy"), "plugins/module_utils/_luks"])
+    lane.check("mypy tools", [lane.tool("mypy"), *tools])
+    lane.check("yamllint", [lane.tool("yamllint"), "--strict", "."])
+    lane.check("ansible-lint", [lane.tool("ansible-lint"), "--offline", "--profile", "production", "--strict"], PATH=path)
+    lane.check("antsibull-docs", [lane.tool("antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."], PATH=path)
+    lane.check("antsibull-changelog", [lane.tool("antsibull-changelog"), "lint"], PATH=path)
+    lane.check("reuse", [lane.tool("reuse"), "lint", "--quiet"])
+
+
+def _build(lane: Lane) -> None:
+    with tempfile.TemporaryDirectory(prefix="luksmith-build-") as temporary:
+        galaxy = lane.tool("ansible-galaxy")
+        lane.check("build", [galaxy, "collection", "build", "--output-path", temporary])
+        archives = list(pathlib.Path(temporary).glob("luksmith-luks-*.tar.gz"))
+        if archives:
+            lane.check(
+                "install", [galaxy, "collection", "install", "--offline", "--collections-path", temporary, str(archives[0])], ANSIBLE_COLLECTIONS_PATH=temporary
+            )
+            modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("[a-z]*.py"))
+            names = [f"luksmith.luks.{module}" for module in modules]
+            ansible_doc = [lane.tool("ansible-doc"), "--type", "module", "--json", *names]
+            lane.check("ansible-doc", ansible_doc, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
+
+
+def _targets(lane: Lane) -> None:
+    """Every Python of a target: the plugins compile, and they import with the module_utils of an Ansible that still serves it."""
+    found = {version: path for version, path in pythons.installed().items() if version >= OLDEST_TARGET}
+    if OLDEST_TARGET not in found:
+        lane.skips.append(f"Python {OLDEST_TARGET[0]}.{OLDEST_TARGET[1]}, the oldest target, is not installed")
+    library = CACHE / "module_utils"
+    for (major, minor), python in found.items():
+        core = "core-2.18" if minor < 9 else "unit"
+        site = next(venvs.ensure(core, ROOT / "tests" / "requirements" / f"{core}.txt").glob("lib/python3*/site-packages"))
+        folder = library / core
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / "ansible"
+        link.unlink(missing_ok=True)
+        link.symlink_to(site / "ansible")
+        lane.check(f"Python {major}.{minor}", [python, "tests/tools/import_plugins.py"], PYTHONPATH=str(folder))
+
+
+def _demo(lane: Lane) -> None:
+    lane.check("demo", ["demo/run"])
+
+
+def _molecule(lane: Lane) -> None:
+    if not (ROOT / "extensions/molecule").is_dir():
+        raise LaneSkipped("there is no folder extensions/molecule")
+    lane.check("molecule", [lane.tool("molecule"), "test", "--all"], PATH=_with_tools(lane))
+
+
+class Description(t.NamedTuple):
+    says: str
+    run: t.Callable[[Lane], None]
+    needs: t.Tuple[str, ...] = ()
+
+
+PEERS = ("cryptsetup", "qemu-img")
+
+LANES: t.Dict[str, Description] = {
+    "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit")),
+    "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
+    "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash")),
+    "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop"), PEERS),
+    "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
+    "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
+    "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
+    "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),
+    "molecule": Description("extensions/molecule: a playbook against unpacked volumes, twice, then verified", _molecule),
+    "demo": Description("demo/run: the README's first command", _demo),
+    "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
+    "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
+    "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", _targets),
+}
