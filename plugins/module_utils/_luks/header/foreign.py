@@ -124,12 +124,13 @@ def _ext(peek: _Peek) -> str:
     if len(block) < 128 or block[56:58] != b"\x53\xef":
         return ""
     inodes, blocks, log_block_size, per_group = (struct.unpack_from("<I", block, place)[0] for place in (0, 4, 24, 40))
-    revision = struct.unpack_from("<I", block, 76)[0]
-    if not inodes or not blocks or not per_group or log_block_size > 6 or revision > 1:
+    revision, compatible, incompatible = (struct.unpack_from("<I", block, place)[0] for place in (76, 92, 96))
+    if not blocks or log_block_size > 6 or revision > 1:
         return ""
-    compatible, incompatible = struct.unpack_from("<II", block, 92)
     if incompatible & 0x08:
         return "an ext journal device"
+    if not inodes or not per_group:
+        return ""
     if incompatible & 0x02C0:  # extents, 64bit, flex_bg
         return "an ext4 file system"
     return "an ext3 file system" if compatible & 0x04 else "an ext2 file system"

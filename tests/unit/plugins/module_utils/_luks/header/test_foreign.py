@@ -55,7 +55,7 @@ SIGNATURES = [
     (at((1024, ext(0x3C, 0x02C2))), "an ext4 file system"),
     (at((1024, ext(0x3C, 0x0002))), "an ext3 file system"),
     (at((1024, ext(0x38, 0x0002))), "an ext2 file system"),
-    (at((1024, ext(0, 0x08))), "an ext journal device"),
+    (at((1024, ext(0, 0x08, inodes=0))), "an ext journal device"),
     *((at((sector * 512, b"LABELONE" + bytes(16) + b"LVM2 001")), "an LVM2 physical volume") for sector in range(4)),
     (at((65600, b"_BHRfS_M")), "a btrfs file system"),
     (at((32769, b"CD001")), "an ISO 9660 file system"),

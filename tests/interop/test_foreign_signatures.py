@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Foreign signatures as their own programs write them."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import foreign, parse
+
+SIZE = 16 << 20
+
+MAKERS = [
+    (("mkfs.ext2", "-q", "-F"), "an ext2 file system"),
+    (("mkfs.ext3", "-q", "-F"), "an ext3 file system"),
+    (("mkfs.ext4", "-q", "-F"), "an ext4 file system"),
+    (("mke2fs", "-q", "-F", "-O", "journal_dev"), "an ext journal device"),
+    (("mkswap", "-q"), "swap space"),
+    (("mkswap", "-q", "-p", "65536"), "swap space"),
+    (("mkfs.xfs", "-q", "-f"), "an XFS file system"),
+    (("mkfs.btrfs", "-q", "-f"), "a btrfs file system"),
+    (("mkfs.vfat",), "a FAT file system"),
+    (("qemu-img", "create", "-q", "-f", "qcow2"), "a qcow2 image"),
+    (("qemu-img", "create", "-q", "-f", "vmdk"), "a VMDK image"),
+    (("qemu-img", "create", "-q", "-f", "vdi"), "a VDI image"),
+    (("qemu-img", "create", "-q", "-f", "vhdx"), "a VHDX image"),
+    (("qemu-img", "create", "-q", "-f", "vpc"), "a VHD image"),
+]
+
+
+def on(path: pathlib.Path) -> t.Tuple[parse.Read, int]:
+    data = path.read_bytes()
+    return (lambda offset, length: data[offset : offset + length]), len(data)
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        pytest.param(command, what, marks=pytest.mark.skipif(shutil.which(command[0]) is None, reason=f"{command[0]} is not installed"))
+        for command, what in MAKERS
+    ],
+)
+def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str, ...], what: str) -> None:
+    path = tmp_path / "made"
+    if command[0] != "qemu-img":
+        path.write_bytes(bytes(SIZE))
+    size = ["16M"] if command[0] == "qemu-img" else []
+    subprocess.run([*command, str(path), *size], check=True, capture_output=True)
+    read, length = on(path)
+    assert foreign.signature(read, length) == what
+    with pytest.raises(errors.NotLuks, match=what):
+        parse.parse_header(read, length)
+
+
+@pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed")
+@pytest.mark.parametrize("kind", ["luks1", "luks2"])
+def test_a_luks_volume_over_an_old_file_system_has_no_foreign_signature(tmp_path: pathlib.Path, kind: str) -> None:
+    path = tmp_path / "volume"
+    path.write_bytes(bytes(32 << 20))
+    if shutil.which("mkfs.ext4"):
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True)
+    command = ["cryptsetup", "luksFormat", "-q", "--type", kind, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", str(path), "-"]
+    subprocess.run(command, input=b"x", check=True, capture_output=True)
+    assert foreign.signature(*on(path)) is None
