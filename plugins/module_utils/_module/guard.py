@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The edge between a module and the engine: the one place where errors become results, and secrets stay inside."""
+
+from __future__ import annotations
+
+import os
+import resource
+import traceback
+import typing as t
+
+from .._luks.errors import Interrupted, LuksmithError
+from .._luks.keyslots.run import interruption
+
+Result = t.Dict[str, t.Any]
+
+# Linux takes exactly 1 to mean "no dump, not even to a helper that core_pattern pipes it to" (fs/coredump.c).
+_NO_CORE_DUMP = 1
+
+
+class Module(t.Protocol):
+    """What is used of AnsibleModule."""
+
+    def warn(self, warning: str) -> None: ...
+
+    def exit_json(self, **result: t.Any) -> t.NoReturn: ...
+
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn: ...
+
+
+def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
+    """Do ``work`` and end the module with its result, or with the sentence of its error.
+
+    A result with ``failed`` ends as a failure. No exception leaves this function: a traceback or the text of a foreign
+    exception could show what a secret was.
+    """
+    forbid_core_dumps()
+    result = _outcome(work)
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
+    # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def forbid_core_dumps() -> None:
+    """A crash of this process must not put its memory on a disk."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = _NO_CORE_DUMP if hard == resource.RLIM_INFINITY else min(_NO_CORE_DUMP, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def _outcome(work: t.Callable[[], Result]) -> Result:
+    try:
+        return work()
+    except Interrupted as error:
+        return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
+    except LuksmithError as error:
+        return {"failed": True, "changed": False, "msg": str(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
+        return {
+            "failed": True,
+            "msg": f"An error that luksmith.luks did not expect: {type(error).__name__} at {_place(error)}. "
+            "Its text is not shown, because it could contain a secret. "
+            "What was changed is not known; luksmith.luks.keyslots_info shows the state. Please report it with this message.",
+        }
+
+
+def _place(error: BaseException) -> str:
+    """Files, lines and functions only, outermost last; no source text, no values."""
+    frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} ({frame.name})" for frame in traceback.extract_tb(error.__traceback__)]
+    return ", called from ".join(reversed(frames[-4:]))

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Parts of argument specifications that several modules share. What an option means is in their documentation.
+
+Which options go together (one source per secret, what an absent entry may have) is not said here but checked by the
+engine: its sentences name the item ("keyslots[2].new_secret"), Ansible's name only the option.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+Spec = t.Dict[str, t.Any]
+
+
+def secret_options() -> Spec:
+    """One secret. The texts are raw, so that a list or a number is refused instead of spelled out as some text."""
+    return {
+        "label": {"type": "str"},
+        "passphrase": {"type": "raw", "no_log": True},
+        "passphrase_base64": {"type": "raw", "no_log": True},
+        "keyfile": {"type": "path", "no_log": False},
+        "keyfile_offset": {"type": "int", "no_log": False},
+        "keyfile_size": {"type": "int", "no_log": False},
+    }
+
+
+def secret() -> Spec:
+    return {"type": "dict", "no_log": False, "options": secret_options()}
+
+
+def secrets() -> Spec:
+    return {"type": "list", "elements": "dict", "no_log": False, "options": secret_options()}
+
+
+def volume_options() -> Spec:
+    """Where a volume is and how long to wait for it; without the option that names it."""
+    return {
+        "header": {"type": "path"},
+        "lock_timeout": {"type": "float", "default": 30.0},
+        "kdf_limits": {
+            "type": "dict",
+            "options": {option: {"type": "int"} for option in ("iterations", "time", "memory", "parallel", "work")},
+        },
+    }

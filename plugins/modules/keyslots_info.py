@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: keyslots_info
+short_description: Show the keyslots of a LUKS volume and who opens them
+version_added: 1.0.0
+author:
+  - The luksmith developers (@luksmith)
+description:
+  - Shows everything that the header of a LUKS1 or LUKS2 volume says. Nothing is needed for that but to read it, neither a secret nor cryptsetup.
+  - With O(secrets), every secret is tried on every keyslot, those that are not used at boot or belong to no volume included.
+  - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers. Never writes.
+extends_documentation_fragment:
+  - luksmith.luks._attributes
+  - luksmith.luks._attributes.actiongroup
+  - luksmith.luks._attributes.info
+  - luksmith.luks._volume
+options:
+  device:
+    description:
+      - Path of the volume on the managed host, a block device or an image file.
+    type: path
+    required: true
+  secrets:
+    description:
+      - Secrets to try. Each costs one key derivation for each keyslot that none of those before it opens.
+      - That a secret opens nothing is an answer, not an error.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      label:
+        description:
+          - A name for the secret, used in the result. A label is not secret. Two secrets must not share one.
+          - Without it, the place in the task is the name, such as V(secrets[0]).
+        type: str
+      passphrase:
+        description:
+          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
+          - Exactly one of O(secrets[].passphrase), O(secrets[].passphrase_base64) and O(secrets[].keyfile) is required.
+        type: raw
+      passphrase_base64:
+        description:
+          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks.
+        type: raw
+      keyfile:
+        description:
+          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
+          - At most 8 MiB are read unless O(secrets[].keyfile_size) is given.
+        type: path
+      keyfile_offset:
+        description:
+          - Where the secret begins in the keyfile, in bytes.
+          - Without it, at the start.
+        type: int
+      keyfile_size:
+        description:
+          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
+          - Without it, up to the end of the keyfile.
+        type: int
+requirements:
+  - Linux, Python 3.8 or newer
+seealso:
+  - module: luksmith.luks.keyslots
+"""
+
+EXAMPLES = r"""
+- name: What does the header say?
+  luksmith.luks.keyslots_info:
+    device: /dev/nvme0n1p3
+  register: volume
+
+- name: Which keyslots cost less than we want?
+  ansible.builtin.debug:
+    msg: "{{ volume.keyslots | selectattr('state', '==', 'active') | selectattr('kdf.type', '==', 'pbkdf2') | map(attribute='keyslot') }}"
+
+- name: Does the escrowed passphrase still open it?
+  luksmith.luks.keyslots_info:
+    device: /dev/nvme0n1p3
+    secrets:
+      - {label: escrow, passphrase: "{{ vault_escrow }}"}
+  register: volume
+  failed_when: not volume.opened_by.escrow
+
+- name: Which keyslots did somebody change since this collection last wrote to the header?
+  ansible.builtin.debug:
+    msg: "{{ volume.header.record | rejectattr('current') | map(attribute='label') }}"
+
+- name: A volume with a detached header
+  luksmith.luks.keyslots_info:
+    device: /dev/sdc
+    header: /boot/sdc.header
+"""
+
+RETURN = r"""
+keyslots:
+  description: The keyslots. LUKS1 shows all eight, LUKS2 the active ones.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    keyslot:
+      description: Number of the keyslot.
+      type: int
+    state:
+      description: V(active) or V(inactive).
+      type: str
+    bound:
+      description: Whether it opens the data of the volume. A LUKS2 keyslot can hold a key for something else.
+      type: bool
+    priority:
+      description: V(ignore), V(normal) or V(prefer).
+      type: str
+    kdf:
+      description:
+        - C(type) and, for V(pbkdf2), C(hash) and C(iterations), for Argon2 C(time), C(memory) (KiB) and C(parallel). Empty if inactive.
+      type: dict
+    opened_by:
+      description: Labels of the secrets that open it. V(none) if it could not be tried, or no secret was given.
+      type: list
+      elements: str
+    tokens:
+      description: Types of the tokens of other programs that use it.
+      type: list
+      elements: str
+  sample: []
+opened_by:
+  description: For each label, the keyslots that the secret opens.
+  returned: success
+  type: dict
+  sample: {}
+header:
+  description: Everything else that the header says. Offsets and sizes in bytes from the start of the header.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: V(1) or V(2).
+      type: int
+    uuid:
+      description: UUID of the volume.
+      type: str
+    label:
+      description: Label of a LUKS2 volume, else empty.
+      type: str
+    subsystem:
+      description: Subsystem label of a LUKS2 volume, else empty.
+      type: str
+    cipher:
+      description: Cipher of the data.
+      type: str
+    key_size:
+      description: Size of the volume key in bytes.
+      type: int
+    slot_count:
+      description: How many keyslots the format has.
+      type: int
+    free_keyslots:
+      description: How many of them are free.
+      type: int
+    size:
+      description: Bytes that header and key material may use.
+      type: int
+    copies:
+      description: Health of each copy of the header, V(ok) or what is wrong with it. LUKS1 has only C(primary).
+      type: dict
+    requirements:
+      description: What a LUKS2 header demands of programs that use it.
+      type: list
+      elements: str
+    unfinished:
+      description: What an interrupted run of M(luksmith.luks.keyslots) left to do, or V(none). The next one that writes finishes it.
+      type: dict
+    write_obstacle:
+      description: Why M(luksmith.luks.keyslots) would refuse every change, or V(none).
+      type: str
+    areas:
+      description: Place and form of the key material of each active keyslot. C(fingerprint) changes whenever the keyslot is written.
+      type: list
+      elements: dict
+    segments:
+      description: Where the data is, and how it is encrypted. Sizes of V(none) reach to the end of the device.
+      type: list
+      elements: dict
+    digests:
+      description: The digests of the volume keys, without their values.
+      type: list
+      elements: dict
+    tokens:
+      description: The tokens of a LUKS2 header. C(ours) are those of this collection.
+      type: list
+      elements: dict
+    record:
+      description:
+        - What this collection wrote down about the keyslots (label, time of the last change). C(current) is V(false) if the keyslot was
+          changed by another program since.
+      type: list
+      elements: dict
+  sample: {}
+uuid:
+  description: UUID of the volume.
+  returned: success
+  type: str
+  sample: 8f0c1c5e-6f0b-4a53-9f3b-0f6d2f1b7a52
+type:
+  description: V(luks1) or V(luks2).
+  returned: success
+  type: str
+  sample: luks2
+container:
+  description: Whether the header is at the start of the device or file (V(raw)) or inside a qcow2 image (V(qcow2)).
+  returned: success
+  type: str
+  sample: raw
+kdf_evaluations:
+  description: How many keys were derived.
+  returned: success
+  type: int
+  sample: 2
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._luks.keyslots.desired import parse_info
+from ..module_utils._luks.keyslots.run import inspect
+from ..module_utils._module.guard import finish
+from ..module_utils._module.options import Spec, secrets, volume_options
+
+
+def argument_spec() -> Spec:
+    return {
+        "device": {"type": "path", "required": True},
+        **volume_options(),
+        "secrets": {**secrets(), "default": []},
+    }
+
+
+def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    task = parse_info(module.params)
+    try:
+        return inspect(task)
+    finally:
+        task.wipe_secrets()
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    finish(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()
