@@ -455,9 +455,12 @@ keyslots:
           description: V(pbkdf2), V(argon2i), V(argon2id), or the foreign name that was found.
           type: str
     opened_by:
-      description: Labels of the secrets that are proven to open it. V(none) if not every secret was tried on it, because there was no need or no way.
+      description: Labels of the secrets that are proven to open it.
       type: list
       elements: str
+    tried:
+      description: V(false) if not every secret was tried on it, as there was no need or no way. An empty RV(keyslots[].opened_by) then proves nothing.
+      type: bool
     tokens:
       description: Types of the tokens of other programs that use it.
       type: list

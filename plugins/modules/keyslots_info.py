@@ -121,9 +121,12 @@ keyslots:
         - C(type) and, for V(pbkdf2), C(hash) and C(iterations), for Argon2 C(time), C(memory) (KiB) and C(parallel). Empty if inactive.
       type: dict
     opened_by:
-      description: Labels of the secrets that open it. V(none) if it could not be tried, or no secret was given.
+      description: Labels of the secrets that open it.
       type: list
       elements: str
+    tried:
+      description: V(false) if it could not be tried, or no secret was given. An empty RV(keyslots[].opened_by) then proves nothing.
+      type: bool
     tokens:
       description: Types of the tokens of other programs that use it.
       type: list

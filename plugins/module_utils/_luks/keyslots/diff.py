@@ -71,9 +71,7 @@ def _cells(row: Row) -> t.Tuple[str, str, str, str]:
 
 
 def _openers(row: Row) -> str:
-    if row["opened_by"] is None:
-        return "(not tried)"
-    return ", ".join(row["opened_by"]) or "(not opened by any given secret)"
+    return ", ".join(row["opened_by"]) or ("(not opened by any given secret)" if row["tried"] else "(not tried)")
 
 
 def _derivation(kdf: t.Mapping[str, t.Any]) -> str:

@@ -188,7 +188,7 @@ class _Run:
         keyslots = predicted
         if after is not None:
             labels = {row["keyslot"]: row["opened_by"] for row in predicted}
-            untried = [row["keyslot"] for row in predicted if row["opened_by"] is None]
+            untried = [row["keyslot"] for row in predicted if not row["tried"]]
             keyslots = rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
         if not look.verified:
             self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")

@@ -5,8 +5,9 @@
 """The slot table of a volume as result rows: what is there, and what a plan will leave.
 
 A row is a plain dictionary, ready for a module's result: ``keyslot``, ``state`` ("active" | "inactive"), ``bound``,
-``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels; None when nobody tried),
-``tokens`` (types of other people's tokens that use the slot). LUKS1 lists its eight slots, LUKS2 the active ones.
+``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels), ``tried`` (False: that nothing
+is in ``opened_by`` means nothing), ``tokens`` (types of other people's tokens that use the slot). LUKS1 lists its eight
+slots, LUKS2 the active ones.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.
                     "bound": slot.bound,
                     "priority": slot.priority,
                     "kdf": kdf_fields(slot.kdf),
-                    "opened_by": None if number in unknown and not found else found,
+                    "opened_by": found,
+                    "tried": bool(found) or number not in unknown,
                     "tokens": token_types(header.tokens, number),
                 }
             )
@@ -82,7 +84,7 @@ def _lists_inactive(header: Header) -> bool:
 
 
 def _inactive(number: int) -> Row:
-    return {"keyslot": number, "state": INACTIVE, "bound": False, "priority": PRIORITY_NORMAL, "kdf": {}, "opened_by": [], "tokens": []}
+    return {"keyslot": number, "state": INACTIVE, "bound": False, "priority": PRIORITY_NORMAL, "kdf": {}, "opened_by": [], "tried": False, "tokens": []}
 
 
 def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
@@ -107,6 +109,7 @@ def _filled(old: t.Optional[Row], action: Action, desired: Desired, header: Head
         "priority": action.priority or row["priority"],
         "kdf": _predicted_kdf(costs, replaced, header),
         "opened_by": [action.label],
+        "tried": True,
     }
 
 
