@@ -198,7 +198,7 @@ def argon2(kind: str, secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
         return derive(secret, salt, costs)
     except Failed as reason:
         raise BudgetExceeded(
-            f"{name} could not derive with {kind} over {costs.memory} KiB ({reason})",
+            f"{kind} over {costs.memory} KiB failed in {name} ({reason})",
             why="the host did not give that much memory",
             remedy="free memory on the host or run this where the volume is usually unlocked",
         ) from None

@@ -20,6 +20,8 @@ from .memory import Bytes, wipe
 
 __all__ = ("Budget", "Bytes", "Hash", "argon2_provider", "check", "derive", "hash_size", "new_hash", "pbkdf2", "wipe")
 
+MEMINFO = "/proc/meminfo"
+
 _GIB = 1024 * 1024
 _SHORTEST_ARGON2_SALT = 8
 _SHORTEST_ARGON2_RESULT = 4
@@ -47,7 +49,7 @@ class Budget:
 def available_memory() -> t.Optional[int]:
     """KiB that the kernel says can be used without swapping (MemAvailable), or None where it does not say."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
+        with open(MEMINFO, encoding="ascii") as lines:
             for line in lines:
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1])
