@@ -65,7 +65,7 @@ def parse_area(area: bytes) -> Tree:
         text = area[:end].decode("utf-8")
     except UnicodeDecodeError as error:
         raise _ambiguous(f"byte {error.start} is not valid UTF-8") from None
-    if _depth(text) > MAX_DEPTH:
+    if _too_deep(text):
         raise _broken(f"it is nested deeper than {MAX_DEPTH} levels")
     try:
         tree, stop = _DECODER.raw_decode(text)
@@ -106,16 +106,17 @@ def _emit(value: t.Any, parts: t.List[str]) -> None:
         parts.append(json.dumps(value, ensure_ascii=False))
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
+def _too_deep(text: str) -> bool:
+    depth = 0
     for token in _BRACKETS.finditer(text):
         mark = text[token.start()]
         if mark in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return True
         elif mark != '"':
             depth -= 1
-    return deepest
+    return False
 
 
 def _members(pairs: t.List[t.Tuple[str, t.Any]]) -> Tree:

@@ -125,6 +125,12 @@ def test_nothing_is_read_that_is_not_there() -> None:
         foreign.describe(image.reader(bytes(size)), size)
 
 
+def test_a_superblock_at_the_end_needs_room_before_the_end() -> None:
+    # 8000 bytes end before the place would begin; counted from the end, as a slice does, it would be at 3904.
+    data = at((3904, b"\xfc\x4e\x2b\xa9\1\0\0\0"))[:8000]
+    assert foreign.signature(image.reader(data), len(data)) is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=9000))
 def test_any_bytes_get_an_answer(data: bytes) -> None:

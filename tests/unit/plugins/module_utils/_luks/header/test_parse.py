@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1, luks2, parse
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
 
 SIZE = 5 << 20
@@ -25,7 +25,7 @@ def only_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(read: parse.Read, size: int) -> t.NoReturn:
         raise FoundLuks2(size)
 
-    monkeypatch.setattr(parse, "_luks2", found)
+    monkeypatch.setattr(luks2, "parse", found)
 
 
 def header(data: bytes, size: int = SIZE, **options: bool) -> t.Any:
