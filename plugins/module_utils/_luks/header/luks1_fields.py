@@ -45,7 +45,7 @@ _HEAD = struct.Struct(">6sH32s32s32sII20s32sI40s")
 SLOT = struct.Struct(">II32sII")
 _QEMU_ALIGNMENT = 8 * SECTOR
 
-_RESTORE = "Restore a header backup, or look at it with 'cryptsetup repair' after saving the first MiB"
+_RESTORE = "Restore a header backup, or save the first 4 MiB and then try 'cryptsetup repair'"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import MalformedHeader, NotLuks
-from . import foreign, luks1
+from . import foreign, luks1, luks2
 from .luks1_fields import MAGIC
 from .model import Header
 
@@ -36,14 +36,14 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
         if version == 1:
             return luks1.parse(read, size, embedded=embedded)
         if version == 2:
-            return _luks2(read, size)
+            return luks2.parse(read, size)
         raise MalformedHeader(
             f"it has a LUKS header of version {version}",
             why="only the versions 1 and 2 exist",
             remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
         )
     if any(read(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
-        return _luks2(read, size)
+        return luks2.parse(read, size)
     raise not_luks(read, size)
 
 
@@ -56,9 +56,3 @@ def not_luks(read: Read, size: int) -> NotLuks:
     if what is None:
         return NotLuks("it does not begin with a LUKS header, nor with anything else that is known here", remedy=remedy)
     return NotLuks(f"it begins with {what}, not with a LUKS header", remedy=remedy)
-
-
-def _luks2(read: Read, size: int) -> Header:
-    from . import luks2  # pylint: disable=import-outside-toplevel
-
-    return luks2.parse(read, size)
