@@ -18,7 +18,10 @@ NOTHING_CHANGED = "Nothing was changed."
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".!?" else ".")
+    first = text.split(" ", 1)[0]
+    if first.isalpha():  # names of options and formats (lock_timeout, keyslots[2], pbkdf2) stay as they are written
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text[-1:] in ".!?" else ".")
 
 
 class LuksmithError(Exception):
