@@ -14,7 +14,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
 from hypothesis import given
 from hypothesis import strategies as st
-from one_rung import alone, named
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
 
 # NIST SP 800-38A appendix F: keys, four blocks of plaintext, and the first CBC IV (F.2).
 KEYS = {

@@ -1,0 +1,269 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every library against cryptsetup and QEMU: they make volumes, we find the volume key; we reseal it, they open it.
+
+The headers are taken apart here with struct and json, so that no other code of the collection has a part in the result.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import pathlib
+import shutil
+import struct
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import aes, antiforensic, argon2, cipher, hashes, kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Unsupported
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed"),
+    pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed"),
+]
+
+SECRET = b"interop passphrase"
+STRIPES = 4000
+SECTOR = 512
+CPU_FLAKE = b"Unable to get accurate CPU usage"
+
+each_aes = pytest.mark.parametrize("aes_rung", aes.RUNGS, ids=named)
+each_argon2 = pytest.mark.parametrize("argon2_rung", argon2.RUNGS, ids=named)
+
+
+class Slot(t.NamedTuple):
+    """Slot 0 of a volume and the digest of its volume key."""
+
+    kdf: Kdf
+    encryption: str
+    key_size: int
+    area_key_size: int
+    af_hash: str
+    offset: int
+    digest: Pbkdf2
+    expected: bytes
+
+    @property
+    def material_size(self) -> int:
+        return -(-self.key_size * STRIPES // SECTOR) * SECTOR
+
+
+def text(field: bytes) -> str:
+    return field.split(b"\0")[0].decode()
+
+
+def luks1(path: pathlib.Path) -> Slot:
+    with path.open("rb") as file:
+        header = file.read(592)
+    magic, version, name, mode, hash_name, _payload, key_size, digest, salt, iterations = struct.unpack_from(">6sH32s32s32sII20s32sI", header)
+    assert (magic, version) == (b"LUKS\xba\xbe", 1)
+    active, slot_iterations, slot_salt, sector, stripes = struct.unpack_from(">II32sII", header, 208)
+    assert (active, stripes) == (0x00AC71F3, STRIPES)
+    name, mode, hash_name = text(name), text(mode), text(hash_name)
+    kdf_ = Pbkdf2(hash_name, slot_iterations, slot_salt)
+    return Slot(kdf_, f"{name}-{mode}", key_size, key_size, hash_name, sector * SECTOR, Pbkdf2(hash_name, iterations, salt), digest)
+
+
+def luks2(path: pathlib.Path) -> Slot:
+    with path.open("rb") as file:
+        header = file.read(16384)
+    found = json.loads(text(header[4096:]))
+    slot, digest = found["keyslots"]["0"], found["digests"]["0"]
+    stored, area, salt = slot["kdf"], slot["area"], base64.b64decode(slot["kdf"]["salt"])
+    kdf_: Kdf
+    if stored["type"] == "pbkdf2":
+        kdf_ = Pbkdf2(stored["hash"], stored["iterations"], salt)
+    else:
+        kdf_ = Argon2(stored["type"], stored["time"], stored["memory"], stored["cpus"], salt)
+    digest_kdf = Pbkdf2(digest["hash"], digest["iterations"], base64.b64decode(digest["salt"]))
+    return Slot(
+        kdf_,
+        area["encryption"],
+        slot["key_size"],
+        area["key_size"],
+        slot["af"]["hash"],
+        int(area["offset"]),
+        digest_kdf,
+        base64.b64decode(digest["digest"]),
+    )
+
+
+def volume_key(path: pathlib.Path, slot: Slot, secret: bytes) -> bytearray:
+    with path.open("rb") as file:
+        file.seek(slot.offset)
+        material = file.read(slot.material_size)
+    derived = kdf.derive(slot.kdf, secret, slot.area_key_size, budget=kdf.Budget())
+    return antiforensic.merge(cipher.decrypt(slot.encryption, derived, material), slot.key_size, STRIPES, slot.af_hash)
+
+
+def is_volume_key(slot: Slot, key: bytearray) -> bool:
+    value = kdf.pbkdf2(slot.digest.hash, key, slot.digest.salt, slot.digest.iterations, len(slot.expected))
+    return hmac.compare_digest(value, slot.expected)
+
+
+def reseal(path: pathlib.Path, slot: Slot, key: bytearray) -> None:
+    split = antiforensic.split(key, STRIPES, slot.af_hash)
+    split.extend(bytes(slot.material_size - len(split)))
+    derived = kdf.derive(slot.kdf, SECRET, slot.area_key_size, budget=kdf.Budget())
+    with path.open("r+b") as file:
+        file.seek(slot.offset)
+        file.write(cipher.encrypt(slot.encryption, derived, split))
+
+
+def cryptsetup_opens(path: pathlib.Path) -> bool:
+    command = ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", str(path)]
+    return subprocess.run(command, input=SECRET, capture_output=True, check=False).returncode == 0
+
+
+def prove(path: pathlib.Path, slot: Slot) -> None:
+    key = volume_key(path, slot, SECRET)
+    assert is_volume_key(slot, key)
+    assert not is_volume_key(slot, volume_key(path, slot, SECRET + b"x"))
+    before = path.read_bytes()
+    reseal(path, slot, key)
+    assert path.read_bytes() != before
+    assert is_volume_key(slot, volume_key(path, slot, SECRET))
+
+
+def cryptsetup_format(path: pathlib.Path, *options: str) -> None:
+    with path.open("wb") as file:
+        file.truncate(4 * 1024 * 1024)
+    command = ["cryptsetup", "luksFormat", "--batch-mode", "--use-urandom", "--key-file", "-", *options, str(path)]
+    done = subprocess.run(command, input=SECRET, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+LUKS1 = [
+    ("aes-xts-plain64", 512, "sha256"),
+    ("aes-xts-plain", 256, "sha1"),
+    ("aes-cbc-essiv:sha256", 128, "ripemd160"),
+    ("aes-cbc-essiv:sha256", 256, "sm3"),
+    ("aes-cbc-plain", 192, "sha512"),
+    ("aes-cbc-plain64", 256, "sha384"),
+    ("aes-ecb", 192, "sha224"),
+    ("aes-ctr-plain64", 256, "sha3-256"),
+    ("aes-xts-essiv:sha256", 512, "blake2s-256"),
+    ("aes-xts-plain64", 512, "blake2b-512"),
+    ("aes-xts-plain64", 512, "whirlpool"),
+]
+
+
+@pytest.mark.parametrize(("encryption", "bits", "hash_name"), LUKS1)
+def test_luks1_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bits: int, hash_name: str) -> None:
+    volume = tmp_path / "volume"
+    options = ("--cipher", encryption, "--key-size", str(bits), "--hash", hash_name, "--pbkdf-force-iterations", "1000")
+    cryptsetup_format(volume, "--type", "luks1", *options)
+    slot = luks1(volume)
+    assert (slot.encryption, slot.key_size * 8, slot.af_hash) == (encryption, bits, hash_name)
+    for rung in aes.RUNGS[:]:
+        with alone(aes.RUNGS, rung, lambda one: one.ability("xts", 256)):
+            prove(volume, slot)
+        assert cryptsetup_opens(volume)
+
+
+@pytest.mark.parametrize("hash_rung", hashes.RUNGS, ids=named)
+@pytest.mark.parametrize("hash_name", ["sha256", "whirlpool"])
+def test_luks1_through_each_library_of_hashes(tmp_path: pathlib.Path, hash_rung: hashes.HashRung, hash_name: str) -> None:
+    volume = tmp_path / "volume"
+    with alone(hashes.RUNGS, hash_rung, lambda one: one.pbkdf2(hashes._HASHES[hash_name])):
+        cryptsetup_format(volume, "--type", "luks1", "--cipher", "aes-xts-plain64", "--hash", hash_name, "--pbkdf-force-iterations", "1000")
+        prove(volume, luks1(volume))
+        assert cryptsetup_opens(volume)
+
+
+def test_upper_case_hash_in_a_luks1_header(tmp_path: pathlib.Path) -> None:
+    volume = tmp_path / "volume"
+    cryptsetup_format(volume, "--type", "luks1", "--hash", "sha256", "--pbkdf-force-iterations", "1000")
+    with volume.open("r+b") as file:
+        file.seek(72)
+        file.write(b"SHA256")
+    assert cryptsetup_opens(volume)
+    slot = luks1(volume)
+    assert slot.af_hash == "SHA256"
+    prove(volume, slot)
+    assert cryptsetup_opens(volume)
+
+
+@each_aes
+@each_argon2
+@pytest.mark.parametrize("kind", argon2.TYPES)
+def test_luks2_argon2_of_cryptsetup(tmp_path: pathlib.Path, kind: str, argon2_rung: argon2.Argon2Rung, aes_rung: aes.AesRung) -> None:
+    volume = tmp_path / "volume"
+    costs = ("--pbkdf-memory", "64", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2")
+    sizes = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k")
+    with alone(argon2.RUNGS, argon2_rung, lambda one: one.ability(kind)), alone(aes.RUNGS, aes_rung, lambda one: one.ability("xts", 256)):
+        cryptsetup_format(volume, "--type", "luks2", "--pbkdf", kind, *costs, *sizes)
+        slot = luks2(volume)
+        assert isinstance(slot.kdf, Argon2)
+        assert (slot.kdf.type, slot.kdf.time, slot.kdf.memory) == (kind, 4, 64)
+        prove(volume, slot)
+        assert cryptsetup_opens(volume)
+
+
+@pytest.mark.parametrize(
+    ("encryption", "bits", "hash_name"), [("aes-xts-plain64", 512, "sha512"), ("aes-cbc-essiv:sha256", 256, "sha256"), ("aes-cbc-plain", 192, "sha1")]
+)
+def test_luks2_pbkdf2_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bits: int, hash_name: str) -> None:
+    volume = tmp_path / "volume"
+    options = ("--keyslot-cipher", encryption, "--keyslot-key-size", str(bits), "--hash", hash_name)
+    sizes = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k")
+    cryptsetup_format(volume, "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", *options, *sizes)
+    slot = luks2(volume)
+    assert (slot.encryption, slot.area_key_size * 8, slot.af_hash) == (encryption, bits, hash_name)
+    prove(volume, slot)
+    assert cryptsetup_opens(volume)
+
+
+def qemu_img(*arguments: str) -> None:
+    for _attempt in range(10):
+        done = subprocess.run(["qemu-img", *arguments], capture_output=True, check=False)
+        # QEMU 7.2 cannot always time its own key derivation on a fast CPU; it says so before it writes.
+        if CPU_FLAKE not in done.stderr:
+            break
+    assert done.returncode == 0, done.stderr
+
+
+def qemu_opens(path: pathlib.Path) -> bool:
+    image = f"driver=luks,key-secret=s,file.filename={path}"
+    command = ["qemu-io", "--object", f"secret,id=s,data={SECRET.decode()}", "--image-opts", image, "-c", "read 0 512"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+QEMU = [
+    ("aes-256", "xts", "plain64", "", "sha256", "aes-xts-plain64"),
+    ("aes-128", "cbc", "plain", "", "sha1", "aes-cbc-plain"),
+    ("aes-256", "cbc", "essiv", "sha256", "sha512", "aes-cbc-essiv:sha256"),
+    ("aes-256", "xts", "essiv", "sha256", "sha256", "aes-xts-essiv:sha256"),
+    ("aes-256", "ctr", "plain64", "", "ripemd160", "aes-ctr-plain64"),
+    ("aes-256", "cbc", "plain64", "sha256", "md5", "aes-cbc-plain64:sha256"),
+    ("aes-256", "ecb", "plain64", "", "sha224", "aes-ecb-plain64"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "mode", "generator", "generator_hash", "hash_name", "encryption"), QEMU)
+def test_luks1_of_qemu(tmp_path: pathlib.Path, algorithm: str, mode: str, generator: str, generator_hash: str, hash_name: str, encryption: str) -> None:
+    volume = tmp_path / "volume"
+    options = f"key-secret=s,iter-time=10,cipher-alg={algorithm},cipher-mode={mode},ivgen-alg={generator},hash-alg={hash_name}"
+    options += f",ivgen-hash-alg={generator_hash}" if generator_hash else ""
+    qemu_img("create", "-q", "--object", f"secret,id=s,data={SECRET.decode()}", "-f", "luks", "-o", options, str(volume), "1M")
+    slot = luks1(volume)
+    assert slot.encryption == encryption
+    for rung in aes.RUNGS[:]:
+        with alone(aes.RUNGS, rung, lambda one: one.ability("xts", 256)):
+            prove(volume, slot)
+        assert qemu_opens(volume)
+
+
+@pytest.mark.parametrize("algorithm", ["serpent-256", "twofish-256"])
+def test_other_ciphers_of_qemu_are_unsupported_by_name(tmp_path: pathlib.Path, algorithm: str) -> None:
+    volume = tmp_path / "volume"
+    options = f"key-secret=s,iter-time=10,cipher-alg={algorithm}"
+    qemu_img("create", "-q", "--object", f"secret,id=s,data={SECRET.decode()}", "-f", "luks", "-o", options, str(volume), "1M")
+    with pytest.raises(Unsupported, match=algorithm.partition("-")[0]):
+        volume_key(volume, luks1(volume), SECRET)
