@@ -99,7 +99,7 @@ def _demo(lane: Lane) -> None:
 def _molecule(lane: Lane) -> None:
     if not (ROOT / "extensions/molecule").is_dir():
         raise LaneSkipped("there is no folder extensions/molecule")
-    lane.check("molecule", [lane.tool("molecule"), "test", "--all"], PATH=_with_tools(lane))
+    lane.check("molecule", [lane.tool("molecule"), "test", "--all", *lane.arguments], PATH=_with_tools(lane))
 
 
 class Description(t.NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -30,7 +31,8 @@ def _requirement_text(path: pathlib.Path) -> str:
 
 
 def _run(command: t.Sequence[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
+    inside = {**os.environ, "PIP_CACHE_DIR": str(CACHE / "pip")}
+    done = subprocess.run(command, env=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         sys.stderr.write(done.stdout.decode(errors="replace"))
         sys.exit(f"failed: {' '.join(command)}")
