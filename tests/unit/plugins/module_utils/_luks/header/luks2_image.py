@@ -131,7 +131,7 @@ def reader(raw: bytes, size: int = SIZE) -> t.Callable[[int, int], bytes]:
     """``raw``, then zeros up to ``size``; a read behind that fails the test."""
 
     def read(offset: int, length: int) -> bytes:
-        assert 0 <= offset and 0 <= length and offset + length <= size, "read outside of the device"
+        assert offset >= 0 and length >= 0 and offset + length <= size, "read outside of the device"
         return raw[offset : offset + length].ljust(length, b"\0")
 
     return read

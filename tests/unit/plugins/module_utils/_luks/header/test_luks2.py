@@ -155,9 +155,7 @@ def test_rekey_keeps_the_cipher_of_the_slot_unless_it_is_unusable() -> None:
     assert header.new_keyslot(2, PBKDF2, area_of(header)).encryption == "aes-xts-plain64"
 
 
-@pytest.mark.parametrize(
-    "encryption", ["capi:xts(ecb(aes-generic))-plain64", "paes-xts-plain64", "phmac-xts-plain64"]
-)
+@pytest.mark.parametrize("encryption", ["capi:xts(ecb(aes-generic))-plain64", "paes-xts-plain64", "phmac-xts-plain64"])
 def test_an_unusable_payload_cipher_gives_way_to_the_default(encryption: str) -> None:
     header = read(image.changed(image.tree(), "segments/0/encryption", encryption))
     slot = header.new_keyslot(2, PBKDF2, area_of(header))
@@ -265,7 +263,7 @@ def test_edits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(errors.MalformedHeader, match="overlap"):
         header.with_keyslot(2, PBKDF2, model.Extent(32768, 258048))
     for edit in (lambda: header.without_keyslot(2), lambda: header.with_priority(2, "prefer")):
-        with pytest.raises(errors.Refused, match="(?i)keyslot 2 is not active"):
+        with pytest.raises(errors.Refused, match=r"(?i)keyslot 2 is not active"):
             edit()
 
 

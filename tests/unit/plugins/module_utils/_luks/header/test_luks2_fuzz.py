@@ -26,11 +26,10 @@ BASE["tokens"]["6"] = {
 BASE["tokens"]["7"] = {"type": "luksmith.luks-record", "keyslots": [], "version": 1, "slots": {"0": {"label": "a", "fingerprint": "00", "changed": "x"}}}
 RAW = image.build(BASE)
 # What replaces a member: values that sit at the borders of some rule.
-SPICE = st.sampled_from(
-    [None, True, 0, 1, -1, 2, 32, 512, 4096, (1 << 32), (1 << 63) - 1, "", "0", "1", "01", "32", "512", "dynamic", "crypt", "luks2", "reencrypt", "pbkdf2", "argon2id"]
-    + ["wipe", "32768", "290816", "16777216", "18446744073709551615", "18446744073709551616", "backup-final", "online-reencrypt-v2", "cipher_null-ecb", "\u00e9", "A" * 44]
-    + [[], {}, ["0"], ["9"], [0], {"0": {}}, {"0": 1}, luks2_json.Number("1.50"), luks2_json.Number("1e400")]
-)
+NUMBERS = (0, 1, -1, 2, 32, 512, 4096, 1 << 32, (1 << 63) - 1, luks2_json.Number("1.50"), luks2_json.Number("1e400"))
+DIGITS = ("", "0", "1", "01", "32", "512", "32768", "290816", "16777216", "18446744073709551615", "18446744073709551616")
+WORDS = ("dynamic", "crypt", "luks2", "reencrypt", "pbkdf2", "argon2id", "wipe", "backup-final", "online-reencrypt-v2", "cipher_null-ecb", "\u00e9", "A" * 44)
+SPICE = st.sampled_from([None, True, *NUMBERS, *DIGITS, *WORDS, [], {}, ["0"], ["9"], [0], {"0": {}}, {"0": 1}])
 
 
 def places(value: t.Any, path: t.Tuple[t.Any, ...] = ()) -> t.Iterator[t.Tuple[t.Any, ...]]:
@@ -41,6 +40,8 @@ def places(value: t.Any, path: t.Tuple[t.Any, ...] = ()) -> t.Iterator[t.Tuple[t
 
 
 PLACES = st.sampled_from(sorted(places(BASE), key=str))
+# Half of them in the fields of the binary header.
+POSITIONS = st.integers(0, 519) | st.integers(0, 2 * image.HDR_SIZE - 8)
 CHANGES = st.lists(st.tuples(PLACES, st.sampled_from(["replace", "delete", "rename", "copy"]), SPICE, PLACES), min_size=1, max_size=4)
 
 
@@ -62,6 +63,13 @@ def apply(tree: t.Any, path: t.Tuple[t.Any, ...], how: str, value: t.Any, other:
             del parent[path[-1]]
     except (KeyError, IndexError, TypeError):
         return
+
+
+def mutated(changes: t.Iterable[t.Tuple[t.Any, str, t.Any, t.Any]]) -> t.Dict[str, t.Any]:
+    tree = copy.deepcopy(BASE)
+    for change in changes:
+        apply(tree, *change)
+    return tree
 
 
 def survives(raw: bytes) -> None:
@@ -94,10 +102,7 @@ def survives(raw: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(CHANGES)
 def test_mutated_metadata(changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]) -> None:
-    tree = copy.deepcopy(BASE)
-    for change in changes:
-        apply(tree, *change)
-    survives(image.build(luks2_json.emit(tree)))
+    survives(image.build(luks2_json.emit(mutated(changes))))
 
 
 @settings(max_examples=100, deadline=None)
@@ -108,7 +113,7 @@ def test_mutated_text_with_right_checksums(where: int, data: bytes, insert: bool
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 519) | st.integers(0, 2 * image.HDR_SIZE - 8), st.booleans(), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
+@given(st.lists(st.tuples(POSITIONS, st.booleans(), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
 def test_mutated_bytes(changes: t.List[t.Tuple[int, bool, bytes]]) -> None:
     raw = bytearray(RAW)
     for where, secondary, data in changes:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2_json
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_cases as cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,44 +49,9 @@ def test_other_spellings_are_written_as_json_c_would(text: str, written: str) ->
     assert luks2_json.emit(luks2_json.parse_area(area(text))) == written.encode()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{'a':1}",
-        '{"a":1,}',
-        '{"a":[1,]}',
-        '{"a":1 /* why */}',
-        '{"a":1 // why\n}',
-        '{"a":NaN}',
-        '{"a":Infinity}',
-        '{"a":-Infinity}',
-        '{"a":TRUE}',
-        '{"a":007}',
-        '{"a":-0}',
-        '{"a":1.}',
-        '{"a":+1}',
-        '{"a":"x\ny"}',
-        '{"a":"\x01"}',
-        '{"a":1,"a":2}',
-        '{"x":{"b":1,"c":2,"b":1}}',
-        '{"a":"\\ud800"}',
-        '{"\\udc00":1}',
-        '{"a":"\\udc00\\ud800"}',
-        '{"a":"x\\u0000y"}',
-        '{"a\\u0000":1}',
-        '{"a":9223372036854775808}',
-        '{"a":-9223372036854775809}',
-        '{"a":' + "9" * 5000 + "}",
-        '{"a"\v:1}',
-        '{"a":"\\x"}',
-        '{"a":1',
-        b'{"a":"\xff"}',
-        b'{"a":"\xed\xa0\x80"}',
-        b'{"a":"\xc0\x80"}',
-    ],
-)
+@pytest.mark.parametrize("text", cases.LENIENT)
 def test_what_json_c_reads_in_its_own_way_is_refused(text: t.Union[str, bytes]) -> None:
-    with pytest.raises(luks2_json.StricterThanCryptsetup, match="not strict JSON.*more lenient.*not normalised"):
+    with pytest.raises(luks2_json.StricterThanCryptsetup, match=r"not strict JSON.*more lenient.*not normalised"):
         luks2_json.parse_area(area(text))
 
 
@@ -151,7 +118,5 @@ def test_whatever_is_written_reads_back_equal_and_in_order(tree: t.Dict[str, t.A
 @settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_nothing_but_our_errors_comes_out(tail: bytes) -> None:
-    try:
+    with contextlib.suppress(errors.LuksmithError):
         luks2_json.parse_area(b'{"a":' + tail + b"}\0")
-    except errors.LuksmithError:
-        pass

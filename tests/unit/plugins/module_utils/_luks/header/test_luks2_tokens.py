@@ -65,9 +65,7 @@ def test_a_wipe_holds_its_place() -> None:
     assert header.with_intent(model.Intent("replace-fill", 2, extents=(gap,))).layout.place(2) == gap
 
 
-@pytest.mark.parametrize(
-    "extents", [(model.Extent(0, 4096),), (model.Extent(32767, 1),), (FREE, model.Extent(16777215, 2)), (model.Extent(8388608, 0),)]
-)
+@pytest.mark.parametrize("extents", [(model.Extent(0, 4096),), (model.Extent(32767, 1),), (FREE, model.Extent(16777215, 2)), (model.Extent(8388608, 0),)])
 def test_only_the_keyslots_area_can_be_meant(extents: t.Tuple[model.Extent, ...]) -> None:
     with pytest.raises(errors.Refused, match="not inside the keyslots area"):
         read().with_intent(model.Intent("wipe", 0, extents=extents))
@@ -150,7 +148,7 @@ def test_hops_belong_to_luks1() -> None:
 
 def test_without_a_free_token_a_note_is_refused_and_a_record_warned_of() -> None:
     header = read(full_of_tokens())
-    with pytest.raises(errors.Refused, match="(?i)all 32 tokens"):
+    with pytest.raises(errors.Refused, match=r"(?i)all 32 tokens"):
         header.with_intent(WIPE)
     without = header.with_record({1: ENTRY})
     assert without.record == {}
