@@ -1,19 +1,25 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A LUKS1 volume in memory that remembers each write, and can lose power before any of them."""
+"""Volumes in memory that remember each write, and can lose power before or inside any of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import pathlib
+import shutil
 import struct
+import subprocess
 import sys
+import tempfile
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Pbkdf2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Header, Pbkdf2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parse import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.apply import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
@@ -84,7 +90,7 @@ class Volume:
         self.announced += 1
 
 
-def volume_bytes(slots: t.Mapping[int, bytes]) -> bytes:
+def luks1_volume(slots: t.Mapping[int, bytes]) -> bytes:
     """A LUKS1 aes-cbc-plain64 volume with a 128-bit key and the given passphrases, 1000 iterations everywhere."""
     salt = hashlib.sha256(b"digest").digest()
     digest = hashlib.pbkdf2_hmac("sha256", VOLUME_KEY, salt, 1000, 20)
@@ -108,6 +114,35 @@ def volume_bytes(slots: t.Mapping[int, bytes]) -> bytes:
             data[write.offset : write.offset + len(write.data)] = write.data
         header = after.after_commit(header)
     return bytes(data)
+
+
+LUKS2_AREAS = 8
+LUKS2_HEADERS = 32768
+
+
+@functools.lru_cache(maxsize=None)
+def _luks2_made(slots: t.Tuple[t.Tuple[int, bytes], ...], areas: int) -> bytes:
+    if shutil.which("cryptsetup") is None:
+        raise LookupError("cryptsetup makes the LUKS2 volumes of this lane")
+    with tempfile.TemporaryDirectory() as folder:
+        image, first, other = (pathlib.Path(folder, name) for name in ("image", "first", "other"))
+        image.write_bytes(bytes(2 * 1024 * 1024))
+        cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+        geometry = ["--luks2-metadata-size", "16k", "--luks2-keyslots-size", f"{areas * 64}k", "--offset", "2048"]
+        (slot, passphrase), *rest = slots
+        first.write_bytes(passphrase)
+        cipher = ["-c", "aes-cbc-plain64", "-s", "128", "--key-slot", str(slot)]
+        subprocess.run(["cryptsetup", "luksFormat", "-q", "--type", "luks2", *cipher, *cheap, *geometry, image, first], check=True, capture_output=True)
+        for slot, passphrase in rest:
+            other.write_bytes(passphrase)
+            add = ["cryptsetup", "luksAddKey", "-q", *cheap, "--new-key-slot", str(slot), "--key-file", first, image, other]
+            subprocess.run(add, check=True, capture_output=True)
+        return image.read_bytes()
+
+
+def luks2_volume(slots: t.Mapping[int, bytes], *, areas: int = LUKS2_AREAS) -> bytes:
+    """A LUKS2 volume that cryptsetup made: 32 numbers, and room for ``areas`` key areas of 64 KiB only."""
+    return _luks2_made(tuple(slots.items()), areas)
 
 
 @dataclasses.dataclass
@@ -135,7 +170,7 @@ def bring(data: bytes, task: Desired, *, writes_left: int = sys.maxsize, torn: i
     """Run the task; the second value is False when the power failed on the way."""
     region = Region(data, writes_left, torn)
     volume = Volume(region)
-    header = luks1.parse(region.read, region.size)
+    header = parse_header(region.read, region.size)
     derivations = Derivations([Secret(bytearray(secret)) for secret in SECRETS], kdf.Budget())
     prover = Prover(header, region.read, derivations, {})
     plan = make_plan(Situation.of(header), task, prover)
@@ -153,7 +188,7 @@ _KNOWN: t.Dict[t.Tuple[t.Any, ...], t.List[str]] = {}
 
 def openers(data: bytes) -> t.Dict[int, t.List[str]]:
     """Active slot -> labels of the secrets that open it. A slot whose salt and area were seen before is not derived again."""
-    header = luks1.parse(lambda offset, length: data[offset : offset + length], len(data))
+    header = read(data)
     prover = None
     found = {}
     for keyslot, slot in header.keyslots.items():
@@ -167,5 +202,5 @@ def openers(data: bytes) -> t.Dict[int, t.List[str]]:
     return found
 
 
-def intent(data: bytes) -> t.Any:
-    return luks1.parse(lambda offset, length: data[offset : offset + length], len(data)).intent
+def read(data: bytes) -> Header:
+    return parse_header(lambda offset, length: data[offset : offset + length], len(data))
