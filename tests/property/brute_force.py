@@ -1,0 +1,156 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the planner's brute force over a world of any size and print counts and minimal counterexamples.
+
+    python tests/property/brute_force.py                          the small world: 3 slots, 2 secrets, up to 2 entries
+    python tests/property/brute_force.py --slots 4 --secrets 3 --entries 3 --jobs 2
+    python tests/property/brute_force.py --slots 4 --secrets 3 --entries 3 --one-in 50 --start 7
+
+``--one-in N`` keeps every N-th list of entries (all states, flags and unlock lists of it); ``--start`` says which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import functools
+import multiprocessing
+import pathlib
+import runpy
+import sys
+import time
+import typing as t
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+runpy.run_path(str(pathlib.Path(__file__).resolve().parent / "conftest.py"))
+
+from planner_cases import SIDES, World  # noqa: E402
+from planner_judge import Finding, Planner, judge, readings_that_agree  # noqa: E402
+from planner_world import Item  # noqa: E402
+
+KEPT = 3
+
+
+class Tally:
+    """Counts, and the smallest findings of each kind."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self.cases = 0
+        self.outcomes: t.Counter[str] = collections.Counter()
+        self.kinds: t.Counter[str] = collections.Counter()
+        self.smallest: t.Dict[str, t.List[t.Tuple[t.Tuple[int, ...], str]]] = {}
+        self.asked = 0
+        self.derived = 0
+        self.longest = 0
+
+    def add(self, finding: Finding) -> None:
+        self.kinds[finding.kind] += 1
+        task = finding.case.task
+        weight = (len(task.items), task.purge + task.force + task.lockout + len(task.unlock), sum(1 for content in finding.case.state if content))
+        best = self.smallest.setdefault(finding.kind, [])
+        # Numbers of contents differ between processes: only text leaves a worker.
+        best.append((weight, f"{finding.case}\n        {finding.detail}"))
+        best.sort(key=lambda pair: pair[0])
+        del best[KEPT:]
+
+    def merge(self, other: Tally) -> None:
+        self.lists += other.lists
+        self.cases += other.cases
+        self.outcomes.update(other.outcomes)
+        self.asked = max(self.asked, other.asked)
+        self.derived = max(self.derived, other.derived)
+        self.longest = max(self.longest, other.longest)
+        self.kinds.update(other.kinds)
+        for kind, found in other.smallest.items():
+            best = self.smallest.setdefault(kind, [])
+            best.extend(found)
+            best.sort(key=lambda pair: pair[0])
+            del best[KEPT:]
+
+
+def load_planner() -> Planner:
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.plan import make_plan
+
+    return t.cast(Planner, make_plan)
+
+
+def run_lists(world: World, orders: int, split: bool, batch: t.Sequence[t.Tuple[Item, ...]]) -> Tally:
+    """One worker's share. With ``split`` each kind is divided by the readings of the design that would allow it."""
+    planner = load_planner()
+    tally = Tally()
+    for items in batch:
+        tally.lists += 1
+        memo: t.Dict[t.Any, t.Any] = {}
+        for case in world.cases_of(items):
+            tally.cases += 1
+            findings, outcome = judge(planner, case, orders=orders, memo=memo)
+            tally.outcomes[outcome.verdict or ("empty plan" if not outcome.moves else "plan")] += 1
+            tally.asked = max(tally.asked, outcome.asked)
+            tally.derived = max(tally.derived, outcome.derived)
+            tally.longest = max(tally.longest, len(outcome.moves))
+            for finding in findings:
+                if split:
+                    agreeing = readings_that_agree(planner, finding)
+                    if agreeing:
+                        finding = Finding(f"{finding.kind} [right if not: {', '.join(agreeing)}]", finding.case, finding.detail)
+                tally.add(finding)
+    return tally
+
+
+def run(world: World, *, jobs: int, one_in: int = 1, start: int = 0, orders: int = 1000, split: bool = True, progress: bool = False) -> Tally:
+    chosen = [items for index, items in enumerate(world.entry_lists()) if index % one_in == start % one_in]
+    batches = [chosen[index : index + 20] for index in range(0, len(chosen), 20)]
+    tally = Tally()
+    began = time.monotonic()
+    work = functools.partial(run_lists, world, orders, split)
+    if jobs == 1:
+        results: t.Iterable[Tally] = map(work, batches)
+        pool = None
+    else:
+        pool = multiprocessing.get_context("fork").Pool(jobs)
+        results = pool.imap_unordered(work, batches)
+    for done, part in enumerate(results, 1):
+        tally.merge(part)
+        if progress and done % 25 == 0:
+            print(f"... {done}/{len(batches)} batches, {tally.cases} cases, {sum(tally.kinds.values())} findings, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    if pool is not None:
+        pool.close()
+        pool.join()
+    return tally
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slots", type=int, default=3)
+    parser.add_argument("--secrets", type=int, default=2)
+    parser.add_argument("--entries", type=int, default=2, help="longest list of entries")
+    parser.add_argument("--shortest", type=int, default=0, help="shortest list of entries")
+    parser.add_argument("--side", default="", choices=("", *SIDES), help="a side world: slots that are more than plain")
+    parser.add_argument("--thin", type=int, default=1, help="of the cases of each list keep every N-th")
+    parser.add_argument("--one-in", type=int, default=1)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--orders", type=int, default=1000, help="how many other orders of each list are tried")
+    parser.add_argument("--complete", action="store_true", help="no reduction by symmetry")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--count", action="store_true", help="only count the unreduced cases")
+    options = parser.parse_args()
+    world = World(options.slots, options.secrets, tuple(range(options.shortest, options.entries + 1)), options.side, not options.complete, options.thin)
+    if options.count:
+        print(f"{world.size_unreduced()} cases before reduction")
+        return 0
+    began = time.monotonic()
+    tally = run(world, jobs=options.jobs, one_in=options.one_in, start=options.start, orders=options.orders, progress=True)
+    print(f"{tally.lists} lists of entries, {tally.cases} cases in {time.monotonic() - began:.0f} s; world before reduction: {world.size_unreduced()} cases")
+    print("outcomes: " + ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items())))
+    print(f"longest plan {tally.longest}; most questions for one plan {tally.asked}, most derivations {tally.derived}")
+    for kind, count in tally.kinds.most_common():
+        print(f"\n{kind}: {count}")
+        for _weight, text in tally.smallest[kind]:
+            print(f"    {text}")
+    return 1 if tally.kinds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hold a planner against the oracle: one case in, findings out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import typing as t
+
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
+from planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
+from planner_rules import DEFAULT, Reading, contradiction
+from planner_world import NORMAL, CountingProofs, Room, State, Task, desired, show_state, show_task, situation
+
+Planner = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
+
+BAD_TASK = "bad task"
+REFUSED = "refused"
+ORDER = "depends on the order of entries"
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    task: Task
+    state: State
+    room: Room
+
+    def __str__(self) -> str:
+        return f"{self.room.name} {show_state(self.state)} {show_task(self.task)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """``kind`` groups; ``detail`` tells what the planner did in this case and what the oracle would do."""
+
+    kind: str
+    case: Case
+    detail: str
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one call gave. ``verdict``: BAD_TASK, REFUSED, "crashed", or "" with ``moves``."""
+
+    verdict: str
+    moves: t.Tuple[Move, ...] = ()
+    message: str = ""
+    asked: int = 0
+    derived: int = 0
+
+
+def call(planner: Planner, case: Case, hints: t.Optional[t.Mapping[int, int]] = None) -> Outcome:
+    proofs = CountingProofs(case.state, hints)
+    outcome = Outcome("")
+    try:
+        plan = planner(situation(case.state, case.room), desired(case.task, case.room.areas is None), proofs)
+    except errors.BadTask as error:
+        outcome = Outcome(BAD_TASK, message=str(error))
+    except errors.Refused as error:
+        outcome = Outcome(REFUSED, message=str(error))
+    except Exception as error:
+        outcome = Outcome("crashed", message=f"{type(error).__name__}: {error}")
+    else:
+        try:
+            outcome = Outcome("", moves=tuple(_move(action) for action in plan.actions))
+        except ValueError as error:
+            outcome = Outcome("crashed", message=str(error))
+    outcome.asked, outcome.derived = proofs.asked, len(proofs.derived)
+    return outcome
+
+
+def _move(action: words.Action) -> Move:
+    if action.kind not in (ADD, REKEY, ERASE, SET_PRIORITY) or action.keyslot is None or action.resume:
+        raise ValueError(f"an action that has no place here: {action}")
+    if not action.reason:
+        raise ValueError(f"an action without a reason: {action}")
+    if (action.secret is None) == (action.kind in (ADD, REKEY)) or (action.entry is None) == (action.kind in (ADD, REKEY)):
+        raise ValueError(f"secret and entry belong to add and rekey: {action}")
+    priority = (action.priority or NORMAL) if action.kind == ADD else action.priority
+    return Move(action.kind, action.keyslot, action.secret, priority, action.in_place)
+
+
+def judge(planner: Planner, case: Case, *, orders: int = 1000, reading: Reading = DEFAULT, memo: t.Optional[t.Dict[t.Any, t.Any]] = None) -> t.Tuple[t.List[Finding], Outcome]:
+    """Every check on one case: refusal, safety of each step, goal, length, idempotence, ``orders`` other orders."""
+    outcome = call(planner, case)
+    findings = [Finding(kind, case, detail) for kind, detail in _judge_outcome(planner, case, outcome, reading, memo)]
+    if len(case.task.items) > 1:
+        found = _judge_orders(planner, case, outcome, orders)
+        if found:
+            findings.append(Finding(ORDER, case, found))
+    return findings, outcome
+
+
+def _shortest(problem: Problem, case: Case, memo: t.Optional[t.Dict[t.Any, t.Any]]) -> t.Optional[t.Tuple[Move, ...]]:
+    """The search, remembered over flags and unlock lists that license the same moves."""
+    if memo is None:
+        return problem.shortest()
+    key = (case.state, case.room, case.task.items, case.task.purge, case.task.lockout, problem.licences)
+    if key not in memo:
+        memo[key] = problem.shortest()
+    return t.cast(t.Optional[t.Tuple[Move, ...]], memo[key])
+
+
+def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Reading, memo: t.Optional[t.Dict[t.Any, t.Any]]) -> t.Iterator[t.Tuple[str, str]]:
+    if outcome.verdict == "crashed":
+        yield "crashed", outcome.message
+        return
+    why = contradiction(case.task.items)
+    if (outcome.verdict == BAD_TASK) != bool(why):
+        yield ("contradiction missed", f"{why}; got {_say(outcome)}") if why else ("contradiction seen where there is none", outcome.message)
+    if why or outcome.verdict == BAD_TASK:
+        return
+    problem = Problem(case.state, case.task, case.room, reading)
+    best = _shortest(problem, case, memo)
+    if outcome.verdict == REFUSED:
+        if best is not None:
+            yield "refused although a safe order exists", f"oracle: {show_moves(best)}; planner: {outcome.message}"
+        return
+    state = case.state
+    visited = []
+    bad_step = ""
+    for move in outcome.moves:
+        visited.append(state)
+        objection = problem.objection(state, move)
+        if objection and not bad_step:
+            bad_step = objection
+        if not 0 <= move.slot < len(state) or (move.kind != ADD and not state[move.slot]):
+            yield "impossible step", f"{show_moves(outcome.moves)}"
+            return
+        state = problem.after(state, move)
+    told = f"planner: {show_moves(outcome.moves)}; oracle: {'refuse' if best is None else show_moves(best)}"
+    if best is None:
+        yield f"plan where nothing safe exists ({bad_step or 'goal missed'})", told
+        return
+    if bad_step:
+        yield f"illegal step ({bad_step})", told
+    if not problem.goal(state):
+        yield "final state misses the goal", told
+        return
+    if len(outcome.moves) != len(best):
+        yield ("longer than the shortest" if len(outcome.moves) > len(best) else "SHORTER than the oracle's shortest"), told
+    if not bad_step:
+        for kind in _order_faults(problem, visited, outcome.moves):
+            yield kind, told
+    if outcome.moves:
+        again = call(planner, Case(case.task, state, case.room))
+        if again.verdict or again.moves:
+            yield "second run is not empty", f"{told}; then on {show_state(state)}: {_say(again)}"
+
+
+def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[Move, ...]) -> t.Iterator[str]:
+    """Orders that are safe at every instant but not the ones that the design names first."""
+    for index, move in enumerate(moves):
+        state = visited[index]
+        later = moves[index + 1 :]
+        if move.kind == ERASE and any(other.kind in (ADD, REKEY) and not other.in_place and problem.objection(state, other) is None for other in later):
+            yield "erase before an add or rekey that could come first"
+        if move.in_place and any(other.kind == ERASE and problem.objection(state, other) is None and problem.objection(problem.after(state, other), move._replace(in_place=False)) is None for other in later):
+            yield "in place although an erase of the same plan would make room"
+        if move.kind == ADD and move.slot not in {item.slot for item in problem.task.items if item.state == "present"}:
+            assert problem.licences is not None
+            open_numbers = [slot for slot, secret, _priority in problem.licences.adds if secret == move.secret and not state[slot]]
+            if move.slot != min(open_numbers, default=move.slot):
+                yield "add without a number does not take the first free slot"
+
+
+def _judge_orders(planner: Planner, case: Case, outcome: Outcome, orders: int) -> str:
+    """Empty when the list's order changes nothing but the numbers that adds without a number take."""
+    task = case.task
+    permutations = [items for items in itertools.permutations(task.items) if items != task.items]
+    if orders < len(permutations):
+        start = (sum(place * content for place, content in enumerate(case.state)) + len(task.unlock) + task.purge + 2 * task.force + 3 * task.lockout) % len(permutations)
+        permutations = (permutations[start:] + permutations[:start])[:orders]
+    pinned = {item.slot for item in task.items if item.state == "present" and item.slot is not None}
+    for items in permutations:
+        other = call(planner, Case(task._replace(items=items), case.state, case.room))
+        if other.verdict != outcome.verdict:
+            return f"{_say(outcome)}; entries as {show_task(task._replace(items=items))}: {_say(other)}"
+        if other.moves != outcome.moves and _shape(case, other, pinned) != _shape(case, outcome, pinned):
+            return f"{_say(outcome)}; entries as {show_task(task._replace(items=items))}: {_say(other)}"
+    return ""
+
+
+def _shape(case: Case, outcome: Outcome, pinned: t.Set[t.Optional[int]]) -> t.Any:
+    """The final state, with what adds without a number brought as a bag."""
+    problem = Problem(case.state, case.task, case.room)
+    state = case.state
+    bag = []
+    for move in outcome.moves:
+        if not 0 <= move.slot < len(state) or (move.kind != ADD and not state[move.slot]):
+            return outcome.moves
+        state = problem.after(state, move)
+    added = {move.slot for move in outcome.moves if move.kind == ADD and move.slot not in pinned}
+    bag = sorted(state[slot] for slot in added)
+    # A slot that was freed and then filled by such an add is compared as freed.
+    return tuple(0 if slot in added else content for slot, content in enumerate(state)), bag, len(outcome.moves)
+
+
+def show_moves(moves: t.Sequence[Move]) -> str:
+    shown = []
+    for move in moves:
+        secret = "" if move.secret is None else f" {'ABCDEFGH'[move.secret]}"
+        priority = f" {move.priority}" if move.priority not in (None, NORMAL) or move.kind == SET_PRIORITY else ""
+        shown.append(f"{move.kind} {move.slot}{secret}{priority}{' in place' if move.in_place else ''}")
+    return ", ".join(shown) or "nothing"
+
+
+def _say(outcome: Outcome) -> str:
+    return f"{outcome.verdict}: {outcome.message}" if outcome.verdict else show_moves(outcome.moves)
+
+
+def readings_that_agree(planner: Planner, finding: Finding) -> t.List[str]:
+    """Names of the readings whose other choice makes the finding go away."""
+    agreeing = []
+    for field in dataclasses.fields(Reading):
+        flipped = dataclasses.replace(DEFAULT, **{field.name: not getattr(DEFAULT, field.name)})
+        outcome = call(planner, finding.case)
+        if finding.kind != ORDER and not any(_judge_outcome(planner, finding.case, outcome, flipped, None)):
+            agreeing.append(field.name)
+    return agreeing

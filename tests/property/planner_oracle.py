@@ -1,0 +1,199 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The independent answer: the shortest safe order of licensed moves, by breadth-first search, or that there is none."""
+
+from __future__ import annotations
+
+import typing as t
+
+from planner_rules import DEFAULT, Licences, Reading, licences, protected, satisfies, target
+from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held
+
+ADD = "add"
+REKEY = "rekey"
+ERASE = "erase"
+SET_PRIORITY = "set-priority"
+
+
+class Move(t.NamedTuple):
+    """``in_place``: a rekey that must empty its slot first, because no second area or hop fits."""
+
+    kind: str
+    slot: int
+    secret: t.Optional[int] = None
+    priority: t.Optional[str] = None
+    in_place: bool = False
+
+
+def put(state: State, slot: int, content: int) -> State:
+    return state[:slot] + (content,) + state[slot + 1 :]
+
+
+def has_opener(state: State) -> bool:
+    """Some active, bound slot opens with a secret of the task. A state only knows secrets that the task mentions."""
+    for content in state:
+        if OPENS[content]:
+            return True
+    return False
+
+
+def all_open(state: State, watched: int) -> bool:
+    for content in state:
+        watched &= ~OPENS[content]
+    return not watched
+
+
+def room_for_add(state: State, room: Room) -> bool:
+    return room.areas is None or len(state) - state.count(FREE) < room.areas
+
+
+def room_beside(state: State, room: Room) -> bool:
+    """Can a slot get its new secret while the old one still works? LUKS1 hops through a free slot."""
+    return FREE in state if room.areas is None else len(state) - state.count(FREE) < room.areas
+
+
+class Problem:
+    """One task in one start state: licences, goal and the legality of single moves."""
+
+    def __init__(self, state: State, task: Task, room: Room, reading: Reading = DEFAULT) -> None:
+        self.start = state
+        self.task = task
+        self.room = room
+        self.reading = reading
+        self.licences: t.Optional[Licences] = licences(state, task, room, reading)
+        self._strong = {item.new for item in task.items if item.strong}
+        self._goals = [_goal_of(item) for item in task.items]
+
+    def after(self, state: State, move: Move) -> State:
+        if move.kind == ERASE:
+            return put(state, move.slot, FREE)
+        if move.kind == ADD:
+            assert move.secret is not None and move.priority is not None
+            return put(state, move.slot, held(Content(opens=1 << move.secret, priority=move.priority)))
+        content = content_of(state[move.slot])
+        if move.kind == SET_PRIORITY:
+            assert move.priority is not None
+            return put(state, move.slot, held(content._replace(priority=move.priority)))
+        assert move.secret is not None
+        weak = content.weak and move.secret not in self._strong
+        return put(state, move.slot, held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak)))
+
+    def objection(self, state: State, move: Move) -> t.Optional[str]:
+        """Why this move may not be made now, or None. Licence first, then room, then what must hold at every instant."""
+        allowed = self.licences
+        if allowed is None:
+            return f"unlicensed {move.kind}"
+        slot = move.slot
+        if not 0 <= slot < len(state):
+            return "no such slot"
+        if move.kind == ADD:
+            if state[slot]:
+                return "add to an active slot"
+            if (slot, move.secret, move.priority) not in allowed.adds:
+                return "unlicensed add"
+            if not room_for_add(state, self.room):
+                return "no area for an add"
+            return None if has_opener(state) else "add without an opener"
+        if not state[slot]:
+            return f"{move.kind} of an inactive slot"
+        if move.kind == SET_PRIORITY:
+            return None if (slot, move.priority) in allowed.priorities else "unlicensed set-priority"
+        # A change of priority on the way does not make it another slot.
+        if OPENS[state[slot]] != OPENS[self.start[slot]] or not self.start[slot]:
+            return f"{move.kind} of a slot that this plan filled"
+        if move.kind == ERASE:
+            if slot not in allowed.erases:
+                return "unlicensed erase"
+            end = put(state, slot, FREE)
+            if not self.task.lockout and not has_opener(end):
+                return "erase leaves no proven opener"
+            return None if all_open(end, allowed.watched) else "erase stops a wanted secret"
+        if (slot, move.secret) not in allowed.rekeys:
+            return "unlicensed rekey"
+        if not has_opener(state):
+            return "rekey without an opener"
+        if move.in_place == room_beside(state, self.room):
+            return "in place although there is room" if move.in_place else "no room beside for a rekey"
+        if move.in_place:
+            middle = put(state, slot, FREE)
+            if not has_opener(middle):
+                return "in place of the only opener"
+            if not all_open(middle, allowed.watched):
+                return "in place stops a wanted secret for a moment"
+        return None if all_open(self.after(state, move), allowed.watched) else "rekey stops a wanted secret"
+
+    def moves(self, state: State) -> t.Iterator[Move]:
+        """Every licensed move that is legal now."""
+        allowed = self.licences
+        if allowed is None:
+            return
+        beside = room_beside(state, self.room)
+        candidates = [Move(REKEY, slot, secret, None, not beside) for slot, secret in allowed.rekeys if state[slot]]
+        candidates += [Move(ADD, slot, secret, priority) for slot, secret, priority in allowed.adds if not state[slot]]
+        candidates += [Move(ERASE, slot) for slot in allowed.erases if state[slot]]
+        candidates += [Move(SET_PRIORITY, slot, None, wish) for slot, wish in allowed.priorities if state[slot] and content_of(state[slot]).priority != wish]
+        for move in candidates:
+            if self.objection(state, move) is None:
+                yield move
+
+    def goal(self, state: State) -> bool:
+        """Every entry holds, and with purge every slot is claimed or protected."""
+        for holds in self._goals:
+            if not holds(state):
+                return False
+        return not self.task.purge or self._purged(state)
+
+    def _purged(self, state: State) -> bool:
+        claimed = {item.slot for item in self.task.items if item.state == PRESENT and item.slot is not None}
+        for item in self.task.items:
+            if item.state == PRESENT and item.slot is None:
+                slots = [slot for slot, content in enumerate(state) if OPENS[content] >> t.cast(int, item.new) & 1]
+                named = [slot for slot in slots if slot in claimed]
+                if named and not self.reading.purge_claims_lowest_literally:
+                    continue
+                claimed.add(target(state, slots, item)[0])
+        return all(not content or slot in claimed or protected(content) for slot, content in enumerate(state))
+
+    def shortest(self) -> t.Optional[t.Tuple[Move, ...]]:
+        """A shortest safe order of licensed moves from the start to the goal; None when no safe order exists."""
+        if self.licences is None:
+            return None
+        if self.goal(self.start):
+            return ()
+        seen = {self.start}
+        layer: t.List[t.Tuple[State, t.Tuple[Move, ...]]] = [(self.start, ())]
+        while layer:
+            following: t.List[t.Tuple[State, t.Tuple[Move, ...]]] = []
+            for state, path in layer:
+                for move in self.moves(state):
+                    reached = self.after(state, move)
+                    if reached not in seen:
+                        if self.goal(reached):
+                            return (*path, move)
+                        seen.add(reached)
+                        following.append((reached, (*path, move)))
+            layer = following
+        return None
+
+
+def _goal_of(item: Item) -> t.Callable[[State], bool]:
+    """When the entry holds (the table's second column)."""
+    slot, old = item.slot, item.old
+    if item.state == ABSENT:
+        if old is None:
+            return lambda state: not state[t.cast(int, slot)]
+        if slot is not None:
+            return lambda state: not state[t.cast(int, slot)] or _surely_shut(state[t.cast(int, slot)], t.cast(int, old))
+        return lambda state: all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
+    if slot is not None:
+        return lambda state: satisfies(state[t.cast(int, slot)], item)
+    if old is None or old == item.new:
+        return lambda state: any(satisfies(content, item) for content in state)
+    return lambda state: any(satisfies(content, item) for content in state) and all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
+
+
+def _surely_shut(content: int, secret: int) -> bool:
+    """Untried is not absent: nobody knows what opens such a slot."""
+    told = content_of(content)
+    return not told.bound or (told.tried and not told.opens >> secret & 1)

@@ -1,0 +1,303 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a task permits in a state: the design's table and fine print turned into sets of licensed moves.
+
+Nothing here orders moves or chooses among them; that is the search in ``planner_oracle``. Where the design leaves two
+readings, :class:`Reading` names them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from planner_world import ABSENT, IGNORE, NORMAL, OPENS, PRESENT, Item, Room, State, Task, content_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """The readings taken where the design's text allows two. The default is what the proof demands.
+
+    cut_run_counts_doomed_slots: ``old -> new``: new "opens one already" also when its only slots go away in this run, so
+        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed, which
+        is the smaller change (False).
+    doomed_slot_still_opens: ``old -> new`` where old opens nothing and new opens only slots that go away in this run:
+        something opens, so new is added elsewhere (True), or this is "neither opens" and refused (False).
+    absent_old_beats_rekey: ``old -> new`` beside an ``absent old`` that covers a slot of old: that slot is erased and new
+        is added (True), or it is rekeyed, which makes both hold with one action (False).
+    pin_may_be_freed_first: a slot named by ``present`` that may not be rekeyed, but that another entry lets us erase, is
+        erased and then filled (True), or the ``present`` entry is refused as its table row says (False).
+    untried_erased_by_name_is_fine: ``absent old`` holds once every untried slot was erased by its number (True), or any
+        untried slot at the start refuses it (False).
+    one_old_for_two_new_is_refused: ``A -> N`` and ``A -> M`` with neither N nor M opening: the same slot is wanted with two
+        secrets (True: refused), or one of them takes it and the other is added (False).
+    ignored_slot_counts_as_opening: for "new opens one already" and "only its ignored slots" a slot with priority ignore
+        counts, and the plan sets its priority (True), or it counts as not opening at all (False).
+    pinned_old_must_open: a slot named only by ``present slot old new`` entries is refused when no such old opens it, even
+        if an entry without a number licenses its rekey or erase (True), or the union of all entries decides (False).
+    purge_claims_lowest_literally: an entry without a number claims the lowest slot of its secret although another entry
+        names a higher slot with the same secret (True), or the named slot serves both (False).
+    """
+
+    cut_run_counts_doomed_slots: bool = False
+    doomed_slot_still_opens: bool = True
+    absent_old_beats_rekey: bool = False
+    pin_may_be_freed_first: bool = True
+    untried_erased_by_name_is_fine: bool = True
+    one_old_for_two_new_is_refused: bool = True
+    ignored_slot_counts_as_opening: bool = True
+    pinned_old_must_open: bool = True
+    purge_claims_lowest_literally: bool = True
+
+
+DEFAULT = Reading()
+
+
+class Licences(t.NamedTuple):
+    """Moves that some entry permits, in any order. A move on an active slot needs the slot's content of the start.
+
+    adds: (slot, secret, priority). rekeys: (slot, secret). erases: slots. priorities: (slot, priority).
+    watched: mask of wanted secrets that opened something at the start and must open something at every instant.
+    """
+
+    adds: t.Tuple[t.Tuple[int, int, str], ...]
+    rekeys: t.Tuple[t.Tuple[int, int], ...]
+    erases: t.Tuple[int, ...]
+    priorities: t.Tuple[t.Tuple[int, str], ...]
+    watched: int
+
+
+def contradiction(items: t.Tuple[Item, ...]) -> t.Optional[str]:
+    """Why the list contradicts itself whatever the volume holds, or None."""
+    pins: t.Dict[int, int] = {}
+    wanted: t.Set[int] = set()
+    for item in items:
+        if item.state == PRESENT:
+            assert item.new is not None
+            wanted.add(item.new)
+            if item.old == item.new and not item.strong:
+                return "old is new"
+            if item.slot is not None and pins.setdefault(item.slot, item.new) != item.new:
+                return "one slot, two secrets"
+    for item in items:
+        if item.slot is not None and item.state == ABSENT and item.slot in pins and item.old in (None, pins[item.slot]):
+            return "one slot, wanted and forbidden"
+    if any(secret in wanted for secret in forbidden(items)):
+        return "one secret, wanted and forbidden"
+    return None
+
+
+def forbidden(items: t.Iterable[Item]) -> t.Set[int]:
+    """Secrets that may open no slot at the end."""
+    return {item.old for item in items if item.slot is None and item.old is not None and item.old != item.new}
+
+
+def priority_ok(content: int, wish: t.Optional[str]) -> bool:
+    found = content_of(content).priority
+    return found != IGNORE if wish is None else found == wish
+
+
+def satisfies(content: int, item: Item) -> bool:
+    """Does this slot make the present entry hold, its number and its old secret aside?"""
+    assert item.new is not None
+    if not content or not OPENS[content] >> item.new & 1 or not priority_ok(content, item.priority):
+        return False
+    return not (item.strong and content_of(content).weak)
+
+
+def target(state: State, slots: t.Sequence[int], item: Item) -> t.Tuple[int, bool]:
+    """Which of its secret's slots an entry without a number means, and whether that slot satisfies it already."""
+    good = [slot for slot in slots if satisfies(state[slot], item)]
+    if good:
+        return min(good), True
+    usable = [slot for slot in slots if priority_ok(state[slot], None)] if item.priority != IGNORE else []
+    return min(usable or slots), False
+
+
+def protected(content: int) -> bool:
+    """Purge alone never erases these."""
+    told = content_of(content)
+    return told.token or not told.bound or not told.tried
+
+
+class _Facts:
+    """The task and the start, looked up in the ways that the rules need."""
+
+    def __init__(self, state: State, task: Task) -> None:
+        self.state = state
+        self.task = task
+        items = task.items
+        self.pins = {item.slot: item.new for item in items if item.state == PRESENT and item.slot is not None and item.new is not None}
+        self.absent = {item.slot for item in items if item.state == ABSENT and item.slot is not None and item.old is None}
+        self.shut = {(item.slot, item.old) for item in items if item.state == ABSENT and item.slot is not None and item.old is not None}
+        self.olds = {item.old for item in items if item.old is not None}
+        self.wanted = {item.new for item in items if item.state == PRESENT and item.new is not None}
+        self.forbidden = forbidden(items)
+        self.unpinned: t.Dict[int, t.List[Item]] = {}
+        for item in items:
+            if item.state == PRESENT and item.slot is None and item.new is not None:
+                self.unpinned.setdefault(item.new, []).append(item)
+
+    def slots_of(self, secret: t.Optional[int]) -> t.List[int]:
+        return [] if secret is None else [slot for slot, content in enumerate(self.state) if OPENS[content] >> secret & 1]
+
+    def may_hold(self, slot: int, secret: int) -> bool:
+        """May this slot open with the secret at the end, as far as slots are named?"""
+        return slot not in self.absent and self.pins.get(slot, secret) == secret and (slot, secret) not in self.shut
+
+    def row_refuses(self, slot: t.Optional[int]) -> bool:
+        """The slot is in use, every entry that names it gives an old secret, and none of these (nor the new one) opens it."""
+        rows = [item for item in self.task.items if item.state == PRESENT and item.slot == slot]
+        content = self.state[t.cast(int, slot)]
+        return bool(content) and all(item.old is not None and not OPENS[content] >> item.old & 1 and not OPENS[content] >> t.cast(int, item.new) & 1 for item in rows)
+
+    def absent_covers(self, slot: int, old: t.Optional[int]) -> bool:
+        return any(item.state == ABSENT and item.old == old and item.slot in (None, slot) for item in self.task.items)
+
+    def stays(self, slot: int, secret: int) -> bool:
+        """Nothing named takes the slot away from the secret that opens it now."""
+        if not self.may_hold(slot, secret):
+            return False
+        mask = OPENS[self.state[slot]]
+        return not any(mask >> other & 1 for other in self.forbidden) and not any(slot == shut and mask >> other & 1 for shut, other in self.shut if other is not None)
+
+
+def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -> t.Optional[Licences]:
+    """What the task permits in this state; None when an entry's own row refuses whatever else is done."""
+    facts = _Facts(state, task)
+    if _refused_at_once(facts, room, reading):
+        return None
+    adds: t.Set[t.Tuple[int, int, str]] = set()
+    rekeys: t.Set[t.Tuple[int, int]] = set()
+    erases: t.Set[int] = {slot for slot in facts.absent if slot is not None and state[slot]}
+    priorities: t.Set[t.Tuple[int, str]] = set()
+    claims: t.Set[int] = set()
+    for item in task.items:
+        if item.state == ABSENT and item.old is not None:
+            erases.update(slot for slot in facts.slots_of(item.old) if item.slot in (None, slot))
+    for secret, entries in facts.unpinned.items():
+        _license_unpinned(facts, secret, entries, reading, adds, rekeys, erases, priorities, claims)
+    if task.purge:
+        erases.update(slot for slot, content in enumerate(state) if content and not protected(content) and slot not in claims and slot not in facts.pins)
+    for item in task.items:
+        if item.state == PRESENT and item.slot is not None:
+            _license_pinned(facts, item, reading, adds, rekeys, erases, priorities)
+    watched = 0
+    for secret in facts.wanted:
+        if facts.slots_of(secret):
+            watched |= 1 << secret
+    return Licences(tuple(sorted(adds)), tuple(sorted(rekeys)), tuple(sorted(erases)), tuple(sorted(priorities)), watched)
+
+
+def _refused_at_once(facts: _Facts, room: Room, reading: Reading) -> bool:
+    items = facts.task.items
+    if any(item.slot is not None and item.slot >= len(facts.state) for item in items):
+        return True
+    if room.areas is None and any(item.priority not in (None, NORMAL) for item in items):
+        return True
+    for item in items:
+        if not reading.untried_erased_by_name_is_fine and item.old is not None and (item.slot is None or item.state == ABSENT):
+            if any(content and content_of(content).bound and not content_of(content).tried and item.slot in (None, slot) for slot, content in enumerate(facts.state)):
+                return True
+    if reading.pinned_old_must_open and any(facts.row_refuses(slot) for slot in facts.pins):
+        return True
+    if reading.one_old_for_two_new_is_refused:
+        news: t.Dict[int, t.Set[int]] = {}
+        for item in items:
+            if item.state == PRESENT and item.slot is None and item.old is not None and item.new is not None and not facts.slots_of(item.new) and facts.slots_of(item.old):
+                news.setdefault(item.old, set()).add(item.new)
+        if any(len(found) > 1 for found in news.values()):
+            return True
+    return False
+
+
+def _license_unpinned(
+    facts: _Facts,
+    secret: int,
+    entries: t.Sequence[Item],
+    reading: Reading,
+    adds: t.Set[t.Tuple[int, int, str]],
+    rekeys: t.Set[t.Tuple[int, int]],
+    erases: t.Set[int],
+    priorities: t.Set[t.Tuple[int, str]],
+    claims: t.Set[int],
+) -> None:
+    """``present new`` and ``present old new``: the secret must open some slot, wherever that is."""
+    state, purge = facts.state, facts.task.purge
+    opening = facts.slots_of(secret)
+    if not reading.ignored_slot_counts_as_opening:
+        opening = [slot for slot in opening if any(priority_ok(state[slot], item.priority) for item in entries)]
+    kept = [slot for slot in opening if facts.stays(slot, secret)]
+    named = [slot for slot, pinned in facts.pins.items() if pinned == secret]
+    opened_already = bool(opening if reading.cut_run_counts_doomed_slots else kept)
+    replaced = [(slot, item.old) for item in entries if item.old is not None and item.old != secret for slot in facts.slots_of(item.old)]
+    candidates = sorted({slot for slot, old in replaced if facts.may_hold(slot, secret) and not (reading.absent_old_beats_rekey and facts.absent_covers(slot, old))})
+    # Where the secret may not move in, replacing old there can only mean erasing it.
+    erases.update(slot for slot, _old in replaced if (slot, secret) in facts.shut)
+    if opened_already:
+        erases.update(slot for slot, _old in replaced)
+        candidates = []
+    elif purge and candidates:
+        free_choice = [slot for slot in candidates if not any((slot, old) in facts.shut for _slot, old in replaced if _slot == slot)]
+        chosen = {min(candidates), min(free_choice or candidates)}
+        rekeys.update((slot, secret) for slot in chosen)
+        # The others go: unclaimed, or for a slot with a token, by the entry whose old secret opens it.
+        erases.update(slot for slot in candidates if slot not in chosen or len(chosen) > 1 or named)
+    else:
+        rekeys.update((slot, secret) for slot in candidates)
+    if kept:
+        for item in entries:
+            slot, good = target(state, kept, item)
+            if not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:
+                claims.add(slot)
+            if not good:
+                _mend(state, slot, item, rekeys, priorities)
+    elif candidates and not named:
+        claims.update(candidates[:1])
+    for item in entries:
+        priorities.update((slot, item.priority or NORMAL) for slot in candidates)
+        if not kept and (item.old is None or item.old == secret or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
+            adds.update((slot, secret, item.priority or NORMAL) for slot in range(len(state)) if slot not in facts.pins and facts.may_hold(slot, secret))
+
+
+def _license_pinned(
+    facts: _Facts,
+    item: Item,
+    reading: Reading,
+    adds: t.Set[t.Tuple[int, int, str]],
+    rekeys: t.Set[t.Tuple[int, int]],
+    erases: t.Set[int],
+    priorities: t.Set[t.Tuple[int, str]],
+) -> None:
+    """``present slot new`` and ``present slot old new``."""
+    slot, secret = t.cast(int, item.slot), t.cast(int, item.new)
+    content = facts.state[slot]
+    if not content or (slot in erases and reading.pin_may_be_freed_first):
+        adds.add((slot, secret, item.priority or NORMAL))
+    if not content:
+        return
+    mask = OPENS[content]
+    if mask >> secret & 1:
+        if not satisfies(content, item):
+            _mend(facts.state, slot, item, rekeys, priorities)
+        return
+    openers = [other for other in range(8) if mask >> other & 1]
+    if item.old is not None:
+        licensed = item.old in openers
+    else:
+        # QEMU refuses to overwrite any active slot; here a proof that the task itself brought suffices, unless the
+        # proven secret is to stay.
+        licensed = any(other in facts.task.unlock or other in facts.olds for other in openers) and not any(other in facts.wanted for other in openers)
+        licensed = licensed or facts.task.force
+    if licensed:
+        rekeys.add((slot, secret))
+        priorities.add((slot, item.priority or NORMAL))
+
+
+def _mend(state: State, slot: int, item: Item, rekeys: t.Set[t.Tuple[int, int]], priorities: t.Set[t.Tuple[int, str]]) -> None:
+    """The right secret with the wrong priority or too weak a derivation."""
+    if not priority_ok(state[slot], item.priority):
+        priorities.add((slot, item.priority or NORMAL))
+    if item.strong and content_of(state[slot]).weak:
+        rekeys.add((slot, t.cast(int, item.new)))
