@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules' documentation says what their code does."""
+
+from __future__ import annotations
+
+import importlib
+import typing as t
+
+import pytest
+
+pytest.importorskip("ansible")
+yaml = pytest.importorskip("yaml")
+
+from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs
+
+PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
+FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
+
+
+def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
+    module = importlib.import_module(PACKAGE + name)
+    return module, {**yaml.safe_load(module.DOCUMENTATION)["options"], **FRAGMENT}
+
+
+def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], where: str) -> None:
+    assert set(spec) == set(documented), where
+    for name, option in spec.items():
+        described = documented[name]
+        for key in ("type", "elements", "choices", "default", "required"):
+            assert option.get(key) == described.get(key), f"{where}{name}: {key}"
+        compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
+
+
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+def test_documentation_and_specification_agree(name: str) -> None:
+    module, documented = load(name)
+    compare(module.argument_spec(), documented, "")
+
+
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+def test_only_secrets_are_masked(name: str) -> None:
+    """Labels and paths must stay readable: they are what a person knows a secret by."""
+    masked: t.Set[str] = set()
+
+    def walk(spec: t.Mapping[str, t.Any]) -> None:
+        for option, described in spec.items():
+            if described.get("no_log"):
+                masked.add(option)
+            walk(described.get("options", {}))
+
+    walk(load(name)[0].argument_spec())
+    assert masked == {"passphrase", "passphrase_base64"}
+
+
+def test_choices_and_defaults_are_those_of_the_engine() -> None:
+    spec = load("keyslots")[0].argument_spec()
+    entry = spec["keyslots"]["options"]
+    assert tuple(spec["wipe"]["choices"]) == desired.WIPES
+    assert spec["verify"]["choices"] == [desired.PROOF, desired.RECORD]
+    assert tuple(entry["priority"]["choices"]) == desired.PRIORITIES
+    assert tuple(entry["pbkdf"]["options"]["type"]["choices"]) == desired_costs.TYPES
+    assert set(entry["pbkdf"]["options"]) == {"type", "hash", *desired_costs.BOUNDS}
+    assert spec["lock_timeout"]["default"] == desired.LOCK_TIMEOUT
+    assert set(spec["kdf_limits"]["options"]) == set(desired.LIMITS)
+
+
+@pytest.mark.parametrize("limit", sorted(desired.LIMITS))
+def test_documented_limits_are_the_real_ones(limit: str) -> None:
+    assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
+
+
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+def test_examples_are_tasks_that_parse(name: str) -> None:
+    """Every example passes the checks before a volume is touched (with keyfiles and vault variables filled in)."""
+    module, _documented = load(name)
+    for example in yaml.safe_load(module.EXAMPLES):
+        params = example.get(f"luksmith.luks.{name}")
+        if params is not None:
+            (desired.parse_task if name == "keyslots" else desired.parse_info)(filled(params))
+
+
+def filled(value: t.Any) -> t.Any:
+    if isinstance(value, list):
+        return [filled(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "keyfile" in value:
+        return {"label": value.get("label"), "passphrase": f"content of {value['keyfile']}"}
+    if "passphrase_base64" in value:
+        return {**value, "passphrase_base64": "c2VjcmV0"}
+    return {key: filled(item) for key, item in value.items()}
