@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes in memory that remember each write, and can lose power before or inside any of them."""
+"""Volumes in memory that remember each write, so that every state that a power cut can leave can be built from the record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import typing as t
 
@@ -38,25 +37,19 @@ ALPHA, BRAVO, CHARLIE, DELTA = range(4)
 CHEAP = Costs(iterations=1000)
 
 
-class PowerCut(BaseException):
-    """Not an Exception: nothing in the code under test may catch it, as nothing catches a power cut."""
-
-
 @dataclasses.dataclass
 class Secret:
     value: bytearray
 
 
 class Region:
-    """``writes_left``: the power fails instead of the write after these; ``torn``: bytes of it that still arrive."""
+    """Bytes that record each write and refuse one that begins before the one before it is durable."""
 
-    def __init__(self, data: bytes, writes_left: int = sys.maxsize, torn: int = 0) -> None:
+    def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
         self.size = len(data)
         self.writes: t.List[t.Tuple[int, bytes]] = []
         self.unsynced = 0
-        self._left = writes_left
-        self._torn = torn
 
     def read(self, offset: int, length: int) -> bytes:
         assert 0 <= offset <= offset + length <= self.size
@@ -67,9 +60,6 @@ class Region:
     def write(self, offset: int, data: bytes) -> None:
         assert offset + len(data) <= self.size
         assert not self.unsynced, "a write began before the one before it was durable"
-        if len(self.writes) >= self._left:
-            self.data[offset : offset + self._torn] = data[: self._torn]
-            raise PowerCut
         self.data[offset : offset + len(data)] = data
         self.writes.append((offset, bytes(data)))
         self.unsynced += 1
@@ -81,13 +71,12 @@ class Region:
 class Volume:
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.announced = 0
 
     def check_still_there(self) -> None:
         pass
 
     def begin_writing(self) -> None:
-        self.announced += 1
+        pass
 
 
 def luks1_volume(slots: t.Mapping[int, bytes]) -> bytes:
@@ -150,8 +139,6 @@ class Outcome:
     data: bytes
     plan: Plan
     writes: t.List[t.Tuple[int, bytes]]
-    evaluations: int
-    announced: int
 
 
 def desired(*entries: Entry, unlock: t.Sequence[int] = (ALPHA,), **flags: bool) -> Desired:
@@ -166,21 +153,16 @@ def absent(*, keyslot: t.Optional[int] = None, old: t.Optional[int] = None, posi
     return Entry(position, "absent", keyslot, None, old)
 
 
-def bring(data: bytes, task: Desired, *, writes_left: int = sys.maxsize, torn: int = 0) -> t.Tuple[Outcome, bool]:
-    """Run the task; the second value is False when the power failed on the way."""
-    region = Region(data, writes_left, torn)
+def bring(data: bytes, task: Desired) -> Outcome:
+    region = Region(data)
     volume = Volume(region)
     header = parse_header(region.read, region.size)
     derivations = Derivations([Secret(bytearray(secret)) for secret in SECRETS], kdf.Budget())
     prover = Prover(header, region.read, derivations, {})
     plan = make_plan(Situation.of(header), task, prover)
-    whole = True
-    try:
-        apply_plan(plan, Maker(Disk(volume, header, wipe_passes=1), prover, task, 65536), record=True)
-        assert not region.unsynced, "the last write was never made durable"
-    except PowerCut:
-        whole = False
-    return Outcome(bytes(region.data), plan, region.writes, derivations.evaluations, volume.announced), whole
+    apply_plan(plan, Maker(Disk(volume, header, wipe_passes=1), prover, task, 65536), record=True)
+    assert not region.unsynced, "the last write was never made durable"
+    return Outcome(bytes(region.data), plan, region.writes)
 
 
 _KNOWN: t.Dict[t.Tuple[t.Any, ...], t.List[str]] = {}

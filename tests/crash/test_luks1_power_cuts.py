@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import pytest
+import typing as t
 
+import pytest
 from cuts import cut_everywhere
 from lab import ALPHA, BRAVO, CHARLIE, DELTA, SECRETS, absent, desired, luks1_volume, present
 
 A, B, C, D = SECRETS
-FULL = {number: A for number in range(8)}
+FULL = dict.fromkeys(range(8), A)
 
 CASES = {
     "add": ({0: A}, desired(present(BRAVO))),
@@ -39,6 +40,8 @@ SEVERAL_SLOTS_OF_ONE_SECRET = ("rekey two slots", "rekey all of a full header")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_cut_keeps_an_opener_and_the_rerun_ends_where_the_whole_run_does(name: str) -> None:
+def test_every_cut_keeps_an_opener_and_the_rerun_ends_where_the_whole_run_does(name: str, record_property: t.Callable[[str, object], None]) -> None:
     slots, task = CASES[name]
-    cut_everywhere(luks1_volume(slots), task, header_size=1024, same_slots=name not in SEVERAL_SLOTS_OF_ONE_SECRET)
+    states = cut_everywhere(luks1_volume(slots), task, header_size=1024, same_slots=name not in SEVERAL_SLOTS_OF_ONE_SECRET)
+    record_property("states", states)
+    print(f"{name}: {states} states")

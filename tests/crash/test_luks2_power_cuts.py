@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import shutil
+import typing as t
 
 import pytest
 from cuts import cut_everywhere
 from lab import ALPHA, BRAVO, CHARLIE, DELTA, LUKS2_AREAS, LUKS2_HEADERS, SECRETS, absent, desired, luks2_volume, present
 
 A, B, C, D = SECRETS
-FULL = {number: A for number in range(LUKS2_AREAS)}
+FULL = dict.fromkeys(range(LUKS2_AREAS), A)
 
 CASES = {
     "add": ({0: A}, desired(present(BRAVO))),
@@ -31,6 +32,8 @@ SEVERAL_SLOTS_OF_ONE_SECRET = ("rekey two slots",)
 
 @pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup makes the LUKS2 volumes of this lane")
 @pytest.mark.parametrize("name", CASES)
-def test_every_cut_keeps_an_opener_and_the_rerun_ends_where_the_whole_run_does(name: str) -> None:
+def test_every_cut_keeps_an_opener_and_the_rerun_ends_where_the_whole_run_does(name: str, record_property: t.Callable[[str, object], None]) -> None:
     slots, task = CASES[name]
-    cut_everywhere(luks2_volume(slots), task, header_size=LUKS2_HEADERS, same_slots=name not in SEVERAL_SLOTS_OF_ONE_SECRET)
+    states = cut_everywhere(luks2_volume(slots), task, header_size=LUKS2_HEADERS, same_slots=name not in SEVERAL_SLOTS_OF_ONE_SECRET)
+    record_property("states", states)
+    print(f"{name}: {states} states")
