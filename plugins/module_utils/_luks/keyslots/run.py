@@ -150,15 +150,19 @@ class _Run:
             if plan.empty:
                 return Look(header, prover, plan, verified=False)
         prover = Prover(header, volume.region.read, self.derivations, hints(header, self.task.desired.labels))
-        plan = make_plan(Situation.of(header), self.task.desired, prover)
-        if not plan.empty and header.write_obstacle is not None:
-            raise header.write_obstacle
+        try:
+            plan = make_plan(Situation.of(header), self.task.desired, prover)
+            if not plan.empty and header.write_obstacle is not None:
+                raise header.write_obstacle
+        except BaseException:
+            prover.close()
+            raise
         return Look(header, prover, plan)
 
     def _amend(self, look: Look) -> Result:
         with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
             volume.check_still_there()
-            header = parse_header(volume.region.read, volume.region.size)
+            header = _parse(volume)
             if _image(header) != _image(look.header):
                 self.warnings.append("the header changed between planning and locking; the plan was made again under the lock")
                 look.prover.close()
@@ -212,7 +216,11 @@ class _Run:
 
 def _read_header(volume: Volume, timeout: float) -> Header:
     with locks.shared(volume, timeout=timeout):
-        return parse_header(volume.region.read, volume.region.size)
+        return _parse(volume)
+
+
+def _parse(volume: Volume) -> Header:
+    return parse_header(volume.region.read, volume.region.size, embedded=volume.container == "qcow2")
 
 
 def _image(header: Header) -> t.Tuple[t.Any, ...]:
