@@ -11,6 +11,7 @@ PBKDF2 600,000 iterations (OWASP Password Storage Cheat Sheet, for HMAC-SHA-256)
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
@@ -19,6 +20,7 @@ from .observe import Measurement
 from .vocabulary import Costs
 
 MINIMUM_ITERATIONS = 600_000
+MAXIMUM_ITERATIONS = 2**32 - 1
 MINIMUM_TIME = 4
 MINIMUM_MEMORY = 64 * 1024
 MAXIMUM_MEMORY = 1024 * 1024
@@ -27,71 +29,86 @@ DEFAULT_ITER_TIME = 2000
 SALT_SIZE = 32
 
 
-def new_kdf(
-    costs: Costs,
-    iter_time: t.Optional[int],
-    *,
-    replaced: t.Optional[Kdf],
-    opener: t.Optional[Kdf],
-    measured: t.Optional[Measurement],
-    only_hash: str,
-    memory_limit: int,
-) -> Kdf:
-    """Parameters with a fresh salt for a slot to be made.
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """``kdf`` for a slot to be made; ``measured`` names its fields that another run or host could choose differently."""
 
-    replaced: of the slot that is rekeyed. opener: of the slot that gave the volume key. measured: how long that took.
-    only_hash: LUKS1, whose slots are PBKDF2 with this hash. memory_limit: KiB that Argon2 may use on this host.
+    kdf: Kdf
+    measured: t.FrozenSet[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Precedents:
+    """What a choice may lean on.
+
+    replaced: the derivation of the slot that is rekeyed. opener: of the slot that gave the volume key. measured: how
+    long that took. only_hash: LUKS1, whose slots are PBKDF2 with this hash. memory_limit: KiB that Argon2 may use here.
     """
-    parents = [kdf for kdf in (replaced, opener) if kdf is not None]
-    kind = "pbkdf2" if only_hash else costs.type or next((kdf.type for kdf in parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
+
+    replaced: t.Optional[Kdf] = None
+    opener: t.Optional[Kdf] = None
+    measured: t.Optional[Measurement] = None
+    only_hash: str = ""
+    memory_limit: int = MAXIMUM_MEMORY
+
+    @property
+    def parents(self) -> t.List[Kdf]:
+        return [kdf for kdf in (self.replaced, self.opener) if kdf is not None]
+
+
+def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> Choice:
+    """Parameters with a fresh salt. ``iter_time`` in milliseconds, None for :data:`DEFAULT_ITER_TIME`."""
+    known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
+    kind = "pbkdf2" if precedents.only_hash else costs.type or known
     salt = os.urandom(SALT_SIZE)
     if kind == "pbkdf2":
-        hash_name = only_hash or costs.hash or next((kdf.hash for kdf in parents if isinstance(kdf, Pbkdf2)), "sha256")
-        return Pbkdf2(hash=hash_name, iterations=_iterations(costs, iter_time, replaced, parents, measured), salt=salt)
-    return _argon2(kind, costs, iter_time, replaced, parents, measured, memory_limit, salt)
+        inherited = next((kdf.hash for kdf in precedents.parents if isinstance(kdf, Pbkdf2)), "sha256")
+        iterations, measured = _iterations(costs, iter_time, precedents)
+        return Choice(Pbkdf2(precedents.only_hash or costs.hash or inherited, iterations, salt), frozenset({"iterations"} if measured else ()))
+    return _argon2(kind, costs, iter_time, precedents, salt)
 
 
-def _iterations(costs: Costs, iter_time: t.Optional[int], replaced: t.Optional[Kdf], parents: t.Sequence[Kdf], measured: t.Optional[Measurement]) -> int:
-    stored = replaced.iterations if isinstance(replaced, Pbkdf2) else 0
+def _iterations(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> t.Tuple[int, bool]:
+    stored = precedents.replaced.iterations if isinstance(precedents.replaced, Pbkdf2) else 0
     if costs.iterations is not None:
-        return max(costs.iterations, stored)
+        return max(costs.iterations, stored), False
     if iter_time is None:
-        for parent in parents:
+        for parent in precedents.parents:
             if isinstance(parent, Pbkdf2) and parent.iterations >= MINIMUM_ITERATIONS:
-                return parent.iterations
-    if measured is not None and isinstance(measured.kdf, Pbkdf2) and measured.seconds > 0:
-        per_second = measured.kdf.iterations / measured.seconds
-        wanted = int(per_second * (iter_time or DEFAULT_ITER_TIME) / 1000)
-        return min(max(wanted, MINIMUM_ITERATIONS), 2**32 - 1)
-    return MINIMUM_ITERATIONS
+                return parent.iterations, False
+    seen = precedents.measured
+    if seen is None or not isinstance(seen.kdf, Pbkdf2) or seen.seconds <= 0:
+        return max(MINIMUM_ITERATIONS, stored), False
+    wanted = int(seen.kdf.iterations / seen.seconds * (iter_time or DEFAULT_ITER_TIME) / 1000)
+    return min(max(wanted, MINIMUM_ITERATIONS), MAXIMUM_ITERATIONS), True
 
 
-def _argon2(
-    kind: str,
-    costs: Costs,
-    iter_time: t.Optional[int],
-    replaced: t.Optional[Kdf],
-    parents: t.Sequence[Kdf],
-    measured: t.Optional[Measurement],
-    memory_limit: int,
-    salt: bytes,
-) -> Argon2:
-    stored = replaced if isinstance(replaced, Argon2) else None
-    parent = next((kdf for kdf in parents if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY), None)
-    parallel = costs.parallel or (parent.parallel if parent else min(MAXIMUM_LANES, os.cpu_count() or 1))
-    memory = costs.memory or (parent.memory if parent else max(MINIMUM_MEMORY, min(MAXIMUM_MEMORY, memory_limit)))
+def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Precedents, salt: bytes) -> Choice:
+    measured = set()
+    parent = next((kdf for kdf in precedents.parents if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY), None)
+    parallel = costs.parallel or (parent.parallel if parent else None)
+    if parallel is None:
+        parallel = min(MAXIMUM_LANES, os.cpu_count() or 1)
+        measured.add("parallel")
+    memory = costs.memory or (parent.memory if parent else None)
+    if memory is None:
+        memory = max(MINIMUM_MEMORY, min(MAXIMUM_MEMORY, precedents.memory_limit))
+        measured.add("memory")
+    seen = precedents.measured
     if costs.time is not None:
         time = costs.time
     elif iter_time is None and parent is not None:
         time = parent.time
-    elif measured is not None and isinstance(measured.kdf, Argon2) and measured.seconds > 0:
-        kib_per_second = measured.kdf.memory * measured.kdf.time / measured.seconds
-        kib = kib_per_second * (iter_time or DEFAULT_ITER_TIME) / 1000
+    elif seen is not None and isinstance(seen.kdf, Argon2) and seen.seconds > 0:
+        affordable = seen.kdf.memory * seen.kdf.time / seen.seconds * (iter_time or DEFAULT_ITER_TIME) / 1000
         if costs.memory is None:
-            memory = max(MINIMUM_MEMORY, min(memory, int(kib / MINIMUM_TIME)))
-        time = max(MINIMUM_TIME, int(kib / memory))
+            memory = max(MINIMUM_MEMORY, min(memory, int(affordable / MINIMUM_TIME)))
+            measured.add("memory")
+        time = max(MINIMUM_TIME, int(affordable / memory))
+        measured.add("time")
     else:
         time = MINIMUM_TIME
-    if stored is not None and stored.type == kind:
+    stored = precedents.replaced
+    if isinstance(stored, Argon2) and stored.type == kind:
         time, memory, parallel = max(time, stored.time), max(memory, stored.memory), max(parallel, stored.parallel)
-    return Argon2(type=kind, time=time, memory=max(memory, 8 * parallel), parallel=parallel, salt=salt)
+    return Choice(Argon2(kind, time, max(memory, 8 * parallel), parallel, salt), frozenset(measured))

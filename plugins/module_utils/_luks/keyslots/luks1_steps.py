@@ -88,7 +88,7 @@ class Luks1Steps:
     def _resume_hop(self, action: Action) -> None:
         """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
         number, via, intent = given(action.keyslot), given(action.via), given(self.disk.header.intent)
-        with self.maker.prepare(action, self._area(number), kdf=self.disk.header.keyslots[via].kdf) as ingredients:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
             if intent.kind == INTENT_HOP_FILL:
                 self._fill_from_copy(number, via, ingredients)
             else:

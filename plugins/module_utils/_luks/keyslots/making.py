@@ -11,10 +11,11 @@ import dataclasses
 import hmac
 import typing as t
 
+from ..crypto.memory import wipe
 from ..errors import StorageFault
-from ..header.model import PRIORITY_NORMAL, Extent, Kdf
+from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf
 from . import material
-from .costs import new_kdf
+from .costs import Choice, Precedents, choose
 from .disk import Disk
 from .observe import Prover
 from .vocabulary import Action, Costs, Desired, given
@@ -39,18 +40,17 @@ class Maker:
     memory_limit: int
 
     @contextlib.contextmanager
-    def prepare(self, action: Action, area: Extent, *, kdf: t.Optional[Kdf] = None) -> t.Iterator[Ingredients]:
-        """Derive once for the secret of ``action`` and a slot in ``area``, with ``kdf`` or with what :mod:`.costs` decides."""
+    def prepare(self, action: Action, area: Extent) -> t.Iterator[Ingredients]:
+        """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.costs` decides."""
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
-        if kdf is None:
-            kdf = self._parameters(action)
+        kdf = choice_for(action, header, self.prover, self.desired, self.memory_limit).kdf
         length = header.new_keyslot(given(action.keyslot), kdf, area).area_key_size
         key = self.prover.derivations.derive(given(action.secret), kdf, length)
         try:
             yield Ingredients(kdf, key, volume_key)
         finally:
-            material.wipe(key)
+            wipe(key)
 
     def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
         """Seal the volume key into ``area`` and open what the medium gives back. The header does not know it yet."""
@@ -65,7 +65,7 @@ class Maker:
                     remedy="replace the medium",
                 )
         finally:
-            material.wipe(opened)
+            wipe(opened)
 
     def priority(self, action: Action) -> str:
         if action.priority is not None:
@@ -73,19 +73,21 @@ class Maker:
         slot = self.disk.header.keyslots.get(given(action.keyslot))
         return slot.priority if slot else PRIORITY_NORMAL
 
-    def _parameters(self, action: Action) -> Kdf:
-        entry = None if action.entry is None else self.desired.entries[action.entry]
-        header = self.disk.header
-        number = given(action.keyslot)
-        # What a stranger stored says nothing about what our secret needs, and may be hostile.
-        replaced = header.keyslots[number].kdf if number in header.keyslots and number in self.prover.openers() else None
-        measured = self.prover.measured
-        return new_kdf(
-            entry.costs if entry else Costs(),
-            entry.iter_time if entry else None,
-            replaced=replaced,
-            opener=measured.kdf if measured else None,
-            measured=measured,
-            only_hash=header.digests[0].hash if header.format == "luks1" else "",
-            memory_limit=self.memory_limit,
-        )
+
+def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int) -> Choice:
+    """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it."""
+    number = given(action.keyslot)
+    if action.via is not None:
+        return Choice(header.keyslots[action.via].kdf)  # the copy of an interrupted rekey was made with the right ones
+    entry = None if action.entry is None else desired.entries[action.entry]
+    measured = prover.measured
+    # What a stranger stored says nothing about what our secret needs, and may be hostile.
+    proven = number in header.keyslots and number in prover.openers()
+    precedents = Precedents(
+        replaced=header.keyslots[number].kdf if proven else None,
+        opener=measured.kdf if measured else None,
+        measured=measured,
+        only_hash=header.digests[0].hash if header.format == "luks1" else "",
+        memory_limit=memory_limit,
+    )
+    return choose(entry.costs if entry else Costs(), entry.iter_time if entry else None, precedents)

@@ -10,10 +10,9 @@ import hmac
 import typing as t
 
 from ..crypto import antiforensic, cipher, kdf
+from ..crypto.memory import Bytes, wipe
 from ..errors import LuksmithError
 from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
-
-Bytes = t.Union[bytes, bytearray, memoryview]
 
 
 def material_size(slot: Keyslot) -> int:
@@ -64,11 +63,6 @@ def matches(digest: Digest, volume_key: Bytes) -> bool:
 
 def digests_of(header: Header, slot: Keyslot) -> t.List[Digest]:
     return [digest for digest in header.digests if digest.number in slot.digests]
-
-
-def wipe(buffer: bytearray) -> None:
-    """Overwrite in place. Copies that Python or a library made on the way are out of reach."""
-    buffer[:] = bytes(len(buffer))
 
 
 def _as_kdf(digest: Digest) -> Pbkdf2:

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ..crypto import kdf
+from ..crypto.memory import wipe
 from ..errors import LuksmithError, Refused
 from ..header.model import Header, Kdf, Keyslot, Pbkdf2
 from . import material
@@ -55,8 +56,8 @@ class Derivations:
         try:
             return hmac.compare_digest(left, right)
         finally:
-            material.wipe(left)
-            material.wipe(right)
+            wipe(left)
+            wipe(right)
 
 
 def _effective(value: bytearray, parameters: Kdf) -> bytearray:
@@ -129,16 +130,16 @@ class Prover:
         try:
             candidate = material.unseal(slot, key, self._read(slot.area.offset, material.material_size(slot)))
         finally:
-            material.wipe(key)
+            wipe(key)
         if self.volume_key is not None and slot.bound:
             opened = hmac.compare_digest(candidate, self.volume_key)
-            material.wipe(candidate)
+            wipe(candidate)
         else:
             opened = any(material.matches(digest, candidate) for digest in material.digests_of(self.header, slot))
             if opened and slot.bound:
                 self.volume_key = candidate
             else:
-                material.wipe(candidate)
+                wipe(candidate)
         if opened and self.measured is None:
             self.measured = Measurement(slot.kdf, slot.area_key_size, seconds)
         return opened
@@ -164,7 +165,7 @@ class Prover:
 
     def close(self) -> None:
         if self.volume_key is not None:
-            material.wipe(self.volume_key)
+            wipe(self.volume_key)
             self.volume_key = None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ..crypto.kdf import available_memory
 from ..errors import HeaderChanged, Interrupted, LuksmithError
 from ..header.model import Header
 from ..header.parse import parse_header
@@ -20,11 +21,11 @@ from .desired import InfoTask, Task
 from .diff import diff
 from .disk import PASSES_MULTIPLE, PASSES_SINGLE, Disk
 from .fingerprints import hints, remembered
-from .making import Maker
+from .making import Maker, choice_for
 from .observe import Derivations, Prover, RecordProver
 from .plan import make_plan
 from .slot_table import Row, predict, rows
-from .vocabulary import Action, Plan, Situation
+from .vocabulary import ADD, REKEY, Action, Plan, Situation
 
 Result = t.Dict[str, t.Any]
 
@@ -170,7 +171,7 @@ class _Run:
                 look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
             before, predicted = self._tables(look)  # now: applying proves more, and check mode cannot know that
             disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
-            maker = Maker(disk, look.prover, self.task.desired, self.task.budget.max_memory)
+            maker = Maker(disk, look.prover, self.task.desired, self._memory_limit())
             apply_plan(look.plan, maker, record=self.task.record)
             erases = any(action.kind != "add" for action in look.plan.actions)
             if volume.copy_on_write and erases:
@@ -186,7 +187,17 @@ class _Run:
         """The slots as found and as the plan will leave them, with what is proven by now."""
         opened_by = _labels(look.prover, self.task.desired.labels)
         before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in look.prover.tried()])
-        return before, predict(before, look.plan, self.task.desired, look.header)
+        choices = {
+            position: choice_for(action, look.header, look.prover, self.task.desired, self._memory_limit())
+            for position, action in enumerate(look.plan.actions)
+            if action.kind in (ADD, REKEY)
+        }
+        return before, predict(before, look.plan, look.header, choices)
+
+    def _memory_limit(self) -> int:
+        """KiB: half of what the host has free, as cryptsetup's own benchmark bounds itself on small machines."""
+        free = available_memory()
+        return self.task.budget.max_memory if free is None else min(self.task.budget.max_memory, free // 2)
 
     def _report(self, look: Look, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
         keyslots = predicted

@@ -15,8 +15,8 @@ from __future__ import annotations
 import typing as t
 
 from ..header.model import INTENT_REPLACE_FILL, INTENT_WIPE, PRIORITY_NORMAL, Argon2, Header, Kdf, Pbkdf2, Token
-from .desired_costs import PBKDF2
-from .vocabulary import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, Costs, Desired, Plan
+from .costs import Choice
+from .vocabulary import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, Plan, given
 
 Row = t.Dict[str, t.Any]
 
@@ -49,14 +49,17 @@ def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.
     return table
 
 
-def predict(before: t.Sequence[Row], plan: Plan, desired: Desired, header: Header) -> t.List[Row]:
-    """The table that ``plan`` will leave of ``before``, the table of ``header``; needs no volume, so check mode has it too."""
+def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, Choice]) -> t.List[Row]:
+    """The table that ``plan`` will leave of ``before``, the table of ``header``; needs no volume, so check mode has it too.
+
+    choices: position in the plan -> what each add and rekey will derive with.
+    """
     table = {row["keyslot"]: dict(row) for row in before}
-    for action in plan.actions:
+    for position, action in enumerate(plan.actions):
         if action.keyslot is None:
             continue
         if action.kind in (ADD, REKEY):
-            table[action.keyslot] = _filled(table.get(action.keyslot), action, desired, header)
+            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
             if action.via is not None:
                 _clear(table, action.via, header)
         elif action.kind == ERASE or (action.kind == FINISH_ERASE and not _slot_survives(header)):
@@ -98,32 +101,14 @@ def _slot_survives(header: Header) -> bool:
     return header.intent is not None and header.intent.kind in (INTENT_WIPE, INTENT_REPLACE_FILL)
 
 
-def _filled(old: t.Optional[Row], action: Action, desired: Desired, header: Header) -> Row:
-    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(action.keyslot or 0)
-    costs = Costs() if action.entry is None else desired.entries[action.entry].costs
-    replaced = row["kdf"] if row["opened_by"] else {}
+def _filled(old: t.Optional[Row], action: Action, choice: Choice) -> Row:
+    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(given(action.keyslot))
     return {
         **row,
         "state": ACTIVE,
         "bound": True,
         "priority": action.priority or row["priority"],
-        "kdf": _predicted_kdf(costs, replaced, header),
+        "kdf": {**kdf_fields(choice.kdf), **dict.fromkeys(choice.measured, SET_AT_APPLY)},
         "opened_by": [action.label],
         "tried": True,
     }
-
-
-def _predicted_kdf(costs: Costs, replaced: t.Mapping[str, t.Any], header: Header) -> t.Dict[str, t.Any]:
-    """Only what the entry, the format or the replaced slot pins; of given and replaced costs the larger one stays."""
-    only_hash = header.digests[0].hash if header.format == "luks1" else None
-    kind = PBKDF2 if only_hash else costs.type or replaced.get("type")
-    if kind is None:
-        return {"type": SET_AT_APPLY}
-    stays = replaced if replaced.get("type") == kind else {}
-    predicted: t.Dict[str, t.Any] = {"type": kind}
-    if kind == PBKDF2:
-        predicted["hash"] = only_hash or costs.hash or stays.get("hash", SET_AT_APPLY)
-    for option in ("iterations",) if kind == PBKDF2 else ("time", "memory", "parallel"):
-        given = getattr(costs, option)
-        predicted[option] = SET_AT_APPLY if given is None else max(given, stays.get(option, 0))
-    return predicted

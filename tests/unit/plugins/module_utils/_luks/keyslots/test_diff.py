@@ -11,8 +11,9 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import diff, slot_table
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.costs import Choice
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, Action, Plan
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.table_header import PBKDF2, desired, header, slot
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.table_header import PBKDF2, header, slot
 
 UUID = "0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55"
 
@@ -24,7 +25,14 @@ def drawn(text: str) -> str:
 def difference(found: t.Any, *actions: Action, opened_by: t.Mapping[int, t.Sequence[str]]) -> t.Dict[str, str]:
     before = slot_table.rows(found, opened_by)
     plan = Plan(actions)
-    return diff.diff(before, slot_table.predict(before, plan, desired([]), found), plan, path="/dev/x", uuid=UUID, format=found.format)
+    return diff.diff(
+        before,
+        slot_table.predict(before, plan, found, dict.fromkeys(range(len(actions)), Choice(PBKDF2, frozenset({"iterations"})))),
+        plan,
+        path="/dev/x",
+        uuid=UUID,
+        format=found.format,
+    )
 
 
 def test_luks2_table() -> None:

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import slot_table
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.costs import Choice
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.slot_table import SET_AT_APPLY, Row
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import (
     ADD,
@@ -19,18 +20,17 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocab
     REKEY,
     SET_PRIORITY,
     Action,
-    Costs,
     Plan,
 )
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.table_header import ARGON2, PBKDF2, desired, header, slot
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.table_header import ARGON2, PBKDF2, header, slot
 
-NOTHING = desired(["old", "new"])
+CHOSEN = Choice(PBKDF2)
 
 
-def after(found: t.Any, *actions: Action, wanted: t.Any = NOTHING, opened_by: t.Optional[t.Mapping[int, t.Sequence[str]]] = None) -> t.Dict[int, Row]:
+def after(found: t.Any, *actions: Action, chosen: Choice = CHOSEN, opened_by: t.Optional[t.Mapping[int, t.Sequence[str]]] = None) -> t.Dict[int, Row]:
     before = slot_table.rows(found, {0: ["old"]} if opened_by is None else opened_by)
     kept = [dict(row) for row in before]
-    predicted = slot_table.predict(before, Plan(actions), wanted, found)
+    predicted = slot_table.predict(before, Plan(actions), found, dict.fromkeys(range(len(actions)), chosen))
     assert before == kept
     assert [row["keyslot"] for row in predicted] == sorted(row["keyslot"] for row in predicted)
     return {row["keyslot"]: row for row in predicted}
@@ -75,55 +75,33 @@ def test_an_opened_slot_counts_as_tried() -> None:
     assert slot_table.rows(header(slot(0)), {0: ["a"]}, unknown=(0,))[0]["tried"]
 
 
-def test_add_on_luks2_pins_what_the_entry_pins() -> None:
+def test_an_added_slot_shows_what_will_be_derived_and_leaves_open_what_is_measured() -> None:
     action = Action(ADD, 1, "why", label="new", secret=1, entry=0)
-    assert after(header(slot(0)), action, wanted=desired(["new"], Costs()))[1] == {
+    assert after(header(slot(0)), action, chosen=Choice(ARGON2, frozenset({"time"})))[1] == {
         "keyslot": 1,
         "state": "active",
         "bound": True,
         "priority": "normal",
-        "kdf": {"type": SET_AT_APPLY},
+        "kdf": {"type": "argon2id", "time": SET_AT_APPLY, "memory": 65536, "parallel": 2},
         "opened_by": ["new"],
         "tried": True,
         "tokens": [],
     }
-    memory = desired(["new"], Costs(type="argon2id", memory=131072))
-    assert after(header(slot(0)), action, wanted=memory)[1]["kdf"] == {"type": "argon2id", "time": SET_AT_APPLY, "memory": 131072, "parallel": SET_AT_APPLY}
-    iterations = desired(["new"], Costs(type="pbkdf2", iterations=5000))
-    assert after(header(slot(0)), action, wanted=iterations)[1]["kdf"] == {"type": "pbkdf2", "hash": SET_AT_APPLY, "iterations": 5000}
-
-
-def test_add_on_luks1_has_the_hash_of_the_header() -> None:
-    found = header(slot(0, PBKDF2), luks1=True)
-    kdf = after(found, Action(ADD, 1, "why", label="new", entry=0), wanted=desired(["new"], Costs()))[1]["kdf"]
-    assert kdf == {"type": "pbkdf2", "hash": "sha256", "iterations": SET_AT_APPLY}
 
 
 def test_add_with_a_priority() -> None:
     assert after(header(slot(0)), Action(ADD, 1, "why", label="new", priority="prefer"))[1]["priority"] == "prefer"
 
 
-@pytest.mark.parametrize(
-    ("costs", "kdf"),
-    [
-        (Costs(), {"type": "argon2id", "time": SET_AT_APPLY, "memory": SET_AT_APPLY, "parallel": SET_AT_APPLY}),
-        (Costs(memory=32768, time=9), {"type": "argon2id", "time": 9, "memory": 65536, "parallel": SET_AT_APPLY}),
-        (Costs(type="argon2i", memory=32768), {"type": "argon2i", "time": SET_AT_APPLY, "memory": 32768, "parallel": SET_AT_APPLY}),
-        (Costs(type="pbkdf2", hash="sha512", iterations=1000), {"type": "pbkdf2", "hash": "sha512", "iterations": 1000}),
-    ],
-)
-def test_rekey_of_a_proven_slot_keeps_the_larger_cost(costs: Costs, kdf: t.Dict[str, t.Any]) -> None:
+def test_a_rekeyed_slot_keeps_priority_and_tokens() -> None:
     token = model.Token(0, "clevis", (0,))
-    row = after(header(slot(0, priority="prefer"), tokens=(token,)), Action(REKEY, 0, "why", label="new", entry=0), wanted=desired(["new"], costs))[0]
-    assert row["kdf"] == kdf
+    row = after(header(slot(0, priority="prefer"), tokens=(token,)), Action(REKEY, 0, "why", label="new", entry=0))[0]
+    assert row["kdf"] == slot_table.kdf_fields(PBKDF2)
     assert (row["opened_by"], row["priority"], row["tokens"], row["bound"]) == (["new"], "prefer", ["clevis"], True)
 
 
-def test_rekey_of_a_strangers_slot_takes_nothing_from_it() -> None:
-    wanted = desired(["new"], Costs(type="pbkdf2", iterations=1000))
-    found = header(slot(0, PBKDF2, bound=False))
-    row = after(found, Action(REKEY, 0, "why", label="new", entry=0), wanted=wanted, opened_by={})[0]
-    assert row["kdf"] == {"type": "pbkdf2", "hash": SET_AT_APPLY, "iterations": 1000}
+def test_a_rekeyed_slot_is_bound() -> None:
+    row = after(header(slot(0, PBKDF2, bound=False)), Action(REKEY, 0, "why", label="new", entry=0), opened_by={})[0]
     assert row["bound"]
 
 
