@@ -229,7 +229,7 @@ class _Planner:
                     if secret != gone and self.knowledge.opens(secret, keyslot):
                         raise Refused(
                             f"keyslot {keyslot} opens with {self.knowledge.label(gone)}, which is to open nothing, and with {self.knowledge.label(secret)}, which is wanted",
-                            why="for the key derivation of this keyslot they are the same secret (PBKDF2 takes trailing NUL bytes, and a long secret's hash, as equal)",
+                            why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash)",
                             remedy="choose a new secret that differs from the old one",
                         )
 
