@@ -137,9 +137,9 @@ class Luks1Header(model.Header):
         """Raises Refused for a number, derivation or area that LUKS1 cannot hold; the salt has 32 bytes."""
         return self._keyslot(number, self._accepted(number, kdf, area, model.PRIORITY_NORMAL))
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: str = model.PRIORITY_NORMAL) -> Luks1Header:
+    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks1Header:
         """Raises Refused as :meth:`new_keyslot`, and for a priority."""
-        accepted = self._accepted(number, kdf, area, priority)
+        accepted = self._accepted(number, kdf, area, priority or model.PRIORITY_NORMAL)
         return self._with_slot_fields(number, luks1_fields.ACTIVE, accepted.iterations, accepted.salt)
 
     def without_keyslot(self, number: int) -> Luks1Header:

@@ -95,18 +95,21 @@ class Luks2Header(model.Header):
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
         return luks2_edit.refusal_to_hold(kdf, priority)
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: str = model.PRIORITY_NORMAL) -> Luks2Header:
-        """See the model. The priority of a slot that is active already stays as it is; ``priority`` is for new ones.
+    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks2Header:
+        """See the model.
 
         Raises Refused if the slot is of a foreign type, no single digest covers the data, or the metadata would not fit.
         """
-        refusal = self.refusal_to_hold(kdf, priority)
+        slot = self.new_keyslot(number, kdf, area)
+        if priority is not None:
+            slot = dataclasses.replace(slot, priority=priority)
+        refusal = self.refusal_to_hold(kdf, slot.priority)
         if refusal or not 0 <= number < self.slot_count:
             raise Refused(refusal or f"LUKS2 has no keyslot {number}")
         if not self.key_size or area.size < self.key_size * luks2_view.STRIPES:
             raise Refused(f"{area.size} bytes are no room for a volume key of {self.key_size} bytes", why="the key material would not fit")
         tree = self.metadata
-        luks2_edit.put_keyslot(tree, dataclasses.replace(self.new_keyslot(number, kdf, area), priority=priority))
+        luks2_edit.put_keyslot(tree, slot)
         return self._edited(tree)
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
@@ -138,13 +141,21 @@ class Luks2Header(model.Header):
         return self._edited(tree)
 
     def with_intent(self, intent: t.Optional[model.Intent]) -> Luks2Header:
-        """See the model. Raises Refused if no token number is free or the metadata would not fit."""
+        """See the model. The record, a mere hint, gives way where there is no room for both.
+
+        Raises Refused if no token number is free or the metadata would not fit even then.
+        """
         for extent in intent.extents if intent else ():
             if extent.offset < self._window.offset or extent.end > self._window.end or extent.size <= 0:
                 raise Refused(f"{extent.size} bytes at {extent.offset} are not inside the keyslots area", why="only that may be wiped")
         tree = self.metadata
-        luks2_tokens.store_intent(tree, intent)
-        return self._edited(tree)
+        try:
+            luks2_tokens.store_intent(tree, intent)
+            return self._edited(tree)
+        except Refused:
+            if not any(token.type == luks2_tokens.RECORD_TYPE for token in self.tokens):
+                raise
+        return self.with_record({})._noted("The record gave way to the note of the running change: the header has no room for both.").with_intent(intent)
 
     def with_record(self, entries: t.Mapping[int, model.RecordEntry]) -> Luks2Header:
         """See the model. A record that has no room is left out, with a warning: it is a hint, and nothing depends on it."""

@@ -57,7 +57,7 @@ def area_encryption(tree: Tree, number: int, key_size: int) -> t.Tuple[str, int]
 
 
 def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
-    """Slot active for the volume key of segment 0. Unknown members, priority and token references of an active slot stay."""
+    """Slot active for the volume key of segment 0. Unknown members and token references of an active slot stay."""
     name = str(slot.number)
     digest = _data_digest(tree)
     kdf = _kdf(slot.kdf)
@@ -79,9 +79,9 @@ def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
     }
     if present is None:
         tree["keyslots"][name] = new
-        set_priority(tree, slot.number, slot.priority)
     else:
         present.update(new)
+    set_priority(tree, slot.number, slot.priority)
     if name not in tree["digests"][digest]["keyslots"]:
         _leave_digests(tree, name)
         tree["digests"][digest]["keyslots"].append(name)

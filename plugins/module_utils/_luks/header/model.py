@@ -270,10 +270,11 @@ class Header(abc.ABC):
         """Why this format cannot hold these ("LUKS1 keyslots have no priority"), or None."""
 
     @abc.abstractmethod
-    def with_keyslot(self, number: int, kdf: Kdf, area: Extent, *, priority: str = PRIORITY_NORMAL) -> Header:
+    def with_keyslot(self, number: int, kdf: Kdf, area: Extent, *, priority: t.Optional[str] = None) -> Header:
         """Slot ``number`` active with this derivation and area, for the volume key of the data segment.
 
-        A slot that is active already keeps its token references (LUKS2 rekey).
+        A slot that is active already keeps its token references (LUKS2 rekey). Without ``priority`` it also keeps its
+        priority; a new slot gets the normal one.
         """
 
     @abc.abstractmethod

@@ -148,6 +148,13 @@ def test_rekey_keeps_number_priority_tokens_and_unknown_members() -> None:
     assert after["keyslots"]["0"] == before["keyslots"]["0"]
 
 
+def test_rekey_sets_a_priority_that_is_given() -> None:
+    header = read()
+    for number, priority in ((0, "prefer"), (1, "normal"), (1, "ignore")):
+        edited = header.with_keyslot(number, PBKDF2, area_of(header, number), priority=priority)
+        assert edited.keyslots[number].priority == priority
+
+
 def test_rekey_keeps_the_cipher_of_the_slot_unless_it_is_unusable() -> None:
     tree = image.changed(image.tree(), "keyslots/0/area/encryption", "serpent-xts-plain64")
     header = read(tree)

@@ -157,6 +157,22 @@ def test_without_a_free_token_a_note_is_refused_and_a_record_warned_of() -> None
     assert "record was not written" in without.with_priority(0, "prefer").warnings[-1]
 
 
+def test_the_record_gives_way_to_a_note() -> None:
+    tree = full_of_tokens()
+    del tree["tokens"]["9"]
+    header = read(tree).with_record({1: ENTRY})
+    noted = header.with_intent(WIPE)
+    assert (noted.record, noted.intent, [token.number for token in noted.tokens if token.ours]) == ({}, WIPE, [9])
+    assert "gave way" in noted.warnings[-1]
+    room = image.tree()
+    room["vendor"] = "x" * (12287 - len(image.dumps({**room, "vendor": ""})) - 250)
+    header = read(room).with_record({1: ENTRY})
+    assert (header.record, header.with_intent(WIPE).record, header.with_intent(WIPE).intent) == ({1: ENTRY}, {}, WIPE)
+    room["vendor"] += "x" * 200
+    with pytest.raises(errors.Refused, match="would need"):
+        read(room).with_record({1: ENTRY}).with_intent(WIPE)
+
+
 def test_the_record_has_its_documented_form() -> None:
     header = read().with_record({1: ENTRY})
     assert luks2_json.emit(header.metadata["tokens"]["1"]).decode() == (
