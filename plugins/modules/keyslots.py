@@ -425,7 +425,15 @@ plan:
     reason:
       description: Why, for people.
       type: str
-  sample: []
+  sample:
+    - action: rekey
+      keyslot: 0
+      label: admin 2026
+      reason: admin 2026 replaces admin 2025
+    - action: erase
+      keyslot: 1
+      label: leaked
+      reason: keyslots[1] wants leaked to open nothing
 keyslots:
   description:
     - The keyslots afterwards. In check mode those that the plan would leave. LUKS1 shows all eight, LUKS2 the active ones.
@@ -465,7 +473,31 @@ keyslots:
       description: Types of the tokens of other programs that use it.
       type: list
       elements: str
-  sample: []
+  sample:
+    - bound: true
+      kdf:
+        memory: 65536
+        parallel: 2
+        time: 4
+        type: argon2id
+      keyslot: 0
+      opened_by:
+        - admin 2026
+      priority: normal
+      state: active
+      tokens: []
+      tried: true
+    - bound: true
+      kdf:
+        hash: sha256
+        iterations: 1000
+        type: pbkdf2
+      keyslot: 2
+      opened_by: []
+      priority: normal
+      state: active
+      tokens: []
+      tried: true
 diff:
   description: The tables of keyslots before and after, as text, as they are shown with C(--diff). With O(devices) one for each volume.
   returned: success
@@ -477,12 +509,25 @@ diff:
     after:
       description: The table after.
       type: str
-  sample: {}
+  sample:
+    before_header: /dev/nvme0n1p3
+    before: |
+      LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+      keyslot  opened by                         key derivation
+      0        admin 2025                        argon2id, 4 passes, 65536 KiB, 2 lanes
+      1        leaked                            argon2id, 4 passes, 65536 KiB, 2 lanes
+      2        (not opened by any given secret)  pbkdf2-sha256, 1000 iterations
+    after_header: /dev/nvme0n1p3
+    after: |
+      LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+      keyslot  opened by                         key derivation
+      0        admin 2026                        argon2id, 4 passes, 65536 KiB, 2 lanes
+      2        (not opened by any given secret)  pbkdf2-sha256, 1000 iterations
 uuid:
   description: UUID of the volume.
   returned: success, with O(device)
   type: str
-  sample: 8f0c1c5e-6f0b-4a53-9f3b-0f6d2f1b7a52
+  sample: 4b543c86-7353-47b9-b355-d0ef03989991
 type:
   description: V(luks1) or V(luks2).
   returned: success, with O(device)
@@ -502,7 +547,7 @@ kdf_evaluations:
   description: How many keys were derived, which is where the time goes.
   returned: success
   type: int
-  sample: 2
+  sample: 7
 volumes:
   description: One result for each volume, with the values above.
   returned: with O(devices)
@@ -525,19 +570,38 @@ volumes:
       description: What went wrong.
       returned: on failure
       type: str
-  sample: []
+  sample:
+    - device: /dev/nvme0n1p3
+      also:
+        - /dev/disk/by-partlabel/data
+      changed: false
+      status: unchanged
+    - changed: false
+      device: /dev/sdb
+      failed: true
+      msg: >-
+        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device. Nothing was changed.
+      status: refused
 actions_done:
   description: The actions of the plan that were done before the error. With O(devices) it is in RV(volumes).
   returned: on failure after something was written
   type: list
   elements: dict
-  sample: []
+  sample:
+    - action: add
+      keyslot: 1
+      label: admin 2026
+      reason: admin 2026 opens no keyslot
 actions_left:
   description: The actions of the plan that were not done. Run the task again, which finishes what was begun.
   returned: on failure after something was written
   type: list
   elements: dict
-  sample: []
+  sample:
+    - action: erase
+      keyslot: 0
+      label: leaked
+      reason: keyslots[1] wants leaked to open nothing
 """
 
 import typing as t

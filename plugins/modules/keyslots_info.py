@@ -131,12 +131,38 @@ keyslots:
       description: Types of the tokens of other programs that use it.
       type: list
       elements: str
-  sample: []
+  sample:
+    - bound: true
+      kdf:
+        memory: 65536
+        parallel: 2
+        time: 4
+        type: argon2id
+      keyslot: 0
+      opened_by:
+        - admin 2026
+      priority: normal
+      state: active
+      tokens: []
+      tried: true
+    - bound: true
+      kdf:
+        hash: sha256
+        iterations: 1000
+        type: pbkdf2
+      keyslot: 2
+      opened_by: []
+      priority: normal
+      state: active
+      tokens: []
+      tried: true
 opened_by:
   description: For each label, the keyslots that the secret opens.
   returned: success
   type: dict
-  sample: {}
+  sample:
+    admin 2026:
+      - 0
 header:
   description: Everything else that the header says. Offsets and sizes in bytes from the start of the header.
   returned: success
@@ -204,12 +230,67 @@ header:
           changed by another program since.
       type: list
       elements: dict
-  sample: {}
+  sample:
+    areas:
+      - af_hash: sha256
+        digests:
+          - 0
+        encryption: aes-xts-plain64
+        fingerprint: c27aaf2634b4081eb12e7f29a0abc0bc
+        key_size: 64
+        keyslot: 0
+        kind: luks2
+        offset: 806912
+        size: 258048
+        stripes: 4000
+    cipher: aes-xts-plain64
+    copies:
+      primary: ok
+      secondary: ok
+    digests:
+      - hash: sha256
+        iterations: 1000
+        keyslots:
+          - 0
+          - 2
+        number: 0
+        segments:
+          - 0
+        type: pbkdf2
+    free_keyslots: 30
+    key_size: 64
+    label: ""
+    record:
+      - changed: "2026-11-24T01:04:41Z"
+        current: true
+        keyslot: 0
+        label: admin 2026
+    requirements: []
+    segments:
+      - encryption: aes-xts-plain64
+        flags: []
+        number: 0
+        offset: 16777216
+        sector_size: 4096
+        size: null
+        type: crypt
+    size: 16777216
+    slot_count: 32
+    subsystem: ""
+    tokens:
+      - keyslots: []
+        number: 1
+        ours: true
+        type: luksmith.luks-record
+    unfinished: null
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
+    version: 2
+    write_obstacle: null
 uuid:
   description: UUID of the volume.
   returned: success
   type: str
-  sample: 8f0c1c5e-6f0b-4a53-9f3b-0f6d2f1b7a52
+  sample: 4b543c86-7353-47b9-b355-d0ef03989991
 type:
   description: V(luks1) or V(luks2).
   returned: success
