@@ -141,8 +141,8 @@ options:
           - How long it may take to try the new secret, in milliseconds, as a wish. It is measured with the derivation that opened the
             volume, not with a benchmark.
           - This decides the costs of a key that is written anyway. It never causes a change by itself. Use O(keyslots[].pbkdf) for that.
-          - Without it and without O(keyslots[].pbkdf), a new key costs what the replaced or the opening keyslot costs if that is not too little,
-            else so much that it takes about V(2000).
+          - Without it and without O(keyslots[].pbkdf), a new key costs what the replaced or the opening keyslot costs, if that is at least V(600000)
+            iterations of PBKDF2, or V(4) passes of Argon2 over V(65536) KiB. Otherwise it costs so much that it takes about V(2000), and never less than that.
         type: int
       pbkdf:
         description:
@@ -233,7 +233,7 @@ options:
     description:
       - How the key material of an erased key is overwritten. Each pass reaches the device before the next one begins.
       - V(single) - once with random bytes. This is what is possible on solid state disks and in files.
-      - V(multiple) - several times, for rotating disks.
+      - V(multiple) - 40 times, as cryptsetup and QEMU do, for rotating disks.
       - V(auto) - V(multiple) on a rotating disk, else V(single).
     type: str
     choices:

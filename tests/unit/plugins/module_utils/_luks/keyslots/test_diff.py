@@ -91,6 +91,7 @@ def test_only_changed_slots_are_changed_lines() -> None:
     lines = list(difflib.ndiff(shown["before"].splitlines(), shown["after"].splitlines()))
     assert [line[2:3] for line in lines if line.startswith("- ")] == ["1"]
     assert [line[2:3] for line in lines if line.startswith("+ ")] == ["3"]
+    assert len({line.index("argon2id") for text in (shown["before"], shown["after"]) for line in text.splitlines()[2:] if "argon2id" in line}) == 1
     assert shown["before_header"] == shown["after_header"] == "/dev/x"
 
 
