@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""iotest 293 of QEMU, row by row, through the module; raw LUKS1 and LUKS1 in qcow2; QEMU says what opens.
+
+Where a desired state means something else than a command, the test's name says so: a secret that opens a slot already
+is not added again (10 to 12), an inactive slot that is wanted absent is no change (27), and the last key goes only with
+a consent of its own (28).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import typing as t
+
+import pytest
+from module_process import ModuleFailed, keyslots
+from qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
+
+pytestmark = needs_qemu
+
+# Not "s0" to "s4" as in the iotest: Ansible masks every secret in the result, and "luks1" ends in one of these.
+EVERY = S0, S1, S2, S3, S4 = tuple(f"passphrase {number}" for number in range(5))
+
+
+@pytest.fixture(params=FORMATS)
+def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
+    made = QemuImage(tmp_path, request.param, S0)
+    yield made
+    made.check(*EVERY)
+
+
+def amend(image: QemuImage, *entries: t.Mapping[str, t.Any], unlock: str, **options: t.Any) -> t.List[t.Tuple[str, t.Any]]:
+    """The actions that were done. A second run must do none, whatever it was."""
+    result = keyslots(image.path, entries, unlock=[unlock], **options)
+    assert result["type"] == "luks1"
+    assert result["container"] == ("raw" if image.format == "luks" else "qcow2")
+    again = keyslots(image.path, entries, unlock=[unlock], **options)
+    assert not again["changed"], again["plan"]
+    return [(action["action"], action["keyslot"]) for action in result["plan"]]
+
+
+def refused(image: QemuImage, *entries: t.Mapping[str, t.Any], unlock: str, **options: t.Any) -> str:
+    """The sentence; the file is the same to the byte, and check mode refuses with the same sentence."""
+    before = hashlib.sha256(image.path.read_bytes()).hexdigest()
+    with pytest.raises(ModuleFailed) as check:
+        keyslots(image.path, entries, unlock=[unlock], check=True, **options)
+    with pytest.raises(ModuleFailed) as real:
+        keyslots(image.path, entries, unlock=[unlock], **options)
+    assert str(check.value) == str(real.value)
+    assert "Nothing was changed" in str(real.value)
+    assert hashlib.sha256(image.path.read_bytes()).hexdigest() == before
+    return str(real.value)
+
+
+def test_rows_01_to_09_adds_and_erases(image: QemuImage) -> None:
+    assert image.opened_by(*EVERY) == {S0} and image.active() == {0}  # 01
+    assert amend(image, new(S4, keyslot=4), unlock=S0) == [("add", 4)]  # 02
+    assert amend(image, new(S1), unlock=S0) == [("add", 1)]  # 03
+    assert amend(image, new(S3, keyslot=3), unlock=S1) == [("add", 3)]  # 04
+    assert amend(image, new(S2), unlock=S3) == [("add", 2)]  # 05
+    assert image.opened_by(*EVERY) == set(EVERY)
+    assert amend(image, {"state": "absent", "keyslot": 4}, unlock=S1) == [("erase", 4)]  # 06
+    assert image.opened_by(*EVERY) == {S0, S1, S2, S3}  # 07
+    assert amend(image, {"state": "absent", "old_secret": secret(S0)}, unlock=S1) == [("erase", 0)]  # 08
+    assert not image.opens(S0)
+    assert amend(image, {"state": "absent", "keyslot": 2}, unlock=S1) == [("erase", 2)]  # 09
+    assert image.opened_by(*EVERY) == {S1, S3} and image.active() == {1, 3}
+
+
+def test_rows_10_to_12_a_secret_that_opens_a_slot_is_not_added_again(image: QemuImage) -> None:
+    assert amend(image, new(S1, keyslot=1), new(S3, keyslot=3), unlock=S0) == [("add", 1), ("add", 3)]
+    for passphrase in (S1, S1, S3, S0):  # 10, 11, 12: QEMU takes one more slot each time
+        assert amend(image, new(passphrase), unlock=S3) == []
+    assert image.active() == {0, 1, 3}
+
+
+def eight(image: QemuImage) -> None:
+    """QEMU itself fills the header as rows 10 to 12 do: s3 in 3 and 7, s2 in 0, 2, 4, 5, s1 in 1, s0 in 6."""
+    for keyslot, passphrase in ((1, S1), (2, S2), (3, S3), (4, S2), (5, S2), (6, S0), (7, S3)):
+        options = ("state=active", f"keyslot={keyslot}", "iter-time=10", "new-secret=new")
+        done = image.amend_with(S0, passphrase, *options)
+        assert done.returncode == 0, done.stderr
+    done = image.amend(S1, "state=inactive", "keyslot=0")
+    assert done.returncode == 0, done.stderr
+    done = image.amend_with(S1, S2, "state=active", "keyslot=0", "iter-time=10", "new-secret=new")
+    assert done.returncode == 0, done.stderr
+
+
+def test_rows_13_to_20_a_full_header(image: QemuImage) -> None:
+    eight(image)
+    assert image.active() == set(range(8))
+    assert amend(image, new(S3), unlock=S2) == []  # ours: s3 is there already
+    words = refused(image, new(S4), unlock=S2)  # 13, with a secret that is not there yet
+    assert "no safe order" in words
+    assert image.opened_by(*EVERY) == {S0, S1, S2, S3}  # 14
+    gone = amend(image, {"state": "absent", "old_secret": secret(S2)}, unlock=S1)  # 15
+    assert gone == [("erase", 0), ("erase", 2), ("erase", 4), ("erase", 5)]
+    assert image.opened_by(*EVERY) == {S0, S1, S3}
+    # 16, 17: QEMU unlocks with the very secret that goes; a desired state wants the proof of one that stays.
+    assert "nobody proved" in refused(image, {"state": "absent", "old_secret": secret(S1)}, unlock=S1)
+    assert amend(image, {"state": "absent", "old_secret": secret(S1)}, unlock=S3) == [("erase", 1)]
+    assert amend(image, {"state": "absent", "old_secret": secret(S0)}, unlock=S3) == [("erase", 6)]
+    assert image.active() == {3, 7}
+    assert "data would be lost" in refused(image, {"state": "absent", "old_secret": secret(S3)}, unlock=S3)  # 18
+    assert image.opened_by(*EVERY) == {S3}  # 19
+    assert amend(image, new(S0), {"state": "absent", "old_secret": secret(S3)}, unlock=S3) == [("add", 0), ("erase", 3), ("erase", 7)]  # 20
+    assert image.opened_by(*EVERY) == {S0} and image.active() == {0}
+
+
+def test_rows_21_and_22_an_active_slot_is_overwritten_with_consent_only(image: QemuImage) -> None:
+    # 21: QEMU refuses although s0 unlocks. Here an unlock secret that no present entry keeps is a licence (the design's one
+    # condition), so the refusal is shown where another present entry keeps it, and where the slot is a stranger's.
+    words = refused(image, new(S1, keyslot=0), new(S0), unlock=S0)
+    assert "another present entry" in words
+    assert amend(image, new(S4, keyslot=4), unlock=S0) == [("add", 4)]
+    assert "force: true" in refused(image, new(S1, keyslot=0), unlock=S4) or image.opens(S0)
+    assert amend(image, new(S1, keyslot=0), unlock=S4, force=True) == [("rekey", 0)]  # 22
+    assert image.opened_by(*EVERY) == {S1, S4}
+
+
+def test_row_21_ours_rekeys_the_slot_that_the_unlock_secret_opens(image: QemuImage) -> None:
+    assert amend(image, new(S1, keyslot=0), unlock=S0) == [("rekey", 0)]
+    assert image.opened_by(*EVERY) == {S1} and image.active() == {0}
+
+
+def test_rows_23_to_28_the_last_key(image: QemuImage) -> None:
+    assert "last one" in refused(image, {"state": "absent", "keyslot": 0}, unlock=S0)  # 23
+    refused(image, {"state": "absent", "old_secret": secret(S0)}, unlock=S0)  # 24
+    with pytest.raises(ModuleFailed, match=r"(?i)no such file|does not exist"):  # 25: a secret that is not there
+        keyslots(image.path, [{"state": "absent", "old_secret": {"keyfile": str(image.path) + ".none"}}], unlock=[S0], force=True)
+    # 26: absent means "opens nothing", so a secret that opens nothing is no change here and an error in QEMU
+    assert amend(image, {"state": "absent", "old_secret": secret(S1)}, unlock=S0, force=True) == []
+    assert amend(image, {"state": "absent", "keyslot": 1}, unlock=S0) == []  # 27: no change, also without force
+    refused(image, {"state": "absent", "keyslot": 0}, unlock=S0, force=True)  # 28: force is not the consent for this
+    assert amend(image, {"state": "absent", "keyslot": 0}, unlock=S0, allow_lockout=True) == [("erase", 0)]
+    assert image.opened_by(*EVERY) == set() and image.active() == set()
