@@ -27,7 +27,7 @@ def check_entries(desired: Desired) -> None:
             _same_slot(one, other, desired)
             or _wanted_and_forbidden(one, other, desired)
             or _wanted_and_forbidden(other, one, desired)
-            or _different_costs(one, other, desired)
+            or _different_properties(one, other, desired)
         )
         if clash:
             raise BadTask(
@@ -58,18 +58,16 @@ def _wanted_and_forbidden(wants: Entry, forbids: Entry, desired: Desired) -> t.O
     return None
 
 
-def _different_costs(one: Entry, other: Entry, desired: Desired) -> t.Optional[str]:
-    """Two entries for one secret that could claim the same slot must not pull its costs in two directions."""
-    if (
-        one.state != PRESENT
-        or other.state != PRESENT
-        or one.new_secret != other.new_secret
-        or not (one.costs.given and other.costs.given)
-        or one.costs == other.costs
-    ):
+def _different_properties(one: Entry, other: Entry, desired: Desired) -> t.Optional[str]:
+    """Two entries for one secret that could claim the same slot must not pull its costs or its priority in two directions."""
+    if one.state != PRESENT or other.state != PRESENT or one.new_secret != other.new_secret:
         return None
-    if one.keyslot is None or other.keyslot is None or one.keyslot == other.keyslot:
+    if one.keyslot is not None and other.keyslot is not None and one.keyslot != other.keyslot:
+        return None
+    if one.costs.given and other.costs.given and one.costs != other.costs:
         return f"they give different pbkdf costs for {_label(desired, one.new_secret)}"
+    if one.priority is not None and other.priority is not None and one.priority != other.priority:
+        return f"they give different priorities for {_label(desired, one.new_secret)}"
     return None
 
 

@@ -206,6 +206,9 @@ def test_a_dictionary_is_no_list_of_entries() -> None:
         (entry(new_secret=A), entry(new_secret=B, old_secret=A)),
         (entry(keyslot=1, new_secret=A), entry(new_secret=B, old_secret=A)),
         (entry(new_secret=A, old_secret=B), entry(new_secret=B, old_secret=A)),
+        (entry(new_secret=A, pbkdf={"iterations": 1000}), entry(keyslot=1, new_secret=A, pbkdf={"iterations": 2000})),
+        (entry(new_secret=A, priority="ignore"), entry(new_secret=A, priority="prefer")),
+        (entry(keyslot=1, new_secret=A, priority="normal"), entry(new_secret=A, priority="prefer")),
     ],
 )
 def test_contradictions_name_both_entries(entries: t.Tuple[Params, Params]) -> None:
@@ -225,6 +228,8 @@ def test_contradictions_name_both_entries(entries: t.Tuple[Params, Params]) -> N
         (entry(new_secret=C, old_secret=A), entry(new_secret=C, old_secret=B)),
         (entry(new_secret=A, old_secret=B), entry(state=ABSENT, old_secret=B)),
         (entry(new_secret=A), entry(new_secret=A)),
+        (entry(new_secret=A, priority="prefer"), entry(new_secret=A)),
+        (entry(keyslot=1, new_secret=A, priority="ignore"), entry(keyslot=2, new_secret=A, priority="prefer")),
         (entry(new_secret=A, old_secret=A, pbkdf={"iterations": 1000}), entry(new_secret=A)),
     ],
 )
