@@ -67,7 +67,7 @@ class Disk:
 
     def _guard(self) -> None:
         for extent, expected in self._expected:
-            if not hmac.compare_digest(self._region.read(extent.offset, extent.size), bytes(expected)):
+            if not hmac.compare_digest(self._region.reread(extent.offset, extent.size), bytes(expected)):
                 raise HeaderChanged(
                     "the header on disk is no longer the one that was read",
                     why="another program changed it in spite of the locks that were held, and writing over it would undo what it did",

@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from ..crypto.kdf import available_memory
-from ..errors import HeaderChanged, Interrupted, LuksmithError
+from ..errors import Interrupted, LuksmithError
 from ..header.model import Header
 from ..header.parse import parse_header
 from ..volume import locks
@@ -29,7 +29,7 @@ from .vocabulary import ADD, REKEY, Action, Plan, Situation
 
 Result = t.Dict[str, t.Any]
 
-PLANNING_ATTEMPTS = 5
+UNLOCKED_LOOKS = 3
 
 
 @dataclasses.dataclass
@@ -69,7 +69,7 @@ def inspect(task: InfoTask) -> Result:
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
             header = _read_header(volume, task.lock_timeout)
-            prover = Prover(header, volume.region.read, derivations, {})
+            prover = Prover(header, volume.region.reread, derivations, {})
             warnings = list(header.warnings)
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
@@ -129,20 +129,30 @@ class _Run:
     def _look_without_writing(self) -> Look:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container = volume.container
-            for _attempt in range(PLANNING_ATTEMPTS):
-                look = self._look(volume, _read_header(volume, self.task.lock_timeout))
-                if _image(_read_header(volume, self.task.lock_timeout)) == _image(look.header):
-                    break
-                look.prover.close()
-            else:
-                raise HeaderChanged(
-                    f"the header changed during each of {PLANNING_ATTEMPTS} attempts to plan",
-                    why="another program keeps writing to it",
-                    remedy="find out which, then run the task again",
-                )
+            look = self._look_undisturbed(volume)
             if self.check and not look.plan.empty:
                 self.warnings.extend(locks.writer_obstacles(volume))
             return look
+
+    def _look_undisturbed(self, volume: Volume) -> Look:
+        """A look during which nobody wrote, so that a long derivation holds no lock against anybody.
+
+        A plan that is to be executed is compared with the header again under the exclusive lock, so it may be outdated
+        here. When others keep writing, the last look is taken under the shared lock, which makes them wait.
+        """
+        for _attempt in range(UNLOCKED_LOOKS):
+            header = _read_header(volume, self.task.lock_timeout)
+            try:
+                look = self._look(volume, header)
+            except LuksmithError:
+                if _image(_read_header(volume, self.task.lock_timeout)) == _image(header):
+                    raise
+                continue
+            if not (self.check or look.plan.empty) or _image(_read_header(volume, self.task.lock_timeout)) == _image(header):
+                return look
+            look.prover.close()
+        with locks.shared(volume, timeout=self.task.lock_timeout):
+            return self._look(volume, _parse(volume))
 
     def _look(self, volume: Volume, header: Header) -> Look:
         if self.task.verify == "record":
@@ -150,7 +160,7 @@ class _Run:
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if plan.empty:
                 return Look(header, prover, plan, verified=False)
-        prover = Prover(header, volume.region.read, self.derivations, hints(header, self.task.desired.labels))
+        prover = Prover(header, volume.region.reread, self.derivations, hints(header, self.task.desired.labels))
         try:
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if not plan.empty and header.write_obstacle is not None:
@@ -231,7 +241,8 @@ def _read_header(volume: Volume, timeout: float) -> Header:
 
 
 def _parse(volume: Volume) -> Header:
-    return parse_header(volume.region.read, volume.region.size, embedded=volume.container == "qcow2")
+    # From the medium: the page cache of a loop device does not see what was written through its backing file.
+    return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
 
 
 def _image(header: Header) -> t.Tuple[t.Any, ...]:

@@ -55,11 +55,21 @@ class Region:
         Through O_DIRECT where the file system can do that, else after asking the kernel to drop its pages.
         """
         self._check(offset, length)
-        first = (self._start + offset) // mmap.PAGESIZE * mmap.PAGESIZE
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(self._node.fd, first, self._start + offset + length - first, os.POSIX_FADV_DONTNEED)
+        self._forget_pages(offset, length)
         direct = self._read_direct(offset, length)
         return self.read(offset, length) if direct is None else direct
+
+    def _forget_pages(self, offset: int, length: int) -> None:
+        """Ask the kernel to drop its pages of the range; it drops whole pages only, so the range is widened to them.
+
+        A block device has a page cache of its own. What was written through another node for the same bytes (the file
+        behind a loop device, the whole disk of a partition) is not in it, and a write of one sector into an old page
+        would bring the old neighbours of that sector back to the disk.
+        """
+        first = (self._start + offset) // mmap.PAGESIZE * mmap.PAGESIZE
+        end = -(-(self._start + offset + length) // mmap.PAGESIZE) * mmap.PAGESIZE
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._node.fd, first, end - first, os.POSIX_FADV_DONTNEED)
 
     def _read_direct(self, offset: int, length: int) -> t.Optional[bytes]:
         """None where direct I/O is not to be had. The descriptor is a second one: the first keeps the locks."""
@@ -93,6 +103,7 @@ class Region:
     def write(self, offset: int, data: bytes) -> None:
         """All of ``data``, or StorageFault that says how far it came. Durable only after :meth:`barrier`."""
         self._check(offset, len(data))
+        self._forget_pages(offset, len(data))
         done = 0
         with memoryview(data) as view:
             while done < len(data):
