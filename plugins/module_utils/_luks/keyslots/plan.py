@@ -47,6 +47,7 @@ class _Planner:
         self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
         self.wanted = _distinct(entry.new_secret for entry in present)
         self.claims: t.Set[int] = set()
+        self.doomed: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
         self.costly: t.Set[int] = set()  # slots that keep their secret and get other costs
         self.pins: t.Dict[int, int] = {_slot(entry): _new(entry) for entry in self.pinned}
 
@@ -55,10 +56,12 @@ class _Planner:
         first = self._first_actions()
         self._named_absent()
         self._pinned_present()
-        forbidden = self._absent_by_secret()
-        replaced = self._find_replaced()
-        self._check_proof_conflicts(forbidden, replaced)
+        self._doom_pairs()
+        replaced = {_old(entry): self._slots_of(entry) for entry in self.replacing}
+        forbidden = {_old(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
+        self._check_proof_conflicts({**forbidden, **replaced})
         self._replace(replaced)
+        self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
         ordering = Ordering(self.changes, self.layout, self.knowledge, self.wanted)
@@ -134,16 +137,10 @@ class _Planner:
 
     def _named_absent(self) -> None:
         for entry in self.absent:
-            if entry.keyslot is None:
-                continue
-            if entry.old_secret is None:
+            if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.knowledge.slots:
                     self._erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
-            elif entry.keyslot in self.knowledge.slots and entry.keyslot not in self.changes.erases and entry.keyslot not in self.pins:
-                label = self.knowledge.label(entry.old_secret)
-                if self.knowledge.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
-                    self._erase(entry.keyslot, label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
 
     def _pinned_present(self) -> None:
         for entry in self.pinned:
@@ -193,79 +190,94 @@ class _Planner:
             remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with force: true",
         )
 
-    def _absent_by_secret(self) -> t.Dict[int, t.List[int]]:
-        """Slots of each secret that may open none, erased unless an entry above fills them with something else."""
-        forbidden: t.Dict[int, t.List[int]] = {}
+    def _doom_pairs(self) -> None:
+        """Slots that a secret must not open, named together: they end erased, unless a rekey fills them otherwise."""
         for entry in self.absent:
-            if entry.keyslot is None:
-                old = _old(entry)
-                label = self.knowledge.label(old)
-                forbidden[old] = self.knowledge.all_opened(old, self._undecided(), needed_for=f"keyslots[{entry.position}] (absent)")
-                for keyslot in forbidden[old]:
-                    if keyslot not in self.pins:
-                        self._erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
-        return forbidden
+            if entry.keyslot is None or entry.old_secret is None:
+                continue
+            self.changes.never_hold.add((entry.keyslot, entry.old_secret))
+            if entry.keyslot in self._undecided() and self.knowledge.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
+                if entry.keyslot in self.pins:
+                    raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.pins[entry.keyslot])
+                label = self.knowledge.label(entry.old_secret)
+                self.doomed[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
 
-    def _find_replaced(self) -> t.Dict[int, t.List[int]]:
-        return {
-            _old(entry): self.knowledge.all_opened(
-                _old(entry),
-                self._undecided(also_erased_by_secret=True),
-                needed_for=f"keyslots[{entry.position}] (replaces {self.knowledge.label(_old(entry))})",
-            )
-            for entry in self.replacing
-        }
+    def _slots_of(self, entry: Entry) -> t.List[int]:
+        """What the old secret of ``entry`` opens, among the slots whose end no entry has decided by name."""
+        doing = "absent" if entry.state == ABSENT else "replaces " + self.knowledge.label(_old(entry))
+        return self.knowledge.all_opened(_old(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
 
-    def _undecided(self, *, also_erased_by_secret: bool = False) -> t.List[int]:
-        """Slots whose end no entry has decided by name."""
-        decided = set(self.changes.rekeys) - self.costly
-        decided |= self.changes.never_fill if also_erased_by_secret else set(self.changes.erases)
+    def _undecided(self) -> t.List[int]:
+        decided = self.changes.never_fill | (set(self.changes.rekeys) - self.costly)
         return [keyslot for keyslot in self.knowledge.slots if keyslot not in decided]
 
-    def _check_proof_conflicts(self, forbidden: t.Mapping[int, t.Sequence[int]], replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        for gone, keyslots in (*forbidden.items(), *replaced.items()):
+    def _absent_by_secret(self, forbidden: t.Mapping[int, t.Sequence[int]]) -> None:
+        """A slot that an entry above fills with another secret is rid of the forbidden one already."""
+        for entry in self.absent:
+            if entry.keyslot is None:
+                label = self.knowledge.label(_old(entry))
+                for keyslot in forbidden[_old(entry)]:
+                    if keyslot not in self.changes.rekeys:
+                        self._erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
+        for keyslot, (label, reason) in self.doomed.items():
+            if keyslot not in self.changes.rekeys:
+                self._erase(keyslot, label, reason)
+
+    def _check_proof_conflicts(self, gone: t.Mapping[int, t.Sequence[int]]) -> None:
+        for old, keyslots in gone.items():
             for keyslot in keyslots:
                 for secret in self.wanted:
-                    if secret != gone and self.knowledge.opens(secret, keyslot):
-                        raise Refused(
-                            f"keyslot {keyslot} opens with {self.knowledge.label(gone)}, which is to open nothing, and with {self.knowledge.label(secret)}, which is wanted",
-                            why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash)",
-                            remedy="choose a new secret that differs from the old one",
-                        )
+                    if secret != old and self.knowledge.opens(secret, keyslot):
+                        raise self._same_for_the_slot(keyslot, old, secret)
+
+    def _same_for_the_slot(self, keyslot: int, gone: int, wanted: int) -> Refused:
+        return Refused(
+            f"keyslot {keyslot} opens with {self.knowledge.label(gone)}, which is to go, and with {self.knowledge.label(wanted)}, which is wanted",
+            why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash)",
+            remedy="choose a new secret that differs from the old one",
+        )
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        first_rekeyed: t.Dict[int, int] = {}
-        opened_before = {new: self._opened_outside_erases(new) for new in _distinct(entry.new_secret for entry in self.replacing)}
+        opened_before = {new: self._opened_and_staying(new) for new in _distinct(entry.new_secret for entry in self.replacing)}
         for entry in sorted(self.replacing, key=lambda entry: min(replaced[_old(entry)], default=self.situation.slot_count)):
             new, old = _new(entry), _old(entry)
-            label = self.knowledge.label(old)
-            slots = [keyslot for keyslot in replaced[old] if keyslot not in self.changes.erases and keyslot not in self.changes.rekeys]
             if new == old:
-                self._replace_costs(entry, slots)
+                self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
-                for keyslot in slots:
-                    self._erase(
-                        keyslot,
-                        label,
-                        f"keyslots[{entry.position}] replaces {label}, and {self.knowledge.label(new)} opens keyslot {opened_before[new]} already",
-                    )
+                for keyslot in replaced[old]:
+                    reason = f"keyslots[{entry.position}] replaces {self.knowledge.label(old)}, and {self.knowledge.label(new)} opens keyslot {opened_before[new]} already"
+                    self._erase(keyslot, self.knowledge.label(old), reason)
                 self._claim_and_keep(entry)
-            elif replaced[old] or self.knowledge.first_opened(old, self.knowledge.slots) is not None:
-                for keyslot in slots:
-                    if self.desired.purge and (new in first_rekeyed or new in self.pins.values()):
-                        self._erase(keyslot, label, f"purge keeps {self.knowledge.label(new)} in one keyslot only")
-                    else:
-                        first_rekeyed.setdefault(new, keyslot)
-                        self._rekey(entry, keyslot, old)
-                        self.claims.add(keyslot)
-                if not self._will_open(new):
-                    self._add(entry, None)
+            elif replaced[old] or self._opens_anything(old) or self._opens_anything(new):
+                self._rekey_all(entry, replaced[old])
             elif not self._provided(new, but=entry):
                 raise Refused(
-                    f"neither {label} nor {self.knowledge.label(new)} opens any keyslot",
+                    f"neither {self.knowledge.label(old)} nor {self.knowledge.label(new)} opens any keyslot",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
                     remedy="correct old_secret, add the secret that works today as another old_secret entry, or leave old_secret out to add the new one",
                 )
+
+    def _rekey_all(self, entry: Entry, keyslots: t.Sequence[int]) -> None:
+        """Every slot of the old secret gets the new one; ``purge`` keeps it in one slot only."""
+        new, label = _new(entry), self.knowledge.label(_old(entry))
+        for keyslot in keyslots:
+            other = self.changes.rekeys.get(keyslot)
+            if other is not None and other.secret != new:
+                raise Refused(
+                    f"keyslot {keyslot} opens with {label}, and two entries replace it, by {self.knowledge.label(other.secret)} and by {self.knowledge.label(new)}",
+                    why="one keyslot cannot hold both",
+                    remedy="name the keyslot of each, or leave old_secret out of one of them",
+                )
+            if (keyslot, new) in self.changes.never_hold or (self.desired.purge and other is None and self._has_a_slot(new)):
+                self._erase(keyslot, label, f"{label} is replaced by {self.knowledge.label(new)} in another keyslot")
+            elif other is None:
+                self._rekey(entry, keyslot, _old(entry))
+                self.claims.add(keyslot)
+        if not self._will_open(new):
+            self._add(entry, None)
+
+    def _has_a_slot(self, secret: int) -> bool:
+        return secret in self.pins.values() or any(rekey.secret == secret for rekey in self.changes.rekeys.values())
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
         """Old and new are one secret: the entry asks for other costs in every slot of it."""
@@ -285,39 +297,61 @@ class _Planner:
                 self._add(entry, None)
 
     def _claim_and_keep(self, entry: Entry) -> bool:
-        """Find the slot that makes the entry hold; mend its costs and priority. False when there is none yet."""
+        """Find the slot that makes the entry hold, as it will be; mend its costs and priority. False when there is none yet."""
         new = _new(entry)
-        pinned = [keyslot for keyslot, secret in self.pins.items() if secret == new and keyslot in self.claims]
-        if pinned and entry.priority is None:
-            return True
-        candidates = [
-            keyslot for keyslot in self.knowledge.slots if keyslot not in self.changes.erases and self.changes.rekeys.get(keyslot, _KEEP).secret in (None, new)
-        ]
-        in_hand = [keyslot for keyslot in candidates if keyslot in self.changes.rekeys]
-        if in_hand and entry.priority is None:
-            self.claims.add(in_hand[0])
-            return True
-        keyslot = self._best_claim(entry, [candidate for candidate in candidates if candidate not in in_hand])
+        coming = [keyslot for keyslot, secret in self.pins.items() if secret == new]
+        coming += [keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming]
+        staying = [keyslot for keyslot in self._staying() if keyslot not in coming and (keyslot, new) not in self.changes.never_hold]
+        keyslot = self._best_claim(entry, coming, staying)
         if keyslot is None:
             return False
         self.claims.add(keyslot)
         self._keep(entry, keyslot)
         return True
 
-    def _best_claim(self, entry: Entry, candidates: t.Sequence[int]) -> t.Optional[int]:
-        """The slot that needs no new priority, else the lowest that is not ignored, else the lowest."""
-        fits = [keyslot for keyslot in candidates if self._priority_fits(entry, keyslot)]
-        usable = [keyslot for keyslot in candidates if keyslot not in fits and self.knowledge.slots[keyslot].priority != PRIORITY_IGNORE]
-        rest = [keyslot for keyslot in candidates if keyslot not in fits and keyslot not in usable]
-        for group in (fits, usable, rest):
-            keyslot = self.knowledge.first_opened(_new(entry), group)
+    def _staying(self) -> t.List[int]:
+        """Active slots that no entry has sent away or filled with something else so far."""
+        leaving = set(self.changes.erases) | set(self.doomed) | (set(self.changes.rekeys) - self.costly)
+        return [keyslot for keyslot in self.knowledge.slots if keyslot not in leaving]
+
+    def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
+        """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
+
+        coming: slots that this plan makes open with the secret, or that an entry names for it. staying: the others, to be
+        tried; a slot that is coming answers without a trial unless ``purge`` needs to know of a lower one.
+        """
+        for fits in (self._priority_fits, self._not_ignored, self._any):
+            known = [keyslot for keyslot in coming if fits(entry, keyslot)]
+            open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
+            lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
+            keyslot = self.knowledge.first_opened(_new(entry), lower)
             if keyslot is not None:
                 return keyslot
+            if known:
+                return min(known)
         return None
 
     def _priority_fits(self, entry: Entry, keyslot: int) -> bool:
-        priority = self.knowledge.slots[keyslot].priority
+        priority = self._priority_to_be(keyslot)
         return priority == entry.priority if entry.priority is not None else priority != PRIORITY_IGNORE
+
+    def _not_ignored(self, entry: Entry, keyslot: int) -> bool:
+        return self._priority_to_be(keyslot) != PRIORITY_IGNORE
+
+    def _any(self, entry: Entry, keyslot: int) -> bool:
+        return True
+
+    def _priority_to_be(self, keyslot: int) -> str:
+        """The priority that a slot has once what is planned so far is done."""
+        if keyslot in self.changes.priorities:
+            return self.changes.priorities[keyslot]
+        rekey = self.changes.rekeys.get(keyslot)
+        if rekey is not None and rekey.priority is not None:
+            return rekey.priority
+        add = next((add for add in self.changes.adds if add.keyslot == keyslot), None)
+        if add is not None:
+            return add.priority or PRIORITY_NORMAL
+        return self.knowledge.slots[keyslot].priority
 
     def _purge(self) -> None:
         if not self.desired.purge:
@@ -338,9 +372,11 @@ class _Planner:
 
     # Building blocks
 
-    def _opened_outside_erases(self, secret: int) -> t.Optional[int]:
-        staying = [keyslot for keyslot in self.knowledge.slots if keyslot not in self.changes.erases and keyslot not in self.changes.rekeys]
-        return self.knowledge.first_opened(secret, staying)
+    def _opened_and_staying(self, secret: int) -> t.Optional[int]:
+        return self.knowledge.first_opened(secret, [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold])
+
+    def _opens_anything(self, secret: int) -> bool:
+        return self.knowledge.first_opened(secret, self.knowledge.slots) is not None
 
     def _will_open(self, secret: int) -> bool:
         return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
@@ -357,8 +393,8 @@ class _Planner:
 
     def _keep(self, entry: Entry, keyslot: int) -> None:
         """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
-        slot = self.knowledge.slots[keyslot]
-        if not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
+        slot = self.knowledge.slots.get(keyslot)
+        if slot is not None and not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
             drift = costs_drift(slot.kdf, entry.costs)
             if drift:
                 label = self.knowledge.label(_new(entry))

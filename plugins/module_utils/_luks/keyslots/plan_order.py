@@ -51,6 +51,7 @@ class Changes:
     erases: t.Dict[int, t.Tuple[str, str]] = dataclasses.field(default_factory=dict)  # slot -> (label, reason)
     priorities: t.Dict[int, str] = dataclasses.field(default_factory=dict)
     never_fill: t.Set[int] = dataclasses.field(default_factory=set)  # slots that must end inactive
+    never_hold: t.Set[t.Tuple[int, int]] = dataclasses.field(default_factory=set)  # (slot, secret) that must not open it
 
 
 class Ordering:
@@ -68,7 +69,7 @@ class Ordering:
 
     def actions_in_order(self) -> t.Tuple[Action, ...]:
         """Raises Refused when no opener is proven, or no order is safe."""
-        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.entry))
+        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
         rekeys = dict(sorted(self.changes.rekeys.items()))
         erases = dict(sorted(self.changes.erases.items()))
         if adds or rekeys:
@@ -93,7 +94,7 @@ class Ordering:
             )
 
     def _some_add(self, adds: t.List[Add]) -> bool:
-        for add in adds:
+        for add in self._most_urgent_first(adds):
             number = self._number_for(add, adds)
             extent = None if number is None else self.layout.place(number)
             if number is None or extent is None:
@@ -115,11 +116,23 @@ class Ordering:
             return True
         return False
 
+    def _most_urgent_first(self, adds: t.Sequence[Add]) -> t.List[Add]:
+        """Where room is short: first the secrets that open a slot which cannot be erased before they open another."""
+        layout = self.layout
+        for add in adds:
+            number = add.keyslot if add.keyslot is not None else next(iter(layout.free_numbers()), None)
+            extent = None if number is None else layout.place(number)
+            if number is None or extent is None:
+                return sorted(adds, key=lambda add: not any(self.knowledge.opens(add.secret, keyslot) for keyslot in self.old))
+            layout = layout.with_slot(number, extent)
+        return list(adds)
+
     def _number_for(self, add: Add, pending: t.List[Add]) -> t.Optional[int]:
         if add.keyslot is not None:
             return add.keyslot
         taken_by_name = {other.keyslot for other in pending if other.keyslot is not None} | self.changes.never_fill
-        return next((number for number in self.layout.free_numbers() if number not in taken_by_name), None)
+        free = [number for number in self.layout.free_numbers() if number not in taken_by_name]
+        return next((number for number in free if (number, add.secret) not in self.changes.never_hold), None)
 
     def _some_rekey(self, rekeys: t.Dict[int, Rekey]) -> bool:
         for keyslot, rekey in rekeys.items():
