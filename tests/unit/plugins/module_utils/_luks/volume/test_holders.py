@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
-import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import holders
