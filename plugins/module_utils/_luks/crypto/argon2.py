@@ -164,7 +164,7 @@ class Cryptography:
                 with self._one_at_a_time:
                     run = function(salt=salt, length=costs.length, iterations=costs.time, lanes=costs.parallel, memory_cost=costs.memory)
                     return bytearray(run.derive(bytes(secret)))
-            except MemoryError as error:
+            except (MemoryError, ValueError) as error:
                 raise Failed(str(error) or "no memory") from None
 
         return derive

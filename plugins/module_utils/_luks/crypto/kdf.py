@@ -23,6 +23,8 @@ __all__ = ("Budget", "Bytes", "Hash", "argon2_provider", "check", "derive", "has
 MEMINFO = "/proc/meminfo"
 
 _GIB = 1024 * 1024
+# RFC 9106 section 3.1. ctypes would cut a larger number to 32 bits without a word.
+_LARGEST_ARGON2_NUMBER = 2**32 - 1
 _SHORTEST_ARGON2_SALT = 8
 _SHORTEST_ARGON2_RESULT = 4
 _REMEDY = "raise the limit if you trust whoever made this header and can wait that long"
@@ -82,6 +84,8 @@ def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
     asked = f"{kdf.type} with {kdf.time} passes, {kdf.memory} KiB, {kdf.parallel} lanes and {len(kdf.salt)} bytes of salt"
     if kdf.time < 1 or kdf.parallel < 1:
         raise MalformedHeader(asked, why="there must be at least one pass and one lane")
+    if max(kdf.time, kdf.memory, kdf.parallel) > _LARGEST_ARGON2_NUMBER:
+        raise MalformedHeader(asked, why="Argon2 counts in 32 bits")
     if kdf.memory < 8 * kdf.parallel:
         raise MalformedHeader(asked, why="Argon2 needs at least 8 KiB of memory for each lane")
     if len(kdf.salt) < _SHORTEST_ARGON2_SALT:

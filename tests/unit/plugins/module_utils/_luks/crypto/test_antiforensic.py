@@ -36,7 +36,12 @@ def test_recurrence(hash_name: str, size: int) -> None:
     assert antiforensic.merge(noise + xor(state, key), size, 4, hash_name) == key
 
 
-@given(key=st.binary(min_size=1, max_size=130), stripes=st.integers(1, 9), hash_name=st.sampled_from(["sha1", "sha256", "sha512", "blake2b-512"]), rest=st.binary(max_size=9))
+@given(
+    key=st.binary(min_size=1, max_size=130),
+    stripes=st.integers(1, 9),
+    hash_name=st.sampled_from(["sha1", "sha256", "sha512", "blake2b-512"]),
+    rest=st.binary(max_size=9),
+)
 def test_merge_undoes_split(key: bytes, stripes: int, hash_name: str, rest: bytes) -> None:
     material = antiforensic.split(bytearray(key), stripes, hash_name)
     assert len(material) == len(key) * stripes

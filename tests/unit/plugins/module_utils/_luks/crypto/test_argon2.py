@@ -61,6 +61,13 @@ class Fake:
         return fails
 
 
+@pytest.mark.parametrize("rung", argon2.RUNGS, ids=named)
+def test_failing_library_never_gives_a_key(rung: argon2.Argon2Rung) -> None:
+    too_little_memory = argon2.Costs(4, 1, 4, 32)
+    with alone(argon2.RUNGS, rung, lambda one: one.ability("argon2id")), pytest.raises(BudgetExceeded, match=rung.name):
+        argon2.argon2("argon2id", b"x", b"s" * 32, too_little_memory)
+
+
 def test_order_of_the_ladder() -> None:
     assert [rung.name for rung in argon2.RUNGS] == ["argon2-cffi", "libcrypto", "libargon2", "cryptography"]
 

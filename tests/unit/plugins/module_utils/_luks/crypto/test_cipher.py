@@ -12,9 +12,9 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import aes, cipher
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
 from hypothesis import given
 from hypothesis import strategies as st
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
 
 # NIST SP 800-38A appendix F: keys, four blocks of plaintext, and the first CBC IV (F.2).
 KEYS = {
@@ -208,6 +208,12 @@ def test_what_nobody_provides_is_named(encryption: str) -> None:
             call()
         assert caught.value.name in (encryption, encryption.rpartition(":")[2])
         assert caught.value.what in ("cipher", "hash")
+
+
+@pytest.mark.parametrize("encryption", ["null", "cipher_null", "cipher_null-ecb", "null-cbc-essiv:sha256"])
+def test_null_cipher_is_refused_for_what_it_is(encryption: str) -> None:
+    with pytest.raises(Unsupported, match="keeps the key in clear"):
+        cipher.check(encryption, 32)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ REFUSED: t.List[t.Tuple[Kdf, t.Type[LuksmithError], str]] = [
     (argon(parallel=0), MalformedHeader, "0 lanes"),
     (argon(memory=31), MalformedHeader, "at least 8 KiB"),
     (argon(memory=-5), MalformedHeader, "-5 KiB"),
+    (argon(time=2**32), MalformedHeader, "32 bits"),
+    (argon(memory=2**32 + 65536), MalformedHeader, "32 bits"),
     (argon(salt=b"1234567"), MalformedHeader, "8 bytes of salt"),
     (argon(time=100_001, memory=64), BudgetExceeded, "100001 passes.*100000"),
     (argon(parallel=17), BudgetExceeded, "17 lanes.*16"),
