@@ -73,7 +73,7 @@ class _Planner:
         for entry in self.desired.entries:
             if entry.keyslot is not None and not 0 <= entry.keyslot < self.situation.slot_count:
                 raise Refused(
-                    f"keyslots[{entry.position}] names keyslot {entry.keyslot}, and a {self.situation.format.upper()} header has keyslots 0 to {self.situation.slot_count - 1}",
+                    f"keyslots[{entry.position}] names keyslot {entry.keyslot}, and {self.situation.format.upper()} has keyslots 0 to {self.situation.slot_count - 1}",
                     remedy="choose one of these",
                 )
             if self.situation.format != "luks1":
@@ -245,7 +245,7 @@ class _Planner:
                 self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
                 for keyslot in replaced[old]:
-                    reason = f"keyslots[{entry.position}] replaces {self.knowledge.label(old)}, and {self.knowledge.label(new)} opens keyslot {opened_before[new]} already"
+                    reason = f"{self.knowledge.label(new)}, which replaces {self.knowledge.label(old)}, opens keyslot {opened_before[new]} already"
                     self._erase(keyslot, self.knowledge.label(old), reason)
                 self._claim_and_keep(entry)
             elif replaced[old] or self._opens_anything(old) or self._opens_anything(new):
@@ -264,7 +264,7 @@ class _Planner:
             other = self.changes.rekeys.get(keyslot)
             if other is not None and other.secret != new:
                 raise Refused(
-                    f"keyslot {keyslot} opens with {label}, and two entries replace it, by {self.knowledge.label(other.secret)} and by {self.knowledge.label(new)}",
+                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.knowledge.label(other.secret)} and by {self.knowledge.label(new)}",
                     why="one keyslot cannot hold both",
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )

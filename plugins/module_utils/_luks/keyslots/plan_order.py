@@ -59,24 +59,28 @@ class Ordering:
 
     def __init__(self, changes: Changes, layout: Layout, knowledge: Knowledge, wanted: t.Collection[int]) -> None:
         self.changes = changes
-        self.layout = layout
         self.knowledge = knowledge
         self.wanted = wanted
         self.allow_lockout = knowledge.desired.allow_lockout
-        self.old = set(knowledge.slots)  # active slots that still hold what they held at the start
+        self.start = layout
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self.layout = self.start
+        self.old = set(self.knowledge.slots)  # active slots that still hold what they held at the start
         self.new: t.Dict[int, int] = {}  # slot -> secret that this plan put there
         self.actions: t.List[Action] = []
 
     def actions_in_order(self) -> t.Tuple[Action, ...]:
         """Raises Refused when no opener is proven, or no order is safe."""
-        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
-        rekeys = dict(sorted(self.changes.rekeys.items()))
-        erases = dict(sorted(self.changes.erases.items()))
-        if adds or rekeys:
+        if self.changes.adds or self.changes.rekeys:
             self._require_opener_for_writing()
-        while adds or rekeys:
-            if not (self._some_rekey(rekeys) or self._some_add(adds) or self._early_erase(erases) or self._some_rekey_in_place(rekeys)):
-                raise self._no_safe_order(adds, rekeys)
+        # Room by an early erase is the safer way; but it may take away the copy that would make an overwriting safe.
+        if not self._fill(early_erases=True):
+            self._rewind()
+            if not self._fill(early_erases=False):
+                raise self._no_safe_order()
+        erases = {keyslot: why for keyslot, why in sorted(self.changes.erases.items()) if keyslot in self.old}
         for keyslot, priority in sorted(self.changes.priorities.items()):
             self.actions.append(Action(SET_PRIORITY, keyslot, f"an entry wants priority {priority}", priority=priority))
         for keyslot in list(erases):
@@ -84,6 +88,21 @@ class Ordering:
                 raise self._would_lock_out(keyslot)
             self._erase(keyslot, erases)
         return tuple(self.actions)
+
+    def _fill(self, *, early_erases: bool) -> bool:
+        """Do all adds and rekeys, with as few erases before them as they need. False when that leads nowhere."""
+        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
+        rekeys = dict(sorted(self.changes.rekeys.items()))
+        erases = dict(sorted(self.changes.erases.items()))
+        while adds or rekeys:
+            if self._some_rekey(rekeys) or self._some_add(adds):
+                continue
+            if early_erases and (self._early_erase(erases, adds, rekeys) or self._some_rekey_in_place(rekeys)):
+                continue
+            if not early_erases and (self._some_rekey_in_place(rekeys) or self._early_erase(erases, adds, rekeys)):
+                continue
+            return False
+        return True
 
     def _require_opener_for_writing(self) -> None:
         if self.knowledge.find_opener(self.old) is None:
@@ -171,13 +190,17 @@ class Ordering:
             )
         )
 
-    def _early_erase(self, erases: t.Dict[int, t.Tuple[str, str]]) -> bool:
-        """Room is needed: erase what must go anyway, strangers before openers, and only what is safe to lose now."""
+    def _early_erase(self, erases: t.Dict[int, t.Tuple[str, str]], adds: t.Sequence[Add], rekeys: t.Mapping[int, Rekey]) -> bool:
+        """Room is needed: erase what must go anyway and is safe to lose now; first what makes room, strangers before openers."""
         safe = [keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)]
         if not safe:
             return False
-        strangers = [keyslot for keyslot in safe if self.knowledge.find_opener([keyslot]) is None]
-        self._erase((strangers or safe)[0], erases)
+
+        def rank(keyslot: int) -> t.Tuple[bool, bool, int]:
+            fillable = bool(rekeys) or any(keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold for add in adds)
+            return (not fillable, self.knowledge.find_opener([keyslot]) is not None, keyslot)
+
+        self._erase(min(safe, key=rank), erases)
         return True
 
     def _erase(self, keyslot: int, erases: t.Dict[int, t.Tuple[str, str]]) -> None:
@@ -205,11 +228,15 @@ class Ordering:
                 return False
         return True
 
-    def _no_safe_order(self, adds: t.Sequence[Add], rekeys: t.Mapping[int, Rekey]) -> Refused:
-        pending = [f"{self.knowledge.label(add.secret)} into {'a free keyslot' if add.keyslot is None else f'keyslot {add.keyslot}'}" for add in adds]
-        pending += [f"{self.knowledge.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in rekeys.items()]
+    def _no_safe_order(self) -> Refused:
+        pending = [
+            f"{self.knowledge.label(add.secret)} into {'a free keyslot' if add.keyslot is None else f'keyslot {add.keyslot}'}" for add in self.changes.adds
+        ]
+        pending += [
+            f"{self.knowledge.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in sorted(self.changes.rekeys.items())
+        ]
         return Refused(
-            f"there is no safe order for this change: {'; '.join(pending)}, with keyslots {_numbers(self.layout.taken)} in use",
+            f"there is no safe order for this change: {'; '.join(pending)}, with keyslots {_numbers(self.start.taken)} in use",
             why="no room is left, and making some would leave a moment in which no proven secret, or not every wanted one, opens the volume",
             remedy="erase a keyslot that nobody needs (state: absent with its number), or prove another keyslot that stays by giving its secret under unlock",
         )
