@@ -73,7 +73,8 @@ class _Planner:
         for entry in self.desired.entries:
             if entry.keyslot is not None and not 0 <= entry.keyslot < self.situation.slot_count:
                 raise Refused(
-                    f"keyslots[{entry.position}] names keyslot {entry.keyslot}, and {self.situation.format.upper()} has keyslots 0 to {self.situation.slot_count - 1}",
+                    f"keyslots[{entry.position}] names keyslot {entry.keyslot}, and a {self.situation.format.upper()} header"
+                    f" has keyslots 0 to {self.situation.slot_count - 1}",
                     remedy="choose one of these",
                 )
             if self.situation.format != "luks1":
