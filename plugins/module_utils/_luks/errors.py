@@ -104,7 +104,17 @@ class StorageFault(LuksmithError):
 class Interrupted(LuksmithError):
     """A plan stopped after its first write. ``actions_done`` and ``actions_left`` are plan actions, in order."""
 
-    def __init__(self, found: str, *, why: str = "", remedy: str = "", volume: str = "", changed: str = "", actions_done: t.Sequence[t.Any] = (), actions_left: t.Sequence[t.Any] = ()) -> None:
+    def __init__(
+        self,
+        found: str,
+        *,
+        why: str = "",
+        remedy: str = "",
+        volume: str = "",
+        changed: str = "",
+        actions_done: t.Sequence[t.Any] = (),
+        actions_left: t.Sequence[t.Any] = (),
+    ) -> None:
         super().__init__(found, why=why, remedy=remedy, volume=volume, changed=changed)
         self.actions_done = tuple(actions_done)
         self.actions_left = tuple(actions_left)
