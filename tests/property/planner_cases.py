@@ -30,7 +30,8 @@ from planner_rules import contradiction
 from planner_world import ABSENT, FOREIGN, FREE, IGNORE, PREFER, PRESENT, Content, Item, Room, State, Task, content_of, fits, held, mentioned, opened_by, rooms
 
 # Side worlds: what else a slot can be. Each adds its contents to those of the main world.
-SIDES = ("priorities", "unbound", "tokens", "untried", "costs", "equal secrets")
+# "mixed": entries of one list that want the same secret with and without a priority, or with and without costs.
+SIDES = ("priorities", "mixed priorities", "unbound", "tokens", "untried", "costs", "mixed costs", "equal secrets")
 
 FLAGS = tuple(itertools.product((False, True), repeat=3))
 
@@ -45,7 +46,7 @@ def side_contents(side: str, secrets: t.Sequence[int]) -> t.List[int]:
         "untried": [Content(tried=False)],
         "costs": [Content(opens=mask, weak=True) for mask in masks],
         "equal secrets": [Content(opens=one | other) for one, other in itertools.combinations(masks, 2)],
-    }[side]
+    }[side.replace("mixed ", "")]
     return [held(content) for content in found]
 
 
@@ -53,9 +54,9 @@ def forms(slots: int, secrets: int, side: str = "") -> t.List[Item]:
     """Every form of an entry. ``old`` equal to ``new`` is refused without costs: only the side world of costs has it."""
     found = _plain_forms(slots, secrets)
     present = [item for item in found if item.state == PRESENT]
-    if side == "priorities":
+    if side.endswith("priorities"):
         found += [item._replace(priority=priority) for item in present for priority in (IGNORE, PREFER)]
-    if side == "costs":
+    if side.endswith("costs"):
         found += [item._replace(strong=True) for item in present]
         found += [Item(PRESENT, slot=slot, new=name, old=name, strong=True) for slot in (None, *range(slots)) for name in range(secrets)]
     return found
@@ -91,7 +92,17 @@ def entry_lists(slots: int, secrets: int, sizes: t.Iterable[int], side: str = ""
     """Lists of entries as multisets: the judge permutes each of them itself."""
     every = sorted(forms(slots, secrets, side), key=_rank)
     for size in sizes:
-        yield from itertools.combinations_with_replacement(every, size)
+        for items in itertools.combinations_with_replacement(every, size):
+            if not side or _is_mixed(items) == side.startswith("mixed"):
+                yield items
+
+
+def _is_mixed(items: t.Iterable[Item]) -> bool:
+    wishes: t.Dict[t.Optional[int], t.Set[t.Tuple[bool, bool]]] = {}
+    for item in items:
+        if item.state == PRESENT:
+            wishes.setdefault(item.new, set()).add((item.priority is None, item.strong))
+    return any(len(found) > 1 for found in wishes.values())
 
 
 def unlock_lists(secrets: int, longest: int = 2) -> t.List[t.Tuple[int, ...]]:

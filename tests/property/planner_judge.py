@@ -137,6 +137,10 @@ def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Read
         return
     if bad_step:
         yield f"illegal step ({bad_step})", told
+    if outcome.moves:
+        again = call(planner, Case(case.task, state, case.room))
+        if again.verdict or again.moves:
+            yield "second run is not empty", f"{told}; then on {show_state(state)}: {_say(again)}"
     if not problem.goal(state):
         yield "final state misses the goal", told
         return
@@ -145,10 +149,6 @@ def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Read
     if not bad_step:
         for kind in _order_faults(problem, visited, outcome.moves):
             yield kind, told
-    if outcome.moves:
-        again = call(planner, Case(case.task, state, case.room))
-        if again.verdict or again.moves:
-            yield "second run is not empty", f"{told}; then on {show_state(state)}: {_say(again)}"
 
 
 def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[Move, ...]) -> t.Iterator[str]:

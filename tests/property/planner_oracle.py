@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from planner_rules import DEFAULT, Licences, Reading, licences, protected, satisfies, target
+from planner_rules import DEFAULT, Licences, Reading, covers_every_slot, licences, protected, satisfies, target
 from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held
 
 ADD = "add"
@@ -63,7 +63,7 @@ class Problem:
         self.reading = reading
         self.licences: t.Optional[Licences] = licences(state, task, room, reading)
         self._strong = {item.new for item in task.items if item.strong}
-        self._goals = [_goal_of(item) for item in task.items]
+        self._goals = [_goal_of(item, task, reading) for item in task.items]
 
     def after(self, state: State, move: Move) -> State:
         if move.kind == ERASE:
@@ -77,7 +77,8 @@ class Problem:
             return put(state, move.slot, held(content._replace(priority=move.priority)))
         assert move.secret is not None
         weak = content.weak and move.secret not in self._strong
-        return put(state, move.slot, held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak)))
+        priority = content.priority if move.priority is None else move.priority
+        return put(state, move.slot, held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak, priority=priority)))
 
     def objection(self, state: State, move: Move) -> t.Optional[str]:
         """Why this move may not be made now, or None. Licence first, then room, then what must hold at every instant."""
@@ -111,6 +112,8 @@ class Problem:
             return None if all_open(end, allowed.watched) else "erase stops a wanted secret"
         if (slot, move.secret) not in allowed.rekeys:
             return "unlicensed rekey"
+        if move.priority not in (None, content_of(state[slot]).priority) and (slot, move.priority) not in allowed.priorities:
+            return "unlicensed priority of a rekey"
         if not has_opener(state):
             return "rekey without an opener"
         if move.in_place == room_beside(state, self.room):
@@ -130,6 +133,9 @@ class Problem:
             return
         beside = room_beside(state, self.room)
         candidates = [Move(REKEY, slot, secret, None, not beside) for slot, secret in allowed.rekeys if state[slot]]
+        for slot, wish in allowed.priorities:
+            if state[slot] and content_of(state[slot]).priority != wish:
+                candidates += [Move(REKEY, slot, secret, wish, not beside) for other, secret in allowed.rekeys if other == slot]
         candidates += [Move(ADD, slot, secret, priority) for slot, secret, priority in allowed.adds if not state[slot]]
         candidates += [Move(ERASE, slot) for slot in allowed.erases if state[slot]]
         candidates += [Move(SET_PRIORITY, slot, None, wish) for slot, wish in allowed.priorities if state[slot] and content_of(state[slot]).priority != wish]
@@ -152,7 +158,7 @@ class Problem:
                 named = [slot for slot in slots if slot in claimed]
                 if named and not self.reading.purge_claims_lowest_literally:
                     continue
-                claimed.add(target(state, slots, item)[0])
+                claimed.add(target(state, slots, item, self.reading)[0])
         return all(not content or slot in claimed or protected(content) for slot, content in enumerate(state))
 
     def shortest(self) -> t.Optional[t.Tuple[Move, ...]]:
@@ -177,7 +183,7 @@ class Problem:
         return None
 
 
-def _goal_of(item: Item) -> t.Callable[[State], bool]:
+def _goal_of(item: Item, task: Task, reading: Reading) -> t.Callable[[State], bool]:
     """When the entry holds (the table's second column)."""
     slot, old = item.slot, item.old
     if item.state == ABSENT:
@@ -188,9 +194,16 @@ def _goal_of(item: Item) -> t.Callable[[State], bool]:
         return lambda state: all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
     if slot is not None:
         return lambda state: satisfies(state[t.cast(int, slot)], item)
+
+    def lives(state: State) -> bool:
+        slots = [slot for slot, content in enumerate(state) if OPENS[content] >> t.cast(int, item.new) & 1]
+        if covers_every_slot(item, task, reading) and item.strong and any(content_of(state[slot]).weak for slot in slots):
+            return False
+        return bool(slots) and target(state, slots, item, reading)[1]
+
     if old is None or old == item.new:
-        return lambda state: any(satisfies(content, item) for content in state)
-    return lambda state: any(satisfies(content, item) for content in state) and all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
+        return lives
+    return lambda state: lives(state) and all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
 
 
 def _surely_shut(content: int, secret: int) -> bool:

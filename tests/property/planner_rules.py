@@ -38,6 +38,12 @@ class Reading:
         if an entry without a number licenses its rekey or erase (True), or the union of all entries decides (False).
     purge_claims_lowest_literally: an entry without a number claims the lowest slot of its secret although another entry
         names a higher slot with the same secret (True), or the named slot serves both (False).
+    drift_is_judged_on_the_claimed_slot: costs of an entry without a number are compared with the slot that it claims (True),
+        or any slot of its secret with such costs will do (False).
+    same_old_and_new_covers_every_slot: ``old A new A`` with costs is about every slot of A, as the row of ``old new`` says
+        (True), or about the claimed one (False). With purge only the claimed one is left anyway.
+    one_for_the_kdf_is_refused: a slot that opens with a wanted secret and with one that may open nothing is refused, since
+        its key derivation takes them as one (True), or the slot is replaced like any other (False).
     """
 
     cut_run_counts_doomed_slots: bool = False
@@ -49,6 +55,9 @@ class Reading:
     ignored_slot_counts_as_opening: bool = True
     pinned_old_must_open: bool = True
     purge_claims_lowest_literally: bool = True
+    drift_is_judged_on_the_claimed_slot: bool = True
+    same_old_and_new_covers_every_slot: bool = True
+    one_for_the_kdf_is_refused: bool = True
 
 
 DEFAULT = Reading()
@@ -80,6 +89,9 @@ def contradiction(items: t.Tuple[Item, ...]) -> t.Optional[str]:
                 return "old is new"
             if item.slot is not None and pins.setdefault(item.slot, item.new) != item.new:
                 return "one slot, two secrets"
+            for other in items:
+                if other.state == PRESENT and other.new == item.new and (item.slot is None or other.slot in (None, item.slot)) and None not in (item.priority, other.priority) and item.priority != other.priority:
+                    return "one secret, two priorities"
     for item in items:
         if item.slot is not None and item.state == ABSENT and item.slot in pins and item.old in (None, pins[item.slot]):
             return "one slot, wanted and forbidden"
@@ -98,21 +110,30 @@ def priority_ok(content: int, wish: t.Optional[str]) -> bool:
     return found != IGNORE if wish is None else found == wish
 
 
+def opens_well(content: int, item: Item) -> bool:
+    """The secret of a present entry opens this slot, with a priority that counts for the entry."""
+    return bool(content) and bool(OPENS[content] >> t.cast(int, item.new) & 1) and priority_ok(content, item.priority)
+
+
 def satisfies(content: int, item: Item) -> bool:
     """Does this slot make the present entry hold, its number and its old secret aside?"""
-    assert item.new is not None
-    if not content or not OPENS[content] >> item.new & 1 or not priority_ok(content, item.priority):
-        return False
-    return not (item.strong and content_of(content).weak)
+    return opens_well(content, item) and not (item.strong and content_of(content).weak)
 
 
-def target(state: State, slots: t.Sequence[int], item: Item) -> t.Tuple[int, bool]:
+def target(state: State, slots: t.Sequence[int], item: Item, reading: Reading) -> t.Tuple[int, bool]:
     """Which of its secret's slots an entry without a number means, and whether that slot satisfies it already."""
     good = [slot for slot in slots if satisfies(state[slot], item)]
+    well = [slot for slot in slots if opens_well(state[slot], item)]
+    if well and (reading.drift_is_judged_on_the_claimed_slot or not good):
+        return min(well), min(well) in good
     if good:
         return min(good), True
     usable = [slot for slot in slots if priority_ok(state[slot], None)] if item.priority != IGNORE else []
     return min(usable or slots), False
+
+
+def covers_every_slot(item: Item, task: Task, reading: Reading) -> bool:
+    return item.slot is None and item.old is not None and item.old == item.new and not task.purge and reading.same_old_and_new_covers_every_slot
 
 
 def protected(content: int) -> bool:
@@ -146,6 +167,18 @@ class _Facts:
         """May this slot open with the secret at the end, as far as slots are named?"""
         return slot not in self.absent and self.pins.get(slot, secret) == secret and (slot, secret) not in self.shut
 
+    def one_for_the_kdf(self) -> bool:
+        for slot, content in enumerate(self.state):
+            opening = [secret for secret in range(8) if OPENS[content] >> secret & 1]
+            pinned = self.pins.get(slot)
+            if slot in self.absent:
+                continue
+            if any(secret in self.forbidden for secret in opening) and any(secret in self.wanted for secret in opening):
+                return True
+            if pinned in opening and any((slot, secret) in self.shut for secret in opening):
+                return True
+        return False
+
     def row_refuses(self, slot: t.Optional[int]) -> bool:
         """The slot is in use, every entry that names it gives an old secret, and none of these (nor the new one) opens it."""
         rows = [item for item in self.task.items if item.state == PRESENT and item.slot == slot]
@@ -157,9 +190,10 @@ class _Facts:
 
     def stays(self, slot: int, secret: int) -> bool:
         """Nothing named takes the slot away from the secret that opens it now."""
-        if not self.may_hold(slot, secret):
-            return False
         mask = OPENS[self.state[slot]]
+        pinned = self.pins.get(slot, secret)
+        if slot in self.absent or (slot, secret) in self.shut or not mask >> pinned & 1:
+            return False
         return not any(mask >> other & 1 for other in self.forbidden) and not any(slot == shut and mask >> other & 1 for shut, other in self.shut if other is not None)
 
 
@@ -200,6 +234,8 @@ def _refused_at_once(facts: _Facts, room: Room, reading: Reading) -> bool:
         if not reading.untried_erased_by_name_is_fine and item.old is not None and (item.slot is None or item.state == ABSENT):
             if any(content and content_of(content).bound and not content_of(content).tried and item.slot in (None, slot) for slot, content in enumerate(facts.state)):
                 return True
+    if reading.one_for_the_kdf_is_refused and facts.one_for_the_kdf():
+        return True
     if reading.pinned_old_must_open and any(facts.row_refuses(slot) for slot in facts.pins):
         return True
     if reading.one_old_for_two_new_is_refused:
@@ -248,16 +284,20 @@ def _license_unpinned(
         rekeys.update((slot, secret) for slot in candidates)
     if kept:
         for item in entries:
-            slot, good = target(state, kept, item)
-            if not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:
+            slot, good = target(state, kept, item, reading)
+            if named and not opens_well(state[slot], item):
+                pass  # A named slot may serve as well as this one with its priority mended.
+            elif not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:
                 claims.add(slot)
             if not good:
                 _mend(state, slot, item, rekeys, priorities)
+            if covers_every_slot(item, facts.task, reading):
+                rekeys.update((slot, secret) for slot in kept if content_of(state[slot]).weak)
     elif candidates and not named:
         claims.update(candidates[:1])
     for item in entries:
         priorities.update((slot, item.priority or NORMAL) for slot in candidates)
-        if not kept and (item.old is None or item.old == secret or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
+        if not kept and (item.old is None or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
             adds.update((slot, secret, item.priority or NORMAL) for slot in range(len(state)) if slot not in facts.pins and facts.may_hold(slot, secret))
 
 

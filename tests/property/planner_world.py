@@ -103,7 +103,14 @@ def rooms(slots: int) -> t.Tuple[Room, ...]:
 
 
 def fits(state: State, room: Room) -> bool:
-    return room.areas is None or sum(1 for number in state if number) <= room.areas
+    """Are there areas enough, and for LUKS1 nothing that only LUKS2 has?"""
+    if room.areas is None:
+        return all(not number or _luks1_can(content_of(number)) for number in state)
+    return sum(1 for number in state if number) <= room.areas
+
+
+def _luks1_can(content: Content) -> bool:
+    return content.bound and not content.token and content.priority == NORMAL
 
 
 def mentioned(task: Task) -> t.Set[int]:
