@@ -18,11 +18,16 @@ from lane import CACHE, ROOT, Lane, LaneSkipped
 OLDEST_TARGET = (3, 8)
 
 
-def _pytest(folder: str) -> t.Callable[[Lane], None]:
+# Tests that share nothing go to whoever is free; those of one interop file may share a volume or a device.
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
+BY_FILE = ("-n", "auto", "--dist", "loadfile")
+
+
+def _pytest(folder: str, *arguments: str) -> t.Callable[[Lane], None]:
     def run(lane: Lane) -> None:
         if not (ROOT / folder).is_dir():
             raise LaneSkipped(f"there is no folder {folder}")
-        lane.show("pytest", [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", folder, *lane.arguments])
+        lane.show("pytest", [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", *arguments, folder, *lane.arguments])
 
     return run
 
@@ -111,10 +116,10 @@ class Description(t.NamedTuple):
 PEERS = ("cryptsetup", "qemu-img")
 
 LANES: t.Dict[str, Description] = {
-    "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit")),
+    "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit", *PARALLEL)),
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
-    "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash")),
-    "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop"), PEERS),
+    "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash", *PARALLEL)),
+    "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
     "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
