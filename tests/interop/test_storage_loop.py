@@ -1,0 +1,244 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real loop devices: one header under several names, its bytes, and locks that hold across the names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, locks
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
+from lock_lab import holder_of, loop_device, needs, refused, started, until
+
+pytestmark = needs("losetup", "addpart", "delpart", root=True)
+
+SIZE = 1 << 20
+FIRST_SECTOR = 64
+
+
+@pytest.fixture
+def image(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+@contextlib.contextmanager
+def partition(device: str) -> t.Iterator[str]:
+    """One from sector 64 to the end, told to the kernel directly: not every kernel reads partition tables."""
+    subprocess.run(["addpart", device, "1", str(FIRST_SECTOR), str(SIZE // 512 - FIRST_SECTOR)], check=True)
+    try:
+        until(lambda: os.path.exists(f"{device}p1"), "the node of the partition appears")
+        yield f"{device}p1"
+    finally:
+        subprocess.run(["delpart", device, "1"], check=True)
+
+
+def identity(path: t.Union[str, pathlib.Path]) -> t.Tuple[str, int, int, int]:
+    with open_volume(str(path), writable=False) as volume:
+        return volume.identity
+
+
+def exclude_each_other(first: t.Union[str, pathlib.Path], second: t.Union[str, pathlib.Path]) -> bool:
+    """In both directions, or in none; anything between fails."""
+    answers = set()
+    for one, other in ((first, second), (second, first)):
+        with open_volume(str(one), writable=True) as winner, open_volume(str(other), writable=True) as loser, locks.exclusive(winner, timeout=0):
+            try:
+                with locks.exclusive(loser, timeout=0):
+                    answers.add(False)
+            except Busy:
+                answers.add(True)
+                refused(locks.shared, loser)
+    assert len(answers) == 1
+    return answers.pop()
+
+
+def test_a_loop_device_reads_and_writes_its_file(image: pathlib.Path) -> None:
+    before = image.read_bytes()
+    with loop_device(image) as device, open_volume(device, writable=True) as volume:
+        assert volume.region.size == SIZE
+        assert volume.rotational is False, "whatever the kernel says of loop devices"
+        assert volume.region.read(100, 5000) == before[100:5100]
+        volume.region.write(700, b"new bytes")
+        volume.region.barrier()
+        for read in (volume.region.read, volume.region.reread):
+            assert read(0, 4096) == before[:700] + b"new bytes" + before[709:4096]
+        with pytest.raises(StorageFault, match=f"ends at byte {SIZE}"):
+            volume.region.write(SIZE - 1, b"xx")
+    assert image.read_bytes() == before[:700] + b"new bytes" + before[709:]
+
+
+def test_a_reread_sees_what_was_written_to_the_file_behind_the_cache_of_the_device(image: pathlib.Path) -> None:
+    with loop_device(image) as device, open_volume(device, writable=True) as above, open_volume(str(image), writable=True) as below:
+        above.region.read(0, 8192)
+        below.region.write(512, b"from below")
+        below.region.barrier()
+        assert above.region.reread(512, 10) == b"from below"
+        above.region.write(1024, b"from above")
+        above.region.barrier()
+        assert below.region.reread(512, 10) == b"from below", "a write beside it must not bring the old bytes back"
+        assert below.region.reread(1024, 10) == b"from above"
+
+
+def test_a_read_only_loop_device_is_refused_for_writing_only(image: pathlib.Path) -> None:
+    with loop_device(image, "--read-only") as device:
+        with open_volume(device, writable=False) as volume:
+            assert volume.region.size == SIZE
+        with pytest.raises(StorageFault) as caught:
+            open_volume(device, writable=True)
+        assert caught.value.volume == device
+
+
+def test_the_paths_to_one_header_have_one_identity(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shift = str(FIRST_SECTOR * 512)
+    with loop_device(image) as device, partition(device) as part, loop_device(image, "--offset", shift) as shifted, loop_device(device) as nested:
+        os.symlink(device, tmp_path / "link")
+        assert identity(image) == identity(device) == identity(nested) == identity(tmp_path / "link")
+        assert identity(shifted) == identity(part)
+        assert identity(shifted) != identity(image)
+        assert identity(shifted)[:3] == identity(image)[:3]
+
+
+def test_a_device_and_its_file_exclude_each_other(image: pathlib.Path) -> None:
+    with loop_device(image) as device:
+        assert exclude_each_other(image, device)
+
+
+def test_two_devices_of_one_file_exclude_each_other(image: pathlib.Path) -> None:
+    with loop_device(image) as first, loop_device(image) as second:
+        assert exclude_each_other(first, second)
+
+
+def test_a_device_on_a_device_excludes_all_beneath(image: pathlib.Path) -> None:
+    with loop_device(image) as middle, loop_device(middle) as top:
+        assert exclude_each_other(top, middle)
+        assert exclude_each_other(top, image)
+
+
+def test_a_partition_of_a_device_excludes_the_file_and_other_ways_to_the_partition(image: pathlib.Path) -> None:
+    with loop_device(image) as device, partition(device) as part, loop_device(image, "--offset", str(FIRST_SECTOR * 512)) as shifted:
+        assert exclude_each_other(part, shifted)
+        assert exclude_each_other(part, image)
+
+
+def test_different_files_do_not_exclude_each_other(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    other = tmp_path / "other.img"
+    other.write_bytes(bytes(SIZE))
+    with loop_device(image) as device:
+        assert not exclude_each_other(device, other)
+
+
+@pytest.mark.parametrize("ours", ["file", "loop"])
+@pytest.mark.parametrize("theirs", ["file", "loop"])
+def test_a_qemu_on_either_is_found_and_named(image: pathlib.Path, ours: str, theirs: str) -> None:
+    with loop_device(image) as device:
+        paths = {"file": str(image), "loop": device}
+        with open_volume(paths[ours], writable=True) as volume:
+            with holder_of(paths[theirs], 100, 101) as pid:
+                message = refused(locks.exclusive, volume)
+                assert f"pid {pid} (python" in message
+                assert paths[theirs] in message
+                assert any(f"id {pid} (python" in sentence for sentence in locks.writer_obstacles(volume))
+            with locks.exclusive(volume, timeout=0):
+                pass
+
+
+def test_a_device_that_came_after_the_volume_was_opened_is_locked_too(image: pathlib.Path) -> None:
+    with open_volume(str(image), writable=True) as volume, loop_device(image) as device, open_volume(device, writable=True) as rival:
+        with locks.exclusive(volume, timeout=0):
+            rdev = os.stat(device).st_rdev
+            assert os.path.exists(f"/run/cryptsetup/L_{os.major(rdev)}:{os.minor(rdev)}")
+            refused(locks.exclusive, rival)
+        with locks.exclusive(rival, timeout=0):
+            refused(locks.exclusive, volume)
+
+
+def test_a_device_whose_file_was_deleted_is_still_locked_against_others_on_it(image: pathlib.Path) -> None:
+    with loop_device(image) as device:
+        image.unlink()
+        with open_volume(device, writable=True) as first, open_volume(device, writable=True) as second, locks.exclusive(first, timeout=0):
+            refused(locks.exclusive, second)
+
+
+_HOLD = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks, storage
+with storage.open_volume(sys.argv[2], writable=True) as volume, locks.exclusive(volume, timeout=30):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_holder_of_a_device_leaves_nothing_that_stops_the_next(image: pathlib.Path) -> None:
+    conftest = pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"
+    with loop_device(image) as device, open_volume(device, writable=True) as volume, open_volume(str(image), writable=True) as file:
+        with started(sys.executable, "-c", _HOLD, conftest, device) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            for rival in (volume, file):
+                assert f"pid {process.pid} (python" in refused(locks.exclusive, rival)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        for rival in (volume, file):
+            with locks.exclusive(rival, timeout=0):
+                pass
+
+
+def as_nobody(group: int, path: str) -> str:
+    """What an ordinary user gets who may open ``path``: in a forked child, because the interpreter may be root's alone."""
+    answer, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        words = "?"
+        try:
+            os.setgroups([group])
+            os.setgid(group)
+            os.setuid(65534)
+            with open_volume(path, writable=True) as volume, locks.exclusive(volume, timeout=0):
+                words = "held"
+        except StorageFault as error:
+            words = str(error)
+        finally:
+            os.write(tell, words.encode())
+            os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    with open(answer) as stream:
+        return stream.read()
+
+
+def test_an_ordinary_user_locks_an_image_without_the_folder_of_root(image: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        os.chmod(folder, 0o755)  # pytest's own folders let nobody else through
+        mine = shutil.copy(image, folder)
+        os.chmod(mine, 0o666)
+        device = stack.enter_context(loop_device(mine))
+        group, mode = os.stat(device).st_gid, os.stat(device).st_mode
+        stack.callback(os.chmod, device, mode & 0o777)
+        os.chmod(device, 0o660)
+        assert as_nobody(group, mine) == "held"
+        words = as_nobody(group, device)
+    assert words.startswith(f"{device}: Cannot use cryptsetup's lock folder")
+    assert "become" in words
+
+
+def test_sysfs_tells_what_losetup_did(image: pathlib.Path) -> None:
+    with loop_device(image, "--offset", "4096") as device:
+        rdev = os.stat(device).st_rdev
+        assert blockdev.is_loop(rdev)
+        assert not blockdev.is_read_only(rdev)
+        below = blockdev.stack(os.stat(device), device, 10)[1]
+        assert (below.numbers, below.offset) == (blockdev.numbers_of(os.stat(image)), 4106)
