@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes made by cryptsetup, its word on what opens them, and what it thinks of what we wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+CHEAP = {"iterations": 1000}
+PBKDF2 = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
+SIZE = 18 << 20
+
+needs_cryptsetup = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
+Slots = t.Mapping[int, str]
+_DECODER = json.JSONDecoder()
+
+
+def run(*command: t.Any, stdin: str = "", check: bool = True, **environment: str) -> t.Any:
+    done = subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done
+
+
+def until(condition: t.Callable[[], bool], *, deadline: float = 60) -> None:
+    """Ask again and again; fails after ``deadline`` seconds."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+class Luks2Volume:
+    """A header file or device. Secrets are text; "pw0" is the one of the slot that ``luksFormat`` makes."""
+
+    def __init__(self, path: pathlib.Path, folder: t.Optional[pathlib.Path] = None) -> None:
+        self.path = path
+        self.folder = folder or path.parent
+
+    def keyfile(self, secret: str) -> pathlib.Path:
+        path = self.folder / f"secret-{secret.encode().hex()}"
+        path.write_bytes(secret.encode())
+        return path
+
+    def format(self, *options: t.Any, size: int = SIZE, type: str = "luks2") -> Luks2Volume:
+        if not self.path.is_block_device():
+            self.path.write_bytes(b"")
+            os.truncate(self.path, size)
+        costs = ("--pbkdf-force-iterations", "1000") if type == "luks1" else () if "--pbkdf" in options else PBKDF2
+        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *options, self.path, self.keyfile("pw0"))
+        return self
+
+    def add(self, slot: int, secret: str, *options: t.Any, unlock: str = "pw0") -> Luks2Volume:
+        costs = options if "--pbkdf" in options else (*PBKDF2, *options)
+        run("cryptsetup", "luksAddKey", "-q", "--key-slot", slot, *costs, "-d", self.keyfile(unlock), self.path, self.keyfile(secret))
+        return self
+
+    def import_token(self, number: int, token: t.Mapping[str, t.Any]) -> None:
+        run("cryptsetup", "token", "import", "--token-id", number, self.path, stdin=json.dumps(token))
+
+    def opens(self, secret: str, *options: t.Any) -> bool:
+        """Any answer of cryptsetup but yes and "no key available" fails the test."""
+        done = run("cryptsetup", "open", "--test-passphrase", *options, "-d", self.keyfile(secret), self.path, check=False)
+        assert done.returncode in (0, 2), done.stderr
+        return bool(done.returncode == 0)
+
+    def opened(self, slots: t.Iterable[int], secrets: t.Iterable[str]) -> t.Set[t.Tuple[int, str]]:
+        """Every pair of these that cryptsetup opens when the slot is named."""
+        words = list(secrets)
+        return {(slot, secret) for slot in slots for secret in words if self.opens(secret, "--key-slot", slot)}
+
+    def raw(self, offset: int = 0, size: t.Optional[int] = None) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read() if size is None else file.read(size)
+
+    def patch(self, offset: int, data: bytes) -> None:
+        with self.path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            os.fsync(file.fileno())
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.raw()).hexdigest()
+
+    @property
+    def hdr_size(self) -> int:
+        return int.from_bytes(self.raw(8, 8), "big")
+
+    @property
+    def seqid(self) -> int:
+        return int.from_bytes(self.raw(16, 8), "big")
+
+    def text(self) -> str:
+        """The JSON of the primary copy, to the byte."""
+        return self.raw(4096, self.hdr_size - 4096).rstrip(b"\0").decode()
+
+    def tree(self) -> t.Any:
+        return json.loads(self.text())
+
+    def tokens(self) -> t.Dict[str, str]:
+        """Token id -> type."""
+        return {number: token["type"] for number, token in self.tree()["tokens"].items()}
+
+    def pieces(self) -> t.Dict[t.Tuple[str, ...], str]:
+        """The JSON text cut at the members of its five sections, digests once more; each piece as it is spelled."""
+        found: t.Dict[t.Tuple[str, ...], str] = {}
+        for section, content in _members(self.text()):
+            for name, piece in _members(content):
+                if section == "digests":
+                    found.update({(section, name, member): value for member, value in _members(piece)})
+                else:
+                    found[section, name] = piece
+        return found
+
+    def edit(self, change: t.Callable[[t.Any], None]) -> None:
+        """``change`` the JSON behind everybody's back: both copies get it, with right checksums and the same sequence id."""
+        tree = self.tree()
+        change(tree)
+        self.store(json.dumps(tree, separators=(",", ":"), ensure_ascii=False).encode())
+
+    def store(self, text: bytes, copies: t.Sequence[int] = (0, 1), *, seqid: t.Optional[int] = None) -> None:
+        size = self.hdr_size
+        for place in copies:
+            block = bytearray(self.raw(place * size, 4096))
+            if seqid is not None:
+                block[16:24] = seqid.to_bytes(8, "big")
+            block[448:512] = bytes(64)
+            area = text.ljust(size - 4096, b"\0")
+            block[448:480] = hashlib.sha256(bytes(block) + area).digest()
+            self.patch(place * size, bytes(block) + area)
+
+    def approved(self) -> str:
+        """What luksDump shows. Neither it nor repair finds anything to do, and they do not change a byte."""
+        before = self.sha256()
+        shown = run("cryptsetup", "luksDump", "--debug", self.path)
+        repair = run("cryptsetup", "repair", "-q", "--debug", self.path)
+        assert self.sha256() == before
+        assert "requires recovery" not in shown.stdout + repair.stdout
+        assert not shown.stderr
+        return str(shown.stdout)
+
+
+def _members(text: str) -> t.List[t.Tuple[str, str]]:
+    """Members of a compact JSON object with the text of their values."""
+    found, at = [], 1
+    while text[at - 1] != "}" and text[at] != "}":
+        name, colon = _DECODER.raw_decode(text, at)
+        end = _DECODER.raw_decode(text, colon + 1)[1]
+        found.append((name, text[colon + 1 : end]))
+        at = end + 1
+    return found
+
+
+@contextlib.contextmanager
+def loop_device(file: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    attached = run("losetup", "--find", "--show", file, check=False)
+    if attached.returncode:
+        pytest.skip(f"no loop device here: {attached.stderr.strip()}")
+    device = pathlib.Path(attached.stdout.strip())
+    try:
+        yield device
+    finally:
+        run("losetup", "--detach", device)
