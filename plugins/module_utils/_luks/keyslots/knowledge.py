@@ -59,6 +59,15 @@ class Knowledge:
     def cannot_be_tried(self, keyslot: int) -> bool:
         return bool(keyslot not in self._overlay and self._proofs.why_untried(keyslot))
 
+    def not_tried(self, among: t.Iterable[int]) -> str:
+        """", but keyslots 0, 4 could not be tried (why)" for a sentence that says what opens nothing; "" when all could."""
+        reasons: t.Dict[str, t.List[str]] = {}
+        for keyslot in sorted(among):
+            if keyslot in self.slots and self.slots[keyslot].bound and self.cannot_be_tried(keyslot):
+                reasons.setdefault(self._proofs.why_untried(keyslot), []).append(str(keyslot))
+        parts = [f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(numbers)} could not be tried ({reason})" for reason, numbers in reasons.items()]
+        return f", but {' and '.join(parts)}" if parts else ""
+
     def in_order(self, secret: int, among: t.Iterable[int]) -> t.List[int]:
         """``among``, the hinted slot first, then ascending."""
         numbers = sorted(among)

@@ -11,7 +11,7 @@ import typing as t
 
 from ..crypto import antiforensic, cipher, kdf
 from ..crypto.memory import Bytes, wipe
-from ..errors import LuksmithError
+from ..errors import BudgetExceeded, LuksmithError
 from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
 
 
@@ -28,6 +28,8 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
         cipher.check(slot.encryption, slot.area_key_size)
         for digest in digests:
             kdf.check(_as_kdf(digest), budget=budget)
+    except BudgetExceeded as error:
+        return f"{error.found}, {error.why}"
     except LuksmithError as error:
         return error.found
     return ""

@@ -160,10 +160,17 @@ class _Planner:
     def _rekey_occupied(self, entry: Entry) -> None:
         keyslot = _slot(entry)
         peers = [other for other in self.pinned if other.keyslot == keyslot]
+        replaces = all(peer.old_secret is not None for peer in peers)
+        if self.knowledge.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
+            raise Refused(
+                f"keyslot {keyslot} is in use{self.knowledge.not_tried([keyslot])}",
+                why="nobody can tell on this host whose key it holds",
+                remedy="make it triable on this host, choose another keyslot, or overwrite it (force: true, and no old_secret)",
+            )
         for old in _distinct(peer.old_secret for peer in peers):
             if self.knowledge.opens(old, keyslot):
                 return self._rekey(entry, keyslot, old)
-        if all(peer.old_secret is not None for peer in peers):
+        if replaces:
             labels = ", ".join(self.knowledge.label(_old(peer)) for peer in peers)
             raise Refused(
                 f"keyslot {keyslot} is in use, and neither {self.knowledge.label(_new(entry))} nor {labels} opens it",
@@ -253,7 +260,7 @@ class _Planner:
                 self._rekey_all(entry, replaced[old])
             elif not self._provided(new, but=entry):
                 raise Refused(
-                    f"neither {self.knowledge.label(old)} nor {self.knowledge.label(new)} opens any keyslot",
+                    f"neither {self.knowledge.label(old)} nor {self.knowledge.label(new)} opens any keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
                     remedy="correct old_secret, add the secret that works today as another old_secret entry, or leave old_secret out to add the new one",
                 )
@@ -284,7 +291,7 @@ class _Planner:
         """Old and new are one secret: the entry asks for other costs in every slot of it."""
         if not slots and not self._provided(_new(entry), but=entry):
             raise Refused(
-                f"{self.knowledge.label(_new(entry))} opens no keyslot",
+                f"{self.knowledge.label(_new(entry))} opens no keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
                 why="there is none whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )

@@ -107,7 +107,7 @@ class Ordering:
     def _require_opener_for_writing(self) -> None:
         if self.knowledge.find_opener(self.old) is None:
             raise Refused(
-                "no secret of this task opens a keyslot of the volume",
+                f"no secret of this task opens a keyslot of the volume{self.knowledge.not_tried(self.old)}",
                 why="a new keyslot can only be made from the volume key, and only an open keyslot gives that",
                 remedy="give a secret that works today under unlock",
             )
@@ -245,7 +245,8 @@ class Ordering:
         left = sorted(self.old - {keyslot})
         return Refused(
             f"erasing keyslot {keyslot} would leave no keyslot that a secret of this task is proven to open"
-            + (f" (keyslots {_numbers(left)} stay, but nobody proved them)" if left else " (it is the last one)"),
+            + (f" (keyslots {_numbers(left)} stay, but nobody proved them)" if left else " (it is the last one)")
+            + self.knowledge.not_tried(left),
             why="if none of them worked, the data would be lost for ever",
             remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry), or consent with allow_lockout: true",
         )
