@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev
-from fake_sys import FakeSys, block_numbers
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import FakeSys, block_numbers
 
 
 @pytest.fixture

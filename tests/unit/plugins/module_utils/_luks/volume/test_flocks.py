@@ -82,6 +82,20 @@ def test_the_file_stays_for_somebody_who_waits_in_it(folder: pathlib.Path, monke
         assert os.listdir(folder) == [NAME]
 
 
+def test_the_next_ones_file_is_not_removed(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who came between has removed our file already, and a third one has made a new one."""
+    lock = take()
+
+    def unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        (folder / NAME).unlink()
+        (folder / NAME).touch()
+
+    monkeypatch.setattr(flocks, "unlock", unlock)
+    lock.release()
+    assert os.listdir(folder) == [NAME]
+
+
 def test_a_link_in_place_of_the_file_is_not_followed(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     folder.mkdir()
     os.symlink(tmp_path / "target", folder / NAME)

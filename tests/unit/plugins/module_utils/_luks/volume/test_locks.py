@@ -283,6 +283,19 @@ def test_a_file_system_without_locks_is_a_sentence(volume: Volume, image: pathli
     assert locks_on(image) == []
 
 
+def test_a_file_system_that_can_only_answer_but_not_lock_is_a_sentence_too(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = fcntl.fcntl
+
+    def fail(fd: int, command: int, request: bytes) -> t.Any:
+        if command == 37:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        return honest(fd, command, request)
+
+    monkeypatch.setattr(fcntl, "fcntl", fail)
+    with pytest.raises(StorageFault, match=r"does not lock files.*ENOLCK"), locks.exclusive(volume, timeout=0):
+        pass
+
+
 def test_an_error_inside_gives_the_locks_back(volume: Volume, image: pathlib.Path) -> None:
     with pytest.raises(KeyboardInterrupt), locks.exclusive(volume, timeout=0):
         raise KeyboardInterrupt
