@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from ..crypto.kdf import available_memory
-from ..errors import Interrupted, LuksmithError
+from ..errors import Interrupted, LuksmithError, Refused
 from ..header.model import Header
 from ..header.parse import parse_header
 from ..volume import locks
@@ -168,6 +168,11 @@ class _Run:
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
+        except Refused:
+            prover.close()
+            if header.write_obstacle is not None:  # what stands in the way of every change, whatever stands in the way of this one
+                raise header.write_obstacle from None
+            raise
         except BaseException:
             prover.close()
             raise
