@@ -53,9 +53,13 @@ def stricter(what: str) -> StricterThanCryptsetup:
     )
 
 
+def is_a(value: t.Any, kind: type) -> bool:
+    """Whether a value is of a JSON kind other than a truth value; those are integers for Python, but not for JSON."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def member(container: t.Any, name: str, kind: type, where: str) -> t.Any:
-    # bool is an int for Python, but not for JSON.
-    if not isinstance(container, dict) or type(container.get(name)) is not kind:
+    if not isinstance(container, dict) or not is_a(container.get(name), kind):
         raise malformed(f"{where} has no {name!r} of the right kind")
     return container[name]
 
@@ -99,8 +103,8 @@ def number_of(number: str, what: str) -> None:
 
 
 def cost(container: Tree, name: str, where: str) -> None:
-    value = container.get(name)
-    if type(value) is not int or not 1 <= value <= UINT32:
+    value: t.Any = container.get(name)
+    if not is_a(value, int) or not 1 <= value <= UINT32:
         raise stricter(f"{name!r} of {where} is no number from 1 to 2^32-1")
 
 

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from ..errors import Refused
-from . import luks2_recovery, luks2_validate_keyslots, luks2_validate_segments, luks2_view
+from . import luks2_members, luks2_recovery, luks2_validate_keyslots, luks2_validate_segments, luks2_view
 from .luks2_binary import MAX_SEQID
 from .luks2_json import Tree
 from .model import Keyslot, Segment
@@ -88,7 +88,7 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
         found.append(f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, never opened.")
     if raw["af"]["stripes"] != luks2_view.STRIPES:
         found.append(f"Keyslot {number} claims {raw['af']['stripes']} stripes; cryptsetup ignores that and uses {luks2_view.STRIPES}.")
-    if "priority" in raw and (type(raw["priority"]) is not int or raw["priority"] not in luks2_view.PRIORITIES):
+    if "priority" in raw and (not luks2_members.is_a(raw["priority"], int) or raw["priority"] not in luks2_view.PRIORITIES):
         found.append(f"Keyslot {number} has a priority that nobody knows; it is taken for 'ignore', as cryptsetup does.")
     if not slot.key_size or not slot.area_key_size:
         found.append(f"Keyslot {number} has a key of 0 bytes: nothing opens it.")

@@ -63,13 +63,14 @@ def _keyslot(tree: Tree, number: int) -> model.Keyslot:
     slot = tree["keyslots"][str(number)]
     members = [(int(name), digest) for name, digest in tree["digests"].items() if str(number) in digest["keyslots"]]
     area = model.Extent(int(slot["area"]["offset"]), int(slot["area"]["size"]))
+    priority: t.Any = slot.get("priority", 1)
     common = {
         "number": number,
         "kind": slot["type"],
         "key_size": slot["key_size"],
         "area": area,
         # A priority that cryptsetup does not know makes it pass the slot over unless it is named, as "ignore" does.
-        "priority": PRIORITIES.get(slot.get("priority", 1), model.PRIORITY_IGNORE) if _plain(slot.get("priority", 1)) else model.PRIORITY_IGNORE,
+        "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE) if luks2_members.is_a(priority, int) else model.PRIORITY_IGNORE,
         "digests": tuple(sorted(name for name, _digest in members)),
         "bound": any(digest["segments"] for _name, digest in members),
     }
@@ -83,10 +84,6 @@ def _keyslot(tree: Tree, number: int) -> model.Keyslot:
         area_key_size=slot["area"]["key_size"],
         **common,
     )
-
-
-def _plain(value: t.Any) -> bool:
-    return type(value) is int
 
 
 def _digest(number: int, digest: Tree) -> model.Digest:
@@ -104,13 +101,14 @@ def _digest(number: int, digest: Tree) -> model.Digest:
 
 
 def _segment(number: int, segment: Tree) -> model.Segment:
-    encryption, sector_size = segment.get("encryption"), segment.get("sector_size")
+    encryption: t.Any = segment.get("encryption")
+    sector_size: t.Any = segment.get("sector_size")
     return model.Segment(
         number=number,
         type=segment["type"],
         offset=int(segment["offset"]),
         size=None if segment["size"] == luks2_validate_segments.DYNAMIC else int(segment["size"]),
         encryption=encryption if isinstance(encryption, str) else "",
-        sector_size=sector_size if isinstance(sector_size, int) and _plain(sector_size) else model.SECTOR,
+        sector_size=sector_size if luks2_members.is_a(sector_size, int) else model.SECTOR,
         flags=tuple(segment.get("flags", ())),
     )

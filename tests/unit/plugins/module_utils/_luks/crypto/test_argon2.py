@@ -119,10 +119,10 @@ def test_threads_do_not_wait_for_each_other_for_ever(rung: argon2.Argon2Rung) ->
         derive = rung.ability("argon2id")
 
         def work() -> None:
-            for _ in range(5):
+            for _round in range(5):
                 results.append(bytes(derive(b"x", b"s" * 32, argon2.Costs(2, 256, 4, 32))))
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+        threads = [threading.Thread(target=work, daemon=True) for _thread in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
