@@ -114,7 +114,8 @@ def run(world: World, *, jobs: int, one_in: int = 1, start: int = 0, orders: int
     for done, part in enumerate(results, 1):
         tally.merge(part)
         if progress and done % 25 == 0:
-            print(f"... {done}/{len(batches)} batches, {tally.cases} cases, {sum(tally.kinds.values())} findings, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            found = sum(tally.kinds.values())
+            print(f"... {done}/{len(batches)} batches, {tally.cases} cases, {found} findings, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     if pool is not None:
         pool.close()
         pool.join()

@@ -26,7 +26,7 @@ import random
 import typing as t
 
 from planner_judge import Case
-from planner_rules import contradiction
+from planner_readings import contradiction
 from planner_world import ABSENT, FOREIGN, FREE, IGNORE, PREFER, PRESENT, Content, Item, Room, State, Task, content_of, fits, held, mentioned, opened_by, rooms
 
 # Side worlds: what else a slot can be. Each adds its contents to those of the main world.
@@ -85,7 +85,8 @@ def _renamed_item(item: Item, names: t.Sequence[int], numbers: t.Optional[t.Sequ
 
 
 def _rank(item: Item) -> t.Tuple[t.Any, ...]:
-    return (item.state, -1 if item.slot is None else item.slot, -1 if item.new is None else item.new, -1 if item.old is None else item.old, item.priority or "", item.strong)
+    numbers = [-1 if number is None else number for number in (item.slot, item.new, item.old)]
+    return (item.state, *numbers, item.priority or "", item.strong)
 
 
 def entry_lists(slots: int, secrets: int, sizes: t.Iterable[int], side: str = "") -> t.Iterator[t.Tuple[Item, ...]]:
@@ -133,6 +134,15 @@ def _renamed_content(content: int, names: t.Sequence[int]) -> int:
     return held(told._replace(opens=sum(1 << names[secret] for secret in range(len(names)) if told.opens >> secret & 1)))
 
 
+def compares_across_kinds(items: t.Iterable[Item]) -> bool:
+    """Is one secret wanted with and without a number, or by two entries with different old secrets?"""
+    ways: t.Dict[t.Optional[int], t.Set[t.Tuple[bool, t.Optional[int]]]] = {}
+    for item in items:
+        if item.state == PRESENT:
+            ways.setdefault(item.new, set()).add((True, None) if item.slot is not None else (False, item.old))
+    return any(len(found - {(False, None)}) > 1 or {(True, None), (False, None)} <= found for found in ways.values())
+
+
 def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tuple[Task, State]:
     """The same case under other names of secrets and another order of slots (equal contents keep their order)."""
     names = list(range(secrets))
@@ -141,7 +151,8 @@ def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tu
     for slot, content in enumerate(state):
         bags.setdefault(content, []).append(slot)
     order = list(state)
-    rng.shuffle(order)
+    if not compares_across_kinds(task.items):
+        rng.shuffle(order)
     numbers = [0] * len(state)
     for place, content in enumerate(order):
         numbers[bags[content].pop(0)] = place
@@ -178,7 +189,7 @@ class World(t.NamedTuple):
         for unlock in unlock_lists(self.secrets):
             if self.reduced and not is_first_of_its_class(items, unlock, self.secrets):
                 continue
-            found = states(self.slots, mentioned(Task(items, unlock)), self.side, reduced=self.reduced)
+            found = states(self.slots, mentioned(Task(items, unlock)), self.side, reduced=self.reduced and not compares_across_kinds(items))
             if contradicts:
                 found = rng.sample(found, min(2, len(found)))
             for room, state in itertools.product(self.rooms(), found):

@@ -12,9 +12,10 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
 from planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
-from planner_rules import DEFAULT, Reading, contradiction
-from planner_world import NORMAL, CountingProofs, Room, State, Task, desired, show_state, show_task, situation
+from planner_readings import DEFAULT, Reading, contradiction
+from planner_world import LABELS, NORMAL, CountingProofs, Room, State, Task, desired, show_state, show_task, situation
 
+Memo = t.Optional[t.Dict[t.Any, t.Any]]
 Planner = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
 
 BAD_TASK = "bad task"
@@ -61,7 +62,7 @@ def call(planner: Planner, case: Case, hints: t.Optional[t.Mapping[int, int]] = 
         outcome = Outcome(BAD_TASK, message=str(error))
     except errors.Refused as error:
         outcome = Outcome(REFUSED, message=str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a broken planner may raise anything
         outcome = Outcome("crashed", message=f"{type(error).__name__}: {error}")
     else:
         try:
@@ -83,10 +84,10 @@ def _move(action: words.Action) -> Move:
     return Move(action.kind, action.keyslot, action.secret, priority, action.in_place)
 
 
-def judge(planner: Planner, case: Case, *, orders: int = 1000, reading: Reading = DEFAULT, memo: t.Optional[t.Dict[t.Any, t.Any]] = None) -> t.Tuple[t.List[Finding], Outcome]:
+def judge(planner: Planner, case: Case, *, orders: int = 1000, memo: Memo = None) -> t.Tuple[t.List[Finding], Outcome]:
     """Every check on one case: refusal, safety of each step, goal, length, idempotence, ``orders`` other orders."""
     outcome = call(planner, case)
-    findings = [Finding(kind, case, detail) for kind, detail in _judge_outcome(planner, case, outcome, reading, memo)]
+    findings = [Finding(kind, case, detail) for kind, detail in _judge_outcome(planner, case, outcome, DEFAULT, memo)]
     if len(case.task.items) > 1:
         found = _judge_orders(planner, case, outcome, orders)
         if found:
@@ -94,7 +95,7 @@ def judge(planner: Planner, case: Case, *, orders: int = 1000, reading: Reading 
     return findings, outcome
 
 
-def _shortest(problem: Problem, case: Case, memo: t.Optional[t.Dict[t.Any, t.Any]]) -> t.Optional[t.Tuple[Move, ...]]:
+def _shortest(problem: Problem, case: Case, memo: Memo) -> t.Optional[t.Tuple[Move, ...]]:
     """The search, remembered over flags and unlock lists that license the same moves."""
     if memo is None:
         return problem.shortest()
@@ -104,7 +105,7 @@ def _shortest(problem: Problem, case: Case, memo: t.Optional[t.Dict[t.Any, t.Any
     return t.cast(t.Optional[t.Tuple[Move, ...]], memo[key])
 
 
-def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Reading, memo: t.Optional[t.Dict[t.Any, t.Any]]) -> t.Iterator[t.Tuple[str, str]]:
+def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Reading, memo: Memo) -> t.Iterator[t.Tuple[str, str]]:
     if outcome.verdict == "crashed":
         yield "crashed", outcome.message
         return
@@ -119,36 +120,45 @@ def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Read
         if best is not None:
             yield "refused although a safe order exists", f"oracle: {show_moves(best)}; planner: {outcome.message}"
         return
-    state = case.state
-    visited = []
-    bad_step = ""
-    for move in outcome.moves:
-        visited.append(state)
-        objection = problem.objection(state, move)
-        if objection and not bad_step:
-            bad_step = objection
-        if not 0 <= move.slot < len(state) or (move.kind != ADD and not state[move.slot]):
-            yield "impossible step", f"{show_moves(outcome.moves)}"
-            return
-        state = problem.after(state, move)
+    walk = _walk(problem, case.state, outcome.moves)
     told = f"planner: {show_moves(outcome.moves)}; oracle: {'refuse' if best is None else show_moves(best)}"
+    if walk is None:
+        yield "impossible step", told
+        return
+    visited, state, bad_step = walk
     if best is None:
         yield f"plan where nothing safe exists ({bad_step or 'goal missed'})", told
         return
     if bad_step:
         yield f"illegal step ({bad_step})", told
-    if outcome.moves:
+    else:
+        for kind in _order_faults(problem, visited, outcome.moves):
+            yield kind, told
+    yield from _judge_end(planner, case, problem, state, len(outcome.moves), len(best), told)
+
+
+def _walk(problem: Problem, state: State, moves: t.Sequence[Move]) -> t.Optional[t.Tuple[t.List[State], State, str]]:
+    """States before each move, the last state, and the first objection; None when a move cannot be made at all."""
+    visited = []
+    bad_step = ""
+    for move in moves:
+        visited.append(state)
+        bad_step = bad_step or problem.objection(state, move) or ""
+        if not 0 <= move.slot < len(state) or (move.kind != ADD and not state[move.slot]):
+            return None
+        state = problem.after(state, move)
+    return visited, state, bad_step
+
+
+def _judge_end(planner: Planner, case: Case, problem: Problem, state: State, length: int, shortest: int, told: str) -> t.Iterator[t.Tuple[str, str]]:
+    if length:
         again = call(planner, Case(case.task, state, case.room))
         if again.verdict or again.moves:
             yield "second run is not empty", f"{told}; then on {show_state(state)}: {_say(again)}"
     if not problem.goal(state):
         yield "final state misses the goal", told
-        return
-    if len(outcome.moves) != len(best):
-        yield ("longer than the shortest" if len(outcome.moves) > len(best) else "SHORTER than the oracle's shortest"), told
-    if not bad_step:
-        for kind in _order_faults(problem, visited, outcome.moves):
-            yield kind, told
+    elif length != shortest:
+        yield ("longer than the shortest" if length > shortest else "SHORTER than the oracle's shortest"), told
 
 
 def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[Move, ...]) -> t.Iterator[str]:
@@ -158,8 +168,11 @@ def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[M
         later = moves[index + 1 :]
         if move.kind == ERASE and any(other.kind in (ADD, REKEY) and not other.in_place and problem.objection(state, other) is None for other in later):
             yield "erase before an add or rekey that could come first"
-        if move.in_place and any(other.kind == ERASE and problem.objection(state, other) is None and problem.objection(problem.after(state, other), move._replace(in_place=False)) is None for other in later):
-            yield "in place although an erase of the same plan would make room"
+        if move.in_place:
+            beside = move._replace(in_place=False)
+            erases = [other for other in later if other.kind == ERASE and problem.objection(state, other) is None]
+            if any(problem.objection(problem.after(state, erase), beside) is None for erase in erases):
+                yield "in place although an erase of the same plan would make room"
         if move.kind == ADD and move.slot not in {item.slot for item in problem.task.items if item.state == "present"}:
             assert problem.licences is not None
             open_numbers = [slot for slot, secret, _priority in problem.licences.adds if secret == move.secret and not state[slot]]
@@ -172,9 +185,10 @@ def _judge_orders(planner: Planner, case: Case, outcome: Outcome, orders: int) -
     task = case.task
     permutations = [items for items in itertools.permutations(task.items) if items != task.items]
     if orders < len(permutations):
-        start = (sum(place * content for place, content in enumerate(case.state)) + len(task.unlock) + task.purge + 2 * task.force + 3 * task.lockout) % len(permutations)
+        drawn = sum(place * content for place, content in enumerate(case.state)) + len(task.unlock) + task.purge + 2 * task.force + 3 * task.lockout
+        start = drawn % len(permutations)
         permutations = (permutations[start:] + permutations[:start])[:orders]
-    pinned = {item.slot for item in task.items if item.state == "present" and item.slot is not None}
+    pinned = {item.slot for item in task.items if item.state == "present"}
     for items in permutations:
         other = call(planner, Case(task._replace(items=items), case.state, case.room))
         if other.verdict != outcome.verdict:
@@ -186,13 +200,10 @@ def _judge_orders(planner: Planner, case: Case, outcome: Outcome, orders: int) -
 
 def _shape(case: Case, outcome: Outcome, pinned: t.Set[t.Optional[int]]) -> t.Any:
     """The final state, with what adds without a number brought as a bag."""
-    problem = Problem(case.state, case.task, case.room)
-    state = case.state
-    bag = []
-    for move in outcome.moves:
-        if not 0 <= move.slot < len(state) or (move.kind != ADD and not state[move.slot]):
-            return outcome.moves
-        state = problem.after(state, move)
+    walk = _walk(Problem(case.state, case.task, case.room), case.state, outcome.moves)
+    if walk is None:
+        return outcome.moves
+    state = walk[1]
     added = {move.slot for move in outcome.moves if move.kind == ADD and move.slot not in pinned}
     bag = sorted(state[slot] for slot in added)
     # A slot that was freed and then filled by such an add is compared as freed.
@@ -202,7 +213,7 @@ def _shape(case: Case, outcome: Outcome, pinned: t.Set[t.Optional[int]]) -> t.An
 def show_moves(moves: t.Sequence[Move]) -> str:
     shown = []
     for move in moves:
-        secret = "" if move.secret is None else f" {'ABCDEFGH'[move.secret]}"
+        secret = "" if move.secret is None else f" {LABELS[move.secret]}"
         priority = f" {move.priority}" if move.priority not in (None, NORMAL) or move.kind == SET_PRIORITY else ""
         shown.append(f"{move.kind} {move.slot}{secret}{priority}{' in place' if move.in_place else ''}")
     return ", ".join(shown) or "nothing"

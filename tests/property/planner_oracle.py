@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
-from planner_rules import DEFAULT, Licences, Reading, covers_every_slot, licences, protected, satisfies, target
-from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held
+from planner_readings import DEFAULT, Reading
+from planner_rules import Licences, covers_every_slot, licences, protected, satisfies, target
+from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held, number_of
 
 ADD = "add"
 REKEY = "rekey"
@@ -27,15 +28,12 @@ class Move(t.NamedTuple):
 
 
 def put(state: State, slot: int, content: int) -> State:
-    return state[:slot] + (content,) + state[slot + 1 :]
+    return (*state[:slot], content, *state[slot + 1 :])
 
 
 def has_opener(state: State) -> bool:
     """Some active, bound slot opens with a secret of the task. A state only knows secrets that the task mentions."""
-    for content in state:
-        if OPENS[content]:
-            return True
-    return False
+    return any(OPENS[content] for content in state)
 
 
 def all_open(state: State, watched: int) -> bool:
@@ -85,41 +83,47 @@ class Problem:
         allowed = self.licences
         if allowed is None:
             return f"unlicensed {move.kind}"
-        slot = move.slot
-        if not 0 <= slot < len(state):
+        if not 0 <= move.slot < len(state):
             return "no such slot"
         if move.kind == ADD:
-            if state[slot]:
-                return "add to an active slot"
-            if (slot, move.secret, move.priority) not in allowed.adds:
-                return "unlicensed add"
-            if not room_for_add(state, self.room):
-                return "no area for an add"
-            return None if has_opener(state) else "add without an opener"
-        if not state[slot]:
+            return self._objection_to_add(state, move, allowed)
+        if not state[move.slot]:
             return f"{move.kind} of an inactive slot"
         if move.kind == SET_PRIORITY:
-            return None if (slot, move.priority) in allowed.priorities else "unlicensed set-priority"
+            return None if (move.slot, move.priority) in allowed.priorities else "unlicensed set-priority"
         # A change of priority on the way does not make it another slot.
-        if OPENS[state[slot]] != OPENS[self.start[slot]] or not self.start[slot]:
+        if OPENS[state[move.slot]] != OPENS[self.start[move.slot]] or not self.start[move.slot]:
             return f"{move.kind} of a slot that this plan filled"
-        if move.kind == ERASE:
-            if slot not in allowed.erases:
-                return "unlicensed erase"
-            end = put(state, slot, FREE)
-            if not self.task.lockout and not has_opener(end):
-                return "erase leaves no proven opener"
-            return None if all_open(end, allowed.watched) else "erase stops a wanted secret"
-        if (slot, move.secret) not in allowed.rekeys:
+        return self._objection_to_erase(state, move, allowed) if move.kind == ERASE else self._objection_to_rekey(state, move, allowed)
+
+    def _objection_to_add(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
+        if state[move.slot]:
+            return "add to an active slot"
+        if (move.slot, move.secret, move.priority) not in allowed.adds:
+            return "unlicensed add"
+        if not room_for_add(state, self.room):
+            return "no area for an add"
+        return None if has_opener(state) else "add without an opener"
+
+    def _objection_to_erase(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
+        if move.slot not in allowed.erases:
+            return "unlicensed erase"
+        end = put(state, move.slot, FREE)
+        if not self.task.lockout and not has_opener(end):
+            return "erase leaves no proven opener"
+        return None if all_open(end, allowed.watched) else "erase stops a wanted secret"
+
+    def _objection_to_rekey(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
+        if (move.slot, move.secret) not in allowed.rekeys:
             return "unlicensed rekey"
-        if move.priority not in (None, content_of(state[slot]).priority) and (slot, move.priority) not in allowed.priorities:
+        if move.priority not in (None, content_of(state[move.slot]).priority) and (move.slot, move.priority) not in allowed.priorities:
             return "unlicensed priority of a rekey"
         if not has_opener(state):
             return "rekey without an opener"
         if move.in_place == room_beside(state, self.room):
             return "in place although there is room" if move.in_place else "no room beside for a rekey"
         if move.in_place:
-            middle = put(state, slot, FREE)
+            middle = put(state, move.slot, FREE)
             if not has_opener(middle):
                 return "in place of the only opener"
             if not all_open(middle, allowed.watched):
@@ -154,7 +158,7 @@ class Problem:
         claimed = {item.slot for item in self.task.items if item.state == PRESENT and item.slot is not None}
         for item in self.task.items:
             if item.state == PRESENT and item.slot is None:
-                slots = [slot for slot, content in enumerate(state) if OPENS[content] >> t.cast(int, item.new) & 1]
+                slots = [slot for slot, content in enumerate(state) if OPENS[content] >> number_of(item.new) & 1]
                 named = [slot for slot in slots if slot in claimed]
                 if named and not self.reading.purge_claims_lowest_literally:
                     continue
@@ -185,28 +189,30 @@ class Problem:
 
 def _goal_of(item: Item, task: Task, reading: Reading) -> t.Callable[[State], bool]:
     """When the entry holds (the table's second column)."""
-    slot, old = item.slot, item.old
+    slot, old, new = item.slot, item.old, item.new
     if item.state == ABSENT:
         if old is None:
-            return lambda state: not state[t.cast(int, slot)]
+            return lambda state: not state[number_of(slot)]
         if slot is not None:
-            return lambda state: not state[t.cast(int, slot)] or _surely_shut(state[t.cast(int, slot)], t.cast(int, old))
-        return lambda state: all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
+            return lambda state: _surely_shut(state[number_of(slot)], number_of(old))
+        return lambda state: all(_surely_shut(content, number_of(old)) for content in state)
     if slot is not None:
-        return lambda state: satisfies(state[t.cast(int, slot)], item)
+        return lambda state: satisfies(state[number_of(slot)], item)
 
     def lives(state: State) -> bool:
-        slots = [slot for slot, content in enumerate(state) if OPENS[content] >> t.cast(int, item.new) & 1]
-        if covers_every_slot(item, task, reading) and item.strong and any(content_of(state[slot]).weak for slot in slots):
+        slots = [other for other, content in enumerate(state) if OPENS[content] >> number_of(new) & 1]
+        if covers_every_slot(item, task, reading) and item.strong and any(content_of(state[other]).weak for other in slots):
             return False
         return bool(slots) and target(state, slots, item, reading)[1]
 
-    if old is None or old == item.new:
+    if old is None or old == new:
         return lives
-    return lambda state: lives(state) and all(not content or _surely_shut(content, t.cast(int, old)) for content in state)
+    return lambda state: lives(state) and all(_surely_shut(content, number_of(old)) for content in state)
 
 
 def _surely_shut(content: int, secret: int) -> bool:
     """Untried is not absent: nobody knows what opens such a slot."""
+    if not content:
+        return True
     told = content_of(content)
     return not told.bound or (told.tried and not told.opens >> secret & 1)

@@ -4,63 +4,15 @@
 """What a task permits in a state: the design's table and fine print turned into sets of licensed moves.
 
 Nothing here orders moves or chooses among them; that is the search in ``planner_oracle``. Where the design leaves two
-readings, :class:`Reading` names them.
+readings, ``planner_readings`` names them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
-from planner_world import ABSENT, IGNORE, NORMAL, OPENS, PRESENT, Item, Room, State, Task, content_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """The readings taken where the design's text allows two. The default is what the proof demands.
-
-    cut_run_counts_doomed_slots: ``old -> new``: new "opens one already" also when its only slots go away in this run, so
-        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed, which
-        is the smaller change (False).
-    doomed_slot_still_opens: ``old -> new`` where old opens nothing and new opens only slots that go away in this run:
-        something opens, so new is added elsewhere (True), or this is "neither opens" and refused (False).
-    absent_old_beats_rekey: ``old -> new`` beside an ``absent old`` that covers a slot of old: that slot is erased and new
-        is added (True), or it is rekeyed, which makes both hold with one action (False).
-    pin_may_be_freed_first: a slot named by ``present`` that may not be rekeyed, but that another entry lets us erase, is
-        erased and then filled (True), or the ``present`` entry is refused as its table row says (False).
-    untried_erased_by_name_is_fine: ``absent old`` holds once every untried slot was erased by its number (True), or any
-        untried slot at the start refuses it (False).
-    one_old_for_two_new_is_refused: ``A -> N`` and ``A -> M`` with neither N nor M opening: the same slot is wanted with two
-        secrets (True: refused), or one of them takes it and the other is added (False).
-    ignored_slot_counts_as_opening: for "new opens one already" and "only its ignored slots" a slot with priority ignore
-        counts, and the plan sets its priority (True), or it counts as not opening at all (False).
-    pinned_old_must_open: a slot named only by ``present slot old new`` entries is refused when no such old opens it, even
-        if an entry without a number licenses its rekey or erase (True), or the union of all entries decides (False).
-    purge_claims_lowest_literally: an entry without a number claims the lowest slot of its secret although another entry
-        names a higher slot with the same secret (True), or the named slot serves both (False).
-    drift_is_judged_on_the_claimed_slot: costs of an entry without a number are compared with the slot that it claims (True),
-        or any slot of its secret with such costs will do (False).
-    same_old_and_new_covers_every_slot: ``old A new A`` with costs is about every slot of A, as the row of ``old new`` says
-        (True), or about the claimed one (False). With purge only the claimed one is left anyway.
-    one_for_the_kdf_is_refused: a slot that opens with a wanted secret and with one that may open nothing is refused, since
-        its key derivation takes them as one (True), or the slot is replaced like any other (False).
-    """
-
-    cut_run_counts_doomed_slots: bool = False
-    doomed_slot_still_opens: bool = True
-    absent_old_beats_rekey: bool = False
-    pin_may_be_freed_first: bool = True
-    untried_erased_by_name_is_fine: bool = True
-    one_old_for_two_new_is_refused: bool = True
-    ignored_slot_counts_as_opening: bool = True
-    pinned_old_must_open: bool = True
-    purge_claims_lowest_literally: bool = True
-    drift_is_judged_on_the_claimed_slot: bool = True
-    same_old_and_new_covers_every_slot: bool = True
-    one_for_the_kdf_is_refused: bool = True
-
-
-DEFAULT = Reading()
+from planner_readings import DEFAULT, Reading, forbidden
+from planner_world import ABSENT, IGNORE, NORMAL, OPENS, PRESENT, Item, Room, State, Task, content_of, number_of
 
 
 class Licences(t.NamedTuple):
@@ -77,34 +29,6 @@ class Licences(t.NamedTuple):
     watched: int
 
 
-def contradiction(items: t.Tuple[Item, ...]) -> t.Optional[str]:
-    """Why the list contradicts itself whatever the volume holds, or None."""
-    pins: t.Dict[int, int] = {}
-    wanted: t.Set[int] = set()
-    for item in items:
-        if item.state == PRESENT:
-            assert item.new is not None
-            wanted.add(item.new)
-            if item.old == item.new and not item.strong:
-                return "old is new"
-            if item.slot is not None and pins.setdefault(item.slot, item.new) != item.new:
-                return "one slot, two secrets"
-            for other in items:
-                if other.state == PRESENT and other.new == item.new and (item.slot is None or other.slot in (None, item.slot)) and None not in (item.priority, other.priority) and item.priority != other.priority:
-                    return "one secret, two priorities"
-    for item in items:
-        if item.slot is not None and item.state == ABSENT and item.slot in pins and item.old in (None, pins[item.slot]):
-            return "one slot, wanted and forbidden"
-    if any(secret in wanted for secret in forbidden(items)):
-        return "one secret, wanted and forbidden"
-    return None
-
-
-def forbidden(items: t.Iterable[Item]) -> t.Set[int]:
-    """Secrets that may open no slot at the end."""
-    return {item.old for item in items if item.slot is None and item.old is not None and item.old != item.new}
-
-
 def priority_ok(content: int, wish: t.Optional[str]) -> bool:
     found = content_of(content).priority
     return found != IGNORE if wish is None else found == wish
@@ -112,7 +36,7 @@ def priority_ok(content: int, wish: t.Optional[str]) -> bool:
 
 def opens_well(content: int, item: Item) -> bool:
     """The secret of a present entry opens this slot, with a priority that counts for the entry."""
-    return bool(content) and bool(OPENS[content] >> t.cast(int, item.new) & 1) and priority_ok(content, item.priority)
+    return bool(content) and bool(OPENS[content] >> number_of(item.new) & 1) and priority_ok(content, item.priority)
 
 
 def satisfies(content: int, item: Item) -> bool:
@@ -182,11 +106,33 @@ class _Facts:
     def row_refuses(self, slot: t.Optional[int]) -> bool:
         """The slot is in use, every entry that names it gives an old secret, and none of these (nor the new one) opens it."""
         rows = [item for item in self.task.items if item.state == PRESENT and item.slot == slot]
-        content = self.state[t.cast(int, slot)]
-        return bool(content) and all(item.old is not None and not OPENS[content] >> item.old & 1 and not OPENS[content] >> t.cast(int, item.new) & 1 for item in rows)
+        content = self.state[number_of(slot)]
+        if not content or any(item.old is None for item in rows):
+            return False
+        return not any(OPENS[content] >> number_of(secret) & 1 for item in rows for secret in (item.old, item.new))
+
+    def one_old_for_two_new(self) -> bool:
+        news: t.Dict[int, t.Set[int]] = {}
+        for new, entries in self.unpinned.items():
+            for item in entries:
+                if item.old is not None and item.old != new and self.slots_of(item.old) and not self.slots_of(new):
+                    news.setdefault(item.old, set()).add(new)
+        return any(len(found) > 1 for found in news.values())
+
+    def untried_for(self, item: Item) -> bool:
+        """A slot that the entry's old secret would have to be tried on, and cannot."""
+        if item.old is None or (item.slot is not None and item.state == PRESENT):
+            return False
+        active = [(slot, content_of(content)) for slot, content in enumerate(self.state) if content]
+        return any(told.bound and not told.tried and item.slot in (None, slot) for slot, told in active)
 
     def absent_covers(self, slot: int, old: t.Optional[int]) -> bool:
         return any(item.state == ABSENT and item.old == old and item.slot in (None, slot) for item in self.task.items)
+
+    def movable(self, replaced: t.Sequence[t.Tuple[int, t.Optional[int]]], secret: int, reading: Reading) -> t.List[int]:
+        """Of the slots of old secrets, given with these, those that the new secret may take over."""
+        erased = {slot for slot, old in replaced if reading.absent_old_beats_rekey and self.absent_covers(slot, old)}
+        return sorted({slot for slot, _old in replaced if slot not in erased and self.may_hold(slot, secret)})
 
     def stays(self, slot: int, secret: int) -> bool:
         """Nothing named takes the slot away from the secret that opens it now."""
@@ -194,7 +140,9 @@ class _Facts:
         pinned = self.pins.get(slot, secret)
         if slot in self.absent or (slot, secret) in self.shut or not mask >> pinned & 1:
             return False
-        return not any(mask >> other & 1 for other in self.forbidden) and not any(slot == shut and mask >> other & 1 for shut, other in self.shut if other is not None)
+        if any(slot == shut and mask >> number_of(other) & 1 for shut, other in self.shut):
+            return False
+        return not any(mask >> other & 1 for other in self.forbidden)
 
 
 def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -> t.Optional[Licences]:
@@ -230,22 +178,13 @@ def _refused_at_once(facts: _Facts, room: Room, reading: Reading) -> bool:
         return True
     if room.areas is None and any(item.priority not in (None, NORMAL) for item in items):
         return True
-    for item in items:
-        if not reading.untried_erased_by_name_is_fine and item.old is not None and (item.slot is None or item.state == ABSENT):
-            if any(content and content_of(content).bound and not content_of(content).tried and item.slot in (None, slot) for slot, content in enumerate(facts.state)):
-                return True
+    if not reading.untried_erased_by_name_is_fine and any(facts.untried_for(item) for item in items):
+        return True
     if reading.one_for_the_kdf_is_refused and facts.one_for_the_kdf():
         return True
     if reading.pinned_old_must_open and any(facts.row_refuses(slot) for slot in facts.pins):
         return True
-    if reading.one_old_for_two_new_is_refused:
-        news: t.Dict[int, t.Set[int]] = {}
-        for item in items:
-            if item.state == PRESENT and item.slot is None and item.old is not None and item.new is not None and not facts.slots_of(item.new) and facts.slots_of(item.old):
-                news.setdefault(item.old, set()).add(item.new)
-        if any(len(found) > 1 for found in news.values()):
-            return True
-    return False
+    return reading.one_old_for_two_new_is_refused and facts.one_old_for_two_new()
 
 
 def _license_unpinned(
@@ -268,7 +207,7 @@ def _license_unpinned(
     named = [slot for slot, pinned in facts.pins.items() if pinned == secret]
     opened_already = bool(opening if reading.cut_run_counts_doomed_slots else kept)
     replaced = [(slot, item.old) for item in entries if item.old is not None and item.old != secret for slot in facts.slots_of(item.old)]
-    candidates = sorted({slot for slot, old in replaced if facts.may_hold(slot, secret) and not (reading.absent_old_beats_rekey and facts.absent_covers(slot, old))})
+    candidates = facts.movable(replaced, secret, reading)
     # Where the secret may not move in, replacing old there can only mean erasing it.
     erases.update(slot for slot, _old in replaced if (slot, secret) in facts.shut)
     if opened_already:
@@ -282,23 +221,38 @@ def _license_unpinned(
         erases.update(slot for slot in candidates if slot not in chosen or len(chosen) > 1 or named)
     else:
         rekeys.update((slot, secret) for slot in candidates)
-    if kept:
-        for item in entries:
-            slot, good = target(state, kept, item, reading)
-            if named and not opens_well(state[slot], item):
-                pass  # A named slot may serve as well as this one with its priority mended.
-            elif not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:
-                claims.add(slot)
-            if not good:
-                _mend(state, slot, item, rekeys, priorities)
-            if covers_every_slot(item, facts.task, reading):
-                rekeys.update((slot, secret) for slot in kept if content_of(state[slot]).weak)
-    elif candidates and not named:
+    _claim_kept(facts, kept, named, entries, reading, rekeys, priorities, claims)
+    if not kept and candidates and not named:
         claims.update(candidates[:1])
     for item in entries:
         priorities.update((slot, item.priority or NORMAL) for slot in candidates)
-        if not kept and (item.old is None or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
+        needless = reading.needless_add_is_dropped and (named or candidates)
+        if not kept and not needless and (item.old is None or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
             adds.update((slot, secret, item.priority or NORMAL) for slot in range(len(state)) if slot not in facts.pins and facts.may_hold(slot, secret))
+
+
+def _claim_kept(
+    facts: _Facts,
+    kept: t.Sequence[int],
+    named: t.Sequence[int],
+    entries: t.Sequence[Item],
+    reading: Reading,
+    rekeys: t.Set[t.Tuple[int, int]],
+    priorities: t.Set[t.Tuple[int, str]],
+    claims: t.Set[int],
+) -> None:
+    """Which of the slots that stay an entry without a number claims, and what may be mended there."""
+    state = facts.state
+    for item in entries if kept else ():
+        slot, good = target(state, kept, item, reading)
+        if named and not opens_well(state[slot], item):
+            pass  # A named slot may serve as well as this one with its priority mended.
+        elif not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:
+            claims.add(slot)
+        if not good:
+            _mend(state, slot, item, rekeys, priorities)
+        if covers_every_slot(item, facts.task, reading):
+            rekeys.update((other, number_of(item.new)) for other in kept if content_of(state[other]).weak)
 
 
 def _license_pinned(
@@ -311,7 +265,7 @@ def _license_pinned(
     priorities: t.Set[t.Tuple[int, str]],
 ) -> None:
     """``present slot new`` and ``present slot old new``."""
-    slot, secret = t.cast(int, item.slot), t.cast(int, item.new)
+    slot, secret = number_of(item.slot), number_of(item.new)
     content = facts.state[slot]
     if not content or (slot in erases and reading.pin_may_be_freed_first):
         adds.add((slot, secret, item.priority or NORMAL))
@@ -340,4 +294,4 @@ def _mend(state: State, slot: int, item: Item, rekeys: t.Set[t.Tuple[int, int]],
     if not priority_ok(state[slot], item.priority):
         priorities.add((slot, item.priority or NORMAL))
     if item.strong and content_of(state[slot]).weak:
-        rekeys.add((slot, t.cast(int, item.new)))
+        rekeys.add((slot, number_of(item.new)))

@@ -22,6 +22,8 @@ NORMAL = "normal"
 IGNORE = "ignore"
 PREFER = "prefer"
 
+LABELS = "ABCDEFGH"
+
 State = t.Tuple[int, ...]
 FREE = 0
 UNIT = 0x1000
@@ -98,8 +100,15 @@ def opened_by(secret: int) -> int:
     return held(Content(opens=1 << secret))
 
 
+def number_of(number: t.Optional[int]) -> int:
+    """A field that this form of entry always has."""
+    assert number is not None
+    return number
+
+
 def rooms(slots: int) -> t.Tuple[Room, ...]:
-    return (Room("luks1", None), Room("luks2", slots), Room("luks2, one area more than numbers", slots + 1), Room("luks2, one area less than numbers", slots - 1))
+    more, less = Room("luks2, one area more than numbers", slots + 1), Room("luks2, one area less than numbers", slots - 1)
+    return (Room("luks1", None), Room("luks2", slots), more, less)
 
 
 def fits(state: State, room: Room) -> bool:
@@ -128,7 +137,8 @@ def _layout(state: State, room: Room) -> model.Layout:
     window = model.Extent(UNIT, UNIT * room.areas)
     # With areas enough each slot keeps its own, so that gaps lie between slots; otherwise they are packed.
     places = {number: (number if room.areas >= len(state) else rank) for rank, number in enumerate(active)}
-    return model.Layout(slot_count=len(state), taken={number: model.Extent(UNIT * (place + 1), UNIT) for number, place in places.items()}, window=window, unit=UNIT)
+    taken = {number: model.Extent(UNIT * (place + 1), UNIT) for number, place in places.items()}
+    return model.Layout(slot_count=len(state), taken=taken, window=window, unit=UNIT)
 
 
 def _kdf(content: Content, room: Room) -> model.Kdf:
@@ -156,11 +166,17 @@ def desired(task: Task, luks1: bool = False) -> words.Desired:
     strong = words.Costs(iterations=50000) if luks1 else words.Costs(memory=50000)
     entries = tuple(
         words.Entry(
-            position=position, state=item.state, keyslot=item.slot, new_secret=item.new, old_secret=item.old, priority=item.priority, costs=strong if item.strong else words.Costs()
+            position=position,
+            state=item.state,
+            keyslot=item.slot,
+            new_secret=item.new,
+            old_secret=item.old,
+            priority=item.priority,
+            costs=strong if item.strong else words.Costs(),
         )
         for position, item in enumerate(task.items)
     )
-    labels = tuple("ABCDEFGH"[: max(mentioned(task), default=-1) + 1])
+    labels = tuple(LABELS[: max(mentioned(task), default=-1) + 1])
     return words.Desired(entries=entries, unlock=task.unlock, labels=labels, purge=task.purge, force=task.force, allow_lockout=task.lockout)
 
 
@@ -200,8 +216,9 @@ def show_state(state: State) -> str:
     for number, held_number in enumerate(state):
         if held_number:
             content = content_of(held_number)
-            name = "".join("ABCDEFGH"[secret] for secret in range(8) if content.opens >> secret & 1) or "x"
-            marks = [mark for mark, told in (("unbound", not content.bound), ("untried", not content.tried), ("token", content.token), ("weak", content.weak)) if told]
+            name = "".join(LABELS[secret] for secret in range(8) if content.opens >> secret & 1) or "x"
+            told_marks = {"unbound": not content.bound, "untried": not content.tried, "token": content.token, "weak": content.weak}
+            marks = [mark for mark, told in told_marks.items() if told]
             if content.priority != NORMAL:
                 marks.append(content.priority)
             parts.append(f"{number}:{name}" + (f"({','.join(marks)})" if marks else ""))
@@ -213,10 +230,10 @@ def show_task(task: Task) -> str:
     for item in task.items:
         words_of = [item.state]
         words_of += [f"slot {item.slot}"] if item.slot is not None else []
-        words_of += [f"old {'ABCDEFGH'[item.old]}"] if item.old is not None else []
-        words_of += [f"new {'ABCDEFGH'[item.new]}"] if item.new is not None else []
+        words_of += [f"old {LABELS[item.old]}"] if item.old is not None else []
+        words_of += [f"new {LABELS[item.new]}"] if item.new is not None else []
         words_of += [f"priority {item.priority}"] if item.priority else []
         words_of += ["strong"] if item.strong else []
         shown.append(" ".join(words_of))
     flags = [name for name, told in (("purge", task.purge), ("force", task.force), ("allow_lockout", task.lockout)) if told]
-    return f"[{'; '.join(shown)}] unlock={''.join('ABCDEFGH'[secret] for secret in task.unlock) or '-'}" + (f" {' '.join(flags)}" if flags else "")
+    return f"[{'; '.join(shown)}] unlock={''.join(LABELS[secret] for secret in task.unlock) or '-'}" + (f" {' '.join(flags)}" if flags else "")

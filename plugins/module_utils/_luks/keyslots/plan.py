@@ -295,6 +295,9 @@ class _Planner:
                 why="there is none whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )
+        if self.desired.purge:
+            self._claim_and_keep(entry)
+            return
         for keyslot in slots:
             self.claims.add(keyslot)
             self._keep(entry, keyslot)
@@ -332,7 +335,9 @@ class _Planner:
             known = [keyslot for keyslot in coming if fits(entry, keyslot)]
             open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
             lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
-            keyslot = self.knowledge.first_opened(_new(entry), lower)
+            # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
+            ascending = (keyslot for keyslot in lower if self.knowledge.opens(_new(entry), keyslot))
+            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(_new(entry), lower)
             if keyslot is not None:
                 return keyslot
             if known:

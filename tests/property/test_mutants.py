@@ -1,0 +1,135 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can the harness fail? Planners broken on purpose, each of which it must catch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+
+import brute_force
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
+from planner_cases import World
+from planner_judge import Case, Planner, judge
+
+Wrapper = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
+make_plan: Planner = brute_force.load_planner()
+
+
+@functools.lru_cache(maxsize=None)
+def share(side: str) -> t.Tuple[Case, ...]:
+    world = World(3, 2, (1, 2), side, thin=1009 if side else 331)
+    lists = [items for index, items in enumerate(world.entry_lists()) if side != "priorities" or index % 5 == 0]
+    return tuple(case for items in lists for case in world.cases_of(items))
+
+
+def with_actions(change: t.Callable[[t.List[words.Action]], t.List[words.Action]]) -> Wrapper:
+    def planner(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+        plan = make_plan(situation, desired, proofs)
+        return dataclasses.replace(plan, actions=tuple(change(list(plan.actions))))
+
+    return planner
+
+
+def with_desired(**changes: t.Any) -> Wrapper:
+    return lambda situation, desired, proofs: make_plan(situation, dataclasses.replace(desired, **changes), proofs)
+
+
+def with_slots(**changes: t.Any) -> Wrapper:
+    def planner(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+        slots = {number: dataclasses.replace(view, **changes) for number, view in situation.slots.items()}
+        return make_plan(dataclasses.replace(situation, slots=slots), desired, proofs)
+
+    return planner
+
+
+def erases_first(actions: t.List[words.Action]) -> t.List[words.Action]:
+    return sorted(actions, key=lambda action: action.kind != words.ERASE)
+
+
+def one_too_many(actions: t.List[words.Action]) -> t.List[words.Action]:
+    added = [action for action in actions if action.kind == words.ADD]
+    return [*actions, words.Action(kind=words.ERASE, keyslot=added[0].keyslot, reason="superfluous")] if added else actions
+
+
+def in_place_upside_down(actions: t.List[words.Action]) -> t.List[words.Action]:
+    return [dataclasses.replace(action, in_place=not action.in_place) if action.kind == words.REKEY else action for action in actions]
+
+
+def first_entry_only(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    return make_plan(situation, dataclasses.replace(desired, entries=desired.entries[:1]), proofs)
+
+
+def gives_up_when_full(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    plan = make_plan(situation, desired, proofs)
+    if plan.actions and not situation.layout.free_numbers():
+        raise Refused("all keyslots are in use")
+    return plan
+
+
+def last_free_slot(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    plan = make_plan(situation, desired, proofs)
+    free = situation.layout.free_numbers()
+    actions = [dataclasses.replace(action, keyslot=free[-1]) if action.kind == words.ADD and free else action for action in plan.actions]
+    return dataclasses.replace(plan, actions=tuple(actions))
+
+
+class Believing:
+    """Proofs that take an untried slot for a closed one."""
+
+    def __init__(self, proofs: words.Proofs) -> None:
+        self.proofs = proofs
+
+    def verdict(self, secret: int, keyslot: int) -> words.Verdict:
+        found = self.proofs.verdict(secret, keyslot)
+        return words.Verdict.CLOSED if found is words.Verdict.UNTRIED else found
+
+    def why_untried(self, keyslot: int) -> str:
+        return ""
+
+    def hint(self, secret: int) -> t.Optional[int]:
+        return self.proofs.hint(secret)
+
+
+def untried_is_closed(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    return make_plan(situation, desired, Believing(proofs))
+
+
+BROKEN: t.Dict[str, t.Tuple[str, Wrapper]] = {
+    "erases come first": ("", with_actions(erases_first)),
+    "the last action is lost": ("", with_actions(lambda actions: actions[:-1])),
+    "an action too many": ("", with_actions(one_too_many)),
+    "in place where there is room": ("", with_actions(in_place_upside_down)),
+    "the same, backwards": ("", with_actions(lambda actions: actions[::-1])),
+    "needs no proof of what it overwrites": ("", with_desired(force=True)),
+    "erases the last opener": ("", with_desired(allow_lockout=True)),
+    "always purges": ("", with_desired(purge=True)),
+    "never purges": ("", with_desired(purge=False)),
+    "knows no unlock secrets": ("", with_desired(unlock=())),
+    "reads one entry only": ("", first_entry_only),
+    "gives up when the header is full": ("", gives_up_when_full),
+    "takes the last free slot": ("", last_free_slot),
+    "sees no tokens": ("tokens", with_slots(protected_by=())),
+    "takes unbound slots for bound ones": ("unbound", with_slots(bound=True)),
+    "takes untried for closed": ("untried", untried_is_closed),
+    "sees no priorities": ("priorities", with_slots(priority="normal")),
+}
+
+
+def kinds_found(planner: Planner, side: str) -> t.Set[t.Tuple[str, str]]:
+    return {(finding.kind, str(finding.case)) for case in share(side) for finding in judge(planner, case, orders=1)[0]}
+
+
+@functools.lru_cache(maxsize=None)
+def baseline(side: str) -> t.FrozenSet[t.Tuple[str, str]]:
+    return frozenset(kinds_found(make_plan, side))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_planner_is_caught(name: str) -> None:
+    side, planner = BROKEN[name]
+    assert kinds_found(planner, side) - baseline(side), f"nobody noticed: {name}"

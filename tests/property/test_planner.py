@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The planner against the oracle: a share of every world that fits into seconds. ``brute_force.py`` runs the whole."""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+import brute_force
+import pytest
+from planner_cases import SIDES, World
+from planner_judge import Case, call, judge
+from planner_world import PRESENT, Item, Room, State, Task, opened_by, rooms
+
+
+def report(tally: brute_force.Tally) -> str:
+    return "\n".join(f"{kind}: {count}\n    " + "\n    ".join(text for _weight, text in tally.smallest[kind]) for kind, count in tally.kinds.most_common())
+
+
+def check(world: World, *, one_in: int = 1, cases: int, orders: int = 1000) -> None:
+    tally = brute_force.run(world, jobs=1, one_in=one_in, orders=orders)
+    print(f"{world}: {tally.lists} lists, {tally.cases} cases, {dict(tally.outcomes)}")
+    assert not tally.kinds, report(tally)
+    assert tally.cases > cases
+    assert min(tally.outcomes[outcome] for outcome in ("plan", "empty plan", "refused")) > cases // 50
+
+
+def test_every_case_of_two_slots_two_secrets_one_entry() -> None:
+    """Nothing left out and nothing reduced."""
+    check(World(2, 2, (0, 1), reduced=False), cases=5000)
+
+
+def test_every_list_of_two_entries_in_three_slots() -> None:
+    """Every list of entries; of its states, flags, unlock lists and rooms every 40th, shifted from list to list."""
+    check(World(3, 2, (1, 2), thin=40), cases=8000)
+
+
+def test_four_slots_three_secrets_three_entries() -> None:
+    check(World(4, 3, (3,), thin=150), one_in=211, cases=3000, orders=1)
+
+
+@pytest.mark.parametrize("side", [side for side in SIDES if not side.endswith("costs") and not side.startswith("mixed")])
+def test_slots_that_are_more_than_plain(side: str) -> None:
+    check(World(3, 2, (1, 2), side, thin=150), one_in=5 if side == "priorities" else 1, cases=1000, orders=1)
+
+
+def test_explicit_costs_of_one_entry() -> None:
+    check(World(3, 2, (1,), "costs", thin=20), cases=1000)
+
+
+def one_case(state: State, task: Task, room: t.Optional[Room] = None) -> Case:
+    return Case(task, state, room or rooms(len(state))[1])
+
+
+def test_old_equal_to_new_without_costs_is_a_bad_task() -> None:
+    for slot in (None, 0):
+        case = one_case((opened_by(0), 0), Task((Item(PRESENT, slot=slot, new=0, old=0),)))
+        assert call(brute_force.load_planner(), case).verdict == "bad task"
+
+
+def test_a_slot_number_beyond_the_header_is_refused() -> None:
+    for room in rooms(2):
+        case = one_case((opened_by(0), 0), Task((Item(PRESENT, slot=2, new=1),), unlock=(0,)), room)
+        assert call(brute_force.load_planner(), case).verdict == "refused"
+
+
+def test_a_hint_saves_questions_but_changes_no_outcome() -> None:
+    """Hints come from a record that may be stale or forged: any slot, inactive ones and none included."""
+    planner = brute_force.load_planner()
+    rng = random.Random(2)
+    world = World(3, 2, (1, 2), thin=400)
+    seen = 0
+    for items in world.entry_lists():
+        for case in world.cases_of(items):
+            plain = call(planner, case)
+            hinted = call(planner, case, {secret: rng.randrange(4) for secret in range(2) if rng.random() < 0.7})
+            assert (hinted.verdict, hinted.moves) == (plain.verdict, plain.moves), str(case)
+            seen += 1
+    assert seen > 1000
+
+
+def test_no_plan_derives_more_often_than_there_are_pairs() -> None:
+    planner = brute_force.load_planner()
+    for side in ("", "equal secrets"):
+        world = World(3, 2, (2,), side, thin=400)
+        for items in world.entry_lists():
+            for case in world.cases_of(items):
+                outcome = call(planner, case)
+                assert outcome.derived <= 2 * sum(1 for content in case.state if content)
+
+
+def test_the_first_slot_that_opens_is_enough_for_a_present_entry() -> None:
+    """Two slots open, no purge: one derivation answers, since duplicates are nobody's business."""
+    planner = brute_force.load_planner()
+    outcome = call(planner, one_case((opened_by(0), opened_by(0), 0), Task((Item(PRESENT, new=0),))))
+    assert (outcome.moves, outcome.derived) == ((), 1)
+
+
+def test_judge_sees_a_case_as_it_is() -> None:
+    findings, outcome = judge(brute_force.load_planner(), one_case((opened_by(0), 0, 0), Task((Item(PRESENT, new=1),), unlock=(0,))))
+    assert not findings and [move.kind for move in outcome.moves] == ["add"]
