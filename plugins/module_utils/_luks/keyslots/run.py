@@ -132,8 +132,17 @@ class _Run:
             self.container = volume.container
             look = self._look_undisturbed(volume)
             if self.check and not look.plan.empty:
-                self.warnings.extend(locks.writer_obstacles(volume))
+                self._foresee_obstacles(volume, look)
             return look
+
+    def _foresee_obstacles(self, volume: Volume, look: Look) -> None:
+        """What the real run would be refused for although the plan is good: nobody may write there, or somebody is there now."""
+        try:
+            volume.check_writable()
+            self.warnings.extend(locks.writer_obstacles(volume))
+        except BaseException:
+            look.prover.close()
+            raise
 
     def _look_undisturbed(self, volume: Volume) -> Look:
         """A look during which nobody wrote, so that a long derivation holds no lock against anybody.

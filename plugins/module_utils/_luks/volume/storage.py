@@ -217,6 +217,18 @@ class Volume:
                     volume=node.path,
                 )
 
+    def check_writable(self) -> None:
+        """Raise the StorageFault with which :func:`open_volume` would refuse a writer, though this volume is open for reading.
+
+        A block device is not opened for it: when a writer closes one, udev looks at the device again and tells everybody.
+        """
+        if not self.node.is_block:
+            open_node(self.header_path, writable=True).close()
+            return
+        _check_not_read_only(self.node)
+        if not os.access(self.header_path, os.W_OK, effective_ids=True):
+            raise fault(self.header_path, "cannot open it for writing", OSError(errno.EACCES, os.strerror(errno.EACCES)))
+
     def close(self) -> None:
         """Closes every descriptor, which also ends every lock. Safe to call twice."""
         for node in (*self.kin.values(), self.payload, self.node):
@@ -241,12 +253,8 @@ def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) ->
     with contextlib.ExitStack() as on_failure:
         node = open_node(header_path, writable=writable)
         on_failure.callback(node.close)
-        if writable and node.is_block and blockdev.is_read_only(node.stat.st_rdev):
-            raise StorageFault(
-                "the block device is read-only",
-                remedy="Make it writable (blockdev --setrw), or attach it without the read-only flag",
-                volume=header_path,
-            )
+        if writable:
+            _check_not_read_only(node)
         payload = None
         if header is not None:
             payload = open_node(path, writable=False)
@@ -254,6 +262,15 @@ def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) ->
         volume = Volume(path, node, payload=payload, crypto=_crypto_of(node))
         on_failure.pop_all()
         return volume
+
+
+def _check_not_read_only(node: Node) -> None:
+    if node.is_block and blockdev.is_read_only(node.stat.st_rdev):
+        raise StorageFault(
+            "the block device is read-only",
+            remedy="Make it writable (blockdev --setrw), or attach it without the read-only flag",
+            volume=node.path,
+        )
 
 
 def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
