@@ -204,7 +204,12 @@ class Luks2Header(model.Header):
         return number
 
     def _edited(self, tree: luks2_json.Tree) -> Luks2Header:
+        """The header with ``tree``. The record, a mere hint, gives way where there is no room for both."""
+        notes = self._notes
         needed = len(luks2_json.emit(tree)) + 1
+        if needed > self._json_size and luks2_tokens.store_record(tree, {}):
+            needed = len(luks2_json.emit(tree)) + 1
+            notes = (*notes, f"The record gave way to this change: the JSON area of {self._json_size} bytes has no room for both.")
         if needed > self._json_size:
             raise Refused(
                 f"the LUKS2 metadata would need {needed} bytes, but its area has {self._json_size}",
@@ -212,7 +217,7 @@ class Luks2Header(model.Header):
                 remedy="Remove keyslots or tokens that are not needed",
             )
         luks2_validate.check(tree, self._copies.good.hdr_size)
-        return Luks2Header(self._copies, tree, key_size=self.key_size, notes=self._notes)
+        return Luks2Header(self._copies, tree, key_size=self.key_size, notes=notes)
 
     def _noted(self, note: str) -> Luks2Header:
         return Luks2Header(self._copies, self._tree, key_size=self.key_size, notes=(*self._notes, note))
