@@ -108,4 +108,6 @@ def loop_device(path: t.Union[str, pathlib.Path], *options: str) -> t.Iterator[s
     try:
         yield device
     finally:
+        # What a test set with "blockdev --setro" would stay with the device for whoever attaches something to it next.
+        subprocess.run(["blockdev", "--setrw", device], check=True)
         subprocess.run(["losetup", "--detach", device], check=True)

@@ -129,6 +129,7 @@ def test_the_region_of_a_qcow2_image_begins_where_its_pointer_says(tmp_path: pat
     with open_volume(str(path), writable=True) as volume:
         assert volume.container == "qcow2"
         assert volume.region.size == LUKS_LENGTH
+        assert volume.identity[3] == LUKS_AT, "a loop device that begins there shows the same header"
         assert volume.region.read(0, 4) == bytes((0, 1, 2, 3))
         volume.region.write(0, b"LUKS")
         with pytest.raises(StorageFault):
