@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
 import typing as t
@@ -20,11 +18,12 @@ from lock_lab import PATIENCE, bytes_of, loop_device, needs, until
 from luks1_by_cryptsetup import Luks1, slot_fields
 from module_fork import keyslots, run_module
 from module_process import ModuleFailed, start_module
+from qemu_copies import OPENER, copied, fresh
 from qemu_image import CHEAP, FORMATS, QemuImage, run
 
 pytestmark = needs("qemu-img", "qemu-io", "cryptsetup")
 
-EVERY = S0, S1, S2, S3 = tuple(f"{word} unlocks" for word in ("amber", "beryl", "coral", "diamond"))
+EVERY = S0, S1, S2, S3 = (OPENER, *(f"{word} unlocks" for word in ("beryl", "coral", "diamond")))
 
 
 def secret(passphrase: str) -> t.Dict[str, str]:
@@ -39,28 +38,16 @@ def gone(passphrase: str, **entry: t.Any) -> t.Dict[str, t.Any]:
     return {"state": "absent", "old_secret": secret(passphrase), **entry}
 
 
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, QemuImage]:
-    """Made once, because qemu-img measures the processor for seconds."""
-    return {format: QemuImage(tmp_path_factory.mktemp("originals"), format, S0) for format in FORMATS}
-
-
-def copied(original: QemuImage, folder: pathlib.Path) -> QemuImage:
-    mine = copy.copy(original)
-    mine.path = pathlib.Path(shutil.copy(mine.path, folder))
-    return mine
-
-
 @pytest.fixture(params=FORMATS)
-def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path, originals: t.Dict[str, QemuImage]) -> t.Iterator[QemuImage]:
-    made = copied(originals[request.param], tmp_path)
+def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
+    made = fresh(request.param, tmp_path)
     yield made
     made.check(*EVERY)
 
 
 @pytest.fixture
-def raw(tmp_path: pathlib.Path, originals: t.Dict[str, QemuImage]) -> QemuImage:
-    return copied(originals["luks"], tmp_path)
+def raw(tmp_path: pathlib.Path) -> QemuImage:
+    return fresh("luks", tmp_path)
 
 
 def actions(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, t.Optional[int]]]:

@@ -60,7 +60,7 @@ class Knowledge:
         return bool(keyslot not in self._overlay and self._proofs.why_untried(keyslot))
 
     def not_tried(self, among: t.Iterable[int]) -> str:
-        """", but keyslots 0, 4 could not be tried (why)" for a sentence that says what opens nothing; "" when all could."""
+        """For a sentence that says what opens nothing: ", but keyslots 0, 4 could not be tried (why)", or nothing when all could."""
         reasons: t.Dict[str, t.List[str]] = {}
         for keyslot in sorted(among):
             if keyslot in self.slots and self.slots[keyslot].bound and self.cannot_be_tried(keyslot):
