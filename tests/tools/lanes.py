@@ -120,6 +120,7 @@ LANES: t.Dict[str, Description] = {
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
     "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash", *PARALLEL)),
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
+    "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
     "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
