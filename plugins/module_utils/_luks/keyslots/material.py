@@ -21,7 +21,7 @@ def material_size(slot: Keyslot) -> int:
 
 
 def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget) -> str:
-    """Why nobody on this host can try this slot ("unsupported cipher 'serpent-xts-plain64'"), or ""."""
+    """Why nobody on this host can try this slot ("unsupported cipher 'serpent-xts-plain64'") and what would help, or ""."""
     try:
         kdf.check(slot.kdf, budget=budget)
         kdf.hash_size(slot.af_hash)
@@ -31,7 +31,7 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
     except BudgetExceeded as error:
         return f"{error.found}, {error.why}"
     except LuksmithError as error:
-        return error.found
+        return "; ".join(part for part in (error.found, error.remedy) if part)
     return ""
 
 
