@@ -11,7 +11,7 @@ import os
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import antiforensic
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -36,6 +36,7 @@ def test_recurrence(hash_name: str, size: int) -> None:
     assert antiforensic.merge(noise + xor(state, key), size, 4, hash_name) == key
 
 
+@settings(deadline=None)
 @given(
     key=st.binary(min_size=1, max_size=130),
     stripes=st.integers(1, 9),
@@ -49,6 +50,7 @@ def test_merge_undoes_split(key: bytes, stripes: int, hash_name: str, rest: byte
     assert antiforensic.merge(memoryview(material), len(key), stripes, hash_name) == key
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 64 * 20 - 1))
 def test_every_byte_of_the_material_matters(position: int) -> None:
     key = bytes(range(64))

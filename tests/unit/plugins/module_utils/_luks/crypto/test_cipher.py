@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import aes, cipher
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # NIST SP 800-38A appendix F: keys, four blocks of plaintext, and the first CBC IV (F.2).
@@ -157,6 +157,7 @@ def test_all_libraries_agree_and_turn_back(encryption: str, size: int) -> None:
     assert bytes(data) not in seen
 
 
+@settings(deadline=None)
 @given(data=st.binary(min_size=512, max_size=512), sectors=st.integers(1, 4), spec=st.sampled_from(SPECS), key=st.binary(min_size=64, max_size=64))
 def test_decrypt_undoes_encrypt(data: bytes, sectors: int, spec: t.Tuple[str, int], key: bytes) -> None:
     encryption, size = spec
