@@ -1,0 +1,133 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ansible-playbook as people run it: the archive that it ships holds all that the module needs, and no output holds a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from lock_lab import needs
+from luks1_by_cryptsetup import Luks1
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
+pytestmark = [needs("cryptsetup"), pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook")]
+
+SECRETS = BEFORE, AFTER, SPARE, LATER = "gibbon-4711", "siamang-0815", "macaque-1234", "tamarin-9876"
+PLAY = [
+    {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": ["secrets.json"],
+        "tasks": [
+            {
+                "name": "Rotate",
+                "luksmith.luks.keyslots": {
+                    "device": "{{ volume }}",
+                    "keyslots": [
+                        {
+                            "new_secret": {"label": "next", "passphrase": "{{ next }}"},
+                            "old_secret": {"label": "current", "passphrase": "{{ current }}"},
+                            "pbkdf": {"iterations": 1000},
+                        },
+                        {"new_secret": {"label": "spare", "passphrase": "{{ spare }}"}, "pbkdf": {"iterations": 1000}},
+                    ],
+                },
+            }
+        ],
+    }
+]
+DIFF = """\
+--- before: {volume}
++++ after: {volume}
+@@ -1,7 +1,7 @@
+ LUKS1 {uuid}
+ keyslot  opened by  key derivation
+-0        current    pbkdf2-sha256, 1000 iterations
+-1        (free)
++0        next       pbkdf2-sha256, 1000 iterations
++1        spare      pbkdf2-sha256, 1000 iterations
+ 2        (free)
+ 3        (free)
+ 4        (free)
+"""
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path) -> Luks1:
+    return Luks1(tmp_path, BEFORE, cipher="aes-cbc-essiv:sha256", bits=128)
+
+
+def play(volume: Luks1, *flags: str, pipelining: bool, fails: bool = False) -> str:
+    """All that ansible-playbook prints. It sees the checkout as a collection through a link, and no other configuration."""
+    folder = volume.folder
+    link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
+    if not link.exists():
+        link.parent.mkdir(parents=True)
+        link.symlink_to(CHECKOUT)
+        (folder / "play.json").write_text(json.dumps(PLAY))
+        (folder / "secrets.json").write_text(json.dumps({"volume": str(volume.path), "current": BEFORE, "next": AFTER, "spare": SPARE}))
+        (folder / "ansible.cfg").write_text("[defaults]\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
+    environment.update(
+        ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
+        ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
+        ANSIBLE_LOCAL_TEMP=str(folder / "controller"),
+        ANSIBLE_REMOTE_TEMP=str(folder / "host"),
+        ANSIBLE_PIPELINING=str(pipelining),
+        ANSIBLE_STDOUT_CALLBACK="default",
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_LOCALHOST_WARNING="0",
+        LC_ALL="C.UTF-8",
+    )
+    command = [str(PLAYBOOK), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags, str(folder / "play.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder)
+    output = done.stdout + done.stderr
+    assert [secret for secret in SECRETS if secret in output] == []
+    assert (done.returncode != 0) == fails, output
+    return output
+
+
+def uuid_of(output: str) -> str:
+    found = re.search(r"LUKS1 ([0-9a-f-]{36})", output)
+    assert found, output
+    return found.group(1)
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "files"])
+def test_check_run_and_run_again(volume: Luks1, pipelining: bool) -> None:
+    before = volume.path.read_bytes()
+    predicted = play(volume, "--check", "--diff", pipelining=pipelining)
+    expected = DIFF.format(volume=volume.path, uuid=uuid_of(predicted))
+    assert expected in predicted, predicted
+    assert "changed: [localhost]" in predicted and "[WARNING]" not in predicted
+    assert volume.path.read_bytes() == before
+
+    # Most talkative: modules' arguments, results, and (without pipelining) every file that is moved.
+    real = play(volume, "--diff", "-vvvv", pipelining=pipelining)
+    assert expected in real, real
+    assert "kdf_evaluations" in real, real
+    volume.holds({0: AFTER, 1: SPARE}, BEFORE)
+
+    again = play(volume, "--diff", pipelining=pipelining)
+    assert re.search(r"localhost +: ok=1 +changed=0 ", again), again
+    assert "---" not in again
+    left = [path for path in (volume.folder / "host").rglob("*") if path.is_file()] if (volume.folder / "host").exists() else []
+    assert left == [], "Ansible takes its files away, whichever way they came"
+
+
+def test_a_refusal_is_one_sentence_after_another(volume: Luks1) -> None:
+    play(volume, pipelining=True)
+    (volume.folder / "secrets.json").write_text(json.dumps({"volume": str(volume.path), "current": BEFORE, "next": LATER, "spare": SPARE}))
+    before = volume.path.read_bytes()
+    output = " ".join(play(volume, "-vvvv", pipelining=True, fails=True).split())
+    assert f"{volume.path}: Neither current nor next opens any keyslot. There is nothing that keyslots[0] could replace. Correct old_secret" in output, output
+    assert "Nothing was changed." in output and "Traceback" not in output
+    assert volume.path.read_bytes() == before
