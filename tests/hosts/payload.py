@@ -43,6 +43,7 @@ def main() -> None:
             module_args=call["arguments"],
             templar=Templar(loader=DataLoader()),
             task_vars={"ansible_python_interpreter": INTERPRETER},
+            module_compression="ZIP_DEFLATED",
         )
         # ansible-core 2.19 and newer name what older ones return as a tuple.
         payload: bytes = built[0] if isinstance(built, tuple) else built.b_module_data
