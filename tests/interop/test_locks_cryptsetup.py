@@ -73,7 +73,9 @@ PLACES = [("file", "file"), ("loop", "loop"), ("file", "loop"), ("loop", "file")
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("ours", "theirs"), PLACES)
 def test_cryptsetup_waits_until_we_have_written(image: pathlib.Path, ours: str, theirs: str, command: str) -> None:
-    with places(image, ours, theirs) as (mine, other), open_volume(mine, writable=True) as volume, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        mine, other = stack.enter_context(places(image, ours, theirs))
+        volume = stack.enter_context(open_volume(mine, writable=True))
         with locks.exclusive(volume, timeout=0):
             process = stack.enter_context(started(*COMMANDS[command](other, image), stdin=subprocess.DEVNULL))
             until(lambda: waits_for_flock(process.pid), "cryptsetup waits for its lock", process)
@@ -84,7 +86,9 @@ def test_cryptsetup_waits_until_we_have_written(image: pathlib.Path, ours: str, 
 
 @pytest.mark.parametrize(("ours", "theirs"), PLACES)
 def test_cryptsetup_reads_but_does_not_write_while_we_read(image: pathlib.Path, ours: str, theirs: str) -> None:
-    with places(image, ours, theirs) as (mine, other), open_volume(mine, writable=False) as volume, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        mine, other = stack.enter_context(places(image, ours, theirs))
+        volume = stack.enter_context(open_volume(mine, writable=False))
         with locks.shared(volume, timeout=0):
             assert subprocess.run(dump(other, image), stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE).returncode == 0
             process = stack.enter_context(started(*add_key(other, image), stdin=subprocess.DEVNULL))
@@ -96,7 +100,9 @@ def test_cryptsetup_reads_but_does_not_write_while_we_read(image: pathlib.Path, 
 @needs("strace")
 def test_we_do_not_get_in_while_cryptsetup_writes(image: pathlib.Path, ours: str, theirs: str) -> None:
     """strace stops cryptsetup in its first fsync, so that it keeps the lock under which it has just written key material."""
-    with places(image, ours, theirs) as (mine, other), open_volume(mine, writable=True) as volume:
+    with contextlib.ExitStack() as stack:
+        mine, other = stack.enter_context(places(image, ours, theirs))
+        volume = stack.enter_context(open_volume(mine, writable=True))
         halt = ["strace", "-f", "-o", os.devnull, "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGSTOP:when=1"]
         with started(*halt, *add_key(other, image), stdin=subprocess.DEVNULL) as tracer:
             pid = until(lambda: child_of(tracer.pid), "strace has started cryptsetup", tracer)

@@ -95,7 +95,11 @@ def test_a_bad_sector_under_direct_io_is_not_papered_over_by_the_cache(volume: V
 def test_a_full_file_system_tells_what_may_have_been_changed(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
     answers = iter([lambda fd, data, offset: pwrite(fd, data[:100], offset), failing(errno.ENOSPC)])
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: next(answers)(fd, data, offset))
+
+    def next_answer(fd: int, data: bytes, offset: int) -> int:
+        return next(answers)(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", next_answer)
     with pytest.raises(StorageFault, match=r"Cannot write 5000 bytes at byte 7.*ENOSPC") as caught:
         volume.region.write(7, b"x" * 5000)
     assert "100 of the 5000 bytes" in caught.value.changed
