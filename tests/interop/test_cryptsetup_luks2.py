@@ -46,15 +46,16 @@ RECORD = "luksmith.luks-record"
 class Judged:
     """Runs the module and lets cryptsetup judge every write. ``slots``: what must open what from now on, slot -> secret."""
 
-    def __init__(self, volume: Luks2Volume, slots: t.Dict[int, str], *, header: t.Optional[pathlib.Path] = None) -> None:
+    def __init__(self, volume: Luks2Volume, slots: t.Dict[int, str], *, payload: t.Optional[pathlib.Path] = None) -> None:
         self.volume = volume
         self.slots = slots
-        self.task = (header, {"header": str(volume.path)}) if header else (volume.path, {})
+        self.device = payload or volume.path
+        self.options: t.Dict[str, t.Any] = {"header": str(volume.path)} if payload else {}
 
     def write(self, entry: t.Mapping[str, t.Any], touched: int, kind: str, unlock: t.Sequence[str] = ("pw0",)) -> t.Any:
         """One entry, one slot: everything else of the JSON stays to the byte."""
         before, seqid = self.volume.pieces(), self.volume.seqid
-        result = keyslots(self.task[0], [entry], unlock=unlock, **self.task[1])
+        result = keyslots(self.device, [entry], unlock=unlock, **self.options)
         assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [(kind, touched)]
         self.judge(touched)
         assert self.volume.seqid > seqid
@@ -72,7 +73,7 @@ class Judged:
     def settled(self, *entries: t.Mapping[str, t.Any]) -> t.Any:
         """The task holds already: no change, and not a byte is written."""
         before = self.volume.sha256()
-        result = keyslots(self.task[0], entries, unlock=["pw0"], **self.task[1])
+        result = keyslots(self.device, entries, unlock=["pw0"], **self.options)
         assert (result["changed"], result["plan"]) == (False, [])
         assert self.volume.sha256() == before
         return result
@@ -87,8 +88,8 @@ def untouched(pieces: t.Mapping[t.Tuple[str, ...], str], slot: int) -> t.Dict[t.
     }
 
 
-def present(label: str, costs: t.Mapping[str, t.Any] = CHEAP, **more: t.Any) -> t.Dict[str, t.Any]:
-    return {"new_secret": {"label": f"label of {label}", "passphrase": label}, "pbkdf": costs, **more}
+def present(label: str, costs: t.Optional[t.Mapping[str, t.Any]] = None, **more: t.Any) -> t.Dict[str, t.Any]:
+    return {"new_secret": {"label": f"label of {label}", "passphrase": label}, "pbkdf": costs or CHEAP, **more}
 
 
 @pytest.mark.parametrize(("kdf", "cipher", "bits", "metadata", "sector"), MATRIX)
@@ -182,7 +183,7 @@ def test_a_detached_header(tmp_path: pathlib.Path) -> None:
     header.path.write_bytes(bytes(16 << 20))
     run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--header", header.path, *PBKDF2, payload, header.keyfile("pw0"))
     before = payload.read_bytes()
-    judged = Judged(header, {0: "pw0"}, header=payload)
+    judged = Judged(header, {0: "pw0"}, payload=payload)
     judged.slots[1] = "ours"
     judged.write(present("ours"), 1, "add")
     judged.slots[0] = "ours 2"

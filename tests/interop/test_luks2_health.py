@@ -83,7 +83,7 @@ def test_a_foreign_signature_stops_a_heal(volume: Luks2Volume) -> None:
     """Swap space lies where the primary copy was; cryptsetup refuses as well. Without the signature the copy is healed."""
     swap = bytearray(4096)
     swap[1024:1032], swap[4086:] = b"\1\0\0\0\xff\0\0\0", b"SWAPSPACE2"
-    volume.patch(0, swap)
+    volume.patch(0, bytes(swap))
     before = volume.sha256()
     assert run("cryptsetup", "luksDump", volume.path, check=False).returncode != 0
     for check in (True, False):
@@ -152,7 +152,7 @@ def digest_twice(tree: t.Any) -> None:
     tree["digests"]["1"] = {**tree["digests"]["0"], "keyslots": []}
 
 
-OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], None], str]] = {
+OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], t.Any], str]] = {
     "unknown requirement": (requirement("no-such-thing"), r"feature that is not known here \(requirement 'no-such-thing'\)"),
     "OPAL": (requirement("opal"), r"self-encrypting drive \(requirement 'opal'\)"),
     "inline tags": (requirement("inline-hw-tags"), "integrity tags in the sectors of the drive"),

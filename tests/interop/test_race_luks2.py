@@ -93,19 +93,16 @@ def test_our_lock_makes_cryptsetup_wait(tmp_path: pathlib.Path, place: str) -> N
 @contextlib.contextmanager
 def cryptsetup_that_holds_its_lock(volume: Luks2Volume) -> t.Iterator[t.Tuple[t.Any, int]]:
     """A luksAddKey that stops inside its exclusive lock, at the sync behind the key material; goes on at the end."""
-    process = start_cryptsetup(volume, True, "theirs 1", "strace", "-f", "-o", "/dev/null", "-e", "inject=fsync:signal=SIGSTOP:when=1")
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    stopped: t.List[int] = []
-
-    def stops() -> bool:
-        stopped[:] = [int(pid) for pid in children.read_text().split()]
-        return bool(stopped) and pathlib.Path(f"/proc/{stopped[0]}/stat").read_text().rpartition(")")[2].split()[0] in "Tt" and holds_flock(stopped[0])
-
-    until(stops)
+    told = volume.folder / "strace"
+    process = start_cryptsetup(volume, True, "theirs 1", "strace", "-f", "-o", str(told), "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGSTOP:when=1")
+    # Not the state of the process: it is also stopped for a moment at each call that strace looks at.
+    until(lambda: told.exists() and "stopped by SIGSTOP" in told.read_text())
+    pid = int(told.read_text().split()[0])
     try:
-        yield process, stopped[0]
+        assert holds_flock(pid)
+        yield process, pid
     finally:
-        os.kill(stopped[0], signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
 
 
 def holds_flock(pid: int) -> bool:
