@@ -98,7 +98,9 @@ class HeaderChanged(LuksmithError):
 
 
 class StorageFault(LuksmithError):
-    """The operating system failed to open, read, write or sync; ``found`` carries its words."""
+    """The operating system failed to open, read, write or sync; ``found`` carries its words, ``errno`` its number, if there is one."""
+
+    errno = 0
 
 
 class Interrupted(LuksmithError):

@@ -68,21 +68,21 @@ def _beneath(place: Place) -> t.Optional[Place]:
     folder = sys_folder(rdev) if kind == "block" else None
     if folder is None:
         return None
-    start = _text(folder, "start")
-    if _text(folder, "partition") and start:
+    start = attribute(folder, "start")
+    if attribute(folder, "partition") and start:
         whole = os.path.dirname(folder)
-        numbers = _text(whole, "dev").partition(":")
+        numbers = attribute(whole, "dev").partition(":")
         if not numbers[2]:
             return None
         return Place(("block", os.makedev(int(numbers[0]), int(numbers[2])), 0), place.offset + int(start) * _SECTOR, node_path(whole), PARTITION_OF)
-    backing = _text(folder, "loop/backing_file")
+    backing = attribute(folder, "loop/backing_file")
     if not backing:
         return None
     try:
         status = os.stat(backing)
     except OSError:
         return None
-    return Place(numbers_of(status), place.offset + int(_text(folder, "loop/offset") or 0), backing, LOOP_OF)
+    return Place(numbers_of(status), place.offset + int(attribute(folder, "loop/offset") or 0), backing, LOOP_OF)
 
 
 def above(numbers: t.Tuple[str, int, int], offsets: t.Collection[int]) -> t.List[Place]:
@@ -105,15 +105,15 @@ def _loop_folders() -> t.Iterator[str]:
         return
     for name in names:
         folder = os.path.realpath(os.path.join(SYS, "block", name))
-        if _text(folder, "loop/backing_file"):
+        if attribute(folder, "loop/backing_file"):
             yield folder
             for child in sorted(os.listdir(folder)):
-                if child.startswith(name) and _text(folder, os.path.join(child, "partition")):
+                if child.startswith(name) and attribute(folder, os.path.join(child, "partition")):
                     yield os.path.join(folder, child)
 
 
 def _place_of(folder: str) -> t.Optional[Place]:
-    major, colon, minor = _text(folder, "dev").partition(":")
+    major, colon, minor = attribute(folder, "dev").partition(":")
     if not colon:
         return None
     return Place(("block", os.makedev(int(major), int(minor)), 0), 0, node_path(folder))
@@ -133,26 +133,26 @@ def sys_folder(rdev: int) -> t.Optional[str]:
 
 def is_loop(rdev: int) -> bool:
     folder = sys_folder(rdev)
-    return folder is not None and bool(_text(_disk(folder), "loop/backing_file"))
+    return folder is not None and bool(attribute(_disk(folder), "loop/backing_file"))
 
 
 def is_rotational(rdev: int) -> bool:
     """Does the kernel say that the disk turns? False also where it does not say."""
     folder = sys_folder(rdev)
-    return folder is not None and _text(_disk(folder), "queue/rotational") == "1"
+    return folder is not None and attribute(_disk(folder), "queue/rotational") == "1"
 
 
 def is_read_only(rdev: int) -> bool:
     """Is the device set read-only (what BLKROGET answers; the number of that ioctl differs between machines)?"""
     folder = sys_folder(rdev)
-    return folder is not None and _text(folder, "ro") == "1"
+    return folder is not None and attribute(folder, "ro") == "1"
 
 
 def _disk(folder: str) -> str:
-    return os.path.dirname(folder) if _text(folder, "partition") else folder
+    return os.path.dirname(folder) if attribute(folder, "partition") else folder
 
 
-def _text(folder: str, name: str) -> str:
+def attribute(folder: str, name: str) -> str:
     """Content of an attribute without its newline; "" when there is none. File names in it can be any bytes."""
     try:
         with open(os.path.join(folder, name), "rb") as stream:

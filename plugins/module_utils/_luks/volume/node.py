@@ -41,7 +41,9 @@ def fault(volume: str, doing: str, error: OSError, *, why: str = "", remedy: str
     """A StorageFault in the system's own words: "cannot open it: Permission denied (EACCES)"."""
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
-    return StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=volume, changed=changed)
+    found = StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=volume, changed=changed)
+    found.errno = number
+    return found
 
 
 @dataclasses.dataclass

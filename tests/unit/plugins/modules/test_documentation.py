@@ -23,7 +23,9 @@ FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
 def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
     module = importlib.import_module(PACKAGE + name)
-    return module, {**yaml.safe_load(module.DOCUMENTATION)["options"], **FRAGMENT}
+    documentation = yaml.safe_load(module.DOCUMENTATION)
+    shared = FRAGMENT if "luksmith.luks._volume" in documentation["extends_documentation_fragment"] else {}
+    return module, {**documentation["options"], **shared}
 
 
 def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], where: str) -> None:
@@ -35,7 +37,7 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info"])
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
