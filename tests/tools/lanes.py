@@ -17,6 +17,9 @@ from lane import CACHE, ROOT, Lane, LaneSkipped
 
 OLDEST_TARGET = (3, 8)
 
+# Every release of ansible-core that is supported; all of them run on Python 3.12. The lanes without a number use the newest.
+CORES = ("2.17", "2.18", "2.19", "2.20", "2.21")
+CONTROLLER_OF_ALL_CORES = "3.12"
 
 # Tests that share nothing go to whoever is free; those of one interop file may share a volume or a device.
 PARALLEL = ("-n", "auto", "--dist", "worksteal")
@@ -45,6 +48,19 @@ def _ansible_test(what: str, *arguments: str, needs: str = "") -> t.Callable[[La
 def _integration(lane: Lane) -> None:
     as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
     _ansible_test("integration", *as_root, needs="tests/integration/targets")(lane)
+
+
+def _on_cores(*cores: str) -> t.Callable[[Lane], None]:
+    """sanity, units and integration with other releases of ansible-core than the one the other lanes use."""
+
+    def run(lane: Lane) -> None:
+        as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
+        for core in cores:
+            for what, more in (("sanity", ()), ("units", ()), ("integration", as_root)):
+                command = ["tests/tools/ansible-test", what, "--local", "--requirements", "--python", CONTROLLER_OF_ALL_CORES, *more, *lane.arguments]
+                lane.check(f"{core} {what}", command, CORE=core)
+
+    return run
 
 
 def _with_tools(lane: Lane) -> str:
@@ -80,6 +96,24 @@ def _build(lane: Lane) -> None:
             lane.check("ansible-doc", ansible_doc, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
 
 
+def _importer(lane: Lane) -> None:
+    """What Galaxy does with an upload. Its own ansible-test would need a container; the lanes sanity and units have run that."""
+    settings = ROOT / "tests/tools/galaxy-importer.cfg"
+    with tempfile.TemporaryDirectory(prefix="luksmith-importer-") as temporary:
+        lane.check("build", [lane.tool("ansible-galaxy"), "collection", "build", "--output-path", temporary])
+        archive = next(iter(pathlib.Path(temporary).glob("luksmith-luks-*.tar.gz")), None)
+        if archive is None:
+            return
+        python = lane.tool("python", "importer")
+        path = f"{pathlib.Path(python).parent}:{os.environ.get('PATH', '')}"
+        # It writes importer_result.json where it is started.
+        lane.check("galaxy-importer", [python, "tests/tools/strict_importer.py", str(archive)], PATH=path, GALAXY_IMPORTER_CONFIG=str(settings))
+
+
+def _docsite(lane: Lane) -> None:
+    lane.check("docsite", ["docs/docsite/build"])
+
+
 def _targets(lane: Lane) -> None:
     """Every Python of a target: the plugins compile, and they import with the module_utils of an Ansible that still serves it."""
     found = {version: path for version, path in pythons.installed().items() if version >= OLDEST_TARGET}
@@ -111,6 +145,7 @@ class Description(t.NamedTuple):
     says: str
     run: t.Callable[[Lane], None]
     needs: t.Tuple[str, ...] = ()
+    only_by_name: bool = False  # too long for every day; README and --help say how long
 
 
 PEERS = ("cryptsetup", "qemu-img")
@@ -129,5 +164,9 @@ LANES: t.Dict[str, Description] = {
     "demo": Description("demo/run: the README's first command", _demo),
     "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
     "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
+    "importer": Description("galaxy-importer on the built collection, with nothing but green", _importer),
+    "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", _docsite),
+    "oldest": Description(f"sanity, units and integration with ansible-core {CORES[0]}", _on_cores(CORES[0])),
+    "matrix": Description(f"sanity, units and integration with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True),
     "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", _targets),
 }
