@@ -131,6 +131,14 @@ def _targets(lane: Lane) -> None:
         lane.check(f"Python {major}.{minor}", [python, "tests/tools/import_plugins.py"], PYTHONPATH=str(folder))
 
 
+def _fuzz(lane: Lane) -> None:
+    """The planted faults first: cases that find nothing mean something only then. With arguments the fuzzer alone runs."""
+    python = lane.tool("python", "unit")
+    if not lane.arguments:
+        lane.show("planted faults", [python, "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/fuzz"])
+    lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or ("--cases", "20000", "--again"))])
+
+
 def _demo(lane: Lane) -> None:
     lane.check("demo", ["demo/run"])
 
@@ -155,6 +163,7 @@ LANES: t.Dict[str, Description] = {
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
     "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash", *PARALLEL)),
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
+    "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
     "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),

@@ -15,6 +15,21 @@ import typing as t
 
 NOTHING_CHANGED = "Nothing was changed."
 
+# Characters; the longest sentence of this collection has some hundred.
+LONGEST_PART = 1500
+
+
+def shown(text: str, most: int = LONGEST_PART) -> str:
+    """``text`` as it may stand in a message or a table: on one line, nothing that a terminal obeys, not longer than ``most``.
+
+    What a header says is untrusted: its label or the name of a hash could clear the operator's screen or forge a line of a log.
+    """
+    if len(text) > most:
+        text = f"{text[:most]}[...]"
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)
+
 
 def _sentence(text: str) -> str:
     text = text.strip()
@@ -49,8 +64,8 @@ class LuksmithError(Exception):
         return self
 
     def __str__(self) -> str:
-        sentences = " ".join(_sentence(part) for part in (self.found, self.why, self.remedy, self.changed) if part)
-        return f"{self.volume}: {sentences}" if self.volume else sentences
+        sentences = " ".join(_sentence(shown(part)) for part in (self.found, self.why, self.remedy, self.changed) if part)
+        return f"{shown(self.volume)}: {sentences}" if self.volume else sentences
 
 
 class NotLuks(LuksmithError):

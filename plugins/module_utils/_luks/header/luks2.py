@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import typing as t
 
-from ..errors import LuksmithError, Refused
+from ..errors import LuksmithError, Refused, shown
 from . import luks2_edit, luks2_json, luks2_obstacles, luks2_recovery, luks2_tokens, luks2_validate, luks2_view, model
 from .luks2_binary import BINARY_SIZE, build_copy
 
@@ -60,7 +60,7 @@ class Luks2Header(model.Header):
         self.extent = self._window.end
         self.health = dict(copies.health)
         odd = luks2_obstacles.warnings(tree, copies, self.keyslots, self.segments)
-        self.warnings = (*odd, *note.notes, *record_notes, *self._notes)
+        self.warnings = tuple(map(shown, (*odd, *note.notes, *record_notes, *self._notes)))
         self._obstacle = luks2_obstacles.obstacle(tree, copies, self.keyslots, self.segments, note.problem)
 
     @property
@@ -239,4 +239,4 @@ def _ours(header: model.Header) -> Luks2Header:
 
 
 def _shown(field: bytes) -> str:
-    return field.decode("utf-8", "replace")
+    return shown(field.decode("utf-8", "replace"))

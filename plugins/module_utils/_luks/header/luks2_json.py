@@ -22,7 +22,8 @@ Tree = t.Dict[str, t.Any]
 MAX_DEPTH = 31
 
 _INT64 = 1 << 63
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+# No repetition: a pattern for whole strings starts again at each quote of a text that never ends its last one.
+_MARKS = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
 _REMEDY = "Look at it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup if this was not done on purpose"
 
 
@@ -107,14 +108,18 @@ def _emit(value: t.Any, parts: t.List[str]) -> None:
 
 
 def _too_deep(text: str) -> bool:
-    depth = 0
-    for token in _BRACKETS.finditer(text):
+    depth, in_string = 0, False
+    for token in _MARKS.finditer(text):
         mark = text[token.start()]
-        if mark in "[{":
+        if mark == '"':
+            in_string = not in_string
+        elif in_string or mark == "\\":
+            continue
+        elif mark in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 return True
-        elif mark != '"':
+        else:
             depth -= 1
     return False
 

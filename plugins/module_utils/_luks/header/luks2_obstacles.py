@@ -36,6 +36,7 @@ def obstacle(tree: Tree, copies: luks2_recovery.Copies, keyslots: t.Mapping[int,
         _requirement(tree),
         _segment_obstacle(tree, segments),
         _keyslot_obstacle(keyslots),
+        _key_size_obstacle(tree),
         _number_obstacle(tree),
         _copy_obstacle(copies),
     ):
@@ -66,9 +67,6 @@ def warnings(tree: Tree, copies: luks2_recovery.Copies, keyslots: t.Mapping[int,
             found.append(f"Digest {name} is of the unknown type {digest['type']!r}: its keyslots cannot be opened here.")
         if len(set(digest["keyslots"])) != len(digest["keyslots"]):
             found.append(f"Digest {name} lists a keyslot twice.")
-        sizes = sorted({tree["keyslots"][number]["key_size"] for number in digest["keyslots"] if tree["keyslots"][number]["type"] == "luks2"})
-        if len(sizes) > 1:
-            found.append(f"The keyslots of digest {name} hold keys of different sizes ({', '.join(map(str, sizes))} bytes): not all can be right.")
     for segment in segments:
         if segment.type != "crypt" and not segment.type.startswith("hw-opal"):
             found.append(f"Segment {segment.number} is of the unknown type {segment.type!r}.")
@@ -147,6 +145,20 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
             "nobody can tell which volume key is the right one",
             "Restore a header backup; cryptsetup never writes such a header",
         )
+    return None
+
+
+def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:
+    """All keyslots of a digest hold one key, so that they must agree on its size: a new keyslot takes its size from them."""
+    for digest in luks2_view.data_digests(tree):
+        sizes = {number: tree["keyslots"][number]["key_size"] for number in tree["digests"][digest]["keyslots"] if tree["keyslots"][number]["type"] == "luks2"}
+        told = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
+        if len(told) > 1:
+            return _refused(
+                f"the keyslots of the volume hold keys of different sizes ({', '.join(reversed(list(told.values())))})",
+                "they must hold the same key, and a new keyslot of the wrong size would open nothing",
+                "Restore a header backup; cryptsetup never writes such a header",
+            )
     return None
 
 

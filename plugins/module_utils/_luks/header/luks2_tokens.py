@@ -23,9 +23,12 @@ RECORD_TYPE = "luksmith.luks-record"
 INTENT_TYPE = "luksmith.luks-intent"
 VERSION = 1
 
-# The kinds of work on LUKS2 that need a note; the hops of the model are for LUKS1, which cannot move a slot's area.
-INTENT_KINDS = (model.INTENT_ERASE, model.INTENT_REPLACE_ERASE, model.INTENT_REPLACE_FILL, model.INTENT_WIPE)
+# The kinds of work on LUKS2 that need a note; the others of the model are for LUKS1: here a
+# keyslot leaves the header before its area is wiped, and a rekey moves it.
+INTENT_KINDS = (model.INTENT_REPLACE_ERASE, model.INTENT_REPLACE_FILL, model.INTENT_WIPE)
 
+# Each of 32 keyslots can leave one area behind, and 32 newer ones can cut these in two.
+_MOST_EXTENTS = 64
 _HEX = re.compile(r"[0-9a-f]*")
 # Tokens that are worth nothing without their slot: systemd-cryptenroll --wipe-slot and 'clevis luks unbind' remove them.
 _BOUND_TO_SLOT = re.compile(r"systemd-.*|clevis")
@@ -64,6 +67,11 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
         intent = _decode_intent(tree["tokens"][names[0]], f"token {names[0]}")
     except MalformedHeader as error:
         return IntentNote(problem=error.found)
+    ordered = sorted(intent.extents, key=lambda extent: extent.offset)
+    if len(intent.extents) > _MOST_EXTENTS:
+        return IntentNote(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
+    if any(one.end > other.offset for one, other in zip(ordered, ordered[1:])):
+        return IntentNote(problem=f"token {names[0]} names the same bytes twice")
     if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
         return IntentNote(problem=f"token {names[0]} names bytes outside of the keyslots area")
     own = intent.keyslot if intent.kind != model.INTENT_WIPE else None

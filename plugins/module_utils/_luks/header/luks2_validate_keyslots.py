@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 import typing as t
 
@@ -26,11 +27,12 @@ _KDF_COSTS = ("iterations", "time", "memory", "cpus")
 
 def check_keyslots(tree: Tree, mandatory: t.Sequence[str]) -> None:
     reencrypting = 0
+    listed = collections.Counter(number for digest in tree["digests"].values() for number in set(digest["keyslots"]))
     for number, slot in tree["keyslots"].items():
         where = f"keyslot {number}"
         if slot["type"] == "luks2":
             _luks2_keyslot(slot, where)
-            if sum(1 for digest in tree["digests"].values() if number in digest["keyslots"]) != 1:
+            if listed[number] != 1:
                 raise luks2_members.malformed(f"{where} is not in exactly one digest")
         elif slot["type"] == "reencrypt":
             reencrypting += 1

@@ -26,9 +26,10 @@ def check_segments(tree: Tree, mandatory: t.Sequence[str]) -> None:
     segments = tree["segments"]
     if not segments:
         raise luks2_members.malformed("it has no segment")
+    covered = {number for digest in tree["digests"].values() for number in digest["segments"]}
     for number, segment in segments.items():
         luks2_members.number_of(number, f"segment {number!r}")
-        _segment(segment, f"segment {number}", any(number in digest["segments"] for digest in tree["digests"].values()))
+        _segment(segment, f"segment {number}", number in covered)
     if set(segments) != {str(position) for position in range(len(segments))}:
         raise luks2_members.malformed("the numbers of the segments have gaps")
     ordered = [segments[str(position)] for position in range(len(segments))]

@@ -24,7 +24,11 @@ def area_size(key_size: int) -> int:
 
 
 def keyslots(tree: Tree) -> t.Dict[int, model.Keyslot]:
-    return {number: _keyslot(tree, number) for number in sorted(int(name) for name in tree["keyslots"])}
+    members: t.Dict[str, t.List[t.Tuple[int, bool]]] = {name: [] for name in tree["keyslots"]}
+    for digest_name, digest in tree["digests"].items():
+        for name in dict.fromkeys(digest["keyslots"]):
+            members[name].append((int(digest_name), bool(digest["segments"])))
+    return {number: _keyslot(tree, number, members[str(number)]) for number in sorted(int(name) for name in tree["keyslots"])}
 
 
 def digests(tree: Tree) -> t.Tuple[model.Digest, ...]:
@@ -59,9 +63,9 @@ def kdf_of(kdf: Tree) -> model.Kdf:
     return model.Argon2(type=kind, time=kdf["time"], memory=kdf["memory"], parallel=kdf["cpus"], salt=salt)
 
 
-def _keyslot(tree: Tree, number: int) -> model.Keyslot:
+def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -> model.Keyslot:
+    """``members``: the digests that list the slot, each with whether it covers a segment."""
     slot = tree["keyslots"][str(number)]
-    members = [(int(name), digest) for name, digest in tree["digests"].items() if str(number) in digest["keyslots"]]
     area = model.Extent(int(slot["area"]["offset"]), int(slot["area"]["size"]))
     priority: t.Any = slot.get("priority", 1)
     common = {
@@ -71,8 +75,8 @@ def _keyslot(tree: Tree, number: int) -> model.Keyslot:
         "area": area,
         # A priority that cryptsetup does not know makes it pass the slot over unless it is named, as "ignore" does.
         "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE) if luks2_members.is_a(priority, int) else model.PRIORITY_IGNORE,
-        "digests": tuple(sorted(name for name, _digest in members)),
-        "bound": any(digest["segments"] for _name, digest in members),
+        "digests": tuple(sorted(name for name, _covers in members)),
+        "bound": any(covers for _name, covers in members),
     }
     if slot["type"] != "luks2":
         return model.Keyslot(kdf=model.UnknownKdf(type=""), af_hash="", af_stripes=0, encryption="", area_key_size=0, **common)

@@ -10,6 +10,7 @@ import itertools
 import typing as t
 
 from ..errors import BadTask
+from ..header.model import PRIORITY_IGNORE
 from .vocabulary import ABSENT, PRESENT, Desired, Entry
 
 
@@ -68,6 +69,12 @@ def _different_properties(one: Entry, other: Entry, desired: Desired) -> t.Optio
         return f"they give different pbkdf costs for {_label(desired, one.new_secret)}"
     if one.priority is not None and other.priority is not None and one.priority != other.priority:
         return f"they give different priorities for {_label(desired, one.new_secret)}"
+    for ignored, found in ((one, other), (other, one)):
+        if ignored.priority == PRIORITY_IGNORE and found.priority is None:
+            return (
+                f"keyslots[{ignored.position}] gives {_label(desired, one.new_secret)} the priority ignore, "
+                f"and keyslots[{found.position}], which names none, wants a keyslot that is tried without being named"
+            )
     return None
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import os
 import typing as t
 
+from ..crypto.kdf import Budget
 from ..header.model import Argon2, Kdf, Pbkdf2
 from .observe import Measurement
 from .vocabulary import Costs
@@ -43,6 +44,7 @@ class Precedents:
 
     replaced: the derivation of the slot that is rekeyed. opener: of the slot that gave the volume key. measured: how
     long that took. only_hash: LUKS1, whose slots are PBKDF2 with this hash. memory_limit: KiB that Argon2 may use here.
+    budget: what the task allows one derivation to cost; nothing is calibrated beyond it.
     """
 
     replaced: t.Optional[Kdf] = None
@@ -50,6 +52,7 @@ class Precedents:
     measured: t.Optional[Measurement] = None
     only_hash: str = ""
     memory_limit: int = MAXIMUM_MEMORY
+    budget: Budget = dataclasses.field(default_factory=Budget)
 
     @property
     def parents(self) -> t.List[Kdf]:
@@ -80,7 +83,7 @@ def _iterations(costs: Costs, iter_time: t.Optional[int], precedents: Precedents
     if seen is None or not isinstance(seen.kdf, Pbkdf2) or seen.seconds <= 0:
         return max(MINIMUM_ITERATIONS, stored), False
     wanted = int(seen.kdf.iterations / seen.seconds * (iter_time or DEFAULT_ITER_TIME) / 1000)
-    return min(max(wanted, MINIMUM_ITERATIONS), MAXIMUM_ITERATIONS), True
+    return max(min(wanted, MAXIMUM_ITERATIONS, precedents.budget.max_iterations), MINIMUM_ITERATIONS), True
 
 
 def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Precedents, salt: bytes) -> Choice:
@@ -88,7 +91,7 @@ def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Pre
     parent = next((kdf for kdf in precedents.parents if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY), None)
     parallel = costs.parallel or (parent.parallel if parent else None)
     if parallel is None:
-        parallel = min(MAXIMUM_LANES, os.cpu_count() or 1)
+        parallel = min(MAXIMUM_LANES, os.cpu_count() or 1, precedents.budget.max_parallel)
         measured.add("parallel")
     memory = costs.memory or (parent.memory if parent else None)
     if memory is None:
@@ -104,7 +107,7 @@ def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Pre
         if costs.memory is None:
             memory = max(MINIMUM_MEMORY, min(memory, int(affordable / MINIMUM_TIME)))
             measured.add("memory")
-        time = max(MINIMUM_TIME, int(affordable / memory))
+        time = max(MINIMUM_TIME, min(int(affordable / memory), precedents.budget.max_time, precedents.budget.max_work // memory))
         measured.add("time")
     else:
         time = MINIMUM_TIME

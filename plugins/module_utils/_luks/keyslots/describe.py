@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ..errors import shown
 from ..header.model import Header, Keyslot
 from .fingerprints import fingerprint
 
@@ -28,7 +29,7 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
         "copies": dict(header.health),
         "requirements": list(header.requirements),
         "unfinished": None if header.intent is None else {"kind": header.intent.kind, "keyslot": header.intent.keyslot},
-        "write_obstacle": None if header.write_obstacle is None else header.write_obstacle.found,
+        "write_obstacle": None if header.write_obstacle is None else shown(header.write_obstacle.found),
         "areas": [_area(slot) for slot in header.keyslots.values()],
         "segments": [dataclasses.asdict(segment) for segment in header.segments],
         "digests": [

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
+from ..errors import shown
 from .slot_table import ACTIVE, SET_AT_APPLY, Row
 from .vocabulary import FINISH_ERASE, HEAL_HEADER, Plan
 
 COLUMNS = ("keyslot", "opened by", "key derivation", "remarks")
 GAP = "  "
+# Characters of a name that a header gives to a thing; the longest real one has some twenty.
+LONGEST_NAME = 60
 
 
 def diff(before: t.Sequence[Row], after: t.Sequence[Row], plan: Plan, *, path: str, uuid: str, format: str) -> t.Dict[str, str]:
@@ -51,7 +54,7 @@ def _header_lines(plan: Plan) -> t.Tuple[t.List[str], t.List[str]]:
 
 def _text(table: t.Sequence[Row], widths: t.Sequence[int], uuid: str, format: str, remarks: t.Sequence[str]) -> str:
     lines = [_line(cells, widths) for cells in (COLUMNS, *map(_cells, table))]
-    return "\n".join([f"{format.upper()} {uuid}", *remarks, *lines]) + "\n"
+    return "\n".join(map(shown, [f"{format.upper()} {uuid}", *remarks, *lines])) + "\n"
 
 
 def _widths(lines: t.Sequence[t.Sequence[str]]) -> t.List[int]:
@@ -76,7 +79,7 @@ def _openers(row: Row) -> str:
 
 def _derivation(kdf: t.Mapping[str, t.Any]) -> str:
     kind, hash_name = kdf["type"], kdf.get("hash")
-    name = f"{kind}-{hash_name}" if hash_name and hash_name != SET_AT_APPLY else str(kind)
+    name = f"{shown(kind, LONGEST_NAME)}-{shown(hash_name, LONGEST_NAME)}" if hash_name and hash_name != SET_AT_APPLY else shown(kind, LONGEST_NAME)
     units = (("iterations", "iterations"), ("time", "passes"), ("memory", "KiB"), ("parallel", "lanes"))
     costs = [(kdf[option], unit) for option, unit in units if option in kdf]
     if costs and all(cost == SET_AT_APPLY for cost, _unit in costs):
@@ -88,4 +91,4 @@ def _remarks(row: Row) -> str:
     remarks = [] if row["bound"] else ["not bound to the volume"]
     if row["priority"] != "normal":
         remarks.append(f"priority {row['priority']}")
-    return ", ".join([*remarks, *(f"token {kind}" for kind in row["tokens"])])
+    return ", ".join([*remarks, *(f"token {shown(kind, LONGEST_NAME)}" for kind in row["tokens"])])

@@ -11,8 +11,9 @@ import dataclasses
 import hmac
 import typing as t
 
+from ..crypto import cipher, kdf
 from ..crypto.memory import wipe
-from ..errors import StorageFault
+from ..errors import BudgetExceeded, Refused, StorageFault
 from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf
 from . import material
 from .costs import Choice, Precedents, choose
@@ -44,11 +45,11 @@ class Maker:
         """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.costs` decides."""
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
-        kdf = choice_for(action, header, self.prover, self.desired, self.memory_limit).kdf
-        length = header.new_keyslot(given(action.keyslot), kdf, area).area_key_size
-        key = self.prover.derivations.derive(given(action.secret), kdf, length)
+        parameters = choice_for(action, header, self.prover, self.desired, self.memory_limit).kdf
+        length = header.new_keyslot(given(action.keyslot), parameters, area).area_key_size
+        key = self.prover.derivations.derive(given(action.secret), parameters, length)
         try:
-            yield Ingredients(kdf, key, volume_key)
+            yield Ingredients(parameters, key, volume_key)
         finally:
             wipe(key)
 
@@ -75,7 +76,29 @@ class Maker:
 
 
 def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int) -> Choice:
-    """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it."""
+    """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it.
+
+    Raises Refused where it would cost more than the task or this host allows, and Unsupported for a cipher or hash that the
+    new slot would have and nobody here can compute: both are so known before the first write.
+    """
+    choice = _choice(action, header, prover, desired, memory_limit)
+    layout, number = header.layout, given(action.keyslot)
+    area = layout.fixed[number] if layout.fixed is not None else Extent(layout.window.offset, layout.unit)
+    slot = header.new_keyslot(number, choice.kdf, area)
+    cipher.check(slot.encryption, slot.area_key_size)
+    kdf.hash_size(slot.af_hash)
+    try:
+        kdf.check(choice.kdf, budget=prover.derivations.budget)
+    except BudgetExceeded as error:
+        raise Refused(
+            f"the key derivation for the new secret of keyslot {action.keyslot} would cost too much: {error.found}",
+            why=error.why,
+            remedy="give that entry lower pbkdf costs, or raise kdf_limits",
+        ) from None
+    return choice
+
+
+def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int) -> Choice:
     number = given(action.keyslot)
     if action.via is not None:
         return Choice(header.keyslots[action.via].kdf)  # the copy of an interrupted rekey was made with the right ones
@@ -89,5 +112,6 @@ def choice_for(action: Action, header: Header, prover: Prover, desired: Desired,
         measured=measured,
         only_hash=header.digests[0].hash if header.format == "luks1" else "",
         memory_limit=memory_limit,
+        budget=prover.derivations.budget,
     )
     return choose(entry.costs if entry else Costs(), entry.iter_time if entry else None, precedents)

@@ -11,8 +11,12 @@ import typing as t
 
 from ..crypto import antiforensic, cipher, kdf
 from ..crypto.memory import Bytes, wipe
-from ..errors import BudgetExceeded, LuksmithError
+from ..errors import BudgetExceeded, LuksmithError, shown
 from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
+
+# Bytes. The largest key of any cipher that cryptsetup makes a volume with (its --key-size ends at 4096 bits); what a header
+# claims beyond that would only make us read and hash gigabytes.
+LARGEST_KEY = 512
 
 
 def material_size(slot: Keyslot) -> int:
@@ -22,6 +26,8 @@ def material_size(slot: Keyslot) -> int:
 
 def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget) -> str:
     """Why nobody on this host can try this slot ("unsupported cipher 'serpent-xts-plain64'") and what would help, or ""."""
+    if not 1 <= slot.key_size <= LARGEST_KEY:
+        return f"it says that its key has {slot.key_size} bytes; 1 to {LARGEST_KEY} are possible"
     try:
         kdf.check(slot.kdf, budget=budget)
         kdf.hash_size(slot.af_hash)
@@ -29,9 +35,9 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
         for digest in digests:
             kdf.check(_as_kdf(digest), budget=budget)
     except BudgetExceeded as error:
-        return f"{error.found}, {error.why}"
+        return shown(f"{error.found}, {error.why}")
     except LuksmithError as error:
-        return "; ".join(part for part in (error.found, error.remedy) if part)
+        return shown("; ".join(part for part in (error.found, error.remedy) if part))
     return ""
 
 

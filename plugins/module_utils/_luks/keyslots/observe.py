@@ -93,8 +93,18 @@ class Prover:
     def why_untried(self, keyslot: int) -> str:
         if keyslot not in self._untriable:
             slot = self.header.keyslots[keyslot]
-            self._untriable[keyslot] = material.why_untriable(slot, material.digests_of(self.header, slot), self.derivations.budget)
+            self._untriable[keyslot] = self._out_of_reach(slot) or material.why_untriable(
+                slot, material.digests_of(self.header, slot), self.derivations.budget
+            )
         return self._untriable[keyslot]
+
+    def _out_of_reach(self, slot: Keyslot) -> str:
+        if slot.number >= self.header.slot_count:
+            return f"keyslots are numbered 0 to {self.header.slot_count - 1}, and cryptsetup does not open others either"
+        end = slot.area.offset + material.material_size(slot)
+        if end > self.header.extent and slot.key_size <= material.LARGEST_KEY:
+            return f"its key material would end at byte {end}, but the room for keyslots ends at byte {self.header.extent}"
+        return ""
 
     def hint(self, secret: int) -> t.Optional[int]:
         return self._hints.get(secret)

@@ -79,7 +79,8 @@ def inspect(task: InfoTask) -> Result:
                 if reason:
                     warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
             opened_by = _labels(prover, task.labels)
-            untried = [keyslot for keyslot in header.keyslots if keyslot not in prover.tried()]
+            tried = prover.tried()
+            untried = [keyslot for keyslot in header.keyslots if keyslot not in tried]
             prover.close()
             return {
                 "changed": False,
@@ -213,7 +214,8 @@ class _Run:
     def _tables(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row]]:
         """The slots as found and as the plan will leave them, with what is proven by now."""
         opened_by = _labels(look.prover, self.task.desired.labels)
-        before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in look.prover.tried()])
+        tried = look.prover.tried()
+        before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in tried])
         choices = {
             position: choice_for(action, look.header, look.prover, self.task.desired, self._memory_limit())
             for position, action in enumerate(look.plan.actions)

@@ -12,39 +12,9 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, qcow2
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header.qcow2_image import POINTER, SIZE, build, crypto
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-SIZE = 2359296
-POINTER = (262144, 2068480)
-Extension = t.Tuple[int, bytes]
-
-
-def crypto(offset: int = POINTER[0], length: int = POINTER[1]) -> Extension:
-    return 0x0537BE77, struct.pack(">QQ", offset, length)
-
-
-def build(
-    *,
-    version: int = 3,
-    cluster_bits: int = 16,
-    method: int = 2,
-    incompatible: int = 0,
-    autoclear: int = 0,
-    header_length: int = 112,
-    backing: t.Tuple[int, int] = (0, 0),
-    extensions: t.Sequence[Extension] = (crypto(),),
-    end: bytes = bytes(8),
-) -> bytes:
-    """The first cluster of an image, packed from the format's table."""
-    head = b"QFI\xfb" + struct.pack(">IQIIQIIQQIIQ", version, *backing, cluster_bits, 1 << 20, method, 1, 196608, 65536, 1, 0, 0)
-    assert len(head) == 72
-    if version >= 3:
-        head += struct.pack(">QQQII", incompatible, 0, autoclear, 4, header_length)
-        head = head.ljust(header_length, b"\0")
-    for kind, data in extensions:
-        head += struct.pack(">II", kind, len(data)) + data + bytes(-len(data) % 8)
-    return (head + end).ljust(1 << min(max(cluster_bits, 9), 21), b"\0")
 
 
 def locate(head: bytes, size: int = SIZE) -> qcow2.Qcow2Crypto:

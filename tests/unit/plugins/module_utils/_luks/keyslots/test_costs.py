@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.costs import MINIMUM_ITERATIONS, MINIMUM_MEMORY, Precedents, choose
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Measurement
@@ -69,6 +70,17 @@ def test_iter_time_of_argon2_spends_memory_first_and_then_passes() -> None:
     assert costs_of(choose(Costs(), 2000, Precedents(opener=HARD, measured=measurement)).kdf) == ("argon2id", 4, 1_000_000, 4)
     assert costs_of(choose(Costs(), 4000, Precedents(opener=HARD, measured=measurement)).kdf) == ("argon2id", 8, 1_000_000, 4)
     assert costs_of(choose(Costs(), 1, Precedents(opener=HARD, measured=measurement)).kdf) == ("argon2id", 4, MINIMUM_MEMORY, 4)
+
+
+def test_nothing_is_calibrated_beyond_what_the_task_allows() -> None:
+    cheap = Budget(max_iterations=700_000, max_time=6, max_work=500_000, max_parallel=2)
+    quick = Precedents(opener=WEAK, measured=seen(WEAK, 0.0001), budget=cheap)
+    assert costs_of(choose(Costs(), None, quick).kdf) == ("pbkdf2", "sha256", 700_000)
+    quick = Precedents(opener=HARD, measured=seen(HARD, 0.01), budget=cheap)
+    assert costs_of(choose(Costs(memory=70_000), 2000, quick).kdf) == ("argon2id", 6, 70_000, 4)
+    assert costs_of(choose(Costs(memory=100_000), 2000, quick).kdf) == ("argon2id", 5, 100_000, 4)
+    least = Precedents(opener=WEAK, measured=seen(WEAK, 0.001), budget=Budget(max_iterations=10))
+    assert costs_of(choose(Costs(), None, least).kdf) == ("pbkdf2", "sha256", MINIMUM_ITERATIONS), "never below the policy minimum: that is refused instead"
 
 
 def test_every_choice_has_its_own_salt() -> None:
