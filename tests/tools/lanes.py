@@ -157,6 +157,7 @@ class Description(t.NamedTuple):
 
 
 PEERS = ("cryptsetup", "qemu-img")
+KILLERS = ("cryptsetup", "strace")
 
 LANES: t.Dict[str, Description] = {
     "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit", *PARALLEL)),
@@ -165,6 +166,9 @@ LANES: t.Dict[str, Description] = {
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
     "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
+    "rotation": Description(
+        "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS
+    ),
     "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),

@@ -52,7 +52,7 @@ def bring(task: Task, *, check: bool) -> Result:
     if task.single:
         return _Run(task, task.devices[0], task.header, check=check).result()
     volumes: t.List[Result] = []
-    for path, names in distinct_volumes(task.devices):
+    for path, names in _distinct_volumes(task.devices):
         try:
             one = _Run(task, path, None, check=check).result()
             one["status"] = "done" if one["changed"] else "unchanged"
@@ -272,7 +272,7 @@ def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]
     return {keyslot: [labels[secret] for secret in secrets] for keyslot, secrets in prover.openers().items()}
 
 
-def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
+def _distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
     """Each header once, with the other names that lead to it (symlink, loop device and its file)."""
     found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
     for path in paths:

@@ -16,7 +16,6 @@ import re
 import typing as t
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
-_BLANKS = re.compile(rb"[ \t\r]+")
 _COMMA = re.compile(r"(?<!\\),")
 _NOTHING = ("none", "-", "")
 # What these options open is no LUKS volume, whatever its first bytes look like.
@@ -78,7 +77,7 @@ def parse(data: bytes) -> t.Tuple[t.List[Line], t.List[str]]:
 
 def _fields(raw: bytes) -> t.List[str]:
     fields = []
-    for field in filter(None, _BLANKS.split(raw)):
+    for field in raw.split():
         if field.startswith(b"#"):
             break
         fields.append(os.fsdecode(_OCTAL.sub(lambda match: bytes((int(match.group(1), 8),)), field)))

@@ -1,0 +1,136 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of a rotation between two calls of a store: decide, make a passphrase, change the entry, compare what came back."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._rotation import passphrase
+from ..plugin_utils._rotation.decision import MAKE, REST, TIMES, Decision, Wanted, decide
+from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, forgotten, held, holds, promoted, read, same, staged
+
+Result = t.Dict[str, t.Any]
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset(
+        (
+            "operation",
+            "entry",
+            "host",
+            "uuid",
+            "device",
+            "generation",
+            "max_age",
+            "passphrase",
+            "passphrase_format",
+            "entropy",
+            "replaces",
+            "keeps",
+            "id",
+            "secret",
+            "keep_older",
+            "pbkdf",
+            "iter_time",
+        )
+    )
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
+        super().run(tmp, task_vars)
+        self._supports_check_mode = True
+        _checked, arguments = self.validate_argument_spec(
+            argument_spec={
+                "operation": {"type": "str", "choices": ["decide", "promote", "forget", "compare"], "required": True},
+                "entry": {"type": "raw", "no_log": True},
+                "host": {"type": "str", "required": True},
+                "uuid": {"type": "str", "required": True},
+                "device": {"type": "str", "required": True},
+                "generation": {"type": "str", "default": ""},
+                "max_age": {"type": "int", "default": 0},
+                "passphrase": {"type": "str", "no_log": True},
+                "passphrase_format": {"type": "str", "default": "base32", "no_log": False},
+                "entropy": {"type": "int", "default": 128},
+                "replaces": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+                "keeps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+                "id": {"type": "str"},
+                "secret": {"type": "dict", "no_log": True},
+                "keep_older": {"type": "int", "default": 2},
+                "pbkdf": {"type": "dict"},
+                "iter_time": {"type": "int"},
+            },
+            required_if=[("operation", "promote", ["id"]), ("operation", "compare", ["secret"])],
+        )
+        try:
+            entry = read(arguments["entry"], arguments["host"], arguments["uuid"], arguments["device"])
+            return {"changed": False, **getattr(self, f"_{arguments['operation']}")(entry, arguments)}
+        except (BadEntry, ValueError) as error:
+            raise AnsibleActionFail(f"{arguments['device']}: {error}. The volume was not changed.") from None
+
+    def _decide(self, entry: Entry, arguments: Result) -> Result:
+        wanted = Wanted(arguments["generation"], arguments["max_age"], arguments["passphrase"])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        decision = decide(entry, wanted, now)
+        if decision.phase == MAKE:
+            new = self._new(arguments, wanted, now)
+            entry_to_write: t.Optional[Entry] = staged(entry, new)
+        else:
+            new = entry["current"] if decision.phase == REST else entry["next"]
+            entry_to_write = None
+        return {**_orders(entry, decision, new, arguments), "entry": entry, "staged": entry_to_write, "new": new}
+
+    def _new(self, arguments: Result, wanted: Wanted, now: datetime.datetime) -> Secret:
+        given = wanted.passphrase
+        bits = passphrase.bits(arguments["passphrase_format"], arguments["entropy"]) if given is None else None
+        return {
+            # In check mode nothing is stored, and the plan must read the same every time.
+            "id": "new" if self._task.check_mode else secrets.token_hex(4),
+            "passphrase": passphrase.make(arguments["passphrase_format"], arguments["entropy"]) if given is None else given,
+            "generation": wanted.generation,
+            "created": now.strftime(TIMES),
+            "entropy": bits,
+        }
+
+    def _promote(self, entry: Entry, arguments: Result) -> Result:
+        return {"entry": promoted(entry, arguments["id"])}
+
+    def _forget(self, entry: Entry, arguments: Result) -> Result:
+        return {"entry": forgotten(entry, arguments["keep_older"]), "differs": len(entry["older"]) > max(arguments["keep_older"], 0)}
+
+    def _compare(self, entry: Entry, arguments: Result) -> Result:
+        """The store must give back what it was given, before the volume comes to depend on it."""
+        for field in ("next", "current"):
+            if holds(entry, field, arguments["secret"]):
+                return {"entry": entry, "field": field}
+        raise BadEntry(f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store before the rotation is run again")
+
+
+def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) -> Result:
+    """The options ``unlock`` and ``keyslots`` of the module that brings the volume there; with secrets."""
+    present = _option(new)
+    known = {secret["id"]: _option(secret) for secret in held(entry) if "passphrase" in secret}
+    gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
+    for option in gone:
+        if decision.phase != REST and same(option.get("passphrase"), present["passphrase"]):
+            raise BadEntry(f"the new passphrase is the same as {option.get('label', 'one')!r}, which this rotation removes; choose another one")
+    gone = [option for option in gone if not same(option.get("passphrase"), present["passphrase"])]
+    return {
+        "phase": decision.phase,
+        "reason": decision.reason,
+        "then": decision.then,
+        "label": present["label"],
+        "unlock": [*arguments["keeps"], *gone],
+        "present": [{"new_secret": present, **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]}}],
+        "absent": [{"state": "absent", "old_secret": option} for option in gone],
+    }
+
+
+def _option(secret: Secret) -> t.Dict[str, str]:
+    return {"label": f"rotation {secret['id']}", "passphrase": secret["passphrase"]}

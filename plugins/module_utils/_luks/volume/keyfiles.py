@@ -1,0 +1,111 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""A keyfile on the host gets new content, whole or not at all, and the old content is overwritten afterwards.
+
+The new file is written beside the old one and renamed over it, so that whoever reads the path (systemd-cryptsetup at boot, a
+rebuild of the initramfs) finds the old secret or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import typing as t
+
+from ..errors import LuksmithError, Refused, StorageFault
+
+OWNER_ONLY = 0o077
+MODE = 0o400
+_SELINUX = "security.selinux"
+
+
+def replace(path: str, content: bytearray) -> None:
+    """Replace the regular file at ``path`` (symbolic links followed) durably; owner and a private mode stay.
+
+    Raises Refused if it is no regular file, StorageFault if the system does not do what is asked.
+    """
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    prefix = f".{name}.luksmith-"
+    try:
+        old = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _fault(path, error, LuksmithError) from None
+    try:
+        status = os.fstat(old)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"the keyfile {path!r} is no regular file", remedy="Replace its content by hand")
+        _forget_leftovers(folder, prefix)
+        temporary = os.path.join(folder, f"{prefix}{os.urandom(8).hex()}")
+        try:
+            _write(temporary, content, old, status)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(folder)
+        _overwrite(old)
+    except OSError as error:
+        raise _fault(path, error, StorageFault) from None
+    finally:
+        os.close(old)
+
+
+def _write(path: str, content: bytearray, old: int, status: os.stat_result) -> None:
+    """A new file at ``path`` with the owner, the mode and the SELinux label of the old one, on the medium."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        private = not status.st_mode & OWNER_ONLY
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) if private else MODE)
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, _SELINUX, os.getxattr(old, _SELINUX))
+        done = 0
+        with memoryview(content) as view:
+            while done < len(content):
+                with view[done:] as rest:
+                    done += os.write(descriptor, rest)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _overwrite(descriptor: int) -> None:
+    """Best effort: the blocks of the file that has no name any more, unless another hard link still has them."""
+    status = os.fstat(descriptor)
+    if status.st_nlink == 0:
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, os.urandom(status.st_size), 0)
+            os.fsync(descriptor)
+
+
+def _forget_leftovers(folder: str, prefix: str) -> None:
+    """Files of a run that was killed before it renamed its file; they hold a secret."""
+    for name in os.listdir(folder):
+        if name.startswith(prefix):
+            descriptor = os.open(os.path.join(folder, name), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.unlink(os.path.join(folder, name))
+                _overwrite(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _fault(path: str, error: OSError, kind: t.Type[LuksmithError]) -> LuksmithError:
+    words = errno.errorcode.get(error.errno or 0, "") + (f" ({error.strerror})" if error.strerror else "")
+    return kind(
+        f"the keyfile {path!r} cannot be replaced: {words}", remedy="Repair that and run the task again", changed="It holds the old secret or the new one."
+    )

@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""What a store holds for one volume, and the three changes that a rotation makes to it.
+
+An entry is a JSON-able dict::
+
+    {"format": 1, "host": "web-01", "uuid": "4b54…", "device": "/dev/vda3",
+     "current": SECRET or None,    # opens the volume, and is the only one of these that shall
+     "next":    SECRET or None,    # staged: in the store, on the volume perhaps
+     "older":   [SECRET, …]}       # replaced, newest first; must open nothing, and would open an old copy of the header
+
+and a SECRET is ``{"id": 8 hexadecimal digits, "passphrase": text, "generation": text, "created": "2026-11-24T01:04:41Z"}``. A store that
+seals what it is given keeps the passphrase as something else ("sealed") and may be unable to give it back.
+
+No function changes its argument. What they raise is BadEntry: a sentence without a secret.
+"""
+
+from __future__ import annotations
+
+import copy
+import hmac
+import re
+import typing as t
+
+Secret = t.Dict[str, t.Any]
+Entry = t.Dict[str, t.Any]
+
+FORMAT = 1
+
+# A header is not to be trusted, and the uuid names a file or a path in a store.
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+class BadEntry(Exception):
+    """The store holds something else than an entry of this volume, or the entry does not allow the change."""
+
+
+def check_uuid(uuid: t.Any) -> str:
+    if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
+        raise BadEntry(
+            "the uuid in the header is none, so that the store could not tell this volume from others; give the volume one (cryptsetup luksUUID) and try again"
+        )
+    return uuid.lower()
+
+
+def same(one: t.Any, other: t.Any) -> bool:
+    """Whether two passphrases are the same text."""
+    return (
+        isinstance(one, str)
+        and isinstance(other, str)
+        and hmac.compare_digest(one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape"))
+    )
+
+
+def blank(host: str, uuid: str, device: str) -> Entry:
+    return {"format": FORMAT, "host": host, "uuid": check_uuid(uuid), "device": device, "current": None, "next": None, "older": []}
+
+
+def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
+    """The entry that a store returned for this volume, or a blank one if it has none."""
+    if not found:
+        return blank(host, uuid, device)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise BadEntry(f"the store holds something for this volume that is no entry of format {FORMAT}; look at it, and move it away if it is not needed")
+    for name, expected in (("host", host), ("uuid", check_uuid(uuid))):
+        if found.get(name) != expected:
+            raise BadEntry(
+                f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; its key or path must tell the volumes apart"
+            )
+    entry = {**blank(host, uuid, device), **copy.deepcopy(found), "device": device}
+    if not isinstance(entry["older"], list):
+        raise BadEntry("the entry in the store has a field 'older' that is no list")
+    for secret in held(entry):
+        if not isinstance(secret, dict) or not isinstance(secret.get("id"), str) or not (secret.get("passphrase") or secret.get("sealed")):
+            raise BadEntry("the entry in the store holds a secret without an id or without a passphrase; look at it before anything is rotated")
+    return entry
+
+
+def held(entry: Entry) -> t.List[Secret]:
+    """All secrets of the entry, the staged one first, then from new to old."""
+    return [secret for secret in (entry["next"], entry["current"], *entry["older"]) if secret]
+
+
+def staged(entry: Entry, secret: Secret) -> Entry:
+    """The entry with ``secret`` staged. A staged secret is never replaced: it may be on the volume already."""
+    if entry["next"] is not None:
+        raise BadEntry(f"secret {entry['next']['id']} is staged already; it must be taken up before another one is made")
+    return {**copy.deepcopy(entry), "next": dict(secret)}
+
+
+def promoted(entry: Entry, identity: str) -> Entry:
+    """The entry with the staged secret ``identity`` as the current one; unchanged if it is that already."""
+    changed = copy.deepcopy(entry)
+    if changed["current"] is not None and changed["current"]["id"] == identity:
+        return changed
+    if changed["next"] is None or changed["next"]["id"] != identity:
+        raise BadEntry(f"secret {identity} is not staged any more; somebody else works on this volume. Run the rotation again")
+    if changed["current"] is not None:
+        changed["older"].insert(0, changed["current"])
+    changed["current"], changed["next"] = changed["next"], None
+    return changed
+
+
+def forgotten(entry: Entry, keep: int) -> Entry:
+    """The entry with at most ``keep`` older secrets. Only for a volume on which all of them were proven to open nothing."""
+    changed = copy.deepcopy(entry)
+    del changed["older"][max(keep, 0) :]
+    return changed
+
+
+def holds(entry: Entry, field: str, secret: Secret) -> bool:
+    """Whether the store gave back what was written: the same secret in ``field`` (current or next), to the byte."""
+    found = entry.get(field)
+    if not found or found["id"] != secret["id"]:
+        return False
+    if "passphrase" in found:
+        return same(found["passphrase"], secret.get("passphrase"))
+    return bool(found.get("sealed")) and same(found["sealed"], secret.get("sealed"))

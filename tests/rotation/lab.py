@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A controller, a host and its volumes in one folder, which a test copies, plays in, kills, and asks cryptsetup about."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import typing as t
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(sys.executable).parent
+LEAKED, BREAK_GLASS = "winter-2025", "in-case-of-fire"
+STORE_ROOT = "luksmith_luks_secrets"
+
+Entry = t.Dict[str, t.Any]
+
+# A module is one call of the interpreter. Call number KILL_CALL runs under strace and dies at its KILL_WRITE-th write to the volume.
+INTERPRETER = """#!/bin/sh
+call=$(cat {folder}/calls 2>/dev/null || echo 0)
+echo $((call + 1)) >{folder}/calls
+if [ "$call" = "$KILL_CALL" ]; then
+  exec strace -f -qq -o {folder}/strace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when="$KILL_WRITE" {python} "$@"
+fi
+exec {python} "$@"
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    folder: pathlib.Path
+    volumes: t.Tuple[str, ...]
+
+    @classmethod
+    def make(cls, folder: pathlib.Path, volumes: t.Sequence[str], **variables: t.Any) -> Lab:
+        """Volumes from tests/fixtures that the leaked secret and break-glass open, and a store that knows nothing."""
+        lab = cls(folder, tuple(volumes))
+        folder.mkdir()
+        for name in volumes:
+            (folder / name).write_bytes(gzip.decompress((ROOT / "tests" / "fixtures" / f"{name}.gz").read_bytes()))
+        link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(ROOT)
+        (folder / "vault-password").write_text("correct horse battery staple\n")
+        (folder / "ansible.cfg").write_text("[defaults]\n")
+        here = "{{ inventory_dir }}"
+        usual: t.Dict[str, t.Any] = {
+            "rotate_volumes": [{"device": f"{here}/{name}"} for name in volumes],
+            "rotate_block_devices": False,
+            "rotate_crypttab": f"{here}/crypttab",
+            "rotate_vault_file": f"{here}/store/secrets.yml",
+            "rotate_replaces": [{"label": "leaked", "passphrase": LEAKED}],
+            "rotate_keeps": [{"label": "break-glass", "passphrase": BREAK_GLASS}],
+            "rotate_generation": "one",
+            "rotate_iter_time": 1,
+        }
+        host = {"ansible_connection": "local", "ansible_python_interpreter": f"{here}/python"}
+        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"web": host}, "vars": {**usual, **variables}}}))
+        lab._write_interpreter()
+        return lab
+
+    def _write_interpreter(self) -> None:
+        python = self.folder / "python"
+        python.write_text(INTERPRETER.format(folder=self.folder, python=sys.executable))
+        python.chmod(0o755)
+
+    def copy(self, folder: pathlib.Path) -> Lab:
+        shutil.copytree(self.folder, folder, symlinks=True)
+        lab = Lab(folder, self.volumes)
+        lab._write_interpreter()
+        return lab
+
+    def play(self, *flags: str, expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str) -> str:
+        """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
+        inherited.update(
+            ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),
+            ANSIBLE_COLLECTIONS_PATH=str(self.folder / "collections"),
+            ANSIBLE_HOME=str(self.folder / "ansible"),
+            ANSIBLE_LOCAL_TEMP=str(self.folder / "controller"),
+            ANSIBLE_REMOTE_TEMP=str(self.folder / "remote"),
+            ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests" / "rotation" / "callbacks"),
+            ANSIBLE_CALLBACKS_ENABLED="kill_at",
+            ANSIBLE_NOCOLOR="1",
+            TASKS_BEGUN=str(self.folder / "tasks-begun"),
+            LC_ALL="C.UTF-8",
+        )
+        (self.folder / "calls").unlink(missing_ok=True)
+        words = [*command, str(BIN / "ansible-playbook"), "-i", str(self.folder / "hosts.json"), "--vault-password-file", str(self.folder / "vault-password")]
+        done = subprocess.run(
+            [*words, *flags, "luksmith.luks.rotate"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=self.folder,
+            env={**inherited, **environment},
+        )
+        output = done.stdout + done.stderr
+        assert expect is None or done.returncode == expect, output
+        return output
+
+    def tasks_begun(self) -> t.List[str]:
+        """Names of the tasks of the last run, in order."""
+        return (self.folder / "tasks-begun").read_text().splitlines()
+
+    def stored(self) -> t.List[Entry]:
+        """What the vault file holds, decrypted by ansible-vault."""
+        store = self.folder / "store" / "secrets.yml"
+        if not store.exists():
+            return []
+        view = [str(BIN / "ansible-vault"), "view", "--vault-password-file", str(self.folder / "vault-password"), str(store)]
+        done = subprocess.run(
+            view, capture_output=True, text=True, check=True, env={**os.environ, "PAGER": "cat", "ANSIBLE_HOME": str(self.folder / "ansible")}
+        )
+        return [held["entry"] for held in json.loads(done.stdout)[STORE_ROOT].values()]
+
+    def uuid(self, volume: str) -> str:
+        return _cryptsetup("luksUUID", str(self.folder / volume)).stdout.decode().strip()
+
+    def opens(self, volume: str, secret: str, keyslot: t.Optional[int] = None) -> bool:
+        pinned = [] if keyslot is None else ["--key-slot", str(keyslot)]
+        done = _cryptsetup("open", "--test-passphrase", "--key-file", "-", *pinned, str(self.folder / volume), stdin=secret)
+        assert done.returncode in (0, 1, 2), done
+        return done.returncode == 0
+
+    def active(self, volume: str) -> t.List[int]:
+        """The active keyslots, by luksDump."""
+        path = str(self.folder / volume)
+        dump = _cryptsetup("luksDump", path)
+        assert dump.returncode == 0, dump
+        text = dump.stdout.decode()
+        if "Version:        1" in text or "Version:       \t1" in text:
+            return [int(line.split()[2].rstrip(":")) for line in text.splitlines() if line.startswith("Key Slot") and line.endswith("ENABLED")]
+        keyslots = text[text.index("\nKeyslots:") : text.index("\nTokens:")]
+        return [int(line.strip().split(":")[0]) for line in keyslots.splitlines() if line.startswith("  ") and line[2].isdigit()]
+
+
+def _cryptsetup(*words: str, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["cryptsetup", "--batch-mode", *words], input=stdin.encode(), capture_output=True, check=False)
+
+
+def secrets_of(entry: Entry) -> t.Dict[str, str]:
+    """id -> passphrase of all secrets that the store holds for a volume."""
+    return {secret["id"]: secret["passphrase"] for secret in (entry["next"], entry["current"], *entry["older"]) if secret}
+
+
+def nothing_is_lost(lab: Lab, stored: t.Sequence[Entry]) -> None:
+    """What must hold at every instant: each active keyslot opens with a secret that somebody knows, and break-glass opens."""
+    entries = {entry["uuid"]: entry for entry in stored}
+    for volume in lab.volumes:
+        known = [LEAKED, BREAK_GLASS, *secrets_of(entries[lab.uuid(volume)]).values()] if lab.uuid(volume) in entries else [LEAKED, BREAK_GLASS]
+        assert lab.opens(volume, BREAK_GLASS), volume
+        for keyslot in lab.active(volume):
+            assert any(lab.opens(volume, secret, keyslot) for secret in known), f"{volume}: keyslot {keyslot} opens with a secret that is in no store"
+
+
+def exactly_the_newest(lab: Lab, stored: t.Sequence[Entry], generation: str) -> t.Dict[str, str]:
+    """What must hold in the end: the current secret and break-glass open each volume, and nothing else does. uuid -> id of the current secret."""
+    entries = {entry["uuid"]: entry for entry in stored}
+    for volume in lab.volumes:
+        entry = entries[lab.uuid(volume)]
+        assert entry["next"] is None and entry["current"]["generation"] == generation, volume
+        assert lab.opens(volume, entry["current"]["passphrase"]) and lab.opens(volume, BREAK_GLASS), volume
+        assert len(lab.active(volume)) == 2, f"{volume}: keyslots {lab.active(volume)}"
+        assert not lab.opens(volume, LEAKED), volume
+        for secret in entry["older"]:
+            assert not lab.opens(volume, secret["passphrase"]), volume
+    return {uuid: entry["current"]["id"] for uuid, entry in entries.items()}
