@@ -50,6 +50,14 @@ def _integration(lane: Lane) -> None:
     _ansible_test("integration", *as_root, needs="tests/integration/targets")(lane)
 
 
+def _peers(lane: Lane) -> None:
+    lane.show(
+        "pytest",
+        [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/peers", *lane.arguments],
+        LUKSMITH_PEER_PYTHON=lane.tool("python", "peer"),
+    )
+
+
 def _on_cores(*cores: str) -> t.Callable[[Lane], None]:
     """sanity, units and integration with other releases of ansible-core than the one the other lanes use."""
 
@@ -169,7 +177,9 @@ LANES: t.Dict[str, Description] = {
     "rotation": Description(
         "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS
     ),
-    "peers": Description("tests/peers: what other Ansible modules do with the same volumes", _pytest("tests/peers"), PEERS),
+
+
+    "peers": Description("tests/peers: the same wishes told to luks_device, judged by cryptsetup", _peers, PEERS),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
     "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),
