@@ -53,4 +53,10 @@ options:
           - Most memory traffic of Argon2, in KiB times passes.
           - Without it, V(268435456), which is 256 GiB or about four minutes of one slow processor core.
         type: int
+      total_memory:
+        description:
+          - Memory that several derivations may take together when they run at the same time on several processor cores, in KiB.
+            A single one that needs more runs alone.
+          - Without it, half of what the host and the control groups of the process have available.
+        type: int
 """

@@ -215,7 +215,8 @@ options:
     description:
       - Write down in the LUKS2 header, in a token of this collection, the labels of the keyslots and when they were changed.
         The next run then knows which keyslot to try first, and M(luksmith.luks.keyslots_info) sees which ones others changed.
-      - The record is only written together with another change. LUKS1 has no place for it.
+      - The record is only written together with another change. LUKS1 has no place for it. There, the salt of a new key tells which
+        keyslot to try first to whoever knows its label.
     type: bool
     default: true
   verify:
@@ -229,6 +230,14 @@ options:
       - proof
       - record
     default: proof
+  rederive:
+    description:
+      - Derive the key of every new keyslot a second time from the secret and compare, before anything is written. A fault of memory or
+        processor during the derivation would else make a keyslot that never opens.
+      - This costs one derivation more for each key. Without it, new key material is still read back from the medium and opened with the
+        derived key.
+    type: bool
+    default: false
   wipe:
     description:
       - How the key material of an erased key is overwritten. Each pass reaches the device before the next one begins.
@@ -544,7 +553,12 @@ verified:
   type: bool
   sample: true
 kdf_evaluations:
-  description: How many keys were derived, which is where the time goes.
+  description:
+    - How many keys of keyslots were derived from secrets, for a trial or for a new keyslot. This is where the time goes.
+    - It is the smallest number that proves the result. No secret is tried twice on a keyslot, and none where another one is known to open it.
+      Where a wanted secret has to be searched for, the keyslots behind the first are tried on all idle processor cores at once, so that up to
+      one less than there are cores may be counted more than one core would need.
+    - The comparisons of a volume key with its digest are not counted. There is one with each trial until one opens.
   returned: success
   type: int
   sample: 7
@@ -626,6 +640,7 @@ def argument_spec() -> Spec:
         "allow_lockout": {"type": "bool", "default": False},
         "record": {"type": "bool", "default": True},
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
+        "rederive": {"type": "bool", "default": False},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
     }
 

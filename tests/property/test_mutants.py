@@ -94,6 +94,12 @@ class Believing:
     def hint(self, secret: int) -> t.Optional[int]:
         return self.proofs.hint(secret)
 
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
+        self.proofs.expect(questions)
+
+    def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
+        self.proofs.expect_search(secret, keyslots, in_vain=in_vain)
+
 
 def untried_is_closed(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
     return make_plan(situation, desired, Believing(proofs))

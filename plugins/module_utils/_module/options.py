@@ -42,6 +42,6 @@ def volume_options() -> Spec:
         "lock_timeout": {"type": "float", "default": 30.0},
         "kdf_limits": {
             "type": "dict",
-            "options": {option: {"type": "int"} for option in ("iterations", "time", "memory", "parallel", "work")},
+            "options": {option: {"type": "int"} for option in ("iterations", "time", "memory", "parallel", "work", "total_memory")},
         },
     }

@@ -171,6 +171,7 @@ class Cryptography:
         return derive
 
 
+ONE_AT_A_TIME = Cryptography.name
 RUNGS: t.List[Argon2Rung] = [Argon2Cffi(), Libcrypto(), Libargon2(), Cryptography()]
 
 

@@ -14,19 +14,19 @@ import typing as t
 
 from ..errors import BudgetExceeded, MalformedHeader, Unsupported
 from ..header import model
-from .argon2 import TYPES, Costs, argon2, argon2_provider
+from .argon2 import ONE_AT_A_TIME, TYPES, Costs, argon2, argon2_provider
 from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pbkdf2, pbkdf2_function
+from .host import available_memory
 from .memory import Bytes, wipe
 
 __all__ = ("Budget", "Bytes", "Hash", "argon2_provider", "check", "derive", "hash_size", "new_hash", "pbkdf2", "wipe")
-
-MEMINFO = "/proc/meminfo"
 
 _GIB = 1024 * 1024
 # RFC 9106 section 3.1. ctypes would cut a larger number to 32 bits without a word.
 _LARGEST_ARGON2_NUMBER = 2**32 - 1
 _SHORTEST_ARGON2_SALT = 8
 _SHORTEST_ARGON2_RESULT = 4
+_ALL_CORES = 2**16
 _REMEDY = "raise the limit if you trust whoever made this header and can wait that long"
 
 
@@ -39,6 +39,8 @@ class Budget:
     about 4 minutes on one slow core. Memory is also bounded by what the host has free, whatever the limit says.
 
     max_iterations: PBKDF2; max_time: Argon2 passes; max_memory: KiB; max_parallel: lanes; max_work: KiB times passes.
+    max_total_memory: KiB of all derivations that run at the same time; None: half of what was available.
+    available: KiB that were available before this run took any for itself; None: whatever the host says now.
     """
 
     max_iterations: int = 100_000_000
@@ -46,18 +48,19 @@ class Budget:
     max_memory: int = 4 * _GIB
     max_parallel: int = 16
     max_work: int = 256 * _GIB
+    max_total_memory: t.Optional[int] = None
+    available: t.Optional[int] = None
 
+    def of_this_moment(self) -> Budget:
+        """The same limits, with :attr:`available` measured: what derivations take later must not count against others."""
+        return dataclasses.replace(self, available=available_memory())
 
-def available_memory() -> t.Optional[int]:
-    """KiB that the kernel says can be used without swapping (MemAvailable), or None where it does not say."""
-    try:
-        with open(MEMINFO, encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return None
+    @property
+    def total_memory(self) -> int:
+        """KiB for all derivations that run at the same time; a single one may take more, within the other limits."""
+        if self.max_total_memory is not None:
+            return self.max_total_memory
+        return self.max_memory if self.available is None else self.available // 2
 
 
 def _within(what: str, value: int, limit: int, unit: str, remedy: str = _REMEDY) -> None:
@@ -94,7 +97,7 @@ def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
     _within(kdf.type, kdf.parallel, budget.max_parallel, "lanes")
     _within(kdf.type, kdf.memory, budget.max_memory, "KiB of memory")
     _within(f"{kdf.type} ({kdf.time} passes over {kdf.memory} KiB)", kdf.time * kdf.memory, budget.max_work, "KiB of memory traffic")
-    available = available_memory()
+    available = available_memory() if budget.available is None else budget.available
     if available is not None:
         remedy = "free memory on the host or run this where the volume is usually unlocked"
         _within(f"{kdf.type} on a host with {available} KiB available", kdf.memory, available, "KiB of memory", remedy)
@@ -109,6 +112,18 @@ def check(kdf: model.Kdf, *, budget: Budget) -> None:
         _check_argon2(kdf, budget)
     else:
         raise _unknown(kdf.type)
+
+
+def lanes(kdf: model.Kdf) -> int:
+    """Threads that a derivation keeps busy; a provider that lets in one derivation at a time leaves nothing to run beside it."""
+    if not isinstance(kdf, model.Argon2):
+        return 1
+    return _ALL_CORES if argon2_provider(kdf.type) == ONE_AT_A_TIME else kdf.parallel
+
+
+def memory(kdf: model.Kdf) -> int:
+    """KiB that a derivation takes."""
+    return kdf.memory if isinstance(kdf, model.Argon2) else 0
 
 
 def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> bytearray:

@@ -17,7 +17,8 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..header.model import Argon2, Kdf, Pbkdf2
-from .observe import Measurement
+from .derivations import Measurement
+from .fingerprints import SALT_SIZE
 from .vocabulary import Costs
 
 MINIMUM_ITERATIONS = 600_000
@@ -27,7 +28,6 @@ MINIMUM_MEMORY = 64 * 1024
 MAXIMUM_MEMORY = 1024 * 1024
 MAXIMUM_LANES = 4
 DEFAULT_ITER_TIME = 2000
-SALT_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Precedents:
 
     replaced: the derivation of the slot that is rekeyed. opener: of the slot that gave the volume key. measured: how
     long that took. only_hash: LUKS1, whose slots are PBKDF2 with this hash. memory_limit: KiB that Argon2 may use here.
-    budget: what the task allows one derivation to cost; nothing is calibrated beyond it.
+    budget: what the task allows one derivation to cost; nothing is calibrated beyond it. salt: a fresh one that carries a
+    label, None for one that carries nothing.
     """
 
     replaced: t.Optional[Kdf] = None
@@ -53,6 +54,7 @@ class Precedents:
     only_hash: str = ""
     memory_limit: int = MAXIMUM_MEMORY
     budget: Budget = dataclasses.field(default_factory=Budget)
+    salt: t.Optional[bytes] = None
 
     @property
     def parents(self) -> t.List[Kdf]:
@@ -63,7 +65,7 @@ def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> 
     """Parameters with a fresh salt. ``iter_time`` in milliseconds, None for :data:`DEFAULT_ITER_TIME`."""
     known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
     kind = "pbkdf2" if precedents.only_hash else costs.type or known
-    salt = os.urandom(SALT_SIZE)
+    salt = precedents.salt or os.urandom(SALT_SIZE)
     if kind == "pbkdf2":
         inherited = next((kdf.hash for kdf in precedents.parents if isinstance(kdf, Pbkdf2)), "sha256")
         iterations, measured = _iterations(costs, iter_time, precedents)

@@ -29,7 +29,7 @@ HIGHEST_KEYSLOT = 31  # LUKS2; what a LUKS1 volume lacks is refused by the plann
 LOCK_TIMEOUT = 30.0  # seconds
 PROOF, RECORD = "proof", "record"
 WIPES = ("auto", "single", "multiple")
-LIMITS = {"iterations": "iterations", "time": "passes", "memory": "KiB", "parallel": "lanes", "work": "KiB times passes"}
+LIMITS = {"iterations": "iterations", "time": "passes", "memory": "KiB", "parallel": "lanes", "work": "KiB times passes", "total_memory": "KiB"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Task:
     verify: str
     wipe: str
     budget: Budget
+    rederive: bool = False
 
     def wipe_secrets(self) -> None:
         for secret in self.secrets:
@@ -117,6 +118,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             verify=_choice(params, "verify", (PROOF, RECORD)),
             wipe=_choice(params, "wipe", WIPES),
             budget=budget,
+            rederive=bool(params.get("rederive")),
             secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
         )
 

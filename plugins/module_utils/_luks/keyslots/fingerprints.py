@@ -2,14 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What the record in a LUKS2 header says of slots: which to try first, and which were changed by others since."""
+"""What a header says of slots: which to try first, and (LUKS2) which were changed by others since the record was written.
+
+LUKS1 has no place for a record. There the last 8 of a salt's 32 bytes are a hash of the others and the label, so that
+whoever has the label can tell where it was put, and 24 random bytes stay; the label is not secret, and a salt that
+other programs made says nothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
+import os
 import typing as t
 
 from ..header.model import Header, Kdf, UnknownKdf
+
+SALT_SIZE = 32
+_TAG_SIZE = 8
 
 
 def fingerprint(kdf: Kdf) -> str:
@@ -29,6 +39,28 @@ def remembered(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[in
     return found
 
 
+def labelled_salt(label: str) -> bytes:
+    """A fresh salt of 32 bytes from which :func:`hints` can tell that its slot was made for ``label``."""
+    random = os.urandom(SALT_SIZE - _TAG_SIZE)
+    return random + _tag(random, label)
+
+
+def _tag(random: bytes, label: str) -> bytes:
+    return hmac.new(random, b"luksmith.luks label\0" + label.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()[:_TAG_SIZE]
+
+
+def _labelled(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int]]:
+    found: t.Dict[int, t.List[int]] = {}
+    for keyslot, slot in header.keyslots.items():
+        if not isinstance(slot.kdf, UnknownKdf) and len(slot.kdf.salt) == SALT_SIZE:
+            random, tag = slot.kdf.salt[:-_TAG_SIZE], slot.kdf.salt[-_TAG_SIZE:]
+            secrets = [secret for secret, label in enumerate(labels) if hmac.compare_digest(_tag(random, label), tag)]
+            if secrets:
+                found[keyslot] = secrets
+    return found
+
+
 def hints(header: Header, labels: t.Sequence[str]) -> t.Dict[int, int]:
     """Secret number -> the slot to try first. A hint is never a proof."""
-    return {secret: keyslot for keyslot, secrets in sorted(remembered(header, labels).items(), reverse=True) for secret in secrets}
+    slots = _labelled(header, labels) if header.format == "luks1" else remembered(header, labels)
+    return {secret: keyslot for keyslot, secrets in sorted(slots.items(), reverse=True) for secret in secrets}

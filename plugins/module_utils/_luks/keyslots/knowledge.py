@@ -49,6 +49,18 @@ class Knowledge:
             self._known[key] = self._proofs.verdict(secret, keyslot)
         return self._known[key]
 
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
+        """These (secret, keyslot) will be asked for, whatever comes out."""
+        self._proofs.expect([question for question in questions if self._is_open(*question)])
+
+    def _is_open(self, secret: int, keyslot: int) -> bool:
+        return keyslot in self.slots and self.slots[keyslot].bound and keyslot not in self._overlay and (secret, keyslot) not in self._known
+
+    def hint(self, secret: int) -> t.Optional[int]:
+        """The active slot that is tried first for this secret because something suggests it; a hint is no proof."""
+        hint = self._proofs.hint(secret)
+        return hint if hint in self.slots else None
+
     def opens(self, secret: int, keyslot: int) -> bool:
         return self.verdict(secret, keyslot) is Verdict.OPENS
 
@@ -77,12 +89,17 @@ class Knowledge:
             numbers.insert(0, hint)
         return numbers
 
-    def first_opened(self, secret: int, among: t.Iterable[int]) -> t.Optional[int]:
-        """A slot of ``among`` that ``secret`` opens, found with as few trials as the hints allow, or None."""
+    def first_opened(self, secret: int, among: t.Iterable[int], *, spread: bool = False, in_vain: bool = False) -> t.Optional[int]:
+        """A slot of ``among`` that ``secret`` opens, found with as few trials as the hints allow, or None.
+
+        spread: idle cores may try further slots at the same time; in_vain: from the first on, for most likely it opens none.
+        """
         numbers = self.in_order(secret, among)
         for keyslot in numbers:
             if self._known.get((secret, keyslot)) is Verdict.OPENS:
                 return keyslot
+        if spread:
+            self._proofs.expect_search(secret, [keyslot for keyslot in numbers if self._is_open(secret, keyslot)], in_vain=in_vain)
         return next((keyslot for keyslot in numbers if self.opens(secret, keyslot)), None)
 
     def all_opened(self, secret: int, among: t.Iterable[int], *, needed_for: str) -> t.List[int]:
@@ -91,7 +108,9 @@ class Knowledge:
         Raises Refused when one of them could not be tried: "it opens no slot" would then be a guess.
         """
         opened = []
-        for keyslot in sorted(among):
+        numbers = sorted(among)
+        self.expect((secret, keyslot) for keyslot in numbers)
+        for keyslot in numbers:
             verdict = self.verdict(secret, keyslot)
             if verdict is Verdict.UNTRIED:
                 raise Refused(

@@ -14,10 +14,11 @@ import typing as t
 from ..crypto import cipher, kdf
 from ..crypto.memory import wipe
 from ..errors import BudgetExceeded, Refused, StorageFault
-from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf
+from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf, Keyslot
 from . import material
 from .costs import Choice, Precedents, choose
 from .disk import Disk
+from .fingerprints import labelled_salt
 from .observe import Prover
 from .vocabulary import Action, Costs, Desired, given
 
@@ -33,21 +34,27 @@ class Ingredients:
 
 @dataclasses.dataclass(frozen=True)
 class Maker:
-    """``memory_limit``: KiB that Argon2 may use on this host when nothing pins the memory cost."""
+    """``memory_limit``: KiB that Argon2 may use on this host when nothing pins the memory cost.
+
+    choices: what was decided for actions before; their keys are derived already.
+    record:  the salt of a new LUKS1 keyslot may carry its label.
+    """
 
     disk: Disk
     prover: Prover
     desired: Desired
     memory_limit: int
+    choices: t.Mapping[Action, Choice] = dataclasses.field(default_factory=dict)
+    record: bool = False
 
     @contextlib.contextmanager
     def prepare(self, action: Action, area: Extent) -> t.Iterator[Ingredients]:
         """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.costs` decides."""
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
-        parameters = choice_for(action, header, self.prover, self.desired, self.memory_limit).kdf
-        length = header.new_keyslot(given(action.keyslot), parameters, area).area_key_size
-        key = self.prover.derivations.derive(given(action.secret), parameters, length)
+        choice = self.choices.get(action) or choice_for(action, header, self.prover, self.desired, self.memory_limit, record=self.record)
+        parameters = choice.kdf
+        key = self.prover.derivations.derive(given(action.secret), parameters, key_length(header, given(action.keyslot), parameters))
         try:
             yield Ingredients(parameters, key, volume_key)
         finally:
@@ -75,16 +82,26 @@ class Maker:
         return slot.priority if slot else PRIORITY_NORMAL
 
 
-def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int) -> Choice:
+def key_length(header: Header, keyslot: int, parameters: Kdf) -> int:
+    """Bytes of the derived key that a new slot's area is sealed with."""
+    return _new_keyslot(header, keyslot, parameters).area_key_size
+
+
+def _new_keyslot(header: Header, keyslot: int, parameters: Kdf) -> Keyslot:
+    """What the slot would be; LUKS2 has not decided yet where its area lies."""
+    layout = header.layout
+    area = layout.fixed[keyslot] if layout.fixed is not None else Extent(layout.window.offset, layout.unit)
+    return header.new_keyslot(keyslot, parameters, area)
+
+
+def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
     """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it.
 
     Raises Refused where it would cost more than the task or this host allows, and Unsupported for a cipher or hash that the
     new slot would have and nobody here can compute: both are so known before the first write.
     """
-    choice = _choice(action, header, prover, desired, memory_limit)
-    layout, number = header.layout, given(action.keyslot)
-    area = layout.fixed[number] if layout.fixed is not None else Extent(layout.window.offset, layout.unit)
-    slot = header.new_keyslot(number, choice.kdf, area)
+    choice = _choice(action, header, prover, desired, memory_limit, record=record)
+    slot = _new_keyslot(header, given(action.keyslot), choice.kdf)
     cipher.check(slot.encryption, slot.area_key_size)
     kdf.hash_size(slot.af_hash)
     try:
@@ -98,20 +115,40 @@ def choice_for(action: Action, header: Header, prover: Prover, desired: Desired,
     return choice
 
 
-def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int) -> Choice:
+def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
     number = given(action.keyslot)
     if action.via is not None:
         return Choice(header.keyslots[action.via].kdf)  # the copy of an interrupted rekey was made with the right ones
-    entry = None if action.entry is None else desired.entries[action.entry]
-    measured = prover.measured
     # What a stranger stored says nothing about what our secret needs, and may be hostile.
     proven = number in header.keyslots and number in prover.openers()
-    precedents = Precedents(
-        replaced=header.keyslots[number].kdf if proven else None,
-        opener=measured.kdf if measured else None,
-        measured=measured,
-        only_hash=header.digests[0].hash if header.format == "luks1" else "",
-        memory_limit=memory_limit,
-        budget=prover.derivations.budget,
+    measured = prover.measured
+    return _choose(
+        action.entry,
+        header,
+        desired,
+        Precedents(
+            replaced=header.keyslots[number].kdf if proven else None,
+            opener=measured.kdf if measured else None,
+            measured=measured,
+            memory_limit=memory_limit,
+            budget=prover.derivations.budget,
+        ),
+        label=action.label if record else "",
     )
-    return choose(entry.costs if entry else Costs(), entry.iter_time if entry else None, precedents)
+
+
+def choice_if_opened(
+    entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool
+) -> t.Optional[Choice]:
+    """What :func:`choice_for` will say if the old secret of ``entry`` opens ``keyslot``; None where that is not known before."""
+    stored = header.keyslots[keyslot].kdf
+    label = desired.labels[given(desired.entries[entry].new_secret)] if record else ""
+    choice = _choose(entry, header, desired, Precedents(replaced=stored, opener=stored, memory_limit=memory_limit, budget=budget), label=label)
+    return None if choice.measured else choice
+
+
+def _choose(entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str) -> Choice:
+    costs, iter_time = (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
+    if header.format == "luks1":
+        precedents = dataclasses.replace(precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None)
+    return choose(costs, iter_time, precedents)

@@ -55,8 +55,10 @@ class _Planner:
         self._check_format()
         first = self._first_actions()
         self._named_absent()
+        self._ask_where_hinted()
         self._pinned_present()
         self._doom_pairs()
+        self.knowledge.expect((_old(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
         replaced = {_old(entry): self._slots_of(entry) for entry in self.replacing}
         forbidden = {_old(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
@@ -142,6 +144,32 @@ class _Planner:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.knowledge.slots:
                     self._erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
+
+    def _ask_where_hinted(self) -> None:
+        """What will be asked first anyway, together: each wanted secret in the slot that is named for it or suggested.
+
+        A secret found there spares every trial of another one on that slot, so this comes before the searches.
+        """
+        questions = [self._first_question(entry) for entry in self.pinned]
+        named = {_new(entry) for entry in self.pinned}
+        for entry in (*self.replacing, *self.plain):
+            hint = self.knowledge.hint(_new(entry))
+            if hint is not None and _new(entry) not in named and hint not in self.changes.never_fill:
+                questions.append((_new(entry), hint))
+        self.knowledge.expect(questions)
+        for secret, keyslot in questions:
+            if keyslot in self.knowledge.slots:
+                self.knowledge.opens(secret, keyslot)
+
+    def _first_question(self, entry: Entry) -> t.Tuple[int, int]:
+        """The old secret first, unless a hint says that the new one is there: whichever opens it answers for the other."""
+        keyslot, new = _slot(entry), _new(entry)
+        if entry.old_secret is None or self.knowledge.hint(new) == keyslot:
+            return new, keyslot
+        return entry.old_secret, keyslot
+
+    def _judged_by_secret(self) -> t.List[Entry]:
+        return [*self.replacing, *(entry for entry in self.absent if entry.keyslot is None)]
 
     def _pinned_present(self) -> None:
         for entry in self.pinned:
@@ -246,7 +274,8 @@ class _Planner:
         )
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        opened_before = {new: self._opened_and_staying(new) for new in _distinct(entry.new_secret for entry in self.replacing)}
+        going = {new: any(replaced[_old(entry)] for entry in self.replacing if _new(entry) == new) for new in _distinct(e.new_secret for e in self.replacing)}
+        opened_before = {new: self._opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
         for entry in sorted(self.replacing, key=lambda entry: min(replaced[_old(entry)], default=self.situation.slot_count)):
             new, old = _new(entry), _old(entry)
             if new == old:
@@ -337,7 +366,7 @@ class _Planner:
             lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
             # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
             ascending = (keyslot for keyslot in lower if self.knowledge.opens(_new(entry), keyslot))
-            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(_new(entry), lower)
+            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(_new(entry), lower, spread=True)
             if keyslot is not None:
                 return keyslot
             if known:
@@ -385,8 +414,9 @@ class _Planner:
 
     # Building blocks
 
-    def _opened_and_staying(self, secret: int) -> t.Optional[int]:
-        return self.knowledge.first_opened(secret, [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold])
+    def _opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
+        staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
+        return self.knowledge.first_opened(secret, staying, spread=True, in_vain=in_vain)
 
     def _opens_anything(self, secret: int) -> bool:
         return self.knowledge.first_opened(secret, self.knowledge.slots) is not None

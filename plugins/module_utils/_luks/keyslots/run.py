@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""One volume from path to result: look, plan, and (outside check mode) apply under the exclusive locks."""
+"""From task to result, volume by volume: look, plan, and (outside check mode) apply under the exclusive locks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import contextlib
 import dataclasses
 import typing as t
 
-from ..crypto.kdf import available_memory
+from ..crypto.host import cores
+from ..crypto.kdf import Budget
+from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused
 from ..header.model import Header
 from ..header.parse import parse_header
 from ..volume import locks
 from ..volume.storage import Volume, open_volume
+from .ahead import Ahead
 from .apply import apply_plan
+from .costs import Choice
 from .describe import describe_header
 from .desired import InfoTask, Task
 from .diff import diff
@@ -25,6 +29,7 @@ from .fingerprints import hints, remembered
 from .making import Maker, choice_for
 from .observe import Derivations, Prover, RecordProver
 from .plan import make_plan
+from .side_by_side import side_by_side
 from .slot_table import Row, predict, rows
 from .vocabulary import ADD, REKEY, Action, Plan, Situation
 
@@ -49,29 +54,54 @@ def bring(task: Task, *, check: bool) -> Result:
     With ``device`` errors come out as LuksmithError. With ``devices`` every volume is planned and applied alone, the
     result has one item for each, and ``failed`` is set when any of them did.
     """
-    if task.single:
-        return _Run(task, task.devices[0], task.header, check=check).result()
-    volumes: t.List[Result] = []
-    for path, names in _distinct_volumes(task.devices):
+    budget = task.budget.of_this_moment()
+    workers = Workers(cores(), budget.total_memory)
+    try:
+        if task.single:
+            return _Run(task, task.devices[0], task.header, Derivations(task.secrets, budget, workers), check=check).result()
+        volumes = _distinct_volumes(task.devices)
+        crew = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
+        return _together(side_by_side([_Volume(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)], crew, workers.stop))
+    finally:
+        workers.stop()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Volume:
+    """One of several; ``names`` are further paths to it, ``rank`` its place in the task."""
+
+    task: Task
+    path: str
+    names: t.List[str]
+    budget: Budget
+    workers: Workers
+    rank: int
+    check: bool
+
+    def __call__(self) -> Result:
+        derivations = Derivations(self.task.secrets, self.budget, self.workers, self.rank)
         try:
-            one = _Run(task, path, None, check=check).result()
+            one = _Run(self.task, self.path, None, derivations, check=self.check).result()
             one["status"] = "done" if one["changed"] else "unchanged"
         except Interrupted as error:
             one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
         except LuksmithError as error:
-            one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(path))}
-        volumes.append({"device": path, **({"also": names} if names else {}), **one})
-    return _together(volumes)
+            one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(self.path))}
+        one.setdefault("kdf_evaluations", derivations.evaluations)
+        return {"device": self.path, **({"also": self.names} if self.names else {}), **one}
 
 
 def inspect(task: InfoTask) -> Result:
     """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
-    derivations = Derivations(task.secrets, task.budget)
+    budget = task.budget.of_this_moment()
+    workers = Workers(cores(), budget.total_memory)
+    derivations = Derivations(task.secrets, budget, workers)
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
             header = _read_header(volume, task.lock_timeout)
             prover = Prover(header, volume.region.reread, derivations, {})
             warnings = list(header.warnings)
+            prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
                     prover.try_slot(secret, keyslot)
@@ -95,6 +125,9 @@ def inspect(task: InfoTask) -> Result:
             }
     except LuksmithError as error:
         raise error.on(task.device) from None
+    finally:
+        derivations.close()
+        workers.stop()
 
 
 def interruption(error: Interrupted) -> Result:
@@ -106,12 +139,13 @@ def action_row(action: Action) -> Result:
 
 
 class _Run:
-    def __init__(self, task: Task, path: str, header_path: t.Optional[str], *, check: bool) -> None:
+    def __init__(self, task: Task, path: str, header_path: t.Optional[str], derivations: Derivations, *, check: bool) -> None:
         self.task = task
         self.path = path
         self.header_path = header_path
         self.check = check
-        self.derivations = Derivations(task.secrets, task.budget)
+        self.derivations = derivations
+        self.ahead = Ahead(derivations, task.desired, self._memory_limit(), record=task.record)
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
 
@@ -120,13 +154,14 @@ class _Run:
         try:
             look = self._look_without_writing()
             if look.plan.empty or self.check:
-                return self._report(look, *self._tables(look))
+                return self._report(look, *self._tables(look, self._choices(look)))
             return self._amend(look)
         except LuksmithError as error:
             raise error.on(self.path) from None
         finally:
             if look is not None:
                 look.prover.close()
+            self.derivations.close()
 
     def _look_without_writing(self) -> Look:
         with open_volume(self.path, self.header_path, writable=False) as volume:
@@ -173,8 +208,11 @@ class _Run:
                 plan = make_plan(Situation.of(header), self.task.desired, prover)
                 if plan.empty:
                     return Look(header, prover, plan, verified=False)
-        prover = Prover(header, volume.region.reread, self.derivations, hints(header, self.task.desired.labels))
+        suggested = hints(header, self.task.desired.labels)
+        prover = Prover(header, volume.region.reread, self.derivations, suggested)
         try:
+            if not self.check and len(self.task.devices) < self.derivations.workers.cores:
+                self.ahead.begin(header, suggested)
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
@@ -189,6 +227,7 @@ class _Run:
         return Look(header, prover, plan)
 
     def _amend(self, look: Look) -> Result:
+        before, predicted, choices = self._foresee(look)
         with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
             volume.check_still_there()
             header = _parse(volume)
@@ -197,36 +236,49 @@ class _Run:
                 look.prover.close()
                 fresh = self._look(volume, header)
                 look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
-            before, predicted = self._tables(look)  # now: applying proves more, and check mode cannot know that
+                before, predicted, choices = self._foresee(look)
             disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
-            maker = Maker(disk, look.prover, self.task.desired, self._memory_limit())
+            maker = Maker(disk, look.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
             apply_plan(look.plan, maker, record=self.task.record)
             erases = any(action.kind != "add" for action in look.plan.actions)
             if volume.copy_on_write and erases:
                 self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
             return self._report(look, before, predicted, disk.header)
 
+    def _foresee(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, Choice]]:
+        """The tables, and what new keyslots will cost; their keys are derived when this returns."""
+        choices, questions = self.ahead.settle(look.header, self._choices(look))
+        if choices:
+            look.prover.need_volume_key()
+        self.derivations.finish(questions)
+        if self.task.rederive:
+            self.derivations.confirm(questions)
+        return (*self._tables(look, choices), choices)
+
     def _wipe_passes(self, volume: Volume) -> int:
         if self.task.wipe == "auto":
             return PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE
         return PASSES_MULTIPLE if self.task.wipe == "multiple" else PASSES_SINGLE
 
-    def _tables(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row]]:
+    def _choices(self, look: Look) -> t.Dict[Action, Choice]:
+        return {
+            action: choice_for(action, look.header, look.prover, self.task.desired, self._memory_limit(), record=self.task.record)
+            for action in look.plan.actions
+            if action.kind in (ADD, REKEY)
+        }
+
+    def _tables(self, look: Look, choices: t.Mapping[Action, Choice]) -> t.Tuple[t.List[Row], t.List[Row]]:
         """The slots as found and as the plan will leave them, with what is proven by now."""
         opened_by = _labels(look.prover, self.task.desired.labels)
         tried = look.prover.tried()
         before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in tried])
-        choices = {
-            position: choice_for(action, look.header, look.prover, self.task.desired, self._memory_limit())
-            for position, action in enumerate(look.plan.actions)
-            if action.kind in (ADD, REKEY)
-        }
-        return before, predict(before, look.plan, look.header, choices)
+        by_position = {position: choices[action] for position, action in enumerate(look.plan.actions) if action in choices}
+        return before, predict(before, look.plan, look.header, by_position)
 
     def _memory_limit(self) -> int:
         """KiB: half of what the host has free, as cryptsetup's own benchmark bounds itself on small machines."""
-        free = available_memory()
-        return self.task.budget.max_memory if free is None else min(self.task.budget.max_memory, free // 2)
+        budget = self.derivations.budget
+        return budget.max_memory if budget.available is None else min(budget.max_memory, budget.available // 2)
 
     def _report(self, look: Look, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
         keyslots = predicted

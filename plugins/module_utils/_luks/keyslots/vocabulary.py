@@ -135,6 +135,12 @@ class Proofs(t.Protocol):
     def hint(self, secret: int) -> t.Optional[int]:
         """The slot to try first for this secret, if anything (the record) suggests one."""
 
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
+        """These (secret, keyslot) will be asked for whatever comes out, in this order: they may be worked on together."""
+
+    def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
+        """These slots will be asked for one by one until ``secret`` opens one; ``in_vain``: most likely it opens none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Action:

@@ -114,22 +114,6 @@ def test_unknown_host_memory_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     kdf.check(argon(memory=4194304), budget=BUDGET)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("MemTotal: 100 kB\nMemAvailable:      77 kB\n", 77), ("MemTotal: 100 kB\n", None), ("MemAvailable: many kB\n", None)],
-)
-def test_available_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any, text: str, expected: t.Optional[int]) -> None:
-    path = tmp_path / "meminfo"
-    path.write_text(text)
-    monkeypatch.setattr(kdf, "MEMINFO", str(path))
-    assert kdf.available_memory() == expected
-
-
-def test_no_meminfo_is_not_known(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> None:
-    monkeypatch.setattr(kdf, "MEMINFO", str(tmp_path / "none"))
-    assert kdf.available_memory() is None
-
-
 def test_derive_reaches_both_families() -> None:
     assert kdf.derive(Pbkdf2("sha1", 1, b"salt"), b"password", 20, budget=BUDGET).hex() == "0c60c80f961f0e71f3a9b524af6012062fe037a6"
     slot = Argon2("argon2id", 2, 256, 1, b"somesalt")

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.costs import MINIMUM_ITERATIONS, MINIMUM_MEMORY, Precedents, choose
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Measurement
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.derivations import Measurement
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs
 
 STRONG = Pbkdf2("sha512", 2_000_000, bytes(32))

@@ -1,0 +1,209 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Expensive jobs on all cores of the host, within a budget of memory, in threads of one process.
+
+The libraries release the interpreter lock while they derive, so that threads do use all cores. Each job has a thread
+of its own: the thread that waits for it stays free for signals, which the interpreter only handles between bytecodes.
+
+There is no way to wait for ever: a job never waits for another one, one job is always let in when none runs, and what
+is waited for is running, queued or done. The order of the queue is by ``rank``, then as submitted, and nobody overtakes.
+"""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+T = t.TypeVar("T")
+
+_QUEUED, _RUNNING, _DONE, _CANCELLED = range(4)
+
+
+class Stopped(BaseException):
+    """The whole run is being given up; not an Exception, so that no error handling mistakes it for one."""
+
+
+class Job(t.Generic[T]):
+    """``work`` for later. ``lanes``: threads that it keeps busy; ``memory``: KiB; ``discard`` gets a result that nobody wants."""
+
+    def __init__(
+        self, work: t.Callable[[], T], *, lanes: int = 1, memory: int = 0, rank: int = 0, discard: t.Optional[t.Callable[[T], None]] = None
+    ) -> None:
+        self.work = work
+        self.lanes = lanes
+        self.memory = memory
+        self.rank = rank
+        self._discard = discard
+        self._abandoned = False
+        self._value: t.Optional[T] = None
+        self._error: t.Optional[BaseException] = None
+        self._state = _QUEUED
+
+    @property
+    def done(self) -> bool:
+        return self._state == _DONE
+
+    @property
+    def begun(self) -> bool:
+        return self._state in (_RUNNING, _DONE)
+
+    def result(self) -> T:
+        """What ``work`` returned or raised; only when :attr:`done`."""
+        if self._error is not None:
+            raise self._error
+        return t.cast(T, self._value)
+
+    @property
+    def pending(self) -> bool:
+        """It will be done some day."""
+        return self._state in (_QUEUED, _RUNNING)
+
+    def begin(self) -> None:
+        self._state = _RUNNING
+
+    def run(self) -> None:
+        try:
+            self._value = self.work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._error = error
+
+    def finish(self, error: t.Optional[BaseException] = None) -> None:
+        self._error = error or self._error
+        self._state = _DONE
+        if self._abandoned:
+            self.drop()
+
+    def cancel(self) -> None:
+        self._state = _CANCELLED
+
+    def drop(self) -> None:
+        """The result, now or later, goes to ``discard``."""
+        self._abandoned = True
+        if self._state == _DONE and self._error is None and self._discard is not None:
+            self._discard(t.cast(T, self._value))
+            self._discard = None
+
+
+class Inline:
+    """One job at a time, in the thread that waits for it and no sooner: what the others are compared with."""
+
+    cores = 1
+
+    def submit(self, job: Job[t.Any]) -> None:
+        """Nothing happens until somebody waits."""
+
+    def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
+        """Until one of ``jobs`` is done."""
+        if not any(job.done for job in jobs):
+            job = next(iter(jobs))
+            job.begin()
+            job.run()
+            job.finish()
+
+    def idle(self) -> int:
+        """Cores without work."""
+        return 0
+
+    def abandon(self, job: Job[t.Any]) -> bool:
+        """Nobody wants its result any more. True when it had not begun and now never will."""
+        cancelled = not job.begun
+        if cancelled:
+            job.cancel()
+        job.drop()
+        return cancelled
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+
+class Workers:
+    """``cores`` and ``memory`` (KiB) that the jobs of this process may use together.
+
+    A job is let in while a core is idle and its memory fits. One that needs more memory than there is at all is let in
+    when no other one holds any.
+    """
+
+    def __init__(self, cores: int, memory: int) -> None:
+        self.cores = max(1, cores)
+        self.memory = memory
+        self._changed = threading.Condition()
+        self._queue: t.List[Job[t.Any]] = []
+        self._running: t.List[Job[t.Any]] = []
+        self._stopped = False
+
+    def submit(self, job: Job[t.Any]) -> None:
+        """Queue ``job``; it starts now if there is room. Raises Stopped after :meth:`stop`."""
+        with self._changed:
+            self._check_stopped()
+            self._queue.append(job)
+            self._queue.sort(key=lambda queued: queued.rank)  # stable: the same rank stays in order
+            self._let_in()
+
+    def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
+        """Until one of ``jobs`` is done. Raises Stopped after :meth:`stop`."""
+        with self._changed:
+            while not any(job.done for job in jobs):
+                self._check_stopped()
+                if not any(job.pending for job in jobs):
+                    raise RuntimeError("a wait for jobs that were given up")
+                self._changed.wait()
+
+    def idle(self) -> int:
+        """Cores that neither run a job nor have one queued for them."""
+        with self._changed:
+            return max(0, self.cores - sum(min(job.lanes, self.cores) for job in (*self._running, *self._queue)))
+
+    def abandon(self, job: Job[t.Any]) -> bool:
+        """Nobody wants its result any more. True when it had not begun and now never will."""
+        with self._changed:
+            cancelled = job in self._queue
+            if cancelled:
+                self._queue.remove(job)
+                job.cancel()
+                self._let_in()  # it may have been what kept others from overtaking
+            job.drop()
+            return cancelled
+
+    def stop(self) -> None:
+        """Begin nothing more and release everybody who waits; what runs in a library cannot be interrupted and ends in vain."""
+        with self._changed:
+            self._stopped = True
+            for job in (*self._queue, *self._running):
+                job.drop()
+            for job in self._queue:
+                job.cancel()
+            self._queue.clear()
+            self._changed.notify_all()
+
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise Stopped
+
+    def _let_in(self) -> None:
+        while self._queue and not self._stopped and self._fits(self._queue[0]):
+            job = self._queue.pop(0)
+            job.begin()
+            self._running.append(job)
+            try:
+                # A daemon: a derivation of a minute must not keep a process alive that was told to end.
+                threading.Thread(target=self._work, args=(job,), daemon=True).start()
+            except RuntimeError as error:  # no more threads on this host
+                self._running.remove(job)
+                job.finish(error)
+                self._changed.notify_all()
+
+    def _fits(self, job: Job[t.Any]) -> bool:
+        held = sum(other.memory for other in self._running)
+        if job.memory and held and held + job.memory > self.memory:
+            return False
+        return not self._running or sum(other.lanes for other in self._running) < self.cores
+
+    def _work(self, job: Job[t.Any]) -> None:
+        job.run()
+        with self._changed:
+            self._running.remove(job)
+            job.finish()
+            self._let_in()
+            self._changed.notify_all()

@@ -1,0 +1,185 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Slot keys derived from secrets: each at most once in a run, counted, and as many at once as the host can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import threading
+import time
+import typing as t
+
+from ..crypto import kdf
+from ..crypto.memory import wipe
+from ..crypto.workers import Inline, Job, Workers
+from ..errors import Refused
+from ..header.model import Kdf, Pbkdf2
+
+T = t.TypeVar("T")
+
+Question = t.Tuple[int, Kdf, int]  # secret, parameters, bytes of key
+
+
+class HoldsBytes(t.Protocol):
+    @property
+    def value(self) -> bytearray:
+        """The bytes of a secret."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One derivation that opened a slot: the only benchmark that this collection ever runs."""
+
+    kdf: Kdf
+    length: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """``key`` belongs to :class:`Derivations`, which wipes it in the end."""
+
+    key: bytearray
+    measurement: Measurement
+
+
+class Derivations:
+    """Derives slot keys, and counts: ``evaluations`` is what the result calls ``kdf_evaluations``.
+
+    Counted is what begins to run: PBKDF2 or Argon2 from a secret to the key of a keyslot area, made or tried. The PBKDF2
+    that compares a volume key with its digest is none of these; the prover does it once for each trial until one opens.
+    Derived keys are kept until :meth:`close`, so that a plan made again for a header that changed costs nothing twice.
+    """
+
+    def __init__(self, secrets: t.Sequence[HoldsBytes], budget: kdf.Budget, workers: t.Union[Workers, Inline, None] = None, rank: int = 0) -> None:
+        self.secrets = secrets
+        self.budget = budget
+        self.workers = workers or Inline()
+        self.evaluations = 0
+        self._rank = rank
+        self._derived: t.Dict[Question, Derived] = {}
+        self._under_way: t.Dict[Question, Job[None]] = {}
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def derive(self, secret: int, parameters: Kdf, length: int) -> bytearray:
+        """``length`` bytes that the caller wipes. Raises Unsupported or BudgetExceeded."""
+        key = (secret, parameters, length)
+        self.finish([key])
+        return bytearray(self._derived[key].key)
+
+    def prepare(self, key: Question, *, early: bool = False) -> None:
+        """Begin to derive what :meth:`derive` will be asked for; ``early``: only where a core would be idle otherwise."""
+        if key not in self._derived and key not in self._under_way:
+            self._under_way[key] = self.start(*key, lambda derived: None, early=early)
+
+    def give_up(self, key: Question) -> None:
+        """What was prepared is not needed; if it has not begun, it never does."""
+        job = self._under_way.pop(key, None)
+        if job is not None:
+            self.workers.abandon(job)
+
+    def finish(self, wanted: t.Sequence[Question]) -> None:
+        """Derive all of these, together. Raises Unsupported or BudgetExceeded."""
+        for key in wanted:
+            self.prepare(key)
+        for key in wanted:
+            job = self._under_way.get(key)
+            if job is not None:
+                self.workers.wait([job])
+                del self._under_way[key]
+                job.result()
+
+    def confirm(self, derived: t.Sequence[Question]) -> None:
+        """Derive all of these once more, together, and compare. Raises Refused where it is not the same."""
+        jobs = [self._submit(lambda key=key: self._evaluate(key), key) for key in dict.fromkeys(derived)]  # type: ignore[misc]
+        for key, job in zip(dict.fromkeys(derived), jobs):
+            self.workers.wait([job])
+            again = job.result().key
+            same = hmac.compare_digest(again, self._derived[key].key)
+            wipe(again)
+            if not same:
+                raise Refused(
+                    "two derivations of one and the same key gave different results",
+                    why="the memory or the processor of this host is faulty, and a keyslot made now might never open",
+                    remedy="repair the host first",
+                )
+
+    def start(
+        self,
+        secret: int,
+        parameters: Kdf,
+        length: int,
+        then: t.Callable[[Derived], T],
+        discard: t.Optional[t.Callable[[T], None]] = None,
+        *,
+        early: bool = False,
+    ) -> Job[T]:
+        """A job whose result is what ``then`` makes of the key, in the thread that derived it."""
+        key = (secret, parameters, length)
+        return self._submit(lambda: then(self._obtain(key)), key, discard, early=early)
+
+    def _submit(self, work: t.Callable[[], T], key: Question, discard: t.Optional[t.Callable[[T], None]] = None, *, early: bool = False) -> Job[T]:
+        known = key in self._derived
+        job = Job(
+            work,
+            lanes=1 if known else kdf.lanes(key[1]),
+            memory=0 if known else kdf.memory(key[1]),
+            rank=2 * self._rank + early,
+            discard=discard,
+        )
+        self.workers.submit(job)
+        return job
+
+    def _obtain(self, key: Question) -> Derived:
+        with self._lock:
+            if key in self._derived:
+                return self._derived[key]
+        derived = self._evaluate(key)
+        with self._lock:
+            if self._closed:
+                wipe(derived.key)
+            self._derived[key] = derived
+        return derived
+
+    def _evaluate(self, key: Question) -> Derived:
+        secret, parameters, length = key
+        with self._lock:
+            self.evaluations += 1
+        started = time.monotonic()
+        derived = kdf.derive(parameters, self.secrets[secret].value, length, budget=self.budget)
+        return Derived(derived, Measurement(parameters, length, time.monotonic() - started))
+
+    def same_input(self, one: int, other: int, parameters: Kdf) -> bool:
+        """Would both secrets derive the same key here? HMAC pads a short key with zeros and hashes a long one."""
+        left, right = self._effective(one, parameters), self._effective(other, parameters)
+        try:
+            return hmac.compare_digest(left, right)
+        finally:
+            wipe(left)
+            wipe(right)
+
+    def _effective(self, secret: int, parameters: Kdf) -> bytearray:
+        value = self.secrets[secret].value
+        if not isinstance(parameters, Pbkdf2):
+            return bytearray(value)
+        digest = kdf.new_hash(parameters.hash)
+        if len(value) > digest.block_size:
+            digest.update(value)
+            return bytearray(digest.digest())
+        padded = bytearray(digest.block_size)
+        padded[: len(value)] = value
+        return padded
+
+    def close(self) -> None:
+        """Wipe every derived key; what is still being derived is wiped as soon as it is there."""
+        with self._lock:
+            self._closed = True
+            for derived in self._derived.values():
+                wipe(derived.key)
+        for job in self._under_way.values():
+            self.workers.abandon(job)
+        self._under_way.clear()

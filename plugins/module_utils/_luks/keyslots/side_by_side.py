@@ -1,0 +1,76 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Several volumes at once, each in a thread of its own, with results in the order of the task.
+
+No thread holds the locks of one volume while it waits for those of another one, so that two runs over the same volumes
+in different orders can at most wait for each other's writes.
+"""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+from ..crypto.workers import Stopped
+
+T = t.TypeVar("T")
+
+# What a thread may need for the write that it is in when the run is being given up; longer is not waited for.
+_PATIENCE = 5.0
+
+
+def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callable[[], None]) -> t.List[T]:
+    """The results of ``works``, of which at most ``crew`` are under way at a time; they begin in order.
+
+    An exception of one is raised when all the others have ended. When this thread is interrupted, ``stop`` is called,
+    nothing more begins, and what is under way gets a moment to unwind.
+    """
+    shared = _Shared(works)
+    threads = [threading.Thread(target=shared.work, daemon=True) for _number in range(min(crew, len(works)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        shared.give_up()
+        stop()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(_PATIENCE)
+        raise
+    return shared.results()
+
+
+class _Shared(t.Generic[T]):
+    def __init__(self, works: t.Sequence[t.Callable[[], T]]) -> None:
+        self._works = works
+        self._lock = threading.Lock()
+        self._next = 0
+        self._results: t.Dict[int, T] = {}
+        self._errors: t.Dict[int, Exception] = {}
+
+    def work(self) -> None:
+        while True:
+            with self._lock:
+                number = self._next
+                self._next += 1
+            if number >= len(self._works):
+                return
+            try:
+                self._results[number] = self._works[number]()
+            except Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - raised by results()
+                self._errors[number] = error
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._next = len(self._works)
+
+    def results(self) -> t.List[T]:
+        for _number, error in sorted(self._errors.items(), key=lambda item: item[0]):
+            raise error
+        return [self._results[number] for number in range(len(self._works))]

@@ -1,0 +1,168 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scheduler of derivations: what runs beside what, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Inline, Job, Stopped, Workers
+
+DEADLINE = 30.0  # seconds; only a deadlock ever waits so long
+
+
+class Gated:
+    """A job that tells when it runs and ends when the test says so."""
+
+    def __init__(self, workers: Workers, value: t.Any = None, **options: t.Any) -> None:
+        self.runs, self.may_end = threading.Event(), threading.Event()
+        self.value = value
+        self.job: Job[t.Any] = Job(self._work, **options)
+        workers.submit(self.job)
+
+    def _work(self) -> t.Any:
+        self.runs.set()
+        assert self.may_end.wait(DEADLINE)
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+    def end(self, workers: Workers) -> None:
+        assert self.runs.wait(DEADLINE)
+        self.may_end.set()
+        workers.wait([self.job])
+
+
+def test_as_many_as_there_are_cores_and_in_order() -> None:
+    workers = Workers(2, 1000)
+    first, second, third = (Gated(workers, number) for number in range(3))
+    assert first.runs.wait(DEADLINE) and second.runs.wait(DEADLINE)
+    assert (third.job.begun, workers.idle()) == (False, 0)
+    second.end(workers)
+    assert third.runs.wait(DEADLINE)
+    first.end(workers)
+    third.end(workers)
+    assert [job.job.result() for job in (first, second, third)] == [0, 1, 2]
+
+
+def test_a_job_of_several_lanes_fills_cores() -> None:
+    workers = Workers(4, 1000)
+    wide, second, third = Gated(workers, lanes=3), Gated(workers, lanes=4), Gated(workers)
+    assert wide.runs.wait(DEADLINE) and second.runs.wait(DEADLINE)  # a core was idle, and stays so for nobody
+    assert not third.job.begun
+    for gated in (wide, second, third):
+        gated.end(workers)
+
+
+def test_memory_is_shared_and_nobody_overtakes() -> None:
+    workers = Workers(8, 1000)
+    first, large, small, none = Gated(workers, memory=600), Gated(workers, memory=500), Gated(workers, memory=100), Gated(workers)
+    assert first.runs.wait(DEADLINE)
+    assert not large.job.begun and not small.job.begun and not none.job.begun
+    first.end(workers)
+    for gated in (large, small, none):
+        assert gated.runs.wait(DEADLINE)
+    for gated in (large, small, none):
+        gated.end(workers)
+
+
+def test_what_needs_more_than_all_memory_runs_alone() -> None:
+    workers = Workers(8, 1000)
+    small, huge, other_huge = Gated(workers, memory=1), Gated(workers, memory=5000), Gated(workers, memory=5000)
+    assert small.runs.wait(DEADLINE) and not huge.job.begun
+    small.end(workers)
+    assert huge.runs.wait(DEADLINE) and not other_huge.job.begun
+    huge.end(workers)
+    other_huge.end(workers)
+
+
+def test_rank_goes_before_age() -> None:
+    workers = Workers(1, 1000)
+    running = Gated(workers)
+    late, early = Gated(workers, rank=2), Gated(workers, rank=1)
+    running.end(workers)
+    assert early.runs.wait(DEADLINE) and not late.job.begun
+    early.end(workers)
+    late.end(workers)
+
+
+def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
+    workers = Workers(1, 1000)
+    gated = Gated(workers, ValueError("of the job"))
+    gated.end(workers)
+    with pytest.raises(ValueError, match="of the job"):
+        gated.job.result()
+
+
+@pytest.mark.parametrize("workers", [Workers(1, 1000), Inline()], ids=["workers", "inline"])
+def test_what_has_not_begun_never_does(workers: t.Any) -> None:
+    ran: t.List[int] = []
+    running = Gated(workers) if isinstance(workers, Workers) else None
+    job: Job[None] = Job(lambda: ran.append(1))
+    workers.submit(job)
+    assert workers.abandon(job)
+    if running:
+        running.end(workers)
+    assert not ran and not job.begun
+
+
+def test_a_result_that_nobody_wants_is_discarded_when_it_comes_and_when_it_is_there() -> None:
+    workers = Workers(2, 1000)
+    discarded: t.List[str] = []
+    coming = Gated(workers, "coming", discard=discarded.append)
+    there = Gated(workers, "there", discard=discarded.append)
+    there.end(workers)
+    assert not workers.abandon(there.job) and discarded == ["there"]
+    assert coming.runs.wait(DEADLINE) and not workers.abandon(coming.job)
+    coming.end(workers)
+    assert discarded == ["there", "coming"]
+
+
+def test_stop_releases_who_waits_and_discards_what_comes() -> None:
+    workers = Workers(1, 1000)
+    discarded: t.List[bytes] = []
+    running, queued = Gated(workers, b"key", discard=discarded.append), Gated(workers)
+    released = threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(Stopped):
+            workers.wait([queued.job])
+        released.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert running.runs.wait(DEADLINE)
+    workers.stop()
+    waiter.join(DEADLINE)
+    assert released.is_set() and not queued.job.begun
+    with pytest.raises(Stopped):
+        workers.submit(Job(lambda: None))
+    running.may_end.set()
+    while not discarded:
+        threading.Event().wait(0.001)
+    assert discarded == [b"key"]
+
+
+def test_a_wait_for_what_was_given_up_is_an_error_and_no_deadlock() -> None:
+    workers = Workers(1, 1000)
+    running, queued = Gated(workers), Gated(workers)
+    workers.abandon(queued.job)
+    with pytest.raises(RuntimeError, match="given up"):
+        workers.wait([queued.job])
+    running.end(workers)
+
+
+def test_no_thread_to_be_had_is_the_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    workers = Workers(1, 1000)
+    job: Job[None] = Job(lambda: None)
+    workers.submit(job)
+    workers.wait([job])
+    with pytest.raises(RuntimeError, match="new thread"):
+        job.result()
