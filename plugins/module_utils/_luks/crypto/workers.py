@@ -188,7 +188,7 @@ class Workers:
             self._running.append(job)
             try:
                 # A daemon: a derivation of a minute must not keep a process alive that was told to end.
-                threading.Thread(target=self._work, args=(job,), daemon=True).start()
+                threading.Thread(target=self._work, args=(job,), name="luksmith derivation", daemon=True).start()
             except RuntimeError as error:  # no more threads on this host
                 self._running.remove(job)
                 job.finish(error)

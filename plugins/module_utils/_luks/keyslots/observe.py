@@ -122,6 +122,9 @@ class Prover:
         closed = self._closed.get(keyslot, ())
         return False if any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in closed) else None
 
+    def _is_open(self, secret: int, keyslot: int) -> bool:
+        return (secret, keyslot) not in self._faults and self._answer(secret, keyslot) is None
+
     def _tell(self, secret: int, keyslot: int, opens: bool) -> Verdict:
         if opens:
             self._told_open.add(keyslot)
@@ -137,7 +140,7 @@ class Prover:
         for keyslot, queue in self._queues.items():
             while queue and keyslot not in self._jobs:
                 secret = queue.pop(0)
-                if self._answer(secret, keyslot) is None and (secret, keyslot) not in self._faults:
+                if self._is_open(secret, keyslot):
                     self._begin(secret, keyslot)
 
     def _begin(self, secret: int, keyslot: int) -> None:
@@ -153,7 +156,7 @@ class Prover:
         for ahead in keyslots[keyslots.index(keyslot) + 1 :]:
             if self.derivations.workers.idle() < 1:
                 return
-            if ahead not in self._jobs and not self._queues.get(ahead) and self._answer(secret, ahead) is None:
+            if ahead not in self._jobs and not self._queues.get(ahead) and self._is_open(secret, ahead):
                 self._begin(secret, ahead)
 
     def _end_search(self) -> None:
