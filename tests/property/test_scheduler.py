@@ -146,7 +146,7 @@ class World:
             )
             for number, (_opener, lanes, _fails) in enumerate(slots)
         }
-        self.header = types.SimpleNamespace(keyslots=keyslots, digests=[types.SimpleNamespace(number=0)])
+        self.header = types.SimpleNamespace(keyslots=keyslots, digests=[types.SimpleNamespace(number=0)], slot_count=32, extent=1 << 20)
         self.secrets = [types.SimpleNamespace(value=bytearray([65 + number])) for number in range(secrets)]
         self._lock = threading.Lock()
         self.held = self.peak = 0
