@@ -79,11 +79,11 @@ class InfoTask:
 
 def parse_task(params: t.Mapping[str, t.Any]) -> Task:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
-    devices, single, header = _volumes(params)
+    devices, single, header = parse_volumes(params)
     budget = parse_budget(params)
     with SecretList() as secrets:
-        unlock = tuple(secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(_items(params, "unlock")))
-        entries = tuple(_entry(item, index, secrets, budget) for index, item in enumerate(_items(params, "keyslots")))
+        unlock = tuple(secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(items_of(params, "unlock")))
+        entries = tuple(_entry(item, index, secrets, budget) for index, item in enumerate(items_of(params, "keyslots")))
         if not entries:
             raise BadTask(
                 "keyslots has no entry, so the task describes no state",
@@ -113,7 +113,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
                 for number, secret in enumerate(secrets.members)
                 if number in new and secret.qemu_obstacle
             ),
-            lock_timeout=_seconds(params),
+            lock_timeout=parse_seconds(params),
             record=params.get("record") is not False,
             verify=_choice(params, "verify", (PROOF, RECORD)),
             wipe=_choice(params, "wipe", WIPES),
@@ -125,17 +125,17 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
 
 def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
-    device = _path(params.get("device"), "device")
-    header = None if params.get("header") is None else _path(params["header"], "header")
+    device = parse_path(params.get("device"), "device")
+    header = None if params.get("header") is None else parse_path(params["header"], "header")
     with SecretList() as secrets:
-        for index, item in enumerate(_items(params, "secrets")):
+        for index, item in enumerate(items_of(params, "secrets")):
             secrets.number_of(item, f"secrets[{index}]")
         return InfoTask(
             device=device,
             header=header,
             labels=secrets.labels(),
             warnings=secrets.warnings(),
-            lock_timeout=_seconds(params),
+            lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
             secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
         )
@@ -152,7 +152,8 @@ def parse_budget(params: t.Mapping[str, t.Any]) -> Budget:
     return dataclasses.replace(Budget(), **{field: bound for field, bound in given.items() if bound is not None})
 
 
-def _volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], bool, t.Optional[str]]:
+def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], bool, t.Optional[str]]:
+    """The paths of the options device or devices, whether it was device, and the detached header. Raises BadTask."""
     device, devices, header = params.get("device"), params.get("devices"), params.get("header")
     if (device is None) == (devices is None):
         raise BadTask(
@@ -160,24 +161,26 @@ def _volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], bool, 
             remedy="Give device for one volume, devices for several",
         )
     if device is not None:
-        return (_path(device, "device"),), True, None if header is None else _path(header, "header")
+        return (parse_path(device, "device"),), True, None if header is None else parse_path(header, "header")
     if header is not None:
         raise BadTask(
             "header and devices are given together", why="One detached header belongs to one device", remedy="Use device, in one task (or loop item) per volume"
         )
-    paths = [_path(item, f"devices[{index}]") for index, item in enumerate(_items(params, "devices"))]
+    paths = [parse_path(item, f"devices[{index}]") for index, item in enumerate(items_of(params, "devices"))]
     if not paths:
         raise BadTask("devices is empty", remedy="Give at least one path")
     return tuple(dict.fromkeys(paths)), False, None
 
 
-def _path(value: t.Any, name: str) -> str:
+def parse_path(value: t.Any, name: str) -> str:
+    """``value`` as a path. Raises BadTask naming the option."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadTask(f"{name} is {value!r}, not a path", remedy="Give the path of a block device or of an image file on the managed host")
     return value
 
 
-def _items(params: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
+def items_of(params: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
+    """The list option ``name``; not given is empty. Raises BadTask if it is no list."""
     value = params.get(name)
     if value is None:
         return ()
@@ -256,7 +259,8 @@ def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
             )
 
 
-def _seconds(params: t.Mapping[str, t.Any]) -> float:
+def parse_seconds(params: t.Mapping[str, t.Any]) -> float:
+    """The option lock_timeout. Raises BadTask."""
     value = params.get("lock_timeout")
     if value is None:
         return LOCK_TIMEOUT

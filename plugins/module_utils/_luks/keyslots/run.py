@@ -59,7 +59,7 @@ def bring(task: Task, *, check: bool) -> Result:
     try:
         if task.single:
             return _Run(task, task.devices[0], task.header, Derivations(task.secrets, budget, workers), check=check).result()
-        volumes = _distinct_volumes(task.devices)
+        volumes = distinct_volumes(task.devices)
         crew = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
         return _together(side_by_side([_Volume(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)], crew, workers.stop))
     finally:
@@ -324,7 +324,7 @@ def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]
     return {keyslot: [labels[secret] for secret in secrets] for keyslot, secrets in prover.openers().items()}
 
 
-def _distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
+def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
     """Each header once, with the other names that lead to it (symlink, loop device and its file)."""
     found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
     for path in paths:

@@ -16,6 +16,7 @@ import re
 import typing as t
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_BLANKS = re.compile(rb"[ \t\r]+")
 _COMMA = re.compile(r"(?<!\\),")
 _NOTHING = ("none", "-", "")
 # What these options open is no LUKS volume, whatever its first bytes look like.
@@ -77,7 +78,7 @@ def parse(data: bytes) -> t.Tuple[t.List[Line], t.List[str]]:
 
 def _fields(raw: bytes) -> t.List[str]:
     fields = []
-    for field in raw.split():
+    for field in filter(None, _BLANKS.split(raw)):
         if field.startswith(b"#"):
             break
         fields.append(os.fsdecode(_OCTAL.sub(lambda match: bytes((int(match.group(1), 8),)), field)))

@@ -100,12 +100,12 @@ class Inventory:
 
     def at(self, path: str) -> t.Optional[BlockDevice]:
         """The device behind a path: by the names that /dev has, else by what the path leads to."""
-        known = self._by_path.get(path) or self._by_path.get(os.path.realpath(path))
-        if known is not None:
-            return known
         try:
+            known = self._by_path.get(path) or self._by_path.get(os.path.realpath(path))
+            if known is not None:
+                return known
             status = os.stat(path)
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             return None
         return self._by_rdev.get(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None
 

@@ -14,11 +14,16 @@ pytest.importorskip("ansible")
 yaml = pytest.importorskip("yaml")
 
 from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, ready_policies
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import task as audit_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs
 
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
 FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
+
+
+PARSERS: t.Dict[str, t.Any] = {"keyslots": desired.parse_task, "keyslots_info": desired.parse_info, "audit": audit_task.parse_audit}
 
 
 def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
@@ -37,13 +42,13 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit"])
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit"])
 def test_only_secrets_are_masked(name: str) -> None:
     """Labels and paths must stay readable: they are what a person knows a secret by."""
     masked: t.Set[str] = set()
@@ -70,19 +75,33 @@ def test_choices_and_defaults_are_those_of_the_engine() -> None:
     assert set(spec["kdf_limits"]["options"]) == set(desired.LIMITS)
 
 
+def test_choices_of_the_audit_are_those_of_the_engine() -> None:
+    spec = load("audit")[0].argument_spec()
+    assert tuple(spec["verify"]["choices"]) == audit_task.VERIFY
+    assert tuple(spec["fail_on"]["choices"]) == audit_task.FAIL_ON
+
+
+def test_every_policy_key_and_ready_policy_is_documented() -> None:
+    described = str(load("audit")[1]["policy"]["description"])
+    for key in policy.KEYS:
+        assert f"C({key})" in described
+    for name in ready_policies.READY:
+        assert f"V({name})" in described
+
+
 @pytest.mark.parametrize("limit", sorted(set(desired.LIMITS) - {"total_memory"}))
 def test_documented_limits_are_the_real_ones(limit: str) -> None:
     assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit"])
 def test_examples_are_tasks_that_parse(name: str) -> None:
     """Every example passes the checks before a volume is touched (with keyfiles and vault variables filled in)."""
     module, _documented = load(name)
     for example in yaml.safe_load(module.EXAMPLES):
         params = example.get(f"luksmith.luks.{name}")
         if params is not None:
-            (desired.parse_task if name == "keyslots" else desired.parse_info)(filled(params))
+            PARSERS[name](filled(params))
 
 
 def filled(value: t.Any) -> t.Any:

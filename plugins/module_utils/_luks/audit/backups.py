@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Header backups: which keyslots they still hold that the volume has not, and who opens them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..crypto.kdf import Budget
+from ..errors import LuksmithError
+from ..header.model import Header, Keyslot
+from ..header.parse import parse_header
+from ..keyslots.fingerprints import fingerprint
+from ..keyslots.observe import Derivations, Prover
+from ..keyslots.secrets import Secret
+from ..keyslots.vocabulary import Verdict
+from ..volume import locks
+from ..volume.storage import open_volume
+
+
+@dataclasses.dataclass(frozen=True)
+class Backup:
+    """A header backup of the volume's uuid.
+
+    foreign: it holds another volume key, so it opens nothing of what the volume holds today.
+    gone:    its keyslots that the volume no longer has, or has with another secret.
+    opened:  keyslot -> forbidden labels that open it; untried: keyslot -> why nobody could try.
+    """
+
+    path: str
+    foreign: bool
+    gone: t.Tuple[int, ...]
+    opened: t.Mapping[int, t.Tuple[str, ...]]
+    untried: t.Mapping[int, str]
+
+
+class BackupShelf:
+    """The backups of a task, read once for all of its volumes. Never writes."""
+
+    def __init__(self, paths: t.Sequence[str], lock_timeout: float) -> None:
+        self.unread: t.Dict[str, str] = {}
+        self.headers: t.Dict[str, Header] = {}
+        self.used: t.Set[str] = set()
+        self._lock_timeout = lock_timeout
+        for path in paths:
+            try:
+                self.headers[path] = self._read(path)
+            except LuksmithError as error:
+                self.unread[path] = error.found
+
+    def of(self, header: Header, forbidden: t.Sequence[t.Tuple[Secret, str]], budget: Budget) -> t.Tuple[t.Tuple[Backup, ...], int]:
+        """Backups of the volume with ``header``, and how many keys were derived for it. ``forbidden``: secrets with labels."""
+        found, evaluations = [], 0
+        for path, backup in self.headers.items():
+            if backup.uuid != header.uuid:
+                continue
+            self.used.add(path)
+            gone = tuple(number for number, slot in backup.keyslots.items() if not _is_in(slot, header))
+            foreign = _keys(backup).isdisjoint(_keys(header))
+            derivations = Derivations([secret for secret, _label in forbidden], budget)
+            # A slot that the volume has too is tried there.
+            opened, untried = ({}, {}) if foreign else self._try(path, backup, gone, derivations, [label for _secret, label in forbidden])
+            evaluations += derivations.evaluations
+            found.append(Backup(path, foreign, gone, opened, untried))
+        return tuple(found), evaluations
+
+    def _read(self, path: str) -> Header:
+        with open_volume(path, writable=False) as volume, locks.shared(volume, timeout=self._lock_timeout):
+            return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
+
+    def _try(
+        self, path: str, header: Header, slots: t.Sequence[int], derivations: Derivations, labels: t.Sequence[str]
+    ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str]]:
+        opened: t.Dict[int, t.Tuple[str, ...]] = {}
+        untried: t.Dict[int, str] = {}
+        if not labels:
+            return opened, untried
+        with open_volume(path, writable=False) as volume:
+            prover = Prover(header, volume.region.reread, derivations, {})
+            try:
+                for number in slots:
+                    verdicts = [prover.try_slot(secret, number) for secret in range(len(labels))]
+                    if Verdict.UNTRIED in verdicts:
+                        untried[number] = prover.why_untried(number)
+                    by = tuple(label for label, verdict in zip(labels, verdicts) if verdict is Verdict.OPENS)
+                    if by:
+                        opened[number] = by
+            finally:
+                prover.close()
+        return opened, untried
+
+
+def _is_in(slot: Keyslot, header: Header) -> bool:
+    """Has the volume this very slot still? Every write of a slot draws a new salt."""
+    mark = fingerprint(slot.kdf)
+    return bool(mark) and any(fingerprint(other.kdf) == mark for other in header.keyslots.values())
+
+
+def _keys(header: Header) -> t.Set[t.Tuple[bytes, bytes]]:
+    return {(digest.salt, digest.value) for digest in header.digests if digest.value}

@@ -1,0 +1,222 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""A policy: what an audit asks of a volume, as data. Read strictly, because a misspelled key would otherwise ask for nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import BadTask
+from .ready_policies import READY
+
+SEVERITIES = ("critical", "high", "medium", "low", "info")  # worst first
+OFF = "off"
+FORMATS = ("luks1", "luks2")
+KDF_TYPES = ("argon2id", "argon2i", "pbkdf2")
+OTHER = "other"  # every PBKDF2 hash that has no minimum of its own
+
+_LARGEST = 2**32 - 1
+_COSTS = ("time", "memory")
+_EXPECTED = ("uuid", "label", "subsystem", "fingerprint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What is asked; None or empty: nothing is asked. The documentation of the module lists the keys one by one.
+
+    minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes and
+    KiB, each of which suffices. rules: rule -> severity or "off". expected: what an inventory says of the volume.
+    """
+
+    name: str
+    formats: t.Tuple[str, ...] = ()
+    ciphers: t.Tuple[str, ...] = ()
+    keyslot_ciphers: t.Tuple[str, ...] = ()
+    minimum_key_size: int = 0
+    minimum_keyslot_key_size: int = 0
+    kdf_types: t.Tuple[str, ...] = ()
+    kdf_hashes: t.Tuple[str, ...] = ()
+    pbkdf2_costs: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
+    argon2_costs: t.Tuple[t.Tuple[int, int], ...] = ()
+    minimum_digest_iterations: int = 0
+    required_labels: t.Tuple[str, ...] = ()
+    allowed_labels: t.Tuple[str, ...] = ()
+    token_types: t.Optional[t.Tuple[str, ...]] = None
+    maximum_age_days: t.Optional[int] = None
+    try_empty_secret: bool = False
+    expected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rules: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
+    """The policy that ``value`` names or describes. Raises BadTask with the key and the fix."""
+    if isinstance(value, str):
+        return parse({"extends": value}, known_rules)
+    if not isinstance(value, t.Mapping):
+        raise BadTask("policy is neither a name nor a dictionary", remedy=f"Name a ready policy ({_list(READY)}), or write one as a dictionary")
+    own = {key: item for key, item in value.items() if item is not None}
+    base: t.Mapping[str, t.Any] = {}
+    if "extends" in own:
+        name = own.pop("extends")
+        if not isinstance(name, str) or name not in READY:
+            raise BadTask(f"policy: there is no ready policy {name!r}", remedy=f"The ready ones are {_list(READY)}")
+        base = READY[name]
+        own.setdefault("name", name)
+    unknown = [key for key in own if key not in _READERS]
+    if unknown:
+        raise BadTask(
+            f"policy: there is no key {unknown[0]!r}",
+            why="A key that nobody reads would ask for nothing, and the audit would look better than it is",
+            remedy=f"The keys are extends, {_list(_READERS)}",
+        )
+    fields: t.Dict[str, t.Any] = {}
+    for source in (base, own):
+        for key, item in source.items():
+            for field, parsed in _READERS[key](item, f"policy.{key}").items():
+                fields[field] = {**fields.get(field, {}), **parsed} if field in _MERGED else parsed
+    for rule in fields.get("rules", {}):
+        if rule not in known_rules:
+            raise BadTask(f"policy.rules: there is no rule {rule!r}", remedy="docs/audit.md lists the rules; the messages of an audit name them too")
+    return Policy(name=fields.pop("name", "custom"), **fields)
+
+
+def worst(severities: t.Iterable[str]) -> t.Optional[str]:
+    """The worst of these, or None of nothing."""
+    found = set(severities)
+    return next((severity for severity in SEVERITIES if severity in found), None)
+
+
+Fields = t.Dict[str, t.Any]
+
+
+def _list(names: t.Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def _text(value: t.Any, where: str) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise BadTask(f"{where} is {_shown(value)}, not a line of text", remedy="Write it as text in quotes")
+    return value
+
+
+def _name(value: t.Any, where: str) -> Fields:
+    return {"name": _text(value, where)}
+
+
+def _ignored(value: t.Any, where: str) -> Fields:
+    _text(value, where)
+    return {}
+
+
+def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str], Fields]:
+    def read(value: t.Any, where: str) -> Fields:
+        if not isinstance(value, (list, tuple)):
+            raise BadTask(
+                f"{where} is {_shown(value)}, not a list", remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to ask for nothing"
+            )
+        for index, item in enumerate(value):
+            _text(item, f"{where}[{index}]")
+            if choices and item not in choices:
+                raise BadTask(f"{where}[{index}] is {item!r}", remedy=f"Use one of {_list(choices)}")
+        return {field: tuple(value)}
+
+    return read
+
+
+def _number(field: str, unit: str, least: int = 1) -> t.Callable[[t.Any, str], Fields]:
+    return lambda value, where: {field: _whole(value, where, unit, least)}
+
+
+def _whole(value: t.Any, where: str, unit: str, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+        raise BadTask(f"{where} is {_shown(value)}", why=f"It counts {unit}", remedy=f"Give a whole number from {least} to {_LARGEST}")
+    return value
+
+
+def _flag(field: str) -> t.Callable[[t.Any, str], Fields]:
+    def read(value: t.Any, where: str) -> Fields:
+        if not isinstance(value, bool):
+            raise BadTask(f"{where} is {_shown(value)}", remedy="Give true or false")
+        return {field: value}
+
+    return read
+
+
+def _mapping(value: t.Any, where: str, keys: t.Sequence[str] = ()) -> t.Mapping[str, t.Any]:
+    if not isinstance(value, t.Mapping):
+        raise BadTask(f"{where} is {_shown(value)}, not a dictionary", remedy=f"Its keys are {_list(keys)}" if keys else "Write pairs of a name and a value")
+    for key in value:
+        if not isinstance(key, str) or (keys and key not in keys):
+            raise BadTask(f"{where}: there is no key {key!r}", remedy=f"Its keys are {_list(keys)}" if keys else "Use names as keys")
+    return value
+
+
+def _costs(value: t.Any, where: str) -> Fields:
+    fields: Fields = {}
+    given = _mapping(value, where, ("pbkdf2", "argon2"))
+    if "pbkdf2" in given:
+        pairs = given["pbkdf2"] if isinstance(given["pbkdf2"], t.Mapping) else {OTHER: given["pbkdf2"]}
+        fields["pbkdf2_costs"] = {key: _whole(item, f"{where}.pbkdf2.{key}", "iterations") for key, item in _mapping(pairs, f"{where}.pbkdf2").items()}
+    if "argon2" in given:
+        choices = given["argon2"] if isinstance(given["argon2"], (list, tuple)) else [given["argon2"]]
+        fields["argon2_costs"] = tuple(_argon2(item, f"{where}.argon2[{index}]") for index, item in enumerate(choices))
+    return fields
+
+
+def _argon2(value: t.Any, where: str) -> t.Tuple[int, int]:
+    given = _mapping(value, where, _COSTS)
+    missing = [key for key in _COSTS if key not in given]
+    if missing:
+        raise BadTask(f"{where} has no {missing[0]}", remedy="Give time (passes) and memory (KiB) together: one without the other is no measure")
+    return _whole(given["time"], f"{where}.time", "passes"), _whole(given["memory"], f"{where}.memory", "KiB")
+
+
+def _expected(value: t.Any, where: str) -> Fields:
+    given = _mapping(value, where, _EXPECTED)
+    for key, item in given.items():
+        if not isinstance(item, str):
+            raise BadTask(f"{where}.{key} is {_shown(item)}, not text", remedy="Write it as text in quotes, as an earlier audit returned it")
+    return {"expected": dict(given)}
+
+
+def _rules(value: t.Any, where: str) -> Fields:
+    given = _mapping(value, where)
+    rules = {}
+    for rule, severity in given.items():
+        # YAML 1.1 reads a bare off as false.
+        word = OFF if severity is False else severity
+        if word not in (*SEVERITIES, OFF):
+            raise BadTask(f"{where}.{rule} is {_shown(severity)}", remedy=f"Use one of {_list(SEVERITIES)}, or {OFF} to switch the rule off")
+        rules[rule] = word
+    return {"rules": rules}
+
+
+def _shown(value: t.Any) -> str:
+    return repr(value) if isinstance(value, (str, int, float)) else f"of type {type(value).__name__}"
+
+
+_MERGED = ("pbkdf2_costs", "expected", "rules")
+_READERS: t.Dict[str, t.Callable[[t.Any, str], Fields]] = {
+    "name": _name,
+    "description": _ignored,
+    "formats": _texts("formats", FORMATS),
+    "ciphers": _texts("ciphers"),
+    "keyslot_ciphers": _texts("keyslot_ciphers"),
+    "minimum_key_size": _number("minimum_key_size", "bytes"),
+    "minimum_keyslot_key_size": _number("minimum_keyslot_key_size", "bytes"),
+    "kdf_types": _texts("kdf_types", KDF_TYPES),
+    "kdf_hashes": _texts("kdf_hashes"),
+    "minimum_costs": _costs,
+    "minimum_digest_iterations": _number("minimum_digest_iterations", "iterations"),
+    "required_labels": _texts("required_labels"),
+    "allowed_labels": _texts("allowed_labels"),
+    "token_types": _texts("token_types"),
+    "maximum_age_days": _number("maximum_age_days", "days", 0),
+    "try_empty_secret": _flag("try_empty_secret"),
+    "expected": _expected,
+    "rules": _rules,
+}
+KEYS = ("extends", *_READERS)

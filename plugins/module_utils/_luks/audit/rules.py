@@ -1,0 +1,72 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""All rules, and what they say of one volume. docs/audit.md has their table; a test compares it with this one."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import rules_encryption, rules_header, rules_history, rules_kdf, rules_secrets, rules_slots
+from .evidence import Evidence
+from .policy import SEVERITIES, Policy
+from .rule import HEADER, Rule, severity_of
+
+Finding = t.Dict[str, t.Any]
+
+
+def _never(evidence: Evidence, policy: Policy) -> t.Iterator[t.Any]:
+    return iter(())
+
+
+# A header that cannot be read gives no evidence; :mod:`.unreadable` makes the findings of these.
+UNREADABLE = Rule(
+    "header-unreadable",
+    "critical",
+    "The header breaks the format, is ambiguous (JSON that programs read differently, duplicate keys, bytes behind the text), or nobody here can read it.",
+    HEADER,
+    _never,
+)
+SEGMENT_GAP = Rule(
+    "cve-2020-14382",
+    "critical",
+    "The numbers of the segments have a gap before the backup segments: cryptsetup 2.2.0 to 2.3.3 writes behind its memory when it only looks at "
+    "such a device.",
+    HEADER,
+    _never,
+    references=("CVE-2020-14382",),
+)
+
+RULES: t.Tuple[Rule, ...] = (
+    UNREADABLE,
+    SEGMENT_GAP,
+    *rules_header.RULES.rules,
+    *rules_encryption.RULES.rules,
+    *rules_kdf.RULES.rules,
+    *rules_slots.RULES.rules,
+    *rules_secrets.RULES.rules,
+    *rules_history.RULES.rules,
+)
+IDS = tuple(rule.id for rule in RULES)
+
+
+def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List[Finding]]:
+    """Findings, and what could not be verified; worst first, then in the order of the rules."""
+    findings: t.List[Finding] = []
+    unverified: t.List[Finding] = []
+    for rule in RULES:
+        severity = severity_of(rule, policy)
+        if severity is None:
+            continue
+        for hit in rule.check(evidence, policy):
+            (unverified if hit.unverified else findings).append(finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot))
+    return _sorted(findings), _sorted(unverified)
+
+
+def finding(rule: str, severity: str, message: str, remedy: str, keyslot: t.Optional[int] = None) -> Finding:
+    return {"rule": rule, "severity": severity, "keyslot": keyslot, "message": message, "remedy": remedy}
+
+
+def _sorted(findings: t.Sequence[Finding]) -> t.List[Finding]:
+    return sorted(findings, key=lambda one: SEVERITIES.index(one["severity"]))

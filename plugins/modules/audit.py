@@ -1,0 +1,365 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: audit
+short_description: Check LUKS volumes against a policy
+version_added: 1.0.0
+author:
+  - The luksmith developers (@luksmith)
+description:
+  - Compares LUKS1 and LUKS2 volumes with a policy and says what does not hold, how bad that is, and what to do about it. Never writes.
+  - What the policy asks and nobody could try or look up is neither a pass nor a finding. It is listed in RV(unverified), and the volume is
+    not compliant then.
+  - Most rules need nothing but the header. With O(secrets) and O(forbidden_secrets), who opens which keyslot is shown by deriving keys.
+  - A header that breaks the format is a finding. A path that cannot be read, or that holds no LUKS header at all, is a failure.
+  - The file docs/audit.md of the collection lists all rules.
+extends_documentation_fragment:
+  - luksmith.luks._attributes
+  - luksmith.luks._attributes.actiongroup
+  - luksmith.luks._attributes.info
+  - luksmith.luks._volume
+options:
+  device:
+    description:
+      - Path of the volume on the managed host, a block device or an image file.
+      - Exactly one of O(device) and O(devices) is required.
+    type: path
+  devices:
+    description:
+      - Paths of several volumes to which the same policy applies. Each is audited alone, and one that fails hides no other.
+      - Paths to one and the same header are one volume.
+    type: list
+    elements: path
+  policy:
+    description:
+      - The name of a ready policy, or a dictionary. A dictionary with C(extends) takes a ready policy and changes some of its keys.
+      - The ready policies are V(strict) (what cryptsetup makes today), V(owasp-2023) (costs of the OWASP Password Storage Cheat Sheet, with
+        NIST SP 800-38E and SP 800-132) and V(legacy) (old volumes that are kept for now).
+      - A key that is left out asks for nothing. A key that does not exist is an error.
+      - C(name), C(description) - for people.
+      - C(formats) - list of V(luks1) and V(luks2).
+      - C(ciphers), C(keyslot_ciphers) - lists of ciphers in the kernel's words, such as V(aes-xts-plain64), for the data and for key material.
+      - C(minimum_key_size), C(minimum_keyslot_key_size) - bytes. AES-256 in XTS mode has 64.
+      - C(kdf_types) - list of V(argon2id), V(argon2i) and V(pbkdf2).
+      - C(kdf_hashes) - list of hashes that PBKDF2 and the anti-forensic split may use.
+      - C(minimum_costs) - C(pbkdf2) is a number of iterations, or a dictionary from hash to iterations in which V(other) stands for the rest.
+        C(argon2) is a list of pairs of C(time) (passes) and C(memory) (KiB), each of which suffices.
+      - C(minimum_digest_iterations) - for the digest of the volume key.
+      - C(required_labels) - labels of O(secrets) that must open the volume.
+      - C(allowed_labels) - labels that the record in a header may name although no secret with this label is given (with O(verify=record)).
+      - C(token_types) - types of tokens of other programs that are wanted, such as V(systemd-tpm2). V([]) means none.
+      - C(maximum_age_days) - of a secret, by the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
+      - C(try_empty_secret) - whether the empty secret is tried on keyslots that no given secret opens.
+      - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) as an inventory knows them.
+      - C(rules) - dictionary from rule to V(critical), V(high), V(medium), V(low), V(info) or V(off).
+    type: raw
+    default: strict
+  secrets:
+    description:
+      - Secrets that may open the volumes. A keyslot that none of them opens is a finding. That one opens nothing is none, unless the policy has
+        its label in C(required_labels).
+    type: list
+    elements: dict
+    default: []
+    suboptions: &secret
+      label:
+        description:
+          - A name for the secret, used in the result. A label is not secret. Two secrets must not share one.
+          - Without it, the place in the task is the name, such as V(secrets[0]).
+        type: str
+      passphrase:
+        description:
+          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
+          - Exactly one of passphrase, passphrase_base64 and keyfile is required.
+        type: raw
+      passphrase_base64:
+        description:
+          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks.
+        type: raw
+      keyfile:
+        description:
+          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
+          - At most 8 MiB are read unless keyfile_size is given.
+        type: path
+      keyfile_offset:
+        description:
+          - Where the secret begins in the keyfile, in bytes.
+          - Without it, at the start.
+        type: int
+      keyfile_size:
+        description:
+          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
+          - Without it, up to the end of the keyfile.
+        type: int
+  forbidden_secrets:
+    description:
+      - Secrets that must not open the volumes, nor keyslots of O(backups) that the volume no longer has.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *secret
+  backups:
+    description:
+      - Paths of header backups on the managed host. Each is compared with the volume of its uuid.
+    type: list
+    elements: path
+    default: []
+  verify:
+    description:
+      - V(proof) derives keys, so that every answer about secrets is shown and not assumed.
+      - V(record) takes the word of the record in a LUKS2 header for keyslots that nobody has written since, which costs no key derivation.
+        Other keyslots are tried. The record can be forged, so the result has RV(verified=false) and the state V(recorded).
+    type: str
+    choices:
+      - proof
+      - record
+    default: proof
+  fail_on:
+    description:
+      - Fail the task when there is a finding of this severity or a worse one. What could not be verified counts like a finding.
+    type: str
+    choices:
+      - never
+      - critical
+      - high
+      - medium
+      - low
+      - info
+    default: never
+requirements:
+  - Linux, Python 3.8 or newer
+seealso:
+  - module: luksmith.luks.keyslots_info
+  - module: luksmith.luks.keyslots
+"""
+
+EXAMPLES = r"""
+- name: Is this volume what cryptsetup would make today?
+  luksmith.luks.audit:
+    device: /dev/nvme0n1p3
+
+- name: The two secrets that we know open it, nobody else, and not the one that leaked
+  luksmith.luks.audit:
+    device: /dev/nvme0n1p3
+    policy:
+      extends: owasp-2023
+      required_labels: [admin 2026, break-glass]
+      maximum_age_days: 365
+    secrets:
+      - {label: admin 2026, passphrase: "{{ vault_admin_2026 }}"}
+      - {label: break-glass, keyfile: /root/break-glass.key}
+    forbidden_secrets:
+      - {label: admin 2025, passphrase: "{{ vault_admin_2025 }}"}
+    backups: [/var/backups/nvme0n1p3.header]
+    fail_on: high
+
+- name: Every night, without a single key derivation where nothing has changed
+  luksmith.luks.audit:
+    devices: [/dev/sda2, /dev/sdb1]
+    verify: record
+    policy:
+      extends: strict
+      required_labels: [admin 2026]
+  register: audit
+
+- name: What is to be done?
+  ansible.builtin.debug:
+    msg: "{{ audit.findings | map(attribute='message') }}"
+
+- name: Old volumes, with one rule switched off and another one made worse
+  luksmith.luks.audit:
+    device: /srv/archive.img
+    policy:
+      extends: legacy
+      rules:
+        hash-weak: "off"
+        slot-ignored: high
+"""
+
+RETURN = r"""
+compliant:
+  description: Whether the policy holds and nothing was left unverified. Findings of severity V(info) do not count.
+  returned: success
+  type: bool
+  sample: false
+state:
+  description:
+    - V(compliant), V(recorded) (as far as the record in the header says, see O(verify)), V(unverified), V(findings) or, with O(devices), V(failed).
+  returned: success
+  type: str
+  sample: findings
+findings:
+  description: What does not hold, worst first. With O(devices) each has a C(device) too.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    rule:
+      description: Name of the rule. It is stable.
+      type: str
+    severity:
+      description: V(critical), V(high), V(medium), V(low) or V(info).
+      type: str
+    keyslot:
+      description: The keyslot that it is about, or V(none).
+      type: int
+    message:
+      description: What was found.
+      type: str
+    remedy:
+      description: What to do about it.
+      type: str
+  sample:
+    - keyslot: 1
+      message: "'admin 2025' must not open the volume, and opens keyslot 1"
+      remedy: "Remove it with luksmith.luks.keyslots (state: absent, old_secret)"
+      rule: secret-forbidden
+      severity: critical
+unverified:
+  description: What the policy asks and nobody could verify, in the same form as RV(findings).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+verified:
+  description: V(false) if an answer rests on the record in the header alone.
+  returned: success
+  type: bool
+  sample: true
+policy:
+  description: Name of the policy.
+  returned: success
+  type: str
+  sample: owasp-2023
+fingerprint:
+  description:
+    - SHA-256 of the header without key material. An inventory can keep it and give it to the next audit as C(expected) in O(policy); nobody
+      can change the header unnoticed then. Every rotation changes it too.
+  returned: success with O(device)
+  type: str
+  sample: 3f0b7a0c9d2e4b61a8f57c1e90d2b3a4c5d6e7f8091a2b3c4d5e6f708192a3b4
+keyslots:
+  description:
+    - The keyslots as M(luksmith.luks.keyslots_info) returns them, and C(changed) (time of the last change by the record, or V(none)),
+      C(age_days), C(recorded) (whether C(opened_by) is only what the record says) and C(mark) (the worst severity of what was found there, or
+      V(none)).
+  returned: success with O(device)
+  type: list
+  elements: dict
+  sample:
+    - age_days: 12
+      bound: true
+      changed: "2026-11-12T01:04:41Z"
+      kdf:
+        memory: 1048576
+        parallel: 4
+        time: 4
+        type: argon2id
+      keyslot: 0
+      mark:
+      opened_by:
+        - admin 2026
+      priority: normal
+      recorded: false
+      state: active
+      tokens: []
+      tried: true
+volumes:
+  description: One result for each volume, with RV(state) and, where it failed, C(msg).
+  returned: with O(devices)
+  type: list
+  elements: dict
+device:
+  description: Path of the volume.
+  returned: success with O(device)
+  type: str
+  sample: /dev/nvme0n1p3
+header:
+  description: Path of the detached header, or V(none).
+  returned: success with O(device)
+  type: str
+uuid:
+  description: UUID of the volume.
+  returned: success with O(device)
+  type: str
+  sample: 4b543c86-7353-47b9-b355-d0ef03989991
+label:
+  description: Label of a LUKS2 volume, else empty.
+  returned: success with O(device)
+  type: str
+type:
+  description: V(luks1) or V(luks2), or V(none) if the header breaks the format.
+  returned: success with O(device)
+  type: str
+  sample: luks2
+container:
+  description: Whether the header is at the start of the device or file (V(raw)) or inside a qcow2 image (V(qcow2)).
+  returned: success with O(device)
+  type: str
+  sample: raw
+cipher:
+  description: Cipher of the data.
+  returned: success with O(device)
+  type: str
+  sample: aes-xts-plain64
+key_size:
+  description: Size of the volume key in bytes.
+  returned: success with O(device)
+  type: int
+  sample: 64
+slot_count:
+  description: How many keyslots the format has.
+  returned: success with O(device)
+  type: int
+  sample: 32
+kdf_evaluations:
+  description: How many keys were derived.
+  returned: success
+  type: int
+  sample: 3
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._luks.audit.run import audit
+from ..module_utils._luks.audit.task import parse_audit
+from ..module_utils._module.guard import finish
+from ..module_utils._module.options import Spec, secrets, volume_options
+
+
+def argument_spec() -> Spec:
+    return {
+        "device": {"type": "path"},
+        "devices": {"type": "list", "elements": "path"},
+        **volume_options(),
+        "policy": {"type": "raw", "default": "strict"},
+        "secrets": {**secrets(), "default": []},
+        "forbidden_secrets": {**secrets(), "default": []},
+        "backups": {"type": "list", "elements": "path", "default": []},
+        "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
+        "fail_on": {"type": "str", "choices": ["never", "critical", "high", "medium", "low", "info"], "default": "never"},
+    }
+
+
+def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+    task = parse_audit(module.params)
+    try:
+        return audit(task)
+    finally:
+        task.wipe_secrets()
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    finish(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()
