@@ -20,7 +20,7 @@ ROOT = venvs.ROOT
 CACHE = venvs.CACHE
 
 # One entry of Debian's packages for each program that a lane may need.
-PACKAGES = {"cryptsetup": "cryptsetup-bin", "qemu-img": "qemu-utils", "strace": "strace"}
+PACKAGES = {"cryptsetup": "cryptsetup-bin", "qemu-img": "qemu-utils", "strace": "strace", "chromium": "chromium"}
 
 
 class LaneSkipped(Exception):

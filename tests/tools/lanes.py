@@ -178,6 +178,7 @@ LANES: t.Dict[str, Description] = {
         "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS
     ),
     "peers": Description("tests/peers: the same wishes told to luks_device, judged by cryptsetup", _peers, PEERS),
+    "browser": Description("tests/browser: the report page in a headless browser without a network", _pytest("tests/browser"), ("chromium",)),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
     "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),

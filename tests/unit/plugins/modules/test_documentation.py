@@ -42,7 +42,7 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "fleet_report"])
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")

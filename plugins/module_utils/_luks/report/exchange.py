@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""A report for other programs: CSV for spreadsheets, JUnit XML for pipelines, JSON for everything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import typing as t
+from xml.etree import ElementTree
+
+from ..errors import BadTask
+from .model import VERSION
+
+Report = t.Mapping[str, t.Any]
+
+COLUMNS = ("host", "device", "uuid", "type", "policy", "state", "kind", "severity", "rule", "keyslot", "message", "remedy")
+# What a spreadsheet would take for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_json(report: Report) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=True) + "\n"
+
+
+def read_json(path: str, kind: str) -> t.List[t.Any]:
+    """The hosts of a report that :func:`to_json` wrote to ``path``. Raises BadTask if it is none, or of another kind."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            report = json.load(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise BadTask(f"the report {path} cannot be read: {reason}", remedy="Give files that luksmith.luks.fleet_report wrote as json") from None
+    if not isinstance(report, dict) or report.get("version") != VERSION or not isinstance(report.get("hosts"), list):
+        raise BadTask(f"{path} is no report of this collection", remedy="Give files that luksmith.luks.fleet_report wrote as json")
+    if report.get("kind") != kind:
+        raise BadTask(f"{path} is a report of kind {report.get('kind')!r}, not {kind!r}", remedy="Give only reports of one kind")
+    return t.cast(t.List[t.Any], report["hosts"])
+
+
+def to_csv(report: Report) -> str:
+    """One line for each finding and each thing that could not be verified; one for a volume with neither. UTF-8 with CRLF, RFC 4180."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for host, volume in _volumes(report):
+        fixed = [host["host"], *(volume.get(name) or "" for name in ("device", "uuid", "type", "policy", "state"))]
+        lines = [(kind, finding) for kind, name in (("finding", "findings"), ("unverified", "unverified")) for finding in volume[name]]
+        for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
+            rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:])]
+            writer.writerow([_cell(value) for value in (*fixed, *rest)])
+    for host in report["hosts"]:
+        if host["error"]:
+            writer.writerow([_cell(value) for value in (host["host"], "", "", "", "", "failed", "host", "", "", "", host["error"], "")])
+    return out.getvalue()
+
+
+def to_junit(report: Report) -> str:
+    """One suite for each host; in it one test for each volume that is in order, else one for each rule that is not.
+
+    What nobody could verify is a failure too: a pipeline must not be green by not looking.
+    """
+    root = ElementTree.Element("testsuites", name=report["title"])
+    for host in report["hosts"]:
+        cases = _host_cases(host)
+        counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in ("failure", "error")}
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=host["host"], tests=str(len(cases)), failures=str(counts["failure"]), errors=str(counts["error"])
+        )
+        suite.extend(cases)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _host_cases(host: Report) -> t.List[ElementTree.Element]:
+    cases = []
+    if host["error"]:
+        case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
+        ElementTree.SubElement(case, "error", message=host["error"], type="unreachable")
+        cases.append(case)
+    for volume in host["volumes"]:
+        cases += _volume_cases(f"{host['host']}.{volume['device']}", volume)
+    return cases
+
+
+def _volume_cases(name: str, volume: Report) -> t.List[ElementTree.Element]:
+    cases = []
+    if volume["state"] in ("failed", "refused", "partial"):
+        case = ElementTree.Element("testcase", classname=name, name=volume["state"])
+        ElementTree.SubElement(case, "error", message=volume.get("msg", ""), type=volume["state"])
+        cases.append(case)
+    for kind in ("findings", "unverified"):
+        for finding in volume[kind]:
+            slot = "" if finding["keyslot"] is None else f" (keyslot {finding['keyslot']})"
+            case = ElementTree.Element("testcase", classname=name, name=f"{finding['rule']}{slot}")
+            if finding["severity"] != "info":
+                found = finding["severity"] if kind == "findings" else "unverified"
+                failure = ElementTree.SubElement(case, "failure", message=finding["message"], type=found)
+                failure.text = finding["remedy"]
+            cases.append(case)
+    return cases or [ElementTree.Element("testcase", classname=name, name=volume["state"])]
+
+
+def _volumes(report: Report) -> t.Iterator[t.Tuple[Report, Report]]:
+    for host in report["hosts"]:
+        for volume in host["volumes"]:
+            yield host, volume
+
+
+def _cell(value: t.Any) -> t.Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

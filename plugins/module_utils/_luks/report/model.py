@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The data of a fleet report: what hosts sent, reduced to what is known here and made safe to show.
+
+Hosts are not trusted: a label, a token type or a device name may hold anything. Only members that are named here go into a report,
+each of the kind that it must have, and characters that a person cannot see (controls, direction marks) are spelled out.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ..audit.policy import SEVERITIES, worst
+from ..errors import BadTask
+
+Report = t.Dict[str, t.Any]
+
+VERSION = 1
+AUDIT, ROTATION = KINDS = ("audit", "rotation")
+# In the order in which a person wants to see them.
+STATES = {
+    AUDIT: ("failed", "findings", "unverified", "recorded", "compliant"),
+    ROTATION: ("failed", "partial", "refused", "running", "waiting", "done", "unchanged"),
+}
+_LONGEST = 4000  # characters of one text
+
+_ROW = {"keyslot": int, "state": str, "bound": bool, "priority": str, "tried": bool, "recorded": bool, "changed": str, "age_days": int, "mark": str}
+_FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
+_ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
+_VOLUME = {
+    "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str, "key_size": int, "slot_count": int,
+    "state": str, "msg": str, "policy": str, "verified": bool, "kdf_evaluations": int, "phase": str, "fingerprint": str,
+}  # fmt: skip
+
+
+def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = "") -> Report:
+    """A report of ``hosts`` (the data contract is in docs/report.md); ``generated``: time of the report as text.
+
+    Raises BadTask for what is no list of hosts. A host that comes twice (from two shards) keeps the volumes of both.
+    """
+    if kind not in KINDS:
+        raise BadTask(f"kind is {kind!r}", remedy=f"Use one of {', '.join(KINDS)}")
+    if not isinstance(hosts, (list, tuple)) or not all(isinstance(host, t.Mapping) for host in hosts):
+        raise BadTask("hosts is no list of dictionaries", remedy="Give one dictionary for each host, with host and volumes")
+    merged: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for host in hosts:
+        one = _host(host, kind)
+        present = merged.setdefault(one["host"], one)
+        if present is not one:
+            known = {(volume["device"], volume.get("header")) for volume in one["volumes"]}
+            kept = [volume for volume in present["volumes"] if (volume["device"], volume.get("header")) not in known]
+            present["volumes"] = kept + one["volumes"]
+            present["error"] = one["error"]
+    ordered = [merged[name] for name in sorted(merged)]
+    return {
+        "version": VERSION,
+        "kind": kind,
+        "title": shown(title) or ("Audit of LUKS volumes" if kind == AUDIT else "Rotation of LUKS volumes"),
+        "generated": shown(generated),
+        "totals": totals(ordered, kind),
+        "hosts": ordered,
+    }
+
+
+def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t.Any]:
+    """Counts of hosts, volumes by state, findings by severity, and volumes by their worst finding."""
+    volumes = [volume for host in hosts for volume in host["volumes"]]
+    states = collections.Counter(volume["state"] for volume in volumes)
+    findings = collections.Counter(finding["severity"] for volume in volumes for finding in volume["findings"])
+    return {
+        "hosts": len(hosts),
+        "hosts_without_answer": sum(1 for host in hosts if host["error"]),
+        "volumes": len(volumes),
+        "states": {state: states[state] for state in STATES[kind]},
+        "findings": {severity: findings[severity] for severity in SEVERITIES},
+        "unverified": sum(len(volume["unverified"]) for volume in volumes),
+    }
+
+
+def shown(text: t.Any) -> str:
+    """``text`` on one line of visible characters: others are spelled as escapes, and what is endless is cut."""
+    if not isinstance(text, str):
+        return ""
+    cut = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return "".join(character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii") for character in cut)
+
+
+def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
+    name = shown(host.get("host"))
+    if not name:
+        raise BadTask("a host of the report has no name", remedy="Give each its inventory_hostname as host")
+    volumes = host.get("volumes") or ()
+    if not isinstance(volumes, (list, tuple)):
+        raise BadTask(f"the volumes of host {name!r} are no list", remedy="Give a list of dictionaries with device and state")
+    return {"host": name, "error": shown(host.get("error")) or None, "volumes": [_volume(volume, kind) for volume in volumes if isinstance(volume, t.Mapping)]}
+
+
+def _volume(volume: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
+    one = _known(volume, _VOLUME)
+    one.setdefault("device", "?")
+    if one.get("state") not in STATES[kind]:
+        one["state"] = STATES[kind][0]
+    for name in ("findings", "unverified"):
+        one[name] = [_finding(finding) for finding in _dictionaries(volume, name)]
+    one["worst"] = worst(finding["severity"] for finding in one["findings"])
+    for name in ("keyslots", "before", "after"):
+        if name in volume or name == "keyslots":
+            one[name] = [_row(row) for row in _dictionaries(volume, name)]
+    for name in ("plan", "actions_done", "actions_left"):
+        if name in volume:
+            one[name] = [_known(action, _ACTION) for action in _dictionaries(volume, name)]
+    return one
+
+
+def _finding(finding: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    one = {"rule": "?", "keyslot": None, "message": "", "remedy": "", **_known(finding, _FINDING)}
+    if one.get("severity") not in SEVERITIES:
+        one["severity"] = SEVERITIES[0]
+    return one
+
+
+def _row(row: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    one = {"keyslot": 0, "state": "active", **_known(row, _ROW)}
+    one["opened_by"] = [shown(label) for label in _list(row, "opened_by") if isinstance(label, str)]
+    one["tokens"] = [shown(kind) for kind in _list(row, "tokens") if isinstance(kind, str)]
+    kdf = row.get("kdf")
+    if isinstance(kdf, t.Mapping):
+        one["kdf"] = _known(kdf, {"type": str, "hash": str, "iterations": (int, str), "time": (int, str), "memory": (int, str), "parallel": (int, str)})
+    return one
+
+
+def _known(source: t.Mapping[str, t.Any], kinds: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    found: t.Dict[str, t.Any] = {}
+    for name, kind in kinds.items():
+        value = source.get(name)
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
+            continue
+        found[name] = shown(value) if isinstance(value, str) else value
+    return found
+
+
+def _list(source: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
+    value = source.get(name)
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _dictionaries(source: t.Mapping[str, t.Any], name: str) -> t.List[t.Mapping[str, t.Any]]:
+    return [item for item in _list(source, name) if isinstance(item, t.Mapping)]

@@ -1,0 +1,213 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report page in a real browser without a network: what it shows, what it does, and that a large fleet is as quick as a small one."""
+
+from __future__ import annotations
+
+import html.parser
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import model, page
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or "chromium"
+pytestmark = pytest.mark.skipif(not shutil.which(BROWSER), reason="not installed here: chromium")
+# A network namespace of its own has not even a loopback interface that is up.
+ALONE = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
+VOID = {"meta", "input", "link", "br", "img", "hr"}
+
+
+class Element:
+    def __init__(self, tag: str, attributes: t.Mapping[str, str], parent: t.Optional[Element]) -> None:
+        self.tag = tag
+        self.attributes = attributes
+        self.children: t.List[t.Union[Element, str]] = []
+        self.parent = parent
+
+    def all(self, tag: str = "", **attributes: str) -> t.List[Element]:
+        """Descendants; ``class_`` asks for one word of the class."""
+        found = []
+        for child in self.children:
+            if isinstance(child, Element):
+                classes = child.attributes.get("class", "").split()
+                if (not tag or child.tag == tag) and all(
+                    value in classes if name == "class_" else child.attributes.get(name) == value for name, value in attributes.items()
+                ):
+                    found.append(child)
+                found += child.all(tag, **attributes)
+        return found
+
+    @property
+    def text(self) -> str:
+        return "".join(child if isinstance(child, str) else child.text for child in self.children)
+
+
+class Document(html.parser.HTMLParser):
+    """The document that Chromium had when the page was ready."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.root = self.here = Element("", {}, None)
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: t.List[t.Tuple[str, t.Optional[str]]]) -> None:
+        element = Element(tag, {name: value or "" for name, value in attrs}, self.here)
+        self.here.children.append(element)
+        if tag not in VOID:
+            self.here = element
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID and self.here.parent is not None:
+            self.here = self.here.parent
+
+    def handle_data(self, data: str) -> None:
+        self.here.children.append(data)
+
+
+def chromium(folder: pathlib.Path, *arguments: str) -> str:
+    command = [*ALONE, BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=300, env={**os.environ, "HOME": str(folder)})
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+    return done.stdout.decode()
+
+
+def show(folder: pathlib.Path, hosts: t.Any, *, doing: str = "", fragment: str = "", **options: t.Any) -> Element:
+    """The document for ``hosts``. ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it."""
+    text = page.render(model.build(hosts, **options))
+    if doing:
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace("</body>", f"<script>{doing}</script></body>")
+    file = folder / "page.html"
+    file.write_text(text, encoding="utf-8")
+    return Document(chromium(folder, "--dump-dom", f"file://{file}{fragment}")).root
+
+
+def names(document: Element) -> t.List[str]:
+    return [one.text for one in document.all("span", class_="name")]
+
+
+def test_three_volumes(tmp_path: pathlib.Path) -> None:
+    document = show(tmp_path, fleets.fleet(3))
+    assert [row.all("th")[0].text.startswith("host-00000") for row in document.all("table", class_="matrix")[0].all("tr")] == [True]
+    assert sorted(names(document)) == ["/dev/vda0", "/dev/vda1", "/dev/vda2"]
+    assert names(document)[0] == "/dev/vda1", "the worst comes first"
+    assert [tile.text for tile in document.all("button", class_="tile")] == ["1\u2717 findings", "1? not verified", "1\u2713 compliant"]
+    pictures = [picture.attributes["aria-label"] for picture in document.all("svg", class_="slots", role="img")][:3]
+    assert pictures == ["keyslots 0: opened by admin; 1: opened by break-glass"] * 3
+    assert [button.text for button in document.all("button", class_="rule")] == ["kdf-cost", "slot-ignored", "slot-unknown"]
+
+
+def test_nothing_to_show(tmp_path: pathlib.Path) -> None:
+    document = show(tmp_path, [])
+    assert "No volume matches." in document.text
+    assert "0 volumes on 0 hosts" in document.text
+
+
+def test_a_host_without_an_answer_is_seen_first(tmp_path: pathlib.Path) -> None:
+    document = show(tmp_path, [*fleets.fleet(3), {"host": "zz-lost", "error": "no route to host", "volumes": []}])
+    rows = document.all("table", class_="matrix")[0].all("tr")
+    assert rows[0].all("th")[0].text.startswith("zz-lost") and "no route to host" in rows[0].text
+
+
+def test_many_volumes_are_shown_in_pages(tmp_path: pathlib.Path) -> None:
+    document = show(tmp_path, fleets.fleet(3000))
+    assert len(document.all("table", class_="matrix")[0].all("tbody")[0].all("tr")) == 50
+    assert "Page 1 of 20" in document.text and "3,000 volumes on 1,000 hosts" in document.text
+    # All are in the picture of the whole fleet.
+    dots = sum(path.attributes["d"].count("M") for path in document.all("div", class_="map")[0].all("path"))
+    assert dots == 3000
+
+
+def test_a_large_fleet_is_drawn_about_as_quickly_as_a_small_one(tmp_path: pathlib.Path) -> None:
+    """A thousand times the volumes may take at most thirty times as long; drawing them all would take hundreds of times."""
+
+    def milliseconds(count: int) -> float:
+        tries = [float(show(tmp_path, fleets.fleet(count)).all("html")[0].attributes["data-milliseconds"]) for _try in range(3)]
+        return min(tries)
+
+    small, large = milliseconds(3), milliseconds(3000)
+    assert large < 30 * small, (small, large)
+
+
+@pytest.mark.parametrize(
+    ("doing", "expected"),
+    [
+        ("search('vda5')", ["/dev/vda5"]),
+        ("search('HOST-00001 vda3')", ["/dev/vda3"]),
+        ("search('kdf-cost')", ["/dev/vda1", "/dev/vda8"]),
+        ("search('nothing of this kind')", []),
+        ("click('.tile.t-unverified')", ["/dev/vda2"]),
+        ("choose('severity', 'low')", ["/dev/vda1", "/dev/vda8"]),
+        ("[...document.querySelectorAll('.rule')].find((one) => one.textContent === 'slot-unknown').click()", ["/dev/vda2"]),
+        ("search('vda5'); click('#reset'); choose('order', 'name')", [f"/dev/vda{number}" for number in range(9)]),
+    ],
+)
+def test_search_and_filters(tmp_path: pathlib.Path, doing: str, expected: t.List[str]) -> None:
+    hands = """
+    const click = (what) => document.querySelector(what).click();
+    const choose = (id, value) => { const one = document.getElementById(id); one.value = value; one.dispatchEvent(new Event('change')); };
+    const search = (text) => { const one = document.getElementById('search'); one.value = text; one.dispatchEvent(new Event('input')); };
+    """
+    assert names(show(tmp_path, fleets.fleet(9), doing=hands + doing)) == expected
+
+
+def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
+    details = show(tmp_path, fleets.fleet(3), fragment="#volume-1").all("dialog")[0]
+    assert "open" in details.attributes
+    assert details.all("h2")[0].text == "/dev/vda1"
+    for text in ("host-00000", "uuid-1", "kdf-cost was found", "do something", "argon2id, 4 passes, 64 MiB, 2 lanes", "break-glass"):
+        assert text in details.text
+
+
+def test_keyboard(tmp_path: pathlib.Path) -> None:
+    doing = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = document.activeElement.id;"
+    assert show(tmp_path, fleets.fleet(3), doing=doing).all("title")[0].text == "search"
+    document = show(tmp_path, fleets.fleet(3))
+    assert all(one.tag == "button" for one in document.all(class_="volume")), "what opens something is a button, so that Tab and Enter do"
+
+
+def test_before_and_after(tmp_path: pathlib.Path) -> None:
+    hosts = [{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}]
+    document = show(tmp_path, hosts, kind="rotation", fragment="#volume-0")
+    pairs = document.all("div", class_="pair")
+    assert [len(pair.all("svg")) for pair in pairs] == [2, 2]
+    # Only the slot that changed is marked, and only where the work is done.
+    assert [[path.attributes["d"].count("z") for path in pair.all("path", class_="moved")] for pair in pairs] in ([[1], []], [[], [1]])
+    text = document.all("dialog")[0].text
+    for words in ("rekey keyslot 0 (admin 2026): opened by admin 2025", "Keyslots before", "Keyslots after"):
+        assert words in text
+
+
+@pytest.mark.parametrize("number", [None, 0, 5])
+def test_hostile_hosts_stay_text(tmp_path: pathlib.Path, number: t.Optional[int]) -> None:
+    """Nothing of theirs runs or becomes an element, in the page or in the details; with the policy of the page switched off too."""
+    fragment = "" if number is None else f"#volume-{number}"
+    for doing in ("", "void 0"):
+        document = show(tmp_path, fleets.hostile(), fragment=fragment, title="plain", doing=doing)
+        assert document.all("title")[0].text == "plain"
+        assert not document.all("img") and len(document.all("script")) == (3 if doing else 2)
+        assert not [one for one in document.all() if any(name.startswith("on") for name in one.attributes)]
+        assert "</script><script>document.title='owned'</script>" in document.text
+
+
+def test_the_pages_own_policy_lets_its_own_script_run(tmp_path: pathlib.Path) -> None:
+    """Without ``doing`` the policy is in force; a wrong hash would leave the page empty."""
+    assert show(tmp_path, fleets.fleet(3)).all("html")[0].attributes["data-theme"] in ("light", "dark")
+
+
+def test_paper_has_all_findings(tmp_path: pathlib.Path) -> None:
+    doing = "window.dispatchEvent(new Event('beforeprint'));"
+    document = show(tmp_path, fleets.fleet(300), doing=doing)
+    paper = document.all("section", class_="only-print")[0].text
+    assert paper.count("kdf-cost was found") == len([number for number in range(300) if number % 7 == 1])
+    assert "left out" in document.text
+    shown = names(document)
+    assert "/dev/vda1" in shown and "/dev/vda0" not in shown
+    back = show(tmp_path, fleets.fleet(300), doing=doing + "window.dispatchEvent(new Event('afterprint'));")
+    assert "/dev/vda0" in names(back)
