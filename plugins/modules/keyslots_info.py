@@ -203,7 +203,9 @@ header:
       type: list
       elements: str
     unfinished:
-      description: What an interrupted run of M(luksmith.luks.keyslots) left to do, or V(none). The next one that writes finishes it.
+      description:
+        - What an interrupted run of M(luksmith.luks.keyslots) left to do, or V(none). The next one that writes finishes it. C(kind),
+          C(keyslot) and C(via) are what the header says, C(says) is a sentence on what the next run will make of it, which is also a warning.
       type: dict
     write_obstacle:
       description: Why M(luksmith.luks.keyslots) would refuse every change, or V(none).

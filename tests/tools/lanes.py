@@ -28,8 +28,8 @@ BY_FILE = ("-n", "auto", "--dist", "loadfile")
 
 def _pytest(folder: str, *arguments: str) -> t.Callable[[Lane], None]:
     def run(lane: Lane) -> None:
-        if not (ROOT / folder).is_dir():
-            raise LaneSkipped(f"there is no folder {folder}")
+        if not (ROOT / folder).exists():
+            raise LaneSkipped(f"there is no {folder}")
         lane.show("pytest", [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", *arguments, folder, *lane.arguments])
 
     return run
@@ -170,7 +170,16 @@ KILLERS = ("cryptsetup", "strace")
 LANES: t.Dict[str, Description] = {
     "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit", *PARALLEL)),
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
-    "crash": Description("tests/crash: the disk cut at every write must still open", _pytest("tests/crash", *PARALLEL)),
+    "crash": Description(
+        "tests/crash: every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
+        _pytest("tests/crash", *PARALLEL, "--ignore=tests/crash/test_kills.py", "--ignore=tests/crash/test_faults.py", "--ignore=tests/crash/test_replaced.py"),
+        PEERS,
+    ),
+    "kills": Description(
+        "tests/crash/test_kills.py: the module's process killed at random instants; -- --kills 500 is the long form",
+        _pytest("tests/crash/test_kills.py", *PARALLEL),
+        PEERS,
+    ),
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
     "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),

@@ -10,8 +10,32 @@ import dataclasses
 import typing as t
 
 from ..errors import shown
-from ..header.model import Header, Keyslot
+from ..header.model import (
+    INTENT_ERASE,
+    INTENT_HOP_ADD,
+    INTENT_HOP_ERASE,
+    INTENT_HOP_FILL,
+    INTENT_REPLACE_ERASE,
+    INTENT_REPLACE_FILL,
+    INTENT_WIPE,
+    Header,
+    Keyslot,
+)
 from .fingerprints import fingerprint
+
+_NEXT = "the next run of luksmith.luks.keyslots that writes"
+_UNFINISHED = {
+    INTENT_WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
+    INTENT_ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; {next} finishes that first",
+    INTENT_REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
+    "and fills it if its task says with what",
+    INTENT_REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
+    INTENT_HOP_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {via}; {next} goes on if a secret of its task opens the copy, "
+    "else it takes the copy back",
+    INTENT_HOP_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {via}; {next} goes on "
+    "if a secret of its task opens that, else keyslot {keyslot} ends erased",
+    INTENT_HOP_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {via}; {next} finishes that first",
+}
 
 
 def describe_header(header: Header) -> t.Dict[str, t.Any]:
@@ -28,7 +52,7 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
         "size": header.extent,
         "copies": dict(header.health),
         "requirements": list(header.requirements),
-        "unfinished": None if header.intent is None else {"kind": header.intent.kind, "keyslot": header.intent.keyslot},
+        "unfinished": unfinished(header),
         "write_obstacle": None if header.write_obstacle is None else shown(header.write_obstacle.found),
         "areas": [_area(slot) for slot in header.keyslots.values()],
         "segments": [dataclasses.asdict(segment) for segment in header.segments],
@@ -46,6 +70,16 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
         "tokens": [{"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours} for token in header.tokens],
         "record": _record(header),
     }
+
+
+def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
+    """What an interrupted run left to do, and in ``says`` what the next one will make of it; None if nothing is."""
+    intent = header.intent
+    if intent is None:
+        return None
+    says = _UNFINISHED.get(intent.kind, "left a note of an unknown kind about keyslot {keyslot}; only its own version can finish that")
+    says = f"An interrupted run {says.format(keyslot=intent.keyslot, via=intent.via, next=_NEXT)}."
+    return {"kind": intent.kind, "keyslot": intent.keyslot, "via": intent.via, "says": says}
 
 
 def _area(slot: Keyslot) -> t.Dict[str, t.Any]:

@@ -21,7 +21,7 @@ from ..volume.storage import Volume, open_volume
 from .ahead import Ahead
 from .apply import apply_plan
 from .costs import Choice
-from .describe import describe_header
+from .describe import describe_header, unfinished
 from .desired import InfoTask, Task
 from .diff import diff
 from .disk import PASSES_MULTIPLE, PASSES_SINGLE, Disk
@@ -102,6 +102,9 @@ def inspect(task: InfoTask) -> Result:
             prover = Prover(header, volume.region.reread, derivations, {})
             warnings = list(header.warnings)
             prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
+            cut = unfinished(header)
+            if cut is not None:
+                warnings.append(cut["says"])
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
                     prover.try_slot(secret, keyslot)

@@ -1,0 +1,203 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One operation, every crash of it, every crash of the run that repairs it, and what must be true of each.
+
+On every state: whatever opened before and is to open afterwards opens now, and something does.
+On every situation (see below): ``keyslots_info`` names what was interrupted; check mode predicts the very plan that the next
+run then carries out; that run ends where the uncut run ended, leaves no note, no damaged copy and no zombie, and a further
+one changes nothing; none of the headers that were ever on the disk brings an erased secret back; cryptsetup or QEMU agree
+on what opens.
+
+States of one situation differ only in bytes that no program can tell apart: those of a closed key area (see states.py) and
+of salts. A situation is the header without salts, what opens which slot, and what the oldest header would open. ``thorough``
+runs the task on every state; without, on the first of each situation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import typing as t
+
+import checker
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_info, parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring, inspect
+from blocklog import Call, recorded
+from peers import opened_by_peer
+from states import crashes
+from volumes import SECRETS
+
+Opened = t.Dict[int, t.FrozenSet[str]]
+Situation = t.Tuple[t.Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """``task``: arguments of the module without the volume. ``fewer_slots``: see docs/transactions.md on a cut rekey of several slots."""
+
+    start: bytes
+    task: t.Mapping[str, t.Any]
+    detached: bool = False
+    fewer_slots: bool = False
+    lockout: bool = False
+
+
+@dataclasses.dataclass
+class Count:
+    """states: distinct disks, tried by the checker; situations: distinct to any program; runs: states on which the task ran again."""
+
+    states: int = 0
+    situations: int = 0
+    runs: int = 0
+    peer: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.states} states, {self.situations} situations, {self.runs} reruns, {self.peer} judged by cryptsetup or QEMU"
+
+
+class Lab:
+    """The files of one operation, and the module on them."""
+
+    def __init__(self, operation: Operation, folder: pathlib.Path) -> None:
+        self.operation = operation
+        self.volume = folder / "volume"
+        self.where: t.Dict[str, t.Any] = {"device": str(self.volume)}
+        if operation.detached:
+            payload = folder / "payload"
+            payload.write_bytes(bytes(65536))
+            self.where = {"device": str(payload), "header": str(self.volume)}
+
+    def run(self, image: bytes, *, check: bool = False) -> t.Tuple[t.Dict[str, t.Any], bytes, t.List[Call]]:
+        self.volume.write_bytes(image)
+        task = parse_task({**self.where, **self.operation.task, "lock_timeout": 0})
+        with recorded(self.volume) as calls:
+            result = bring(task, check=check)
+        assert not check or not calls, "check mode wrote"
+        return result, self.volume.read_bytes(), calls
+
+    def put(self, image: bytes) -> str:
+        self.volume.write_bytes(image)
+        return str(self.volume)
+
+    def info(self, image: bytes, known: t.Mapping[str, bytes]) -> t.Dict[str, t.Any]:
+        self.volume.write_bytes(image)
+        secrets = [{"label": name, "passphrase": secret.decode()} for name, secret in known.items()]
+        return inspect(parse_info({**self.where, "secrets": secrets, "lock_timeout": 0}))
+
+
+class Judge:
+    def __init__(self, operation: Operation, folder: pathlib.Path, *, thorough: bool) -> None:
+        self.operation = operation
+        self.lab = Lab(operation, folder)
+        self.thorough = thorough
+        self.count = Count()
+        self._at = checker.embedded_at(operation.start)
+        there = set().union(*checker.openers(operation.start[self._at :], SECRETS).values())
+        self._secrets = {name: secret for name, secret in SECRETS.items() if name in there or name in str(operation.task)}
+        self._disks: t.Set[bytes] = set()
+        self._met: t.Set[Situation] = set()
+        self._headers: t.List[checker.Header] = []
+
+    def everything(self) -> Count:
+        result, final, calls = self.lab.run(self.operation.start)
+        assert result["plan"], "the operation must change something"
+        self._oldest = checker.read(self.operation.start[self._at :])
+        self._before, self._goal = self._names(self.operation.start), self._opened(final)
+        self._after = self._names(final)
+        assert self._after or self.operation.lockout, "the task must leave an opener"
+        self._healed(final, "the uncut run")
+        todo = [("", self.operation.start, calls)]
+        while todo:
+            path, start, calls = todo.pop()
+            for state in crashes(start, calls, range(self._at + self._header_size()), sparse=not self.thorough or bool(path)):
+                image = state.image()
+                name = hashlib.blake2b(image, digest_size=16).digest()
+                if name in self._disks:
+                    continue
+                self._disks.add(name)
+                where = f"{path}{state.where}"
+                rerun = self._check(image, where)
+                if rerun is not None:
+                    todo.append((f"{where}; then in the rerun: ", image, rerun))
+        self.count.states = len(self._disks)
+        self.count.situations = len(self._met)
+        return self.count
+
+    def _check(self, image: bytes, where: str) -> t.Optional[t.List[Call]]:
+        """The calls of the rerun, when its crashes are still to be looked at."""
+        header = checker.read(image[self._at :])
+        opened = self._opened(image)
+        now = frozenset().union(*opened.values())
+        assert self._before & self._after <= now, f"{where}: {set(self._before & self._after - now)} stopped working"
+        assert now or self.operation.lockout, f"{where}: nothing opens"
+        situation = self._situation(image, header, opened)
+        met = situation in self._met
+        self._met.add(situation)
+        if met and not self.thorough:
+            return None
+        self.count.peer += 1
+        said = opened_by_peer(self.lab.put(image), image, self._secrets)
+        assert said == now, f"{where}: the peer opens it with {said}, the checker says {set(now)}"
+        self._told(image, header, opened, where)
+        calls = self._rerun(image, where)
+        return None if met else calls
+
+    def _rerun(self, image: bytes, where: str) -> t.List[Call]:
+        self.count.runs += 1
+        predicted, _same, _none = self.lab.run(image, check=True)
+        result, final, calls = self.lab.run(image)
+        assert result["plan"] == predicted["plan"], f"{where}: check mode predicted another plan"
+        ended = self._opened(final)
+        assert frozenset().union(*ended.values()) == self._after, f"{where}: the rerun ends with other secrets: {ended}"
+        assert self.operation.fewer_slots or ended == self._goal, f"{where}: the rerun ends in other slots: {ended} instead of {self._goal}"
+        zombies = [number for number, names in ended.items() if not names and self._goal.get(number) != names]
+        assert not zombies, f"{where}: zombies in {zombies}"
+        self._healed(final, where)
+        gone = self._before - self._after
+        for old in (self._oldest, checker.read(image[self._at :])):
+            revived = frozenset().union(*checker.openers(final[self._at :], self._secrets, old).values())
+            assert not gone & revived, f"{where}: an old header brings {set(gone & revived)} back"
+        return calls
+
+    def _healed(self, image: bytes, where: str) -> None:
+        header = checker.read(image[self._at :])
+        assert header.note is None, f"{where}: a note stays"
+        assert len(set(header.copies)) <= 1 and None not in header.copies, f"{where}: the copies differ: {header.copies}"
+        result, same, calls = self.lab.run(image)
+        assert (result["changed"], result["plan"], calls) == (False, [], []) and same == image, f"{where}: a further run would change something"
+
+    def _told(self, image: bytes, header: checker.Header, opened: Opened, where: str) -> None:
+        """What keyslots_info says of the state."""
+        info = self.lab.info(image, self._secrets)
+        unfinished = info["header"]["unfinished"]
+        found = None if unfinished is None else (unfinished["kind"], unfinished["keyslot"])
+        assert found == header.note, f"{where}: keyslots_info says {unfinished}, the header {header.note}"
+        if unfinished is not None:
+            assert unfinished["says"] in info["warnings"], f"{where}: the interrupted run is no warning"
+        if header.copies:
+            healthy = len(set(header.copies)) == 1 and header.copies[0] is not None
+            said = set(info["header"]["copies"].values()) == {"ok"}
+            assert said == healthy, f"{where}: keyslots_info says {info['header']['copies']}, the sequence ids are {header.copies}"
+        told = {row["keyslot"]: frozenset(row["opened_by"]) for row in info["keyslots"] if row["state"] == "active"}
+        assert told == opened, f"{where}: keyslots_info says {told}, the checker {opened}"
+        dead = [number for number, names in opened.items() if not names and self._opened(self.operation.start).get(number) != names]
+        assert not dead or unfinished is not None, f"{where}: keyslots {dead} are dead, and nothing says why"
+
+    def _situation(self, image: bytes, header: checker.Header, opened: Opened) -> Situation:
+        slots = tuple((number, slot.offset, slot.iterations, slot.priority, opened[number]) for number, slot in sorted(header.slots.items()))
+        newest = max((seqid for seqid in header.copies if seqid is not None), default=0)
+        copies = tuple(None if seqid is None else newest - seqid for seqid in header.copies)
+        residue = tuple(sorted(checker.openers(image[self._at :], self._secrets, self._oldest).items()))
+        return (slots, header.note, copies, residue)
+
+    def _opened(self, image: bytes) -> Opened:
+        return checker.openers(image[self._at :], self._secrets)
+
+    def _names(self, image: bytes) -> t.FrozenSet[str]:
+        return frozenset().union(*self._opened(image).values())
+
+    def _header_size(self) -> int:
+        """Bytes before the first key area."""
+        return 4096 if checker.read(self.operation.start[self._at :]).size == 1024 else 32768

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module in a process of its own, from its arguments as JSON to its answer as JSON, that may be killed on the way.
+
+A fork of the test, so that the time of a kill is spent in the module's work and not in the start of an interpreter;
+test_system_calls.py runs a fresh interpreter and sees the same calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import typing as t
+
+from ansible.module_utils import basic
+
+COLLECTION = "ansible_collections.luksmith.luks.plugins.modules"
+
+
+class Process(t.NamedTuple):
+    pid: int
+    answer: t.Any
+    begin: float
+
+    def kill_after(self, seconds: float) -> bool:
+        """SIGKILL at that time after the start; False when it had ended by itself."""
+        time.sleep(max(0.0, self.begin + seconds - time.monotonic()))
+        os.kill(self.pid, signal.SIGKILL)
+        self.answer.close()
+        _pid, status = os.waitpid(self.pid, 0)
+        return os.WIFSIGNALED(status)
+
+    def result(self) -> t.Dict[str, t.Any]:
+        with self.answer:
+            said = self.answer.read()
+        os.waitpid(self.pid, 0)
+        return t.cast(t.Dict[str, t.Any], json.loads(said))
+
+
+def start(arguments: t.Mapping[str, t.Any], module: str = "keyslots") -> Process:
+    imported = importlib.import_module(f"{COLLECTION}.{module}")
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
+    reader, writer = os.pipe()
+    begin = time.monotonic()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        _work(imported, given.encode(), writer)
+    os.close(writer)
+    return Process(child, open(reader, encoding="utf-8"), begin)
+
+
+def _work(module: t.Any, arguments: bytes, writer: int) -> t.NoReturn:
+    """In the child: never returns into the test."""
+    try:
+        basic._ANSIBLE_ARGS = arguments
+        basic._ANSIBLE_PROFILE = "legacy"  # core >= 2.19 asks for it, older ones do not look
+        sys.stdout = open(writer, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
+        module.main()
+    except SystemExit:
+        sys.stdout.flush()
+    finally:
+        os._exit(0)
