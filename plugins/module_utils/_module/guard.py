@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import traceback
+import types
 import typing as t
 
 from .._luks.errors import Interrupted, LuksmithError
@@ -18,6 +20,17 @@ Result = t.Dict[str, t.Any]
 
 # Linux takes exactly 1 to mean "no dump, not even to a helper that core_pattern pipes it to" (fs/coredump.c).
 _NO_CORE_DUMP = 1
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Told(BaseException):
+    """A signal asked this process to end; not an Exception, so that no error handling mistakes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
 
 
 class Module(t.Protocol):
@@ -37,6 +50,7 @@ def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
     exception could show what a secret was.
     """
     forbid_core_dumps()
+    unwind_on_signals()
     result = _outcome(work)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
@@ -53,6 +67,19 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
+def unwind_on_signals() -> None:
+    """The signals that end a process raise :class:`Told` once, so that secrets are wiped and locks given back; a second one ends it at once."""
+
+    def tell(number: int, frame: t.Optional[types.FrameType]) -> t.NoReturn:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise Told(number)
+
+    for each in _SIGNALS:
+        if signal.getsignal(each) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+            signal.signal(each, tell)
+
+
 def _outcome(work: t.Callable[[], Result]) -> Result:
     try:
         return work()
@@ -60,6 +87,12 @@ def _outcome(work: t.Callable[[], Result]) -> Result:
         return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
     except LuksmithError as error:
         return {"failed": True, "changed": False, "msg": str(error)}
+    except Told as signal_told:
+        return {
+            "failed": True,
+            "msg": f"The run was ended by {signal_told.name}. A change that had begun is noted in the header where it needs finishing, and every volume "
+            "still opens. Run the same task again: it finishes what was begun.",
+        }
     except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
         return {
             "failed": True,
