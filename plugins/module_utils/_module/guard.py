@@ -36,11 +36,17 @@ class Told(BaseException):
 class Module(t.Protocol):
     """What is used of AnsibleModule."""
 
-    def warn(self, warning: str) -> None: ...
+    def warn(self, warning: str) -> None:
 
-    def exit_json(self, **result: t.Any) -> t.NoReturn: ...
+        ...
 
-    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn: ...
+    def exit_json(self, **result: t.Any) -> t.NoReturn:
+
+        ...
+
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
+
+        ...
 
 
 def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:

@@ -30,16 +30,24 @@ class Hash(t.Protocol):
     """What this package uses of hashlib's objects."""
 
     @property
-    def digest_size(self) -> int: ...
+    def digest_size(self) -> int:
+        ...
 
     @property
-    def block_size(self) -> int: ...
+    def block_size(self) -> int:
+        ...
 
-    def update(self, data: Bytes, /) -> None: ...
+    def update(self, data: Bytes, /) -> None:
 
-    def digest(self) -> bytes: ...
+        ...
 
-    def copy(self) -> Hash: ...
+    def digest(self) -> bytes:
+
+        ...
+
+    def copy(self) -> Hash:
+
+        ...
 
 
 New = t.Callable[[], Hash]
@@ -100,7 +108,8 @@ class HashRung(t.Protocol):
     """A library of hashes; both raise NotProvided."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        ...
 
     def new(self, names: _Names) -> New:
         """A constructor of empty hash objects."""
