@@ -166,6 +166,18 @@ class Luks2Header(model.Header):
             return self._noted(f"The record was not written: the JSON area of {self._json_size} bytes has no room for it.")
         return self._edited(tree)
 
+    def with_metadata_of(self, backup: Luks2Header, places: t.Mapping[int, model.Extent]) -> Luks2Header:
+        """Keyslots, digests, tokens, segments and configuration of ``backup``; uuid, label, subsystem and sequence id stay.
+
+        places: where the area of each keyslot lies now; its key material means the same wherever it is. A note of an
+        interrupted run in the backup is left out. Raises Refused and MalformedHeader as every edit does.
+        """
+        tree = backup.metadata
+        luks2_tokens.store_intent(tree, None)
+        for number, extent in places.items():
+            tree["keyslots"][str(number)]["area"]["offset"] = str(extent.offset)
+        return self._edited(tree)
+
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
         """Four writes: per copy the whole JSON area, then the binary header, whose first sector makes the copy valid.
 

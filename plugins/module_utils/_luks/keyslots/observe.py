@@ -64,9 +64,7 @@ class Prover:
     def why_untried(self, keyslot: int) -> str:
         if keyslot not in self._untriable:
             slot = self.header.keyslots[keyslot]
-            self._untriable[keyslot] = self._out_of_reach(slot) or material.why_untriable(
-                slot, material.digests_of(self.header, slot), self.derivations.budget
-            )
+            self._untriable[keyslot] = self._out_of_reach(slot) or material.why_untriable(slot, material.digests_of(self.header, slot), self.derivations.budget)
         return self._untriable[keyslot]
 
     def _out_of_reach(self, slot: Keyslot) -> str:

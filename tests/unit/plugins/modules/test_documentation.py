@@ -16,6 +16,7 @@ yaml = pytest.importorskip("yaml")
 from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, ready_policies
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import task as audit_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import task as backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs
 
@@ -23,7 +24,12 @@ PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
 FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
 
-PARSERS: t.Dict[str, t.Any] = {"keyslots": desired.parse_task, "keyslots_info": desired.parse_info, "audit": audit_task.parse_audit}
+PARSERS: t.Dict[str, t.Any] = {
+    "keyslots": desired.parse_task,
+    "keyslots_info": desired.parse_info,
+    "audit": audit_task.parse_audit,
+    "header_backup": backup_task.parse_backup,
+}
 
 
 def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
@@ -42,13 +48,13 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "fleet_report"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "fleet_report", "header_backup"])
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit", "header_backup"])
 def test_only_secrets_are_masked(name: str) -> None:
     """Labels and paths must stay readable: they are what a person knows a secret by."""
     masked: t.Set[str] = set()
@@ -94,7 +100,7 @@ def test_documented_limits_are_the_real_ones(limit: str) -> None:
     assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit", "header_backup"])
 def test_examples_are_tasks_that_parse(name: str) -> None:
     """Every example passes the checks before a volume is touched (with keyfiles and vault variables filled in)."""
     module, _documented = load(name)

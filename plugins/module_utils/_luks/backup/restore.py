@@ -1,0 +1,300 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""State ``restored``: the keyslots of a backup become those of the volume again.
+
+Nothing is written before a secret has opened the backup by derivation, and, where the volume's own header can be read,
+before the key in the backup has been shown to be the one that the volume uses today. How the writes are ordered is the
+matter of :mod:`.restore_steps`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ..crypto import kdf
+from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault
+from ..header import foreign
+from ..header.luks2_binary import Copy, read_copy
+from ..header.model import Header, Pbkdf2
+from ..keyslots import material
+from ..keyslots.disk import PASSES_MULTIPLE, PASSES_SINGLE
+from ..keyslots.run import action_row
+from ..keyslots.slot_table import rows
+from ..keyslots.vocabulary import ERASE
+from ..volume import locks
+from ..volume.inventory import read_inventory
+from ..volume.storage import Volume, open_volume
+from .image import Image, image_size, only_in
+from .proof import Proof
+from .report import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
+from .restore_steps import Restore, make_restore
+from .shelf import look_at
+from .take import read_image
+from .task import BackupTask
+
+_UUID_FIELD = (168, 40)
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_OTHER_BACKUP = "Give a backup of this volume"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """What the volume holds. ``now`` is None where no header can be read, and ``damage`` says why; ``raw``: its bytes."""
+
+    now: t.Optional[Image]
+    damage: str
+    raw: bytes
+
+
+def restore(task: BackupTask, *, check: bool) -> Result:
+    """Bring the keyslots of ``task.path`` back. Raises LuksmithError; Interrupted once a write has begun."""
+    backup = _backup(task)
+    with Proof.of(task, backup) as proof:
+        key = _checked_key(task, proof)
+        try:
+            with open_volume(task.device, task.header, writable=False) as volume:
+                with locks.shared(volume, timeout=task.lock_timeout):
+                    look = _look(volume, backup)
+                if look.now is not None:
+                    _check_same_volume(task, look.now.header, backup.header, key)
+                else:
+                    _check_ruin(look, backup, volume)
+                current = _openers_of(task, look)
+                work = make_restore(look.now, backup, _bound(backup, proof.opened), _bound(look.now, current), look.damage)
+                _check_consent(task, work, look, backup, proof.opened)
+                result = _result(task, volume, look, backup, (proof.opened, current), work)
+                if check and work.steps:
+                    volume.check_writable()
+                    result["warnings"] += locks.writer_obstacles(volume)
+            if work.steps and not check:
+                result["warnings"] += _write(task, look, backup, work)
+        except LuksmithError as error:
+            raise error.on(task.device) from None
+        return result
+
+
+def _backup(task: BackupTask) -> Image:
+    held = look_at(task.path)
+    if held is None:
+        raise StorageFault("there is no such file", remedy="Check the path of the backup", volume=task.path)
+    if held.image is None:
+        raise (held.problem or NotLuks("it is no header backup")).on(task.path)
+    obstacle = held.image.header.write_obstacle
+    if obstacle is not None:
+        raise Refused(f"the backup cannot be restored: {obstacle.found}", why=obstacle.why, remedy=obstacle.remedy, volume=task.path)
+    return held.image
+
+
+def _checked_key(task: BackupTask, proof: Proof) -> bytearray:
+    if proof.volume_key is None:
+        untried = f" ({'; '.join(proof.opened.warnings)})" if proof.opened.warnings else ""
+        raise Refused(
+            f"no secret under unlock opens a keyslot of the backup{untried}",
+            why="a header that nobody is known to open would take the place of one that may be needed",
+            remedy="Give a secret that worked when the backup was made",
+            volume=task.path,
+        )
+    return proof.volume_key
+
+
+def _look(volume: Volume, backup: Image) -> _Look:
+    try:
+        now = read_image(volume)
+        return _Look(now, "", now.data)
+    except (NotLuks, MalformedHeader) as error:
+        _check_not_misunderstood(volume, error)
+        size = min(image_size(backup.header), volume.region.size)
+        return _Look(None, error.found, volume.region.reread(0, size))
+
+
+def _check_not_misunderstood(volume: Volume, error: LuksmithError) -> None:
+    """A header with a right checksum is whole, even if nobody here understands it."""
+    size = volume.region.size
+    start = volume.region.read(0, min(size, 8))
+    version = int.from_bytes(start[6:8], "big") if start.startswith(b"LUKS\xba\xbe") else 0
+    if version > 2 or (version == 2 and isinstance(read_copy(volume.region.read, size, 0), Copy)):
+        raise Refused(
+            f"the volume has a header that is intact and that is not understood here: {error.found}",
+            why="what is intact is not to be overwritten",
+            remedy="Use the program that wrote it; if it is to go all the same, 'cryptsetup luksHeaderRestore' replaces it",
+        )
+
+
+def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytearray) -> None:
+    if now.uuid != backup.uuid:
+        raise Refused(f"the volume has the UUID {now.uuid}, and the backup is of {backup.uuid}", why="it is a backup of another volume", remedy=_OTHER_BACKUP)
+    if now.format != backup.format:
+        raise Refused(f"the volume is {now.format}, and the backup is of a {backup.format} header", why="it was converted since", remedy=_OTHER_BACKUP)
+    if now.write_obstacle is not None:
+        raise now.write_obstacle
+    for what, mine, theirs in (
+        ("the place of the data", _data_of(now), _data_of(backup)),
+        ("the size of the header", now.fingerprint_ranges(), backup.fingerprint_ranges()),
+        ("the room for keyslots", now.extent, backup.extent),
+        ("the places of the keyslots", now.layout.fixed, backup.layout.fixed),
+        ("the size of the volume key", now.key_size or backup.key_size, backup.key_size or now.key_size),
+    ):
+        if mine != theirs:
+            raise Refused(
+                f"{what} is another one in the backup than on the volume",
+                why="the backup does not describe the data that is there now",
+                remedy="It may be from before the volume was reencrypted or formatted anew; give a newer backup",
+            )
+    digests = [digest for digest in now.digests if 0 in digest.segments]
+    for digest in digests:
+        kdf.check(Pbkdf2(digest.hash, digest.iterations, digest.salt), budget=task.budget)
+    if not any(material.matches(digest, key) for digest in digests):
+        raise Refused(
+            "the volume key in the backup is not the one that the volume uses now",
+            why="the volume was reencrypted or formatted anew since, and with the old key its data would be lost",
+            remedy="Give a newer backup; this one is of no use any more and should be destroyed",
+        )
+
+
+def _data_of(header: Header) -> t.List[t.Tuple[t.Any, ...]]:
+    return [(segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size) for segment in header.segments]
+
+
+def _check_ruin(look: _Look, backup: Image, volume: Volume) -> None:
+    """No header can be read: is this at least a place where that of the backup may have been?"""
+    start, length = _UUID_FIELD
+    uuid = look.raw[start : start + length].partition(b"\0")[0].decode("ascii", "replace")
+    if look.raw.startswith(b"LUKS") and _UUID.fullmatch(uuid) and uuid != backup.header.uuid:
+        raise Refused(
+            f"the damaged header has the UUID {uuid}, and the backup is of {backup.header.uuid}",
+            why="it is a backup of another volume",
+            remedy=_OTHER_BACKUP,
+        )
+    what = foreign.signature(volume.region.read, volume.region.size)
+    if what is not None:
+        raise Refused(
+            f"there is no LUKS header, but {what}",
+            why="somebody may be using the device for that now, and it would be damaged",
+            remedy="Check the path. If this is the volume, and that was written over it by mistake, remove its signature (wipefs), then run the task again",
+        )
+    size = volume.region.size
+    offset = 0 if volume.payload is not None or volume.container != "raw" else backup.header.segments[0].offset
+    if size < max(image_size(backup.header), offset):
+        raise Refused(
+            f"there are only {size} bytes, and the volume of the backup needs more than {max(image_size(backup.header), offset)}",
+            why="it is not the volume of the backup",
+            remedy="Check the path",
+        )
+    _check_mappings(backup, volume)
+
+
+def _check_mappings(backup: Image, volume: Volume) -> None:
+    """Somebody who has the volume open knows its UUID, whatever became of the header."""
+    inventory = read_inventory()
+    block = inventory.at(volume.path)
+    for mapping in inventory.mappings():
+        if block is not None and block in inventory.beneath_mapping(mapping) and mapping.luks[1] != backup.header.uuid:
+            raise Refused(
+                f"it is open as {mapping.dm_name}, and that is the volume {mapping.luks[1]}; the backup is of {backup.header.uuid}",
+                why="it is a backup of another volume",
+                remedy=_OTHER_BACKUP,
+            )
+
+
+def _openers_of(task: BackupTask, look: _Look) -> Opened:
+    if look.now is None:
+        return Opened()
+    with Proof.of(task, look.now) as proof:
+        return proof.opened
+
+
+def _bound(image: t.Optional[Image], opened: Opened) -> t.List[int]:
+    return [] if image is None else [number for number in opened.by_slot if image.header.keyslots[number].bound]
+
+
+def _check_consent(task: BackupTask, work: Restore, look: _Look, backup: Image, opened: Opened) -> None:
+    if not work.steps or task.force:
+        return
+    back, gone = _revived(look, backup, opened), _dropped(look, backup)
+    effects = [f"{names_of(back)} of the backup would open the volume again, whoever has those secrets"] if back else []
+    effects += [f"{names_of(gone)} of the volume would be erased"] if gone else []
+    if look.now is None:
+        effects.insert(0, f"the volume's own header cannot be read ({look.damage})")
+    raise Refused(
+        "; ".join(effects) or "the backup differs from the header of the volume",
+        why="Restoring undoes every change of keyslots since the backup was made"
+        if look.now is not None
+        else "Whether the backup is of this volume cannot be seen",
+        remedy="If that is wanted, set force: true",
+    )
+
+
+def _revived(look: _Look, backup: Image, opened: Opened) -> t.List[Result]:
+    numbers = list(backup.header.keyslots) if look.now is None else only_in(backup, look.now)
+    return [named(backup, number, opened) for number in numbers]
+
+
+def _dropped(look: _Look, backup: Image) -> t.List[Result]:
+    return [] if look.now is None else [named(look.now, number, Opened()) for number in only_in(look.now, backup)]
+
+
+def _result(task: BackupTask, volume: Volume, look: _Look, backup: Image, openers: t.Tuple[Opened, Opened], work: Restore) -> Result:
+    opened, current = openers
+    revived, dropped = _revived(look, backup, opened), _dropped(look, backup)
+    warnings = [*task.warnings, *backup.header.warnings, *opened.warnings]
+    if revived and work.steps:
+        warnings.append(
+            f"{names_of(revived)} of the backup open{'s' if len(revived) == 1 else ''} the volume again. If a secret was removed on purpose, remove it again."
+        )
+    if backup.header.intent is not None:
+        warnings.append("The backup was made while a run was interrupted, so that one of its keyslots may open with nothing.")
+    after = Image(backup.data, work.after) if work.steps else look.now
+    return {
+        "changed": bool(work.steps),
+        "plan": [action_row(action) for action in work.steps],
+        "diff": diff_of(task.device, Side(look.now, current), Side(after, opened)),
+        "backup": {"path": task.path, **describe_backup(backup, opened), **(compared(backup, look.now, opened) if look.now is not None else {})},
+        "revived": revived if work.steps else [],
+        "dropped": dropped if work.steps else [],
+        "keyslots": rows(work.after, opened.by_slot, opened.untried),
+        "uuid": backup.header.uuid,
+        "type": backup.header.format,
+        "container": volume.container,
+        "kdf_evaluations": opened.evaluations + current.evaluations,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def _write(task: BackupTask, look: _Look, backup: Image, work: Restore) -> t.List[str]:
+    with open_volume(task.device, task.header, writable=True) as volume, locks.exclusive(volume, timeout=task.lock_timeout):
+        volume.check_still_there()
+        if _look(volume, backup).raw != look.raw:
+            raise HeaderChanged("the header changed between looking at it and locking it", why="what was planned no longer fits", remedy="Run the task again")
+        try:
+            work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
+            _verify(volume, backup)
+        except (LuksmithError, OSError) as error:
+            if not work.begun:
+                raise
+            raise _interrupted(error, work) from None
+        erased = any(action.kind == ERASE for action in work.steps)
+        if erased and volume.copy_on_write:
+            return [f"what was erased may survive in older copies: {volume.copy_on_write}"]
+        return []
+
+
+def _verify(volume: Volume, backup: Image) -> None:
+    now = read_image(volume)
+    if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal:
+        raise StorageFault("the volume does not read back as it was written", why="the medium or its driver loses writes")
+
+
+def _interrupted(error: t.Union[LuksmithError, OSError], work: Restore) -> Interrupted:
+    left = [action for action in work.steps if action not in work.done]
+    return Interrupted(
+        error.found if isinstance(error, LuksmithError) else f"the system said {error.strerror}",
+        why=error.why if isinstance(error, LuksmithError) else "",
+        remedy="mend the cause and run the same task again: it finishes what was begun",
+        changed="The restore began and is not complete. Do not destroy the backup",
+        actions_done=work.done,
+        actions_left=left,
+    )

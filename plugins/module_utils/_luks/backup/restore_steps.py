@@ -1,0 +1,298 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""How the keyslots of a backup get onto the disk, so that at each instant something that was proven opens the volume.
+
+Whoever reads this knows the rules of docs/transactions.md; here they are applied to a target that comes from a file:
+
+* LUKS2: the key material that is missing is written where nothing lies, then the whole header changes at once, then the
+  areas of the keyslots that went are wiped, under a note. Key material may move: its place is not part of its encryption.
+* LUKS1: every keyslot has one place. A proven keyslot of the backup is brought in first, through another keyslot if its own
+  is occupied, so that it opens the volume while the others are replaced one by one.
+* A header that cannot be read: key material first, then the header, its first sector last. Before that nothing opens the
+  volume, and after it everything of the backup does.
+
+A run that was cut is finished by running the same task again: the next one compares keyslot by keyslot.
+"""
+
+from __future__ import annotations
+
+import abc
+import hmac
+import typing as t
+
+from ..errors import Refused, StorageFault
+from ..header.luks2 import Luks2Header
+from ..header.luks2_tokens import INTENT_TYPE, RECORD_TYPE
+from ..header.model import INTENT_ERASE, INTENT_WIPE, SECTOR, Extent, Header, Intent, Write
+from ..keyslots.disk import Disk
+from ..keyslots.vocabulary import ERASE, HEAL_HEADER, Action, given
+from ..volume.storage import Volume
+from .image import Image
+
+RESTORE = "restore"
+RESTORE_HEADER = "restore-header"
+
+_ALIGN = 4096
+
+
+class Restore(abc.ABC):
+    """``steps``: what there is to do, in the order of the keyslots; empty when the volume holds the backup's keyslots already.
+
+    after: the header that the run leaves; done: steps that are complete; begun: whether a byte was written.
+    """
+
+    steps: t.Tuple[Action, ...]
+    after: Header
+    done: t.List[Action]
+
+    @property
+    @abc.abstractmethod
+    def begun(self) -> bool:
+        """Has the disk been written to?"""
+
+    @abc.abstractmethod
+    def run(self, volume: Volume, wipe_passes: int) -> None:
+        """Carry out the steps. The caller holds the exclusive locks and has read the header under them."""
+
+
+def make_restore(now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = "") -> Restore:
+    """proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume. Raises Refused."""
+    if now is None:
+        return Rebuild(backup, damage)
+    if now.header.format == "luks1":
+        return Luks1Restore(now, backup, proven, proven_now)
+    return Luks2Restore(now, backup)
+
+
+class _Edit(Restore):
+    """A restore over a header that can be read."""
+
+    def __init__(self, now: Image, backup: Image) -> None:
+        self.now = now
+        self.backup = backup
+        self.done = []
+        self._disk: t.Optional[Disk] = None
+
+    @property
+    def disk(self) -> Disk:
+        return given(self._disk)
+
+    @property
+    def begun(self) -> bool:
+        return self._disk is not None and self._disk.written
+
+    def run(self, volume: Volume, wipe_passes: int) -> None:
+        self._disk = Disk(volume, self.now.header, wipe_passes=wipe_passes)
+        self._execute()
+        self.done = list(self.steps)
+
+    @abc.abstractmethod
+    def _execute(self) -> None: ...
+
+    def _slot_steps(self) -> t.Iterator[Action]:
+        for number in range(self.now.header.slot_count):
+            wanted, present = self.backup.lock(number), self.now.lock(number)
+            if wanted == present:
+                continue
+            if wanted is None:
+                yield Action(ERASE, number, "the backup does not have it")
+            elif present is None:
+                yield Action(RESTORE, number, "only the backup has it")
+            else:
+                yield Action(RESTORE, number, "the backup has another key there, which takes the place of the present one")
+
+    def _put_material(self, source: int, area: Extent) -> None:
+        slot = self.backup.header.keyslots[source]
+        data = self.backup.read(slot.area.offset, slot.area.size)
+        if not hmac.compare_digest(self.disk.write_area(area, bytearray(data)), data):
+            raise StorageFault(f"the key material at byte {area.offset} reads back as something else", why="the medium or its driver loses writes")
+
+
+class Luks1Restore(_Edit):
+    def __init__(self, now: Image, backup: Image, proven: t.Collection[int], proven_now: t.Collection[int]) -> None:
+        super().__init__(now, backup)
+        self._proven = sorted(proven)
+        self._proven_now = set(proven_now)
+        steps = list(self._slot_steps())
+        if now.header.intent is not None:
+            steps.append(Action(RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+        self.steps = tuple(steps)
+        self.after = backup.header
+
+    def _execute(self) -> None:
+        self._end_interrupted_run()
+        wrong = [given(action.keyslot) for action in self.steps if action.keyslot is not None]
+        opener = next((number for number in self._proven if number not in wrong), None)
+        if opener is None:
+            opener = min(self._proven, key=lambda number: number in self.disk.header.keyslots)
+            wrong.append(self._bring_in(opener))
+            wrong.remove(opener)
+        # What needs no room first: the holders of those keys can open the volume before those of others cannot any more.
+        for number in sorted(set(wrong), key=lambda number: (number in self.disk.header.keyslots, number)):
+            if number in self.disk.header.keyslots:
+                self._erase(number)
+            if number in self.backup.header.keyslots:
+                self._put(number, number)
+
+    def _bring_in(self, opener: int) -> int:
+        """The proven keyslot at its own place; returns the number through which it went (its own if there was no need)."""
+        if opener not in self.disk.header.keyslots:
+            self._put(opener, opener)
+            return opener
+        free = self.disk.header.layout.free_numbers()
+        others = [number for number in self.disk.header.keyslots if number != opener]
+        via = free[0] if free else min(others, key=lambda number: number in self._proven_now)
+        if not free:
+            self._erase(via)
+        self._put(via, opener)
+        self._erase(opener)
+        self._put(opener, opener)
+        return via
+
+    def _end_interrupted_run(self) -> None:
+        intent = self.disk.header.intent
+        if intent is None:
+            return
+        for number in filter(lambda number: number is not None, (intent.keyslot, intent.via)):
+            if given(number) not in self.disk.header.keyslots:
+                # Material of a secret may lie there that was never activated.
+                self.disk.overwrite(self._area(given(number)))
+        self._note(None)
+
+    def _erase(self, number: int) -> None:
+        self._note(Intent(INTENT_ERASE, number))
+        self.disk.overwrite(self._area(number))
+        self.disk.commit(self.disk.header.without_keyslot(number))
+        self._note(None)
+
+    def _put(self, number: int, source: int) -> None:
+        area = self._area(number)
+        self._put_material(source, area)
+        self.disk.commit(self.disk.header.with_keyslot(number, self.backup.header.keyslots[source].kdf, area))
+
+    def _note(self, intent: t.Optional[Intent]) -> None:
+        self.disk.commit(self.disk.header.with_intent(intent))
+
+    def _area(self, number: int) -> Extent:
+        return given(self.disk.header.layout.fixed)[number]
+
+
+class Luks2Restore(_Edit):
+    def __init__(self, now: Image, backup: Image) -> None:
+        super().__init__(now, backup)
+        present, wanted = _luks2(now.header), _luks2(backup.header)
+        steps = list(self._slot_steps())
+        if _plain(present) != _plain(wanted) and not steps:
+            steps.append(Action(RESTORE_HEADER, None, "tokens, digests or settings differ"))
+        if present.intent is not None:
+            steps.append(Action(RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+        if present.needs_heal:
+            steps.append(Action(HEAL_HEADER, None, "the copies of the header do not agree"))
+        self.steps = tuple(steps)
+        self._missing = [number for number in wanted.keyslots if backup.lock(number) != now.lock(number)]
+        self._places = self._place_all(present, wanted) if steps else {}
+        self._stale = self._left_behind(present)
+        target = present.with_metadata_of(wanted, self._places) if steps else present
+        # Made here, so that a header without room for the note is refused before anything is written.
+        self._target = target.with_intent(Intent(INTENT_WIPE, 0, extents=self._stale)) if self._stale else target
+        self.after = target
+
+    def _execute(self) -> None:
+        for number in self._missing:
+            self._put_material(number, self._places[number])
+        self.disk.commit(self._target)
+        if self._stale:
+            for extent in self._stale:
+                self.disk.overwrite(extent)
+            self.disk.commit(self.disk.header.with_intent(None))
+
+    def _place_all(self, present: Luks2Header, wanted: Luks2Header) -> t.Dict[int, Extent]:
+        """Where each area of the backup lies: as now if it is there already, else at its old place if that is free, else in the first gap."""
+        places = {number: present.keyslots[number].area for number in wanted.keyslots if number not in self._missing}
+        taken = [*(slot.area for slot in present.keyslots.values()), *present.layout.held]
+        for number in self._missing:
+            slot = wanted.keyslots[number]
+            place = slot.area if not any(slot.area.overlaps(other) for other in taken) else _gap(slot.area.size, taken, present.layout.window)
+            if place is None or (place != slot.area and slot.kind != "luks2"):
+                raise Refused(
+                    f"the key material of keyslot {number} of the backup has no room beside the keyslots of the volume",
+                    why="it could only be written over key material that is in use, so that a power cut could leave nothing that opens",
+                    remedy="Erase keyslots of the volume that are not needed with luksmith.luks.keyslots, then run the task again",
+                )
+            places[number] = place
+            taken.append(place)
+        return places
+
+    def _left_behind(self, present: Luks2Header) -> t.Tuple[Extent, ...]:
+        kept = set(self._places.values())
+        if not self.steps:
+            return ()
+        going = [slot.area for slot in present.keyslots.values() if slot.area not in kept]
+        noted = present.intent.extents if present.intent is not None else ()
+        return tuple(dict.fromkeys((*going, *noted)))
+
+
+class Rebuild(Restore):
+    """A header where none can be read."""
+
+    def __init__(self, backup: Image, damage: str) -> None:
+        self.backup = backup
+        self.done = []
+        self._written = False
+        # A note of an interrupted run would speak of a state that is gone.
+        self.after = backup.header.with_intent(None)
+        self.steps = (
+            Action(RESTORE_HEADER, None, f"the volume's own header cannot be read: {damage}"),
+            *(Action(RESTORE, number, "only the backup has it") for number in backup.header.keyslots),
+        )
+
+    @property
+    def begun(self) -> bool:
+        return self._written
+
+    def run(self, volume: Volume, wipe_passes: int) -> None:
+        volume.begin_writing()
+        for write in self._writes():
+            self._written = True
+            volume.region.write(write.offset, write.data)
+            volume.region.barrier()
+            if not hmac.compare_digest(volume.region.reread(write.offset, len(write.data)), write.data):
+                raise StorageFault(f"what was written at byte {write.offset} reads back as something else", why="the medium or its driver loses writes")
+        self.done = list(self.steps)
+
+    def _writes(self) -> t.Iterator[Write]:
+        for slot in self.backup.header.keyslots.values():
+            yield Write(slot.area.offset, self.backup.read(slot.area.offset, slot.area.size))
+        if self.backup.header.format == "luks2":
+            yield from self.after.commit_writes(self.backup.header)
+            return
+        raw = self.after.image()[0]
+        # The magic is in the first sector: until it is there, nobody takes the rest for a header.
+        yield Write(SECTOR, raw[SECTOR:])
+        yield Write(0, raw[:SECTOR])
+
+
+def _gap(size: int, taken: t.Sequence[Extent], window: Extent) -> t.Optional[Extent]:
+    cursor = window.offset
+    for extent in sorted(taken, key=lambda extent: extent.offset):
+        if extent.offset - cursor >= size:
+            break
+        cursor = max(cursor, -(-extent.end // _ALIGN) * _ALIGN)
+    return Extent(cursor, size) if window.end - cursor >= size else None
+
+
+def _luks2(header: Header) -> Luks2Header:
+    if not isinstance(header, Luks2Header):
+        raise Refused(f"the backup is of a {header.format} header", why="this collection does not convert")
+    return header
+
+
+def _plain(header: Luks2Header) -> t.Dict[str, t.Any]:
+    """The metadata without what may differ for the same keyslots: places of areas, and our own notes."""
+    tree = header.metadata
+    for slot in tree["keyslots"].values():
+        slot["area"].pop("offset", None)
+    tree["tokens"] = {name: token for name, token in tree["tokens"].items() if token["type"] not in (RECORD_TYPE, INTENT_TYPE)}
+    return tree

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that is replaced whole or not at all, and what stands in the way of that."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import stat
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, LuksmithError, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import whole_file
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+
+
+def beside(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.luksmith-new")
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "file"
+
+
+def test_a_new_file_is_for_its_owner_only(path: pathlib.Path) -> None:
+    old = os.umask(0)
+    try:
+        whole_file.replace(str(path), b"data" * 3000)
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == b"data" * 3000
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_run_that_died_left_behind_is_taken_over(path: pathlib.Path) -> None:
+    beside(path).write_bytes(b"x" * 99)
+    beside(path).chmod(0o666)
+    whole_file.replace(str(path), b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not beside(path).exists()
+
+
+def test_a_run_that_is_at_work_is_left_alone(path: pathlib.Path) -> None:
+    with beside(path).open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Busy, match="Another run"):
+            whole_file.replace(str(path), b"new")
+    assert not path.exists()
+
+
+def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(path: pathlib.Path) -> None:
+    victim = path.with_name("victim")
+    victim.write_bytes(b"keep")
+    beside(path).symlink_to(victim)
+    with pytest.raises(StorageFault, match="in the way"):
+        whole_file.replace(str(path), b"new")
+    assert victim.read_bytes() == b"keep"
+
+
+@pytest.mark.parametrize("step", ["write", "barrier", "reread", "rename", "sync"])
+def test_an_error_leaves_the_old_file(path: pathlib.Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"old")
+
+    def fail(*_arguments: t.Any) -> t.NoReturn:
+        raise OSError(28, "No space left on device")
+
+    if step == "write":
+        monkeypatch.setattr(os, "pwrite", fail)
+    elif step == "barrier":
+        monkeypatch.setattr(os, "fsync", fail)
+    elif step == "reread":
+        monkeypatch.setattr(Region, "reread", lambda *_arguments: b"bad")
+    elif step == "rename":
+        monkeypatch.setattr(os, "rename", fail)
+    else:
+        monkeypatch.setattr(whole_file, "_sync_folder", fail)
+    with pytest.raises(LuksmithError) as error:
+        whole_file.replace(str(path), b"new")
+    monkeypatch.undo()
+    assert not beside(path).exists()
+    if step != "sync":
+        assert path.read_bytes() == b"old"
+    assert "untouched" in str(error.value)
+
+
+def test_what_stands_in_the_way_is_told_before(path: pathlib.Path) -> None:
+    whole_file.check_replaceable(str(path))
+    with pytest.raises(StorageFault, match="does not exist"):
+        whole_file.check_replaceable(str(path / "x" / "y"))
+
+
+def test_modes(path: pathlib.Path) -> None:
+    assert whole_file.mode_of(str(path)) is None
+    path.write_bytes(b"")
+    path.chmod(0o644)
+    assert whole_file.mode_of(str(path)) == 0o644
+    whole_file.restrict(str(path))
+    assert whole_file.mode_of(str(path)) == 0o600
