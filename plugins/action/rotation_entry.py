@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
             "keeps",
             "id",
             "secret",
+            "field",
             "keep_older",
             "pbkdf",
             "iter_time",
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
                 "keeps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
                 "id": {"type": "str"},
                 "secret": {"type": "dict", "no_log": True},
+                "field": {"type": "str", "choices": ["next", "current"], "default": "next"},
                 "keep_older": {"type": "int", "default": 2},
                 "pbkdf": {"type": "dict"},
                 "iter_time": {"type": "int"},
@@ -106,9 +108,8 @@ class ActionModule(ActionBase):
 
     def _compare(self, entry: Entry, arguments: Result) -> Result:
         """The store must give back what it was given, before the volume comes to depend on it."""
-        for field in ("next", "current"):
-            if holds(entry, field, arguments["secret"]):
-                return {"entry": entry, "field": field}
+        if holds(entry, arguments["field"], arguments["secret"]):
+            return {"entry": entry}
         raise BadEntry(f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store before the rotation is run again")
 
 

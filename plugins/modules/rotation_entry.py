@@ -36,7 +36,7 @@ options:
   operation:
     description:
       - V(decide) tells what is due, and makes the new secret if one is.
-      - V(compare) fails unless O(entry) holds O(secret), to the byte.
+      - V(compare) fails unless O(entry) holds O(secret) as O(field), to the byte.
       - V(promote) returns the entry in which the staged secret O(id) has become the current one.
       - V(forget) returns the entry without the oldest of its replaced secrets.
     type: str
@@ -117,6 +117,14 @@ options:
     description:
       - What the store is expected to hold.
     type: dict
+  field:
+    description:
+      - Whether the secret must be the staged one or the current one.
+    type: str
+    choices:
+      - next
+      - current
+    default: next
   keep_older:
     description:
       - How many replaced secrets the store keeps.

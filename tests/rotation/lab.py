@@ -37,6 +37,7 @@ exec {python} "$@"
 class Lab:
     folder: pathlib.Path
     volumes: t.Tuple[str, ...]
+    bin: pathlib.Path = BIN
 
     @classmethod
     def make(cls, folder: pathlib.Path, volumes: t.Sequence[str], **variables: t.Any) -> Lab:
@@ -73,12 +74,24 @@ class Lab:
 
     def copy(self, folder: pathlib.Path) -> Lab:
         shutil.copytree(self.folder, folder, symlinks=True)
-        lab = Lab(folder, self.volumes)
+        lab = dataclasses.replace(self, folder=folder)
         lab._write_interpreter()
         return lab
 
     def play(self, *flags: str, expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str) -> str:
         """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
+        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=300)
+        output = str(done.stdout)
+        assert expect is None or done.returncode == expect, output
+        return output
+
+    def words(self, *flags: str) -> t.List[str]:
+        """The command line of the playbook."""
+        inventory = ["-i", str(self.folder / "hosts.json"), "--vault-password-file", str(self.folder / "vault-password")]
+        return [str(self.bin / "ansible-playbook"), *inventory, *flags, "luksmith.luks.rotate"]
+
+    def surroundings(self, **environment: str) -> t.Dict[str, t.Any]:
+        """What subprocess needs to know besides; Ansible sees no configuration but the lab's."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
         inherited.update(
             ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),
@@ -93,20 +106,14 @@ class Lab:
             LC_ALL="C.UTF-8",
         )
         (self.folder / "calls").unlink(missing_ok=True)
-        words = [*command, str(BIN / "ansible-playbook"), "-i", str(self.folder / "hosts.json"), "--vault-password-file", str(self.folder / "vault-password")]
-        done = subprocess.run(
-            [*words, *flags, "luksmith.luks.rotate"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            cwd=self.folder,
-            env={**inherited, **environment},
-        )
-        output = done.stdout + done.stderr
-        assert expect is None or done.returncode == expect, output
-        return output
+        return {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "cwd": self.folder,
+            "env": {**inherited, **environment},
+        }
 
     def tasks_begun(self) -> t.List[str]:
         """Names of the tasks of the last run, in order."""
@@ -114,6 +121,9 @@ class Lab:
 
     def stored(self) -> t.List[Entry]:
         """What the vault file holds, decrypted by ansible-vault."""
+        store = self.folder / "command.json"
+        if store.exists():
+            return [held["entry"] for held in json.loads(store.read_text()).values()]
         store = self.folder / "store" / "secrets.yml"
         if not store.exists():
             return []

