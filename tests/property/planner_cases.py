@@ -14,9 +14,20 @@ Reductions of the main world, each with its argument:
    with equal contents keep their order changes neither. So states are enumerated as sorted contents (multisets), while
    the numbers in entries still run over all slots. (An oracle test checks this for the oracle.)
 
-Reductions 1 and 3 are arguments about the design, not about the planner's code. So each case is not run as its
-representative, but after a renaming of secrets and a permutation of slots drawn from the case's own running number:
-the planner meets all names and all orders, spread over the cases.
+4. *An unlock secret that an entry mentions changes nothing.* The design reads ``unlock`` in two places. "Every proven secret
+   of the task counts" for openers: one that an entry mentions counts without ``unlock``. A proof allows ``present slot
+   new`` to rekey an occupied slot unless the secret is in another present entry: a secret that an entry mentions is
+   either such a new secret (never allows) or an old secret (allows without ``unlock``). So only unlock lists of secrets
+   that no entry mentions are enumerated; what the planner is given has others mixed in, drawn case by case.
+
+5. *A flag that the design does not read changes nothing.* ``force`` is about overwriting an occupied slot without proof, which
+   only ``present slot new`` without an old secret can ask for. ``allow_lockout`` consents to an end without a proven opener;
+   an entry that is present forbids such an end, and once no opener is left nothing can be written to get one back. Such
+   a flag is not enumerated but drawn case by case.
+
+Reductions 1, 3, 4 and 5 are arguments about the design, not about the planner's code. So each case is not run as its
+representative, but after a renaming of secrets, a permutation of slots, an addition of mentioned secrets to ``unlock`` and a
+toss of the flags that change nothing: the planner meets all names, orders, lists and flags, spread over the cases.
 """
 
 from __future__ import annotations
@@ -27,17 +38,18 @@ import typing as t
 
 from planner_judge import Case
 from planner_readings import contradiction
-from planner_world import ABSENT, FOREIGN, FREE, IGNORE, PREFER, PRESENT, Content, Item, Room, State, Task, content_of, fits, held, mentioned, opened_by, rooms
+from planner_world import ABSENT, FOREIGN, FREE, IGNORE, NORMAL, PREFER, PRESENT, Content, Item, Room, State, Task, content_of, fits, held, mentioned, opened_by, rooms
 
 # Side worlds: what else a slot can be. Each adds its contents to those of the main world.
 # "mixed": entries of one list that want the same secret with and without a priority, or with and without costs.
-SIDES = ("priorities", "mixed priorities", "unbound", "tokens", "untried", "costs", "mixed costs", "equal secrets")
+SIDES = ("priorities", "mixed priorities", "unbound", "tokens", "untried", "costs", "mixed costs", "equal secrets", "equal secrets and priorities", "equal secrets and costs")
 
 FLAGS = tuple(itertools.product((False, True), repeat=3))
 
 
 def side_contents(side: str, secrets: t.Sequence[int]) -> t.List[int]:
     masks = [1 << secret for secret in secrets]
+    pairs = list(itertools.combinations(masks, 2))
     found = {
         "": [],
         "priorities": [Content(opens=mask, priority=priority) for mask in masks for priority in (IGNORE, PREFER)],
@@ -45,7 +57,9 @@ def side_contents(side: str, secrets: t.Sequence[int]) -> t.List[int]:
         "tokens": [Content(opens=mask, token=True) for mask in (0, *masks)],
         "untried": [Content(tried=False)],
         "costs": [Content(opens=mask, weak=True) for mask in masks],
-        "equal secrets": [Content(opens=one | other) for one, other in itertools.combinations(masks, 2)],
+        "equal secrets": [Content(opens=one | other) for one, other in pairs],
+        "equal secrets and priorities": [Content(opens=one | other, priority=priority) for one, other in pairs for priority in (NORMAL, IGNORE, PREFER)],
+        "equal secrets and costs": [Content(opens=one | other, weak=weak) for one, other in pairs for weak in (False, True)],
     }[side.replace("mixed ", "")]
     return [held(content) for content in found]
 
@@ -143,6 +157,12 @@ def compares_across_kinds(items: t.Iterable[Item]) -> bool:
     return any(len(found - {(False, None)}) > 1 or {(True, None), (False, None)} <= found for found in ways.values())
 
 
+def flags_that_matter(items: t.Iterable[Item]) -> t.Tuple[bool, bool, bool]:
+    """Reduction 5, in the order of :data:`FLAGS`: purge, force, allow_lockout."""
+    present = [item for item in items if item.state == PRESENT]
+    return True, any(item.slot is not None and item.old is None for item in present), not present
+
+
 def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tuple[Task, State]:
     """The same case under other names of secrets and another order of slots (equal contents keep their order)."""
     names = list(range(secrets))
@@ -158,13 +178,16 @@ def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tu
         numbers[bags[content].pop(0)] = place
     items = [_renamed_item(item, names, numbers) for item in task.items]
     rng.shuffle(items)
-    unlock = [names[secret] for secret in task.unlock]
+    spare = sorted(mentioned(task) - set(task.unlock))
+    relevant = flags_that_matter(task.items)
+    flags = [given if matters else rng.random() < 0.5 for given, matters in zip((task.purge, task.force, task.lockout), relevant)]
+    unlock = [names[secret] for secret in (*task.unlock, *rng.sample(spare, rng.randrange(len(spare) + 1)))]
     rng.shuffle(unlock)
-    return task._replace(items=tuple(items), unlock=tuple(unlock)), tuple(_renamed_content(content, names) for content in order)
+    return Task(tuple(items), tuple(unlock), *flags), tuple(_renamed_content(content, names) for content in order)
 
 
 class World(t.NamedTuple):
-    """Bounds of a run. ``reduced``: the three reductions above; otherwise every state in its own order, as enumerated.
+    """Bounds of a run. ``reduced``: the reductions above; otherwise every state in its own order, as enumerated.
     ``thin``: of the cases of one list, every N-th."""
 
     slots: int
@@ -185,9 +208,11 @@ class World(t.NamedTuple):
         on the numbers of secrets and slots, before any state is looked at."""
         rng = random.Random(repr(items))
         contradicts = contradiction(items) is not None
+        matters = flags_that_matter(items) if self.reduced else (True, True, True)
+        chosen = [flags for flags in FLAGS if all(matter or not flag for flag, matter in zip(flags, matters))]
         running = rng.randrange(self.thin)
         for unlock in unlock_lists(self.secrets):
-            if self.reduced and not is_first_of_its_class(items, unlock, self.secrets):
+            if self.reduced and (mentioned(Task(items)) & set(unlock) or not is_first_of_its_class(items, unlock, self.secrets)):
                 continue
             found = states(self.slots, mentioned(Task(items, unlock)), self.side, reduced=self.reduced and not compares_across_kinds(items))
             if contradicts:
@@ -195,7 +220,7 @@ class World(t.NamedTuple):
             for room, state in itertools.product(self.rooms(), found):
                 if not fits(state, room):
                     continue
-                for flags in FLAGS:
+                for flags in chosen:
                     running += 1
                     if running % self.thin:
                         continue

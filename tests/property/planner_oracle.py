@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from planner_readings import DEFAULT, Reading
-from planner_rules import Licences, covers_every_slot, licences, protected, satisfies, target
+from planner_readings import DEFAULT, Reading, with_wishes_of_peers
+from planner_rules import Licences, covers_every_slot, licences, named_for, protected, satisfies, target
 from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held, number_of
 
 ADD = "add"
@@ -56,7 +56,7 @@ class Problem:
 
     def __init__(self, state: State, task: Task, room: Room, reading: Reading = DEFAULT) -> None:
         self.start = state
-        self.task = task
+        task = self.task = task._replace(items=with_wishes_of_peers(task.items))
         self.room = room
         self.reading = reading
         self.licences: t.Optional[Licences] = licences(state, task, room, reading)
@@ -199,8 +199,10 @@ def _goal_of(item: Item, task: Task, reading: Reading) -> t.Callable[[State], bo
     if slot is not None:
         return lambda state: satisfies(state[number_of(slot)], item)
 
+    named = set() if covers_every_slot(item, task, reading) else named_for(new, task)
+
     def lives(state: State) -> bool:
-        slots = [other for other, content in enumerate(state) if OPENS[content] >> number_of(new) & 1]
+        slots = [other for other, content in enumerate(state) if OPENS[content] >> number_of(new) & 1 and (not named or other in named)]
         if covers_every_slot(item, task, reading) and item.strong and any(content_of(state[other]).weak for other in slots):
             return False
         return bool(slots) and target(state, slots, item, reading)[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from planner_world import ABSENT, PRESENT, Item
+from planner_world import ABSENT, IGNORE, PRESENT, Item
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,14 +16,18 @@ class Reading:
     """The readings taken where the design's text allows two. The default is what the proof demands.
 
     cut_run_counts_doomed_slots: ``old -> new``: new "opens one already" also when its only slots go away in this run, so
-        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed, which
-        is the smaller change (False).
+        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed (False).
+        False, from the design: one call describes the final state, and in that state a slot that must go opens nothing; the
+        rekey is what the row of ``old new`` says, it is the smallest change, and it needs no moment with a slot less.
     doomed_slot_still_opens: ``old -> new`` where old opens nothing and new opens only slots that go away in this run:
         something opens, so new is added elsewhere (True), or this is "neither opens" and refused (False).
     absent_old_beats_rekey: ``old -> new`` beside an ``absent old`` that covers a slot of old: that slot is erased and new
         is added (True), or it is rekeyed, which makes both hold with one action (False).
     pin_may_be_freed_first: a slot named by ``present`` that may not be rekeyed, but that another entry lets us erase, is
         erased and then filled (True), or the ``present`` entry is refused as its table row says (False).
+        False, from the design: the row of ``present, keyslot, new`` ends in "else refuse" without an exception, and the fine
+        print takes the proof of a secret that another present entry wants as no consent. It matters only for ``absent
+        slot old`` of a secret wanted elsewhere; whoever means that says ``old_secret`` in the present entry, and is served.
     untried_erased_by_name_is_fine: ``absent old`` holds once every untried slot was erased by its number (True), or any
         untried slot at the start refuses it (False).
     one_old_for_two_new_is_refused: ``A -> N`` and ``A -> M`` with neither N nor M opening: the same slot is wanted with two
@@ -85,10 +89,24 @@ def contradiction(items: t.Tuple[Item, ...]) -> t.Optional[str]:
 
 
 def _two_priorities(item: Item, other: Item) -> bool:
-    """Both say a priority, not the same, and one slot could be meant by both."""
-    if other.state != PRESENT or other.new != item.new or None in (item.priority, other.priority):
+    """No one priority pleases both, and one slot could be meant by both. No priority given: anything but ignore pleases."""
+    if other.state != PRESENT or other.new != item.new or item.priority == other.priority:
         return False
-    return item.priority != other.priority and (item.slot is None or other.slot in (None, item.slot))
+    if None in (item.priority, other.priority) and IGNORE not in (item.priority, other.priority):
+        return False
+    return item.slot is None or other.slot in (None, item.slot)
+
+
+def with_wishes_of_peers(items: t.Tuple[Item, ...]) -> t.Tuple[Item, ...]:
+    """What one entry says of priority and costs of a secret, every entry says that means the same slot, by its number or
+    because the one that says it has none: one call describes one final state."""
+    found = []
+    for item in items:
+        for other in items if item.state == PRESENT else ():
+            if other.state == PRESENT and other.new == item.new and (other.slot is None or other.slot == item.slot):
+                item = item._replace(strong=item.strong or other.strong, priority=item.priority or other.priority)
+        found.append(item)
+    return tuple(found)
 
 
 def forbidden(items: t.Iterable[Item]) -> t.Set[int]:

@@ -60,6 +60,14 @@ def covers_every_slot(item: Item, task: Task, reading: Reading) -> bool:
     return item.slot is None and item.old is not None and item.old == item.new and not task.purge and reading.same_old_and_new_covers_every_slot
 
 
+def named_for(secret: t.Optional[int], task: Task) -> t.Set[int]:
+    """The slots that hold an entry without a number for this secret, if other entries name some: no other slot is then
+    touched for it. Purge is literal: such an entry claims the lowest slot, named or not, so that slot must satisfy it."""
+    if task.purge:
+        return set()
+    return {item.slot for item in task.items if item.state == PRESENT and item.new == secret and item.slot is not None}
+
+
 def protected(content: int) -> bool:
     """Purge alone never erases these."""
     told = content_of(content)
@@ -243,8 +251,12 @@ def _claim_kept(
 ) -> None:
     """Which of the slots that stay an entry without a number claims, and what may be mended there."""
     state = facts.state
-    for item in entries if kept else ():
-        slot, good = target(state, kept, item, reading)
+    for item in entries:
+        serving = named_for(item.new, facts.task)
+        slots = [slot for slot in kept if not serving or slot in serving or covers_every_slot(item, facts.task, reading)]
+        if not slots:
+            continue
+        slot, good = target(state, slots, item, reading)
         if named and not opens_well(state[slot], item):
             pass  # A named slot may serve as well as this one with its priority mended.
         elif not any(other < slot for other in named) if reading.purge_claims_lowest_literally else not named:

@@ -22,7 +22,7 @@ make_plan: Planner = brute_force.load_planner()
 
 @functools.lru_cache(maxsize=None)
 def share(side: str) -> t.Tuple[Case, ...]:
-    world = World(3, 2, (1, 2), side, thin=1009 if side else 331)
+    world = World(3, 2, (1, 2), side, thin=337 if side else 111)
     lists = [items for index, items in enumerate(world.entry_lists()) if side != "priorities" or index % 5 == 0]
     return tuple(case for items in lists for case in world.cases_of(items))
 

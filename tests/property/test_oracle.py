@@ -151,7 +151,7 @@ def test_the_oracle_knows_neither_names_nor_places() -> None:
 
 
 def test_a_found_plan_ends_in_a_state_that_needs_none() -> None:
-    world = World(3, 2, (1, 2), thin=200)
+    world = World(3, 2, (1, 2), thin=19)
     seen = 0
     for items in world.entry_lists():
         for case in world.cases_of(items):

@@ -10,7 +10,7 @@ import typing as t
 
 import brute_force
 import pytest
-from planner_cases import SIDES, World
+from planner_cases import World
 from planner_judge import Case, call, judge
 from planner_world import PRESENT, Item, Room, State, Task, opened_by, rooms
 
@@ -33,21 +33,41 @@ def test_every_case_of_two_slots_two_secrets_one_entry() -> None:
 
 
 def test_every_list_of_two_entries_in_three_slots() -> None:
-    """Every list of entries; of its states, flags, unlock lists and rooms every 40th, shifted from list to list."""
-    check(World(3, 2, (1, 2), thin=40), cases=8000)
+    """Every list of entries; of its states, flags, unlock lists and rooms every 9th, shifted from list to list."""
+    check(World(3, 2, (1, 2), thin=9), cases=5000)
 
 
 def test_four_slots_three_secrets_three_entries() -> None:
-    check(World(4, 3, (3,), thin=150), one_in=211, cases=3000, orders=1)
+    check(World(4, 3, (3,), thin=15), one_in=211, cases=2000, orders=1)
 
 
-@pytest.mark.parametrize("side", [side for side in SIDES if not side.endswith("costs") and not side.startswith("mixed")])
+@pytest.mark.parametrize("side", ["priorities", "unbound", "tokens", "untried", "equal secrets"])
 def test_slots_that_are_more_than_plain(side: str) -> None:
-    check(World(3, 2, (1, 2), side, thin=150), one_in=5 if side == "priorities" else 1, cases=1000, orders=1)
+    check(World(3, 2, (1, 2), side, thin=50), one_in=5 if side == "priorities" else 1, cases=1000, orders=1)
 
 
-def test_explicit_costs_of_one_entry() -> None:
-    check(World(3, 2, (1,), "costs", thin=20), cases=1000)
+@pytest.mark.parametrize("side", ["costs", "mixed costs", "mixed priorities"])
+def test_entries_that_share_a_secret_and_not_its_costs_or_priority(side: str) -> None:
+    check(World(3, 2, (1, 2), side, thin=20), one_in=7, cases=500, orders=1)
+
+
+@pytest.mark.parametrize("side", ["equal secrets and costs", "equal secrets and priorities"])
+def test_two_secrets_that_one_slot_takes_as_one(side: str) -> None:
+    """Here the planner refuses more than it must; what it does plan is right, once for all and in any order."""
+    tally = brute_force.run(World(2, 2, (1, 2), side, thin=10), jobs=1, one_in=2, orders=1)
+    too_careful = [kind for kind in tally.kinds if kind.startswith("refused although")]
+    other_reading = [kind for kind in tally.kinds if "right if not: drift_is_judged_on_the_claimed_slot" in kind]
+    assert set(tally.kinds) == {*too_careful, *other_reading}, report(tally)
+    assert tally.outcomes["plan"] > 500
+
+
+def test_the_last_area_goes_to_the_secret_that_cannot_wait() -> None:
+    """One area is left for two adds; slot 2 can only go, and make room for B, once C opens another slot."""
+    for room in rooms(4):
+        if room.areas == 3:
+            task = Task((Item(PRESENT, slot=0, new=1), Item("absent", slot=2, old=2), Item(PRESENT, new=2)))
+            findings, outcome = judge(brute_force.load_planner(), one_case((0, opened_by(1), opened_by(2), 0), task, room))
+            assert not findings and [(move.kind, move.slot) for move in outcome.moves] == [("add", 3), ("erase", 2), ("add", 0)]
 
 
 def one_case(state: State, task: Task, room: t.Optional[Room] = None) -> Case:
@@ -70,7 +90,7 @@ def test_a_hint_saves_questions_but_changes_no_outcome() -> None:
     """Hints come from a record that may be stale or forged: any slot, inactive ones and none included."""
     planner = brute_force.load_planner()
     rng = random.Random(2)
-    world = World(3, 2, (1, 2), thin=400)
+    world = World(3, 2, (1, 2), thin=50)
     seen = 0
     for items in world.entry_lists():
         for case in world.cases_of(items):
@@ -84,7 +104,7 @@ def test_a_hint_saves_questions_but_changes_no_outcome() -> None:
 def test_no_plan_derives_more_often_than_there_are_pairs() -> None:
     planner = brute_force.load_planner()
     for side in ("", "equal secrets"):
-        world = World(3, 2, (2,), side, thin=400)
+        world = World(3, 2, (2,), side, thin=50)
         for items in world.entry_lists():
             for case in world.cases_of(items):
                 outcome = call(planner, case)

@@ -23,6 +23,7 @@ from .desired_costs import parse_costs, parse_iter_time, whole_number
 from .secret_list import SecretList
 from .secrets import Secret
 from .vocabulary import ABSENT, PRESENT, Costs, Desired, Entry
+from .wishes import agreed
 
 PRIORITIES = (PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER)
 HIGHEST_KEYSLOT = 31  # LUKS2; what a LUKS1 volume lacks is refused by the planner, who knows the volume
@@ -101,6 +102,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             allow_lockout=bool(params.get("allow_lockout")),
         )
         check_entries(desired)
+        desired = agreed(desired)
         new = {entry.new_secret for entry in entries}
         return Task(
             devices=devices,

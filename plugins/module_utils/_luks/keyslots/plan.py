@@ -20,6 +20,7 @@ from .knowledge import Knowledge
 from .plan_order import Add, Changes, Ordering, Rekey
 from .plan_resume import resume
 from .vocabulary import ABSENT, HEAL_HEADER, PRESENT, REKEY, Action, Desired, Entry, Plan, Proofs, Situation, SlotView, given
+from .wishes import agreed
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
@@ -29,7 +30,7 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     impossible.
     """
     check_entries(desired)
-    return _Planner(situation, desired, proofs).plan()
+    return _Planner(situation, agreed(desired), proofs).plan()
 
 
 class _Planner:
@@ -317,19 +318,20 @@ class _Planner:
         return secret in self.pins.values() or any(rekey.secret == secret for rekey in self.changes.rekeys.values())
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
-        """Old and new are one secret: the entry asks for other costs in every slot of it."""
-        if not slots and not self._provided(_new(entry), but=entry):
+        """Old and new are one secret: the entry asks for other costs in every slot of it that stays; ``purge`` leaves one."""
+        new = _new(entry)
+        if not slots and not self._opens_anything(new) and not self._provided(new, but=entry):
             raise Refused(
-                f"{self.knowledge.label(_new(entry))} opens no keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
+                f"{self.knowledge.label(new)} opens no keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
                 why="there is none whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )
-        if self.desired.purge:
-            self._claim_and_keep(entry)
-            return
-        for keyslot in slots:
+        staying = [] if self.desired.purge else [keyslot for keyslot in slots if keyslot not in self.doomed and (keyslot, new) not in self.changes.never_hold]
+        for keyslot in staying:
             self.claims.add(keyslot)
             self._keep(entry, keyslot)
+        if not staying and not self._claim_and_keep(entry) and not self._will_open(new):
+            self._add(entry, None)
 
     def _plain_present(self) -> None:
         for entry in self.plain:
@@ -440,12 +442,28 @@ class _Planner:
         if slot is not None and not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
             drift = costs_drift(slot.kdf, entry.costs)
             if drift:
+                self._require_sole_claim(entry, keyslot, drift)
                 label = self.knowledge.label(_new(entry))
                 priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
-                self.changes.rekeys[keyslot] = Rekey(_new(entry), entry.position, priority, f"keyslot {keyslot} of {label}: {drift}", replaced=label)
+                reason = f"keyslot {keyslot} of {label}: {drift}"
+                self.changes.rekeys[keyslot] = Rekey(_new(entry), entry.position, priority, reason, replaced=label, costs_only=True)
                 self.costly.add(keyslot)
         if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
+            self._require_sole_claim(entry, keyslot, "another priority is wanted")
             self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
+
+    def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
+        """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
+        if keyslot not in self.knowledge.slots:
+            return
+        for secret in self.wanted:
+            if secret != _new(entry) and self.knowledge.opens(secret, keyslot):
+                raise Refused(
+                    f"keyslot {keyslot} opens with {self.knowledge.label(_new(entry))} and with {self.knowledge.label(secret)}, and {change}",
+                    why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
+                    " a change for the one could end what holds for the other",
+                    remedy="want only one of the two secrets",
+                )
 
     def _add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
         label = self.knowledge.label(_new(entry))
@@ -463,9 +481,6 @@ class _Planner:
 
     def _erase(self, keyslot: int, label: str, reason: str) -> None:
         self.changes.erases.setdefault(keyslot, (label, reason))
-
-
-_KEEP = Rekey(secret=None, entry=-1, priority=None, reason="")  # type: ignore[arg-type]
 
 
 def _slot(entry: Entry) -> int:

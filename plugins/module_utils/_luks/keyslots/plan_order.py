@@ -33,13 +33,14 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class Rekey:
-    """An active slot gets ``secret``; ``replaced`` is the label of what opened it."""
+    """An active slot gets ``secret``; ``replaced`` is the label of what opened it. ``costs_only``: it opens the slot already."""
 
     secret: int
     entry: int
     priority: t.Optional[str]
     reason: str
     replaced: str = ""
+    costs_only: bool = False
 
 
 @dataclasses.dataclass
@@ -92,7 +93,8 @@ class Ordering:
     def _fill(self, *, early_erases: bool) -> bool:
         """Do all adds and rekeys, with as few erases before them as they need. False when that leads nowhere."""
         adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
-        rekeys = dict(sorted(self.changes.rekeys.items()))
+        # New costs first: they need another slot of the same secret, which replacing that one would take away.
+        rekeys = dict(sorted(self.changes.rekeys.items(), key=lambda item: (not item[1].costs_only, item[0])))
         erases = dict(sorted(self.changes.erases.items()))
         while adds or rekeys:
             if self._some_rekey(rekeys) or self._some_add(adds):
@@ -136,15 +138,20 @@ class Ordering:
         return False
 
     def _most_urgent_first(self, adds: t.Sequence[Add]) -> t.List[Add]:
-        """Where room is short: first the secrets that open a slot which cannot be erased before they open another."""
+        """Where room is short: first the secrets whose every slot goes away, for none can go before they open another."""
         layout = self.layout
         for add in adds:
             number = add.keyslot if add.keyslot is not None else next(iter(layout.free_numbers()), None)
             extent = None if number is None else layout.place(number)
             if number is None or extent is None:
-                return sorted(adds, key=lambda add: not any(self.knowledge.opens(add.secret, keyslot) for keyslot in self.old))
+                return sorted(adds, key=lambda add: not self._needed_before_room(add.secret))
             layout = layout.with_slot(number, extent)
         return list(adds)
+
+    def _needed_before_room(self, secret: int) -> bool:
+        leaving = set(self.changes.erases) | {keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret != secret}
+        going, staying = self.old & leaving, self.old - leaving
+        return self.knowledge.first_opened(secret, going) is not None and self.knowledge.first_opened(secret, staying) is None
 
     def _number_for(self, add: Add, pending: t.List[Add]) -> t.Optional[int]:
         if add.keyslot is not None:
