@@ -95,12 +95,13 @@ class Judge:
         self.count = Count()
         self._at = checker.embedded_at(operation.start)
         there = set().union(*checker.openers(operation.start[self._at :], SECRETS).values())
-        self._secrets = {name: secret for name, secret in SECRETS.items() if name in there or name in str(operation.task)}
+        self.secrets = {name: secret for name, secret in SECRETS.items() if name in there or name in str(operation.task)}
         self._disks: t.Set[bytes] = set()
-        self._met: t.Set[Situation] = set()
+        self.met: t.Set[Situation] = set()
         self._headers: t.List[checker.Header] = []
 
-    def everything(self) -> Count:
+    def everything_uncut(self) -> t.List[Call]:
+        """The run that nothing disturbs: the goal of all others. Returns its calls."""
         result, final, calls = self.lab.run(self.operation.start)
         assert result["plan"], "the operation must change something"
         self._oldest = checker.read(self.operation.start[self._at :])
@@ -108,7 +109,10 @@ class Judge:
         self._after = self._names(final)
         assert self._after or self.operation.lockout, "the task must leave an opener"
         self._healed(final, "the uncut run")
-        todo = [("", self.operation.start, calls)]
+        return calls
+
+    def everything(self) -> Count:
+        todo = [("", self.operation.start, self.everything_uncut())]
         while todo:
             path, start, calls = todo.pop()
             for state in crashes(start, calls, range(self._at + self._header_size()), sparse=not self.thorough or bool(path)):
@@ -118,14 +122,14 @@ class Judge:
                     continue
                 self._disks.add(name)
                 where = f"{path}{state.where}"
-                rerun = self._check(image, where)
+                rerun = self.check(image, where)
                 if rerun is not None:
                     todo.append((f"{where}; then in the rerun: ", image, rerun))
         self.count.states = len(self._disks)
-        self.count.situations = len(self._met)
+        self.count.situations = len(self.met)
         return self.count
 
-    def _check(self, image: bytes, where: str) -> t.Optional[t.List[Call]]:
+    def check(self, image: bytes, where: str) -> t.Optional[t.List[Call]]:
         """The calls of the rerun, when its crashes are still to be looked at."""
         header = checker.read(image[self._at :])
         opened = self._opened(image)
@@ -133,12 +137,12 @@ class Judge:
         assert self._before & self._after <= now, f"{where}: {set(self._before & self._after - now)} stopped working"
         assert now or self.operation.lockout, f"{where}: nothing opens"
         situation = self._situation(image, header, opened)
-        met = situation in self._met
-        self._met.add(situation)
+        met = situation in self.met
+        self.met.add(situation)
         if met and not self.thorough:
             return None
         self.count.peer += 1
-        said = opened_by_peer(self.lab.put(image), image, self._secrets)
+        said = opened_by_peer(self.lab.put(image), image, self.secrets)
         assert said == now, f"{where}: the peer opens it with {said}, the checker says {set(now)}"
         self._told(image, header, opened, where)
         calls = self._rerun(image, where)
@@ -157,7 +161,7 @@ class Judge:
         self._healed(final, where)
         gone = self._before - self._after
         for old in (self._oldest, checker.read(image[self._at :])):
-            revived = frozenset().union(*checker.openers(final[self._at :], self._secrets, old).values())
+            revived = frozenset().union(*checker.openers(final[self._at :], self.secrets, old).values())
             assert not gone & revived, f"{where}: an old header brings {set(gone & revived)} back"
         return calls
 
@@ -170,7 +174,7 @@ class Judge:
 
     def _told(self, image: bytes, header: checker.Header, opened: Opened, where: str) -> None:
         """What keyslots_info says of the state."""
-        info = self.lab.info(image, self._secrets)
+        info = self.lab.info(image, self.secrets)
         unfinished = info["header"]["unfinished"]
         found = None if unfinished is None else (unfinished["kind"], unfinished["keyslot"])
         assert found == header.note, f"{where}: keyslots_info says {unfinished}, the header {header.note}"
@@ -189,11 +193,11 @@ class Judge:
         slots = tuple((number, slot.offset, slot.iterations, slot.priority, opened[number]) for number, slot in sorted(header.slots.items()))
         newest = max((seqid for seqid in header.copies if seqid is not None), default=0)
         copies = tuple(None if seqid is None else newest - seqid for seqid in header.copies)
-        residue = tuple(sorted(checker.openers(image[self._at :], self._secrets, self._oldest).items()))
+        residue = tuple(sorted(checker.openers(image[self._at :], self.secrets, self._oldest).items()))
         return (slots, header.note, copies, residue)
 
     def _opened(self, image: bytes) -> Opened:
-        return checker.openers(image[self._at :], self._secrets)
+        return checker.openers(image[self._at :], self.secrets)
 
     def _names(self, image: bytes) -> t.FrozenSet[str]:
         return frozenset().union(*self._opened(image).values())

@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pathlib
 import signal
+import subprocess
 import sys
 import time
 import typing as t
@@ -20,6 +22,16 @@ import typing as t
 from ansible.module_utils import basic
 
 COLLECTION = "ansible_collections.luksmith.luks.plugins.modules"
+
+
+_FRESH = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
+basic._ANSIBLE_PROFILE = "legacy"
+runpy.run_module("ansible_collections.luksmith.luks.plugins.modules.keyslots", run_name="__main__")
+"""
 
 
 class Process(t.NamedTuple):
@@ -40,6 +52,15 @@ class Process(t.NamedTuple):
             said = self.answer.read()
         os.waitpid(self.pid, 0)
         return t.cast(t.Dict[str, t.Any], json.loads(said))
+
+
+def under_strace(arguments: t.Mapping[str, t.Any], *options: str) -> t.Dict[str, t.Any]:
+    """The answer of the module in a fresh interpreter below strace."""
+    conftest = str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py")
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
+    done = subprocess.run(["strace", "-f", *options, sys.executable, "-c", _FRESH, conftest], input=given.encode(), capture_output=True, check=False)
+    assert done.stdout, done.stderr.decode()[-2000:]
+    return t.cast(t.Dict[str, t.Any], json.loads(done.stdout))
 
 
 def start(arguments: t.Mapping[str, t.Any], module: str = "keyslots") -> Process:

@@ -5,40 +5,27 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import typing as t
 
 import pytest
 from judge import Lab
+from module_process import under_strace
 from operations import operation
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Whatever can change a file or make a change durable; strace shows the path behind each descriptor.
 TRACED = (
     "pwrite64,fsync,fdatasync,write,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,"
     "copy_file_range,sendfile,sync_file_range,syncfs,sync,io_uring_enter,mmap"
 )
-MODULE = """
-import runpy, sys
-runpy.run_path(sys.argv[1])
-from ansible.module_utils import basic
-basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
-basic._ANSIBLE_PROFILE = "legacy"
-runpy.run_module("ansible_collections.luksmith.luks.plugins.modules.keyslots", run_name="__main__")
-"""
 CALL = re.compile(r"(?P<name>\w+)\((?:[^<(]*)<(?P<path>[^>]*)>(?P<rest>.*)")
 
 
 def traced(arguments: t.Mapping[str, t.Any], log: pathlib.Path, volume: pathlib.Path) -> t.List[t.Tuple[str, ...]]:
-    command = ["strace", "-f", "-y", "-s", "0", "-e", f"trace={TRACED}", "-o", log, sys.executable, "-c", MODULE, ROOT / "tests/unit/conftest.py"]
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
-    done = subprocess.run([str(word) for word in command], input=given.encode(), capture_output=True, check=False)
-    assert json.loads(done.stdout)["changed"], done
+    result = under_strace(arguments, "-y", "-s", "0", "-e", f"trace={TRACED}", "-o", str(log))
+    assert result["changed"], result
     calls = []
     for line in log.read_text().splitlines():
         found = CALL.search(line)

@@ -177,13 +177,23 @@ LANES: t.Dict[str, Description] = {
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
     "crash": Description(
         "tests/crash: every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
-        _pytest("tests/crash", *PARALLEL, "--ignore=tests/crash/test_kills.py", "--ignore=tests/crash/test_faults.py", "--ignore=tests/crash/test_replaced.py"),
+        _pytest("tests/crash", *PARALLEL, "--ignore=tests/crash/test_kills.py", *(f"--ignore=tests/crash/test_{name}.py" for name in ("faults", "real_faults", "replaced"))),
         PEERS,
     ),
     "kills": Description(
         "tests/crash/test_kills.py: the module's process killed at random instants; -- --kills 500 is the long form",
         _pytest("tests/crash/test_kills.py", *PARALLEL),
         PEERS,
+    ),
+    "faults": Description(
+        "tests/crash/test_faults.py: an I/O fault at each system call on the volume; -- --thorough is the long form",
+        _pytest("tests/crash/test_faults.py", *PARALLEL, "tests/crash/test_real_faults.py"),
+        PEERS,
+    ),
+    "races": Description(
+        "tests/crash/test_replaced.py: volume, path or header changed by somebody else at each moment between look and write",
+        _pytest("tests/crash/test_replaced.py", *PARALLEL),
+        PEERS[:1],
     ),
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
     "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),

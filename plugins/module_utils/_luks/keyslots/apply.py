@@ -14,6 +14,8 @@ from .luks2_steps import Luks2Steps
 from .making import Maker
 from .vocabulary import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, REKEY, SET_PRIORITY, Action, Plan
 
+_DESTROYING = (ERASE, REKEY, FINISH_ERASE)
+
 
 def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
     """Execute ``plan`` on ``maker.disk``, whose header tells afterwards what is on disk.
@@ -35,6 +37,8 @@ def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
     }
     for position, action in enumerate(plan.actions):
         try:
+            if action.kind in _DESTROYING:
+                maker.check_proofs()
             perform[action.kind](action)
         except (LuksmithError, OSError) as error:
             if not disk.written:

@@ -51,6 +51,10 @@ class Disk:
         self._guarded_write(area.offset, bytes(data))
         return self._region.reread(area.offset, len(data))
 
+    def reread(self, offset: int, length: int) -> bytes:
+        """What the medium holds at ``offset`` from the header's first byte."""
+        return self._region.reread(offset, length)
+
     def overwrite(self, area: Extent) -> None:
         """Destroy what the area holds: every pass of fresh random bytes durable before the next."""
         for _pass in range(self._wipe_passes):
@@ -58,10 +62,10 @@ class Disk:
 
     def _guarded_write(self, offset: int, data: bytes) -> None:
         self._guard()
+        self._volume.check_still_there()
         if not self.written:
-            self._volume.check_still_there()
+            self.written = True
             self._volume.begin_writing()
-        self.written = True
         self._region.write(offset, data)
         self._region.barrier()
 

@@ -13,7 +13,7 @@ import typing as t
 
 from ..crypto import cipher, kdf
 from ..crypto.memory import wipe
-from ..errors import BudgetExceeded, Refused, StorageFault
+from ..errors import BudgetExceeded, HeaderChanged, Refused, StorageFault
 from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf, Keyslot
 from . import material
 from .costs import Choice, Precedents, choose
@@ -74,6 +74,15 @@ class Maker:
                 )
         finally:
             wipe(opened)
+
+    def check_proofs(self) -> None:
+        """Raise HeaderChanged when what opened a keyslot is gone: it must not be the reason to erase another one."""
+        for number in self.prover.stale(self.disk.header, self.disk.reread):
+            raise HeaderChanged(
+                f"the key material of keyslot {number} is no longer what a secret of this task opened",
+                why="another program changed it in spite of the locks that were held, and this plan rests on that keyslot",
+                remedy="find out what else changes this volume, then run the task again",
+            )
 
     def priority(self, action: Action) -> str:
         if action.priority is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import hmac
 import typing as t
 
@@ -26,11 +27,12 @@ Read = t.Callable[[int, int], bytes]
 
 @dataclasses.dataclass(frozen=True)
 class _Trial:
-    """``key``: the volume key, when the trial opened a bound slot and nobody had it yet; else empty."""
+    """``key``: the volume key, when the trial opened a bound slot and nobody had it yet; else empty. material: what was read, hashed."""
 
     opened: bool
     key: bytearray
     measurement: Measurement
+    material: bytes
 
 
 class Prover:
@@ -57,6 +59,7 @@ class Prover:
         self._told_open: t.Set[int] = set()
         self._told_closed: t.Dict[int, t.List[int]] = {}
         self._untriable: t.Dict[int, str] = {}
+        self._material: t.Dict[int, bytes] = {}  # slot -> hash of the key material that opened
         self._queues: t.Dict[int, t.List[int]] = {}  # slot -> secrets that will be asked about, in this order
         self._jobs: t.Dict[int, t.Tuple[int, Job[_Trial]]] = {}  # slot -> the trial under way
         self._search: t.Tuple[int, t.List[int], bool] = (-1, [], False)
@@ -184,6 +187,7 @@ class Prover:
         if trial.opened:
             self._opener[keyslot] = secret
             self._measurements[keyslot] = trial.measurement
+            self._material[keyslot] = trial.material
         else:
             self._closed.setdefault(keyslot, []).append(secret)
         if trial.key and self.volume_key is None:
@@ -193,7 +197,8 @@ class Prover:
 
     def _check(self, slot: Keyslot, derived: Derived) -> _Trial:
         """In the thread of the derivation: does the derived key open the slot?"""
-        candidate = material.unseal(slot, derived.key, self._read(slot.area.offset, material.material_size(slot)))
+        sealed = self._read(slot.area.offset, material.material_size(slot))
+        candidate = material.unseal(slot, derived.key, sealed)
         known = self.volume_key
         if known is not None and slot.bound:
             opened, keep = hmac.compare_digest(candidate, known), False
@@ -202,7 +207,7 @@ class Prover:
             keep = opened and slot.bound
         if not keep:
             wipe(candidate)
-        return _Trial(opened, candidate if keep else bytearray(), derived.measurement)
+        return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _name_of(sealed))
 
     def openers(self) -> t.Dict[int, t.Tuple[int, ...]]:
         """What is known by now: slot -> the secrets that open it. Asks nothing new."""
@@ -218,6 +223,16 @@ class Prover:
     def _told(self, secret: int, keyslot: int) -> bool:
         parameters = self.header.keyslots[keyslot].kdf
         return any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in self._told_closed[keyslot])
+
+    def stale(self, header: Header, read: Read) -> t.List[int]:
+        """Slots of ``header`` that opened, and whose key material is no longer what opened although their parameters are."""
+        return [
+            keyslot
+            for keyslot, name in sorted(self._material.items())
+            if keyslot in header.keyslots
+            and header.keyslots[keyslot].kdf == self.header.keyslots[keyslot].kdf
+            and not hmac.compare_digest(name, _name_of(read(header.keyslots[keyslot].area.offset, material.material_size(header.keyslots[keyslot]))))
+        ]
 
     def need_volume_key(self) -> bytearray:
         """The volume key that a verdict brought. The planner has proven an opener before any action that needs it."""
@@ -254,6 +269,10 @@ class RecordProver(Prover):
 
     def try_slot(self, secret: int, keyslot: int) -> Verdict:
         return Verdict.OPENS if secret in self._remembered.get(keyslot, ()) else Verdict.CLOSED
+
+
+def _name_of(sealed: bytes) -> bytes:
+    return hashlib.sha256(sealed).digest()
 
 
 def _no_reading(offset: int, length: int) -> bytes:

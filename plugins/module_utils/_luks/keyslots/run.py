@@ -151,6 +151,7 @@ class _Run:
         self.ahead = Ahead(derivations, task.desired, self._memory_limit(), record=task.record)
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
+        self.identity: t.Any = None
 
     def result(self) -> Result:
         look: t.Optional[Look] = None
@@ -168,7 +169,7 @@ class _Run:
 
     def _look_without_writing(self) -> Look:
         with open_volume(self.path, self.header_path, writable=False) as volume:
-            self.container = volume.container
+            self.container, self.identity = volume.container, volume.identity
             look = self._look_undisturbed(volume)
             if self.check and not look.plan.empty:
                 self._foresee_obstacles(volume, look)
@@ -234,8 +235,15 @@ class _Run:
         with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
             volume.check_still_there()
             header = _parse(volume)
-            if _image(header) != _image(look.header):
-                self.warnings.append("the header changed between planning and locking; the plan was made again under the lock")
+            if header.uuid != look.header.uuid:
+                raise Refused(
+                    f"the path leads to another volume (uuid {header.uuid}) than when the plan was made (uuid {look.header.uuid})",
+                    why="which of the two the task means is not for this run to guess",
+                    remedy="find out what replaced it, then run the task again",
+                )
+            outdated = self._outdated(look, volume, header)
+            if outdated:
+                self.warnings.append(f"{outdated} between planning and locking; the plan was made again under the lock")
                 look.prover.close()
                 fresh = self._look(volume, header)
                 look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
@@ -243,10 +251,33 @@ class _Run:
             disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
             maker = Maker(disk, look.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
             apply_plan(look.plan, maker, record=self.task.record)
+            self._check_kept_its_place(volume, look.plan)
             erases = any(action.kind != "add" for action in look.plan.actions)
             if volume.copy_on_write and erases:
                 self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
             return self._report(look, before, predicted, disk.header)
+
+    def _outdated(self, look: Look, volume: Volume, header: Header) -> str:
+        """Why the plan of ``look`` cannot be carried out on ``volume``, or nothing."""
+        if _image(header) != _image(look.header):
+            return "the header changed"
+        if volume.identity != self.identity:
+            return "another file or device with the same header took the place of the volume"
+        if look.prover.stale(header, volume.region.reread):
+            return "key material changed"
+        return ""
+
+    def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
+        try:
+            volume.check_still_there()
+        except Refused as error:
+            raise Interrupted(
+                error.found,
+                why="all was done in the file or device that was open, and not in what the path leads to now",
+                remedy="find out what took its place, and run the task again if that is the volume",
+                changed="Everything was done before: nothing is left",
+                actions_done=plan.actions,
+            ) from None
 
     def _foresee(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, Choice]]:
         """The tables, and what new keyslots will cost; their keys are derived when this returns."""

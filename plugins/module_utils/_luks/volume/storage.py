@@ -108,7 +108,10 @@ class Region:
         with memoryview(data) as view:
             while done < len(data):
                 try:
-                    done += os.pwrite(self._node.fd, view[done:], self._start + offset + done)
+                    count = os.pwrite(self._node.fd, view[done:], self._start + offset + done)
+                    if not count:
+                        raise OSError(errno.EIO, os.strerror(errno.EIO))
+                    done += count
                 except OSError as error:
                     raise fault(
                         self._node.path,

@@ -51,6 +51,12 @@ def test_short_writes_are_continued(volume: Volume, monkeypatch: pytest.MonkeyPa
     assert content(volume) == before[:33] + b"x" * 5000 + before[5033:]
 
 
+def test_a_write_that_takes_nothing_is_an_error_and_no_endless_loop(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: 0)
+    with pytest.raises(StorageFault, match="EIO"):
+        volume.region.write(33, b"x" * 5000)
+
+
 @pytest.mark.parametrize(("offset", "length"), [(0, SIZE + 1), (SIZE, 1), (-1, 1), (5, -1), (1 << 70, 1)])
 def test_nothing_beyond_the_end_is_read_or_written(volume: Volume, offset: int, length: int) -> None:
     before = content(volume)

@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fault at every system call on the volume: a sentence, the truth, no lock and no descriptor left, and a state that a rerun ends.
+
+``tests/run faults -- --thorough`` does it for more operations and more kinds of faults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import pathlib
+import tempfile
+import threading
+import typing as t
+
+import checker
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
+from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
+from faults import LOST, THERE, TORN, Fault, injected
+from judge import Judge
+from operations import LONG, OPERATIONS, operation
+
+SHORT_FORM = ("luks1: rekey the only slot", "luks1: erase first without room", "luks2: rekey a named slot", "luks2: rekey without room", "qcow2: erase")
+# call -> errors that a test of the short form injects, and those that only the long form adds
+ERRORS: t.Dict[str, t.Tuple[t.Tuple[int, ...], t.Tuple[int, ...]]] = {
+    "open": ((errno.EIO,), (errno.EACCES, errno.ENXIO)),
+    "stat": ((errno.ENOENT,), (errno.EIO,)),
+    "fstat": ((errno.EIO,), ()),
+    "lseek": ((errno.EIO,), ()),
+    "pread": ((errno.EIO,), (errno.ENODEV,)),
+    "preadv": ((errno.EIO,), (errno.EINVAL,)),
+    "pwrite": ((errno.EIO, errno.ENOSPC), (errno.EROFS, errno.EPERM, errno.EDQUOT)),
+    "fcntl": ((errno.ENOLCK,), (errno.EIO,)),
+    "flock": ((errno.ENOLCK,), (errno.EIO,)),
+}
+FATES = (LOST, THERE, TORN)
+
+
+@dataclasses.dataclass
+class Faults:
+    """injected: faults that happened; failures: runs that ended with a sentence; interrupted: of these, after the first write."""
+
+    injected: int = 0
+    failures: int = 0
+    interrupted: int = 0
+    situations: int = 0
+
+
+def faults_for(counts: t.Mapping[str, int], thorough: bool) -> t.Iterator[Fault]:
+    for call, (usual, more) in ERRORS.items():
+        for index in range(counts.get(call, 0)):
+            for error in usual + (more if thorough else ()):
+                yield Fault(call, index, error)
+    for index in range(counts["fsync"]):
+        for fate in FATES:
+            yield Fault("fsync", index, errno.EIO, fate=fate)
+    for index in range(counts["pwrite"]):
+        yield Fault("pwrite", index, errno.EIO, lasting=True)
+    for call in ("pread", "preadv"):
+        for index in range(counts.get(call, 0)):
+            yield Fault(call, index, end=True)
+            if thorough:
+                yield Fault(call, index, errno.ENODEV, lasting=True)
+    for call in ("pread", "preadv", "pwrite"):
+        yield Fault(call, 0, short=True)
+
+
+def descriptors() -> t.Set[str]:
+    return {link for link in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{link}")}
+
+
+class Trial:
+    """Faults in the runs of one operation."""
+
+    def __init__(self, name: str, folder: pathlib.Path) -> None:
+        self.judge = Judge(operation(name), folder, thorough=False)
+        self.judge.everything_uncut()
+        self.lab, self.start = self.judge.lab, self.judge.operation.start
+        self.at = checker.embedded_at(self.start)
+        self.goal = self._opened(self.lab.run(self.start)[1])
+        self.before = self._opened(self.start)
+
+    def _opened(self, image: bytes) -> t.Dict[int, t.FrozenSet[str]]:
+        return checker.openers(image[self.at :], self.judge.secrets)
+
+    def run(self, fault: t.Optional[Fault]) -> t.Tuple[t.Dict[str, t.Any], bytes, t.Any]:
+        self.lab.put(self.start)
+        task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
+        with injected(str(self.lab.volume), fault) as state:
+            result = guard._outcome(lambda: bring(task, check=False))
+            # What a thread was deriving when the run failed ends in vain, but ends.
+            for thread in threading.enumerate():
+                if thread is not threading.main_thread() and thread.daemon and thread.name == "luksmith derivation":
+                    thread.join()
+        return result, self.lab.volume.read_bytes(), state
+
+    def inject(self, fault: Fault, count: Faults) -> None:
+        before = descriptors()
+        result, image, state = self.run(fault)
+        assert descriptors() == before, "a descriptor stays open"
+        assert not self._locks(), "a lock stays"
+        count.injected += state.hit
+        if not result.get("failed"):
+            assert self._opened(image) == self.goal
+            return
+        count.failures += 1
+        said = result["msg"]
+        assert "did not expect" not in said, said
+        assert said.startswith(str(self.lab.volume)) and said.endswith((".", "!")), said
+        self._truth(result, image)
+        count.interrupted += "actions_left" in result
+        self.judge.check(image, str(fault))
+
+    def _truth(self, result: t.Mapping[str, t.Any], image: bytes) -> None:
+        said = result["msg"]
+        if image != self.start:
+            assert result.get("changed") and "actions_left" in result, f"it changed something and says: {said}"
+        if "Nothing was changed" in said:
+            assert image == self.start and not result.get("changed"), f"it changed something and says: {said}"
+        if "actions_left" not in result:
+            return
+        opened = self._opened(image)
+        left = {row["keyslot"] for row in result["actions_left"]}
+        for row in result["actions_done"]:
+            number = row["keyslot"]
+            assert number in left or opened.get(number) == self.goal.get(number), f"{row} is not done: {opened}"
+        begun = result["actions_left"][0]["keyslot"] if result["actions_left"] else None
+        done = {row["keyslot"] for row in result["actions_done"]}
+        for row in result["actions_left"][1:]:
+            number = row["keyslot"]
+            assert number in done | {begun} or opened.get(number) == self.before.get(number), f"{row} is said not to be begun: {opened}"
+
+    def _locks(self) -> t.List[str]:
+        status = os.stat(self.lab.volume)
+        return [row for row in pathlib.Path("/proc/locks").read_text().splitlines() if f":{status.st_ino} " in row and f" {os.getpid()} " in row]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_fault_at_any_call(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
+    if not thorough and name not in SHORT_FORM:
+        pytest.skip("only in the long form: tests/run faults -- --thorough")
+    if thorough and name in LONG:
+        pytest.skip("a variant of another operation with the same calls")
+    numbers = Faults()
+    with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
+        trial = Trial(name, pathlib.Path(folder))
+        result, image, state = trial.run(None)
+        assert result["changed"] and trial._opened(image) == trial.goal
+        for fault in faults_for(state.counts, thorough):
+            try:
+                trial.inject(fault, numbers)
+            except AssertionError as error:
+                pytest.fail(f"{fault}: {error}")
+        numbers.situations = len(trial.judge.met)
+    count(name, numbers)
