@@ -326,12 +326,11 @@ kdf_evaluations:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._luks.audit.run import audit
 from ..module_utils._luks.audit.task import parse_audit
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secrets, volume_options
+from ..module_utils._module.quiet import QuietModule
 
 
 def argument_spec() -> Spec:
@@ -348,7 +347,7 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def work(module: QuietModule) -> t.Dict[str, t.Any]:
     task = parse_audit(module.params)
     try:
         return audit(task)
@@ -357,7 +356,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
     finish(module, lambda: work(module))
 
 

@@ -327,13 +327,12 @@ actions_left:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._luks.backup.restore import restore
 from ..module_utils._luks.backup.take import take
 from ..module_utils._luks.backup.task import RESTORED, parse_backup
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secrets, volume_options
+from ..module_utils._module.quiet import QuietModule
 
 
 def argument_spec() -> Spec:
@@ -347,7 +346,7 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def work(module: QuietModule) -> t.Dict[str, t.Any]:
     task = parse_backup(module.params)
     try:
         return (restore if task.state == RESTORED else take)(task, check=module.check_mode)
@@ -356,7 +355,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
     finish(module, lambda: work(module))
 
 

@@ -111,11 +111,10 @@ holds:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._luks.keyslots.keyfile_task import follow
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secret, secrets
+from ..module_utils._module.quiet import QuietModule
 
 
 def argument_spec() -> Spec:
@@ -128,12 +127,12 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def work(module: QuietModule) -> t.Dict[str, t.Any]:
     return follow(module.params, check=module.check_mode)
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
     finish(module, lambda: work(module))
 
 

@@ -620,12 +620,11 @@ actions_left:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._luks.keyslots.desired import parse_task
 from ..module_utils._luks.keyslots.run import bring
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secret, secrets, volume_options
+from ..module_utils._module.quiet import QuietModule
 
 
 def argument_spec() -> Spec:
@@ -667,7 +666,7 @@ def entry_options() -> Spec:
     }
 
 
-def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def work(module: QuietModule) -> t.Dict[str, t.Any]:
     task = parse_task(module.params)
     try:
         return bring(task, check=module.check_mode)
@@ -676,7 +675,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec=argument_spec(),
         mutually_exclusive=[("device", "devices"), ("header", "devices")],
         required_one_of=[("device", "devices")],

@@ -197,6 +197,11 @@ LANES: t.Dict[str, Description] = {
     ),
     "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
     "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),
+    "secrets": Description(
+        "tests/secrets: canaries through every source, success, refusal and crash; they are on the volume and nowhere else",
+        _pytest("tests/secrets", *PARALLEL),
+        (*PEERS[:1], "strace"),
+    ),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
     "rotation": Description(
         "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import signal
+import sys
+import threading
 import traceback
 import types
 import typing as t
@@ -20,6 +24,8 @@ Result = t.Dict[str, t.Any]
 
 # Linux takes exactly 1 to mean "no dump, not even to a helper that core_pattern pipes it to" (fs/coredump.c).
 _NO_CORE_DUMP = 1
+# include/uapi/linux/prctl.h
+_PR_SET_DUMPABLE = 4
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -57,6 +63,8 @@ def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
     """
     forbid_core_dumps()
     unwind_on_signals()
+    # What dies in a thread or in a destructor is printed with its text; whoever waits for a thread gets its error anyway.
+    threading.excepthook = sys.unraisablehook = _say_nothing
     result = _outcome(work)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
@@ -66,11 +74,18 @@ def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
     module.exit_json(**result)
 
 
+def _say_nothing(_unraisable: t.Any) -> None:
+    """An exception hook."""
+
+
 def forbid_core_dumps() -> None:
     """A crash of this process must not put its memory on a disk."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     most = _NO_CORE_DUMP if hard == resource.RLIM_INFINITY else min(_NO_CORE_DUMP, hard)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    # Also: no other process of the same user may attach a debugger or read our memory.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def unwind_on_signals() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import threading
 import typing as t
 
 import pytest
@@ -45,6 +46,9 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
     """What the guard sets, instead of setting it for the process of all tests."""
     given: t.List[t.Tuple[int, int]] = []
     monkeypatch.setattr(guard.resource, "setrlimit", lambda _which, limit: given.append(limit))
+    monkeypatch.setattr(guard.ctypes, "CDLL", lambda _name: (_ for _ in ()).throw(OSError("no prctl in the process of all tests")))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     return given
 
 
@@ -102,6 +106,17 @@ def test_an_unexpected_error_tells_its_place_and_not_its_text() -> None:
     assert "test_guard.py" in result["msg"]
     assert "(work)" in result["msg"]
     assert "changed" not in result
+
+
+def test_an_error_in_a_thread_is_not_printed_with_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> t.Dict[str, t.Any]:
+        thread = threading.Thread(target=raising(ValueError("hunter2")))
+        thread.start()
+        thread.join()
+        return {"changed": False}
+
+    finish(work)
+    assert "hunter2" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(("hard", "set_to"), [(resource.RLIM_INFINITY, 1), (4096, 1), (1, 1), (0, 0)])
