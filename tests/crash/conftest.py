@@ -19,14 +19,21 @@ _COUNTED = "counted"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--thorough", action="store_true", help="the long form: every sector of every write, the task again on every state")
+    parser.addoption("--thorough", action="store_true", help="the long form: every sector of every write, and the task again on a part of the states")
+    parser.addoption("--everything", action="store_true", help="as --thorough, and the task again on every state (hours)")
     parser.addoption("--kills", type=int, default=64, help="how many processes are killed in all (500: the long form)")
     parser.addoption("--seed", type=int, default=1, help="of the instants of the kills")
 
 
 @pytest.fixture
 def thorough(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--thorough"))
+    return bool(request.config.getoption("--thorough") or request.config.getoption("--everything"))
+
+
+@pytest.fixture
+def again_on_every(request: pytest.FixtureRequest) -> int:
+    """The task runs again on the first state of each situation and on every so many-th of the others; 0: on none."""
+    return 1 if request.config.getoption("--everything") else 40 if request.config.getoption("--thorough") else 0
 
 
 @pytest.fixture

@@ -24,7 +24,10 @@ from operations import A, B, C, absent, present, task
 from peers import opened_by_peer
 from volumes import SECRETS, luks1, luks2
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and loop devices need root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting and loop devices need root"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 ROTATE = task(present(B, old=A), absent(old=C))
 
 

@@ -177,7 +177,7 @@ LANES: t.Dict[str, Description] = {
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
     "crash": Description(
         "tests/crash: every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
-        _pytest("tests/crash", *PARALLEL, "--ignore=tests/crash/test_kills.py", *(f"--ignore=tests/crash/test_{name}.py" for name in ("faults", "real_faults", "replaced"))),
+        _pytest("tests/crash/test_crashes.py", *PARALLEL, "tests/crash/test_system_calls.py"),
         PEERS,
     ),
     "kills": Description(
