@@ -148,6 +148,12 @@ def _fuzz(lane: Lane) -> None:
     lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or ("--cases", "20000", "--again"))])
 
 
+def _benchmark(lane: Lane) -> None:
+    if os.geteuid() != 0:
+        raise LaneSkipped("luks_device needs a loop device, and that needs root")
+    lane.check("benchmark", ["tests/benchmark/run", "--short", *lane.arguments])
+
+
 def _demo(lane: Lane) -> None:
     lane.check("demo", ["demo/run"])
 
@@ -207,6 +213,9 @@ LANES: t.Dict[str, Description] = {
         "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS
     ),
     "peers": Description("tests/peers: the same wishes told to luks_device, judged by cryptsetup", _peers, PEERS),
+    "benchmark": Description(
+        "tests/benchmark: every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long form", _benchmark, PEERS
+    ),
     "browser": Description("tests/browser: the report page in a headless browser without a network", _pytest("tests/browser"), ("chromium",)),
     "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),

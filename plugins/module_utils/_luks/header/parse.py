@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import MalformedHeader, NotLuks
-from . import foreign, luks1, luks2
 from .luks1_fields import MAGIC
 from .model import Header
 
@@ -34,8 +33,13 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     if start.startswith(MAGIC):
         version = int.from_bytes(start[6:8], "big")
         if version == 1:
+            # Each format is compiled only where it is met: on a managed host a module comes as source and leaves no cache.
+            from . import luks1
+
             return luks1.parse(read, size, embedded=embedded)
         if version == 2:
+            from . import luks2
+
             return luks2.parse(read, size)
         raise MalformedHeader(
             f"it has a LUKS header of version {version}",
@@ -43,6 +47,8 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
             remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
         )
     if any(read(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
+        from . import luks2
+
         return luks2.parse(read, size)
     raise not_luks(read, size)
 
@@ -52,6 +58,8 @@ def not_luks(read: Read, size: int) -> NotLuks:
     remedy = "Check the path; this collection never formats a device"
     if size == 0:
         return NotLuks("it is empty, not a LUKS volume", remedy=remedy)
+    from . import foreign
+
     what = foreign.describe(read, size)
     if what is None:
         return NotLuks("it does not begin with a LUKS header, nor with anything else that is known here", remedy=remedy)

@@ -19,7 +19,6 @@ from ..header.parse import parse_header
 from ..volume import locks
 from ..volume.storage import Volume, open_volume
 from .ahead import Ahead
-from .apply import apply_plan
 from .costs import Choice
 from .describe import describe_header, unfinished
 from .desired import InfoTask, Task
@@ -231,6 +230,8 @@ class _Run:
         return Look(header, prover, plan)
 
     def _amend(self, look: Look) -> Result:
+        from .apply import apply_plan  # not needed by a run that changes nothing, which is the usual one
+
         before, predicted, choices = self._foresee(look)
         with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
             volume.check_still_there()

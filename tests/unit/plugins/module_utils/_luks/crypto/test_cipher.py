@@ -268,14 +268,14 @@ def test_input_is_left_alone() -> None:
 
 
 def test_order_of_the_ladder() -> None:
-    assert [rung.name for rung in aes.RUNGS] == ["cryptography", "libcrypto"]
+    assert [rung.name for rung in aes.RUNGS] == ["libcrypto", "cryptography"]
 
 
 def test_no_library_names_both_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("cryptography", "cryptography.hazmat.backends", "cryptography.hazmat.primitives.ciphers"):
         monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(aes, "RUNGS", [aes.Cryptography(), aes.Libcrypto(["libcrypto.so.none"])])
-    with pytest.raises(Unsupported, match=r"cryptography: .*; libcrypto: libcrypto\.so\.none"):
+    monkeypatch.setattr(aes, "RUNGS", [aes.Libcrypto(["libcrypto.so.none"]), aes.Cryptography()])
+    with pytest.raises(Unsupported, match=r"libcrypto: libcrypto\.so\.none.*; cryptography: "):
         cipher.check("aes-xts-plain64", 64)
 
 

@@ -1,0 +1,242 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/benchmarks.md and its drawings, from nothing but the results that were kept."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import typing as t
+
+import drawing
+import scenarios as cast
+from paths import PLOTS, REPORT, RESULTS, run
+
+Results = t.Sequence[t.Dict[str, t.Any]]
+
+
+def machine() -> t.List[str]:
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    memory = re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    return [
+        f"- processor: {cpu.group(1) if cpu else 'unknown'}, {len(os.sched_getaffinity(0))} cores",
+        f"- memory: {int(memory.group(1)) // 1024 if memory else 0} MiB; kernel {platform.release()}",
+        f"- {run('cryptsetup', '--version').strip()}; {run('qemu-img', '--version').splitlines()[0]}",
+    ]
+
+
+def spread(values: t.Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}, {len(values)})"
+
+
+def table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> t.List[str]:
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+class Report:
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.times: t.Dict[str, t.Dict[str, t.List[float]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+        self.pairs: t.Dict[t.Tuple[str, str], t.List[float]] = collections.defaultdict(list)
+        turns: t.Dict[t.Tuple[t.Any, str], t.Dict[str, float]] = collections.defaultdict(dict)
+        for line in results:
+            if line["kind"] == "time" and not line["failed"]:
+                self.times[line["scenario"]][line["contestant"]].append(line["seconds"])
+                turns[line["run"], line["scenario"]][line["contestant"]] = line["seconds"]
+            if line["kind"] == "bare":
+                self.times[line["scenario"]]["bare derivations"].append(line["seconds"])
+                turns[line["run"], line["scenario"]]["bare derivations"] = line["seconds"]
+        for (_run, scenario), found in turns.items():
+            for contestant, seconds in found.items():
+                if cast.OURS in found and contestant != cast.OURS:
+                    self.pairs[scenario, contestant].append(seconds / found[cast.OURS])
+
+    def median(self, scenario: str, contestant: str) -> t.Optional[float]:
+        found = self.times[scenario].get(contestant)
+        return statistics.median(found) if found else None
+
+    def ratio(self, scenario: str, contestant: str) -> t.Optional[float]:
+        """Median over the rounds of (its time / ours in the same round)."""
+        found = self.pairs.get((scenario, contestant))
+        return statistics.median(found) if found else None
+
+    def text(self) -> str:
+        costs = next((line["costs"] for line in self.results if line["kind"] == "costs"), {})
+        parts = [
+            "# Benchmarks",
+            "",
+            "Written by `tests/benchmark/run`; no figure here is typed by hand. Compare within the file only: the machine is a shared one, so that",
+            "times vary and ratios are taken within one round, in which everybody gets the same volume, one after the other, in changing order.",
+            "",
+            "## The machine and the costs",
+            "",
+            *machine(),
+            *(f"- {format.upper()}: {', '.join(f'{cost} {value}' for cost, value in found.items())}" for format, found in costs.items()),
+            "",
+            "Every contestant is one task of one play (local connection, pipelining on), with the time that the controller sees. `luks_device` is given the",
+            "costs of the volume, so that its own benchmark of the key derivation does not run; the script tests the new secret, adds it, tests it and",
+            "removes the old one. `qemu-img amend` cannot be told a number of iterations: see below what it chose.",
+            "",
+        ]
+        return "\n".join([*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()])
+
+    def _targets(self) -> t.List[str]:
+        rows = []
+        for format in ("LUKS1", "LUKS2"):
+            wanted = [
+                (f"{format}, rotate, keyslot 1 of 1", cast.PEER, 3.0),
+                (f"{format}, rotate, keyslot 6 of 6", cast.PEER, 8.0),
+                (f"{format}, no change, 6 of 6", cast.PEER, 5.0),
+                (f"{format}, rotate, keyslot 1 of 1", cast.SCRIPT, 1.5),
+                (f"{format}, rotate, keyslot 6 of 6", cast.SCRIPT, 1.5),
+            ]
+            if format == "LUKS1":
+                wanted.append(("LUKS1, rotate, keyslot 1 of 1", cast.QEMU, 1.0))
+            for scenario, contestant, target in wanted:
+                ratio = self.ratio(scenario, contestant)
+                if ratio is not None:
+                    rows.append((scenario, contestant, f"{target:g}", f"{ratio:.1f}", "reached" if ratio >= target else "missed"))
+        limits = []
+        for scenario in sorted(self.times):
+            ours, bare, ping = (self.median(scenario, name) for name in (cast.OURS, "bare derivations", "ping"))
+            if ours is not None and bare and ping is not None:
+                factor = (ours - ping) / bare
+                limits.append((scenario, f"{bare:.2f}", f"{ours:.2f}", f"{ping:.2f}", f"{factor:.2f}", "reached" if factor <= 1.25 else "missed"))
+        return [
+            "## Targets",
+            "",
+            "How many times as long the other one takes (median of the rounds):",
+            "",
+            *table(("scenario", "against", "target", "measured", ""), rows),
+            "Against the limit: what must be derived, in bare threads on all cores. (task - ping) / bare, at most 1.25:",
+            "",
+            *table(("scenario", "bare (s)", "task (s)", "ping (s)", "factor", ""), limits),
+            "![Times as long as keyslots](benchmarks-ratios.svg)",
+            "",
+        ]
+
+    def _times(self) -> t.List[str]:
+        names = [*cast.CONTESTANTS, "bare derivations"]
+        rows = [(scenario, *(spread(found[name]) if found.get(name) else "" for name in names)) for scenario, found in sorted(self.times.items())]
+        made = sorted({line["iterations"] for line in self.results if line["kind"] == "qemu"})
+        chosen = [f"`qemu-img amend` made keyslots of {made[0]} to {made[-1]} iterations in these runs.", ""] if made else []
+        head = ("scenario", *(f"{name} (s)" for name in names))
+        return ["## Times", "", "Median (least to most, how many).", "", *table(head, rows), *chosen]
+
+    def _counts(self) -> t.List[str]:
+        lines = [line for line in self.results if line["kind"] == "count"]
+        newest = {(line["scenario"], line["contestant"]): line for line in lines}
+        found = list(newest.values())
+        rows = []
+        for scenario in dict.fromkeys(line["scenario"] for line in found):
+            cells = []
+            for contestant in cast.CONTESTANTS:
+                line = newest.get((scenario, contestant))
+                own = line is not None and line["told"] is not None
+                cells.append("" if line is None else f"{line['told']}" if own else f"{line['keyslots']} + {line['others']}")
+            rows.append((scenario, *cells))
+        return [
+            "## Key derivations",
+            "",
+            "Of keyslots + others (digests of volume keys, benchmarks), noted by a library that is preloaded into the task and all its children",
+            "(`tests/benchmark/counting.c`) on volumes whose keyslots have costs that nothing else has. Ours is `kdf_evaluations`; for LUKS1 the benchmark",
+            "fails if the library counts anything else.",
+            "",
+            *table(("scenario", *cast.CONTESTANTS), rows),
+        ]
+
+    def _overhead(self) -> t.List[str]:
+        lines = [line for line in self.results if line["kind"] == "overhead"]
+        if not lines:
+            return []
+        ratios = [line["task"] / line["ping"] for line in lines]
+        parts = {name: [line["parts"][name] for line in lines if name in line["parts"]] for name in lines[-1]["parts"]}
+        return [
+            "## Overhead",
+            "",
+            "A task on a LUKS1 volume of 1,000 iterations (one named keyslot, no change) against `ansible.builtin.ping` in the same play, and its parts in a",
+            "process of their own:",
+            "",
+            *table(
+                ("", "median (least to most, how many)"),
+                [
+                    ("task / ping", spread(ratios)),
+                    ("task (s)", spread([line["task"] for line in lines])),
+                    ("ping (s)", spread([line["ping"] for line in lines])),
+                    *((name, spread(values)) for name, values in parts.items()),
+                ],
+            ),
+        ]
+
+    def _scaling(self) -> t.List[str]:
+        lines = [line for line in self.results if line["kind"] == "scaling"]
+        if not lines:
+            return []
+        about = "The engine alone, without Ansible, on LUKS1; bare: as many derivations with nothing around them, on the same cores."
+        parts = ["## Scaling", "", about, ""]
+        parts += ["![Scaling curves](benchmarks-scaling.svg)", ""]
+        for curve in dict.fromkeys(line["curve"] for line in lines):
+            grouped: t.Dict[t.Tuple[str, int], t.List[t.Dict[str, t.Any]]] = collections.defaultdict(list)
+            for line in lines:
+                if line["curve"] == curve:
+                    grouped[line["what"], line["x"]].append(line)
+            rows = [
+                (
+                    what,
+                    str(x),
+                    str(found[0]["kdf_evaluations"]),
+                    spread([line["seconds"] for line in found]),
+                    f"{statistics.median(line['bare'] for line in found):.2f}",
+                    f"{statistics.median(line['seconds'] / line['bare'] for line in found):.2f}",
+                )
+                for (what, x), found in sorted(grouped.items())
+            ]
+            parts += [f"### Against {curve}", "", *table(("", curve, "derivations", "seconds", "bare (s)", "factor"), rows), EXPLAINED[curve], ""]
+        return parts
+
+    def draw(self) -> None:
+        rows = []
+        for scenario in sorted(self.times):
+            values = [(name, ratio) for name in cast.CONTESTANTS if (ratio := self.ratio(scenario, name)) is not None]
+            if values:
+                rows.append((scenario, values))
+        PLOTS["ratios"].write_text(drawing.bars("Time of the task, as a multiple of ours with the keyslot named", rows))
+        lines = [line for line in self.results if line["kind"] == "scaling"]
+        panels = []
+        for curve in dict.fromkeys(line["curve"] for line in lines):
+            medians: t.Dict[str, t.List[t.Tuple[float, float]]] = {}
+            for what in dict.fromkeys(line["what"] for line in lines if line["curve"] == curve):
+                at = collections.defaultdict(list)
+                for line in lines:
+                    if (line["curve"], line["what"]) == (curve, what):
+                        at[line["x"]].append(line["seconds"])
+                medians[what] = [(x, statistics.median(found)) for x, found in sorted(at.items())]
+            panels.append((f"Seconds against {curve}", curve, medians))
+        if panels:
+            PLOTS["scaling"].write_text(drawing.curves(panels))
+
+
+EXPLAINED = {
+    "slots": "With the keyslot named, the number of keyslots does not matter: one derivation. Without a name, the first keyslot is tried alone and the others\n"
+    "as many at a time as there are cores, so that the curve is a staircase: n keyslots on c cores take 1 + (n - 1) / c rounds, rounded up.",
+    "secrets": "Each named secret is one derivation, and they run side by side: secrets / cores rounds, rounded up, so that an odd number on two cores costs\n"
+    "as much as the next even one.",
+    "volumes": "Two derivations for each volume. One volume alone derives the new key while the old one is still being tried; with more volumes than cores\n"
+    "the other volumes fill the cores instead. Beyond that it is linear; wiping and syncing of one volume run beside the derivations of others.",
+    "cores": "PBKDF2 scales with the cores as long as there are as many independent derivations. Two virtual cores of one physical core share its\n"
+    "arithmetic, and a busy host gives neither in full, so that two can be less than twice as fast as one; the bare derivations show the same.",
+}
+
+
+def write() -> None:
+    results = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    report = Report(results)
+    report.draw()
+    REPORT.write_text(re.sub(r"\n{3,}", "\n\n", report.text()).rstrip() + "\n")
+    print(f"written: {REPORT} and {', '.join(path.name for path in PLOTS.values())}")
