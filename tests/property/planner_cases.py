@@ -38,11 +38,33 @@ import typing as t
 
 from planner_judge import Case
 from planner_readings import contradiction
-from planner_world import ABSENT, FOREIGN, FREE, IGNORE, NORMAL, PREFER, PRESENT, Content, Item, Room, State, Task, content_of, fits, held, mentioned, opened_by, rooms
+from planner_world import (
+    ABSENT,
+    FOREIGN,
+    FREE,
+    IGNORE,
+    NORMAL,
+    PREFER,
+    PRESENT,
+    Content,
+    Item,
+    Room,
+    State,
+    Task,
+    content_of,
+    fits,
+    held,
+    mentioned,
+    opened_by,
+    rooms,
+)
 
 # Side worlds: what else a slot can be. Each adds its contents to those of the main world.
 # "mixed": entries of one list that want the same secret with and without a priority, or with and without costs.
-SIDES = ("priorities", "mixed priorities", "unbound", "tokens", "untried", "costs", "mixed costs", "equal secrets", "equal secrets and priorities", "equal secrets and costs")
+SIDES = (
+    *("priorities", "mixed priorities", "unbound", "tokens", "untried", "costs", "mixed costs"),
+    *("equal secrets", "equal secrets and priorities", "equal secrets and costs"),
+)
 
 FLAGS = tuple(itertools.product((False, True), repeat=3))
 

@@ -39,6 +39,7 @@ class Luks2Header(model.Header):
         self._copies = copies
         self._tree = tree
         self._notes = tuple(notes)
+        self.edit_notes = self._notes
         hdr_size, binary = copies.good.hdr_size, copies.good
         self._window = model.Extent(2 * hdr_size, int(tree["config"]["keyslots_size"]))
         self.format = "luks2"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import HeaderChanged, Interrupted, LuksmithError
+from ..header.model import Header
 from .luks1_steps import Luks1Steps
-from .luks2_steps import Luks2Steps
+from .luks2_steps import Luks2Steps, Workshop
 from .making import Maker
 from .vocabulary import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, REKEY, SET_PRIORITY, Action, Plan
 
@@ -26,15 +27,7 @@ def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
     disk = maker.disk
     if not plan.empty and disk.header.write_obstacle is not None:
         raise disk.header.write_obstacle
-    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(maker) if disk.header.format == "luks1" else Luks2Steps(maker, record=record)
-    perform: t.Dict[str, t.Callable[[Action], None]] = {
-        ADD: steps.add,
-        REKEY: steps.rekey,
-        ERASE: steps.erase,
-        FINISH_ERASE: steps.finish,
-        SET_PRIORITY: steps.set_priority,
-        HEAL_HEADER: steps.heal,
-    }
+    perform = steps_for(disk.header, maker, record=record)
     for position, action in enumerate(plan.actions):
         try:
             if action.kind in _DESTROYING:
@@ -44,6 +37,19 @@ def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
             if not disk.written:
                 raise
             raise _interrupted(error, plan.actions[:position], plan.actions[position:]) from None
+
+
+def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:
+    """What each kind of action does with a header of this format."""
+    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(Maker, maker)) if header.format == "luks1" else Luks2Steps(maker, record=record)
+    return {
+        ADD: steps.add,
+        REKEY: steps.rekey,
+        ERASE: steps.erase,
+        FINISH_ERASE: steps.finish,
+        SET_PRIORITY: steps.set_priority,
+        HEAL_HEADER: steps.heal,
+    }
 
 
 def _interrupted(error: t.Union[LuksmithError, OSError], done: t.Sequence[Action], left: t.Sequence[Action]) -> Interrupted:

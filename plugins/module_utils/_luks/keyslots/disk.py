@@ -23,11 +23,12 @@ PASSES_MULTIPLE = 40  # what QEMU and cryptsetup write on rotational media
 
 
 class Disk:
-    """``header`` is what the disk holds; ``written`` becomes true with the first write."""
+    """``header`` is what the disk holds; ``written`` becomes true with the first write; ``notes``: warnings of what was committed."""
 
     def __init__(self, volume: Volume, header: Header, *, wipe_passes: int) -> None:
         self.header = header
         self.written = False
+        self.notes: t.List[str] = []
         self._volume = volume
         self._region = volume.region
         self._wipe_passes = wipe_passes
@@ -38,6 +39,7 @@ class Disk:
         for write in header.commit_writes(self.header):
             self._guarded_write(write.offset, write.data)
             self._expect(write.offset, write.data)
+        self.notes.extend(header.edit_notes)
         self.header = header.after_commit(self.header)
         self._expected = self._image_of(self.header)
         for extent, expected in self._expected:

@@ -25,12 +25,41 @@ from ..header.model import (
     RecordEntry,
 )
 from .fingerprints import fingerprint
-from .making import Maker
+from .making import Ingredients
 from .vocabulary import Action, given
 
 
+class Medium(t.Protocol):
+    """Where the steps leave headers: :class:`.disk.Disk`, or paper for a rehearsal."""
+
+    header: Header
+
+    def commit(self, header: Header) -> None:
+        """``header`` is what the medium holds when this returns."""
+
+    def overwrite(self, area: Extent) -> None:
+        """Nothing of what the area held is left."""
+
+
+class Workshop(t.Protocol):
+    """Where the steps get key material: :class:`.making.Maker`, or none for a rehearsal."""
+
+    @property
+    def disk(self) -> Medium:
+        """Where its material goes."""
+
+    def prepare(self, action: Action, area: Extent) -> t.ContextManager[Ingredients]:
+        """Parameters and keys for the slot that ``action`` makes in ``area``."""
+
+    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
+        """Key material into ``area``, proven to open."""
+
+    def priority(self, action: Action) -> str:
+        """The priority of the slot that ``action`` makes."""
+
+
 class Luks2Steps:
-    def __init__(self, maker: Maker, *, record: bool) -> None:
+    def __init__(self, maker: Workshop, *, record: bool) -> None:
         self.maker = maker
         self.disk = maker.disk
         self._record = record

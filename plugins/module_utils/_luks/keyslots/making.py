@@ -85,10 +85,15 @@ class Maker:
             )
 
     def priority(self, action: Action) -> str:
-        if action.priority is not None:
-            return action.priority
-        slot = self.disk.header.keyslots.get(given(action.keyslot))
-        return slot.priority if slot else PRIORITY_NORMAL
+        return priority_to_set(action, self.disk.header)
+
+
+def priority_to_set(action: Action, header: Header) -> str:
+    """That of the action, else the one that the slot has."""
+    if action.priority is not None:
+        return action.priority
+    slot = header.keyslots.get(given(action.keyslot))
+    return slot.priority if slot else PRIORITY_NORMAL
 
 
 def key_length(header: Header, keyslot: int, parameters: Kdf) -> int:

@@ -28,6 +28,7 @@ from .fingerprints import hints, remembered
 from .making import Maker, choice_for
 from .observe import Derivations, Prover, RecordProver
 from .plan import make_plan
+from .rehearsal import rehearse
 from .side_by_side import side_by_side
 from .slot_table import Row, predict, rows
 from .vocabulary import ADD, REKEY, Action, Plan, Situation
@@ -39,12 +40,13 @@ UNLOCKED_LOOKS = 3
 
 @dataclasses.dataclass
 class Look:
-    """A header, what was proven about it, and the plan that follows."""
+    """A header, what was proven about it, and the plan that follows. ``notes``: warnings that carrying the plan out gives."""
 
     header: Header
     prover: Prover
     plan: Plan
     verified: bool = True
+    notes: t.Sequence[str] = ()
 
 
 def bring(task: Task, *, check: bool) -> Result:
@@ -157,7 +159,9 @@ class _Run:
         try:
             look = self._look_without_writing()
             if look.plan.empty or self.check:
-                return self._report(look, *self._tables(look, self._choices(look)))
+                choices = self._choices(look)
+                self._rehearse(look, choices)
+                return self._report(look, *self._tables(look, choices))
             return self._amend(look)
         except LuksmithError as error:
             raise error.on(self.path) from None
@@ -252,6 +256,7 @@ class _Run:
             disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
             maker = Maker(disk, look.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
             apply_plan(look.plan, maker, record=self.task.record)
+            look.notes = disk.notes
             self._check_kept_its_place(volume, look.plan)
             erases = any(action.kind != "add" for action in look.plan.actions)
             if volume.copy_on_write and erases:
@@ -288,7 +293,11 @@ class _Run:
         self.derivations.finish(questions)
         if self.task.rederive:
             self.derivations.confirm(questions)
+        self._rehearse(look, choices)
         return (*self._tables(look, choices), choices)
+
+    def _rehearse(self, look: Look, choices: t.Mapping[Action, Choice]) -> None:
+        look.notes = rehearse(look.header, look.plan, choices, record=self.task.record)
 
     def _wipe_passes(self, volume: Volume) -> int:
         if self.task.wipe == "auto":
@@ -325,6 +334,7 @@ class _Run:
             self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")
         self.warnings.extend(look.plan.warnings)
         self.warnings.extend(look.header.warnings)
+        self.warnings.extend(look.notes)
         if look.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
         return {
