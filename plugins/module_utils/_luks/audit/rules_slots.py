@@ -18,6 +18,15 @@ RULES = RuleSet()
 _HIGHEST = 31
 
 
+@RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or whoever holds the volume key still can.")
+def _none(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    if not evidence.bound:
+        yield Hit(
+            "no keyslot is active that opens the data",
+            "Restore a header backup; if there is none and the volume is open, save the data now, before it is closed",
+        )
+
+
 @RULES.rule("slot-unbound", "medium", "A keyslot opens a key that belongs to no data of the volume; such slots survive 'cryptsetup luksErase'.")
 def _unbound(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():

@@ -237,6 +237,7 @@ CASES = (
     Case("digest-unknown", digest(type="new")),
     Case("digest-orphan", in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": [], "segments": []}})), name="no keyslot"),
     Case("digest-orphan", in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": []}})), name="two for the data"),
+    Case("no-keyslot", lambda image: [image.patch(208 + 48 * number, b"\0\0\xde\xad") for number in (0, 1)], "luks1.img"),
     Case("slot-unbound", in_tree(unbound), keyslot=1),
     Case("slot-ignored", slot(1, priority=0), keyslot=1),
     Case("slot-zombie", area(1, 0, bytes(128000)), keyslot=1),
