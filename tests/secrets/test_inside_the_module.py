@@ -235,6 +235,12 @@ def test_ansibles_own_log_holds_such_secrets(lab: Lab) -> None:
     assert {name for name, _form in lab.search(ended.logged)} == {"old", "new", "more"}, ended.logged
 
 
+def test_masking_has_side_effects(lab: Lab) -> None:
+    """docs/security.md tells of it: what is masked is masked wherever it appears."""
+    task = {"device": str(lab.volume.path), "secrets": [{"passphrase": "s1"}, {"passphrase": "s2"}]}
+    assert child.run("keyslots_info", task).result["type"] == "luk********"
+
+
 @pytest.mark.parametrize("misspelled", ["passphrse", "Passphrase"])
 @pytest.mark.parametrize("quiet", [True, False], ids=["ours", "as Ansible comes"])
 def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, quiet: bool) -> None:
