@@ -13,6 +13,8 @@ import signal
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run, until
 from module_fork import keyslots, run_module
 from module_process import ModuleFailed, start_module
@@ -204,3 +206,48 @@ def test_cryptsetup_erases_in_spite_of_a_requirement_and_we_do_not(volume: Luks2
     with pytest.raises(ModuleFailed, match="no-such-thing"):
         keyslots(volume.path, [ERASE], unlock=["pw0"])
     assert volume.opens("theirs")
+
+
+class BadBlock:
+    """The medium answers reads of some bytes with an error until they are written: a sector that the drive remaps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, start: int, end: int) -> None:
+        self.start, self.end, self.bad = start, end, True
+        for name in ("read", "reread"):
+            monkeypatch.setattr(Region, name, self._reading(getattr(Region, name)))
+        monkeypatch.setattr(Region, "write", self._writing(Region.write))
+
+    def _reading(self, real: t.Callable[..., bytes]) -> t.Callable[..., bytes]:
+        def read(region: Region, offset: int, length: int) -> bytes:
+            if self.bad and offset < self.end and self.start < offset + length:
+                raise StorageFault(f"cannot read {length} bytes at byte {offset} of the LUKS header: Input/output error")
+            return real(region, offset, length)
+
+        return read
+
+    def _writing(self, real: t.Callable[..., None]) -> t.Callable[..., None]:
+        def write(region: Region, offset: int, data: bytes) -> None:
+            real(region, offset, data)
+            self.bad = self.bad and not (offset <= self.start and self.end <= offset + len(data))
+
+        return write
+
+
+@pytest.mark.parametrize("copy", ["primary", "secondary"])
+@pytest.mark.parametrize("place", [0, 4096], ids=["binary header", "json"])
+def test_a_copy_that_cannot_be_read_is_read_from_the_other_and_written_anew(
+    volume: Luks2Volume, monkeypatch: pytest.MonkeyPatch, copy: str, place: int
+) -> None:
+    start = place + (COPY if copy == "secondary" else 0)
+    before = volume.sha256()
+    BadBlock(monkeypatch, start, start + 512)
+    found = info(volume)
+    assert found["header"]["copies"] == {"primary": "ok", "secondary": "ok", copy: "bad"}
+    assert any("cannot be read" in str(warning) for warning in found["warnings"])
+    assert [action["action"] for action in keyslots(volume.path, [HOLDS], check=True)["plan"]] == ["heal-header"]
+    assert volume.sha256() == before
+    assert [action["action"] for action in keyslots(volume.path, [HOLDS])["plan"]] == ["heal-header"]
+    monkeypatch.undo()
+    assert volume.opens("pw0") and volume.opens("theirs")
+    assert info(volume)["header"]["copies"] == {"primary": "ok", "secondary": "ok"}
+    volume.approved()

@@ -16,6 +16,7 @@ import typing as t
 from ..errors import LuksmithError, Refused, shown
 from . import luks2_edit, luks2_json, luks2_obstacles, luks2_recovery, luks2_tokens, luks2_validate, luks2_view, model
 from .luks2_binary import BINARY_SIZE, build_copy
+from .patient import PatientRead
 
 if t.TYPE_CHECKING:
     from .luks2_binary import Copy
@@ -29,7 +30,8 @@ def parse(read: Read, size: int) -> Luks2Header:
     Raises NotLuks, MalformedHeader, Refused and Unsupported as :func:`.luks2_recovery.choose` says; what ``read`` raises
     passes through.
     """
-    return Luks2Header(*luks2_recovery.choose(read, size))
+    copies, tree = luks2_recovery.choose(read, size)
+    return Luks2Header(copies, tree, notes=read.notes if isinstance(read, PatientRead) else ())
 
 
 class Luks2Header(model.Header):

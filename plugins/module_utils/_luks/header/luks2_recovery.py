@@ -17,6 +17,7 @@ import typing as t
 from ..errors import LuksmithError, MalformedHeader, NotLuks, Refused
 from . import foreign, luks2_binary, luks2_json, luks2_validate
 from .luks2_binary import Copy
+from .patient import PatientRead
 
 if t.TYPE_CHECKING:
     from .parse import Read
@@ -101,6 +102,8 @@ def _check_version(read: Read, size: int) -> None:
 
 def _look(read: Read, size: int, offset: int, name: str) -> _Found:
     copy = luks2_binary.read_copy(read, size, offset)
+    if isinstance(copy, luks2_binary.Copy) and isinstance(read, PatientRead) and read.lacks(offset, copy.hdr_size):
+        copy = "a part of it cannot be read"  # where there is nothing but zeros anyway, or the checksum would be wrong
     if isinstance(copy, str):
         return _Found(name, reason=copy)
     try:

@@ -11,6 +11,7 @@ import typing as t
 from ..errors import MalformedHeader, NotLuks
 from .luks1_fields import MAGIC
 from .model import Header
+from .patient import PatientRead
 
 # read(offset, length) -> exactly length bytes; offsets from the header's first byte; raises StorageFault on an I/O error.
 Read = t.Callable[[int, int], bytes]
@@ -26,31 +27,41 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     ``embedded``: the header lies in a container that keeps the payload elsewhere (qcow2), so that a payload offset at the
     region's end is nothing to warn of.
 
-    Raises NotLuks naming what was found, MalformedHeader, or what the codec of the version raises. As in cryptsetup, an
+    A LUKS2 header of which a part cannot be read counts as damaged there, and its other copy is used.
+
+    Raises NotLuks naming what was found, MalformedHeader, StorageFault where what cannot be read was needed, or what the
+    codec of the version raises. As in cryptsetup, an
     unknown version in the first copy is refused even if a good second copy exists.
     """
-    start = read(0, 8) if size >= 8 else b""
-    if start.startswith(MAGIC):
-        version = int.from_bytes(start[6:8], "big")
-        if version == 1:
-            # Each format is compiled only where it is met: on a managed host a module comes as source and leaves no cache.
-            from . import luks1
+    patient = PatientRead(read)
+    start = patient(0, 8) if size >= 8 else b""
+    try:
+        if start.startswith(MAGIC):
+            version = int.from_bytes(start[6:8], "big")
+            if version == 1:
+                # Each format is compiled only where it is met: on a managed host a module comes as source and leaves no cache.
+                from . import luks1
 
-            return luks1.parse(read, size, embedded=embedded)
-        if version == 2:
+                return luks1.parse(read, size, embedded=embedded)
+            if version == 2:
+                from . import luks2
+
+                return luks2.parse(patient, size)
+            raise MalformedHeader(
+                f"it has a LUKS header of version {version}",
+                why="only the versions 1 and 2 exist",
+                remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
+            )
+        if any(patient(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
             from . import luks2
 
-            return luks2.parse(read, size)
-        raise MalformedHeader(
-            f"it has a LUKS header of version {version}",
-            why="only the versions 1 and 2 exist",
-            remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
-        )
-    if any(read(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
-        from . import luks2
-
-        return luks2.parse(read, size)
-    raise not_luks(read, size)
+            return luks2.parse(patient, size)
+        if patient.fault is None:
+            raise not_luks(read, size)
+    except (NotLuks, MalformedHeader):
+        if patient.fault is None:
+            raise
+    raise patient.fault
 
 
 def not_luks(read: Read, size: int) -> NotLuks:

@@ -16,6 +16,7 @@ import typing as t
 
 from ..errors import HeaderChanged, StorageFault
 from ..header.model import Extent, Header
+from ..header.patient import PatientRead
 from ..volume.storage import Volume
 
 PASSES_SINGLE = 1
@@ -72,8 +73,12 @@ class Disk:
         self._region.barrier()
 
     def _guard(self) -> None:
+        # What could not be read when the header was parsed is expected to be as unreadable now; writing may mend it.
+        read = PatientRead(self._region.reread)
         for extent, expected in self._expected:
-            if not hmac.compare_digest(self._region.reread(extent.offset, extent.size), bytes(expected)):
+            if not hmac.compare_digest(read(extent.offset, extent.size), bytes(expected)):
+                if read.fault is not None:
+                    raise read.fault
                 raise HeaderChanged(
                     "the header on disk is no longer the one that was read",
                     why="another program changed it in spite of the locks that were held, and writing over it would undo what it did",

@@ -278,8 +278,11 @@ def _check_not_read_only(node: Node) -> None:
 
 def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
     whole = Region(node, 0, node.size)
-    if node.size < len(qcow2.MAGIC) or whole.read(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
-        return None
+    try:
+        if node.size < len(qcow2.MAGIC) or whole.read(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
+            return None
+    except StorageFault:
+        return None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
     try:
         return qcow2.locate(whole.read, whole.size)
     except LuksmithError as error:
