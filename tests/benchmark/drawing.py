@@ -10,7 +10,12 @@ from xml.sax.saxutils import escape
 
 _HEAD = '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
 _COLOURS = ("#1b6ca8", "#d9822b", "#4f9d5d", "#a8456b", "#777777")
-_LICENCE = "<!-- SPDX-License-Identifier: GPL-3.0-or-later; SPDX-FileCopyrightText: 2026 The luksmith developers. Drawn by tests/benchmark/run. -->"
+_LICENCE = """<!--
+Copyright (c) 2026 The luksmith developers
+GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+Drawn by tests/benchmark/run.
+-->"""
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", weight: str = "normal") -> str:

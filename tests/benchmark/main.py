@@ -89,7 +89,7 @@ def times(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Na
                         continue
                     keep("time", run=identity, **{key: line[key] for key in ("scenario", "contestant", "seconds", "failed")})
                 derivations = expected(scenario, cast.OURS)
-                keep("bare", run=identity, scenario=scenario.name, seconds=limit.bare(costs, derivations or 1))
+                keep("bare", run=identity, scenario=scenario.name, seconds=limit.bare(costs, derivations or 1), load=os.getloadavg()[0])
                 print(f"{scenario.name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -100,7 +100,7 @@ def curves(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
     for _turn in range(arguments.rounds):
         for point in scaling.points(volumes, cores):
             if point.get("volumes", 1) <= (2 if arguments.short else 24):
-                keep("scaling", **scaling.measure(point, volumes, folder))
+                keep("scaling", **scaling.measure(point, volumes, folder), load=os.getloadavg()[0])
     print("scaling: measured", flush=True)
 
 

@@ -9,7 +9,10 @@ import threading
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.ladder import NotProvided
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Inline, Job, Stopped, Workers
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2
 
 DEADLINE = 30.0  # seconds; only a deadlock ever waits so long
 
@@ -166,3 +169,29 @@ def test_no_thread_to_be_had_is_the_error_of_the_job(monkeypatch: pytest.MonkeyP
     workers.wait([job])
     with pytest.raises(RuntimeError, match="new thread"):
         job.result()
+
+
+def test_the_provider_that_hangs_with_two_threads_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cryptography 50.0 waits for ever when two threads derive Argon2 with several lanes: it is let in alone, and would be locked if not."""
+    pytest.importorskip("cryptography.hazmat.primitives.kdf.argon2", exc_type=ImportError)
+    rung = argon2.Cryptography()
+    try:
+        rung.ability("argon2id")
+    except NotProvided as reason:
+        pytest.skip(str(reason))
+    monkeypatch.setattr(argon2, "RUNGS", [rung])
+    costs = Argon2("argon2id", 4, 4096, 2, bytes(32))
+    workers = Workers(4, 10**6)
+    jobs = [Job(lambda: kdf.derive(costs, b"secret", 64, budget=kdf.Budget()), lanes=kdf.lanes(costs), memory=kdf.memory(costs)) for _number in range(6)]
+    for job in jobs:
+        workers.submit(job)
+    assert workers.idle() == 0 and sum(job.begun and not job.done for job in jobs) <= 1
+    for job in jobs:
+        workers.wait([job])
+    assert len({bytes(job.result()) for job in jobs}) == 1
+    with_lock_only = [threading.Thread(target=kdf.derive, args=(costs, b"secret", 64), kwargs={"budget": kdf.Budget()}, daemon=True) for _number in range(4)]
+    for thread in with_lock_only:
+        thread.start()
+    for thread in with_lock_only:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
