@@ -94,7 +94,7 @@ def times(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Na
 
 
 def curves(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
-    costs = {"iterations": 2000 if arguments.short else 400_000}
+    costs = {"iterations": 2000 if arguments.short else arguments.curve_iterations}
     volumes = {slots: make("luks1", slots, costs) for slots in ((1, 2) if arguments.short else range(1, 9))}
     cores = len(os.sched_getaffinity(0))
     for _turn in range(arguments.rounds):
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 6, 8, 32], help="volumes with so many keyslots")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--milliseconds", type=int, default=1000, help="cost of a LUKS1 keyslot, as cryptsetup --iter-time")
+    parser.add_argument("--curve-iterations", type=int, default=400_000, help="cost of a keyslot for the scaling curves")
     parser.add_argument("--fresh", action="store_true", help="forget the figures of earlier calls")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"
