@@ -80,10 +80,10 @@ class Report:
             *(f"- {format.upper()}: {', '.join(f'{cost} {value}' for cost, value in found.items())}" for format, found in costs.items()),
             "",
             *self._load(),
-            "Every contestant is one task of one play (local connection, pipelining on), with the time that the controller sees. What Ansible does once in a",
-            "play (collecting the files of a module) was done before by a task of each module that is not timed. `luks_device` is given the",
-            "costs of the volume, so that its own benchmark of the key derivation does not run; the script tests the new secret, adds it, tests it and",
-            "removes the old one. `qemu-img amend` cannot be told a number of iterations: see below what it chose.",
+            "Every contestant is one task of one play (local connection, pipelining on), with the time that the controller sees. What Ansible does once",
+            "in a play (collecting the files of a module) was done before by a task of each module that is not timed. `luks_device` is given the costs of",
+            "the volume, so that its own benchmark of the key derivation does not run; the script tests the new secret, adds it, tests it and removes the",
+            "old one. `qemu-img amend` cannot be told a number of iterations: see below what it chose.",
             "",
         ]
         return "\n".join([*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()])
@@ -94,7 +94,7 @@ class Report:
         if not loads:
             return []
         cores = len(os.sched_getaffinity(0))
-        busy = "the machine was busy with other work, which inflates all that is not the derivation itself" if max(loads) > 2 * cores else "the machine was quiet"
+        busy = "it was busy with other work, which inflates all that is not the derivation itself" if max(loads) > 2 * cores else "it was quiet"
         return [f"Load average on {cores} cores while measuring: {min(loads):.1f} to {max(loads):.1f}; {busy}.", ""]
 
     def _targets(self) -> t.List[str]:
