@@ -27,7 +27,7 @@ INTERPRETER = """#!/bin/sh
 call=$(cat {folder}/calls 2>/dev/null || echo 0)
 echo $((call + 1)) >{folder}/calls
 if [ "$call" = "$KILL_CALL" ]; then
-  exec strace -f -qq -o {folder}/strace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when="$KILL_WRITE" {python} "$@"
+  exec strace --seccomp-bpf -f -qq -o {folder}/strace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when="$KILL_WRITE" {python} "$@"
 fi
 exec {python} "$@"
 """
@@ -80,7 +80,7 @@ class Lab:
 
     def play(self, *flags: str, expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str) -> str:
         """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
-        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=300)
+        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=600)
         output = str(done.stdout)
         assert expect is None or done.returncode == expect, output
         return output

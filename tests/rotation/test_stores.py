@@ -56,7 +56,7 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
 def test_two_runs_at_once(tmp_path: pathlib.Path) -> None:
     lab = Lab.make(tmp_path / "lab", VOLUMES)
     runs = [subprocess.Popen(lab.words(), **lab.surroundings()) for _number in range(2)]
-    outputs = [run.communicate(timeout=300)[0] for run in runs]
+    outputs = [run.communicate(timeout=600)[0] for run in runs]
     assert 0 in [run.returncode for run in runs] or all("Run the rotation again" in output for output in outputs), outputs
     nothing_is_lost(lab, lab.stored())
     lab.play()

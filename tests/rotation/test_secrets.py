@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No secret of a rotation is in the output at its most talkative, in an argument or environment of any process, or in a file that stays."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import sys
+import typing as t
+
+import pytest
+from lab import BREAK_GLASS, LEAKED, ROOT, Lab, exactly_the_newest
+
+VOLUMES = ("luks2.img",)
+pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("cryptsetup", "strace"))), reason="not installed: cryptsetup, strace")
+
+COMMAND = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
+
+
+@pytest.mark.parametrize("store", ["vault_file", "command"])
+def test_nothing_leaks(tmp_path: pathlib.Path, store: str) -> None:
+    own: t.Dict[str, t.Any] = {"rotate_store": store, **({"rotate_command": COMMAND} if store == "command" else {})}
+    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_report="{{ inventory_dir }}/report", **own)
+    keyfile = lab.folder / "data.key"
+    keyfile.write_text(LEAKED)
+    keyfile.chmod(0o400)
+    (lab.folder / "crypttab").write_text(f"data {lab.folder / VOLUMES[0]} {keyfile} luks\n")
+    trace = tmp_path / "strace"
+    processes = ["strace", "--seccomp-bpf", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve", "-o", str(trace)]
+    output = lab.play("--check", "--diff", "-vvvv") + lab.play("--diff", "-vvvv", command=processes)
+    exactly_the_newest(lab, lab.stored(), "one")
+    new = lab.stored()[0]["current"]["passphrase"]
+    assert keyfile.read_text() == new
+    output += lab.play("-e", "rotate_generation=two", "--diff", "-vvvv")
+    newer = lab.stored()[0]["current"]["passphrase"]
+    assert keyfile.read_text() == newer != new
+
+    assert "rotation " in output and "argon2id" in output, "the plan is shown"
+    traced = trace.read_text()
+    assert "ansible-playbook" in traced
+    secrets = [new, newer, LEAKED, BREAK_GLASS]
+    assert [secret for secret in secrets if secret in output] == []
+    assert [secret for secret in secrets if secret in traced] == []
+    knows = {keyfile, lab.folder / "hosts.json", lab.folder / "command.json"}
+    leaks = [
+        str(path)
+        for path in lab.folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and path not in knows and "collections" not in path.parts
+        if any(secret.encode() in path.read_bytes() for secret in secrets)
+    ]
+    assert leaks == []
+    assert (lab.folder / "report" / "rotation.html").stat().st_size > 1000
