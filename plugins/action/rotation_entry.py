@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._rotation import passphrase
-from ..plugin_utils._rotation.decision import MAKE, REST, TIMES, Decision, Wanted, decide
+from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
 from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, forgotten, held, holds, promoted, read, same, staged
 
 Result = t.Dict[str, t.Any]
@@ -115,6 +115,9 @@ class ActionModule(ActionBase):
 
 def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) -> Result:
     """The options ``unlock`` and ``keyslots`` of the module that brings the volume there; with secrets."""
+    _refuse_sealed(entry, decision)
+    if "passphrase" not in new:
+        return _orders_without(decision, arguments)
     present = _option(new)
     known = {secret["id"]: _option(secret) for secret in held(entry) if "passphrase" in secret}
     gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
@@ -130,6 +133,27 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
         "unlock": [*arguments["keeps"], *gone],
         "present": [{"new_secret": present, **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]}}],
         "absent": [{"state": "absent", "old_secret": option} for option in gone],
+    }
+
+
+def _refuse_sealed(entry: Entry, decision: Decision) -> None:
+    """A new secret needs the old one to get in and to be erased by; a staged one can only be taken up by who can read it."""
+    needed = (entry["next"],) if decision.phase == TAKE_UP else (entry["current"],) if decision.phase == MAKE else ()
+    for secret in needed:
+        if secret is not None and "passphrase" not in secret:
+            raise BadEntry(f"{decision.reason}, but the store cannot open secret {secret['id']}, which is sealed; give it the private key for this run")
+
+
+def _orders_without(decision: Decision, arguments: Result) -> Result:
+    """At rest, and the current secret is sealed: nothing can be proven about it, and what the task itself knows can still be erased."""
+    return {
+        "phase": decision.phase,
+        "reason": f"{decision.reason}; it is sealed, so that it was not tried",
+        "then": decision.then,
+        "label": "",
+        "unlock": list(arguments["keeps"]),
+        "present": [],
+        "absent": [{"state": "absent", "old_secret": option} for option in arguments["replaces"]],
     }
 
 

@@ -99,7 +99,9 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
         lab.play(*NEXT, expect=-9, KILL_AT=str(whole.tasks_begun().index("luksmith.luks.rotate : Change the entry")))
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
-    lab.play(*NEXT, expect=None, command=["strace", "--seccomp-bpf", "-f", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when=1"])
+    lab.play(
+        *NEXT, expect=None, command=["strace", "--seccomp-bpf", "-f", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when=1"]
+    )
     assert "killed by SIGKILL" in trace.read_text()
     assert (lab.folder / "store" / "secrets.yml").read_bytes() == before
     finish(lab, *NEXT)

@@ -63,6 +63,67 @@ def test_two_runs_at_once(tmp_path: pathlib.Path) -> None:
     exactly_the_newest(lab, lab.stored(), "one")
 
 
+class Escrow(t.NamedTuple):
+    """A lab whose store seals for a certificate, and the holder of its private key."""
+
+    lab: Lab
+    key: pathlib.Path
+
+    @property
+    def with_key(self) -> t.Tuple[str, str]:
+        """Flags that give the private key to a run."""
+        return ("-e", "@key.json")
+
+    def stored(self) -> t.List[Entry]:
+        """The entry, its envelopes opened by openssl."""
+        entry = json.loads(self.file().read_text())["entry"]
+        for secret in (entry["next"], entry["current"], *entry["older"]):
+            if secret:
+                assert "passphrase" not in secret
+                words = ["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(self.key)]
+                secret["passphrase"] = subprocess.run(words, input=secret["sealed"], capture_output=True, text=True, check=True).stdout
+        return [entry]
+
+    def file(self) -> pathlib.Path:
+        return self.lab.folder / "escrow" / "web" / f"{self.lab.uuid(VOLUMES[0])}.json"
+
+
+@pytest.fixture(params=["rsa:3072", "ec"])
+def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Escrow:
+    own = {"rotate_escrow_folder": "{{ inventory_dir }}/escrow", "rotate_escrow_certificates": ["{{ inventory_dir }}/certificate.pem"]}
+    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="escrow", **own)
+    key = lab.folder / "key.pem"
+    kind = ["-newkey", request.param] if request.param != "ec" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", str(key), "-out", str(lab.folder / "certificate.pem"), "-subj", "/CN=escrow"]
+    subprocess.run(words, capture_output=True, check=True)
+    (lab.folder / "key.json").write_text(json.dumps({"rotate_escrow_private_key": key.read_text()}))
+    return Escrow(lab, key)
+
+
+def test_escrow(escrow: Escrow, tmp_path: pathlib.Path) -> None:
+    lab = escrow.lab
+    lab.play()  # the controller seals and cannot open
+    first = exactly_the_newest(lab, escrow.stored(), "one")
+    output = lab.play()
+    assert "changed=0 " in output and "it is sealed, so that it was not tried" in output
+
+    before = (lab.folder / VOLUMES[0]).read_bytes(), escrow.file().read_bytes()
+    output = lab.play(*TWO, expect=2)
+    assert "give it the private key for this run" in output
+    assert ((lab.folder / VOLUMES[0]).read_bytes(), escrow.file().read_bytes()) == before
+
+    whole = Escrow(lab.copy(tmp_path / "whole"), escrow.key)
+    whole.lab.play(*TWO, *escrow.with_key)
+    assert exactly_the_newest(whole.lab, whole.stored(), "two") != first
+    added = next(number for number, name in enumerate(whole.lab.tasks_begun()) if "Try what the store gave back" in name)
+    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_AT=str(added))
+    staged = escrow.stored()
+    nothing_is_lost(lab, staged)
+    assert "give it the private key for this run" in lab.play(*TWO, expect=2)
+    lab.play(*TWO, *escrow.with_key)
+    assert list(exactly_the_newest(lab, escrow.stored(), "two").values()) == [staged[0]["next"]["id"]]
+
+
 class Server(t.NamedTuple):
     """An OpenBao server in development mode: in memory, unsealed, KV version 2 at secret/."""
 

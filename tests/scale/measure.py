@@ -116,7 +116,7 @@ def check_report(folder: pathlib.Path, hosts: int, state: str) -> None:
     report = json.loads((folder / "report" / "rotation.json").read_text())
     states = [(host["host"], volume["state"]) for host in report["hosts"] for volume in host["volumes"]]
     expected = [(f"host-{number:05}", state) for number in range(hosts)]
-    assert sorted(states) == expected, f"the report has {len(states)} volumes: {sorted(set(one for _host, one in states))}"
+    assert sorted(states) == expected, f"the report has {len(states)} volumes: {sorted({one for _host, one in states})}"
 
 
 def main() -> None:

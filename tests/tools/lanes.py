@@ -158,6 +158,10 @@ def _demo(lane: Lane) -> None:
     lane.check("demo", ["demo/run"])
 
 
+def _scale(lane: Lane) -> None:
+    lane.check("30 hosts", [lane.tool("python", "unit"), "tests/scale/measure.py", *(lane.arguments or ["30"])])
+
+
 def _molecule(lane: Lane) -> None:
     if not (ROOT / "extensions/molecule").is_dir():
         raise LaneSkipped("there is no folder extensions/molecule")
@@ -221,6 +225,7 @@ LANES: t.Dict[str, Description] = {
     "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
     "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),
     "molecule": Description("extensions/molecule: playbooks against small volumes, here and on three sshd hosts, twice, then verified", _molecule),
+    "scale": Description("tests/scale: simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form", _scale),
     "demo": Description("demo/run: the README's first command", _demo),
     "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
     "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
