@@ -22,7 +22,7 @@ COMMAND = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py")
 @pytest.mark.parametrize("store", ["vault_file", "command"])
 def test_nothing_leaks(tmp_path: pathlib.Path, store: str) -> None:
     own: t.Dict[str, t.Any] = {"rotate_store": store, **({"rotate_command": COMMAND} if store == "command" else {})}
-    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_report="{{ inventory_dir }}/report", **own)
+    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_report="{{ inventory_dir }}/report", rotate_header_backup="{{ inventory_dir }}", **own)
     keyfile = lab.folder / "data.key"
     keyfile.write_text(LEAKED)
     keyfile.chmod(0o400)
@@ -36,6 +36,8 @@ def test_nothing_leaks(tmp_path: pathlib.Path, store: str) -> None:
     output += lab.play("-e", "rotate_generation=two", "--diff", "-vvvv")
     newer = lab.stored()[0]["current"]["passphrase"]
     assert keyfile.read_text() == newer != new
+    backup = f"{lab.uuid(VOLUMES[0])}.luks-header"
+    assert lab.opens(backup, newer) and not lab.opens(backup, new) and not lab.opens(backup, LEAKED), "the backup follows"
 
     assert "rotation " in output and "argon2id" in output, "the plan is shown"
     traced = trace.read_text()
