@@ -9,6 +9,9 @@ import typing as t
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
+    "</script ><script >document.title='owned'</script >",
+    "</script/><svg/onload=\"document.title='owned'\">",
+    "<!--<script>",
     "<img src=x onerror=\"document.title='owned'\">",
     "\" onmouseover=\"document.title='owned'",
     "<!--",

@@ -103,6 +103,13 @@ def test_hosts_add_no_markup(title: str) -> None:
     assert all(name not in ("src", "href") or value == "#volumes" for _tag, attributes in bad for name, value in attributes.items())
 
 
+def test_the_data_has_nothing_that_html_knows() -> None:
+    text = page.render(model.build(fleets.hostile(), title="plain"))
+    data = text.partition('id="report">')[2].partition("</script>")[0]
+    assert len(data) > 1000 and not set("<>&") & set(data)
+    assert json.loads(data)["kind"] == "audit"
+
+
 def test_the_page_allows_itself_and_nothing_else() -> None:
     tags = Page(page.render(model.build(fleets.fleet(3)))).tags
     policy = next(attributes["content"] or "" for _tag, attributes in tags if attributes.get("http-equiv") == "Content-Security-Policy")
