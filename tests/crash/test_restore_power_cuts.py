@@ -19,8 +19,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore_steps import Restore, make_restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Desired
-from cuts import opened, tears
-from lab import (
+from memory_volumes import (
     ALPHA,
     BRAVO,
     CHARLIE,
@@ -35,9 +34,11 @@ from lab import (
     desired,
     luks1_volume,
     luks2_volume,
+    opened,
     openers,
     present,
     read,
+    tears,
 )
 
 A, B, C, D = SECRETS
