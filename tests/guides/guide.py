@@ -1,0 +1,117 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guide as a program: its playbooks, in their order, run against small volumes in a folder.
+
+Every block that is marked as YAML is a playbook; there are no other ones. Its variables hold what a reader replaces (paths, secrets), so that a test
+can give others on the command line, which take precedence over those of the play.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing as t
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GUIDES = ROOT / "docs" / "guides"
+FIXTURES = ROOT / "tests" / "fixtures"
+# The secrets of the fixtures, keyslots 0 and 1.
+FIRST, SECOND = "winter-2025", "in-case-of-fire"
+
+_BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ANY_BLOCK = re.compile(r"^(`{3,}|~{3,})(.*)$", re.MULTILINE)
+
+
+def playbooks(guide: str) -> t.List[str]:
+    return _BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8"))
+
+
+def kinds_of_blocks(guide: str) -> t.Set[str]:
+    return {info for _fence, info in _ANY_BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8")) if info}
+
+
+def unpack(folder: pathlib.Path, fixture: str, name: str = "") -> pathlib.Path:
+    path = folder / (name or fixture)
+    path.write_bytes(gzip.decompress((FIXTURES / f"{fixture}.gz").read_bytes()))
+    return path
+
+
+@dataclasses.dataclass
+class Outcome:
+    code: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        return sum(map(int, re.findall(r" changed=(\d+)", self.output)))
+
+
+class Reader:
+    """Somebody who copies the playbooks of a guide into files and runs them."""
+
+    def __init__(self, folder: pathlib.Path, guide: str, **variables: t.Any) -> None:
+        self.folder = folder
+        self.playbooks = playbooks(guide)
+        self.variables = variables
+        self.done: t.Set[int] = set()
+        sys.path.insert(0, str(ROOT / "tests" / "tools"))
+        import importable
+
+        self._collections = importable.collections_path()
+
+    def run(self, number: int, *options: str, ok: bool = True, **variables: t.Any) -> Outcome:
+        """Playbook ``number``, from 0."""
+        self.done.add(number)
+        play = self.folder / f"play{number}.yml"
+        play.write_text(self.playbooks[number], encoding="utf-8")
+        given = self.folder / "variables.json"
+        given.write_text(json.dumps({**self.variables, **variables}), encoding="utf-8")
+        given.chmod(0o600)
+        inventory = self.folder / "inventory.yml"
+        inventory.write_text(
+            f"servers: {{hosts: {{server1: {{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}}}}}\n", encoding="utf-8"
+        )
+        password = self.folder / "password"
+        password.write_text("password of the vault\n", encoding="utf-8")
+        ansible = pathlib.Path(sys.executable).parent / "ansible-playbook"
+        command = [str(ansible), "-i", str(inventory), "-e", f"@{given}", "--vault-id", f"luks@{password}", *options, str(play)]
+        environment = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_CONFIG": str(self.folder / "none.cfg"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_INTERPRETER_PYTHON": sys.executable,
+        }
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, env=environment, timeout=300)
+        outcome = Outcome(ran.returncode, ran.stdout + ran.stderr)
+        assert (outcome.code == 0) == ok, outcome.output
+        return outcome
+
+    def twice(self, number: int, **variables: t.Any) -> Outcome:
+        """It does something, and then nothing more."""
+        first = self.run(number, **variables)
+        assert first.changed, first.output
+        again = self.run(number, **variables)
+        assert not again.changed, again.output
+        return first
+
+
+def opens(volume: pathlib.Path, *secrets: str) -> t.Set[str]:
+    """Those of ``secrets`` with which cryptsetup opens a raw volume."""
+    found = set()
+    for secret in secrets:
+        done = subprocess.run(
+            ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", str(volume)], input=secret, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 2), done.stderr
+        if not done.returncode:
+            found.add(secret)
+    return found

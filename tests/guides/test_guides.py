@@ -1,0 +1,200 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every playbook of every guide runs and does what the guide says; cryptsetup judges what opens."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import sys
+
+import pytest
+from guide import FIRST, GUIDES, ROOT, SECOND, Reader, kinds_of_blocks, opens, unpack
+
+pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
+
+NAMES = sorted(path.name for path in GUIDES.glob("*.md"))
+NEW, NEWER = "spring-2026-new", "summer-2026-newer"
+CHEAP = {"rotate_pbkdf": {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}}
+
+
+@pytest.fixture
+def luks2(tmp_path: pathlib.Path) -> pathlib.Path:
+    return unpack(tmp_path, "luks2.img")
+
+
+def test_every_guide_has_a_test_below() -> None:
+    told = set(sys.modules[__name__].__dict__)
+    assert {f"test_{name[:-3]}" for name in NAMES} <= told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_are_playbooks(name: str) -> None:
+    assert kinds_of_blocks(name) == {"yaml"}
+
+
+def all_run(reader: Reader) -> None:
+    assert reader.done == set(range(len(reader.playbooks))), "a playbook of the guide was not run"
+
+
+def test_rotate_after_an_employee_leaves(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    luks1 = unpack(tmp_path, "luks1.img")
+    qcow2 = unpack(tmp_path, "luks1.qcow2")
+    reader = Reader(
+        tmp_path,
+        "rotate_after_an_employee_leaves.md",
+        image_patterns=[f"{tmp_path}/*.img", f"{tmp_path}/*.qcow2"],
+        look_at_block_devices=False,
+        luks_volumes=[str(luks1), str(luks2), str(qcow2)],
+        luks_volume=str(luks2),
+        luks_backup=str(tmp_path / "backup"),
+        vault_team_2025=FIRST,
+        vault_team_2026=NEW,
+        vault_personal=SECOND,
+    )
+    reader.run(3)
+    assert "Find and destroy" not in reader.run(3).output
+    checked = reader.run(0, "--check", "--diff")
+    assert opens(luks2, FIRST, SECOND, NEW) == {FIRST, SECOND} and "team 2026" in checked.output
+    failed = reader.run(2, ok=False)
+    assert "secret-forbidden" in failed.output
+    reader.twice(0)
+    assert opens(luks1, FIRST, SECOND, NEW) == opens(luks2, FIRST, SECOND, NEW) == {NEW}
+    reader.run(2)
+    assert "Find and destroy copies: they hold [0, 1]" in reader.run(3).output
+    rotation = {"rotate_paths": [str(luks2)], "rotate_block_devices": False, "rotate_vault_file": str(tmp_path / "store.yml"), **CHEAP}
+    reader.twice(1, **rotation)
+    assert opens(luks2, NEW) == set()
+    assert "$ANSIBLE_VAULT" in (tmp_path / "store.yml").read_text()
+    all_run(reader)
+
+
+def test_break_glass_keys(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    reader = Reader(tmp_path, "break_glass_keys.md", luks_volume=str(luks2), vault_daily=FIRST, vault_break_glass=NEW, vault_new_break_glass=NEWER)
+    reader.run(2, ok=False)
+    reader.twice(0)
+    assert opens(luks2, FIRST, SECOND, NEW) == {FIRST, SECOND, NEW}
+    reader.twice(1)
+    assert opens(luks2, FIRST, SECOND, NEW) == {FIRST, NEW}
+    assert not reader.run(2).changed
+    reader.twice(3)
+    assert opens(luks2, FIRST, NEW, NEWER) == {FIRST, NEWER}
+    all_run(reader)
+
+
+def cut(volume: pathlib.Path) -> None:
+    """Leave the volume as a run leaves it that is cut in the middle of its wipe."""
+    sys.path.insert(0, str(ROOT / "tests" / "crash"))
+    import memory_volumes as lab
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs, Desired, Entry
+
+    secrets = lab.SECRETS, lab.LABELS
+    lab.SECRETS, lab.LABELS = (FIRST.encode(), NEW.encode()), ("old", "new")
+    try:
+        entry = Entry(0, "present", None, 1, 0, costs=Costs(type="argon2id", time=4, memory=32, parallel=1))
+        outcome = lab.bring(volume.read_bytes(), Desired((entry,), (), lab.LABELS))
+        disk = bytearray(volume.read_bytes())
+        commits = [number for number, (offset, _data) in enumerate(outcome.writes) if offset < 32768]
+        for offset, data in outcome.writes[: commits[3] + 1]:
+            disk[offset : offset + len(data)] = data
+    finally:
+        lab.SECRETS, lab.LABELS = secrets
+    volume.write_bytes(disk)
+
+
+def test_recover_an_interrupted_run(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    older = unpack(tmp_path, "luks1.img")
+    reader = Reader(
+        tmp_path,
+        "recover_an_interrupted_run.md",
+        luks_volume=str(luks2),
+        luks_backup=str(tmp_path / "backup"),
+        vault_old=FIRST,
+        vault_new=NEW,
+        vault_older=SECOND,
+    )
+    backup = tmp_path / "backup"
+    backup.write_bytes(luks2.read_bytes())
+    cut(luks2)
+    assert "wipe" in reader.run(0).output
+    assert "unfinished" in reader.run(1, "--check", "--diff").output
+    reader.twice(1)
+    assert opens(luks2, FIRST, NEW) == {NEW}
+    assert '"unfinished": null' in reader.run(0).output
+    reader.twice(2, luks_volume=str(older), vault_old="a secret that it never had")
+    assert opens(older, SECOND, NEW) == {NEW}
+    with luks2.open("r+b") as stream:
+        stream.write(bytes(32768))
+    reader.twice(3)
+    assert opens(luks2, FIRST, NEW) == {FIRST}
+    all_run(reader)
+
+
+def test_audit_for_a_certification(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    reader = Reader(
+        tmp_path,
+        "audit_for_a_certification.md",
+        image_patterns=[f"{tmp_path}/*.img"],
+        look_at_block_devices=False,
+        luks_volumes=[str(luks2)],
+        vault_team_2025="not any more",
+        vault_team_2026=FIRST,
+        vault_break_glass=SECOND,
+    )
+    before = luks2.read_bytes()
+    assert "compliant" in reader.run(0).output
+    assert "secret-forbidden" in reader.run(0, vault_team_2025=FIRST, vault_team_2026=NEW).output
+    reader.run(1)
+    assert luks2.read_bytes() == before
+    all_run(reader)
+
+
+def test_images_in_a_build_pipeline(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    (tmp_path / "dist").mkdir()
+    customer = tmp_path / "dist" / "customer.img"
+    reader = Reader(
+        tmp_path,
+        "images_in_a_build_pipeline.md",
+        build_image=str(luks2),
+        customer_image=str(customer),
+        dist_patterns=[f"{tmp_path}/dist/*"],
+        vault_build=FIRST,
+        vault_customer=NEW,
+        vault_recovery=NEWER,
+    )
+    reader.twice(0)
+    assert opens(customer, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
+    assert opens(luks2, FIRST, NEW) == {FIRST}
+    reader.run(1)
+    unpack(tmp_path / "dist", "luks1.qcow2")
+    reader.run(1, ok=False)
+    all_run(reader)
+
+
+def test_migrate_from_luks_device(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    keyfile = tmp_path / "data.key"
+    keyfile.write_text(NEWER)
+    keyfile.chmod(0o600)
+    reader = Reader(tmp_path, "migrate_from_luks_device.md", luks_volume=str(luks2), luks_keyfile=str(keyfile), vault_old=FIRST, vault_new=NEW)
+    reader.twice(0)
+    assert opens(luks2, FIRST, NEW) == {NEW}
+    reader.twice(1)
+    assert opens(luks2, SECOND, NEW, NEWER) == {NEW, NEWER}
+    all_run(reader)
+
+
+LUKS_DEVICE = """
+state device name keyfile new_keyfile remove_keyfile passphrase new_passphrase remove_passphrase tpm2_device new_tpm2 new_tpm2_pcrs remove_tpm2
+passphrase_encoding keyslot keyslot_priority new_keyslot remove_keyslot force_remove_last_key keysize label uuid type cipher hash pbkdf sector_size
+perf_same_cpu_crypt perf_submit_from_crypt_cpus perf_no_read_workqueue perf_no_write_workqueue persistent allow_discards
+iteration_time iteration_count algorithm memory parallel
+"""
+
+
+@pytest.mark.parametrize("option", LUKS_DEVICE.split())
+def test_the_table_has_every_option_of_luks_device(option: str) -> None:
+    """The options of community.crypto 3.3."""
+    text = (GUIDES / "migrate_from_luks_device.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert any(f"`{option}" in row or f".{option}`" in row for row in rows)
