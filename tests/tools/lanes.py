@@ -187,7 +187,7 @@ LANES: t.Dict[str, Description] = {
     "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
     "crash": Description(
         "tests/crash: every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
-        _pytest("tests/crash/test_crashes.py", *PARALLEL, "tests/crash/test_system_calls.py"),
+        _pytest("tests/crash/test_crashes.py", *PARALLEL, "tests/crash/test_system_calls.py", "tests/crash/test_restore_power_cuts.py"),
         PEERS,
     ),
     "kills": Description(
@@ -226,6 +226,9 @@ LANES: t.Dict[str, Description] = {
     "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),
     "molecule": Description("extensions/molecule: playbooks against small volumes, here and on three sshd hosts, twice, then verified", _molecule),
     "scale": Description("tests/scale: simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form", _scale),
+    "guides": Description(
+        "tests/guides: every playbook of docs/guides, run on small volumes and judged by cryptsetup", _pytest("tests/guides", *PARALLEL), PEERS[:1]
+    ),
     "demo": Description("demo/run: the README's first command", _demo),
     "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
     "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
