@@ -37,7 +37,10 @@ from planner_world import Item  # noqa: E402
 
 KEPT = 3
 HARNESS = ("planner_cases.py", "planner_judge.py", "planner_oracle.py", "planner_readings.py", "planner_rules.py", "planner_world.py")
-PLANNER = ("contradictions.py", "drift.py", "knowledge.py", "plan.py", "plan_claims.py", "plan_order.py", "plan_resume.py", "vocabulary.py", "wishes.py")
+PLANNER = (
+    *("contradictions.py", "drift.py", "knowledge.py", "vocabulary.py", "wishes.py"),
+    *("plan.py", "plan_claims.py", "plan_format.py", "plan_order.py", "plan_resume.py"),
+)
 
 
 class Tally:

@@ -61,6 +61,19 @@ def test_two_secrets_that_one_slot_takes_as_one(side: str) -> None:
     assert tally.outcomes["plan"] > 500
 
 
+def test_room_is_made_where_no_wanted_secret_loses_a_slot() -> None:
+    """Slots 2 (B) and 3 (A) go. With 2 gone first, B and C have one slot each and cannot change places."""
+    state = (opened_by(1), opened_by(2), opened_by(1), opened_by(0))
+    entries = (Item(PRESENT, new=2), Item(PRESENT, slot=1, old=2, new=1), Item(PRESENT, slot=0, old=1, new=2))
+    findings, outcome = judge(brute_force.load_planner(), one_case(state, Task(entries, (0, 1), purge=True), rooms(4)[0]))
+    assert not findings and [(move.kind, move.slot, move.in_place) for move in outcome.moves] == [
+        ("erase", 3, False),
+        ("rekey", 0, False),
+        ("rekey", 1, False),
+        ("erase", 2, False),
+    ]
+
+
 def test_the_last_area_goes_to_the_secret_that_cannot_wait() -> None:
     """One area is left for two adds; slot 2 can only go, and make room for B, once C opens another slot."""
     for room in rooms(4):

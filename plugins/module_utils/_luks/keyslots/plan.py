@@ -13,13 +13,13 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, UnknownKdf
+from ..header.model import PRIORITY_NORMAL, UnknownKdf
 from .contradictions import check_entries
-from .drift import costs_drift
-from .knowledge import Knowledge
-from .plan_order import Add, Changes, Ordering, Rekey
+from .plan_claims import Claims, distinct, new_of, old_of, slot_of
+from .plan_format import check_format
+from .plan_order import Ordering
 from .plan_resume import resume
-from .vocabulary import ABSENT, HEAL_HEADER, PRESENT, REKEY, Action, Desired, Entry, Plan, Proofs, Situation, SlotView, given
+from .vocabulary import ABSENT, HEAL_HEADER, REKEY, Action, Desired, Entry, Plan, Proofs, Situation, SlotView
 from .wishes import agreed
 
 
@@ -33,35 +33,17 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     return _Planner(situation, agreed(desired), proofs).plan()
 
 
-class _Planner:
-    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
-        self.situation = situation
-        self.desired = desired
-        self.knowledge = Knowledge(situation, desired, proofs)
-        self.changes = Changes()
-        self.warnings: t.List[str] = []
-        self.layout = situation.layout
-        present = [entry for entry in desired.entries if entry.state == PRESENT]
-        self.pinned = [entry for entry in present if entry.keyslot is not None]
-        self.replacing = [entry for entry in present if entry.keyslot is None and entry.old_secret is not None]
-        self.plain = [entry for entry in present if entry.keyslot is None and entry.old_secret is None]
-        self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
-        self.wanted = _distinct(entry.new_secret for entry in present)
-        self.claims: t.Set[int] = set()
-        self.doomed: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
-        self.costly: t.Set[int] = set()  # slots that keep their secret and get other costs
-        self.pins: t.Dict[int, int] = {_slot(entry): _new(entry) for entry in self.pinned}
-
+class _Planner(Claims):
     def plan(self) -> Plan:
-        self._check_format()
+        check_format(self.situation, self.desired)
         first = self._first_actions()
         self._named_absent()
         self._ask_where_hinted()
         self._pinned_present()
         self._doom_pairs()
-        self.knowledge.expect((_old(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
-        replaced = {_old(entry): self._slots_of(entry) for entry in self.replacing}
-        forbidden = {_old(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
+        self.knowledge.expect((old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
+        replaced = {old_of(entry): self._slots_of(entry) for entry in self.replacing}
+        forbidden = {old_of(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
         self._replace(replaced)
         self._absent_by_secret(forbidden)
@@ -69,34 +51,6 @@ class _Planner:
         self._purge()
         ordering = Ordering(self.changes, self.layout, self.knowledge, self.wanted)
         return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
-
-    # What the format cannot hold
-
-    def _check_format(self) -> None:
-        for entry in self.desired.entries:
-            if entry.keyslot is not None and not 0 <= entry.keyslot < self.situation.slot_count:
-                raise Refused(
-                    f"keyslots[{entry.position}] names keyslot {entry.keyslot}, and a {self.situation.format.upper()} header"
-                    f" has keyslots 0 to {self.situation.slot_count - 1}",
-                    remedy="choose one of these",
-                )
-            if self.situation.format != "luks1":
-                continue
-            if entry.priority not in (None, PRIORITY_NORMAL):
-                raise Refused(
-                    f"keyslots[{entry.position}] wants priority {entry.priority}, and LUKS1 keyslots have none", remedy="leave priority out for this volume"
-                )
-            if entry.costs.type not in (None, "pbkdf2"):
-                raise Refused(
-                    f"keyslots[{entry.position}] wants {entry.costs.type}, and LUKS1 knows only pbkdf2", remedy="leave pbkdf.type out for this volume"
-                )
-            if entry.costs.memory is not None or entry.costs.time is not None or entry.costs.parallel is not None:
-                raise Refused(f"keyslots[{entry.position}] gives Argon2 costs, and LUKS1 knows only pbkdf2", remedy="give pbkdf.iterations for this volume")
-            if entry.costs.hash is not None and self.situation.only_hash and entry.costs.hash.lower() != self.situation.only_hash.lower():
-                raise Refused(
-                    f"keyslots[{entry.position}] wants hash {entry.costs.hash}, and every keyslot of this LUKS1 header uses {self.situation.only_hash}",
-                    remedy="leave pbkdf.hash out for this volume",
-                )
 
     # What comes before the entries: a healthy header, the end of an interrupted run
 
@@ -114,7 +68,7 @@ class _Planner:
     def _refill(self, keyslot: int) -> t.Optional[Action]:
         """A cut in-place rekey erased the old secret's slot: the entry that asks for the rekey may still fill it."""
         for entry in self.replacing:
-            new, old = _new(entry), _old(entry)
+            new, old = new_of(entry), old_of(entry)
             if keyslot in self.pins or self._provided(new, but=entry):
                 continue
             if self.knowledge.first_opened(new, self.knowledge.slots) is not None or self.knowledge.first_opened(old, self.knowledge.slots) is not None:
@@ -152,11 +106,11 @@ class _Planner:
         A secret found there spares every trial of another one on that slot, so this comes before the searches.
         """
         questions = [self._first_question(entry) for entry in self.pinned]
-        named = {_new(entry) for entry in self.pinned}
+        named = {new_of(entry) for entry in self.pinned}
         for entry in (*self.replacing, *self.plain):
-            hint = self.knowledge.hint(_new(entry))
-            if hint is not None and _new(entry) not in named and hint not in self.changes.never_fill:
-                questions.append((_new(entry), hint))
+            hint = self.knowledge.hint(new_of(entry))
+            if hint is not None and new_of(entry) not in named and hint not in self.changes.never_fill:
+                questions.append((new_of(entry), hint))
         self.knowledge.expect(questions)
         for secret, keyslot in questions:
             if keyslot in self.knowledge.slots:
@@ -164,7 +118,7 @@ class _Planner:
 
     def _first_question(self, entry: Entry) -> t.Tuple[int, int]:
         """The old secret first, unless a hint says that the new one is there: whichever opens it answers for the other."""
-        keyslot, new = _slot(entry), _new(entry)
+        keyslot, new = slot_of(entry), new_of(entry)
         if entry.old_secret is None or self.knowledge.hint(new) == keyslot:
             return new, keyslot
         return entry.old_secret, keyslot
@@ -174,7 +128,7 @@ class _Planner:
 
     def _pinned_present(self) -> None:
         for entry in self.pinned:
-            keyslot, new = _slot(entry), _new(entry)
+            keyslot, new = slot_of(entry), new_of(entry)
             if keyslot in self.changes.rekeys:
                 continue
             self.claims.add(keyslot)
@@ -187,7 +141,7 @@ class _Planner:
                 self._rekey_occupied(entry)
 
     def _rekey_occupied(self, entry: Entry) -> None:
-        keyslot = _slot(entry)
+        keyslot = slot_of(entry)
         peers = [other for other in self.pinned if other.keyslot == keyslot]
         replaces = all(peer.old_secret is not None for peer in peers)
         if self.knowledge.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
@@ -196,18 +150,18 @@ class _Planner:
                 why="nobody can tell on this host whose key it holds",
                 remedy="make it triable on this host, choose another keyslot, or overwrite it (force: true, and no old_secret)",
             )
-        for old in _distinct(peer.old_secret for peer in peers):
+        for old in distinct(peer.old_secret for peer in peers):
             if self.knowledge.opens(old, keyslot):
                 return self._rekey(entry, keyslot, old)
         if replaces:
-            labels = ", ".join(self.knowledge.label(_old(peer)) for peer in peers)
+            labels = ", ".join(self.knowledge.label(old_of(peer)) for peer in peers)
             raise Refused(
-                f"keyslot {keyslot} is in use, and neither {self.knowledge.label(_new(entry))} nor {labels} opens it",
+                f"keyslot {keyslot} is in use, and neither {self.knowledge.label(new_of(entry))} nor {labels} opens it",
                 why="it holds somebody else's key, or the old secret is a wrong one",
                 remedy="correct old_secret, or choose another keyslot",
             )
         reserved = []
-        licences = _distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
+        licences = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
         for secret in licences:
             if self.knowledge.opens(secret, keyslot):
                 if secret not in self.wanted:
@@ -218,11 +172,11 @@ class _Planner:
         if reserved:
             raise Refused(
                 f"keyslot {keyslot} opens with {self.knowledge.label(reserved[0])}, which another present entry of the task wants to keep",
-                why=f"giving keyslot {keyslot} to {self.knowledge.label(_new(entry))} would overwrite it",
+                why=f"giving keyslot {keyslot} to {self.knowledge.label(new_of(entry))} would overwrite it",
                 remedy="name the secret to be replaced as old_secret of this entry, choose another keyslot, or overwrite with force: true",
             )
         raise Refused(
-            f"keyslot {keyslot} is in use, and neither {self.knowledge.label(_new(entry))} nor an unlock secret opens it",
+            f"keyslot {keyslot} is in use, and neither {self.knowledge.label(new_of(entry))} nor an unlock secret opens it",
             why="overwriting it would destroy a key that nobody proved to be theirs",
             remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with force: true",
         )
@@ -241,8 +195,8 @@ class _Planner:
 
     def _slots_of(self, entry: Entry) -> t.List[int]:
         """What the old secret of ``entry`` opens, among the slots whose end no entry has decided by name."""
-        doing = "absent" if entry.state == ABSENT else "replaces " + self.knowledge.label(_old(entry))
-        return self.knowledge.all_opened(_old(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
+        doing = "absent" if entry.state == ABSENT else "replaces " + self.knowledge.label(old_of(entry))
+        return self.knowledge.all_opened(old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
 
     def _undecided(self) -> t.List[int]:
         decided = self.changes.never_fill | (set(self.changes.rekeys) - self.costly)
@@ -252,8 +206,8 @@ class _Planner:
         """A slot that an entry above fills with another secret is rid of the forbidden one already."""
         for entry in self.absent:
             if entry.keyslot is None:
-                label = self.knowledge.label(_old(entry))
-                for keyslot in forbidden[_old(entry)]:
+                label = self.knowledge.label(old_of(entry))
+                for keyslot in forbidden[old_of(entry)]:
                     if keyslot not in self.changes.rekeys:
                         self._erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
         for keyslot, (label, reason) in self.doomed.items():
@@ -275,10 +229,11 @@ class _Planner:
         )
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        going = {new: any(replaced[_old(entry)] for entry in self.replacing if _new(entry) == new) for new in _distinct(e.new_secret for e in self.replacing)}
+        news = distinct(entry.new_secret for entry in self.replacing)
+        going = {new: any(replaced[old_of(entry)] for entry in self.replacing if new_of(entry) == new) for new in news}
         opened_before = {new: self._opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
-        for entry in sorted(self.replacing, key=lambda entry: min(replaced[_old(entry)], default=self.situation.slot_count)):
-            new, old = _new(entry), _old(entry)
+        for entry in sorted(self.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)):
+            new, old = new_of(entry), old_of(entry)
             if new == old:
                 self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
@@ -297,7 +252,7 @@ class _Planner:
 
     def _rekey_all(self, entry: Entry, keyslots: t.Sequence[int]) -> None:
         """Every slot of the old secret gets the new one; ``purge`` keeps it in one slot only."""
-        new, label = _new(entry), self.knowledge.label(_old(entry))
+        new, label = new_of(entry), self.knowledge.label(old_of(entry))
         for keyslot in keyslots:
             other = self.changes.rekeys.get(keyslot)
             if other is not None and other.secret != new:
@@ -309,7 +264,7 @@ class _Planner:
             if (keyslot, new) in self.changes.never_hold or (self.desired.purge and other is None and self._has_a_slot(new)):
                 self._erase(keyslot, label, f"{label} is replaced by {self.knowledge.label(new)} in another keyslot")
             elif other is None:
-                self._rekey(entry, keyslot, _old(entry))
+                self._rekey(entry, keyslot, old_of(entry))
                 self.claims.add(keyslot)
         if not self._will_open(new):
             self._add(entry, None)
@@ -319,7 +274,7 @@ class _Planner:
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
         """Old and new are one secret: the entry asks for other costs in every slot of it that stays; ``purge`` leaves one."""
-        new = _new(entry)
+        new = new_of(entry)
         if not slots and not self._opens_anything(new) and not self._provided(new, but=entry):
             raise Refused(
                 f"{self.knowledge.label(new)} opens no keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
@@ -335,67 +290,8 @@ class _Planner:
 
     def _plain_present(self) -> None:
         for entry in self.plain:
-            if not self._claim_and_keep(entry) and not self._will_open(_new(entry)):
+            if not self._claim_and_keep(entry) and not self._will_open(new_of(entry)):
                 self._add(entry, None)
-
-    def _claim_and_keep(self, entry: Entry) -> bool:
-        """Find the slot that makes the entry hold, as it will be; mend its costs and priority. False when there is none yet."""
-        new = _new(entry)
-        coming = [keyslot for keyslot, secret in self.pins.items() if secret == new]
-        coming += [keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming]
-        staying = [keyslot for keyslot in self._staying() if keyslot not in coming and (keyslot, new) not in self.changes.never_hold]
-        keyslot = self._best_claim(entry, coming, staying)
-        if keyslot is None:
-            return False
-        self.claims.add(keyslot)
-        self._keep(entry, keyslot)
-        return True
-
-    def _staying(self) -> t.List[int]:
-        """Active slots that no entry has sent away or filled with something else so far."""
-        leaving = set(self.changes.erases) | set(self.doomed) | (set(self.changes.rekeys) - self.costly)
-        return [keyslot for keyslot in self.knowledge.slots if keyslot not in leaving]
-
-    def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
-        """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
-
-        coming: slots that this plan makes open with the secret, or that an entry names for it. staying: the others, to be
-        tried; a slot that is coming answers without a trial unless ``purge`` needs to know of a lower one.
-        """
-        for fits in (self._priority_fits, self._not_ignored, self._any):
-            known = [keyslot for keyslot in coming if fits(entry, keyslot)]
-            open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
-            lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
-            # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
-            ascending = (keyslot for keyslot in lower if self.knowledge.opens(_new(entry), keyslot))
-            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(_new(entry), lower, spread=True)
-            if keyslot is not None:
-                return keyslot
-            if known:
-                return min(known)
-        return None
-
-    def _priority_fits(self, entry: Entry, keyslot: int) -> bool:
-        priority = self._priority_to_be(keyslot)
-        return priority == entry.priority if entry.priority is not None else priority != PRIORITY_IGNORE
-
-    def _not_ignored(self, entry: Entry, keyslot: int) -> bool:
-        return self._priority_to_be(keyslot) != PRIORITY_IGNORE
-
-    def _any(self, entry: Entry, keyslot: int) -> bool:
-        return True
-
-    def _priority_to_be(self, keyslot: int) -> str:
-        """The priority that a slot has once what is planned so far is done."""
-        if keyslot in self.changes.priorities:
-            return self.changes.priorities[keyslot]
-        rekey = self.changes.rekeys.get(keyslot)
-        if rekey is not None and rekey.priority is not None:
-            return rekey.priority
-        add = next((add for add in self.changes.adds if add.keyslot == keyslot), None)
-        if add is not None:
-            return add.priority or PRIORITY_NORMAL
-        return self.knowledge.slots[keyslot].priority
 
     def _purge(self) -> None:
         if not self.desired.purge:
@@ -413,87 +309,3 @@ class _Planner:
                 )
             else:
                 self._erase(keyslot, "", "purge: no entry claims it")
-
-    # Building blocks
-
-    def _opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
-        staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
-        return self.knowledge.first_opened(secret, staying, spread=True, in_vain=in_vain)
-
-    def _opens_anything(self, secret: int) -> bool:
-        return self.knowledge.first_opened(secret, self.knowledge.slots) is not None
-
-    def _will_open(self, secret: int) -> bool:
-        return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
-
-    def _provided(self, secret: int, *, but: Entry) -> bool:
-        """Another entry makes ``secret`` open a slot."""
-        for entry in (*self.pinned, *self.plain, *self.replacing):
-            if entry is not but and _new(entry) == secret:
-                if entry.keyslot is not None or entry.old_secret is None:
-                    return True
-                if self.knowledge.first_opened(_old(entry), self.knowledge.slots) is not None:
-                    return True
-        return False
-
-    def _keep(self, entry: Entry, keyslot: int) -> None:
-        """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
-        slot = self.knowledge.slots.get(keyslot)
-        if slot is not None and not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
-            drift = costs_drift(slot.kdf, entry.costs)
-            if drift:
-                self._require_sole_claim(entry, keyslot, drift)
-                label = self.knowledge.label(_new(entry))
-                priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
-                reason = f"keyslot {keyslot} of {label}: {drift}"
-                self.changes.rekeys[keyslot] = Rekey(_new(entry), entry.position, priority, reason, replaced=label, costs_only=True)
-                self.costly.add(keyslot)
-        if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
-            self._require_sole_claim(entry, keyslot, "another priority is wanted")
-            self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
-
-    def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
-        """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
-        if keyslot not in self.knowledge.slots:
-            return
-        for secret in self.wanted:
-            if secret != _new(entry) and self.knowledge.opens(secret, keyslot):
-                raise Refused(
-                    f"keyslot {keyslot} opens with {self.knowledge.label(_new(entry))} and with {self.knowledge.label(secret)}, and {change}",
-                    why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
-                    " a change for the one could end what holds for the other",
-                    remedy="want only one of the two secrets",
-                )
-
-    def _add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
-        label = self.knowledge.label(_new(entry))
-        where = "no keyslot" if keyslot is None else f"keyslot {keyslot} is free, and {label} is wanted there"
-        reason = f"{label} opens {where}" if keyslot is None else where
-        self.changes.adds.append(Add(_new(entry), keyslot, entry.position, entry.priority, reason))
-
-    def _rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
-        label = self.knowledge.label(_new(entry))
-        slot = self.knowledge.slots[keyslot]
-        priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
-        replaced = "" if old is None else self.knowledge.label(old)
-        reason = f"{label} replaces {replaced}" if old is not None else f"{label} overwrites a key that nobody proved (force)"
-        self.changes.rekeys[keyslot] = Rekey(_new(entry), entry.position, priority, reason, replaced=replaced)
-
-    def _erase(self, keyslot: int, label: str, reason: str) -> None:
-        self.changes.erases.setdefault(keyslot, (label, reason))
-
-
-def _slot(entry: Entry) -> int:
-    return given(entry.keyslot)
-
-
-def _new(entry: Entry) -> int:
-    return given(entry.new_secret)
-
-
-def _old(entry: Entry) -> int:
-    return given(entry.old_secret)
-
-
-def _distinct(secrets: t.Iterable[t.Optional[int]]) -> t.List[int]:
-    return list(dict.fromkeys(secret for secret in secrets if secret is not None))

@@ -198,14 +198,16 @@ class Ordering:
         )
 
     def _early_erase(self, erases: t.Dict[int, t.Tuple[str, str]], adds: t.Sequence[Add], rekeys: t.Mapping[int, Rekey]) -> bool:
-        """Room is needed: erase what must go anyway and is safe to lose now; first what makes room, strangers before openers."""
+        """Room is needed: erase what must go anyway and is safe to lose now; first what makes room, strangers before openers,
+        and these before spare slots of a wanted secret, which may yet be what makes a rekey safe."""
         safe = [keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)]
         if not safe:
             return False
 
-        def rank(keyslot: int) -> t.Tuple[bool, bool, int]:
+        def rank(keyslot: int) -> t.Tuple[bool, bool, bool, int]:
             fillable = bool(rekeys) or any(keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold for add in adds)
-            return (not fillable, self.knowledge.find_opener([keyslot]) is not None, keyslot)
+            opener = self.knowledge.find_opener([keyslot])
+            return (not fillable, opener is not None and opener[1] in self.wanted, opener is not None, keyslot)
 
         self._erase(min(safe, key=rank), erases)
         return True
