@@ -81,8 +81,7 @@ options:
 requirements:
   - openssl 3.0 or newer on the controller
 seealso:
-  - plugin: luksmith.luks.rotate
-    plugin_type: role
+  - module: luksmith.luks.rotation_entry
 """
 
 EXAMPLES = r"""

@@ -86,8 +86,6 @@ notes:
   - Change the file before the old secret is erased from the volume, else the host cannot open it at the next boot. An initramfs may hold a copy of the file.
 seealso:
   - module: luksmith.luks.keyslots
-  - plugin: luksmith.luks.rotate
-    plugin_type: role
 """
 
 EXAMPLES = r"""

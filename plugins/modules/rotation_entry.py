@@ -131,8 +131,9 @@ options:
     type: int
     default: 2
 seealso:
-  - plugin: luksmith.luks.rotate
-    plugin_type: role
+  - module: luksmith.luks.vault_entry
+  - module: luksmith.luks.escrow_entry
+  - module: luksmith.luks.keyslots
 """
 
 EXAMPLES = r"""

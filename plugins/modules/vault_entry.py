@@ -74,8 +74,7 @@ options:
     type: float
     default: 60.0
 seealso:
-  - plugin: luksmith.luks.rotate
-    plugin_type: role
+  - module: luksmith.luks.rotation_entry
 """
 
 EXAMPLES = r"""
