@@ -25,7 +25,7 @@ def _text(x: float, y: float, text: str, anchor: str = "start", weight: str = "n
 def bars(title: str, rows: t.Sequence[t.Tuple[str, t.Sequence[t.Tuple[str, float]]]]) -> str:
     """One group for each row, one bar for each (name, ratio); a line stands at 1."""
     names = list(dict.fromkeys(name for _label, values in rows for name, _value in values))
-    left, width, bar = 260, 900, 14
+    left, width, thick = 260, 900, 14
     largest = max((value for _label, values in rows for _name, value in values), default=1.0)
     scale = (width - left - 60) / max(largest, 1.0)
     parts, y = [_text(10, 22, title, weight="bold")], 36.0
@@ -35,14 +35,18 @@ def bars(title: str, rows: t.Sequence[t.Tuple[str, t.Sequence[t.Tuple[str, float
     y += 28
     top = y
     for label, values in rows:
-        parts.append(_text(left - 8, y + bar * len(values) / 2 + 4, label, "end"))
+        parts.append(_text(left - 8, y + thick * len(values) / 2 + 4, label, "end"))
         for name, value in values:
-            parts.append(f'<rect x="{left}" y="{y:.1f}" width="{value * scale:.1f}" height="{bar - 2}" fill="{_COLOURS[names.index(name) % 5]}"/>')
-            parts.append(_text(left + value * scale + 4, y + bar - 4, f"{value:.1f}"))
-            y += bar
+            parts.append(f'<rect x="{left}" y="{y:.1f}" width="{value * scale:.1f}" height="{thick - 2}" fill="{_COLOURS[names.index(name) % 5]}"/>')
+            parts.append(_text(left + value * scale + 4, y + thick - 4, f"{value:.1f}"))
+            y += thick
         y += 8
     parts.append(f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="{top:.1f}" y2="{y:.1f}" stroke="#000" stroke-dasharray="3 3"/>')
     return "\n".join([_HEAD.format(width=width, height=int(y + 10)), _LICENCE, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
+
+
+def _place(origin: float, scale: float, value: float) -> float:
+    return origin + scale * value
 
 
 def curves(panels: t.Sequence[t.Tuple[str, str, t.Mapping[str, t.Sequence[t.Tuple[float, float]]]]]) -> str:

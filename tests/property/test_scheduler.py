@@ -181,9 +181,14 @@ class World:
 
 @pytest.fixture(autouse=True)
 def no_real_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = WORLD
-    monkeypatch.setattr(kdf, "derive", lambda *args, **more: world[0].derive(*args, **more))
-    monkeypatch.setattr(material, "unseal", lambda *args: world[0].unseal(*args))
+    def derive(*arguments: t.Any, **more: t.Any) -> bytearray:
+        return WORLD[0].derive(*arguments, **more)
+
+    def unseal(*arguments: t.Any) -> bytearray:
+        return WORLD[0].unseal(*arguments)
+
+    monkeypatch.setattr(kdf, "derive", derive)
+    monkeypatch.setattr(material, "unseal", unseal)
     monkeypatch.setattr(material, "matches", lambda digest, candidate: bytes(candidate) == b"volume key")
     monkeypatch.setattr(material, "digests_of", lambda header, slot: header.digests)
     monkeypatch.setattr(material, "why_untriable", lambda slot, digests, budget: "")
