@@ -126,7 +126,7 @@ class Report:
             "",
             *table(("scenario", "against", "target", "measured", ""), rows),
             "Where a target is missed: Argon2 with as many lanes as there are cores uses them all by itself, so that on LUKS2 the times follow the numbers of",
-            "derivations (6 of `luks_device` and 2 of ours for one keyslot), less what Ansible costs both. PBKDF2 uses one core, so that ours runs two at a time.",
+            "derivations (6 of `luks_device` and 2 of ours for one keyslot), less what Ansible costs both. PBKDF2 uses one core, so ours runs two at once.",
             "",
             "Against the limit: what must be derived, in bare threads on all cores. (task - ping) / bare, at most 1.25:",
             "",
