@@ -55,7 +55,7 @@ def mirror() -> t.List[str]:
     return []
 
 
-def _run(log: pathlib.Path, *command: str) -> None:
+def run_logged(log: pathlib.Path, *command: str) -> None:
     with log.open("ab") as output:
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     if code:
@@ -67,7 +67,7 @@ def _folder(suite: str, packages: t.Sequence[str]) -> pathlib.Path:
     return CACHE / f"{suite}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:8]}"
 
 
-def _ensure(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.Path], None]) -> pathlib.Path:
+def ensure_folder(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.Path], None]) -> pathlib.Path:
     """``folder``, filled by ``make`` under another name first, so that a cut run leaves nothing that looks whole."""
     if not folder.is_dir():
         begun = folder.with_name(folder.name + ".begun")
@@ -81,16 +81,16 @@ def _make_release(suite: str) -> t.Tuple[pathlib.Path, pathlib.Path]:
     everything = (*STOCK, *CRYPTOGRAPHY)
 
     def bootstrap(target: pathlib.Path, log: pathlib.Path) -> None:
-        _run(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(everything)}", suite, str(target), *mirror())
-        _run(log, "chroot", str(target), "apt-get", "clean")
+        run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(everything)}", suite, str(target), *mirror())
+        run_logged(log, "chroot", str(target), "apt-get", "clean")
 
-    rich = _ensure(_folder(suite, everything), bootstrap)
+    rich = ensure_folder(_folder(suite, everything), bootstrap)
 
     def copy(target: pathlib.Path, log: pathlib.Path) -> None:
-        _run(log, "cp", "-a", "--reflink=auto", str(rich), str(target))
-        _run(log, "chroot", str(target), "dpkg", "--purge", *CRYPTOGRAPHY, *BROUGHT_ALONG)
+        run_logged(log, "cp", "-a", "--reflink=auto", str(rich), str(target))
+        run_logged(log, "chroot", str(target), "dpkg", "--purge", *CRYPTOGRAPHY, *BROUGHT_ALONG)
 
-    return _ensure(_folder(suite, STOCK), copy), rich
+    return ensure_folder(_folder(suite, STOCK), copy), rich
 
 
 def ensure() -> t.Dict[str, pathlib.Path]:

@@ -1,0 +1,162 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A virtual machine: start it, run commands and modules in it by ssh, cut its power, start it again.
+
+Always QEMU's software emulation: a /dev/kvm that is there may still not work, and seconds do not matter here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
+
+from .image import Image
+from .volatile import Disk
+
+QUICK = "/sbin/luksmith-quick"
+SYSTEMD = "/sbin/init"
+_READY = "ready"
+_BOOT_SECONDS = 300
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return t.cast(int, probe.getsockname()[1])
+
+
+def make_system_disk(image: Image, path: pathlib.Path) -> None:
+    """A disk of its own for one machine, on top of the image's."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), str(path)], check=True)
+
+
+def qemu_command(
+    image: Image, folder: pathlib.Path, port: int, init: str, volumes: t.Mapping[str, str], *, options: t.Sequence[str] = (), memory: int = 768
+) -> t.List[str]:
+    """volumes: what QEMU calls a disk ("driver=...") by serial number; in the guest they are /dev/vdb, /dev/vdc and so on."""
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none"]
+    command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", f"console=ttyS0 quiet net.ifnames=0 panic=-1 then={init}"]
+    command += ["-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / _READY}"]
+    command += ["-drive", f"if=none,id=system,format=qcow2,cache=unsafe,file={folder / 'system.qcow2'}"]
+    command += ["-device", "virtio-blk-pci,drive=system", "-device", "virtio-rng-pci"]
+    command += ["-nic", f"user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
+    for serial, drive in volumes.items():
+        command += ["-drive", f"if=none,id={serial},cache=writeback,{drive}"]
+        command += ["-device", ",".join([f"virtio-blk-pci,drive={serial},serial={serial}", *options])]
+    return command
+
+
+def ssh_command(image: Image, folder: pathlib.Path, port: int) -> t.List[str]:
+    known = {"UserKnownHostsFile": image.known_hosts, "HostKeyAlias": "luksmith-vm", "BatchMode": "yes", "LogLevel": "ERROR"}
+    shared = {"ControlMaster": "auto", "ControlPersist": "yes", "ControlPath": folder / "ssh"}
+    options = [word for name, value in {**known, **shared}.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "none", "-i", str(image.key), "-p", str(port), *options, "root@127.0.0.1"]
+
+
+def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
+    """Return when the guest has said that sshd listens; AssertionError with the end of its console when it never does."""
+    deadline = time.monotonic() + _BOOT_SECONDS
+    marker = folder / _READY
+    while not (marker.is_file() and _READY in marker.read_text(errors="replace")):
+        if not alive() or time.monotonic() > deadline:
+            console = folder / "console"
+            lines = console.read_text(errors="replace").splitlines()[-25:] if console.is_file() else []
+            raise AssertionError("the virtual machine did not start; its console ends with:\n" + "\n".join(lines))
+        time.sleep(0.05)
+
+
+class Machine:
+    """A context manager; ``disks`` become /dev/vdb and so on. With ``init=SYSTEMD`` a whole Debian boots."""
+
+    def __init__(self, image: Image, payloads: Payloads, disks: t.Sequence[Disk], *, init: str = QUICK, options: t.Sequence[str] = ()) -> None:
+        self._image = image
+        self._payloads = payloads
+        self._init = init
+        self._options = options
+        self._disks = disks
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-vm-"))
+        self._process: t.Any = None
+        self._ssh: t.List[str] = []
+        make_system_disk(image, self._folder / "system.qcow2")
+
+    def start(self) -> None:
+        port = free_port()
+        volumes = {disk.name: f"driver=nbd,server.type=unix,server.path={disk.socket}" for disk in self._disks}
+        (self._folder / _READY).unlink(missing_ok=True)
+        command = qemu_command(self._image, self._folder, port, self._init, volumes, options=self._options)
+        with (self._folder / "qemu").open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        self._ssh = ssh_command(self._image, self._folder, port)
+        try:
+            wait_until_ready(self._folder, lambda: self._process.poll() is None)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{(self._folder / 'qemu').read_text()}") from None
+
+    def popen(self, *command: str) -> t.Any:
+        """Start a command in the guest; the words are for its shell."""
+        return subprocess.Popen([*self._ssh, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, script: str, *, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in the guest to its end."""
+        done = subprocess.run([*self._ssh, script], input=stdin, capture_output=True, check=False)
+        result = subprocess.CompletedProcess(script, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        assert not check or done.returncode == 0, result
+        return result
+
+    def start_module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Any:
+        own = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
+        process = self.popen("/usr/bin/python3")
+        process.stdin.write(self._payloads(name, {**arguments, **own}))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Dict[str, t.Any]:
+        """Run a module of the collection as Ansible does with pipelining; its result, failed or not."""
+        return result_of(self.start_module(name, arguments, check_mode=check_mode))
+
+    def cut_power(self) -> None:
+        """At once, without a word to the guest."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def shut_down(self) -> None:
+        """Write everything back, then power off."""
+        self.run("sync; (sleep 0.2; echo o >/proc/sysrq-trigger) >/dev/null 2>&1 &" if self._init == QUICK else "systemctl poweroff", check=False)
+        self._process.wait(timeout=_BOOT_SECONDS)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.cut_power()
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._folder)
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if os.environ.get("LUKSMITH_VM_CONSOLE"):
+            print((self._folder / "console").read_text(errors="replace")[-4000:])
+        self.close()
+
+
+def result_of(process: t.Any) -> t.Dict[str, t.Any]:
+    """What a started module said."""
+    out, err = process.communicate()
+    try:
+        return t.cast(t.Dict[str, t.Any], json.loads(out))
+    except ValueError:
+        raise AssertionError(f"no JSON from the module (exit {process.returncode}): {out!r} {err!r}") from None
