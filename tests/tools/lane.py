@@ -20,7 +20,16 @@ ROOT = venvs.ROOT
 CACHE = venvs.CACHE
 
 # One entry of Debian's packages for each program that a lane may need.
-PACKAGES = {"cryptsetup": "cryptsetup-bin", "qemu-img": "qemu-utils", "strace": "strace", "chromium": "chromium"}
+PACKAGES = {
+    "cryptsetup": "cryptsetup-bin",
+    "qemu-img": "qemu-utils",
+    "strace": "strace",
+    "chromium": "chromium",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "debootstrap": "debootstrap",
+    "mkfs.ext4": "e2fsprogs",
+    "ssh": "openssh-client",
+}
 
 
 class LaneSkipped(Exception):

@@ -180,6 +180,7 @@ class Description(t.NamedTuple):
 
 
 PEERS = ("cryptsetup", "qemu-img")
+VM = (*PEERS, "qemu-system-x86_64", "debootstrap", "mkfs.ext4", "ssh")
 KILLERS = ("cryptsetup", "strace")
 
 LANES: t.Dict[str, Description] = {
@@ -211,6 +212,11 @@ LANES: t.Dict[str, Description] = {
         "tests/secrets: canaries through every source, success, refusal and crash; they are on the volume and nowhere else",
         _pytest("tests/secrets", *PARALLEL),
         (*PEERS[:1], "strace"),
+    ),
+    "vm": Description(
+        "tests/vm: virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
+        _pytest("tests/vm"),
+        VM,
     ),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
     "rotation": Description(

@@ -23,7 +23,9 @@ TABLE = pytest.StashKey[t.List[str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=4, help="how often the power fails in the middle of a rotation (the long form: 50)")
-    parser.addoption("--cut-seed", type=int, default=1, help="where the power cuts begin to be chosen from")
+    parser.addoption("--cut-seed", type=int, default=1, help="decides which unflushed sectors a cut leaves")
+    parser.addoption("--cuts-from", type=int, default=0, help="with --cuts-to: only these of the cuts, to do a long form in parts")
+    parser.addoption("--cuts-to", type=int, default=None)
 
 
 @pytest.fixture(scope="session")

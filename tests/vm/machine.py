@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -78,12 +77,12 @@ def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
 
 
 class Machine:
-    """A context manager; ``disks`` become /dev/vdb and so on. With ``init=SYSTEMD`` a whole Debian boots."""
+    """A context manager; ``disks`` become /dev/vdb and so on, with these further options of QEMU's virtio-blk-pci."""
 
-    def __init__(self, image: Image, payloads: Payloads, disks: t.Sequence[Disk], *, init: str = QUICK, options: t.Sequence[str] = ()) -> None:
+    def __init__(self, image: Image, payloads: Payloads, disks: t.Sequence[Disk], *, options: t.Sequence[str] = ()) -> None:
         self._image = image
         self._payloads = payloads
-        self._init = init
+        self._init = QUICK
         self._options = options
         self._disks = disks
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-vm-"))
@@ -91,7 +90,9 @@ class Machine:
         self._ssh: t.List[str] = []
         make_system_disk(image, self._folder / "system.qcow2")
 
-    def start(self) -> None:
+    def start(self, init: str = QUICK) -> None:
+        """Boot; with ``init=SYSTEMD`` a whole Debian. Again after :meth:`cut_power` or :meth:`shut_down`, with what its own disk then holds."""
+        self._init = init
         port = free_port()
         volumes = {disk.name: f"driver=nbd,server.type=unix,server.path={disk.socket}" for disk in self._disks}
         (self._folder / _READY).unlink(missing_ok=True)
@@ -134,22 +135,27 @@ class Machine:
 
     def shut_down(self) -> None:
         """Write everything back, then power off."""
-        self.run("sync; (sleep 0.2; echo o >/proc/sysrq-trigger) >/dev/null 2>&1 &" if self._init == QUICK else "systemctl poweroff", check=False)
+        own = "sync; echo u >/proc/sysrq-trigger; (sleep 0.5; echo o >/proc/sysrq-trigger) >/dev/null 2>&1 &"
+        self.run(own if self._init == QUICK else "systemctl poweroff", check=False)
         self._process.wait(timeout=_BOOT_SECONDS)
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.cut_power()
+        if self._ssh:
+            subprocess.run([*self._ssh, "-O", "exit"], capture_output=True, check=False)
         with contextlib.suppress(OSError):
             shutil.rmtree(self._folder)
 
     def __enter__(self) -> Machine:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if os.environ.get("LUKSMITH_VM_CONSOLE"):
-            print((self._folder / "console").read_text(errors="replace")[-4000:])
         self.close()
 
 

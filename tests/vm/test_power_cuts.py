@@ -12,10 +12,12 @@ same task ends where the uncut one does. Each boot judges the volume of the last
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
+from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
 from ansible_collections.luksmith.luks.tests.vm.image import Image
 from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volumes import KEEP, KINDS, NEW, OLD, Kind, Shelf, make, opens, rotation, secret
@@ -133,27 +135,39 @@ def judge(machine: Machine, device: str, disk: t.Any, cut: Cut, template: bytes)
     open_and_mount(machine, device)
     machine.run(f"python3 - {cut.acknowledged}", stdin=_READER.encode())
     machine.run("umount /mnt && e2fsck -f -n /dev/mapper/volume && mount /dev/mapper/volume /mnt")
-    before = machine.module("keyslots_info", {"device": device, "secrets": [secret(KEEP), secret(OLD), secret(NEW)]})
-    assert not before.get("failed"), (str(cut), before)
     first = machine.module("keyslots", rotation(device))
     assert not first.get("failed"), (str(cut), first)
-    second = machine.module("keyslots", rotation(device))
-    assert (second.get("failed"), second["changed"]) == (None, False), (str(cut), second)
-    active = [slot for slot in second["keyslots"] if slot["state"] == "active"]
-    assert all(slot["opened_by"] for slot in active), f"{cut}: a keyslot that nothing opens: {active}"
-    assert sum(NEW in slot["opened_by"] for slot in active) == 1, f"{cut}: {active}"
     machine.run(f"python3 - {cut.acknowledged}", stdin=_READER.encode())
     unmount_and_close(machine)
     final = bytes(disk.now)
     assert [opens(final, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], str(cut)
     assert not opens(template[: cut.kind.header] + final[cut.kind.header :], OLD), f"{cut}: the oldest header brings the old secret back"
+    check_converged(final, cut)
 
 
-def test_power_cuts(image: Image, payloads: Payloads, shelf: Shelf, formatted: t.Dict[str, t.Tuple[bytes, int]], pytestconfig: pytest.Config, report: t.List[str]) -> None:
-    cuts = plan_cuts(formatted, pytestconfig.getoption("cuts"), pytestconfig.getoption("cut_seed"))
+def check_converged(final: bytes, cut: Cut) -> None:
+    """Once more the task, on this machine, because a module takes its time under emulation: nothing to do, and no dead keyslot."""
+    with tempfile.NamedTemporaryFile(prefix="luksmith-vm-") as file:
+        file.write(final)
+        file.flush()
+        again = run_module("keyslots", rotation(file.name))
+        # A slot is tried only where the answer matters to a task; keyslots_info tries all.
+        info = run_module("keyslots_info", {"device": file.name, "secrets": [secret(KEEP), secret(OLD), secret(NEW)]})
+    assert not again["changed"], (str(cut), again)
+    active = [slot for slot in info["keyslots"] if slot["state"] == "active"]
+    assert all(slot["opened_by"] in ([KEEP], [NEW]) for slot in active), f"{cut}: {active}"
+    assert [slot["opened_by"] for slot in active].count([NEW]) == 1, f"{cut}: {active}"
+    assert len(active) == len(cut.kind.slots), f"{cut}: {active}"
+
+
+def test_power_cuts(
+    image: Image, payloads: Payloads, shelf: Shelf, formatted: t.Dict[str, t.Tuple[bytes, int]], pytestconfig: pytest.Config, report: t.List[str]
+) -> None:
+    all_cuts = plan_cuts(formatted, pytestconfig.getoption("cuts"), pytestconfig.getoption("cut_seed"))
+    cuts = all_cuts[pytestconfig.getoption("cuts_from") : pytestconfig.getoption("cuts_to")]
     report.append("events of an uncut rotation: " + ", ".join(f"{name} {events}" for name, (_template, events) in formatted.items()))
     last: t.Optional[Cut] = None
-    for cut in [*cuts, None]:
+    for cut in (*cuts, None):
         shelf.new_supply()
         judged = last and shelf.disk(f"{last.kind.name}-cut", last.state)
         fresh = cut and shelf.disk(cut.kind.name, formatted[cut.kind.name][0])
