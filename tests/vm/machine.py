@@ -76,6 +76,7 @@ def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@t.final
 class Machine:
     """A context manager; ``disks`` become /dev/vdb and so on, with these further options of QEMU's virtio-blk-pci."""
 

@@ -58,11 +58,8 @@ class PowerSupply:
         """A write at ``offset`` was cached, or (None) a flush was asked for."""
         if disk is not self._watched:
             return
-        if offset is None:
-            happened = any(start < self._bytes for start, _data in disk.cached)
-        else:
-            happened = offset < self._bytes
-        if happened:
+        offsets = [start for start, _data in disk.cached] if offset is None else [offset]
+        if any(start < self._bytes for start in offsets):
             self.events += 1
             if self.events == self._at:
                 self.off.set()

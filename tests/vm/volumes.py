@@ -85,6 +85,7 @@ def rotation(device: str) -> t.Dict[str, t.Any]:
     return {"device": device, "unlock": [secret(KEEP)], "keyslots": [replaced, {"new_secret": secret(KEEP)}]}
 
 
+@t.final
 class Shelf:
     """Disks and their sockets, on a power supply that is new after each cut."""
 
