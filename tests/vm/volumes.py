@@ -15,6 +15,7 @@ import typing as t
 from .volatile import Disk, PowerSupply
 
 KEEP, OLD, NEW = "keeps opening", "was leaked", "comes instead"
+LABELS = {KEEP: "keep", OLD: "old", NEW: "new"}
 MIB = 1024 * 1024
 SIZE = 40 * MIB
 CHEAP = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
@@ -76,7 +77,7 @@ def opens(content: t.Union[bytes, bytearray], secret: str) -> bool:
 
 
 def secret(passphrase: str) -> t.Dict[str, str]:
-    return {"label": passphrase, "passphrase": passphrase}
+    return {"label": LABELS[passphrase], "passphrase": passphrase}
 
 
 def rotation(device: str) -> t.Dict[str, t.Any]:
