@@ -15,7 +15,8 @@ from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KIND
 
 LUKS1, LUKS2 = "/dev/vdb", "/dev/vdc"
 # Nobody plays udev in the quick boot.
-_LVM = 'lvm() { command lvm "$@" --config "activation{udev_sync=0 udev_rules=0} devices{obtain_device_list_from_udev=0}"; }; set -e;'
+_LVM_CONFIG = "activation{udev_sync=0 udev_rules=0 monitoring=0} devices{obtain_device_list_from_udev=0}"
+_LVM = f'lvm() {{ command lvm "$@" --config "{_LVM_CONFIG}"; }}; set -e; mkdir -p /run/lock/lvm;'
 _FORMAT = f"cryptsetup luksFormat --batch-mode --type luks1 {' '.join(CHEAP)} --key-file -"
 _LVM_VOLUMES = f"""
 {_LVM}
