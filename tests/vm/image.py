@@ -115,7 +115,8 @@ def _make_first_stage(tree: pathlib.Path, initrd: pathlib.Path, log: pathlib.Pat
         for folder in ("bin", "dev", "modules", "proc", "root"):
             (stage / folder).mkdir()
         shutil.copy(tree / "bin/busybox", stage / "bin/busybox")
-        shutil.copy(GUEST / "init", stage / "init")
+        (stage / "init").write_text("#!/bin/busybox sh\n" + (GUEST / "init").read_text())
+        (stage / "init").chmod(0o755)
         for module in modules:
             shutil.copy(tree / module.lstrip("/"), stage / "modules")
         (stage / "modules/order").write_text("".join(pathlib.Path(module).name + "\n" for module in modules))
