@@ -217,6 +217,7 @@ LANES: t.Dict[str, Description] = {
         "tests/vm: virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
         _pytest("tests/vm"),
         VM,
+        only_by_name=True,
     ),
     "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
     "rotation": Description(
