@@ -30,8 +30,8 @@ def bars(title: str, rows: t.Sequence[t.Tuple[str, t.Sequence[t.Tuple[str, float
     scale = (width - left - 60) / max(largest, 1.0)
     parts, y = [_text(10, 22, title, weight="bold")], 36.0
     for number, name in enumerate(names):
-        parts.append(f'<rect x="{left + number * 190}" y="{y:.1f}" width="12" height="12" fill="{_COLOURS[number % 5]}"/>')
-        parts.append(_text(left + number * 190 + 17, y + 11, name))
+        parts.append(f'<rect x="{left + number * 160}" y="{y:.1f}" width="12" height="12" fill="{_COLOURS[number % 5]}"/>')
+        parts.append(_text(left + number * 160 + 17, y + 11, name))
     y += 28
     top = y
     for label, values in rows:

@@ -101,7 +101,16 @@ def curves(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
         for point in scaling.points(volumes, cores):
             if point.get("volumes", 1) <= (2 if arguments.short else 24):
                 keep("scaling", **scaling.measure(point, volumes, folder), load=os.getloadavg()[0])
+        if not arguments.short:
+            keep("scaling", **many_dear_volumes(folder, arguments.milliseconds), load=os.getloadavg()[0])
     print("scaling: measured", flush=True)
+
+
+def many_dear_volumes(folder: pathlib.Path, milliseconds: int) -> t.Dict[str, t.Any]:
+    """24 volumes whose keyslots cost what people have, beside the curve of cheap ones."""
+    dear = make("luks1", 1, default_costs("luks1", milliseconds))
+    point = {"curve": "volumes", "what": "rotate, costs as above", "x": 24, "slots": 1, "wanted": [0], "named": True, "rotate": True, "volumes": 24}
+    return scaling.measure(point, {1: dear}, folder)
 
 
 def main() -> None:

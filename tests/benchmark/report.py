@@ -67,7 +67,7 @@ class Report:
         return statistics.median(found) if found else None
 
     def text(self) -> str:
-        costs = next((line["costs"] for line in self.results if line["kind"] == "costs"), {})
+        costs = {format: found for line in self.results if line["kind"] == "costs" for format, found in line["costs"].items()}
         parts = [
             "# Benchmarks",
             "",
