@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import pathlib
@@ -12,6 +13,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import canary
@@ -57,8 +59,10 @@ class Box:
         link.symlink_to(self.collection)
         (self.folder / "callbacks").mkdir()
         (self.folder / "callbacks" / "everything.py").write_text(_EVERYTHING)
-        for name in ("home", "tmp"):
-            (self.folder / name).mkdir()
+        (self.folder / "home").mkdir()
+        # Ansible puts a socket there, whose path may have 107 bytes at most.
+        self.short = pathlib.Path(tempfile.mkdtemp(prefix="box-"))
+        atexit.register(shutil.rmtree, self.short, ignore_errors=True)
 
     def source(self, name: str, content: t.Union[str, bytes]) -> pathlib.Path:
         path = self.folder / name
@@ -105,12 +109,12 @@ class Box:
             "ANSIBLE_HOME": self.folder / "home" / "ansible",
             "ANSIBLE_COLLECTIONS_PATH": self.folder / "collections",
             "ANSIBLE_CALLBACK_PLUGINS": self.folder / "callbacks",
-            "ANSIBLE_LOCAL_TEMP": self.folder / "controller",
+            "ANSIBLE_LOCAL_TEMP": self.short / "controller",
             "ANSIBLE_REMOTE_TEMP": self.folder / "host",
             "ANSIBLE_LOG_PATH": self.folder / "log",
             "JUNIT_OUTPUT_DIR": self.folder / "junit",
             "HOME": self.folder / "home",
-            "TMPDIR": self.folder / "tmp",
+            "TMPDIR": self.short,
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "ANSIBLE_NOCOLOR": "1",
@@ -122,7 +126,7 @@ class Box:
 
     def files(self) -> t.Iterator[pathlib.Path]:
         """All that a run may have left, but for the sources of the secrets and the volumes."""
-        for path in sorted(self.folder.rglob("*")):
+        for path in sorted((*self.folder.rglob("*"), *self.short.rglob("*"))):
             if path.is_file() and not path.is_symlink() and path not in self.sources and path not in self.devices:
                 yield path
 
@@ -130,8 +134,9 @@ class Box:
         """Where a secret is: in the output, in a file, in the name of a file, in the metadata of a volume."""
         found = [f"output: {name} ({form})" for name, form in search(ran.output if ran else "")]
         for path in self.files():
-            found += [f"{path.relative_to(self.folder)}: {name} ({form})" for name, form in search(path.read_bytes())]
-            found += [f"name of {path.relative_to(self.folder)!r}: {name} ({form})" for name, form in search(str(path))]
+            place = path.relative_to(self.folder if self.folder in path.parents else self.short)
+            found += [f"{place}: {name} ({form})" for name, form in search(path.read_bytes())]
+            found += [f"name of {place}: {name} ({form})" for name, form in search(str(path))]
         for device in self.devices:
             found += [f"volume {device.name}: {name} ({form})" for name, form in search(device.read_bytes())]
         return found
