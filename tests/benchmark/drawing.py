@@ -57,8 +57,13 @@ def curves(panels: t.Sequence[t.Tuple[str, str, t.Mapping[str, t.Sequence[t.Tupl
         x0, y0 = (number % 2) * width, (number // 2) * height
         xs = [x for points in lines.values() for x, _y in points] or [1.0]
         ys = [y for points in lines.values() for _x, y in points] or [1.0]
-        to_x = lambda x: x0 + margin + x / max(xs) * (width - 2 * margin)  # noqa: B023
-        to_y = lambda y: y0 + height - margin - y / max(ys) * (height - 2.4 * margin)  # noqa: B023
+
+        def to_x(x: float, x0: int = x0, most: float = max(xs)) -> float:
+            return x0 + margin + x / most * (width - 2 * margin)
+
+        def to_y(y: float, y0: int = y0, most: float = max(ys)) -> float:
+            return y0 + height - margin - y / most * (height - 2.4 * margin)
+
         parts.append(_text(x0 + margin, y0 + 16, title, weight="bold"))
         parts.append(f'<path d="M{to_x(0):.1f} {to_y(max(ys)):.1f} V{to_y(0):.1f} H{to_x(max(xs)):.1f}" fill="none" stroke="#000"/>')
         parts.append(_text(to_x(max(xs)), to_y(0) + 28, axis, "end"))

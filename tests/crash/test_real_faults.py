@@ -130,7 +130,7 @@ def test_a_read_only_device(make: t.Callable[[t.Dict[int, str]], bytes], tmp_pat
         ("pwrite64:error=ENOSPC:when=1", "ENOSPC"),
         ("pwrite64:error=EIO:when=3+", "EIO"),
         ("preadv,preadv2:error=EIO:when=9+", "EIO"),
-        ("pread64:error=EIO:when=1+", "EIO"),
+        ("pread64,preadv,preadv2:error=EIO:when=1+", "EIO"),
     ],
 )
 def test_calls_that_fail_in_a_process_of_its_own(fault: str, word: str, tmp_path: pathlib.Path) -> None:

@@ -18,6 +18,7 @@ import typing as t
 
 import checker
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import apply as applying
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
@@ -205,13 +206,13 @@ def test_the_last_proven_opener_wiped_between_two_writes_stops_the_erase(volume:
     wanted = task(absent(old=C), unlock=(A,))
     before = volume.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        clear = run.apply_plan
+        clear = applying.apply_plan
 
         def intruded(*arguments: t.Any, **options: t.Any) -> None:
             wipe_area(volume, 0)
             clear(*arguments, **options)
 
-        patch.setattr(run, "apply_plan", intruded)
+        patch.setattr(applying, "apply_plan", intruded)
         result = module(volume, wanted)
     assert result.get("failed") and not result["changed"], result
     assert volume.read_bytes()[:1024] == before[:1024] and names(volume) == {C}
@@ -243,14 +244,14 @@ def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(volume: pa
 def test_a_path_that_leads_elsewhere_after_the_last_write_is_said(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     second, moved = tmp_path / "second", tmp_path / "moved"
     second.write_bytes(volume.read_bytes())
-    apply = run.apply_plan
+    apply = applying.apply_plan
 
     def intruded(*arguments: t.Any, **options: t.Any) -> None:
         apply(*arguments, **options)
         os.rename(volume, moved)
         os.rename(second, volume)
 
-    monkeypatch.setattr(run, "apply_plan", intruded)
+    monkeypatch.setattr(applying, "apply_plan", intruded)
     result = module(volume, ROTATE)
     assert result.get("failed") and result["changed"] and not result["actions_left"], result
     assert [row["action"] for row in result["actions_done"]] == ["rekey", "erase"]

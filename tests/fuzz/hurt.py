@@ -62,9 +62,9 @@ def value(rng: random.Random) -> t.Any:
     if choice == 6:
         return rng.choice((None, True, False, [], {}, [0], ["0"], ["9"], ["0", "0"], {"0": {}}, {"0": 1}, {"": ""}))
     if choice == 7:
-        return [rng.choice(("0", "1", "5", "31", "32", "x", "", 0)) for _ in range(rng.randrange(1, 6))]
+        return [rng.choice(("0", "1", "5", "31", "32", "x", "", 0)) for _time in range(rng.randrange(1, 6))]
     deep: t.Any = rng.choice((0, "x", {}))
-    for _ in range(rng.choice((1, 2, 27, 31, 33, 200))):
+    for _time in range(rng.choice((1, 2, 27, 31, 33, 200))):
         deep = {"a": deep} if rng.random() < 0.5 else [deep]
     return deep
 
@@ -126,7 +126,7 @@ def hurt_bytes(raw: bytes, rng: random.Random, *, within: t.Optional[int] = None
     """One to four runs of bytes replaced, swapped or cut; the length stays."""
     data = bytearray(raw)
     limit = min(within or len(data), len(data))
-    for _ in range(rng.randint(1, 4)):
+    for _time in range(rng.randint(1, 4)):
         where, length = rng.randrange(limit), rng.choice((1, 1, 2, 4, 8, 32))
         how = rng.randrange(4)
         if how == 0:
@@ -143,7 +143,7 @@ def hurt_bytes(raw: bytes, rng: random.Random, *, within: t.Optional[int] = None
 
 
 def hurt_text(text: bytes, rng: random.Random) -> bytes:
-    for _ in range(rng.randint(1, 3)):
+    for _time in range(rng.randint(1, 3)):
         where = rng.randrange(len(text) + 1)
         gone = rng.choice((0, 0, 1, 2, 9))
         text = text[:where] + rng.choice(TEXT_PIECES) + text[where + gone :]

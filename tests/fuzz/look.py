@@ -108,16 +108,16 @@ def make(rng: random.Random) -> Medium:
         return Medium(raw, len(raw))
     raw = fixture("luks2.img")
     tree = json.loads(raw[4096:16384].rstrip(b"\0"))
-    for _ in range(rng.choice((0, 1, 1, 1, 2, 2))):
+    for _time in range(rng.choice((0, 1, 1, 1, 2, 2))):
         _hurt_luks2(tree, rng)
     text = luks2_cases.image.dumps(tree)
-    copies = [luks2_cases.Copy(text, rng.choice((3, 3, 3, 3, 4))) for _ in range(2)]
+    copies = [luks2_cases.Copy(text, rng.choice((3, 3, 3, 3, 4))) for _time in range(2)]
     head = b"".join(luks2_cases.pack(one, 16384, rng, secondary=position == 1) for position, one in enumerate(copies))
     return Medium(head + _hurt_material(raw[32768:], rng), len(raw))
 
 
 def _hurt_luks1(raw: bytes, rng: random.Random) -> bytes:
-    for _ in range(rng.choice((0, 1, 1, 2))):
+    for _time in range(rng.choice((0, 1, 1, 2))):
         raw = luks1_cases.hurt_header(raw, rng)
     return raw
 

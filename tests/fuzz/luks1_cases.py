@@ -39,7 +39,7 @@ def make(rng: random.Random) -> Medium:
     )
     if rng.random() < 0.3:
         raw = _with_intent(raw, rng)
-    for _ in range(rng.choice((0, 1, 1, 2, 3))):
+    for _time in range(rng.choice((0, 1, 1, 2, 3))):
         raw = hurt_header(raw, rng)
     size = rng.choice((8 << 20, 8 << 20, 8 << 20, (payload or 8192) * 512, 1024, 1023, 4096, hurt.number(rng), 2**63 - 1))
     return Medium(raw[:size], size)

@@ -68,7 +68,7 @@ def make(rng: random.Random) -> Medium:
     _fit(tree, hdr_size)
     if rng.random() < 0.0001:
         return _crowd(rng)
-    for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4))):
+    for _time in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4))):
         (hurt_areas if rng.random() < 0.25 else hurt.hurt_tree)(tree, rng)
     text = image.dumps(tree) if rng.random() < 0.9 else json.dumps(tree).encode()
     if rng.random() < 0.12:

@@ -31,7 +31,7 @@ def _extension(rng: random.Random, cluster: int) -> t.Tuple[int, bytes]:
 def make(rng: random.Random) -> Medium:
     bits = rng.choice((9, 12, 16, 16, 16, 16, 21, 8, 22))
     cluster = 1 << min(max(bits, 9), 16)
-    extensions = [_extension(rng, cluster) for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]
+    extensions = [_extension(rng, cluster) for _time in range(rng.choice((0, 0, 0, 1, 1, 2)))]
     if rng.random() < 0.7:
         extensions.insert(rng.randrange(len(extensions) + 1), qcow2_image.crypto())
     head = qcow2_image.build(
@@ -43,7 +43,7 @@ def make(rng: random.Random) -> Medium:
         extensions=extensions,
         end=rng.choice((bytes(8), b"")),
     )
-    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+    for _time in range(rng.choice((0, 0, 1, 1, 2))):
         if rng.random() < 0.7:
             offset, length = rng.choice(_NUMBERS)
             head = head[:offset] + hurt.unsigned(rng, 8 * length).to_bytes(length, "big") + head[offset + length :]

@@ -13,16 +13,25 @@ import json
 import os
 import pathlib
 import sys
+import threading
 import typing as t
 
 from ansible.module_utils import basic
 from module_process import ModuleFailed
 
 
+def join_derivations() -> None:
+    """Before a fork: a derivation that nobody waits for any more may hold a lock of its library, which the child would wait for in vain."""
+    for thread in threading.enumerate():
+        if thread.name == "luksmith derivation":
+            thread.join()
+
+
 def run_module(name: str, arguments: t.Mapping[str, t.Any], *, check: bool = False, diff: bool = False) -> t.Dict[str, t.Any]:
     module = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.modules.{name}")
     given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}
     reader, writer = os.pipe()
+    join_derivations()
     child = os.fork()
     if not child:
         _answer(module, json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode(), writer)

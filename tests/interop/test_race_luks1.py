@@ -19,6 +19,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, run
+from module_fork import join_derivations
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
 
@@ -44,6 +45,7 @@ def work(path: str, worker: int, add: bool, start: t.Any, answers: t.Any) -> Non
 
 
 def one_round(paths: t.Sequence[str], moves: t.Mapping[int, bool]) -> t.List[t.Tuple[int, bool, bool, t.List[str], str]]:
+    join_derivations()
     start, answers = FORK.Barrier(len(moves)), FORK.Queue()
     workers = [FORK.Process(target=work, args=(paths[worker % len(paths)], worker, add, start, answers)) for worker, add in moves.items()]
     for process in workers:

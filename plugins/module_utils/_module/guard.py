@@ -43,15 +43,12 @@ class Module(t.Protocol):
     """What is used of AnsibleModule."""
 
     def warn(self, warning: str) -> None:
-
         ...
 
     def exit_json(self, **result: t.Any) -> t.NoReturn:
-
         ...
 
     def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
-
         ...
 
 

@@ -14,8 +14,11 @@ import os
 import subprocess
 import typing as t
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
+except ImportError:  # ansible-core brings it for its vault; _is_rsa says so where somebody took it away
+    x509 = None
 
 
 class EnvelopeError(Exception):
@@ -46,6 +49,8 @@ def unseal(envelope: str, private_key: str) -> str:
 
 
 def _is_rsa(path: str) -> bool:
+    if x509 is None:
+        raise EnvelopeError("the controller's Python has no package cryptography, which tells what kind of key a certificate is for; install it")
     try:
         with open(path, "rb") as file:
             return isinstance(x509.load_pem_x509_certificate(file.read()).public_key(), rsa.RSAPublicKey)

@@ -46,7 +46,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
     """What the guard sets, instead of setting it for the process of all tests."""
     given: t.List[t.Tuple[int, int]] = []
     monkeypatch.setattr(guard.resource, "setrlimit", lambda _which, limit: given.append(limit))
-    monkeypatch.setattr(guard.ctypes, "CDLL", lambda _name: (_ for _ in ()).throw(OSError("no prctl in the process of all tests")))
+    monkeypatch.setattr(guard.ctypes, "CDLL", lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")))
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     return given
