@@ -49,7 +49,9 @@ def test_a_run_that_is_told_to_end_says_so_and_changes_nothing(which: signal.Sig
     before = volume.path.read_bytes()
     where = {"devices": [str(volume.path), str(other.path)]} if several else {"device": str(volume.path)}
     entry = {"new_secret": secret("new"), "keyslot": 1, "pbkdf": {"iterations": 100_000_000}}
+    inherited = signal.signal(which, signal.SIG_DFL)  # under nohup the module would ignore SIGHUP, as it should
     run = start_module("keyslots", {**where, "unlock": [secret("pw0")], "keyslots": [entry]})
+    signal.signal(which, inherited)
     threads = pathlib.Path(f"/proc/{run.process.pid}/task")
     consumed = pathlib.Path(f"/proc/{run.process.pid}/stat")
     until(lambda: len(list(threads.iterdir())) > 1 and sum(map(int, consumed.read_text().rsplit(")", 1)[1].split()[11:13])) > 2 * os.sysconf("SC_CLK_TCK"))
