@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import typing as t
 
+import importable
 import pythons
 import venvs
 from lane import CACHE, ROOT, Lane, LaneSkipped
@@ -117,6 +118,8 @@ def _importer(lane: Lane) -> None:
         path = f"{pathlib.Path(python).parent}:{os.environ.get('PATH', '')}"
         # It writes importer_result.json where it is started.
         lane.check("galaxy-importer", [python, "tests/tools/strict_importer.py", str(archive)], PATH=path, GALAXY_IMPORTER_CONFIG=str(settings))
+        builder = lane.tool("ansible-builder", "importer")
+        lane.check("execution environment", [builder, "introspect", "--sanitize", str(importable.collections_path())])
 
 
 def _docsite(lane: Lane) -> None:
@@ -239,7 +242,7 @@ LANES: t.Dict[str, Description] = {
     "demo": Description("demo/run: the README's first command", _demo),
     "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
     "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
-    "importer": Description("galaxy-importer on the built collection, with nothing but green", _importer),
+    "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", _importer),
     "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", _docsite),
     "oldest": Description(f"sanity, units and integration with ansible-core {CORES[0]}", _on_cores(CORES[0])),
     "matrix": Description(f"sanity, units and integration with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True),
