@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules on real device-mapper devices: what is open, what lies beneath, what keeps old blocks, who else reads."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
+from ansible_collections.luksmith.luks.tests.vm.image import Image
+from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
+from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Shelf, make, opens, rotation
+
+LUKS1, LUKS2 = "/dev/vdb", "/dev/vdc"
+# Nobody plays udev in the quick boot.
+_LVM_CONFIG = "activation{udev_sync=0 udev_rules=0 monitoring=0} devices{obtain_device_list_from_udev=0}"
+_LVM = f'lvm() {{ command lvm "$@" --config "{_LVM_CONFIG}"; }}; set -e; mkdir -p /run/lock/lvm;'
+_FORMAT = f"cryptsetup luksFormat --batch-mode --type luks1 {' '.join(CHEAP)} --key-file -"
+_LVM_VOLUMES = f"""
+{_LVM}
+lvm pvcreate -q /dev/vdd
+lvm vgcreate -q vg /dev/vdd
+lvm lvcreate -q -y -L 48M -T vg/pool >&2
+lvm lvcreate -q -y -V 16M -T vg/pool -n thin >&2
+lvm lvcreate -q -y -L 16M -n plain vg >&2
+"""
+
+
+@pytest.fixture(scope="module")
+def shelves() -> t.Iterator[Shelf]:
+    with Shelf() as shelf:
+        yield shelf
+
+
+@pytest.fixture(scope="module")
+def machine(image: Image, payloads: Payloads, shelves: Shelf) -> t.Iterator[Machine]:
+    luks1, luks2 = (shelves.disk(kind.name, make(kind)) for kind in KINDS[:2])
+    with Machine(image, payloads, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB))]) as machine:
+        yield machine
+
+
+def guest_opens(machine: Machine, device: str, passphrase: str) -> bool:
+    code = machine.run(f"cryptsetup open --test-passphrase --key-file - {device}", stdin=passphrase.encode(), check=False).returncode
+    assert code in (0, 1, 2), (device, code)
+    return code == 0
+
+
+def test_read_only_device_is_refused_with_a_sentence_in_check_mode_as_in_the_real_run(machine: Machine) -> None:
+    machine.run(f"blockdev --setro {LUKS1}")
+    try:
+        results = [machine.module("keyslots", rotation(LUKS1), check_mode=check) for check in (True, False)]
+    finally:
+        machine.run(f"blockdev --setrw {LUKS1}")
+    for result in results:
+        assert (result.get("failed"), result["changed"]) == (True, False), result
+        assert "read-only" in result["msg"]
+        assert LUKS1 in result["msg"]
+    assert guest_opens(machine, LUKS1, OLD)
+
+
+@pytest.mark.parametrize("device", [LUKS1, LUKS2])
+def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(machine: Machine, device: str) -> None:
+    machine.run(f"cryptsetup open --key-file - {device} busy && mkfs.ext4 -q /dev/mapper/busy && mount /dev/mapper/busy /mnt", stdin=KEEP.encode())
+    module = machine.start_module("keyslots", rotation(device))
+    tried = 0
+    while module.poll() is None:
+        assert guest_opens(machine, device, KEEP)
+        tried += 1
+    result = result_of(module)
+    assert result["changed"], result
+    assert tried > 1
+    assert (guest_opens(machine, device, NEW), guest_opens(machine, device, OLD)) == (True, False)
+    (volume,) = [volume for volume in machine.module("volumes_info", {})["volumes"] if volume["device"] == device]
+    assert [(mapping["name"], mapping["mounts"]) for mapping in volume["open"]] == [("busy", ["/mnt"])], volume
+    machine.run("umount /mnt && e2fsck -f -n /dev/mapper/busy && cryptsetup close busy")
+
+
+def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks(machine: Machine) -> None:
+    machine.run(_LVM_VOLUMES)
+    for name in ("thin", "plain"):
+        machine.run(f"{_FORMAT} /dev/mapper/vg-{name}", stdin=OLD.encode())
+    task = {"keyslots": [{"old_secret": {"passphrase": OLD}, "new_secret": {"passphrase": NEW}, "pbkdf": {"type": "pbkdf2", "iterations": 1000}}]}
+    thin = machine.module("keyslots", {"device": "/dev/mapper/vg-thin", **task})
+    assert thin["changed"], thin
+    assert any("a thin pool" in str(warning) for warning in thin["warnings"]), thin["warnings"]
+
+    machine.run(f"{_LVM} lvm lvcreate -q -y -s -L 8M -n earlier vg/plain >&2")
+    origin = machine.module("keyslots", {"device": "/dev/mapper/vg-plain", **task})
+    assert origin["changed"], origin
+    assert any("LVM snapshot" in str(warning) for warning in origin["warnings"]), origin["warnings"]
+    # The warning is true.
+    assert (guest_opens(machine, "/dev/mapper/vg-plain", OLD), guest_opens(machine, "/dev/mapper/vg-earlier", OLD)) == (False, True)
+
+
+def test_volume_under_two_names_of_a_multipath_device_is_one_volume(image: Image, payloads: Payloads, shelf: Shelf) -> None:
+    disk = shelf.disk("paths", make(KINDS[1]))
+    with Machine(image, payloads, [disk]) as machine:
+        machine.run('dmsetup create mpatha --uuid mpath-3600 --table "0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0" && dmsetup mknodes')
+        # Its first page is in the page cache of the path before the change is made through the other name.
+        machine.run("head -c 65536 /dev/vdb >/dev/null")
+        volumes = machine.module("volumes_info", {})["volumes"]
+        assert len({volume["uuid"] for volume in volumes}) == len(volumes) == 1, volumes
+        result = machine.module("keyslots", rotation("/dev/mapper/mpatha"))
+        assert result["changed"], result
+        again = machine.module("keyslots", rotation("/dev/vdb"))
+        assert (again.get("failed"), again["changed"]) == (None, False), again
+        machine.shut_down()
+    assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True]
