@@ -162,7 +162,7 @@ def _demo(lane: Lane) -> None:
 
 
 def _scale(lane: Lane) -> None:
-    lane.check("30 hosts", [lane.tool("python", "unit"), "tests/scale/measure.py", *(lane.arguments or ["30"])])
+    lane.check("simulated hosts", [lane.tool("python", "unit"), "tests/scale/measure.py", *(lane.arguments or ["12"])])
 
 
 def _molecule(lane: Lane) -> None:
