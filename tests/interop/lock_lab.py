@@ -60,6 +60,19 @@ def writes_under_flock(pid: int) -> bool:
     return any((row[1], row[3], row[4]) == ("FLOCK", "WRITE", str(pid)) for row in rows)
 
 
+class Halted:
+    """True once a process is stopped and has not run between two questions: strace stops it for a moment at every call."""
+
+    def __init__(self, pid: int) -> None:
+        self._status = pathlib.Path(f"/proc/{pid}/status")
+        self._last: t.List[str] = []
+
+    def __call__(self) -> bool:
+        lines = [line for line in self._status.read_text().splitlines() if line.startswith(("State:", "voluntary_ctxt", "nonvoluntary_ctxt"))]
+        before, self._last = self._last, lines
+        return lines == before and lines[0].split()[1] in "tT"
+
+
 @contextlib.contextmanager
 def started(*command: t.Union[str, pathlib.Path], stdin: t.Any = subprocess.PIPE) -> t.Iterator[subprocess.Popen[bytes]]:
     """A program that is ended together with what it started when the block ends. Its input stays open until then."""

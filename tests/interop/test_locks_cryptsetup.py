@@ -16,7 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
-from lock_lab import PATIENCE, loop_device, needs, refused, started, until, waits_for_flock, writes_under_flock
+from lock_lab import PATIENCE, Halted, loop_device, needs, refused, started, until, waits_for_flock, writes_under_flock
 
 pytestmark = needs("cryptsetup", "losetup", root=True)
 
@@ -107,6 +107,8 @@ def test_we_do_not_get_in_while_cryptsetup_writes(image: pathlib.Path, ours: str
         with started(*halt, *add_key(other, image), stdin=subprocess.DEVNULL) as tracer:
             pid = until(lambda: child_of(tracer.pid), "strace has started cryptsetup", tracer)
             until(lambda: writes_under_flock(pid), "cryptsetup has its lock", tracer)
+            until(Halted(pid), "cryptsetup is stopped", tracer)
+            assert writes_under_flock(pid)
             for lock in (locks.exclusive, locks.shared):
                 message = refused(lock, volume)
                 assert f"pid {pid} (cryptsetup)" in message

@@ -88,7 +88,7 @@ def functions_that_run(lab: Lab) -> t.List[Place]:
     assert ended.result["changed"], ended.said
     silent(lab, ended)
     lab.restore()
-    places = list(ended.memory["entered"])
+    places: t.List[Place] = [(file, name) for file, name in ended.memory["entered"]]
     # What comes before has no secret in its hands yet: the table of options, the guard itself.
     # An exception in the thread that runs a job is the job's result; one between the jobs has no job that could carry it.
     return [place for place in places[places.index((GUARD, "_outcome")) + 1 :] if not place[0].endswith("/crypto/workers.py")]
