@@ -122,9 +122,12 @@ def test_we_do_not_get_in_while_cryptsetup_writes(image: pathlib.Path, ours: str
 
 
 def child_of(pid: int) -> t.Optional[int]:
-    """The cryptsetup that strace runs."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return next((int(child) for child in children if pathlib.Path(f"/proc/{child}/comm").read_text() == "cryptsetup\n"), None)
+    """The cryptsetup that strace runs, among the short-lived children with which strace finds out what the kernel can do."""
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if pathlib.Path(f"/proc/{child}/comm").read_text() == "cryptsetup\n":
+                return int(child)
+    return None
 
 
 def resumed(pid: int) -> bool:
