@@ -70,7 +70,7 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
         raise BadTask(
             f"policy: there is no key {unknown[0]!r}",
             why="A key that nobody reads would ask for nothing, and the audit would look better than it is",
-            remedy=f"The keys are extends, {_list(_READERS)}",
+            remedy=f"The keys are {_list(KEYS)}",
         )
     fields: t.Dict[str, t.Any] = {}
     for source in (base, own):

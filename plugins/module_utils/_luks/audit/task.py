@@ -11,9 +11,9 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadTask
-from ..keyslots.desired import PROOF, RECORD, items_of, parse_budget, parse_path, parse_seconds, parse_volumes
 from ..keyslots.secret_list import SecretList
 from ..keyslots.secrets import Secret
+from ..keyslots.task_options import PROOF, RECORD, choice_of, items_of, parse_budget, parse_path, parse_seconds, parse_volumes
 from . import policy
 from .policy import SEVERITIES, Policy
 from .rules import IDS
@@ -75,18 +75,10 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             allowed=tuple(dict.fromkeys(allowed)),
             forbidden=tuple(dict.fromkeys(forbidden)),
             backups=tuple(parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))),
-            by_record=_choice(params, "verify", VERIFY) == RECORD,
-            fail_on=_choice(params, "fail_on", FAIL_ON),
+            by_record=choice_of(params, "verify", VERIFY) == RECORD,
+            fail_on=choice_of(params, "fail_on", FAIL_ON),
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
             secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
         )
-
-
-def _choice(params: t.Mapping[str, t.Any], name: str, choices: t.Sequence[str]) -> str:
-    """One of ``choices``, the first of which is the default."""
-    value = choices[0] if params.get(name) is None else params[name]
-    if value not in choices:
-        raise BadTask(f"{name} is {value!r}", remedy=f"Use one of {', '.join(choices)}")
-    return str(value)

@@ -12,9 +12,9 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadTask
-from ..keyslots.desired import items_of, parse_budget, parse_path, parse_seconds
 from ..keyslots.secret_list import SecretList
 from ..keyslots.secrets import Secret
+from ..keyslots.task_options import choice_of, items_of, parse_budget, parse_header, parse_path, parse_seconds
 
 PRESENT = "present"
 RESTORED = "restored"
@@ -44,10 +44,8 @@ class BackupTask:
 def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
     device, path = parse_path(params.get("device"), "device"), parse_path(params.get("path"), "path")
-    header = None if params.get("header") is None else parse_path(params["header"], "header")
-    state = PRESENT if params.get("state") is None else params["state"]
-    if state not in STATES:
-        raise BadTask(f"state is {state!r}", remedy=f"Use {PRESENT} or {RESTORED}")
+    header = parse_header(params)
+    state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):
         if other is not None and _same(path, other):
             raise BadTask(f"path and {name} are the same file", why="A backup in the place of what it is to save is none", remedy="Give another path")

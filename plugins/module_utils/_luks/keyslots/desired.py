@@ -12,25 +12,22 @@ can look up. The secrets end up beside the desired state, which knows them by nu
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadSecret, BadTask
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
 from .contradictions import check_entries
-from .desired_costs import parse_costs, parse_iter_time, whole_number
+from .desired_costs import parse_costs, parse_iter_time
 from .secret_list import SecretList
 from .secrets import Secret
+from .task_options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header, parse_path, parse_seconds, parse_volumes, whole_number
 from .vocabulary import ABSENT, PRESENT, Costs, Desired, Entry
 from .wishes import agreed
 
 PRIORITIES = (PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER)
 HIGHEST_KEYSLOT = 31  # LUKS2; what a LUKS1 volume lacks is refused by the planner, who knows the volume
-LOCK_TIMEOUT = 30.0  # seconds
-PROOF, RECORD = "proof", "record"
 WIPES = ("auto", "single", "multiple")
-LIMITS = {"iterations": "iterations", "time": "passes", "memory": "KiB", "parallel": "lanes", "work": "KiB times passes", "total_memory": "KiB"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +114,8 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             ),
             lock_timeout=parse_seconds(params),
             record=params.get("record") is not False,
-            verify=_choice(params, "verify", (PROOF, RECORD)),
-            wipe=_choice(params, "wipe", WIPES),
+            verify=choice_of(params, "verify", (PROOF, RECORD)),
+            wipe=choice_of(params, "wipe", WIPES),
             budget=budget,
             rederive=bool(params.get("rederive")),
             secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
@@ -128,7 +125,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
 def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
     device = parse_path(params.get("device"), "device")
-    header = None if params.get("header") is None else parse_path(params["header"], "header")
+    header = parse_header(params)
     with SecretList() as secrets:
         for index, item in enumerate(items_of(params, "secrets")):
             secrets.number_of(item, f"secrets[{index}]")
@@ -141,54 +138,6 @@ def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
             budget=parse_budget(params),
             secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
         )
-
-
-def parse_budget(params: t.Mapping[str, t.Any]) -> Budget:
-    """The option ``kdf_limits``; what is not given keeps its default. Raises BadTask."""
-    limits = params.get("kdf_limits")
-    if limits is None:
-        return Budget()
-    if not isinstance(limits, t.Mapping):
-        raise BadTask("kdf_limits is no dictionary", remedy=f"Its options are {', '.join(LIMITS)}")
-    given = {f"max_{option}": whole_number(limits.get(option), f"kdf_limits.{option}", 1, 2**63 - 1, unit) for option, unit in LIMITS.items()}
-    return dataclasses.replace(Budget(), **{field: bound for field, bound in given.items() if bound is not None})
-
-
-def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], bool, t.Optional[str]]:
-    """The paths of the options device or devices, whether it was device, and the detached header. Raises BadTask."""
-    device, devices, header = params.get("device"), params.get("devices"), params.get("header")
-    if (device is None) == (devices is None):
-        raise BadTask(
-            "device and devices are both given" if device is not None else "neither device nor devices is given",
-            remedy="Give device for one volume, devices for several",
-        )
-    if device is not None:
-        return (parse_path(device, "device"),), True, None if header is None else parse_path(header, "header")
-    if header is not None:
-        raise BadTask(
-            "header and devices are given together", why="One detached header belongs to one device", remedy="Use device, in one task (or loop item) per volume"
-        )
-    paths = [parse_path(item, f"devices[{index}]") for index, item in enumerate(items_of(params, "devices"))]
-    if not paths:
-        raise BadTask("devices is empty", remedy="Give at least one path")
-    return tuple(dict.fromkeys(paths)), False, None
-
-
-def parse_path(value: t.Any, name: str) -> str:
-    """``value`` as a path. Raises BadTask naming the option."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise BadTask(f"{name} is {value!r}, not a path", remedy="Give the path of a block device or of an image file on the managed host")
-    return value
-
-
-def items_of(params: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
-    """The list option ``name``; not given is empty. Raises BadTask if it is no list."""
-    value = params.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, (list, tuple)):
-        raise BadTask(f"{name} is no list", remedy="Write every item on a line of its own that begins with a dash")
-    return value
 
 
 def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) -> Entry:
@@ -259,21 +208,3 @@ def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
                 why="The keyslot could be written, but no later run of this task could open it",
                 remedy=f"Lower the cost, or raise kdf_limits.{option}",
             )
-
-
-def parse_seconds(params: t.Mapping[str, t.Any]) -> float:
-    """The option lock_timeout. Raises BadTask."""
-    value = params.get("lock_timeout")
-    if value is None:
-        return LOCK_TIMEOUT
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise BadTask(f"lock_timeout is {value!r}", remedy="Give seconds, 0 or more; 0 tries once")
-    return float(value)
-
-
-def _choice(params: t.Mapping[str, t.Any], name: str, choices: t.Tuple[str, ...]) -> str:
-    """One of ``choices``, the first of which is the default."""
-    value = choices[0] if params.get(name) is None else params[name]
-    if value not in choices:
-        raise BadTask(f"{name} is {value!r}", remedy=f"Use one of {', '.join(choices)}")
-    return str(value)

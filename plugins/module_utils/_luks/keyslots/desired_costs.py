@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..errors import BadTask
+from .task_options import whole_number
 from .vocabulary import Costs
 
 PBKDF2 = "pbkdf2"
@@ -65,17 +66,6 @@ def parse_iter_time(value: t.Any, costs: Costs, name: str) -> t.Optional[int]:
             remedy="Keep one of them",
         )
     return iter_time
-
-
-def whole_number(value: t.Any, name: str, least: int, most: int, unit: str) -> t.Optional[int]:
-    """``value`` if it is None or a whole number from ``least`` to ``most``. Raises BadTask."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadTask(f"{name} is {value!r}, not a whole number", remedy=f"Give {unit}, {least} to {most}")
-    if not least <= value <= most:
-        raise BadTask(f"{name} is {value}", remedy=f"Give {unit}, {least} to {most}, or leave it out")
-    return value
 
 
 def _implied_type(costs: Costs) -> t.Optional[str]:

@@ -18,7 +18,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import p
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import task as audit_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import task as backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs, task_options
 
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
 FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
@@ -73,12 +73,12 @@ def test_choices_and_defaults_are_those_of_the_engine() -> None:
     spec = load("keyslots")[0].argument_spec()
     entry = spec["keyslots"]["options"]
     assert tuple(spec["wipe"]["choices"]) == desired.WIPES
-    assert spec["verify"]["choices"] == [desired.PROOF, desired.RECORD]
+    assert spec["verify"]["choices"] == [task_options.PROOF, task_options.RECORD]
     assert tuple(entry["priority"]["choices"]) == desired.PRIORITIES
     assert tuple(entry["pbkdf"]["options"]["type"]["choices"]) == desired_costs.TYPES
     assert set(entry["pbkdf"]["options"]) == {"type", "hash", *desired_costs.BOUNDS}
-    assert spec["lock_timeout"]["default"] == desired.LOCK_TIMEOUT
-    assert set(spec["kdf_limits"]["options"]) == set(desired.LIMITS)
+    assert spec["lock_timeout"]["default"] == task_options.LOCK_TIMEOUT
+    assert set(spec["kdf_limits"]["options"]) == set(task_options.LIMITS)
 
 
 def test_choices_of_the_audit_are_those_of_the_engine() -> None:
@@ -95,7 +95,7 @@ def test_every_policy_key_and_ready_policy_is_documented() -> None:
         assert f"V({name})" in described
 
 
-@pytest.mark.parametrize("limit", sorted(set(desired.LIMITS) - {"total_memory"}))
+@pytest.mark.parametrize("limit", sorted(set(task_options.LIMITS) - {"total_memory"}))
 def test_documented_limits_are_the_real_ones(limit: str) -> None:
     assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
 
