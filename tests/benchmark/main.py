@@ -62,8 +62,10 @@ def expected(scenario: cast.Scenario, contestant: str) -> t.Optional[int]:
     """What the documentation promises of ours, and what was measured of luks_device with cryptsetup 2.6 (n + 4u + 1, s)."""
     slots, opener = scenario.slots, scenario.positions[0] + 1
     if contestant == cast.OURS:
-        return len(scenario.positions) * (2 if scenario.wish == "rotate" else 1)
-    if contestant == cast.OURS_UNNAMED and scenario.wish == "rotate":
+        return len(scenario.positions) * (2 if scenario.wish == "rotate" else 1) + scenario.in_place
+    if contestant == cast.RECORD:
+        return 0
+    if contestant == cast.OURS_UNNAMED and scenario.wish == "rotate" and not scenario.in_place:
         return 2 * slots
     if contestant == cast.PEER and run("cryptsetup", "--version").startswith("cryptsetup 2.6"):
         return slots + 4 * opener + 1 if scenario.wish == "rotate" else sum(position + 1 for position in scenario.positions)
@@ -89,7 +91,13 @@ def times(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Na
                         continue
                     keep("time", run=identity, **{key: line[key] for key in ("scenario", "contestant", "seconds", "failed")})
                 derivations = expected(scenario, cast.OURS)
-                keep("bare", run=identity, scenario=scenario.name, seconds=limit.bare(costs, derivations or 1), load=os.getloadavg()[0])
+                keep(
+                    "bare",
+                    run=identity,
+                    scenario=scenario.name,
+                    seconds=limit.bare(costs, derivations or 1, [volumes[format, scenario.slots].digest]),
+                    load=os.getloadavg()[0],
+                )
                 print(f"{scenario.name}: {time.monotonic() - start:.0f} s", flush=True)
 
 

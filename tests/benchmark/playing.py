@@ -54,8 +54,9 @@ def play(tasks: t.Sequence[cast.Task], folder: pathlib.Path) -> t.List[Line]:
     return found
 
 
-def restore(volume: Volume, device: str) -> cast.Task:
-    return {"name": "restore", "ansible.builtin.command": f"dd if={volume.image} of={device} bs=1M conv=fsync status=none"}
+def restore(volume: Volume, device: str, contestant: str) -> cast.Task:
+    image = volume.recorded if contestant == cast.RECORD else volume.image
+    return {"name": "restore", "ansible.builtin.command": f"dd if={image} of={device} bs=1M conv=fsync status=none"}
 
 
 def once(
@@ -77,7 +78,11 @@ def once(
                 task = cast.task_of(contestant, scenario, volume, device, folder)
                 if task is not None:
                     name = json.dumps([scenario.name, contestant])
-                    tasks += [restore(volume, device), {"name": json.dumps([scenario.name, "ping"]), "ansible.builtin.ping": {}}, {"name": name, **task}]
+                    tasks += [
+                        restore(volume, device, contestant),
+                        {"name": json.dumps([scenario.name, "ping"]), "ansible.builtin.ping": {}},
+                        {"name": name, **task},
+                    ]
                     if contestant == cast.QEMU:
                         look = f"cryptsetup luksDump {device} >{folder}/dump"
                         tasks.append({"name": json.dumps([scenario.name, "made by QEMU"]), "ansible.builtin.shell": look})
@@ -103,7 +108,7 @@ def count(wanted: t.Sequence[cast.Scenario], volumes: t.Mapping[t.Tuple[str, int
                 name = f"count-{len(runs)}"
                 runs[name] = (scenario, contestant)
                 inside = {"LD_PRELOAD": str(counting_library()), "LUKSMITH_COUNT_FILE": str(folder / name)}
-                tasks += [restore(volume, device), {"name": name, "environment": inside, **task}]
+                tasks += [restore(volume, device, contestant), {"name": name, "environment": inside, **task}]
                 if contestant == cast.QEMU:
                     tasks.append({"name": "restore", "ansible.builtin.shell": f"cryptsetup luksDump {device} >{folder / name}.dump"})
         lines = {line["task"]: line for line in play(tasks, folder)}

@@ -57,7 +57,7 @@ def measure(point: Point, volumes: t.Mapping[int, Volume], folder: pathlib.Path)
         else:
             secrets = {"new_secret": {"passphrase": secret(position)}}
         entries.append({**where, **secrets})
-    order = {"devices": [str(path) for path in paths], "keyslots": entries, "costs": volume.costs, "cores": point.get("cores")}
+    order = {"devices": [str(path) for path in paths], "keyslots": entries, "costs": volume.costs, "digest": volume.digest, "cores": point.get("cores")}
     started = time.monotonic()
     done = subprocess.run([sys.executable, __file__], input=json.dumps(order), capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
@@ -82,7 +82,7 @@ def main() -> None:
     seconds = time.monotonic() - started
     if result.get("failed"):
         raise SystemExit(result["msg"])
-    bare = limit.bare(order["costs"], result["kdf_evaluations"])
+    bare = limit.bare(order["costs"], result["kdf_evaluations"], [order["digest"]] * len(order["devices"]))
     print(json.dumps({"seconds": seconds, "kdf_evaluations": result["kdf_evaluations"], "bare": bare}))
 
 

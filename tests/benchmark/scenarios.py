@@ -9,12 +9,13 @@ import dataclasses
 import pathlib
 import typing as t
 
-from volumes import NEW, Volume, keyfile, secret
+from volumes import NEW, SLOTS, Volume, keyfile, labelled, secret
 
 Task = t.Dict[str, t.Any]
 
-OURS, OURS_UNNAMED, PEER, SCRIPT, QEMU = "keyslots", "keyslots, slot not named", "luks_device", "cryptsetup script", "qemu-img amend"
-CONTESTANTS = (OURS, OURS_UNNAMED, PEER, SCRIPT, QEMU)
+OURS, OURS_UNNAMED, RECORD = "keyslots", "keyslots, slot not named", "keyslots, verify: record"
+PEER, SCRIPT, QEMU = "luks_device", "cryptsetup script", "qemu-img amend"
+CONTESTANTS = (OURS, OURS_UNNAMED, RECORD, PEER, SCRIPT, QEMU)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Scenario:
     format: str
     slots: int
     positions: t.Tuple[int, ...]
+
+    @property
+    def in_place(self) -> bool:
+        """A rotation for which no keyslot is free; LUKS2 needs none."""
+        return self.wish == "rotate" and self.format == "luks1" and self.slots == SLOTS["luks1"]
 
     @property
     def name(self) -> str:
@@ -51,11 +57,12 @@ def passphrase(text: str) -> t.Dict[str, str]:
 
 def task_of(contestant: str, scenario: Scenario, volume: Volume, device: str, folder: pathlib.Path) -> t.Optional[Task]:
     """None where a contestant cannot do it."""
-    makers = {OURS: _ours, OURS_UNNAMED: _unnamed, PEER: _peer, SCRIPT: _script, QEMU: _qemu}
+    makers = {OURS: _ours, OURS_UNNAMED: _unnamed, RECORD: _record, PEER: _peer, SCRIPT: _script, QEMU: _qemu}
     return makers[contestant](scenario, volume, device, folder)
 
 
 def _ours(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path, *, named: bool = True) -> Task:
+    """On a full LUKS1 header a keyslot is replaced in its place, which is safe with another proven one: the first keyslot's secret is given."""
     entries = []
     for position in scenario.positions:
         if scenario.wish == "rotate":
@@ -63,11 +70,20 @@ def _ours(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path
         else:
             entry = {"new_secret": passphrase(secret(position))}
         entries.append({**entry, "keyslot": position} if named else entry)
-    return {"luksmith.luks.keyslots": {"device": device, "keyslots": entries}}
+    unlock = {"unlock": [passphrase(secret(0))]} if scenario.in_place else {}
+    return {"luksmith.luks.keyslots": {"device": device, "keyslots": entries, **unlock}}
 
 
 def _unnamed(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Path) -> Task:
     return _ours(scenario, volume, device, folder, named=False)
+
+
+def _record(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path) -> t.Optional[Task]:
+    """On a volume whose keyslots our own module made, the record in the header is taken at its word."""
+    if volume.recorded is None or scenario.wish != "no change":
+        return None
+    entries = [{"new_secret": labelled(position)} for position in scenario.positions]
+    return {"luksmith.luks.keyslots": {"device": device, "keyslots": entries, "verify": "record"}}
 
 
 def _peer(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path) -> t.Optional[Task]:
@@ -76,7 +92,7 @@ def _peer(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path
     pbkdf.update({key: costs[key] for key in ("memory", "parallel") if key in costs})
     common = {"device": device, "pbkdf": pbkdf}
     if scenario.wish == "rotate":
-        if scenario.slots == {"luks1": 8, "luks2": 32}[scenario.format]:
+        if scenario.slots == SLOTS[scenario.format]:
             return None  # "All key slots full"
         old = secret(scenario.positions[0])
         return {"community.crypto.luks_device": {**common, "passphrase": old, "new_passphrase": NEW, "remove_passphrase": old}}
@@ -94,7 +110,7 @@ def _script(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Pat
     if scenario.wish == "no change":
         lines = [f"cryptsetup open --test-passphrase --key-file {keyfile(folder, secret(position))} {device}" for position in scenario.positions]
     else:
-        if scenario.slots == {"luks1": 8, "luks2": 32}[scenario.format]:
+        if scenario.slots == SLOTS[scenario.format]:
             return None
         old, new = keyfile(folder, secret(scenario.positions[0])), keyfile(folder, NEW)
         test = f"cryptsetup open --test-passphrase --key-file {new} {device}"
@@ -105,14 +121,14 @@ def _script(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Pat
 
 def _qemu(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Path) -> t.Optional[Task]:
     """LUKS1 only. ``iter-time`` cannot be pinned; it is one that gives about the costs of the volume."""
-    if scenario.format != "luks1" or scenario.wish != "rotate" or scenario.slots == 8:
+    if scenario.format != "luks1" or scenario.wish != "rotate" or scenario.in_place:
         return None
     old, new = keyfile(folder, secret(scenario.positions[0])), keyfile(folder, NEW)
     objects = f"--object secret,id=old,file={old} --object secret,id=new,file={new}"
     image = f"driver=luks,file.driver=host_device,file.filename={device}"
     amend = f"qemu-img amend {objects} --image-opts {image}"
     milliseconds = max(10, round(volume.costs["iterations"] / 4000))
-    again = "again() { for try in 1 2 3 4 5 6 7 8 9; do \"$@\" 2>/dev/null && return; done; \"$@\"; }" if milliseconds < 100 else "again() { \"$@\"; }"
+    again = 'again() { for try in 1 2 3 4 5 6 7 8 9; do "$@" 2>/dev/null && return; done; "$@"; }' if milliseconds < 100 else 'again() { "$@"; }'
     lines = [
         f"again {amend},key-secret=old -o state=active,new-secret=new,iter-time={milliseconds}",
         f"{amend},key-secret=new -o state=inactive,old-secret=old",

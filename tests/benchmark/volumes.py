@@ -10,11 +10,12 @@ import dataclasses
 import json
 import pathlib
 import re
+import runpy
 import subprocess
 import time
 import typing as t
 
-from paths import CACHE, cryptsetup
+from paths import CACHE, ROOT, cryptsetup
 
 # Costs by which a derivation of a keyslot is told from all others when they are counted.
 COUNTED = {"luks1": {"iterations": 1717}, "luks2": {"time": 5, "memory": 72, "parallel": 1}}
@@ -31,16 +32,28 @@ NEW = "the new secret"
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """``format`` with ``slots`` keyslots of ``costs``; ``image``: the file that is written to a loop device before each task."""
+    """``format`` with ``slots`` keyslots of ``costs``; ``image``: the file that is written to a loop device before each task.
+
+    ``recorded``: the same, but our module has made the keyslots, so that there is a record of them (LUKS2 of six).
+    """
 
     format: str
     slots: int
     costs: t.Mapping[str, int]
     image: pathlib.Path
+    recorded: t.Optional[pathlib.Path] = None
 
     @property
     def pbkdf(self) -> t.Dict[str, t.Any]:
         return {"type": "pbkdf2" if self.format == "luks1" else "argon2id", **self.costs}
+
+    @property
+    def digest(self) -> int:
+        """Iterations of the digest of the volume key, as cryptsetup chose them."""
+        found = re.search(r"MK iterations:\s+(\d+)|Digests:.*?Iterations:\s+(\d+)", cryptsetup("luksDump", self.image), re.DOTALL)
+        if found is None:
+            raise SystemExit(f"{self.image}: cryptsetup shows no digest")
+        return int(found.group(1) or found.group(2))
 
     @property
     def cryptsetup_costs(self) -> t.List[str]:
@@ -75,7 +88,7 @@ def default_costs(format: str, milliseconds: int) -> t.Dict[str, int]:
 
 def make(format: str, slots: int, costs: t.Mapping[str, int]) -> Volume:
     name = "-".join([format, str(slots), *(str(cost) for cost in costs.values())])
-    volume = Volume(format, slots, costs, CACHE / f"{name}.img")
+    volume = Volume(format, slots, costs, CACHE / f"{name}.img", CACHE / f"{name}-recorded.img" if (format, slots) == ("luks2", 6) else None)
     if not volume.image.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         draft = volume.image.with_suffix(".draft")
@@ -86,7 +99,27 @@ def make(format: str, slots: int, costs: t.Mapping[str, int]) -> Volume:
             where = ["--key-slot", str(number), *volume.cryptsetup_costs, "--key-file", first]
             cryptsetup("luksAddKey", "-q", *where, draft, keyfile(CACHE, secret(number)))
         draft.rename(volume.image)
+    if volume.recorded and not volume.recorded.exists():
+        _record(volume, volume.recorded)
     return volume
+
+
+def labelled(position: int) -> t.Dict[str, str]:
+    return {"label": f"keyslot {position}", "passphrase": secret(position)}
+
+
+def _record(volume: Volume, image: pathlib.Path) -> None:
+    draft = image.with_suffix(".draft")
+    draft.write_bytes(bytes(SIZES[volume.format]))
+    cryptsetup("luksFormat", "-q", "--type", volume.format, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", draft, keyfile(CACHE, NEW))
+    first = {"keyslot": 0, "old_secret": {"passphrase": NEW}, "new_secret": labelled(0), "pbkdf": volume.pbkdf}
+    others = [{"keyslot": position, "new_secret": labelled(position), "pbkdf": volume.pbkdf} for position in range(1, volume.slots)]
+    runpy.run_path(str(ROOT / "tests" / "unit" / "conftest.py"))
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
+
+    bring(parse_task({"device": str(draft), "keyslots": [first, *others]}), check=False)
+    draft.rename(image)
 
 
 @contextlib.contextmanager
