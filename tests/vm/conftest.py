@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pathlib
 import runpy
@@ -14,18 +15,14 @@ import pytest
 
 runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"))
 
-from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads  # noqa: E402
+from ansible_collections.luksmith.luks.tests.vm import code as codes  # noqa: E402
 from ansible_collections.luksmith.luks.tests.vm import image as images  # noqa: E402
 from ansible_collections.luksmith.luks.tests.vm.volumes import Shelf  # noqa: E402
-
-TABLE = pytest.StashKey[t.List[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=4, help="how often the power fails in the middle of a rotation (the long form: 50)")
     parser.addoption("--cut-seed", type=int, default=1, help="decides which unflushed sectors a cut leaves")
-    parser.addoption("--cuts-from", type=int, default=0, help="with --cuts-to: only these of the cuts, to do a long form in parts")
-    parser.addoption("--cuts-to", type=int, default=None)
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +36,8 @@ def image() -> images.Image:
 
 
 @pytest.fixture(scope="session")
-def payloads() -> t.Iterator[Payloads]:
-    payloads = Payloads()
-    yield payloads
-    payloads.close()
+def code(image: images.Image, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return codes.make(image.tree, tmp_path_factory.mktemp("code") / "code.img")
 
 
 @pytest.fixture
@@ -51,15 +46,15 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Shelf]:
         yield shelf
 
 
-@pytest.fixture(scope="session")
-def report(pytestconfig: pytest.Config) -> t.List[str]:
-    """Lines for the end of the run."""
-    return pytestconfig.stash.setdefault(TABLE, [])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash.get(TABLE, [])
-    if lines:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests noted by record_property, also those that ran in another process, and how often each state was found."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    noted = [(key, text) for report in reports if report.when == "call" for key, text in report.user_properties]
+    if noted:
         terminalreporter.section("power cuts")
-        for line in lines:
-            terminalreporter.line(line)
+        for _key, text in noted:
+            terminalreporter.line(text)
+        counts = collections.Counter(key for key, _text in noted if key)
+        for key, count in sorted(counts.items()):
+            terminalreporter.line(f"{count:4} {key}")
+        terminalreporter.line(f"{sum(counts.values()):4} power cuts")

@@ -19,8 +19,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
-
+from . import code
 from .image import Image
 from .volatile import Disk
 
@@ -44,11 +43,15 @@ def make_system_disk(image: Image, path: pathlib.Path) -> None:
 def qemu_command(
     image: Image, folder: pathlib.Path, port: int, init: str, volumes: t.Mapping[str, str], *, options: t.Sequence[str] = (), memory: int = 768
 ) -> t.List[str]:
-    """volumes: what QEMU calls a disk ("driver=...") by serial number; in the guest they are /dev/vdb, /dev/vdc and so on."""
+    """volumes: what QEMU calls a disk ("driver=...") by serial number; in the guest they are /dev/vdb, /dev/vdc and so on.
+
+    The defences of the guest's kernel against spying processors are off: they cost much under emulation and guard nothing here.
+    """
     command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none"]
-    command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", f"console=ttyS0 quiet net.ifnames=0 panic=-1 then={init}"]
+    command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
+    command += ["-append", f"console=ttyS0 quiet net.ifnames=0 panic=-1 mitigations=off then={init}"]
     command += ["-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / _READY}"]
-    command += ["-drive", f"if=none,id=system,format=qcow2,cache=unsafe,file={folder / 'system.qcow2'}"]
+    command += ["-drive", f"if=none,id=system,format=qcow2,cache=writeback,file={folder / 'system.qcow2'}"]
     command += ["-device", "virtio-blk-pci,drive=system", "-device", "virtio-rng-pci"]
     command += ["-nic", f"user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
     for serial, drive in volumes.items():
@@ -78,11 +81,18 @@ def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
 
 @t.final
 class Machine:
-    """A context manager; ``disks`` become /dev/vdb and so on, with these further options of QEMU's virtio-blk-pci."""
+    """A context manager; ``disks`` become /dev/vdb and so on, with these further options of QEMU's virtio-blk-pci.
 
-    def __init__(self, image: Image, payloads: Payloads, disks: t.Sequence[Disk], *, options: t.Sequence[str] = ()) -> None:
+    disks: looked at whenever it starts. code: the file system of :func:`.code.make`, without which there are no modules. port: of
+    127.0.0.1, for the guest's sshd; None: any that is free.
+    """
+
+    def __init__(
+        self, image: Image, code: t.Optional[pathlib.Path], disks: t.Sequence[Disk], *, options: t.Sequence[str] = (), port: t.Optional[int] = None
+    ) -> None:
         self._image = image
-        self._payloads = payloads
+        self._code = code
+        self._port = port
         self._init = QUICK
         self._options = options
         self._disks = disks
@@ -94,8 +104,10 @@ class Machine:
     def start(self, init: str = QUICK) -> None:
         """Boot; with ``init=SYSTEMD`` a whole Debian. Again after :meth:`cut_power` or :meth:`shut_down`, with what its own disk then holds."""
         self._init = init
-        port = free_port()
+        port = self._port or free_port()
         volumes = {disk.name: f"driver=nbd,server.type=unix,server.path={disk.socket}" for disk in self._disks}
+        if self._code is not None:
+            volumes["code"] = f"format=raw,readonly=on,file={self._code}"
         (self._folder / _READY).unlink(missing_ok=True)
         command = qemu_command(self._image, self._folder, port, self._init, volumes, options=self._options)
         with (self._folder / "qemu").open("wb") as log:
@@ -105,6 +117,8 @@ class Machine:
             wait_until_ready(self._folder, lambda: self._process.poll() is None)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{(self._folder / 'qemu').read_text()}") from None
+        if self._code is not None:
+            self.run(f"mount -o ro -L {code.LABEL} {code.FOLDER}")
 
     def popen(self, *command: str) -> t.Any:
         """Start a command in the guest; the words are for its shell."""
@@ -119,14 +133,14 @@ class Machine:
 
     def start_module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Any:
         own = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
-        process = self.popen("/usr/bin/python3")
-        process.stdin.write(self._payloads(name, {**arguments, **own}))
+        process = self.popen("/usr/bin/python3", "-I", code.RUN, name)
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **own}}).encode())
         process.stdin.close()
         process.stdin = None
         return process
 
     def module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Dict[str, t.Any]:
-        """Run a module of the collection as Ansible does with pipelining; its result, failed or not."""
+        """Run a module of the collection, arguments on one side, JSON on the other; its result, failed or not."""
         return result_of(self.start_module(name, arguments, check_mode=check_mode))
 
     def cut_power(self) -> None:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
+import pathlib
+
 from ansible_collections.luksmith.luks.tests.vm.image import Image
 from ansible_collections.luksmith.luks.tests.vm.machine import SYSTEMD, Machine
 from ansible_collections.luksmith.luks.tests.vm.volumes import COSTS, KEEP, KINDS, NEW, OLD, Shelf, make, opens, secret
@@ -28,9 +29,9 @@ echo "/dev/mapper/data /mnt ext4 nofail,x-systemd.device-timeout=120 0 2" >/etc/
 """
 
 
-def test_boot_with_the_new_keyfile(image: Image, payloads: Payloads, shelf: Shelf) -> None:
+def test_boot_with_the_new_keyfile(image: Image, code: pathlib.Path, shelf: Shelf) -> None:
     disk = shelf.disk("data", make(KINDS[1]))
-    with Machine(image, payloads, [disk]) as machine:
+    with Machine(image, code, [disk]) as machine:
         machine.run(_PREPARE, stdin=OLD.encode())
         machine.shut_down()
 

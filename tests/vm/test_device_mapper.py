@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.hosts.machine import Payloads
 from ansible_collections.luksmith.luks.tests.vm.image import Image
 from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Shelf, make, opens, rotation
+
+# The tests of one file share a machine.
+pytestmark = pytest.mark.xdist_group("device-mapper")
 
 LUKS1, LUKS2 = "/dev/vdb", "/dev/vdc"
 # Nobody plays udev in the quick boot.
@@ -35,9 +38,9 @@ def shelves() -> t.Iterator[Shelf]:
 
 
 @pytest.fixture(scope="module")
-def machine(image: Image, payloads: Payloads, shelves: Shelf) -> t.Iterator[Machine]:
+def machine(image: Image, code: pathlib.Path, shelves: Shelf) -> t.Iterator[Machine]:
     luks1, luks2 = (shelves.disk(kind.name, make(kind)) for kind in KINDS[:2])
-    with Machine(image, payloads, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB))]) as machine:
+    with Machine(image, code, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB))]) as machine:
         yield machine
 
 
@@ -94,9 +97,9 @@ def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks
     assert (guest_opens(machine, "/dev/mapper/vg-plain", OLD), guest_opens(machine, "/dev/mapper/vg-earlier", OLD)) == (False, True)
 
 
-def test_volume_under_two_names_of_a_multipath_device_is_one_volume(image: Image, payloads: Payloads, shelf: Shelf) -> None:
+def test_volume_under_two_names_of_a_multipath_device_is_one_volume(image: Image, code: pathlib.Path, shelf: Shelf) -> None:
     disk = shelf.disk("paths", make(KINDS[1]))
-    with Machine(image, payloads, [disk]) as machine:
+    with Machine(image, code, [disk]) as machine:
         machine.run('dmsetup create mpatha --uuid mpath-3600 --table "0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0" && dmsetup mknodes')
         # Its first page is in the page cache of the path before the change is made through the other name.
         machine.run("head -c 65536 /dev/vdb >/dev/null")

@@ -44,12 +44,13 @@ class PowerSupply:
         self._bytes = 0
         self._at = 0
         self.events = 0
+        self.last: t.Optional[int] = None
 
     def watch(self, disk: Disk, length: int, cut_at: int = 0) -> None:
         """Count the events of the first ``length`` bytes of a disk, and cut the power at number ``cut_at`` (0: never).
 
-        An event is a write there, or a flush that would make such writes durable. The cut comes when the write has reached the
-        cache, or before the flush does anything.
+        An event is a write there, or a flush that would make such writes durable; ``last`` tells where the last one wrote, None for
+        a flush. The cut comes when the write has reached the cache, or before the flush does anything.
         """
         with self.lock:
             self._watched, self._bytes, self._at, self.events = disk, length, cut_at, 0
@@ -61,6 +62,7 @@ class PowerSupply:
         offsets = [start for start, _data in disk.cached] if offset is None else [offset]
         if any(start < self._bytes for start in offsets):
             self.events += 1
+            self.last = offset
             if self.events == self._at:
                 self.off.set()
 
