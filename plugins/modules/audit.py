@@ -189,16 +189,21 @@ compliant:
   sample: false
 state:
   description:
-    - V(compliant), V(recorded) (as far as the record in the header says, see O(verify)), V(unverified), V(findings) or, with O(devices), V(failed).
-  returned: success
+    - V(compliant), V(recorded) (as far as the record in the header says, see O(verify)), V(unverified) or V(findings).
+    - With O(devices) each item of RV(volumes) has it, which may also be V(failed).
+  returned: success with O(device)
   type: str
   sample: findings
 findings:
-  description: What does not hold, worst first. With O(devices) each has a C(device) too.
+  description: What does not hold, worst first.
   returned: success
   type: list
   elements: dict
   contains:
+    device:
+      description: The volume.
+      returned: with O(devices)
+      type: str
     rule:
       description: Name of the rule. It is stable.
       type: str
@@ -217,7 +222,8 @@ findings:
   sample:
     - keyslot: 1
       message: "'admin 2025' must not open the volume, and opens keyslot 1"
-      remedy: "Remove it with luksmith.luks.keyslots (state: absent, old_secret)"
+      remedy: >-
+        Remove it with luksmith.luks.keyslots (state: absent, old_secret); old copies of the header keep opening, so destroy or replace those too
       rule: secret-forbidden
       severity: critical
 unverified:
@@ -225,7 +231,12 @@ unverified:
   returned: success
   type: list
   elements: dict
-  sample: []
+  sample:
+    - keyslot: 2
+      message: "nobody could tell who opens keyslot 2: no secret was given"
+      remedy: Audit where it can be tried, or erase the keyslot by its number if nobody needs it
+      rule: slot-unknown
+      severity: high
 verified:
   description: V(false) if an answer rests on the record in the header alone.
   returned: success
@@ -240,9 +251,9 @@ fingerprint:
   description:
     - SHA-256 of the header without key material. An inventory can keep it and give it to the next audit as C(expected) in O(policy); nobody
       can change the header unnoticed then. Every rotation changes it too.
-  returned: success with O(device)
+  returned: success with O(device), unless the header breaks the format
   type: str
-  sample: 3f0b7a0c9d2e4b61a8f57c1e90d2b3a4c5d6e7f8091a2b3c4d5e6f708192a3b4
+  sample: 266ebbba95037a5b3acd1b8f28fb2c397e08629df4ea2966f1df2e73498f3887
 keyslots:
   description:
     - The keyslots as M(luksmith.luks.keyslots_info) returns them, and C(changed) (time of the last change by the record, or V(none)),
@@ -270,10 +281,30 @@ keyslots:
       tokens: []
       tried: true
 volumes:
-  description: One result for each volume, with RV(state) and, where it failed, C(msg).
+  description: One result for each volume, with the values that O(device) gives. Those that failed have the members of the sample.
   returned: with O(devices)
   type: list
   elements: dict
+  contains:
+    also:
+      description: Other given paths that lead to the same volume.
+      returned: if there are any
+      type: list
+      elements: str
+    msg:
+      description: Why it could not be audited, or what is wrong with a header that breaks the format.
+      returned: on failure, or when the header breaks the format
+      type: str
+  sample:
+    - compliant: false
+      device: /dev/sdb
+      failed: true
+      findings: []
+      header:
+      msg: >-
+        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device. Nothing was changed.
+      state: failed
+      unverified: []
 device:
   description: Path of the volume.
   returned: success with O(device)
@@ -283,8 +314,9 @@ header:
   description: Path of the detached header, or V(none).
   returned: success with O(device)
   type: str
+  sample: /boot/sdc.header
 uuid:
-  description: UUID of the volume.
+  description: UUID of the volume, empty if the header breaks the format.
   returned: success with O(device)
   type: str
   sample: 4b543c86-7353-47b9-b355-d0ef03989991
@@ -292,6 +324,7 @@ label:
   description: Label of a LUKS2 volume, else empty.
   returned: success with O(device)
   type: str
+  sample: backup-disk
 type:
   description: V(luks1) or V(luks2), or V(none) if the header breaks the format.
   returned: success with O(device)
@@ -304,17 +337,17 @@ container:
   sample: raw
 cipher:
   description: Cipher of the data.
-  returned: success with O(device)
+  returned: success with O(device), unless the header breaks the format
   type: str
   sample: aes-xts-plain64
 key_size:
   description: Size of the volume key in bytes.
-  returned: success with O(device)
+  returned: success with O(device), unless the header breaks the format
   type: int
   sample: 64
 slot_count:
   description: How many keyslots the format has.
-  returned: success with O(device)
+  returned: success with O(device), unless the header breaks the format
   type: int
   sample: 32
 kdf_evaluations:

@@ -98,6 +98,22 @@ entry:
   description: What the file holds, or V(none).
   returned: success
   type: dict
+  sample:
+    current:
+      created: "2026-11-25T03:21:56Z"
+      entropy: 140
+      generation: "2026-11"
+      id: 86cfc40b
+      sealed: |
+        -----BEGIN CMS-----
+        (as many lines as the certificates need)
+        -----END CMS-----
+    device: /dev/sdb
+    format: 1
+    host: web-1
+    next:
+    older: []
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
   description: Counts the writes of this entry.
   returned: success

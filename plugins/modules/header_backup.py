@@ -269,6 +269,37 @@ plan:
       keyslot: null
       label: ""
       reason: the file does not hold what the volume holds now, it is older
+diff:
+  description: What C(--diff) shows, as text. The file at O(path) with O(state=present), the volume with O(state=restored).
+  returned: success
+  type: dict
+  contains:
+    before_header:
+      description: Path of the file or volume.
+      type: str
+    before:
+      description: Mode of the file and the table of its keyslots before.
+      type: str
+    after_header:
+      description: Path of the file or volume.
+      type: str
+    after:
+      description: The same afterwards.
+      type: str
+  sample:
+    after: |
+      mode 0600
+      LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+      keyslot  opened by   key derivation
+      0        admin 2026  argon2id, 4 passes, 65536 KiB, 2 lanes
+    after_header: /root/nvme0n1p3.luks-header
+    before: |
+      mode 0600
+      LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+      keyslot  opened by    key derivation
+      0        (not tried)  argon2id, 4 passes, 65536 KiB, 2 lanes
+      1        (not tried)  argon2id, 4 passes, 65536 KiB, 2 lanes
+    before_header: /root/nvme0n1p3.luks-header
 keyslots:
   description: The keyslots of the volume afterwards, with the members that RV(luksmith.luks.keyslots_info#module:keyslots) has.
   returned: success
@@ -277,12 +308,13 @@ keyslots:
   sample:
     - bound: true
       kdf:
-        hash: sha256
-        iterations: 1000
-        type: pbkdf2
+        memory: 65536
+        parallel: 2
+        time: 4
+        type: argon2id
       keyslot: 0
       opened_by:
-        - admin 2025
+        - admin 2026
       priority: normal
       state: active
       tokens: []

@@ -464,13 +464,32 @@ keyslots:
       type: str
     kdf:
       description:
-        - RV(keyslots[].kdf.type) and, for V(pbkdf2), C(hash) and C(iterations), for Argon2 C(time), C(memory) (KiB) and C(parallel).
-          What only the real run will decide is V(set at apply). Empty if inactive.
+        - What it costs to try a secret. In check mode, V(set at apply) stands for a number that only the real run will decide. Empty if inactive.
       type: dict
       contains:
         type:
           description: V(pbkdf2), V(argon2i), V(argon2id), or the foreign name that was found.
           type: str
+        hash:
+          description: Hash of PBKDF2.
+          returned: for V(pbkdf2)
+          type: str
+        iterations:
+          description: Iterations of PBKDF2.
+          returned: for V(pbkdf2)
+          type: int
+        time:
+          description: Passes of Argon2 over its memory.
+          returned: for Argon2
+          type: int
+        memory:
+          description: Memory of Argon2 in KiB.
+          returned: for Argon2
+          type: int
+        parallel:
+          description: Lanes of Argon2.
+          returned: for Argon2
+          type: int
     opened_by:
       description: Labels of the secrets that are proven to open it.
       type: list
@@ -508,12 +527,20 @@ keyslots:
       tokens: []
       tried: true
 diff:
-  description: The tables of keyslots before and after, as text, as they are shown with C(--diff). With O(devices) one for each volume.
+  description:
+    - The tables of keyslots before and after, as text, as they are shown with C(--diff).
+    - With O(devices) a list with one for each volume that was not refused.
   returned: success
   type: dict
   contains:
+    before_header:
+      description: The path as given.
+      type: str
     before:
       description: The table before.
+      type: str
+    after_header:
+      description: The path as given.
       type: str
     after:
       description: The table after.
@@ -563,7 +590,7 @@ kdf_evaluations:
   type: int
   sample: 7
 volumes:
-  description: One result for each volume, with the values above.
+  description: One result for each volume, with the values above, its own C(changed) and its own C(warnings).
   returned: with O(devices)
   type: list
   elements: dict
@@ -585,14 +612,65 @@ volumes:
       returned: on failure
       type: str
   sample:
-    - device: /dev/nvme0n1p3
-      also:
+    - also:
         - /dev/disk/by-partlabel/data
-      changed: false
-      status: unchanged
+      changed: true
+      container: raw
+      device: /dev/nvme0n1p3
+      diff:
+        after: |
+          LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+          keyslot  opened by                         key derivation
+          0        admin 2026                        argon2id, 4 passes, 65536 KiB, 2 lanes
+          1        (not opened by any given secret)  argon2id, 4 passes, 65536 KiB, 2 lanes
+        after_header: /dev/nvme0n1p3
+        before: |
+          LUKS2 4b543c86-7353-47b9-b355-d0ef03989991
+          keyslot  opened by                         key derivation
+          0        admin 2025                        argon2id, 4 passes, 65536 KiB, 2 lanes
+          1        (not opened by any given secret)  argon2id, 4 passes, 65536 KiB, 2 lanes
+        before_header: /dev/nvme0n1p3
+      kdf_evaluations: 4
+      keyslots:
+        - bound: true
+          kdf:
+            memory: 65536
+            parallel: 2
+            time: 4
+            type: argon2id
+          keyslot: 0
+          opened_by:
+            - admin 2026
+          priority: normal
+          state: active
+          tokens: []
+          tried: true
+        - bound: true
+          kdf:
+            memory: 65536
+            parallel: 2
+            time: 4
+            type: argon2id
+          keyslot: 1
+          opened_by: []
+          priority: normal
+          state: active
+          tokens: []
+          tried: true
+      plan:
+        - action: rekey
+          keyslot: 0
+          label: admin 2026
+          reason: admin 2026 replaces admin 2025
+      status: done
+      type: luks2
+      uuid: 4b543c86-7353-47b9-b355-d0ef03989991
+      verified: true
+      warnings: []
     - changed: false
       device: /dev/sdb
       failed: true
+      kdf_evaluations: 0
       msg: >-
         /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device. Nothing was changed.
       status: refused

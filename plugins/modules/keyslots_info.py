@@ -118,8 +118,32 @@ keyslots:
       type: str
     kdf:
       description:
-        - C(type) and, for V(pbkdf2), C(hash) and C(iterations), for Argon2 C(time), C(memory) (KiB) and C(parallel). Empty if inactive.
+        - What it costs to try a secret. Empty if inactive.
       type: dict
+      contains:
+        type:
+          description: V(pbkdf2), V(argon2i), V(argon2id), or the foreign name that was found.
+          type: str
+        hash:
+          description: Hash of PBKDF2.
+          returned: for V(pbkdf2)
+          type: str
+        iterations:
+          description: Iterations of PBKDF2.
+          returned: for V(pbkdf2)
+          type: int
+        time:
+          description: Passes of Argon2 over its memory.
+          returned: for Argon2
+          type: int
+        memory:
+          description: Memory of Argon2 in KiB.
+          returned: for Argon2
+          type: int
+        parallel:
+          description: Lanes of Argon2.
+          returned: for Argon2
+          type: int
     opened_by:
       description: Labels of the secrets that open it.
       type: list

@@ -154,6 +154,19 @@ entry:
   description: The entry, changed by V(promote) and V(forget). It holds secrets.
   returned: success
   type: dict
+  sample:
+    current:
+      created: "2026-11-25T03:21:56Z"
+      entropy: 140
+      generation: "2026-11"
+      id: 86cfc40b
+      passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
+    device: /dev/sdb
+    format: 1
+    host: web-1
+    next:
+    older: []
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 phase:
   description:
     - V(rest) if no new secret is due, V(take up) if an interrupted run staged one, V(make) if one is due.
@@ -174,10 +187,29 @@ staged:
   description: The entry to write before the new secret comes to the volume. V(none) unless a secret was made.
   returned: with O(operation=decide)
   type: dict
+  sample:
+    current:
+    device: /dev/sdb
+    format: 1
+    host: web-1
+    next:
+      created: "2026-11-25T03:21:56Z"
+      entropy: 140
+      generation: "2026-11"
+      id: 86cfc40b
+      passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
+    older: []
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 new:
   description: The secret that shall open the volume.
   returned: with O(operation=decide)
   type: dict
+  sample:
+    created: "2026-11-25T03:21:56Z"
+    entropy: 140
+    generation: "2026-11"
+    id: 86cfc40b
+    passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
 label:
   description: Its label on the volume.
   returned: with O(operation=decide)
@@ -188,16 +220,28 @@ unlock:
   returned: with O(operation=decide)
   type: list
   elements: dict
+  sample:
+    - label: installer
+      passphrase: winter-2025
 present:
   description: The entry of O(luksmith.luks.keyslots#module:keyslots) that adds the new secret.
   returned: with O(operation=decide)
   type: list
   elements: dict
+  sample:
+    - new_secret:
+        label: rotation 86cfc40b
+        passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
 absent:
   description: The entries that erase all others that the store and O(replaces) know.
   returned: with O(operation=decide)
   type: list
   elements: dict
+  sample:
+    - old_secret:
+        label: installer
+        passphrase: winter-2025
+      state: absent
 differs:
   description: Whether there was anything to forget.
   returned: with O(operation=forget)

@@ -91,6 +91,19 @@ entry:
   description: What the file holds under the key, or V(none). It holds secrets.
   returned: success
   type: dict
+  sample:
+    current:
+      created: "2026-11-25T03:21:56Z"
+      entropy: 140
+      generation: "2026-11"
+      id: 86cfc40b
+      passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
+    device: /dev/sdb
+    format: 1
+    host: web-1
+    next:
+    older: []
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
   description: Counts the writes of this entry.
   returned: success

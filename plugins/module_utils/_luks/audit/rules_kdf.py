@@ -39,7 +39,7 @@ def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 found = f"keyslot {slot.number} has {kdf.iterations} iterations of pbkdf2 with {kdf.hash}; the policy asks for {least}"
                 yield Hit(found, _REKEY, keyslot=slot.number)
         elif isinstance(kdf, Argon2) and policy.argon2_costs and not any(kdf.time >= time and kdf.memory >= memory for time, memory in policy.argon2_costs):
-            asked = " or ".join(f"{time} passes over {memory} KiB" for time, memory in policy.argon2_costs)
+            asked = " or ".join(f"{time} {'pass' if time == 1 else 'passes'} over {memory} KiB" for time, memory in policy.argon2_costs)
             found = f"keyslot {slot.number} has {kdf.time} passes of {kdf.type} over {kdf.memory} KiB; the policy asks for {asked}"
             yield Hit(found, _REKEY, keyslot=slot.number)
 

@@ -202,5 +202,5 @@ def _unusable(read: Read, size: int, primary: _Found, secondary: _Found) -> Luks
     return MalformedHeader(
         f"no copy of the LUKS2 header is usable: as for the primary, {primary.reason}; as for the secondary, {secondary.reason}",
         why="without an intact copy nobody knows where the keyslots are",
-        remedy="Restore a header backup with 'cryptsetup luksHeaderRestore'",
+        remedy="Restore a header backup with luksmith.luks.header_backup (state: restored)",
     )

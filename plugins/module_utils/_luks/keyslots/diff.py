@@ -80,7 +80,7 @@ def _openers(row: Row) -> str:
 def _derivation(kdf: t.Mapping[str, t.Any]) -> str:
     kind, hash_name = kdf["type"], kdf.get("hash")
     name = f"{shown(kind, LONGEST_NAME)}-{shown(hash_name, LONGEST_NAME)}" if hash_name and hash_name != SET_AT_APPLY else shown(kind, LONGEST_NAME)
-    units = (("iterations", "iterations"), ("time", "passes"), ("memory", "KiB"), ("parallel", "lanes"))
+    units = (("iterations", "iterations"), ("time", "passes"), ("memory", "KiB"), ("parallel", "lane" if kdf.get("parallel") == 1 else "lanes"))
     costs = [(kdf[option], unit) for option, unit in units if option in kdf]
     if costs and all(cost == SET_AT_APPLY for cost, _unit in costs):
         return f"{name}, costs {SET_AT_APPLY}"

@@ -79,7 +79,7 @@ def test_costs_that_the_real_run_decides() -> None:
         ({"type": "set at apply"}, "set at apply"),
         ({"type": "pbkdf2", "hash": "sha256", "iterations": "set at apply"}, "pbkdf2-sha256, costs set at apply"),
         ({"type": "pbkdf2", "hash": "set at apply", "iterations": 1000}, "pbkdf2, 1000 iterations"),
-        ({"type": "argon2id", "time": "set at apply", "memory": 32, "parallel": 1}, "argon2id, passes set at apply, 32 KiB, 1 lanes"),
+        ({"type": "argon2id", "time": "set at apply", "memory": 32, "parallel": 1}, "argon2id, passes set at apply, 32 KiB, 1 lane"),
     ):
         assert diff.render([{**row, "kdf": kdf}], uuid=UUID, format="luks2").rstrip().endswith(f"  {text}")
 

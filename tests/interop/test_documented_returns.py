@@ -1,0 +1,236 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module's documentation says of its results is what modules return: every key, its type, and the form of every sample.
+
+Each module runs often enough that all its documented keys occur. A key that is returned and not documented, documented and never
+returned, or of another type than documented is a failure; so is a sample that no result looks like.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+import yaml
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import interruption
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
+from module_fork import run_module
+from module_process import ModuleFailed
+
+Result = t.Dict[str, t.Any]
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
+LEAKED = {"label": "leaked", "passphrase": "winter-2025"}
+BREAK_GLASS = {"label": "break-glass", "passphrase": "in-case-of-fire"}
+PRIMARY = {"label": "admin 2026", "passphrase": "correct horse battery staple"}
+CHEAP = {"type": "argon2id", "time": 4, "memory": 64, "parallel": 1}
+# What Ansible itself adds to, or understands in, every result.
+OF_ANSIBLE = {"changed", "failed", "invocation", "msg", "warnings", "deprecations", "exception"}
+TYPES: t.Mapping[str, t.Tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "list": (list,), "dict": (dict,)}
+
+
+def volume(folder: pathlib.Path, name: str, fixture: str = "luks2.img") -> str:
+    path = folder / name
+    path.write_bytes(gzip.decompress((ROOT / "tests" / "fixtures" / f"{fixture}.gz").read_bytes()))
+    return str(path)
+
+
+def run(name: str, arguments: Result, **how: t.Any) -> Result:
+    """The result, of a failure too."""
+    try:
+        return run_module(name, arguments, **how)
+    except ModuleFailed as error:
+        return error.result
+
+
+def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    replace = {"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}
+    yield run("keyslots", {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]}, diff=True)
+    yield run("keyslots", {"device": device, "keyslots": [replace]}, diff=True)
+    link = folder / "link"
+    link.symlink_to(device)
+    yield run("keyslots", {"devices": [device, str(link), volume(folder, "b.img"), "/dev/null"], "keyslots": [replace]}, diff=True)
+    yield run("keyslots", {"device": volume(folder, "c.img", "luks1.img"), "keyslots": [{"new_secret": LEAKED}]}, diff=True)
+    yield interrupted()
+
+
+def interrupted() -> Result:
+    """What the edge makes of a run that could not go on after its first write; the tests of crashes have real ones."""
+    add, erase = vocabulary.Action(vocabulary.ADD, 1, "why", label="admin 2026"), vocabulary.Action(vocabulary.ERASE, 0, "why", label="leaked")
+    return interruption(Interrupted("x", actions_done=[add], actions_left=[erase]))
+
+
+def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    replace = {"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}
+    run("keyslots", {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]})
+    yield run("keyslots_info", {"device": device, "secrets": [PRIMARY]})
+    yield run("keyslots_info", {"device": volume(folder, "c.img", "luks1.img")})
+
+
+def header_backup(folder: pathlib.Path) -> t.Iterator[Result]:
+    task = {"device": volume(folder, "a.img"), "path": str(folder / "backup"), "unlock": [BREAK_GLASS]}
+    yield run("header_backup", task)
+    run("keyslots", {"device": task["device"], "unlock": [BREAK_GLASS], "keyslots": [{"state": "absent", "old_secret": LEAKED}]})
+    yield run("header_backup", task, check=True)
+    yield run("header_backup", {**task, "state": "restored", "force": True})
+    yield interrupted()
+
+
+def volumes_info(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    crypttab = folder / "crypttab"
+    crypttab.write_text(f"data {device} none luks\n")
+    yield run("volumes_info", {"paths": [device, volume(folder, "b.img", "luks1.qcow2")], "block_devices": False, "crypttab": str(crypttab)})
+    with pytest.MonkeyPatch.context() as patch:  # device-mapper devices of a host that is all made up
+        host = FakeHost(folder / "host", patch)
+        host.device("sda", luks1())
+        host.device("dm-0", dm="system", uuid=mapping_uuid(UUID1, "system", 1), beneath=["sda"])
+        host.device("dm-1", dm="vg-root", beneath=["dm-0"])
+        host.mount(b"/", "dm-1")
+        yield discover(crypttab_path=str(host.crypttab))
+
+
+def audit(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    run("keyslots", {"device": device, "keyslots": [{"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}]})
+    task = {"policy": "owasp-2023", "secrets": [PRIMARY], "forbidden_secrets": [BREAK_GLASS]}
+    yield run("audit", {"device": device, **task})
+    link = folder / "link"
+    link.symlink_to(device)
+    yield run("audit", {"devices": [device, str(link), "/dev/null"], "policy": "strict"})
+
+
+def fleet_report(folder: pathlib.Path) -> t.Iterator[Result]:
+    hosts = [{"host": "web-1", "volumes": [run("audit", {"device": volume(folder, "a.img")})]}]
+    yield run("fleet_report", {"hosts": hosts, "html": str(folder / "report.html")})
+
+
+def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
+    (folder / "data.key").write_text(LEAKED["passphrase"])
+    yield run("keyfile", {"path": str(folder / "data.key"), "new_secret": PRIMARY, "old_secrets": [LEAKED]})
+
+
+RUNS = {one.__name__: one for one in (keyslots, keyslots_info, header_backup, volumes_info, audit, fleet_report, keyfile)}
+
+OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device": "/dev/sdb"}
+KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"
+CONTROLLER = [
+    ("rotation_entry", {"operation": "decide", **OF, "generation": "2026-11", "replaces": [LEAKED]}),
+    ("rotation_entry", {"operation": "promote", **OF, "entry": "{{ r0.staged }}", "id": "{{ r0.new.id }}"}),
+    ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r1.entry }}", "keep_older": 0}),
+    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r1.entry }}"}),
+    (
+        "escrow_entry",
+        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r1.entry }}", "certificates": ["{{ folder }}/certificate"]},
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tuple[str, Result]]:
+    """The results of CONTROLLER, each with the name of its module; these run in Ansible's own process."""
+    folder = tmp_path_factory.mktemp("controller")
+    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=escrow", "-keyout", "key", "-out", "certificate"]
+    subprocess.run(certificate, cwd=folder, check=True, capture_output=True)
+    link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(ROOT)
+    (folder / "password").write_text("for a test\n")
+    tasks: t.List[Result] = []
+    for number, (name, arguments) in enumerate(CONTROLLER):
+        tasks.append({f"luksmith.luks.{name}": arguments, "register": f"r{number}"})
+        tasks.append({"ansible.builtin.copy": {"content": f"{{{{ r{number} | to_json }}}}", "dest": f"{folder}/r{number}", "mode": "0600"}})
+    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {"folder": str(folder)}, "tasks": tasks}]))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment.update(ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8")
+    command = [str(PLAYBOOK), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "--vault-password-file", "password"]
+    done = subprocess.run([*command, "play.json"], cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [(name, json.loads((folder / f"r{number}").read_text())) for number, (name, _arguments) in enumerate(CONTROLLER)]
+
+
+def documented(name: str) -> Result:
+    module = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.modules.{name}")
+    return t.cast(Result, yaml.safe_load(module.RETURN))
+
+
+def compare(name: str, results: t.Sequence[Result]) -> None:
+    described = documented(name)
+    problems: t.List[str] = []
+    returned = [{key: value for key, value in result.items() if key not in OF_ANSIBLE} for result in results]
+    _compare_keys(described, returned, "", described, problems)
+    for key, description in described.items():
+        values = [result[key] for result in returned if key in result]
+        if "sample" in description:
+            if not any(alike(description["sample"], value) for value in values):
+                problems.append(f"{key}: no result looks like its sample")
+        else:
+            problems.append(f"{key} has no sample")
+    assert not problems, "\n".join([f"{name}:", *problems, json.dumps(returned, indent=1)])
+
+
+def _compare_keys(described: Result, returned: t.Sequence[Result], where: str, whole: Result, problems: t.List[str]) -> None:
+    """``whole``: the documentation of the module; the items of ``volumes`` are results of one volume each."""
+    found: t.Dict[str, t.List[t.Any]] = {}
+    for one in returned:
+        for key, value in one.items():
+            found.setdefault(key, []).append(value)
+    allowed = {**whole, **dict.fromkeys(OF_ANSIBLE)} if where == "volumes." else {}
+    problems.extend(f"{where}{key} is returned and not documented" for key in found if key not in described and key not in allowed)
+    problems.extend(f"{where}{key} is documented and not returned" for key in described if key not in found)
+    for key, values in found.items():
+        description = described.get(key)
+        if description is None:
+            continue
+        wrong = [value for value in values if value is not None and not isinstance(value, TYPES[description["type"]])]
+        if wrong and not (key == "diff" and all(isinstance(value, list) for value in wrong)):  # one for each volume
+            problems.append(f"{where}{key} is documented as {description['type']} and is {wrong[0]!r}")
+        if "contains" in description:
+            items = [item for value in values for item in (value if isinstance(value, list) else [value] if value is not None else [])]
+            _compare_keys(description["contains"], items, f"{where}{key}.", whole, problems)
+
+
+def alike(sample: t.Any, value: t.Any) -> bool:
+    """The same types at the same keys. Where a list of one has several items, each is like some item of the other's."""
+    if isinstance(sample, dict) and isinstance(value, dict):
+        if set(sample) != set(value):
+            # Labels, hosts and the like are keys too: then any value will do.
+            return (
+                bool(sample) == bool(value)
+                and not set(sample) & set(value)
+                and all(any(alike(one, other) for other in value.values()) for one in sample.values())
+            )
+        return all(alike(sample[key], value[key]) for key in sample)
+    if isinstance(sample, list) and isinstance(value, list):
+        return not sample or not value or all(any(alike(one, other) for other in value) for one in sample)
+    return sample is None or value is None or type(sample) is type(value)
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_results_are_as_documented(name: str, tmp_path: pathlib.Path) -> None:
+    compare(name, list(RUNS[name](tmp_path)))
+
+
+@pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook")
+@pytest.mark.parametrize("name", sorted({name for name, _arguments in CONTROLLER}))
+def test_results_of_the_controller_are_as_documented(name: str, on_the_controller: t.List[t.Tuple[str, Result]]) -> None:
+    compare(name, [result for module, result in on_the_controller if module == name])
+
+
+def test_every_module_is_tried() -> None:
+    modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
+    assert modules == {*RUNS, *(name for name, _arguments in CONTROLLER)}
