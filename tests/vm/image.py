@@ -35,6 +35,8 @@ FIRST_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 IMAGE_SIZE = "3G"
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "qemu-storage-daemon", "debootstrap", "unshare", "chroot", "mkfs.ext4", "ssh", "ssh-keygen", "cryptsetup")
 
+# On a busy machine an emulated one needs minutes for what takes seconds.
+_PATIENCE = "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
 _NETWORK = "[Match]\nName=eth0\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n"
 _SSHD = "UsePAM no\nUseDNS no\nPrintMotd no\nPasswordAuthentication no\nHostKey /etc/ssh/ssh_host_ed25519_key\n"
 _READY = (
@@ -92,6 +94,7 @@ def _configure(tree: pathlib.Path, log: pathlib.Path, public_key: str) -> None:
         "etc/hostname": "luksmith-vm\n",
         "etc/hosts": "127.0.0.1 localhost luksmith-vm\n",
         "etc/systemd/network/eth0.network": _NETWORK,
+        "etc/systemd/system.conf.d/luksmith.conf": _PATIENCE,
         "etc/ssh/sshd_config.d/luksmith.conf": _SSHD,
         "root/.ssh/authorized_keys": public_key,
     }

@@ -25,7 +25,7 @@ echo payload >/mnt/file
 umount /mnt
 cryptsetup close data
 echo "data UUID=$(cryptsetup luksUUID /dev/vdb) {KEYFILE} luks,nofail" >/etc/crypttab
-echo "/dev/mapper/data /mnt ext4 nofail,x-systemd.device-timeout=120 0 2" >/etc/fstab
+echo "/dev/mapper/data /mnt ext4 nofail 0 2" >/etc/fstab
 """
 
 

@@ -20,10 +20,13 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
 from ansible_collections.luksmith.luks.tests.vm import code as codes
-from ansible_collections.luksmith.luks.tests.vm.image import Image
+from ansible_collections.luksmith.luks.tests.vm.image import CACHE, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volatile import Disk
 from ansible_collections.luksmith.luks.tests.vm.volumes import KEEP, KINDS, NEW, OLD, Kind, Shelf, make, make_with_file_system, opens, rotation, secret
+
+# The long form takes its time: here a line is added for each cut as soon as it is judged.
+LOG = CACHE / "power-cuts"
 
 # Writes 4 KiB records that tell their number, each durable before it is reported. Nice, because there is one processor for it and the module.
 _WRITER = """
@@ -167,6 +170,8 @@ def test_power_cuts(
                 judge(machine, "/dev/vdb", judged, last, template)
                 state = found(last.state, kind)
                 record_property(f"{kind.name}, cut at a {last.place}: the next boot finds that {state} opens", f"{last}: {state} opens")
+                with LOG.open("a") as log:
+                    print(f"{last}: {state} opens", file=log)
             else:
                 events = rotate_uncut(machine, shelf, "/dev/vdb", judged, kind)
             if number is not None:
