@@ -90,8 +90,7 @@ def functions_that_run(lab: Lab) -> t.List[Place]:
     lab.restore()
     places: t.List[Place] = [(file, name) for file, name in ended.memory["entered"]]
     # What comes before has no secret in its hands yet: the table of options, the guard itself.
-    # An exception in the thread that runs a job is the job's result; one between the jobs has no job that could carry it.
-    return [place for place in places[places.index((GUARD, "_outcome")) + 1 :] if not place[0].endswith("/crypto/workers.py")]
+    return places[places.index((GUARD, "_outcome")) + 1 :]
 
 
 def _profile(function: t.Any) -> None:
@@ -123,7 +122,9 @@ def test_a_crash_in_any_function_shows_no_secret(lab: Lab) -> None:
         silent(lab, ended)
         assert os.waitstatus_to_exitcode(ended.status) in (0, 1), (place, ended.said)
         told = ended.result["msg"] if os.waitstatus_to_exitcode(ended.status) else ""
-        assert not told or kind.__name__ in told, (place, told)
+        # A thread that dies between two jobs has nobody to give its exception to: who waits for it is told that it died.
+        died = "RuntimeError at workers.py" in told and place[0].endswith("/crypto/workers.py")
+        assert not told or kind.__name__ in told or died, (place, told)
         lab.restore()
 
 

@@ -8,7 +8,8 @@ The libraries release the interpreter lock while they derive, so that threads do
 of its own: the thread that waits for it stays free for signals, which the interpreter only handles between bytecodes.
 
 There is no way to wait for ever: a job never waits for another one, one job is always let in when none runs, and what
-is waited for is running, queued or done. The order of the queue is by ``rank``, then as submitted, and nobody overtakes.
+is waited for is running, queued or done. A thread that dies outside its job (no memory for one more frame) cannot say so;
+whoever waits looks for it now and then. The order of the queue is by ``rank``, then as submitted, and nobody overtakes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import typing as t
 T = t.TypeVar("T")
 
 _QUEUED, _RUNNING, _DONE, _CANCELLED = range(4)
+
+# Seconds after which whoever waits looks whether the threads are still alive. Nobody waits that long for one that ended well.
+_LOOK_AGAIN = 0.2
 
 
 class Stopped(BaseException):
@@ -130,7 +134,7 @@ class Workers:
         self.memory = memory
         self._changed = threading.Condition()
         self._queue: t.List[Job[t.Any]] = []
-        self._running: t.List[Job[t.Any]] = []
+        self._running: t.Dict[Job[t.Any], threading.Thread] = {}
         self._stopped = False
 
     def submit(self, job: Job[t.Any]) -> None:
@@ -142,13 +146,14 @@ class Workers:
             self._let_in()
 
     def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
-        """Until one of ``jobs`` is done. Raises Stopped after :meth:`stop`."""
+        """Until one of ``jobs`` is done; one whose thread died is done, with an error. Raises Stopped after :meth:`stop`."""
         with self._changed:
             while not any(job.done for job in jobs):
                 self._check_stopped()
                 if not any(job.pending for job in jobs):
                     raise RuntimeError("a wait for jobs that were given up")
-                self._changed.wait()
+                if not self._changed.wait(_LOOK_AGAIN):
+                    self._bury_the_dead()
 
     def idle(self) -> int:
         """Cores that neither run a job nor have one queued for them."""
@@ -183,15 +188,18 @@ class Workers:
 
     def _let_in(self) -> None:
         while self._queue and not self._stopped and self._fits(self._queue[0]):
-            job = self._queue.pop(0)
+            job = self._queue[0]
+            # A daemon: a derivation of a minute must not keep a process alive that was told to end.
+            thread = threading.Thread(target=self._work, args=(job,), name="luksmith derivation", daemon=True)
+            # In one of the two places at every moment, so that a death on the way loses no job.
+            self._running[job] = thread
+            del self._queue[0]
             job.begin()
-            self._running.append(job)
             try:
-                # A daemon: a derivation of a minute must not keep a process alive that was told to end.
-                threading.Thread(target=self._work, args=(job,), name="luksmith derivation", daemon=True).start()
+                thread.start()
             except RuntimeError as error:  # no more threads on this host
-                self._running.remove(job)
                 job.finish(error)
+                del self._running[job]
                 self._changed.notify_all()
 
     def _fits(self, job: Job[t.Any]) -> bool:
@@ -203,7 +211,18 @@ class Workers:
     def _work(self, job: Job[t.Any]) -> None:
         job.run()
         with self._changed:
-            self._running.remove(job)
             job.finish()
+            del self._running[job]
             self._let_in()
             self._changed.notify_all()
+
+    def _bury_the_dead(self) -> None:
+        """A thread that ended well took its job off ``_running`` before. Whatever the dead did not come to is done here: letting in what is queued."""
+        for job in [job for job, thread in self._running.items() if not thread.is_alive()]:
+            if job in self._queue:
+                self._queue.remove(job)
+            if not job.done:
+                job.finish(RuntimeError("the thread of a derivation died before it was done"))
+            del self._running[job]
+            self._changed.notify_all()
+        self._let_in()

@@ -171,6 +171,63 @@ def test_no_thread_to_be_had_is_the_error_of_the_job(monkeypatch: pytest.MonkeyP
         job.result()
 
 
+def _dying_in(monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str) -> None:
+    """``owner.name`` raises at its entry, once, in a thread of the workers; not even what it would have caught is safe from that."""
+    whole, died = getattr(owner, name), threading.Event()
+
+    def die(*arguments: t.Any) -> t.Any:
+        if threading.current_thread().name == "luksmith derivation" and not died.is_set():
+            died.set()
+            raise MemoryError("no memory for a frame")
+        return whole(*arguments)
+
+    monkeypatch.setattr(owner, name, die)
+    monkeypatch.setattr(threading, "excepthook", lambda _dead: None)
+
+
+def _waits(workers: Workers, jobs: t.Sequence[Job[t.Any]]) -> None:
+    """Wait for each job; an error if one of them never ends."""
+    waiter = threading.Thread(target=lambda: [workers.wait([job]) for job in jobs], daemon=True)
+    waiter.start()
+    waiter.join(DEADLINE)
+    assert not waiter.is_alive(), "it waits for ever"
+
+
+@pytest.mark.parametrize(("owner", "name", "told"), [(Workers, "_work", True), (Job, "run", True), (Job, "finish", True), (Workers, "_let_in", False)])
+@pytest.mark.parametrize("others", [0, 2], ids=["nothing behind it", "jobs behind it"])
+def test_a_thread_that_dies_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str, told: bool, others: int) -> None:
+    """Whatever dies between the jobs: the first gets an error, or was done by then; those behind it run."""
+    _dying_in(monkeypatch, owner, name)
+    workers = Workers(1, 1000)
+    jobs = [Job(lambda number=number: number) for number in range(1 + others)]  # type: ignore[misc]
+    for job in jobs:
+        workers.submit(job)
+    _waits(workers, jobs)
+    if told:
+        with pytest.raises((MemoryError, RuntimeError)):
+            jobs[0].result()
+    assert [job.result() for job in jobs[told:]] == list(range(told, 1 + others))
+    assert workers.idle() == 1
+
+
+def test_a_result_that_cannot_be_discarded_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``discard`` is not ours to trust."""
+    monkeypatch.setattr(threading, "excepthook", lambda _dead: None)
+
+    def fail(_value: t.Any) -> None:
+        raise ValueError("of the discard")
+
+    workers = Workers(1, 1000)
+    unwanted = Gated(workers, discard=fail)
+    behind: Job[int] = Job(lambda: 1)
+    workers.submit(behind)
+    assert unwanted.runs.wait(DEADLINE)
+    workers.abandon(unwanted.job)
+    unwanted.may_end.set()
+    _waits(workers, [behind])
+    assert behind.result() == 1
+
+
 def test_the_provider_that_hangs_with_two_threads_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """cryptography 50.0 waits for ever when two threads derive Argon2 with several lanes: it is let in alone, and would be locked if not."""
     rung = argon2.Cryptography()
