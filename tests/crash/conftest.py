@@ -38,10 +38,10 @@ def again_on_every(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def count(record_property: t.Callable[[str, object], None]) -> t.Callable[[str, t.Any], None]:
-    """Add a dataclass of numbers to the sums that are printed at the end, under the first word of its name."""
+    """Add a dataclass or a mapping of numbers to the sums that are printed at the end, under the first word of its name."""
 
     def add(name: str, numbers: t.Any) -> None:
-        record_property(_COUNTED, (name, dataclasses.asdict(numbers)))
+        record_property(_COUNTED, (name, dict(numbers) if isinstance(numbers, t.Mapping) else dataclasses.asdict(numbers)))
 
     return add
 

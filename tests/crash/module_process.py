@@ -9,6 +9,7 @@ test_system_calls.py runs a fresh interpreter and sees the same calls.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -38,6 +39,13 @@ class Process(t.NamedTuple):
     pid: int
     answer: t.Any
     begin: float
+
+    def wait_for_write(self) -> float:
+        """Until it has written anything (or ended): the seconds since its start."""
+        with contextlib.suppress(OSError):  # it is gone
+            while "\nsyscw: 0\n" in pathlib.Path(f"/proc/{self.pid}/io").read_text():
+                time.sleep(0.0002)
+        return time.monotonic() - self.begin
 
     def kill_after(self, seconds: float) -> bool:
         """SIGKILL at that time after the start; False when it had ended by itself."""

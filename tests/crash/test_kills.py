@@ -4,13 +4,15 @@
 """The module's process is killed (SIGKILL) at random instants, on files and on loop devices; then the same task runs again.
 
 ``tests/run kills`` kills 64 times, ``tests/run kills -- --kills 500`` is the long form. Instants are drawn from the time that
-an uncut run takes here, which shrinks whenever a run had ended before; the seed is printed with a failure and fixed by ``--seed``.
+an uncut run takes here, which shrinks whenever a run had ended before; those of every other kill from the time after the
+first write, because most of a run is spent with derivations before it. The seed is printed with a failure and fixed by
+``--seed``. Where a kill hit is told by what it left on the disk, and counted.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import dataclasses
 import os
 import pathlib
 import random
@@ -26,33 +28,22 @@ from operations import FULL, A, B, C, D, absent, present, task
 from peers import opened_by_peer
 from volumes import SECRETS, luks1, luks2
 
-FREE = ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,)))
-MANY_PASSES = ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,), wipe="multiple"))
-NO_ROOM = ({**FULL, 2: C}, task(present(B, old=C)))
-NO_ROOM_MANY_PASSES = ({**FULL, 2: C, 7: D}, task(present(B, old=C), absent(old=D), wipe="multiple"))
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+OPERATIONS = {
+    "add": ({0: A, 5: D}, task(present(B), unlock=(D,))),
+    "rekey and erase": ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,))),
+    "rekey and erase, forty passes": ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,), wipe="multiple")),
+    "erase, forty passes": ({0: A, 1: C}, task(absent(old=C), wipe="multiple")),
+    "rekey without room": ({**FULL, 2: C}, task(present(B, old=C))),
+    "rekey and erase without room, forty passes": ({**FULL, 2: C, 7: D}, task(present(B, old=C), absent(old=D), wipe="multiple")),
+}
 SCENES = {
-    f"{kind}, {name}, on a {place}": (make, slots, wanted, place)
+    f"{kind} on a {place}: {name}": (make, *operation, place)
     for kind, make in (("luks1", luks1), ("luks2", luks2))
-    for name, (slots, wanted) in (
-        ("free slots", FREE),
-        ("free slots, forty passes", MANY_PASSES),
-        ("no room", NO_ROOM),
-        ("no room, forty passes", NO_ROOM_MANY_PASSES),
-    )
+    for name, operation in OPERATIONS.items()
     for place in ("file", "loop device")
 }
-
-
-@dataclasses.dataclass
-class Kills:
-    """kills: that hit a running process; changed: of these, the volume was no longer the old one; unfinished: it held a note."""
-
-    kills: int = 0
-    ended_before: int = 0
-    changed: int = 0
-    unfinished: int = 0
-    done: int = 0
+Count = collections.Counter[str]
 
 
 @contextlib.contextmanager
@@ -87,12 +78,15 @@ class Scene:
         self.arguments = {**wanted, "device": device, "lock_timeout": 0}
         self.put()
         self.before = frozenset().union(*checker.openers(start, SECRETS).values())
-        begin = time.monotonic()
-        result = module_process.start(self.arguments).result()
-        self.seconds = time.monotonic() - begin
+        self.secrets = {name: secret for name, secret in SECRETS.items() if name in self.before or name in str(wanted)}
+        process = module_process.start(self.arguments)
+        silent = process.wait_for_write()
+        result = process.result()
+        self.seconds = time.monotonic() - process.begin
+        self.writing = self.seconds - silent
         assert result.get("changed") and not result.get("failed"), result
-        self.after = opened_by_peer(device, start, SECRETS)
-        assert self.after < set(SECRETS) and self.after != self.before
+        self.after = opened_by_peer(device, start, self.secrets)
+        assert self.after and self.after != self.before
 
     def put(self) -> None:
         """The old volume, through the node that the module uses: two page caches must not tell two stories."""
@@ -103,33 +97,46 @@ class Scene:
         finally:
             os.close(fd)
 
-    def kill(self, fraction: float, count: Kills) -> None:
+    def kill(self, fraction: float, count: Count, *, writing: bool) -> None:
+        """``writing``: the instant is that fraction of the time after the first write, else of the whole run."""
         self.put()
         process = module_process.start(self.arguments)
-        if not process.kill_after(fraction * self.seconds):
-            count.ended_before += 1
+        running = process.kill_after(process.wait_for_write() + fraction * self.writing if writing else fraction * self.seconds)
+        if not running:
             self.seconds *= 0.9
-        else:
-            count.kills += 1
+            self.writing *= 0.9
         assert locks_on(self.device, str(self.image)) == [], "a lock outlives the process"
         left = self.read()
-        changed, note = left != self.start, checker.read(left).note
-        count.changed += changed
-        count.unfinished += note is not None
-        opened = opened_by_peer(self.device, left, SECRETS)
+        opened = opened_by_peer(self.device, left, self.secrets)
         assert opened >= self.before & self.after, f"{self.before & self.after - opened} stopped working"
         assert opened, "nothing opens"
         result = module_process.start(self.arguments).result()
         assert not result.get("failed"), result
-        count.done += not result["changed"]
         final = self.read()
-        assert opened_by_peer(self.device, final, SECRETS) == self.after
+        assert opened_by_peer(self.device, final, self.secrets) == self.after
         header = checker.read(final)
         assert header.note is None and len(set(header.copies)) <= 1
         assert all(checker.openers(final, SECRETS).values()), "a zombie stays"
         assert not module_process.start(self.arguments).result()["changed"], "a further run changes something"
         revived = frozenset().union(*checker.openers(final, SECRETS, checker.read(self.start)).values())
         assert not (self.before - self.after) & revived, "the old header brings an erased secret back"
+        count["kills"] += running
+        count["runs that had ended before"] += not running
+        if running:
+            count[f"killed {self.phase(left, done=not result['changed'])}"] += 1
+
+    def phase(self, left: bytes, *, done: bool) -> str:
+        """Where in its work the process was, by what it left."""
+        header = checker.read(left)
+        if left == self.start:
+            return "before the first write"
+        if header.note is not None:
+            return f"under the note {header.note[0]}"
+        if len(set(header.copies)) > 1:
+            return "between the copies of the header"
+        if header == checker.read(self.start):
+            return "with key material that no header names yet"
+        return "after the last write" if done else "between two actions"
 
     def read(self) -> bytes:
         with open(self.device, "rb") as file:
@@ -142,7 +149,7 @@ def test_a_killed_run_leaves_what_the_next_one_ends(
     name: str, request: pytest.FixtureRequest, count: t.Callable[[str, t.Any], None]
 ) -> None:
     make, slots, wanted, place = SCENES[name]
-    position, kills = list(SCENES).index(name), Kills()
+    position, kills = list(SCENES).index(name), Count()
     share = (request.config.getoption("--kills") + position) // len(SCENES)
     seed = request.config.getoption("--seed")
     draw = random.Random(f"{seed} {name}")
@@ -151,11 +158,11 @@ def test_a_killed_run_leaves_what_the_next_one_ends(
         image.write_bytes(make(slots))
         with device_of(place, image) as device:
             scene = Scene(image.read_bytes(), wanted, image, device)
-            while kills.kills < share:
+            while kills["kills"] < share:
                 fraction = draw.random()
-                number = kills.kills
+                number = kills["kills"]
                 try:
-                    scene.kill(fraction, kills)
+                    scene.kill(fraction, kills, writing=bool((position + number) % 2))
                 except AssertionError as error:
-                    pytest.fail(f"seed {seed}, kill {number} at {fraction:.4f} of {scene.seconds:.3f} s: {error}")
+                    pytest.fail(f"seed {seed}, kill {number} at {fraction:.4f} of {scene.seconds:.3f} s, of which {scene.writing:.3f} s after the first write: {error}")
     count(name, kills)

@@ -35,6 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=20_000, help="how many of them, from the first (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)")
     parser.add_argument("--seconds", type=float, default=0, help="stop after this time; the same command goes on later")
+    parser.add_argument("--nice", type=int, default=19, help="by how much the processes stand back for others (default: %(default)s)")
     parser.add_argument("--only", type=int, help="run this one case")
     parser.add_argument("--again", action="store_true", help="forget what was done before under this seed")
     return parser.parse_args()
@@ -71,7 +72,7 @@ def _fuzz(arguments: argparse.Namespace, kept: pathlib.Path) -> t.List[Line]:
     if done:
         print(f"{len(done) * BLOCK} cases were done before", flush=True)
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs, _start, (19,), maxtasksperchild=20) as pool, kept.open("a") as file:
+    with multiprocessing.get_context("fork").Pool(arguments.jobs, _start, (arguments.nice,), maxtasksperchild=20) as pool, kept.open("a") as file:
         for count, line in enumerate(pool.imap_unordered(_block, wanted), 1):
             file.write(json.dumps(line) + "\n")
             file.flush()
