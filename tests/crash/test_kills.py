@@ -145,9 +145,7 @@ class Scene:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
 @pytest.mark.parametrize("name", SCENES)
-def test_a_killed_run_leaves_what_the_next_one_ends(
-    name: str, request: pytest.FixtureRequest, count: t.Callable[[str, t.Any], None]
-) -> None:
+def test_a_killed_run_leaves_what_the_next_one_ends(name: str, request: pytest.FixtureRequest, count: t.Callable[[str, t.Any], None]) -> None:
     make, slots, wanted, place = SCENES[name]
     position, kills = list(SCENES).index(name), Count()
     share = (request.config.getoption("--kills") + position) // len(SCENES)
@@ -164,5 +162,6 @@ def test_a_killed_run_leaves_what_the_next_one_ends(
                 try:
                     scene.kill(fraction, kills, writing=bool((position + number) % 2))
                 except AssertionError as error:
-                    pytest.fail(f"seed {seed}, kill {number} at {fraction:.4f} of {scene.seconds:.3f} s, of which {scene.writing:.3f} s after the first write: {error}")
+                    whole = f"{scene.seconds:.3f} s ({scene.writing:.3f} s after the first write)"
+                    pytest.fail(f"seed {seed}, kill {number} at {fraction:.4f} of {whole}: {error}")
     count(name, kills)
