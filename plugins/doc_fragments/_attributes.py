@@ -26,7 +26,9 @@ attributes:
 options: {}
 attributes:
   action_group:
-    description: Use C(group/luksmith.luks.luks) in C(module_defaults) to set defaults for this module.
+    description:
+      - Use C(group/luksmith.luks.luks) in C(module_defaults) to set O(device), O(header), O(lock_timeout) or O(kdf_limits) for this module
+        and the others of the group.
     support: full
     membership:
       - luksmith.luks.luks

@@ -6,6 +6,11 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     DOCUMENTATION = r"""
+requirements:
+  - Linux
+  - Python 3.8 or newer
+  - libcrypto of OpenSSL or the Python library cryptography (every usual host has the first)
+  - for keyslots with Argon2 one of libcrypto 3.2 or libargon2 or the Python libraries argon2-cffi or cryptography 44 (cryptsetup brings one of the first two)
 options:
   header:
     description:

@@ -131,8 +131,6 @@ options:
       - low
       - info
     default: never
-requirements:
-  - Linux, Python 3.8 or newer
 seealso:
   - module: luksmith.luks.keyslots_info
   - module: luksmith.luks.keyslots

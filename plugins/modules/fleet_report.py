@@ -18,7 +18,6 @@ description:
   - The file docs/report.md of the collection describes the data.
 extends_documentation_fragment:
   - luksmith.luks._attributes
-  - luksmith.luks._attributes.actiongroup
 attributes:
   check_mode:
     support: full

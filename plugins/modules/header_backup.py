@@ -110,9 +110,6 @@ notes:
   - Where the header of a LUKS2 volume has no room for the backup's key material beside that in use, the restore is refused. C(cryptsetup luksHeaderRestore)
     writes over everything at once, without protection from a power cut.
   - Volumes that are being reencrypted, and headers with requirements that are not known here, can be backed up with a warning, but not restored.
-requirements:
-  - Linux, Python 3.8 or newer
-  - For Argon2 (with O(unlock)) one of argon2-cffi, OpenSSL 3.2, libargon2 or cryptography 44
 seealso:
   - module: luksmith.luks.keyslots
   - module: luksmith.luks.keyslots_info

@@ -19,7 +19,6 @@ description:
     stay, and so does the mode unless others than the owner may read the file, in which case it becomes V(0400). The old content is overwritten afterwards.
 extends_documentation_fragment:
   - luksmith.luks._attributes
-  - luksmith.luks._attributes.actiongroup
 attributes:
   check_mode:
     support: full

@@ -63,8 +63,6 @@ options:
           - How long the secret in the keyfile is, in bytes. So many bytes must be there.
           - Without it, up to the end of the keyfile.
         type: int
-requirements:
-  - Linux, Python 3.8 or newer
 seealso:
   - module: luksmith.luks.keyslots
 """

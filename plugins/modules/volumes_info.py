@@ -22,7 +22,6 @@ description:
     not more, and RV(unreadable) lists the devices that nothing is known about. The task does not fail.
 extends_documentation_fragment:
   - luksmith.luks._attributes
-  - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
 options:
   paths:

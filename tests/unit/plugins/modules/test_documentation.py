@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import pathlib
 import typing as t
 
 import pytest
@@ -20,6 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs, task_options
 
+ROOT = pathlib.Path(__file__).resolve().parents[4]
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
 FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
@@ -52,6 +54,20 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
+
+
+def test_every_default_of_the_group_is_an_option_of_all_its_members() -> None:
+    """Ansible hands a default to each member and refuses it where there is no such option."""
+    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["luks"]
+    members = [action.rpartition(".")[2] for action in group]
+    told = [
+        path.stem
+        for path in sorted((ROOT / "plugins" / "modules").glob("[a-z]*.py"))
+        if "luksmith.luks._attributes.actiongroup" in yaml.safe_load(load(path.stem)[0].DOCUMENTATION)["extends_documentation_fragment"]
+    ]
+    assert members == told
+    for name in members:
+        assert {"device", "header", "lock_timeout", "kdf_limits"} <= set(load(name)[0].argument_spec()), name
 
 
 @pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit", "header_backup"])
