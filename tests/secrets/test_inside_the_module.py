@@ -88,7 +88,7 @@ def functions_that_run(lab: Lab) -> t.List[Place]:
     assert ended.result["changed"], ended.said
     silent(lab, ended)
     lab.restore()
-    places: t.List[Place] = [(file, name) for file, name in ended.memory["entered"]]
+    places: t.List[Place] = [(place[0], place[1]) for place in ended.memory["entered"]]  # JSON made lists of them
     # What comes before has no secret in its hands yet: the table of options, the guard itself.
     return places[places.index((GUARD, "_outcome")) + 1 :]
 
