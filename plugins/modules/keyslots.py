@@ -142,7 +142,8 @@ options:
             volume, not with a benchmark.
           - This decides the costs of a key that is written anyway. It never causes a change by itself. Use O(keyslots[].pbkdf) for that.
           - Without it and without O(keyslots[].pbkdf), a new key costs what the replaced or the opening keyslot costs, if that is at least V(600000)
-            iterations of PBKDF2, or V(4) passes of Argon2 over V(65536) KiB. Otherwise it costs so much that it takes about V(2000) milliseconds, and never less than that.
+            iterations of PBKDF2, or V(4) passes of Argon2 over V(65536) KiB. Otherwise it costs so much that it takes about V(2000)
+            milliseconds, and never less than that.
         type: int
       pbkdf:
         description:
