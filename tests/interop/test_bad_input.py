@@ -172,6 +172,10 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
         {"keyslots": [new([SECOND, THIRD])]},
         [r"keyslots\[0\].new_secret: passphrase is a list where text is expected", "one secret here"],
     ),
+    "text as secret": (
+        {"keyslots": [new(SECOND), {"new_secret": THIRD}]},
+        [r"keyslots\[1\].new_secret is text where a dictionary belongs", "options are label, passphrase"],
+    ),
     "dictionary as passphrase": ({"keyslots": [new({"stdout": SECOND})]}, [r"passphrase is a dictionary where text is expected", "one secret here"]),
     "number as passphrase": (
         {"keyslots": [new(SECOND)], "unlock": [secret(NUMBER)]},

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._module.quiet import QuietModule, _unknown_texts
+from ansible_collections.luksmith.luks.plugins.module_utils._module.quiet import QuietModule, _texts_for_dictionaries, _unknown_texts
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 # Those without code here are documentation of action plugins.
@@ -48,3 +48,15 @@ def test_texts_of_unknown_options_are_found_at_any_depth() -> None:
         "unlocks": {"x": [["seven"]]},
     }
     assert _unknown_texts(params, spec) == {"one", "two", "three", "four", "five", "six", "seven"}
+
+
+def test_a_text_where_a_dictionary_belongs_is_named_with_its_place() -> None:
+    spec = imported("keyslots").argument_spec()
+    params = {
+        "device": "/dev/x",
+        "unlock": [{"passphrase": "a"}, "winter-2025"],
+        "keyslots": [{"new_secret": {"passphrase": "a"}}, {"new_secret": "winter-2025", "pbkdf": "type=argon2id", "old_secret": '{"passphrase": "b"}'}],
+        "kdf_limits": None,
+    }
+    secret = "is text where a dictionary belongs. Its options are label, passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+    assert _texts_for_dictionaries(params, spec) == [f"unlock[1] {secret}", f"keyslots[1].new_secret {secret}"]
