@@ -12,12 +12,11 @@ import typing as t
 from ..crypto.kdf import Budget
 from ..errors import LuksmithError
 from ..header.model import Header, Keyslot
-from ..header.parse import parse_header
 from ..keyslots.fingerprints import fingerprint
 from ..keyslots.observe import Derivations, Prover
 from ..keyslots.secrets import Secret
 from ..keyslots.vocabulary import Verdict
-from ..volume import locks
+from ..volume.header_of import header_at_rest
 from ..volume.storage import open_volume
 
 
@@ -68,8 +67,8 @@ class BackupShelf:
         return tuple(found), evaluations
 
     def _read(self, path: str) -> Header:
-        with open_volume(path, writable=False) as volume, locks.shared(volume, timeout=self._lock_timeout):
-            return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
+        with open_volume(path, writable=False) as volume:
+            return header_at_rest(volume, self._lock_timeout)
 
     def _try(
         self, path: str, header: Header, slots: t.Sequence[int], derivations: Derivations, labels: t.Sequence[str]

@@ -10,11 +10,9 @@ import datetime
 import typing as t
 
 from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported
-from ..header.model import Header
-from ..header.parse import parse_header
 from ..keyslots.run import distinct_volumes
 from ..keyslots.slot_table import rows
-from ..volume import locks
+from ..volume.header_of import header_at_rest
 from ..volume.storage import Volume, open_volume
 from . import rules
 from .backups import BackupShelf
@@ -73,13 +71,13 @@ def _single(task: AuditTask, shelf: BackupShelf, now: datetime.datetime) -> Resu
 def _volume(task: AuditTask, path: str, header_path: t.Optional[str], shelf: BackupShelf, now: datetime.datetime) -> Result:
     with open_volume(path, header_path, writable=False) as volume:
         try:
-            header = _read_header(volume, task.lock_timeout)
+            header = header_at_rest(volume, task.lock_timeout)
         except (MalformedHeader, Unsupported, Refused) as error:
             return _unreadable(task, volume, header_path, error)
         for _attempt in range(_LOOKS):
             examination = Examination(task, volume, header, shelf, now)
             evidence = examination.evidence()
-            again = _read_header(volume, task.lock_timeout)
+            again = header_at_rest(volume, task.lock_timeout)
             if again.image() == header.image():
                 return _report(task, volume, header_path, evidence, examination.evaluations)
             header = again
@@ -206,9 +204,3 @@ def _strange_backups(shelf: BackupShelf) -> t.List[str]:
         for path, header in shelf.headers.items()
         if path not in shelf.used
     ]
-
-
-def _read_header(volume: Volume, timeout: float) -> Header:
-    with locks.shared(volume, timeout=timeout):
-        # From the medium: the page cache of a loop device does not see what was written through its backing file.
-        return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")

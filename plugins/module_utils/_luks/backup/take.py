@@ -9,11 +9,11 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import HeaderChanged, LuksmithError
-from ..header.parse import parse_header
 from ..keyslots.run import action_row
 from ..keyslots.slot_table import rows
 from ..keyslots.vocabulary import Action
 from ..volume import locks, whole_file
+from ..volume.header_of import header_of
 from ..volume.storage import Volume, open_volume
 from .image import SAME, Image, image_size, parse_image, relation, same_bytes
 from .proof import Proof
@@ -90,8 +90,7 @@ def read_image(volume: Volume) -> Image:
 
 
 def _read(volume: Volume) -> bytes:
-    header = parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
-    return volume.region.reread(0, min(image_size(header), volume.region.size))
+    return volume.region.reread(0, min(image_size(header_of(volume)), volume.region.size))
 
 
 def _steps(held: t.Optional[Held], mode: t.Optional[int], now: Image) -> t.List[Action]:

@@ -14,7 +14,7 @@ from ..crypto.kdf import Budget
 from ..errors import BadTask
 from ..keyslots.secret_list import SecretList
 from ..keyslots.secrets import Secret
-from ..keyslots.task_options import choice_of, items_of, parse_budget, parse_header, parse_path, parse_seconds
+from ..keyslots.task_options import choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds
 
 PRESENT = "present"
 RESTORED = "restored"
@@ -44,7 +44,7 @@ class BackupTask:
 def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
     device, path = parse_path(params.get("device"), "device"), parse_path(params.get("path"), "path")
-    header = parse_header(params)
+    header = parse_header_path(params)
     state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):
         if other is not None and _same(path, other):

@@ -21,7 +21,7 @@ from .contradictions import check_entries
 from .desired_costs import parse_costs, parse_iter_time
 from .secret_list import SecretList
 from .secrets import Secret
-from .task_options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header, parse_path, parse_seconds, parse_volumes, whole_number
+from .task_options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds, parse_volumes, whole_number
 from .vocabulary import ABSENT, PRESENT, Costs, Desired, Entry
 from .wishes import agreed
 
@@ -125,7 +125,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
 def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
     """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
     device = parse_path(params.get("device"), "device")
-    header = parse_header(params)
+    header = parse_header_path(params)
     with SecretList() as secrets:
         for index, item in enumerate(items_of(params, "secrets")):
             secrets.number_of(item, f"secrets[{index}]")

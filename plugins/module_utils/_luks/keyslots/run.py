@@ -15,8 +15,8 @@ from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused
 from ..header.model import Header
-from ..header.parse import parse_header
 from ..volume import locks
+from ..volume.header_of import header_at_rest, header_of
 from ..volume.storage import Volume, open_volume
 from .ahead import Ahead
 from .costs import Choice
@@ -99,7 +99,7 @@ def inspect(task: InfoTask) -> Result:
     derivations = Derivations(task.secrets, budget, workers)
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
-            header = _read_header(volume, task.lock_timeout)
+            header = header_at_rest(volume, task.lock_timeout)
             prover = Prover(header, volume.region.reread, derivations, {})
             warnings = list(header.warnings)
             prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
@@ -194,18 +194,18 @@ class _Run:
         here. When others keep writing, the last look is taken under the shared lock, which makes them wait.
         """
         for _attempt in range(UNLOCKED_LOOKS):
-            header = _read_header(volume, self.task.lock_timeout)
+            header = header_at_rest(volume, self.task.lock_timeout)
             try:
                 look = self._look(volume, header)
             except LuksmithError:
-                if _image(_read_header(volume, self.task.lock_timeout)) == _image(header):
+                if _image(header_at_rest(volume, self.task.lock_timeout)) == _image(header):
                     raise
                 continue
-            if not (self.check or look.plan.empty) or _image(_read_header(volume, self.task.lock_timeout)) == _image(header):
+            if not (self.check or look.plan.empty) or _image(header_at_rest(volume, self.task.lock_timeout)) == _image(header):
                 return look
             look.prover.close()
         with locks.shared(volume, timeout=self.task.lock_timeout):
-            return self._look(volume, _parse(volume))
+            return self._look(volume, header_of(volume))
 
     def _look(self, volume: Volume, header: Header) -> Look:
         if self.task.verify == "record":
@@ -239,7 +239,7 @@ class _Run:
         before, predicted, choices = self._foresee(look)
         with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
             volume.check_still_there()
-            header = _parse(volume)
+            header = header_of(volume)
             if header.uuid != look.header.uuid:
                 raise Refused(
                     f"the path leads to another volume (uuid {header.uuid}) than when the plan was made (uuid {look.header.uuid})",
@@ -349,16 +349,6 @@ class _Run:
             "kdf_evaluations": self.derivations.evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
-
-
-def _read_header(volume: Volume, timeout: float) -> Header:
-    with locks.shared(volume, timeout=timeout):
-        return _parse(volume)
-
-
-def _parse(volume: Volume) -> Header:
-    # From the medium: the page cache of a loop device does not see what was written through its backing file.
-    return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
 
 
 def _image(header: Header) -> t.Tuple[t.Any, ...]:

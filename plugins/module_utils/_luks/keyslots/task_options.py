@@ -27,7 +27,7 @@ def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], b
             remedy="Give device for one volume, devices for several",
         )
     if device is not None:
-        return (parse_path(device, "device"),), True, parse_header(params)
+        return (parse_path(device, "device"),), True, parse_header_path(params)
     if header is not None:
         raise BadTask(
             "header and devices are given together", why="One detached header belongs to one device", remedy="Use device, in one task (or loop item) per volume"
@@ -38,7 +38,7 @@ def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], b
     return tuple(dict.fromkeys(paths)), False, None
 
 
-def parse_header(params: t.Mapping[str, t.Any]) -> t.Optional[str]:
+def parse_header_path(params: t.Mapping[str, t.Any]) -> t.Optional[str]:
     """The option header, None where the header is at the start of the device. Raises BadTask."""
     return None if params.get("header") is None else parse_path(params["header"], "header")
 

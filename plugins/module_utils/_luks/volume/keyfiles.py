@@ -17,6 +17,7 @@ import stat
 import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
+from .whole_file import sync_folder
 
 OWNER_ONLY = 0o077
 MODE = 0o400
@@ -48,7 +49,7 @@ def replace(path: str, content: bytearray) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_folder(folder)
+        sync_folder(folder)
         _overwrite(old)
     except OSError as error:
         raise _fault(path, error, StorageFault) from None
@@ -70,14 +71,6 @@ def _write(path: str, content: bytearray, old: int, status: os.stat_result) -> N
             while done < len(content):
                 with view[done:] as rest:
                     done += os.write(descriptor, rest)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -17,7 +17,7 @@ import typing as t
 from ..errors import LuksmithError, NotLuks, StorageFault
 from ..header import foreign, parse, qcow2
 from ..header.model import Header
-from . import locks
+from .header_of import header_at_rest, header_of
 from .inventory import natural
 from .node import fault, open_node
 from .storage import Volume, open_volume
@@ -117,21 +117,16 @@ def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
 
 def _read(volume: Volume) -> Header:
     """Without locks, so that nobody is disturbed; what then looks damaged may be a write in progress, and is read beside no writer."""
-
-    def _parse() -> Header:
-        return parse.parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
-
     try:
-        header = _parse()
+        header = header_of(volume)
         if not header.needs_heal:
             return header
     except LuksmithError:
         pass
     try:
-        with locks.shared(volume, timeout=LOCK_TIMEOUT):
-            return _parse()
+        return header_at_rest(volume, LOCK_TIMEOUT)
     except StorageFault:
-        return _parse()
+        return header_of(volume)
 
 
 def _second_copy(fd: int, size: int) -> bool:

@@ -49,7 +49,7 @@ def replace(path: str, data: bytes) -> None:
     try:
         _fill(path, fd, data)
         os.rename(beside, target)
-        _sync_folder(os.path.dirname(target))
+        sync_folder(os.path.dirname(target))
     except OSError as error:
         _remove(beside)
         raise fault(path, "cannot write it", error, changed=_KEPT) from None
@@ -113,7 +113,8 @@ def _remove(beside: str) -> None:
         os.unlink(beside)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """What was renamed in ``folder`` has its new name on the medium when this returns. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -79,7 +79,7 @@ def test_an_error_leaves_the_old_file(path: pathlib.Path, step: str, monkeypatch
     elif step == "rename":
         monkeypatch.setattr(os, "rename", fail)
     else:
-        monkeypatch.setattr(whole_file, "_sync_folder", fail)
+        monkeypatch.setattr(whole_file, "sync_folder", fail)
     with pytest.raises(LuksmithError) as error:
         whole_file.replace(str(path), b"new")
     monkeypatch.undo()
