@@ -8,14 +8,15 @@ All of the module runs, from its arguments as JSON to its answer as JSON; only t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
-import pathlib
 import sys
 import threading
 import typing as t
 
+import module_process
 from ansible.module_utils import basic
 from module_process import ModuleFailed
 
@@ -45,10 +46,7 @@ def run_module(name: str, arguments: t.Mapping[str, t.Any], *, check: bool = Fal
     return result
 
 
-def keyslots(device: t.Union[str, pathlib.Path], entries: t.Sequence[t.Mapping[str, t.Any]], *, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
-    """The main module on one volume. ``unlock=["secret"]`` is short for passphrases."""
-    unlock = [{"passphrase": secret} if isinstance(secret, str) else secret for secret in options.pop("unlock", ())]
-    return run_module("keyslots", {"device": str(device), "keyslots": list(entries), "unlock": unlock, **options}, check=check, diff=True)
+keyslots = functools.partial(module_process.keyslots, run=run_module)
 
 
 def _answer(module: t.Any, arguments: bytes, writer: int) -> t.NoReturn:

@@ -74,7 +74,14 @@ def run_module(name: str, arguments: t.Mapping[str, t.Any], *, check: bool = Fal
     return start_module(name, arguments, check=check, diff=diff).result()
 
 
-def keyslots(device: t.Union[str, pathlib.Path], entries: t.Sequence[t.Mapping[str, t.Any]], *, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
-    """The main module on one volume. ``unlock=["secret"]`` is short for passphrases."""
+def keyslots(
+    device: t.Union[str, pathlib.Path],
+    entries: t.Sequence[t.Mapping[str, t.Any]],
+    *,
+    check: bool = False,
+    run: t.Callable[..., t.Dict[str, t.Any]] = run_module,
+    **options: t.Any,
+) -> t.Dict[str, t.Any]:
+    """The main module on one volume. ``unlock=["secret"]`` is short for passphrases; ``run``: how a module is run."""
     unlock = [{"passphrase": secret} if isinstance(secret, str) else secret for secret in options.pop("unlock", ())]
-    return run_module("keyslots", {"device": str(device), "keyslots": list(entries), "unlock": unlock, **options}, check=check, diff=True)
+    return run("keyslots", {"device": str(device), "keyslots": list(entries), "unlock": unlock, **options}, check=check, diff=True)
