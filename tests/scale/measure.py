@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Many simulated hosts (local connection, an image each): the playbooks finish, the report is right, and what that costs the controller.
 
-tests/scale/measure.py [HOSTS] prints a line for each play: wall clock, processor time of the controller for each host without that of the modules
-(which run on the hosts in real life), its ratio to the same play with ansible.builtin.ping, and the controller's peak memory.
+tests/scale/measure.py [HOSTS] [--plays audit rotate] prints a line for each play: wall clock, processor time of the controller for each host
+without that of the modules (which run on the hosts in real life), its ratio to the same play with ansible.builtin.ping, and the controller's
+peak memory.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import gzip
 import json
@@ -75,6 +77,12 @@ def make(folder: pathlib.Path, hosts: int) -> None:
         "rotate_pbkdf": {"iterations": 1000},
         "rotate_generation": "one",
         "rotate_report": f"{folder}/report",
+        "audit_volumes": [{"device": f"{folder}/images/{{{{ inventory_hostname }}}}.img"}],
+        "audit_block_devices": False,
+        "audit_policy": "legacy",
+        "audit_secrets": [{"label": "break-glass", "passphrase": "in-case-of-fire"}],
+        "audit_forbidden_secrets": [{"label": "leaked", "passphrase": "winter-2025"}],
+        "audit_report_directory": f"{folder}/report",
     }
     names = {f"host-{number:05}": {} for number in range(hosts)}
     local = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": str(python), "rotate_report": f"{folder}/report"}}
@@ -112,6 +120,15 @@ def play(folder: pathlib.Path, name: str, *arguments: str) -> Cost:
     return Cost(time.monotonic() - begin, usage.ru_utime + usage.ru_stime - module_seconds(folder), usage.ru_maxrss / 1024)
 
 
+def check_audit(folder: pathlib.Path, hosts: int) -> None:
+    """Every host with its volume, and on each the secret that must not open it."""
+    report = json.loads((folder / "report" / "luks-audit.json").read_text())
+    found = [(host["host"], any("leaked" in finding["message"] for volume in host["volumes"] for finding in volume["findings"])) for host in report["hosts"]]
+    assert sorted(found) == [(f"host-{number:05}", True) for number in range(hosts)], f"the report has {len(found)} hosts: {found[:3]}"
+    page = (folder / "report" / "luks-audit.html").read_text()
+    assert all(f"host-{number:05}" in page for number in range(hosts))
+
+
 def check_report(folder: pathlib.Path, hosts: int, state: str) -> None:
     report = json.loads((folder / "report" / "rotation.json").read_text())
     states = [(host["host"], volume["state"]) for host in report["hosts"] for volume in host["volumes"]]
@@ -120,12 +137,19 @@ def check_report(folder: pathlib.Path, hosts: int, state: str) -> None:
 
 
 def main() -> None:
-    hosts = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hosts", nargs="?", type=int, default=30)
+    parser.add_argument("--plays", nargs="+", choices=("audit", "rotate"), default=["audit", "rotate"])
+    arguments = parser.parse_args()
+    hosts = arguments.hosts
     folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-scale-"))
     try:
         make(folder, hosts)
         rows: t.List[t.Tuple[str, Cost]] = [("ansible.builtin.ping", play(folder, "ping", str(folder / "ping.json")))]
-        for name, state in (("rotate, first", "done"), ("rotate, nothing due", "unchanged")):
+        if "audit" in arguments.plays:
+            rows.append(("audit", play(folder, "audit", "-e", "audit_hosts=fleet", "luksmith.luks.audit")))
+            check_audit(folder, hosts)
+        for name, state in (("rotate, first", "done"), ("rotate, nothing due", "unchanged")) if "rotate" in arguments.plays else ():
             rows.append((name, play(folder, name.replace(", ", "-").replace(" ", "-"), "-e", "rotate_hosts=fleet", "luksmith.luks.rotate")))
             check_report(folder, hosts, state)
         ping = rows[0][1]
