@@ -1,6 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a keyfile when its secret is rotated: only an old secret gives way, and what is none of them stays."""
+
 from __future__ import annotations
 
 import os
