@@ -29,7 +29,8 @@ def test_two_runs_in_opposite_orders_both_end_and_both_count(tmp_path: pathlib.P
         common = {"unlock": [secret("pw0")], "lock_timeout": 120}
         names = {f"one {round}": paths, f"other {round}": paths[::-1]}
         runs = [
-            start_module("keyslots", {**common, "devices": order, "keyslots": [{"new_secret": secret(name), "pbkdf": CHEAP}]}) for name, order in names.items()
+            start_module("keyslots", {**common, "devices": order, "keyslots": [{"new_secret": secret(name), "pbkdf": CHEAP}]})
+            for name, order in names.items()
         ]
         for run in runs:
             result = run.result()

@@ -151,7 +151,9 @@ def _choice(action: Action, header: Header, prover: Prover, desired: Desired, me
     )
 
 
-def choice_if_opened(entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool) -> t.Optional[Choice]:
+def choice_if_opened(
+    entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool
+) -> t.Optional[Choice]:
     """What :func:`choice_for` will say if the old secret of ``entry`` opens ``keyslot``; None where that is not known before."""
     stored = header.keyslots[keyslot].kdf
     label = desired.labels[given(desired.entries[entry].new_secret)] if record else ""

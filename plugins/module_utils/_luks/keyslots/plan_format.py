@@ -27,7 +27,9 @@ def check_format(situation: Situation, desired: Desired) -> None:
                 f"keyslots[{entry.position}] wants priority {entry.priority}, and LUKS1 keyslots have none", remedy="leave priority out for this volume"
             )
         if entry.costs.type not in (None, "pbkdf2"):
-            raise Refused(f"keyslots[{entry.position}] wants {entry.costs.type}, and LUKS1 knows only pbkdf2", remedy="leave pbkdf.type out for this volume")
+            raise Refused(
+                f"keyslots[{entry.position}] wants {entry.costs.type}, and LUKS1 knows only pbkdf2", remedy="leave pbkdf.type out for this volume"
+            )
         if entry.costs.memory is not None or entry.costs.time is not None or entry.costs.parallel is not None:
             raise Refused(f"keyslots[{entry.position}] gives Argon2 costs, and LUKS1 knows only pbkdf2", remedy="give pbkdf.iterations for this volume")
         if entry.costs.hash is not None and situation.only_hash and entry.costs.hash.lower() != situation.only_hash.lower():
