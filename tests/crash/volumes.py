@@ -76,7 +76,7 @@ def _by_qemu(image: pathlib.Path, slots: t.Sequence[t.Tuple[int, str]], files: t
     cipher = "encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=plain64,encrypt.hash-alg=sha256"
     options = f"encrypt.format=luks,encrypt.key-secret=first,{cipher},encrypt.iter-time=1,cluster_size=4096"
     command = ["qemu-img", "create", "-q", "-f", "qcow2", f"--object=secret,id=first,data={SECRETS[first].decode()}", "-o", options, image, "64K"]
-    for _attempt in range(10):
+    for _attempt in range(100):
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         # On a busy machine QEMU now and then measures no time at all and gives up.
         if "accurate CPU usage" not in done.stdout:

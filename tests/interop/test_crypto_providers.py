@@ -221,7 +221,7 @@ def test_luks2_pbkdf2_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bit
 
 
 def qemu_img(*arguments: str) -> None:
-    for _attempt in range(10):
+    for _attempt in range(100):
         done = subprocess.run(["qemu-img", *arguments], capture_output=True, check=False)
         # QEMU 7.2 cannot always time its own key derivation on a fast CPU; it says so before it writes.
         if CPU_FLAKE not in done.stderr:

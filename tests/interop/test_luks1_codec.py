@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def run(*command: t.Any, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-    for _attempt in range(10):
+    for _attempt in range(100):
         done = subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, check=False)
         # QEMU 7.2 cannot always time its own key derivation on a fast CPU; it says so before it writes.
         if CPU_FLAKE not in done.stderr:
