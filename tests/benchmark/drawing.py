@@ -29,9 +29,11 @@ def bars(title: str, rows: t.Sequence[t.Tuple[str, t.Sequence[t.Tuple[str, float
     largest = max((value for _label, values in rows for _name, value in values), default=1.0)
     scale = (width - left - 60) / max(largest, 1.0)
     parts, y = [_text(10, 22, title, weight="bold")], 36.0
+    beside = float(left)
     for number, name in enumerate(names):
-        parts.append(f'<rect x="{left + number * 160}" y="{y:.1f}" width="12" height="12" fill="{_COLOURS[number % 5]}"/>')
-        parts.append(_text(left + number * 160 + 17, y + 11, name))
+        parts.append(f'<rect x="{beside:.1f}" y="{y:.1f}" width="12" height="12" fill="{_COLOURS[number % 5]}"/>')
+        parts.append(_text(beside + 17, y + 11, name))
+        beside += 45 + 7 * len(name)
     y += 28
     top = y
     for label, values in rows:
