@@ -18,6 +18,12 @@ from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, forgotten, h
 
 Result = t.Dict[str, t.Any]
 
+# The stores that are action plugins themselves, so that they answer within this task.
+STORES = ("vault_entry", "escrow_entry")
+
+# By the field that is compared: what a refusal leaves behind.
+_LEFT = {"next": "The volume was not changed.", "current": "The volume opens with the old secret and with the new one."}
+
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
@@ -25,6 +31,10 @@ class ActionModule(ActionBase):
         (
             "operation",
             "entry",
+            "store",
+            "store_arguments",
+            "write",
+            "version",
             "host",
             "uuid",
             "device",
@@ -35,7 +45,6 @@ class ActionModule(ActionBase):
             "entropy",
             "replaces",
             "keeps",
-            "id",
             "secret",
             "field",
             "keep_older",
@@ -49,8 +58,12 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(
             argument_spec={
-                "operation": {"type": "str", "choices": ["decide", "promote", "forget", "compare"], "required": True},
+                "operation": {"type": "str", "choices": ["decide", "forget", "compare"], "required": True},
                 "entry": {"type": "raw", "no_log": True},
+                "store": {"type": "str", "choices": ["", *STORES], "default": ""},
+                "store_arguments": {"type": "dict", "default": {}, "no_log": True},
+                "write": {"type": "dict", "no_log": True},
+                "version": {"type": "int"},
                 "host": {"type": "str", "required": True},
                 "uuid": {"type": "str", "required": True},
                 "device": {"type": "str", "required": True},
@@ -61,20 +74,42 @@ class ActionModule(ActionBase):
                 "entropy": {"type": "int", "default": 128},
                 "replaces": {"type": "list", "elements": "dict", "default": [], "no_log": True},
                 "keeps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-                "id": {"type": "str"},
                 "secret": {"type": "dict", "no_log": True},
                 "field": {"type": "str", "choices": ["next", "current"], "default": "next"},
                 "keep_older": {"type": "int", "default": 2},
                 "pbkdf": {"type": "dict"},
                 "iter_time": {"type": "int"},
             },
-            required_if=[("operation", "promote", ["id"]), ("operation", "compare", ["secret"])],
+            required_if=[("operation", "compare", ["secret"])],
         )
+        self._stored: Result = {"entry": arguments["entry"], "version": arguments["version"], "changed": False}
+        self._variables = task_vars
         try:
-            entry = read(arguments["entry"], arguments["host"], arguments["uuid"], arguments["device"])
-            return {"changed": False, **getattr(self, f"_{arguments['operation']}")(entry, arguments)}
+            if arguments["store"]:
+                self._ask(arguments, arguments["write"])
+            entry = read(self._stored["entry"], arguments["host"], arguments["uuid"], arguments["device"])
+            result = getattr(self, f"_{arguments['operation']}")(entry, arguments)
         except (BadEntry, ValueError) as error:
-            raise AnsibleActionFail(f"{arguments['device']}: {error}. The volume was not changed.") from None
+            raise AnsibleActionFail(f"{arguments['device']}: {error}. {_LEFT[arguments['field']]}") from None
+        return {**result, "version": self._stored["version"], "changed": self._stored["changed"]}
+
+    def _ask(self, arguments: Result, write: t.Optional[Entry]) -> None:
+        """What the store holds now; ``write`` is written before, if it is given. The store fails with a sentence of its own."""
+        words = {name: value for name, value in arguments["store_arguments"].items() if value not in ("", None)}
+        if write is not None:
+            words.update(operation="write", entry=write, version=arguments["version"] or 0)
+        task = self._task.copy()
+        task.args = words
+        store = self._shared_loader_obj.action_loader.get(
+            f"luksmith.luks.{arguments['store']}",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        self._stored = store.run(task_vars=self._variables)
 
     def _decide(self, entry: Entry, arguments: Result) -> Result:
         wanted = Wanted(arguments["generation"], arguments["max_age"], arguments["passphrase"])
@@ -100,16 +135,17 @@ class ActionModule(ActionBase):
             "entropy": bits,
         }
 
-    def _promote(self, entry: Entry, arguments: Result) -> Result:
-        return {"entry": promoted(entry, arguments["id"])}
-
     def _forget(self, entry: Entry, arguments: Result) -> Result:
-        return {"entry": forgotten(entry, arguments["keep_older"]), "differs": len(entry["older"]) > max(arguments["keep_older"], 0)}
+        changed = forgotten(entry, arguments["keep_older"])
+        differs = changed != entry
+        if differs and arguments["store"]:
+            self._ask({**arguments, "version": self._stored["version"]}, changed)
+        return {"entry": changed, "differs": differs}
 
     def _compare(self, entry: Entry, arguments: Result) -> Result:
         """The store must give back what it was given, before the volume comes to depend on it."""
         if holds(entry, arguments["field"], arguments["secret"]):
-            return {"entry": entry}
+            return {"entry": entry, "promoted": promoted(entry, arguments["secret"]["id"])}
         raise BadEntry(f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store before the rotation is run again")
 
 

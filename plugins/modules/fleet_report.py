@@ -14,6 +14,7 @@ author:
 description:
   - Writes what M(luksmith.luks.audit) or a rotation said of many hosts as one HTML page that needs nothing else, as JSON, as CSV and as JUnit XML.
   - Meant for the controller, with C(delegate_to=localhost) and C(run_once=true). It needs nothing but Python there.
+  - A folder that does not exist yet is made, for its owner only.
   - Hosts are not trusted. Names, labels and token types are shown as what they are, whatever is in them.
   - The file docs/report.md of the collection describes the data.
 extends_documentation_fragment:
@@ -158,6 +159,7 @@ files:
     - /srv/reports/luks.html
 """
 
+import contextlib
 import datetime
 import os
 import tempfile
@@ -203,8 +205,7 @@ def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
     """Put ``content`` at ``path`` whole or not at all; whether that changes anything."""
     changed = not _is(path, content)
     if changed and not module.check_mode:
-        if not os.path.isdir(os.path.dirname(path) or "."):
-            raise BadTask(f"the folder of {path} does not exist", remedy="Make it first, or give another path")
+        make_folder(path)
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -212,6 +213,22 @@ def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
     if os.path.exists(path):
         changed = bool(module.set_mode_if_different(path, mode, changed))
     return changed
+
+
+def make_folder(path: str) -> None:
+    """The folders above the file ``path``; those that are not there yet are for their owner only, like what will be in them."""
+    folder = os.path.dirname(os.path.abspath(path))
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    try:
+        for one in reversed(missing):
+            # Another host's part may be written at the same time.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(one, 0o700)
+    except OSError as error:
+        raise BadTask(f"the folder of {path} cannot be made ({error.strerror})", remedy="Make it first, or give another path") from None
 
 
 def _is(path: str, content: bytes) -> bool:

@@ -11,7 +11,8 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - A part of the role P(luksmith.luks.rotate#role), of use for a rotation of your own. It reads and writes nothing. The store does that before and after.
+  - A part of the role P(luksmith.luks.rotate#role), of use for a rotation of your own. It reads and writes nothing but what O(store) names. Without that,
+    other tasks read and write, before and after.
   - Runs on the controller, in the process of Ansible itself. New passphrases come from the random number generator of its system.
   - Always use it with C(no_log), because the result holds secrets.
 extends_documentation_fragment:
@@ -20,15 +21,13 @@ attributes:
   check_mode:
     support: full
     details:
-      - Changes nothing anyway. In check mode a new secret is called V(new), so that a plan reads the same every time.
+      - O(store) is only read then. A new secret is called V(new), so that a plan reads the same every time.
   diff_mode:
-    support: N/A
-    details:
-      - Changes nothing.
+    support: none
   idempotent:
     support: N/A
     details:
-      - Changes nothing. Each call with O(operation=decide) that finds a new secret due makes another one.
+      - Each call with O(operation=decide) that finds a new secret due makes another one.
   platform:
     details:
       - The controller.
@@ -36,20 +35,41 @@ options:
   operation:
     description:
       - V(decide) tells what is due, and makes the new secret if one is.
-      - V(compare) fails unless O(entry) holds O(secret) as O(field), to the byte.
-      - V(promote) returns the entry in which the staged secret O(id) has become the current one.
+      - V(compare) fails unless O(entry) holds O(secret) as O(field), to the byte. It returns the entry in which that has become the current one, too.
       - V(forget) returns the entry without the oldest of its replaced secrets.
     type: str
     choices:
       - decide
       - compare
-      - promote
       - forget
     required: true
   entry:
     description:
       - What the store holds for the volume. Nothing at all stands for a volume that the store does not know.
+      - Ignored with O(store).
     type: raw
+  store:
+    description:
+      - Read the entry from this store, M(luksmith.luks.vault_entry) or M(luksmith.luks.escrow_entry), within this task.
+    type: str
+    choices:
+      - ""
+      - vault_entry
+      - escrow_entry
+    default: ""
+  store_arguments:
+    description:
+      - The options of O(store) that say where it is, such as C(path) and C(key). Empty ones are left out.
+    type: dict
+    default: {}
+  write:
+    description:
+      - An entry to write to O(store) before it is read.
+    type: dict
+  version:
+    description:
+      - RV(version) of an earlier call. O(store) refuses O(write) if somebody else wrote since.
+    type: int
   host:
     description:
       - Name of the host in the inventory. An entry of another host is refused.
@@ -109,10 +129,6 @@ options:
     description:
       - As O(luksmith.luks.keyslots#module:keyslots[].iter_time), for the new secret.
     type: int
-  id:
-    description:
-      - Which secret to promote.
-    type: str
   secret:
     description:
       - What the store is expected to hold.
@@ -151,8 +167,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entry:
-  description: The entry, changed by V(promote) and V(forget). It holds secrets.
+  description: The entry, without what it was to forget with V(forget). It holds secrets.
   returned: success
+  type: dict
+  sample:
+    current:
+      created: "2026-11-25T03:21:56Z"
+      entropy: 140
+      generation: "2026-11"
+      id: 86cfc40b
+      passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
+    device: /dev/sdb
+    format: 1
+    host: web-1
+    next:
+    older: []
+    uuid: 4b543c86-7353-47b9-b355-d0ef03989991
+version:
+  description: The version of the entry in O(store).
+  returned: with O(store)
+  type: int
+  sample: 3
+promoted:
+  description: The entry in which O(secret) is the current one. It holds secrets.
+  returned: with O(operation=compare)
   type: dict
   sample:
     current:

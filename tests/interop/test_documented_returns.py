@@ -130,12 +130,12 @@ OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device":
 KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"
 CONTROLLER = [
     ("rotation_entry", {"operation": "decide", **OF, "generation": "2026-11", "replaces": [LEAKED]}),
-    ("rotation_entry", {"operation": "promote", **OF, "entry": "{{ r0.staged }}", "id": "{{ r0.new.id }}"}),
-    ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r1.entry }}", "keep_older": 0}),
-    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r1.entry }}"}),
+    ("rotation_entry", {"operation": "compare", **OF, "entry": "{{ r0.staged }}", "secret": "{{ r0.new }}"}),
+    ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r1.promoted }}", "keep_older": 0}),
+    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r1.promoted }}"}),
     (
         "escrow_entry",
-        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r1.entry }}", "certificates": ["{{ folder }}/certificate"]},
+        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r1.promoted }}", "certificates": ["{{ folder }}/certificate"]},
     ),
 ]
 

@@ -97,7 +97,7 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
     if begin == "promote":
         whole = rotated.copy(tmp_path / "whole")
         whole.play(*NEXT)
-        lab.play(*NEXT, expect=-9, KILL_AT=str(whole.tasks_begun().index("luksmith.luks.rotate : Change the entry")))
+        lab.play(*NEXT, expect=-9, KILL_AT=str(whole.tasks_begun().index("luksmith.luks.rotate : Promote the new secret in the store, and compare what it gives back")))
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
     lab.play(

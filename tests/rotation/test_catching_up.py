@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes that are not as the store left them: away for some rotations, back from a backup, without a free keyslot, copied with their UUID."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+from lab import BREAK_GLASS, LEAKED, Lab, exactly_the_newest, nothing_is_lost
+
+VOLUMES = ("luks1.img", "luks2.img")
+TWO, THREE = ("-e", "rotate_generation=two"), ("-e", "rotate_generation=three")
+pytestmark = pytest.mark.skipif(not shutil.which("cryptsetup"), reason="not installed: cryptsetup")
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Once rotated: generation one."""
+    lab = Lab.make(tmp_path_factory.mktemp("rotated") / "lab", VOLUMES)
+    lab.play()
+    exactly_the_newest(lab, lab.stored(), "one")
+    return lab
+
+
+def begun(lab: Lab, flags: t.Sequence[str], task: str, folder: pathlib.Path) -> str:
+    """The number of the first task of that name in the same run on a copy, for KILL_AT."""
+    whole = lab.copy(folder)
+    whole.play(*flags)
+    return str(next(number for number, name in enumerate(whole.tasks_begun()) if task in name))
+
+
+def test_a_rotation_that_was_cut_is_finished_before_the_next_one(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    lab = rotated.copy(tmp_path / "lab")
+    lab.play(*TWO, expect=-9, KILL_AT=begun(rotated, TWO, "Add the new secret", tmp_path / "whole"))
+    staged = {entry["uuid"]: entry["next"] for entry in lab.stored() if entry["next"]}
+    assert staged
+    lab.play(*THREE)
+    stored = lab.stored()
+    exactly_the_newest(lab, stored, "three")
+    for entry in stored:
+        if entry["uuid"] in staged:
+            assert staged[entry["uuid"]]["id"] in [secret["id"] for secret in entry["older"]], "it became the current one before it was replaced"
+    assert "changed=0 " in lab.play(*THREE)
+
+
+def test_a_volume_that_comes_back_from_a_backup_catches_up(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    lab = rotated.copy(tmp_path / "lab")
+    lab.play(*TWO)
+    lab.play(*THREE)
+    current = exactly_the_newest(lab, lab.stored(), "three")
+    for volume in VOLUMES:
+        shutil.copy(rotated.folder / volume, lab.folder / volume)
+    lab.play(*THREE)
+    assert exactly_the_newest(lab, lab.stored(), "three") == current, "two rotations behind, and no new secret was needed"
+
+
+def test_a_backup_from_before_the_first_rotation_catches_up(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    lab = rotated.copy(tmp_path / "lab")
+    fresh = Lab.make(tmp_path / "fresh", VOLUMES)
+    for volume in VOLUMES:
+        shutil.copy(fresh.folder / volume, lab.folder / volume)
+    lab.play()
+    exactly_the_newest(lab, lab.stored(), "one")
+
+
+def test_two_volumes_with_one_uuid_share_a_secret(tmp_path: pathlib.Path) -> None:
+    lab = Lab.make(tmp_path / "lab", ("luks2.img", "copy.img"), source={"copy.img": "luks2.img"})
+    lab.play()
+    first = exactly_the_newest(lab, lab.stored(), "one")
+    lab.play(*TWO)
+    second = exactly_the_newest(lab, lab.stored(), "two")
+    assert len(first) == len(second) == 1 and first != second
+    assert "changed=0 " in lab.play(*TWO)
+
+
+OTHERS = [f"a colleague's secret {number}" for number in range(32)]
+
+
+def _fill(lab: Lab, volume: str, keyslots: int) -> None:
+    """Give the volume keyslots of people that the role has never heard of, until none is free."""
+    new = lab.folder / "new"
+    for secret in OTHERS[: keyslots - 2]:
+        new.write_text(secret)
+        words = ["cryptsetup", "luksAddKey", "--batch-mode", "--pbkdf-force-iterations", "1000", "--pbkdf", "pbkdf2", "--key-file", "-"]
+        subprocess.run([*words, str(lab.folder / volume), str(new)], input=LEAKED.encode(), check=True, capture_output=True)
+    new.unlink()
+    assert len(lab.active(volume)) == keyslots
+
+
+@pytest.mark.parametrize("task", ["Add the new secret", "Try what the store gave back", "Promote the new secret", "Erase every older secret"])
+def test_a_header_without_a_free_keyslot(tmp_path: pathlib.Path, task: str) -> None:
+    lab = Lab.make(tmp_path / "lab", ("luks1.img",))
+    _fill(lab, "luks1.img", 8)
+    lab.play(expect=-9, KILL_AT=begun(lab, (), task, tmp_path / "whole"))
+    nothing_is_lost(lab, lab.stored(), OTHERS)
+    lab.play()
+    (entry,) = lab.stored()
+    assert entry["next"] is None and entry["current"]["generation"] == "one"
+    assert len(lab.active("luks1.img")) == 8
+    for secret in [entry["current"]["passphrase"], BREAK_GLASS, *OTHERS[:6]]:
+        assert lab.opens("luks1.img", secret)
+    assert not lab.opens("luks1.img", LEAKED)
+    nothing_is_lost(lab, lab.stored(), OTHERS)
