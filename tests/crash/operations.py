@@ -68,6 +68,9 @@ LUKS2 = {
     "set priority": ({0: A, 1: B}, task(present(B, priority="prefer"))),
     "no record": ({0: A, 1: C}, task(present(B, old=C), record=False)),
 }
+# Every number taken: a new secret can only go where an old one was, through a free area if there is one.
+ALL_NUMBERS: Slots = {**dict.fromkeys(range(32), A), 5: C}
+ALL_NUMBERS_TASK = task(present(B, keyslot=5, old=C))
 QCOW2 = {
     "add": ({0: A}, task(present(B))),
     "erase": ({0: A, 1: B}, task(absent(old=B))),
@@ -111,6 +114,8 @@ def _stale(slots: Slots, wanted: t.Dict[str, t.Any]) -> t.Callable[[], Operation
 OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
     **{f"luks1: {name}": _operation(luks1, name, case) for name, case in {**BOTH, **LUKS1}.items()},
     **{f"luks2: {name}": _operation(luks2, name, case) for name, case in {**BOTH, **LUKS2}.items()},
+    "luks2: rekey with all 32 numbers taken and an area free": lambda: Operation(luks2(ALL_NUMBERS, areas=33), ALL_NUMBERS_TASK),
+    "luks2: rekey with all 32 numbers and all areas taken": lambda: Operation(luks2(ALL_NUMBERS, areas=32), ALL_NUMBERS_TASK),
     "luks2: heal the primary": _damaged(0, {0: A, 1: C}, task(present(A))),
     "luks2: heal the secondary and erase": _damaged(16384, {0: A, 1: C}, task(absent(old=C))),
     "luks2: heal a stale secondary and rekey": _stale({0: A}, task(present(C, old=A), unlock=(B,))),
@@ -121,5 +126,6 @@ OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
 
 # What only the long form does: variants of what the short form has in the other format, or without a detached header.
 LONG = {f"luks1: rekey {SEVERAL}, all that there are", "luks2: swap out two", "luks2: add, rekey and erase", "luks2: overwrite a stranger"}
+LONG |= {name for name in OPERATIONS if "all 32 numbers" in name}  # two minutes of processor time
 LONG |= {f"{kind}: forty passes" for kind in ("luks1", "luks2")}
 LONG |= {f"{kind}, detached: {name}" for kind in ("luks1", "luks2") for name in DETACHED[2:]}

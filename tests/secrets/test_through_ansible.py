@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import secrets
 import shutil
 import typing as t
 
 import pytest
+import tracing
 import volumes
 from box import PLAYBOOK, copy_of_collection
 from scene import AFTER_SUCCESS, CHEAP, Scene, build, keyslots, refusals, secret_of, success
@@ -45,43 +45,17 @@ def changed(scene: Scene) -> None:
 def test_success_under_the_eyes_of_strace(scene: Scene) -> None:
     """Most talkative, with a log, junit and diffs; and every argument list, environment and write of every process."""
     trace = scene.box.folder.with_name("trace")  # outside of the box: it shows what went through pipes
-    calls = "trace=execve,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg"
-    options = ["-f", "-qq", "-v", "-y", "-xx", "-s", "4194304", "-e", calls, "-o", str(trace)]
     more = {"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit", "ANSIBLE_STDOUT_CALLBACK": "default"}
-    ran = scene.box.play(success(scene), "-vvvv", "--diff", *vault(scene), prefix=["strace", *options], environment=more)
+    ran = scene.box.play(success(scene), "-vvvv", "--diff", *vault(scene), prefix=tracing.command(trace), environment=more)
     assert ran.code == 0, ran.output
     changed(scene)
     scene.learn_keys({"luks1": AFTER_SUCCESS, "luks2": AFTER_SUCCESS})
     assert scene.box.leaks(scene.search, ran) == []
     assert "changed: [localhost]" in ran.output and "kdf_evaluations" in ran.output
     assert (scene.box.folder / "log").stat().st_size > 1000 and list((scene.box.folder / "junit").iterdir())
-    seen = _traced(trace, scene)
+    seen = tracing.check(trace, scene)
     assert seen["execve"] > 20 and seen["write"] > 100, seen
     trace.unlink()
-
-
-def _traced(trace: pathlib.Path, scene: Scene) -> t.Dict[str, int]:
-    """Numbers of calls by name. Fails on a secret in an argument list, in an environment, or written to anything but a pipe."""
-    counts: t.Dict[str, int] = {}
-    devices = {str(path) for path in scene.box.devices}
-    with trace.open(encoding="latin-1") as lines:
-        for line in lines:
-            call = re.match(r"\d+ +(\w+)\((?:(\d+)<((?:\\x[0-9a-f]{2}|[^>])*)>)?", line)
-            if not call:
-                continue
-            counts[call.group(1)] = counts.get(call.group(1), 0) + 1
-            target = _unescaped(call.group(3) or "").decode(errors="replace")
-            found = scene.search(_unescaped(line))
-            if found and target not in devices:
-                through = re.match(r"(pipe|socket|UNIX|anon_inode)[:\[]|/dev/ptmx|/dev/pts", target)
-                assert through, f"{call.group(1)} to {target!r}: {found}"
-            if target in devices:
-                assert [name for name, _form in found if name in scene.canaries] == [], f"a passphrase was written to {target}"
-    return counts
-
-
-def _unescaped(text: str) -> bytes:
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes([int(code.group(1), 16)]), text.encode("latin-1"))
 
 
 def test_every_kind_of_refusal(scene: Scene) -> None:
@@ -171,17 +145,16 @@ def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytes
     scene = build(folder, 1, collection=collection)
     trace = beside / "trace"
     task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", folder), "pbkdf": CHEAP}, unlock=[secret_of("current", folder)])
-    options = ["-f", "-qq", "-v", "-y", "-xx", "-s", "1048576", "-e", "trace=execve,write,pwrite64", "-o", str(trace)]
-    ran = scene.box.play([task], *vault(scene), prefix=["strace", *options])
+    ran = scene.box.play([task], *vault(scene), prefix=tracing.command(trace))
     found = scene.box.leaks(scene.search, ran)
     assert any(place.startswith("output: current (reversed)") for place in found), (found, ran.output)
     assert any(place.startswith("log: current (reversed)") for place in found), found
     assert any(place.startswith("home/left: current (as it is)") for place in found), found
     assert any(place.startswith("volume luks1: current (as it is)") for place in found), found
     lines = trace.read_text("latin-1").splitlines()
-    told = [line for line in lines if scene.search(_unescaped(line))]
-    assert any("execve(" in line and scene.search(_unescaped(line)) == [("current", "as it is")] for line in told), "argument"
-    assert any("execve(" in line and any("base64" in form for _name, form in scene.search(_unescaped(line))) for line in told), "environment"
-    assert any("/gone" in _unescaped(line).decode("latin-1") for line in told), "a file that is gone again"
+    told = [line for line in lines if scene.search(tracing.unescaped(line))]
+    assert any("execve(" in line and scene.search(tracing.unescaped(line)) == [("current", "as it is")] for line in told), "argument"
+    assert any("execve(" in line and any("base64" in form for _name, form in scene.search(tracing.unescaped(line))) for line in told), "environment"
+    assert any("/gone" in tracing.unescaped(line).decode("latin-1") for line in told), "a file that is gone again"
     with pytest.raises(AssertionError):
-        _traced(trace, scene)
+        tracing.check(trace, scene)
