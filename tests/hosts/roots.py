@@ -9,6 +9,7 @@ Two of each release: with python3-cryptography, and without it, so that the engi
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -27,6 +28,9 @@ STOCK = ("python3", "cryptsetup-bin")
 # debootstrap does not follow virtual packages, which is how python3-cryptography asks for cffi's backend.
 CRYPTOGRAPHY = ("python3-cryptography", "python3-cffi-backend")
 BROUGHT_ALONG = ("python3-bcrypt",)
+# The initramfs of the Red Hat family; Debian packages it, too, and a folder of modules is all of a kernel that it asks for.
+DRACUT = ("dracut-core", "kmod")
+KERNEL = "6.0.0-luksmith"
 
 # Mounts that debootstrap makes, and would leave behind when it is killed, end with the process.
 OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
@@ -93,15 +97,45 @@ def _make_release(suite: str) -> t.Tuple[pathlib.Path, pathlib.Path]:
     return ensure_folder(_folder(suite, STOCK), copy), rich
 
 
+def _make_with_dracut() -> pathlib.Path:
+    packages = (*STOCK, *DRACUT)
+
+    def bootstrap(target: pathlib.Path, log: pathlib.Path) -> None:
+        run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITES[0], str(target), *mirror())
+        run_logged(log, "chroot", str(target), "apt-get", "clean")
+        (target / "lib" / "modules" / KERNEL).mkdir(parents=True)
+        run_logged(log, "chroot", str(target), "depmod", KERNEL)
+
+    return ensure_folder(_folder(SUITES[0], packages), bootstrap)
+
+
 def ensure() -> t.Dict[str, pathlib.Path]:
     """Root file systems by name: "bookworm", "bookworm with cryptography" and so on. Unavailable when they cannot be made."""
+    _check_means()
+    with _alone(), concurrent.futures.ThreadPoolExecutor() as pool:
+        made = dict(zip(SUITES, pool.map(_make_release, SUITES)))
+    return {name: path for suite, (stock, rich) in made.items() for name, path in ((suite, stock), (f"{suite} with cryptography", rich))}
+
+
+def ensure_dracut() -> pathlib.Path:
+    """A root file system that makes its initramfs with dracut. Unavailable when it cannot be made."""
+    _check_means()
+    with _alone():
+        return _make_with_dracut()
+
+
+@contextlib.contextmanager
+def _alone() -> t.Iterator[None]:
+    """Nobody else makes root file systems meanwhile."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _check_means() -> None:
     if os.geteuid() != 0:
         raise Unavailable("only root can make root file systems and change into them")
     missing = [program for program in ("debootstrap", "unshare", "chroot") if not shutil.which(program)]
     if missing:
         raise Unavailable(f"not installed: {', '.join(missing)} (Debian: apt install debootstrap)")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock, concurrent.futures.ThreadPoolExecutor() as pool:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = dict(zip(SUITES, pool.map(_make_release, SUITES)))
-    return {name: path for suite, (stock, rich) in made.items() for name, path in ((suite, stock), (f"{suite} with cryptography", rich))}

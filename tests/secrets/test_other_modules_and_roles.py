@@ -148,13 +148,12 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
             {**quiet(store(name, operation="write", entry="{{ order.staged }}")), "check_mode": True},
             quiet(store(name, operation="write", entry="{{ order.staged }}")),
             quiet(store(name, **private_key), "kept"),
-            quiet(change("compare", secret="{{ order.new }}")),
+            quiet(change("compare", secret="{{ order.new }}"), "compared"),
             change("compare", secret="{{ order.new | combine({'passphrase': canary_vault}) }}"),
-            quiet(change("promote", id="{{ order.new.id }}"), "promoted"),
-            change("promote", id="nobody"),
-            store(name, operation="write", entry="{{ promoted.entry }}"),
-            store(name, operation="write", entry="{{ promoted.entry }}", version="{{ kept.version }}", key="../web"),
-            quiet(store(name, operation="write", entry="{{ promoted.entry }}", version="{{ kept.version }}")),
+            change("compare", secret="{{ order.new }}", field="current"),
+            store(name, operation="write", entry="{{ compared.promoted }}"),
+            store(name, operation="write", entry="{{ compared.promoted }}", version="{{ kept.version }}", key="../web"),
+            quiet(store(name, operation="write", entry="{{ compared.promoted }}", version="{{ kept.version }}")),
             quiet(store(name, **private_key), "kept"),
             quiet(decide("{{ kept.entry }}", "{{ canary_stranger }}", generation="two"), "next"),
             decide("{{ kept.entry }}", "{{ canary_text }}", generation="two"),
@@ -165,9 +164,9 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
     return [
         *tasks,
         store("vault", path=str(folder / "looked-up")),
-        store("vault", operation="write", entry="{{ promoted.entry }}", vault_id="nobody", version=2),
+        store("vault", operation="write", entry="{{ compared.promoted }}", vault_id="nobody", version=2),
         store("escrow", private_key="{{ canary_vault }}"),
-        store("escrow", operation="write", entry="{{ promoted.entry }}", version=2, certificates=[str(folder / "keyfile")]),
+        store("escrow", operation="write", entry="{{ compared.promoted }}", version=2, certificates=[str(folder / "keyfile")]),
     ]
 
 

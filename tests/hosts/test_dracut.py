@@ -1,0 +1,53 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role rotate and dracut, which builds the initramfs of the Red Hat family: is a keyfile in it, and does it follow?"""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import yaml
+from ansible_collections.luksmith.luks.tests.hosts import roots
+from ansible_collections.luksmith.luks.tests.hosts.machine import Host, Payloads
+
+ROLE: t.Dict[str, str] = yaml.safe_load((roots.ROOT / "roles" / "rotate" / "vars" / "main.yml").read_text())
+# The arguments: the question and the command of the role.
+SCRIPT = r"""
+set -e
+ask() { sh -c "$question" sh data "$1" | sed "s|^|$2: |"; }
+question=$1 command=$2
+printf old >/mnt/data.key
+printf other >/mnt/other.key
+sh -c "$command" >&2
+ask /mnt/data.key data
+ask /mnt/other.key other
+printf new >/mnt/data.key
+lsinitrd -f mnt/data.key /boot/init* | sed 's|^|before: |'
+echo
+sh -c "$command" >&2
+lsinitrd -f mnt/data.key /boot/init* | sed 's|^|after: |'
+"""
+
+
+@pytest.fixture(scope="module")
+def with_dracut(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Host]:
+    try:
+        root = roots.ensure_dracut()
+    except roots.Unavailable as reason:
+        pytest.skip(str(reason))
+    payloads = Payloads()
+    yield Host("dracut", root, tmp_path_factory.mktemp("volumes"), payloads)
+    payloads.close()
+
+
+def test_the_initramfs_follows_a_keyfile_that_is_in_it(with_dracut: Host) -> None:
+    own = with_dracut.volumes / "keys.conf"
+    own.write_text('install_items+=" /mnt/data.key "\nhostonly="no"\n', encoding="ascii")
+    place = "etc/dracut.conf.d"
+    script = f"cp /mnt/keys.conf /{place}/\n{SCRIPT}"
+    done = with_dracut.run("sh", "-c", script, "sh", ROLE["rotate_initramfs_question"], ROLE["rotate_initramfs_command"], hide=["boot", "var/tmp", place])
+    said = [line for line in done.stdout.decode().splitlines() if line]
+    assert done.returncode == 0, done.stderr.decode()
+    assert said == ["data: holds it", "before: old", "after: new"], (said, done.stderr.decode())
