@@ -156,7 +156,7 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
             quiet(store(name, operation="write", entry="{{ compared.promoted }}", version="{{ kept.version }}")),
             quiet(store(name, **private_key), "kept"),
             quiet(decide("{{ kept.entry }}", "{{ canary_stranger }}", generation="two"), "next"),
-            decide("{{ kept.entry }}", "{{ canary_text }}", generation="two"),
+            quiet(decide("{{ kept.entry }}", "{{ canary_text }}", generation="two")),
             decide("{{ kept.entry }}", "{{ canary_current }}", generation="two"),
             decide("{{ kept.entry }}", "{{ canary_current }}", generation="two", host="another"),
             quiet(change("forget", keep_older=0)),
@@ -194,9 +194,8 @@ def _vaulted(scene: Scene, name: str) -> t.Dict[str, t.Any]:
 
 
 def _role(name: str, **variables: t.Any) -> Task:
-    """A role that fails does not end the play."""
-    include = {"ansible.builtin.include_role": {"name": f"luksmith.luks.{name}"}, "vars": variables}
-    return {"block": [include], "rescue": [{"ansible.builtin.debug": {"msg": f"the role {name} failed"}}]}
+    """Within a block, because the tasks of a role that is included by itself do not see that its errors are ignored."""
+    return {"block": [{"ansible.builtin.include_role": {"name": f"luksmith.luks.{name}"}, "vars": variables}]}
 
 
 def _roles(scene: Scene) -> t.List[Task]:
@@ -251,5 +250,6 @@ def test_roles(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
     scene.canaries["made by the role"] = canary.Canary("made by the role", new.encode(), (new.encode()[:16], new.encode()[-16:]))
     scene.keys.append(volumes.volume_key(scene.luks2, new.encode()))
     assert {path.name for path in (scene.box.folder / "report").iterdir()} >= {"hosts", "luks-audit.html", "luks-audit.json", "luks-audit.csv"}
-    says(ran, "the role rotate failed", "the role audit failed", "rotation one", "1 of 1 volumes were not brought to the end")
+    says(ran, "Make the plan: ", "1 of 1 volumes were not brought to the end", "It begins with text, not with a LUKS header")
+    assert ran.output.count("TASK [luksmith.luks.rotate : Promote") == 2, "after a plan that failed nothing more is done, whatever the play ignores"
     nothing_got_out(scene, trace, ran)
