@@ -184,6 +184,17 @@ def test_before_and_after(tmp_path: pathlib.Path) -> None:
         assert words in text
 
 
+@pytest.mark.parametrize("kind", ["audit", "rotation"])
+def test_nothing_lies_beside_a_narrow_window(tmp_path: pathlib.Path, kind: str) -> None:
+    """In a frame, because no window of Chromium is as narrow as that of a telephone."""
+    rotated = [{"host": "a-host-with-a-name.of.some.length", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}]
+    show(tmp_path, rotated if kind == "rotation" else fleets.fleet(9), kind=kind, doing="parent.postMessage(document.documentElement.scrollWidth, '*');")
+    frame = '<title></title><iframe src="page.html" width="360" height="700"></iframe><script>onmessage = (told) => { document.title = told.data; };</script>'
+    (tmp_path / "frame.html").write_text(frame)
+    document = Document(chromium(tmp_path, "--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/frame.html")).root
+    assert 300 < int(document.all("title")[0].text) <= 360
+
+
 @pytest.mark.parametrize("number", [None, 0, 5])
 def test_hostile_hosts_stay_text(tmp_path: pathlib.Path, number: t.Optional[int]) -> None:
     """Nothing of theirs runs or becomes an element, in the page or in the details; with the policy of the page switched off too."""

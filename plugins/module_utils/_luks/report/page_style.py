@@ -401,11 +401,11 @@ th {
 }
 .matrix .cells {
   display: grid;
-  grid-template-columns: repeat(auto-fill, minmax(238px, 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(min(238px, 100%), 1fr));
   gap: 10px;
 }
 .matrix .cells.pairs {
-  grid-template-columns: repeat(auto-fill, minmax(410px, 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(min(410px, 100%), 1fr));
 }
 .matrix th .small {
   font-weight: 400;
@@ -554,7 +554,7 @@ th {
 }
 @media (max-width: 900px) {
   .columns {
-    grid-template-columns: 1fr;
+    grid-template-columns: minmax(0, 1fr);
     gap: 0;
   }
   .top {
@@ -567,6 +567,24 @@ th {
   main {
     padding-left: 16px;
     padding-right: 16px;
+  }
+}
+@media (max-width: 560px) {
+  .matrix,
+  .matrix > tbody,
+  .matrix > tbody > tr,
+  .matrix > tbody > tr > th[scope="row"],
+  .matrix > tbody > tr > td {
+    display: block;
+    width: auto;
+    max-width: none;
+  }
+  .matrix > tbody > tr > td {
+    border-top: 0;
+    padding-top: 0;
+  }
+  .pair {
+    flex-wrap: wrap;
   }
 }
 @media print {
