@@ -21,7 +21,6 @@ import shutil
 import sys
 import tempfile
 import time
-import typing as t
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
@@ -145,19 +144,24 @@ def main() -> None:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-scale-"))
     try:
         make(folder, hosts)
-        rows: t.List[t.Tuple[str, Cost]] = [("ansible.builtin.ping", play(folder, "ping", str(folder / "ping.json")))]
-        if "audit" in arguments.plays:
-            rows.append(("audit", play(folder, "audit", "-e", "audit_hosts=fleet", "luksmith.luks.audit")))
-            check_audit(folder, hosts)
-        for name, state in (("rotate, first", "done"), ("rotate, nothing due", "unchanged")) if "rotate" in arguments.plays else ():
-            rows.append((name, play(folder, name.replace(", ", "-").replace(" ", "-"), "-e", "rotate_hosts=fleet", "luksmith.luks.rotate")))
-            check_report(folder, hosts, state)
-        ping = rows[0][1]
+        ping = play(folder, "ping", str(folder / "ping.json"))
         print(f"{hosts} hosts, {FORKS} forks")
         print(f"{'play':24} {'wall':>8} {'controller':>16} {'ratio':>7} {'memory':>9}")
-        for name, cost in rows:
+
+        def show(name: str, cost: Cost) -> None:
+            # Each as it comes, for with thousands of hosts the next one is hours away.
             each = 1000 * cost.controller / hosts
             print(f"{name:24} {cost.wall:6.0f} s {each:8.0f} ms/host {cost.controller / ping.controller:6.1f}x {cost.memory:5.0f} MiB", flush=True)
+
+        show("ansible.builtin.ping", ping)
+        if "audit" in arguments.plays:
+            audited = play(folder, "audit", "-e", "audit_hosts=fleet", "luksmith.luks.audit")
+            check_audit(folder, hosts)
+            show("audit", audited)
+        for name, state in (("rotate, first", "done"), ("rotate, nothing due", "unchanged")) if "rotate" in arguments.plays else ():
+            rotated = play(folder, name.replace(", ", "-").replace(" ", "-"), "-e", "rotate_hosts=fleet", "luksmith.luks.rotate")
+            check_report(folder, hosts, state)
+            show(name, rotated)
     finally:
         shutil.rmtree(folder)
 
