@@ -159,7 +159,6 @@ files:
     - /srv/reports/luks.html
 """
 
-import contextlib
 import datetime
 import os
 import tempfile
@@ -167,7 +166,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._luks.errors import BadTask
+from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask
 from ..module_utils._luks.report import exchange, model, page
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec
@@ -195,10 +194,19 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     hosts = [host for path in params["sources"] for host in exchange.read_json(path, params["kind"])]
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
-    changed = False
+    changed: t.List[str] = []
     for path, render in wanted.items():
-        changed |= write(module, path, render(report).encode("utf-8"), params["mode"])
-    return {"changed": changed, "totals": report["totals"], "summary": page.summary(report), "files": list(wanted)}
+        try:
+            if write(module, path, render(report).encode("utf-8"), params["mode"]):
+                changed.append(path)
+        except CannotWrite as error:
+            before = f"Written before that: {', '.join(changed)}." if changed else NOTHING_CHANGED
+            raise BadTask(f"{path} cannot be written ({error})", remedy="Make room for it there, or give another path", changed=before) from None
+    return {"changed": bool(changed), "totals": report["totals"], "summary": page.summary(report), "files": list(wanted)}
+
+
+class CannotWrite(Exception):
+    """Why a file cannot be put into place, in the words of the system."""
 
 
 def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
@@ -209,7 +217,11 @@ def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        module.atomic_move(temporary, path)
+        try:
+            module.atomic_move(temporary, path)
+        except Exception as error:  # noqa: BLE001 - ansible-core raises nothing narrower
+            cause = error.__cause__ or error.__context__
+            raise CannotWrite(cause.strerror if isinstance(cause, OSError) else type(error).__name__) from None
     if os.path.exists(path):
         changed = bool(module.set_mode_if_different(path, mode, changed))
     return changed
@@ -222,13 +234,13 @@ def make_folder(path: str) -> None:
     while not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
-    try:
-        for one in reversed(missing):
-            # Another host's part may be written at the same time.
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(one, 0o700)
-    except OSError as error:
-        raise BadTask(f"the folder of {path} cannot be made ({error.strerror})", remedy="Make it first, or give another path") from None
+    for one in reversed(missing):
+        try:
+            os.mkdir(one, 0o700)
+        except OSError as error:
+            # Another host's part may be written at the same time; a file of that name is something else.
+            if not os.path.isdir(one):
+                raise CannotWrite(f"{one}: {error.strerror}") from None
 
 
 def _is(path: str, content: bytes) -> bool:
