@@ -194,19 +194,39 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     hosts = [host for path in params["sources"] for host in exchange.read_json(path, params["kind"])]
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
+    files = {path: render(report).encode("utf-8") for path, render in wanted.items()}
     changed: t.List[str] = []
-    for path, render in wanted.items():
-        try:
-            if write(module, path, render(report).encode("utf-8"), params["mode"]):
+    try:
+        for path, content in files.items():
+            if not _is(path, content):
+                check(path)
+        for path, content in files.items():
+            if write(module, path, content, params["mode"]):
                 changed.append(path)
-        except CannotWrite as error:
-            before = f"Written before that: {', '.join(changed)}." if changed else NOTHING_CHANGED
-            raise BadTask(f"{path} cannot be written ({error})", remedy="Make room for it there, or give another path", changed=before) from None
-    return {"changed": bool(changed), "totals": report["totals"], "summary": page.summary(report), "files": list(wanted)}
+    except CannotWrite as error:
+        before = f"Written before that: {', '.join(changed)}." if changed else NOTHING_CHANGED
+        raise BadTask(str(error), remedy="Make room for it there, or give another path", changed=before) from None
+    return {"changed": bool(changed), "totals": report["totals"], "summary": page.summary(report), "files": list(files)}
 
 
 class CannotWrite(Exception):
-    """Why a file cannot be put into place, in the words of the system."""
+    """A file that cannot be put into place, and why."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} cannot be written ({why})")
+
+
+def check(path: str) -> None:
+    """Raise CannotWrite for what is known before a byte is written, so that check mode tells it too."""
+    if os.path.isdir(path):
+        raise CannotWrite(path, "a folder is there")
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        raise CannotWrite(path, f"{folder} is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotWrite(path, f"nothing can be written into {folder}: no permission, or a file system that is read-only")
 
 
 def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
@@ -221,7 +241,7 @@ def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
             module.atomic_move(temporary, path)
         except Exception as error:  # noqa: BLE001 - ansible-core raises nothing narrower
             cause = error.__cause__ or error.__context__
-            raise CannotWrite(cause.strerror if isinstance(cause, OSError) else type(error).__name__) from None
+            raise CannotWrite(path, cause.strerror if isinstance(cause, OSError) else type(error).__name__) from None
     if os.path.exists(path):
         changed = bool(module.set_mode_if_different(path, mode, changed))
     return changed
@@ -240,7 +260,7 @@ def make_folder(path: str) -> None:
         except OSError as error:
             # Another host's part may be written at the same time; a file of that name is something else.
             if not os.path.isdir(one):
-                raise CannotWrite(f"{one}: {error.strerror}") from None
+                raise CannotWrite(path, f"{one}: {error.strerror}") from None
 
 
 def _is(path: str, content: bytes) -> bool:
