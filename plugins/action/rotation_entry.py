@@ -22,7 +22,7 @@ Result = t.Dict[str, t.Any]
 STORES = ("vault_entry", "escrow_entry")
 
 # By the field that is compared: what a refusal leaves behind.
-_LEFT = {"next": "The volume was not changed.", "current": "The volume opens with the old secret and with the new one."}
+_LEFT = {"next": "The volume was not changed.", "current": "The volume opens with the new secret by now."}
 
 
 class ActionModule(ActionBase):
@@ -86,18 +86,18 @@ class ActionModule(ActionBase):
         self._variables = task_vars
         try:
             if arguments["store"]:
-                self._ask(arguments, arguments["write"])
+                self._ask(arguments, arguments["write"], arguments["version"])
             entry = read(self._stored["entry"], arguments["host"], arguments["uuid"], arguments["device"])
             result = getattr(self, f"_{arguments['operation']}")(entry, arguments)
         except (BadEntry, ValueError) as error:
             raise AnsibleActionFail(f"{arguments['device']}: {error}. {_LEFT[arguments['field']]}") from None
         return {**result, "version": self._stored["version"], "changed": self._stored["changed"]}
 
-    def _ask(self, arguments: Result, write: t.Optional[Entry]) -> None:
+    def _ask(self, arguments: Result, write: t.Optional[Entry], version: t.Optional[int]) -> None:
         """What the store holds now; ``write`` is written before, if it is given. The store fails with a sentence of its own."""
         words = {name: value for name, value in arguments["store_arguments"].items() if value not in ("", None)}
         if write is not None:
-            words.update(operation="write", entry=write, version=arguments["version"] or 0)
+            words.update(operation="write", entry=write, version=version or 0)
         task = self._task.copy()
         task.args = words
         store = self._shared_loader_obj.action_loader.get(
@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
         changed = forgotten(entry, arguments["keep_older"])
         differs = changed != entry
         if differs and arguments["store"]:
-            self._ask({**arguments, "version": self._stored["version"]}, changed)
+            self._ask(arguments, changed, self._stored["version"])
         return {"entry": changed, "differs": differs}
 
     def _compare(self, entry: Entry, arguments: Result) -> Result:

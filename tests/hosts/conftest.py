@@ -22,14 +22,19 @@ HEAD = ("host", "Python", "cryptography", "OpenSSL", "Argon2 by", "AES by", "no 
 
 
 @pytest.fixture(scope="session")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[t.Dict[str, Host]]:
+def payloads() -> t.Iterator[Payloads]:
+    made = Payloads()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def hosts(tmp_path_factory: pytest.TempPathFactory, payloads: Payloads) -> t.Dict[str, Host]:
     try:
         made = roots.ensure()
     except roots.Unavailable as reason:
         pytest.skip(str(reason))
-    payloads = Payloads()
-    yield {name: Host(name, path, tmp_path_factory.mktemp("volumes"), payloads) for name, path in made.items()}
-    payloads.close()
+    return {name: Host(name, path, tmp_path_factory.mktemp("volumes"), payloads) for name, path in made.items()}
 
 
 @pytest.fixture(scope="session", params=NAMES)

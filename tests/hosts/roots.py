@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import pathlib
@@ -81,14 +82,15 @@ def ensure_folder(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.
     return folder
 
 
+def _debootstrap(suite: str, packages: t.Sequence[str], target: pathlib.Path, log: pathlib.Path) -> None:
+    run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(target), *mirror())
+    run_logged(log, "chroot", str(target), "apt-get", "clean")
+
+
 def _make_release(suite: str) -> t.Tuple[pathlib.Path, pathlib.Path]:
     everything = (*STOCK, *CRYPTOGRAPHY)
 
-    def bootstrap(target: pathlib.Path, log: pathlib.Path) -> None:
-        run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(everything)}", suite, str(target), *mirror())
-        run_logged(log, "chroot", str(target), "apt-get", "clean")
-
-    rich = ensure_folder(_folder(suite, everything), bootstrap)
+    rich = ensure_folder(_folder(suite, everything), functools.partial(_debootstrap, suite, everything))
 
     def copy(target: pathlib.Path, log: pathlib.Path) -> None:
         run_logged(log, "cp", "-a", "--reflink=auto", str(rich), str(target))
@@ -101,8 +103,7 @@ def _make_with_dracut() -> pathlib.Path:
     packages = (*STOCK, *DRACUT)
 
     def bootstrap(target: pathlib.Path, log: pathlib.Path) -> None:
-        run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITES[0], str(target), *mirror())
-        run_logged(log, "chroot", str(target), "apt-get", "clean")
+        _debootstrap(SUITES[0], packages, target, log)
         (target / "lib" / "modules" / KERNEL).mkdir(parents=True)
         run_logged(log, "chroot", str(target), "depmod", KERNEL)
 

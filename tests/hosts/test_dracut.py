@@ -32,14 +32,12 @@ lsinitrd -f mnt/data.key /boot/init* | sed 's|^|after: |'
 
 
 @pytest.fixture(scope="module")
-def with_dracut(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Host]:
+def with_dracut(tmp_path_factory: pytest.TempPathFactory, payloads: Payloads) -> Host:
     try:
         root = roots.ensure_dracut()
     except roots.Unavailable as reason:
         pytest.skip(str(reason))
-    payloads = Payloads()
-    yield Host("dracut", root, tmp_path_factory.mktemp("volumes"), payloads)
-    payloads.close()
+    return Host("dracut", root, tmp_path_factory.mktemp("volumes"), payloads)
 
 
 def test_the_initramfs_follows_a_keyfile_that_is_in_it(with_dracut: Host) -> None:

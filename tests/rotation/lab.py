@@ -121,6 +121,10 @@ class Lab:
         """Names of the tasks of the last run, in order."""
         return (self.folder / "tasks-begun").read_text().splitlines()
 
+    def beginning_of(self, task: str) -> str:
+        """The number of the first task of the last run with ``task`` in its name, for KILL_AT."""
+        return str(next(number for number, name in enumerate(self.tasks_begun()) if task in name))
+
     def stored(self) -> t.List[Entry]:
         """What the vault file holds, decrypted by ansible-vault."""
         store = self.folder / "command.json"
@@ -137,6 +141,15 @@ class Lab:
 
     def uuid(self, volume: str) -> str:
         return _cryptsetup("luksUUID", str(self.folder / volume)).stdout.decode().strip()
+
+    def add_keyslot(self, volume: str, secret: str) -> None:
+        """A keyslot that no role has heard of, made by cryptsetup."""
+        new = self.folder / "new"
+        new.write_text(secret)
+        cheap = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
+        done = _cryptsetup("luksAddKey", *cheap, "--key-file", "-", str(self.folder / volume), str(new), stdin=LEAKED)
+        new.unlink()
+        assert done.returncode == 0, done
 
     def opens(self, volume: str, secret: str, keyslot: t.Optional[int] = None) -> bool:
         pinned = [] if keyslot is None else ["--key-slot", str(keyslot)]

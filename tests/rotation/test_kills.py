@@ -97,8 +97,7 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
     if begin == "promote":
         whole = rotated.copy(tmp_path / "whole")
         whole.play(*NEXT)
-        promotion = next(number for number, name in enumerate(whole.tasks_begun()) if "Promote the new secret" in name)
-        lab.play(*NEXT, expect=-9, KILL_AT=str(promotion))
+        lab.play(*NEXT, expect=-9, KILL_AT=whole.beginning_of("Promote the new secret"))
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
     lab.play(

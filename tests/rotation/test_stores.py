@@ -116,8 +116,7 @@ def test_escrow(escrow: Escrow, tmp_path: pathlib.Path) -> None:
     whole = Escrow(lab.copy(tmp_path / "whole"), escrow.key)
     whole.lab.play(*TWO, *escrow.with_key)
     assert exactly_the_newest(whole.lab, whole.stored(), "two") != first
-    added = next(number for number, name in enumerate(whole.lab.tasks_begun()) if "Try what the store gave back" in name)
-    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_AT=str(added))
+    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_AT=whole.lab.beginning_of("Try what the store gave back"))
     staged = escrow.stored()
     nothing_is_lost(lab, staged)
     assert "give it the private key for this run" in lab.play(*TWO, expect=2)
