@@ -63,7 +63,7 @@ def _peers(lane: Lane) -> None:
 
 
 def _on_cores(*cores: str) -> t.Callable[[Lane], None]:
-    """sanity, units and integration with other releases of ansible-core than the one the other lanes use."""
+    """ansible-test, and the roles in the guides' playbooks, with other releases of ansible-core than the one the other lanes use."""
 
     def run(lane: Lane) -> None:
         as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
@@ -71,8 +71,18 @@ def _on_cores(*cores: str) -> t.Callable[[Lane], None]:
             for what, more in (("sanity", ()), ("units", ()), ("integration", as_root)):
                 command = ["tests/tools/ansible-test", what, "--local", "--requirements", "--python", CONTROLLER_OF_ALL_CORES, *more, *lane.arguments]
                 lane.check(f"{core} {what}", command, CORE=core)
+            if not lane.arguments:  # they would be ansible-test's
+                lane.check(f"{core} guides", [_python_with(core), "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/guides"])
 
     return run
+
+
+def _python_with(core: str) -> str:
+    """The interpreter of an environment like that of the unit tests, with another release of ansible-core."""
+    usual = (ROOT / "tests" / "requirements" / "unit.txt").read_text().splitlines()
+    requirements = CACHE / f"unit-{core}.txt"
+    requirements.write_text("\n".join([*(line for line in usual if not line.startswith("ansible-core")), f"ansible-core~={core}.0", ""]))
+    return str(venvs.ensure(f"unit-{core}", requirements) / "bin" / "python")
 
 
 def _with_tools(lane: Lane) -> str:
@@ -257,7 +267,9 @@ LANES: t.Dict[str, Description] = {
     "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
     "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", _importer),
     "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", _docsite),
-    "oldest": Description(f"sanity, units and integration with ansible-core {CORES[0]}", _on_cores(CORES[0])),
-    "matrix": Description(f"sanity, units and integration with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True),
+    "oldest": Description(f"sanity, units, integration and guides with ansible-core {CORES[0]}", _on_cores(CORES[0])),
+    "matrix": Description(
+        f"sanity, units, integration and guides with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True
+    ),
     "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", _targets),
 }
