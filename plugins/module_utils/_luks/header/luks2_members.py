@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 import typing as t
 
@@ -51,6 +52,17 @@ def stricter(what: str) -> StricterThanCryptsetup:
         why="cryptsetup would load it and then fail or misbehave; guessing what was meant is not safe",
         remedy=_REMEDY,
     )
+
+
+@contextlib.contextmanager
+def refused_since(release: str) -> t.Iterator[None]:
+    """Rules that an older cryptsetup does not have. It would take the copy that breaks them for a good one, so no other copy may stand in for it."""
+    try:
+        yield
+    except MalformedHeader as error:
+        raise StricterThanCryptsetup(
+            error.found, why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know what is wrong", remedy=_REMEDY
+        ) from None
 
 
 def is_a(value: t.Any, kind: type) -> bool:

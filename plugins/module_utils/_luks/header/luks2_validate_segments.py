@@ -54,15 +54,22 @@ def _segment(segment: t.Any, where: str, has_digest: bool) -> None:
         raise luks2_members.malformed(f"{where} is not aligned to {SECTOR} bytes")
     if "flags" in segment:
         luks2_members.strings(segment, "flags", where)
-    if kind in ("crypt", "hw-opal-crypt"):
+    if kind == "crypt":
         _crypt_segment(segment, where, size, has_digest)
-    if kind.startswith("hw-opal"):
-        if dynamic:
-            raise luks2_members.malformed(f"{where} is an OPAL range without a fixed size")
-        luks2_members.member(segment, "opal_segment_number", int, where)
-        luks2_members.member(segment, "opal_key_size", int, where)
-        if size > luks2_members.uint64(segment, "opal_segment_size", where):
-            raise luks2_members.malformed(f"{where} is larger than its OPAL range")
+    elif kind.startswith("hw-opal"):
+        with luks2_members.refused_since("2.7.0"):
+            _opal_segment(segment, f"OPAL {where}", size, has_digest)
+
+
+def _opal_segment(segment: t.Any, where: str, size: int, has_digest: bool) -> None:
+    if segment["type"] == "hw-opal-crypt":
+        _crypt_segment(segment, where, size, has_digest)
+    if segment["size"] == DYNAMIC:
+        raise luks2_members.malformed(f"{where} has no fixed size")
+    luks2_members.member(segment, "opal_segment_number", int, where)
+    luks2_members.member(segment, "opal_key_size", int, where)
+    if size > luks2_members.uint64(segment, "opal_segment_size", where):
+        raise luks2_members.malformed(f"{where} is larger than its range of the drive")
 
 
 def _crypt_segment(segment: t.Any, where: str, size: int, has_digest: bool) -> None:

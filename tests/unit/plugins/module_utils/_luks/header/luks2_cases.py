@@ -122,6 +122,20 @@ MALFORMED: t.List[t.Tuple[str, t.Any]] = [
     ("config/requirements", {"mandatory": ["online-reencrypt-v2"]}),
 ]
 
+OPAL = {"type": "hw-opal", "offset": "16777216", "size": "1048576", "opal_segment_number": 1, "opal_key_size": 32, "opal_segment_size": "1048576"}
+OPAL_CRYPT = {**SEGMENT, **OPAL, "type": "hw-opal-crypt"}
+
+# Cryptsetup refuses these from 2.7.0 on; before, it does not know the type.
+REFUSED_SINCE_2_7: t.List[t.Tuple[str, t.Any]] = [
+    ("segments/0", {**OPAL, "size": "dynamic"}),
+    ("segments/0", {**OPAL, "opal_segment_number": "1"}),
+    ("segments/0", {**OPAL, "opal_key_size": None}),
+    ("segments/0", {**OPAL, "opal_segment_size": ""}),
+    ("segments/0", {**OPAL, "opal_segment_size": "1048575"}),
+    ("segments/0", {**OPAL_CRYPT, "encryption": ""}),
+    ("segments/0", {**OPAL_CRYPT, "sector_size": 513}),
+]
+
 # Cryptsetup 2.6.1 loads these and fails, hangs or misbehaves later.
 STRICTER: t.List[t.Tuple[str, t.Any]] = [
     ("tokens", {"": {"type": "x", "keyslots": []}}),

@@ -10,9 +10,8 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_cases as cases
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
-
-OPAL = {"type": "hw-opal", "offset": "16777216", "size": "1048576", "opal_segment_number": 1, "opal_key_size": 32, "opal_segment_size": "1048576"}
 
 
 def read(path: str, value: t.Any, **options: t.Any) -> luks2.Luks2Header:
@@ -30,8 +29,8 @@ OBSTACLES = [
     (*mandatory("opal"), "self-encrypting"),
     (*mandatory("opal-v2"), "self-encrypting"),
     (*mandatory("inline-hw-tags"), "integrity tags"),
-    ("segments/0", OPAL, "self-encrypting"),
-    ("segments/0", {**OPAL, "type": "hw-opal-crypt", "iv_tweak": "0", "encryption": "aes-xts-plain64", "sector_size": 512}, "self-encrypting"),
+    ("segments/0", cases.OPAL, "self-encrypting"),
+    ("segments/0", cases.OPAL_CRYPT, "self-encrypting"),
     ("segments/0/flags", ["in-reencryption"], "segment 0 belongs to a reencryption"),
     ("segments/0/encryption", "cipher_null-ecb", "not encrypted"),
     ("segments/0/encryption", "null", "not encrypted"),

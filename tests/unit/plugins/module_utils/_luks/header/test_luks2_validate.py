@@ -38,6 +38,12 @@ def test_what_libcryptsetup_forgets_is_refused_with_its_own_reason(path: str, va
         load(path, value)
 
 
+@pytest.mark.parametrize(("path", "value"), cases.REFUSED_SINCE_2_7, ids=show)
+def test_what_only_a_newer_cryptsetup_refuses_is_no_reason_to_take_another_copy(path: str, value: t.Any) -> None:
+    with pytest.raises(luks2_json.StricterThanCryptsetup, match=r"OPAL segment 0.*since release 2\.7\.0; an older one would load it"):
+        load(path, value)
+
+
 @pytest.mark.parametrize(("path", "value"), cases.FINE, ids=show)
 def test_what_is_unusual_but_clear_is_read(path: str, value: t.Any) -> None:
     assert load(path, value).format == "luks2"
