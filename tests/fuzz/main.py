@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fuzzer: hostile LUKS1, LUKS2 and qcow2 headers by number, in several processes, resumable.
 
-    tests/run fuzz                                          the short form: planted faults, then some ten thousand cases
+    tests/run fuzz                                          the short form: planted faults, then 20,000 cases; with CI=true five minutes of them
     tests/run fuzz -- --cases 1000000                       the long form; stop it when you like, the same command goes on
     tests/run fuzz -- --seed night-2 --cases 1000000        other cases
     tests/run fuzz -- --seed luksmith --only 4711           one case again, with everything it says

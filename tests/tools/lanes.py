@@ -160,7 +160,8 @@ def _fuzz(lane: Lane) -> None:
     python = lane.tool("python", "unit")
     if not lane.arguments:
         lane.show("planted faults", [python, "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/fuzz"])
-    lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or ("--cases", "20000", "--again"))])
+    short = ("--cases", "1000000", "--seconds", "300") if os.environ.get("CI") == "true" else ("--cases", "20000")
+    lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or (*short, "--again"))])
 
 
 def _benchmark(lane: Lane) -> None:
