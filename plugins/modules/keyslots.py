@@ -241,7 +241,7 @@ options:
     default: false
   wipe:
     description:
-      - How the key material of an erased key is overwritten. Each pass reaches the device before the next one begins.
+      - How the key material of an erased key is overwritten. Each pass reaches the device before the next one begins, and the last one is read back.
       - V(single) - once with random bytes. This is what is possible on solid state disks and in files.
       - V(multiple) - 40 times, as cryptsetup and QEMU do, for rotating disks.
       - V(auto) - V(multiple) on a rotating disk, else V(single).

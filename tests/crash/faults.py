@@ -37,7 +37,8 @@ class Fault(t.NamedTuple):
     """At the call number ``index`` of ``call``: ``error`` is raised, or a part of the work is done.
 
     lasting: every counted call from there on fails, as when the device is gone. short: half of the bytes are read or written, at
-    this call and at every one of its kind. end: a read finds the end of the file. fate: of the unsynced writes at a failed fsync.
+    this call and at every one of its kind. end: a read finds the end of the file. fate: of the unsynced writes at a failed fsync,
+    or of a write that is acknowledged, as worn flash does that has silently become read-only.
     """
 
     call: str
@@ -49,7 +50,7 @@ class Fault(t.NamedTuple):
     fate: str = ""
 
     def __str__(self) -> str:
-        what = errno.errorcode[self.error] if self.error else "short" if self.short else "end of file"
+        what = errno.errorcode[self.error] if self.error else "short" if self.short else "end of file" if self.end else "a lie"
         return f"{self.call} number {self.index}: {what}{' from there on' if self.lasting else ''}{f', writes {self.fate}' if self.fate else ''}"
 
 
@@ -100,6 +101,10 @@ class Injected:
             whole = memoryview(buffers[0])
             return 0 if fault.end else real(fd, [whole[: max(512, len(whole) // 2 // 512 * 512)]], offset)
         fd, data, offset = arguments
+        if fault.fate:
+            kept = _on_the_medium(fault.fate, self._real["pread"](fd, len(data), offset), bytes(data))
+            self.hit = kept != data
+            return real(fd, kept, offset)
         return self._whole(name, real, fd, data[: max(1, len(data) // 2)], offset)
 
     def _fate(self, fate: str) -> None:
@@ -107,8 +112,7 @@ class Injected:
         fd = self._real["open"](self._volume, os.O_WRONLY)
         try:
             for offset, old, new in reversed(self._unsynced):
-                half = len(new) // 2 // 512 * 512
-                self._real["pwrite"](fd, {LOST: old, THERE: new, TORN: new[:half] + old[half:]}[fate], offset)
+                self._real["pwrite"](fd, _on_the_medium(fate, old, new), offset)
         finally:
             os.close(fd)
 
@@ -121,6 +125,11 @@ class Injected:
             except OSError:
                 return False
         return os.path.realpath(os.fspath(what)) == self._volume
+
+
+def _on_the_medium(fate: str, old: bytes, new: bytes) -> bytes:
+    half = len(new) // 2 // 512 * 512
+    return {LOST: old, THERE: new, TORN: new[:half] + old[half:]}[fate]
 
 
 @contextlib.contextmanager

@@ -41,6 +41,13 @@ ERRORS: t.Dict[str, t.Tuple[t.Tuple[int, ...], t.Tuple[int, ...]]] = {
 FATES = (LOST, THERE, TORN)
 
 
+def skip_unless_wanted(name: str, thorough: bool) -> None:
+    if not thorough and name not in SHORT_FORM:
+        pytest.skip("only in the long form: tests/run faults -- --thorough")
+    if thorough and name in LONG:
+        pytest.skip("a variant of another operation with the same calls")
+
+
 @dataclasses.dataclass
 class Faults:
     """injected: faults that happened; failures: runs that ended with a sentence; interrupted: of these, after the first write."""
@@ -99,6 +106,14 @@ class Trial:
                     thread.join()
         return result, self.lab.volume.read_bytes(), state
 
+    def inject_all(self, faults: t.Iterable[Fault], count: Faults) -> None:
+        for fault in faults:
+            try:
+                self.inject(fault, count)
+            except AssertionError as error:
+                pytest.fail(f"{fault}: {error}")
+        count.situations = len(self.judge.met)
+
     def inject(self, fault: Fault, count: Faults) -> None:
         before = descriptors()
         result, image, state = self.run(fault)
@@ -141,20 +156,24 @@ class Trial:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
+    skip_unless_wanted(name, thorough)
+    numbers = Faults()
+    with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
+        trial = Trial(name, pathlib.Path(folder))
+        _result, _image, state = trial.run(None)
+        trial.inject_all((Fault("pwrite", index, fate=fate) for index in range(state.counts["pwrite"]) for fate in (LOST, TORN)), numbers)
+        assert numbers.failures == numbers.injected, "a lie was believed"
+    count(name, numbers)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_a_fault_at_any_call(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
-    if not thorough and name not in SHORT_FORM:
-        pytest.skip("only in the long form: tests/run faults -- --thorough")
-    if thorough and name in LONG:
-        pytest.skip("a variant of another operation with the same calls")
+    skip_unless_wanted(name, thorough)
     numbers = Faults()
     with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
         trial = Trial(name, pathlib.Path(folder))
         result, image, state = trial.run(None)
         assert result["changed"] and trial._opened(image) == trial.goal
-        for fault in faults_for(state.counts, thorough):
-            try:
-                trial.inject(fault, numbers)
-            except AssertionError as error:
-                pytest.fail(f"{fault}: {error}")
-        numbers.situations = len(trial.judge.met)
+        trial.inject_all(faults_for(state.counts, thorough), numbers)
     count(name, numbers)

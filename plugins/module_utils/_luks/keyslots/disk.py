@@ -59,9 +59,20 @@ class Disk:
         return self._region.reread(offset, length)
 
     def overwrite(self, area: Extent) -> None:
-        """Destroy what the area holds: every pass of fresh random bytes durable before the next."""
+        """Destroy what the area holds: every pass of fresh random bytes durable before the next, the last one read back.
+
+        Worn flash that has become read-only acknowledges writes and keeps what it had.
+        """
+        noise = b""
         for _pass in range(self._wipe_passes):
-            self._guarded_write(area.offset, os.urandom(area.size))
+            noise = os.urandom(area.size)
+            self._guarded_write(area.offset, noise)
+        if not hmac.compare_digest(self._region.reread(area.offset, area.size), noise):
+            raise StorageFault(
+                f"the key area at byte {area.offset} was overwritten and reads back as something else",
+                why="the medium or its driver loses writes; the key material that was to be destroyed may still be there",
+                remedy="replace the medium and destroy the old one",
+            )
 
     def _guarded_write(self, offset: int, data: bytes) -> None:
         self._guard()

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hmac
 import os
 import stat
 import typing as t
 
+from ..crypto.memory import wipe
 from ..errors import LuksmithError, Refused, StorageFault
 from .whole_file import sync_folder
 
@@ -59,7 +61,7 @@ def replace(path: str, content: bytearray) -> None:
 
 def _write(path: str, content: bytearray, old: int, status: os.stat_result) -> None:
     """A new file at ``path`` with the owner, the mode and the SELinux label of the old one, on the medium."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         private = not status.st_mode & OWNER_ONLY
         os.fchown(descriptor, status.st_uid, status.st_gid)
@@ -72,6 +74,13 @@ def _write(path: str, content: bytearray, old: int, status: os.stat_result) -> N
                 with view[done:] as rest:
                     done += os.write(descriptor, rest)
         os.fsync(descriptor)
+        # The old secret is erased from the volume next, so what the page cache says is not enough.
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        back = bytearray(len(content))
+        same = os.preadv(descriptor, [back], 0) == len(back) and hmac.compare_digest(back, content)
+        wipe(back)
+        if not same:
+            raise OSError(errno.EIO, "it reads back as something else; the medium or its driver loses writes")
     finally:
         os.close(descriptor)
 

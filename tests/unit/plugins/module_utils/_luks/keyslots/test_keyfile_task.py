@@ -93,6 +93,14 @@ def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, mo
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
 
+def test_a_medium_that_keeps_the_old_bytes_is_not_believed(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda descriptor, data: os.pwrite(descriptor, bytes(len(data)), 0))
+    with pytest.raises(StorageFault, match="loses writes"):
+        follow(task(keyfile), check=False)
+    assert keyfile.read_bytes() == b"old"
+    assert list(keyfile.parent.iterdir()) == [keyfile]
+
+
 def test_what_a_killed_run_left_is_overwritten_and_gone(keyfile: pathlib.Path) -> None:
     left = keyfile.with_name(".data.key.luksmith-00ff")
     left.write_bytes(b"new")
