@@ -148,7 +148,9 @@ class Trial:
         done = {row["keyslot"] for row in result["actions_done"]}
         for row in result["actions_left"][1:]:
             number = row["keyslot"]
-            assert number in done | {begun} or opened.get(number) == self.before.get(number), f"{row} is said not to be begun: {opened}"
+            # A rekey keeps its new secret in a free keyslot meanwhile, and wipes it there when it has been moved.
+            passing = number not in self.before and opened.get(number, frozenset()) <= self.goal.get(begun, frozenset())
+            assert number in done | {begun} or passing or opened.get(number) == self.before.get(number), f"{row} is said not to be begun: {opened}"
 
     def _locks(self) -> t.List[str]:
         status = os.stat(self.lab.volume)

@@ -275,7 +275,7 @@ def _write(task: BackupTask, look: _Look, backup: Image, work: Restore) -> t.Lis
         except (LuksmithError, OSError) as error:
             if not work.begun:
                 raise
-            raise _interrupted(error, work) from None
+            raise _interrupted(error, volume.node.path, work) from None
         erased = any(action.kind == ERASE for action in work.steps)
         if erased and volume.copy_on_write:
             return [f"what was erased may survive in older copies: {volume.copy_on_write}"]
@@ -288,12 +288,13 @@ def _verify(volume: Volume, backup: Image) -> None:
         raise StorageFault("the volume does not read back as it was written", why="the medium or its driver loses writes")
 
 
-def _interrupted(error: t.Union[LuksmithError, OSError], work: Restore) -> Interrupted:
+def _interrupted(error: t.Union[LuksmithError, OSError], path: str, work: Restore) -> Interrupted:
     left = [action for action in work.steps if action not in work.done]
     return Interrupted(
         error.found if isinstance(error, LuksmithError) else f"the system said {error.strerror}",
         why=error.why if isinstance(error, LuksmithError) else "",
         remedy="mend the cause and run the same task again: it finishes what was begun",
+        volume=error.volume if isinstance(error, LuksmithError) and error.volume else path,
         changed="The restore began and is not complete. Do not destroy the backup",
         actions_done=work.done,
         actions_left=left,

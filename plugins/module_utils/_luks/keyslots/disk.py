@@ -35,19 +35,26 @@ class Disk:
         self._wipe_passes = wipe_passes
         self._expected = self._image_of(header)
 
+    @property
+    def path(self) -> str:
+        """Of the file or device that holds the header, which may be another one than the payload's."""
+        return self._volume.node.path
+
     def commit(self, header: Header) -> None:
-        """Bring the header on disk to ``header``, write by write, each durable before the next; then read it back."""
+        """Bring the header on disk to ``header``, write by write, each durable and read back before the next; then read all of it."""
         for write in header.commit_writes(self.header):
             self._guarded_write(write.offset, write.data)
             self._expect(write.offset, write.data)
+            self._check(write.offset, write.data)
         self.notes.extend(header.edit_notes)
         self.header = header.after_commit(self.header)
         self._expected = self._image_of(self.header)
         for extent, expected in self._expected:
-            if not hmac.compare_digest(self._region.reread(extent.offset, extent.size), bytes(expected)):
-                raise StorageFault(
-                    f"the header read back from the medium at byte {extent.offset} is not what was written", why="the medium or its driver loses writes"
-                )
+            self._check(extent.offset, bytes(expected))
+
+    def _check(self, offset: int, expected: bytes) -> None:
+        if not hmac.compare_digest(self._region.reread(offset, len(expected)), expected):
+            raise StorageFault(f"the header read back from the medium at byte {offset} is not what was written", why="the medium or its driver loses writes")
 
     def write_area(self, area: Extent, data: bytearray) -> bytes:
         """Key material into an area; returns what the medium gives back, for the caller to open."""
@@ -70,8 +77,7 @@ class Disk:
         if not hmac.compare_digest(self._region.reread(area.offset, area.size), noise):
             raise StorageFault(
                 f"the key area at byte {area.offset} was overwritten and reads back as something else",
-                why="the medium or its driver loses writes; the key material that was to be destroyed may still be there",
-                remedy="replace the medium and destroy the old one",
+                why="the medium or its driver loses writes: replace it, and destroy the old one, on which the key material may still be",
             )
 
     def _guarded_write(self, offset: int, data: bytes) -> None:

@@ -69,8 +69,7 @@ class Maker:
             if not hmac.compare_digest(opened, ingredients.volume_key):
                 raise StorageFault(
                     f"the key material for keyslot {number}, read back from the medium, does not open",
-                    why="the medium or its driver loses writes",
-                    remedy="replace the medium",
+                    why="the medium or its driver loses writes: replace it",
                 )
         finally:
             wipe(opened)
