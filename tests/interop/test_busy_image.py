@@ -170,8 +170,8 @@ def stopped_while_it_writes(image: QemuImage) -> t.Iterator[Running]:
 
 
 def test_while_the_module_writes_qemu_is_refused_and_so_are_we(image: QemuImage) -> None:
-    before = digest(image)
     with stopped_while_it_writes(image) as first:
+        before = digest(image)
         for force in (False, True):
             done = image.amend(OPENER, "state=inactive", "keyslot=1", force=force)
             assert done.returncode != 0 and 'Failed to get "consistent read" lock' in done.stderr
