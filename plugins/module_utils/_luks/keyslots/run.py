@@ -281,6 +281,7 @@ class _Run:
                 error.found,
                 why="all was done in the file or device that was open, and not in what the path leads to now",
                 remedy="find out what took its place, and run the task again if that is the volume",
+                volume=error.volume,
                 changed="Everything was done before: nothing is left",
                 actions_done=plan.actions,
             ) from None
