@@ -195,13 +195,13 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
     files = {path: render(report).encode("utf-8") for path, render in wanted.items()}
+    stale = [path for path, content in files.items() if not _is(path, content)]
     changed: t.List[str] = []
     try:
+        for path in stale:
+            check(path)
         for path, content in files.items():
-            if not _is(path, content):
-                check(path)
-        for path, content in files.items():
-            if write(module, path, content, params["mode"]):
+            if put(module, path, content if path in stale else None, params["mode"]):
                 changed.append(path)
     except CannotWrite as error:
         before = f"Written before that: {', '.join(changed)}." if changed else NOTHING_CHANGED
@@ -229,10 +229,10 @@ def check(path: str) -> None:
         raise CannotWrite(path, f"nothing can be written into {folder}: no permission, or a file system that is read-only")
 
 
-def write(module: AnsibleModule, path: str, content: bytes, mode: str) -> bool:
-    """Put ``content`` at ``path`` whole or not at all; whether that changes anything."""
-    changed = not _is(path, content)
-    if changed and not module.check_mode:
+def put(module: AnsibleModule, path: str, content: t.Optional[bytes], mode: str) -> bool:
+    """Put ``content`` at ``path`` whole or not at all, None for what is there already; whether that or the mode changes anything."""
+    changed = content is not None
+    if content is not None and not module.check_mode:
         make_folder(path)
         descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
         with os.fdopen(descriptor, "wb") as file:

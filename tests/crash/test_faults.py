@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -39,13 +40,6 @@ ERRORS: t.Dict[str, t.Tuple[t.Tuple[int, ...], t.Tuple[int, ...]]] = {
     "flock": ((errno.ENOLCK,), (errno.EIO,)),
 }
 FATES = (LOST, THERE, TORN)
-
-
-def skip_unless_wanted(name: str, thorough: bool) -> None:
-    if not thorough and name not in SHORT_FORM:
-        pytest.skip("only in the long form: tests/run faults -- --thorough")
-    if thorough and name in LONG:
-        pytest.skip("a variant of another operation with the same calls")
 
 
 @dataclasses.dataclass
@@ -120,6 +114,9 @@ class Trial:
         assert descriptors() == before, "a descriptor stays open"
         assert not self._locks(), "a lock stays"
         count.injected += state.hit
+        if state.hit and fault.call == "pwrite" and fault.fate:
+            assert state.counts["pwrite"] == fault.index + 1, "it went on writing to a medium that lies"
+            assert "loses writes" in result.get("msg", ""), f"a lie was believed, or taken for something else: {result.get('msg')}"
         if not result.get("failed"):
             assert self._opened(image) == self.goal
             return
@@ -157,25 +154,30 @@ class Trial:
         return [row for row in pathlib.Path("/proc/locks").read_text().splitlines() if f":{status.st_ino} " in row and f" {os.getpid()} " in row]
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
-    skip_unless_wanted(name, thorough)
-    numbers = Faults()
-    with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
-        trial = Trial(name, pathlib.Path(folder))
-        _result, _image, state = trial.run(None)
-        trial.inject_all((Fault("pwrite", index, fate=fate) for index in range(state.counts["pwrite"]) for fate in (LOST, TORN)), numbers)
-        assert numbers.failures == numbers.injected, "a lie was believed"
-    count(name, numbers)
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_fault_at_any_call(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
-    skip_unless_wanted(name, thorough)
+@contextlib.contextmanager
+def faults_of(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> t.Iterator[t.Tuple[Trial, t.Mapping[str, int], Faults]]:
+    """An operation that nothing has disturbed yet, its calls by name, and the numbers to fill, which are counted at the end."""
+    if not thorough and name not in SHORT_FORM:
+        pytest.skip("only in the long form: tests/run faults -- --thorough")
+    if thorough and name in LONG:
+        pytest.skip("a variant of another operation with the same calls")
     numbers = Faults()
     with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
         trial = Trial(name, pathlib.Path(folder))
         result, image, state = trial.run(None)
         assert result["changed"] and trial._opened(image) == trial.goal
-        trial.inject_all(faults_for(state.counts, thorough), numbers)
+        yield trial, state.counts, numbers
     count(name, numbers)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
+    with faults_of(name, thorough, count) as (trial, counts, numbers):
+        trial.inject_all((Fault("pwrite", index, fate=fate) for index in range(counts["pwrite"]) for fate in (LOST, TORN)), numbers)
+        assert numbers.failures == numbers.injected
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_fault_at_any_call(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
+    with faults_of(name, thorough, count) as (trial, counts, numbers):
+        trial.inject_all(faults_for(counts, thorough), numbers)

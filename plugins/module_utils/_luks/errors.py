@@ -135,3 +135,10 @@ class Interrupted(LuksmithError):
         super().__init__(found, why=why, remedy=remedy, volume=volume, changed=changed)
         self.actions_done = tuple(actions_done)
         self.actions_left = tuple(actions_left)
+
+    @classmethod
+    def by(cls, error: t.Union[LuksmithError, OSError], volume: str, **rest: t.Any) -> Interrupted:
+        """What ``error`` stopped; ``volume`` is named unless the error names another file or device. ``rest``: as for the class, but what was found."""
+        if isinstance(error, OSError):
+            return cls(f"the system said {error.strerror}", volume=volume, **rest)
+        return cls(error.found, volume=error.volume or volume, **{"why": error.why, **rest})

@@ -290,11 +290,10 @@ def _verify(volume: Volume, backup: Image) -> None:
 
 def _interrupted(error: t.Union[LuksmithError, OSError], path: str, work: Restore) -> Interrupted:
     left = [action for action in work.steps if action not in work.done]
-    return Interrupted(
-        error.found if isinstance(error, LuksmithError) else f"the system said {error.strerror}",
-        why=error.why if isinstance(error, LuksmithError) else "",
+    return Interrupted.by(
+        error,
+        path,
         remedy="mend the cause and run the same task again: it finishes what was begun",
-        volume=error.volume if isinstance(error, LuksmithError) and error.volume else path,
         changed="The restore began and is not complete. Do not destroy the backup",
         actions_done=work.done,
         actions_left=left,

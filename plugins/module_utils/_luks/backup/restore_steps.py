@@ -259,8 +259,7 @@ class Rebuild(Restore):
             self._written = True
             volume.region.write(write.offset, write.data)
             volume.region.barrier()
-            if not hmac.compare_digest(volume.region.reread(write.offset, len(write.data)), write.data):
-                raise StorageFault(f"what was written at byte {write.offset} reads back as something else", why="the medium or its driver loses writes")
+            volume.region.confirm(write.offset, write.data, f"what was written at byte {write.offset} reads back as something else")
         self.done = list(self.steps)
 
     def _writes(self) -> t.Iterator[Write]:

@@ -53,14 +53,11 @@ def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t
 
 
 def _interrupted(error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]) -> Interrupted:
-    found = error.found if isinstance(error, LuksmithError) else f"the system said {error.strerror}"
-    why = error.why if isinstance(error, LuksmithError) else ""
-    volume = error.volume if isinstance(error, LuksmithError) and error.volume else path
     changed = f"Done before: {_listed(done)}. Begun and not completed: {describe(left[0])}. Not begun: {_listed(left[1:])}."
     remedy = "mend the cause and run the same task again: it finishes what was begun"
     if isinstance(error, HeaderChanged):
         remedy = error.remedy
-    return Interrupted(found, why=why, remedy=remedy, volume=volume, changed=changed, actions_done=done, actions_left=left)
+    return Interrupted.by(error, path, remedy=remedy, changed=changed, actions_done=done, actions_left=left)
 
 
 def _listed(actions: t.Sequence[Action]) -> str:

@@ -14,7 +14,7 @@ import hmac
 import os
 import typing as t
 
-from ..errors import HeaderChanged, StorageFault
+from ..errors import HeaderChanged
 from ..header.model import Extent, Header
 from ..header.patient import PatientRead
 from ..volume.storage import Volume
@@ -53,8 +53,7 @@ class Disk:
             self._check(extent.offset, bytes(expected))
 
     def _check(self, offset: int, expected: bytes) -> None:
-        if not hmac.compare_digest(self._region.reread(offset, len(expected)), expected):
-            raise StorageFault(f"the header read back from the medium at byte {offset} is not what was written", why="the medium or its driver loses writes")
+        self._region.confirm(offset, expected, f"the header read back from the medium at byte {offset} is not what was written")
 
     def write_area(self, area: Extent, data: bytearray) -> bytes:
         """Key material into an area; returns what the medium gives back, for the caller to open."""
@@ -66,19 +65,17 @@ class Disk:
         return self._region.reread(offset, length)
 
     def overwrite(self, area: Extent) -> None:
-        """Destroy what the area holds: every pass of fresh random bytes durable before the next, the last one read back.
-
-        Worn flash that has become read-only acknowledges writes and keeps what it had.
-        """
+        """Destroy what the area holds: every pass of fresh random bytes durable before the next, the last one read back."""
         noise = b""
         for _pass in range(self._wipe_passes):
             noise = os.urandom(area.size)
             self._guarded_write(area.offset, noise)
-        if not hmac.compare_digest(self._region.reread(area.offset, area.size), noise):
-            raise StorageFault(
-                f"the key area at byte {area.offset} was overwritten and reads back as something else",
-                why="the medium or its driver loses writes: replace it, and destroy the old one, on which the key material may still be",
-            )
+        self._region.confirm(
+            area.offset,
+            noise,
+            f"the key area at byte {area.offset} was overwritten and reads back as something else",
+            "the medium or its driver loses writes: replace it, and destroy the old one, on which the key material may still be",
+        )
 
     def _guarded_write(self, offset: int, data: bytes) -> None:
         self._guard()

@@ -277,11 +277,11 @@ class _Run:
         try:
             volume.check_still_there()
         except Refused as error:
-            raise Interrupted(
-                error.found,
+            raise Interrupted.by(
+                error,
+                volume.node.path,
                 why="all was done in the file or device that was open, and not in what the path leads to now",
                 remedy="find out what took its place, and run the task again if that is the volume",
-                volume=error.volume,
                 changed="Everything was done before: nothing is left",
                 actions_done=plan.actions,
             ) from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hmac
 import mmap
 import os
 import types
@@ -58,6 +59,14 @@ class Region:
         self._forget_pages(offset, length)
         direct = self._read_direct(offset, length)
         return self.read(offset, length) if direct is None else direct
+
+    def confirm(self, offset: int, written: bytes, found: str, why: str = "the medium or its driver loses writes") -> None:
+        """Raise StorageFault with ``found`` unless :meth:`reread` gives back what was ``written``.
+
+        Worn flash that has become read-only acknowledges writes and keeps what it had.
+        """
+        if not hmac.compare_digest(self.reread(offset, len(written)), written):
+            raise StorageFault(found, why=why, volume=self._node.path)
 
     def _forget_pages(self, offset: int, length: int) -> None:
         """Ask the kernel to drop its pages of the range; it drops whole pages only, so the range is widened to them.
@@ -207,6 +216,7 @@ class Volume:
             whole = Region(self.node, 0, self.node.size)
             whole.write(self._clear.offset, self._clear.data)
             whole.barrier()
+            whole.confirm(self._clear.offset, self._clear.data, "the qcow2 header still promises features that this writer does not keep")
             self._clear = None
 
     def check_still_there(self) -> None:

@@ -162,6 +162,14 @@ def test_begin_writing_clears_unknown_autoclear_bits_once_and_durably(tmp_path: 
     assert path.read_bytes() == qcow2_image(autoclear=3)
 
 
+def test_a_medium_that_keeps_the_promises_of_a_qcow2_header_is_not_believed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "volume.qcow2"
+    path.write_bytes(qcow2_image(autoclear=1 << 63))
+    monkeypatch.setattr(os, "pwrite", lambda _descriptor, data, _offset: len(data))
+    with open_volume(str(path), writable=True) as volume, pytest.raises(StorageFault, match=r"still promises.*loses writes"):
+        volume.begin_writing()
+
+
 def test_begin_writing_does_nothing_to_other_volumes(image: pathlib.Path) -> None:
     before = image.read_bytes()
     with open_volume(str(image), writable=False) as volume:
