@@ -57,6 +57,9 @@ class Region:
 
     reread = read
 
+    def confirm(self, offset: int, written: bytes, found: str, why: str = "") -> None:
+        assert self.read(offset, len(written)) == written, (found, why)
+
     def write(self, offset: int, data: bytes) -> None:
         assert offset + len(data) <= self.size
         assert not self.unsynced, "a write began before the one before it was durable"
