@@ -164,6 +164,10 @@ def _fuzz(lane: Lane) -> None:
     lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or (*short, "--again"))])
 
 
+def _mutants(lane: Lane) -> None:
+    lane.show("mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *lane.arguments])
+
+
 def _benchmark(lane: Lane) -> None:
     if os.geteuid() != 0:
         raise LaneSkipped("luks_device needs a loop device, and that needs root")
@@ -271,6 +275,12 @@ LANES: t.Dict[str, Description] = {
     "oldest": Description(f"sanity, units, integration and guides with ansible-core {CORES[0]}", _on_cores(CORES[0])),
     "matrix": Description(
         f"sanity, units, integration and guides with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True
+    ),
+    "mutants": Description(
+        "tests/mutants: each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was stopped)",
+        _mutants,
+        PEERS[:1],
+        only_by_name=True,
     ),
     "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", _targets),
 }

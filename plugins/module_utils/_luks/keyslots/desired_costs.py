@@ -22,7 +22,8 @@ ARGON2 = ("argon2i", "argon2id")
 DEFAULT_ARGON2 = "argon2id"
 TYPES = (PBKDF2, *ARGON2)
 
-# option -> (least, most, unit). The most: what OpenSSL counts, the field's width, cryptsetup's caps.
+# option -> (least, most, unit). The most: what OpenSSL counts, the field's width, cryptsetup's caps. The least memory is
+# what Argon2 asks for with the most lanes, 8 KiB each (RFC 9106).
 BOUNDS: t.Mapping[str, t.Tuple[int, int, str]] = {
     "iterations": (1000, 2**31 - 1, "iterations"),
     "time": (4, 2**32 - 1, "passes over the memory"),
@@ -31,7 +32,6 @@ BOUNDS: t.Mapping[str, t.Tuple[int, int, str]] = {
 }
 ARGON2_ONLY = ("time", "memory", "parallel")
 PBKDF2_ONLY = ("hash", "iterations")
-MEMORY_PER_LANE = 8  # KiB; Argon2 itself asks for it (RFC 9106)
 
 
 def parse_costs(params: t.Any, name: str) -> Costs:
@@ -102,10 +102,4 @@ def _check_together(costs: Costs, name: str) -> None:
             f"{name}: pbkdf.{pbkdf2[0]} and pbkdf.{argon2[0]} are given together",
             why=f"The first belongs to {PBKDF2}, the second to Argon2",
             remedy="Remove one of them, and name the type",
-        )
-    if costs.memory is not None and costs.memory < MEMORY_PER_LANE * (costs.parallel or 1):
-        raise BadTask(
-            f"{name}: pbkdf.memory is {costs.memory} KiB for {costs.parallel} lanes",
-            why=f"Argon2 needs {MEMORY_PER_LANE} KiB per lane",
-            remedy="Give more memory or fewer lanes",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import image
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import Image, parse_image
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image, luks2_image
 
 
@@ -61,3 +61,11 @@ def test_a_keyslot_is_its_parameters_and_its_material() -> None:
 def test_a_backup_that_is_cut_off_is_no_backup() -> None:
     with pytest.raises(LuksmithError, match="truncated"):
         parse_image(luks1(0).data[:-4096])
+
+
+@pytest.mark.parametrize(("offset", "length"), [(2, 2), (3, 1), (-1, 1), (0, 4)])
+def test_what_is_not_in_the_file_cannot_be_read(offset: int, length: int) -> None:
+    read = image.read_of(b"abc")
+    assert read(1, 2) == b"bc"
+    with pytest.raises(StorageFault, match="the file ends at byte 3"):
+        read(offset, length)

@@ -240,6 +240,11 @@ def test_what_cannot_be_is_malformed(encryption: str, size: int) -> None:
         cipher.check(encryption, size)
 
 
+def test_essiv_needs_a_hash_that_makes_a_key() -> None:
+    with pytest.raises(MalformedHeader, match=r"(?i)a digest of 64 bytes is no AES key"):
+        cipher.check("aes-cbc-essiv:sha512", 32)
+
+
 @each_rung
 def test_xts_with_aes_192_is_unsupported(rung: aes.AesRung) -> None:
     with only(rung), pytest.raises(Unsupported, match="AES-192 in mode xts"):

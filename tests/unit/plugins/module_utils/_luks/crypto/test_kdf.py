@@ -93,6 +93,14 @@ def test_sane_headers_pass(asked: Kdf) -> None:
 
 
 @pytest.mark.usefixtures("no_derivation")
+@pytest.mark.usefixtures("no_derivation")
+def test_what_openssl_cannot_count_is_refused_whatever_the_limit() -> None:
+    limit = kdf.Budget(max_iterations=2**40)
+    kdf.check(Pbkdf2("sha256", 2**31 - 1, SALT), budget=limit)
+    with pytest.raises(Unsupported, match="OpenSSL cannot count beyond 2147483647"):
+        kdf.check(Pbkdf2("sha256", 2**31, SALT), budget=limit)
+
+
 def test_each_bound_is_an_option() -> None:
     kdf.check(Pbkdf2("sha256", 200_000_000, SALT), budget=kdf.Budget(max_iterations=200_000_000))
     kdf.check(argon(time=200_000, memory=160, parallel=20), budget=kdf.Budget(max_time=200_000, max_parallel=20))

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, luks2_json
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, luks2_json, luks2_validate
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_cases as cases
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -30,6 +30,39 @@ def test_what_libcryptsetup_refuses_is_malformed(path: str, value: t.Any) -> Non
         load(path, value)
     assert not isinstance(caught.value, luks2_json.StricterThanCryptsetup)
     assert "Nothing was changed." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("segments", {}, "it has no segment"),
+        ("segments", cases.DYNAMIC_FIRST, "a segment with dynamic size is not the last one"),
+        ("config/keyslots_size", "16743936", "the keyslots area has 16743936 bytes"),
+        ("keyslots/0/kdf/hash", ..., "the kdf of keyslot 0 does not have exactly the members"),
+    ],
+    ids=show,
+)
+def test_the_sentence_tells_which_rule_is_broken(path: str, value: t.Any, words: str) -> None:
+    """Other rules would refuse most of these, too, and say something else."""
+    with pytest.raises(errors.MalformedHeader, match=words):
+        load(path, value)
+
+
+def test_a_detached_header_has_a_largest_keyslots_area() -> None:
+    """No payload behind it bounds the area."""
+    tree = image.changed(image.tree(), "segments/0/offset", "0")
+
+    def with_area_of(size: int) -> luks2.Luks2Header:
+        return luks2.parse(image.reader(image.build(image.changed(tree, "config/keyslots_size", str(size)))), 2 * luks2_validate.MAX_KEYSLOTS_SIZE)
+
+    assert with_area_of(luks2_validate.MAX_KEYSLOTS_SIZE).format == "luks2"
+    with pytest.raises(errors.MalformedHeader, match="the keyslots area has 134221824 bytes"):
+        with_area_of(luks2_validate.MAX_KEYSLOTS_SIZE + 4096)
+
+
+def test_two_reencryptions_at_once_are_malformed() -> None:
+    with pytest.raises(errors.MalformedHeader, match="several online reencryption requirements"):
+        parse(image.changed(reencrypting(), "config/requirements/mandatory", ["online-reencrypt-v2", "online-reencrypt"]))
 
 
 @pytest.mark.parametrize(("path", "value"), cases.STRICTER, ids=show)

@@ -64,6 +64,7 @@ def test_refusals(params: t.Any, part: str) -> None:
 
 def test_memory_is_enough_for_every_lane() -> None:
     assert desired_costs.parse_costs({"memory": 32, "parallel": 4}, "x").memory == 32
+    assert desired_costs.BOUNDS["memory"][0] >= 8 * desired_costs.BOUNDS["parallel"][1]
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, 2**32])
