@@ -60,5 +60,4 @@ def _check_replaceable(params: t.Mapping[str, t.Any]) -> None:
             why="The rest of it may belong to somebody else, and the new secret may have another length",
             remedy="Give the volume a keyfile of its own, or leave this secret out of the rotation",
         )
-    if not os.access(params["path"], os.W_OK):
-        raise Refused("the keyfile cannot be written", remedy="Run as root, and see whether its file system is read-only")
+    keyfiles.check_replaceable(params["path"])

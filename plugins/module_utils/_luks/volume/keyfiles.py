@@ -26,6 +26,22 @@ MODE = 0o400
 _SELINUX = "security.selinux"
 
 
+def check_replaceable(path: str) -> None:
+    """Raises what :func:`replace` would raise before it wrote anything, as far as that can be known: Refused or LuksmithError."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _fault(path, error, LuksmithError) from None
+    _check_regular(path, status)
+    if not os.access(path, os.W_OK):
+        raise Refused("the keyfile cannot be written", remedy="Run as root, and see whether its file system is read-only")
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(f"the keyfile {path!r} is no regular file", remedy="Replace its content by hand")
+
+
 def replace(path: str, content: bytearray) -> None:
     """Replace the regular file at ``path`` (symbolic links followed) durably; owner and a private mode stay.
 
@@ -40,8 +56,7 @@ def replace(path: str, content: bytearray) -> None:
         raise _fault(path, error, LuksmithError) from None
     try:
         status = os.fstat(old)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"the keyfile {path!r} is no regular file", remedy="Replace its content by hand")
+        _check_regular(path, status)
         _forget_leftovers(folder, prefix)
         temporary = os.path.join(folder, f"{prefix}{os.urandom(8).hex()}")
         try:

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.keyfile_task import follow
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import keyfiles
 
@@ -91,6 +91,25 @@ def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, mo
         follow(task(keyfile), check=False)
     assert "the old secret or the new one" in str(failed.value)
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    """The crypttab of a host may name a partition as keyfile; a FIFO stands in for it."""
+    path = tmp_path / "partition"
+    os.mkfifo(path)
+    monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.keyfile_task.read_keyfile", lambda *_part: bytearray(b"old"))
+    with pytest.raises(Refused, match="is no regular file"):
+        follow(task(path), check=check)
+    with pytest.raises(Refused, match="is no regular file"):
+        keyfiles.replace(str(path), bytearray(b"new"))
+    assert list(tmp_path.iterdir()) == [path] and path.is_fifo()
+
+
+def test_a_keyfile_of_a_read_only_file_system_is_refused_before_anything(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    with pytest.raises(Refused, match="The keyfile cannot be written"):
+        follow(task(keyfile), check=True)
 
 
 def test_a_medium_that_keeps_the_old_bytes_is_not_believed(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

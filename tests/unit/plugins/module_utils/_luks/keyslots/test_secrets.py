@@ -184,6 +184,12 @@ def test_eight_mib_are_the_limit_unless_a_size_is_given(tmp_path: pathlib.Path) 
         read(keyfile=path)
 
 
+def test_a_keyfile_that_is_cut_off_while_it_is_read(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "preadv", lambda _descriptor, _buffers, _offset: 0)
+    with pytest.raises(BadSecret, match="became shorter while it was read"):
+        read(keyfile=keyfile(tmp_path, b"secret"))
+
+
 def test_what_is_no_keyfile(tmp_path: pathlib.Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -66,6 +66,11 @@ def test_a_severity_that_nobody_knows_counts_as_the_worst() -> None:
     assert model.build([{"host": "a", "volumes": [one]}])["totals"]["findings"]["critical"] == 1
 
 
+def test_a_report_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(BadTask, match="Kind is 'weather'"):
+        model.build(HOSTS, kind="weather")
+
+
 @pytest.mark.parametrize("hosts", ["x", [7], [{"volumes": []}], [{"host": "a", "volumes": "x"}]])
 def test_what_is_no_fleet_is_refused(hosts: t.Any) -> None:
     with pytest.raises(BadTask):

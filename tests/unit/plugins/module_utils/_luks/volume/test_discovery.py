@@ -8,9 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
+import stat
+import types
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import look
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.node import fault
@@ -316,6 +319,15 @@ def test_a_node_that_is_not_in_dev_is_no_device_of_this_container(host: FakeHost
     host.device("sda", luks2(), node=False)
     found = find(host)
     assert (found["volumes"], found["unreadable"], found["warnings"]) == ([], [], [])
+
+
+def test_a_node_that_leads_to_another_device_is_not_opened(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev of a container may hold other nodes than sysfs means."""
+    path = host.device("sda", luks2())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda _path: types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(8, 1)))
+        with pytest.raises(StorageFault, match="Its node belongs to another device"):
+            look.look(path, expected=False, rdev=os.makedev(8, 0))
 
 
 def test_empty_and_hidden_devices_are_not_opened(host: FakeHost, closed: t.List[str]) -> None:
