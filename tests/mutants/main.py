@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import csv
+import fcntl
 import json
 import os
 import pathlib
@@ -162,6 +163,11 @@ def main() -> int:
     excused = harmless()
     caught_file = WORK / "caught.jsonl"
     WORK.mkdir(parents=True, exist_ok=True)
+    lock = (WORK / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("another run of the mutants is under way in this checkout")
     caught = [json.loads(line) for line in caught_file.read_text().splitlines()] if caught_file.exists() else []
     mutants = [
         mutant
