@@ -237,20 +237,20 @@ def test_an_edit_leaves_the_header_it_came_from() -> None:
     ("kdf", "priority", "word"),
     [
         (model.UnknownKdf("scrypt"), "normal", "scrypt"),
-        (model.Argon2("argon2d", 4, 65536, 2, b""), "normal", "argon2d"),
-        (model.Argon2("argon2id", 0, 65536, 2, b""), "normal", "passes"),
-        (model.Argon2("argon2id", 4, 8 << 20, 2, b""), "normal", "memory"),
-        (model.Argon2("argon2id", 4, 8, 2, b""), "normal", "memory"),
-        (model.Argon2("argon2id", 4, 65536, 5, b""), "normal", "lanes"),
-        (model.Pbkdf2("sha256", 0, b""), "normal", "iterations"),
-        (model.Pbkdf2("sha256", 1 << 32, b""), "normal", "iterations"),
+        (model.Argon2("argon2d", 4, 65536, 2, image.salt(9)), "normal", "argon2d"),
+        (model.Argon2("argon2id", 0, 65536, 2, image.salt(9)), "normal", "passes"),
+        (model.Argon2("argon2id", 4, 8 << 20, 2, image.salt(9)), "normal", "memory"),
+        (model.Argon2("argon2id", 4, 8, 2, image.salt(9)), "normal", "memory"),
+        (model.Argon2("argon2id", 4, 65536, 5, image.salt(9)), "normal", "lanes"),
+        (model.Pbkdf2("sha256", 0, image.salt(9)), "normal", "iterations"),
+        (model.Pbkdf2("sha256", 1 << 32, image.salt(9)), "normal", "iterations"),
         (PBKDF2, "urgent", "urgent"),
     ],
 )
 def test_what_luks2_cannot_hold(kdf: model.Kdf, priority: str, word: str) -> None:
     header = read()
     assert word in (header.refusal_to_hold(kdf, priority) or "")
-    with pytest.raises(errors.Refused):
+    with pytest.raises(errors.Refused, match=word):
         header.with_keyslot(2, kdf, area_of(header), priority=priority)
 
 

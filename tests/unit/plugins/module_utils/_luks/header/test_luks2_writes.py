@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, luks2_json, model
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, luks2_binary, luks2_json, model
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
 SIZE = image.HDR_SIZE
@@ -117,3 +119,10 @@ def test_a_healthy_commit_changes_only_what_it_must() -> None:
     after = written(raw, EDITS["erase"](old).commit_writes(old))
     changed = {index % SIZE for index in range(2 * SIZE) if raw[index] != after[index]}
     assert {index for index in changed if index < 4096} <= {*range(16, 24), *range(448, 480)}
+
+
+def test_a_checksum_that_nobody_can_compute_is_not_left_out() -> None:
+    copy = luks2_binary.read_copy(image.reader(image.build(TREE)), image.SIZE, 0)
+    assert isinstance(copy, luks2_binary.Copy)
+    with pytest.raises(errors.Unsupported, match="md7"):
+        luks2_binary.build_copy(dataclasses.replace(copy, checksum_alg="md7"), 0, copy.seqid + 1, copy.salt, b"{}")

@@ -256,3 +256,17 @@ def test_a_read_only_block_device_is_refused_for_writing_only(image: pathlib.Pat
     with pytest.raises(StorageFault, match=r"read-only.*setrw"):
         open_volume(str(image), writable=True)
     assert open_descriptors() == before
+
+
+def test_check_mode_knows_that_a_block_device_cannot_be_opened_for_writing(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without opening it: when a writer closes one, udev looks at the device again."""
+    monkeypatch.setattr(storage.Node, "is_block", True)
+    monkeypatch.setattr(storage.blockdev, "is_read_only", lambda _rdev: False)
+    volume = open_volume(str(image), writable=False)
+    try:
+        volume.check_writable()
+        monkeypatch.setattr(os, "access", lambda _path, _mode, *, effective_ids: not effective_ids)
+        with pytest.raises(StorageFault, match=r"[Cc]annot open it for writing.*EACCES"):
+            volume.check_writable()
+    finally:
+        volume.close()

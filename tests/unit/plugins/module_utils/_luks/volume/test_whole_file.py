@@ -63,6 +63,22 @@ def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(path: pathli
     assert victim.read_bytes() == b"keep"
 
 
+def test_a_file_of_somebody_else_in_the_place_of_the_unfinished_one_is_not_used(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that others may write to, they could read the backup through it, or change it."""
+    beside(path).write_bytes(b"theirs")
+    monkeypatch.setattr(os, "geteuid", lambda: beside(path).stat().st_uid + 1)
+    with pytest.raises(StorageFault, match="in the way"):
+        whole_file.replace(str(path), b"new")
+    assert beside(path).read_bytes() == b"theirs" and not path.exists()
+
+
+def test_a_pipe_in_the_place_of_the_unfinished_file(path: pathlib.Path) -> None:
+    os.mkfifo(beside(path))
+    with pytest.raises(StorageFault, match="in the way"):
+        whole_file.replace(str(path), b"new")
+    assert beside(path).is_fifo()
+
+
 @pytest.mark.parametrize("step", ["write", "barrier", "reread", "rename", "sync"])
 def test_an_error_leaves_the_old_file(path: pathlib.Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(b"old")
@@ -93,6 +109,12 @@ def test_what_stands_in_the_way_is_told_before(path: pathlib.Path) -> None:
     whole_file.check_replaceable(str(path))
     with pytest.raises(StorageFault, match="does not exist"):
         whole_file.check_replaceable(str(path / "x" / "y"))
+
+
+def test_a_folder_without_the_right_to_write_is_told_before(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode, *, effective_ids: not effective_ids)
+    with pytest.raises(StorageFault, match=r"Cannot write into its folder.*EACCES"):
+        whole_file.check_replaceable(str(path))
 
 
 def test_modes(path: pathlib.Path) -> None:
