@@ -1,0 +1,248 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What no backup takes the place of, and which backup takes no header's place: each refused for its own reason, with nothing written."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore as restoring
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import take as taking
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.take import take
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, HeaderChanged, Interrupted, LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as full
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, secret
+
+BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
+LUKS2 = pytest.mark.parametrize("format", ["luks2"])
+OTHER_UUID = b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55"
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path, format: str) -> pathlib.Path:
+    path = tmp_path / "volume"
+    full.make(path, format, 2)
+    return path
+
+
+@pytest.fixture
+def path(volume: pathlib.Path) -> pathlib.Path:
+    """A backup of the volume as it was made."""
+    path = volume.with_name("backup")
+    bring(volume, path, state="present")
+    return path
+
+
+def bring(
+    volume: pathlib.Path, path: pathlib.Path, *unlock: str, state: str = "restored", force: bool = True, check: bool = False, **options: t.Any
+) -> t.Dict[str, t.Any]:
+    given = {"device": str(volume), "path": str(path), "state": state, "force": force, "unlock": [secret(text) for text in unlock], **options}
+    task = parse_backup(given)
+    try:
+        return (restore if state == "restored" else take)(task, check=check)
+    finally:
+        task.wipe_secrets()
+
+
+def refused(volume: pathlib.Path, path: pathlib.Path, words: str, *unlock: str, kind: t.Type[LuksmithError] = Refused, **options: t.Any) -> None:
+    """In check mode and for real, and neither file is touched."""
+    before = volume.read_bytes(), path.read_bytes() if path.exists() else None
+    for check in (True, False):
+        with pytest.raises(kind, match=words) as caught:
+            bring(volume, path, *(unlock or MADE[:1]), check=check, **options)
+        assert "Nothing was changed." in str(caught.value)
+    assert (volume.read_bytes(), path.read_bytes() if path.exists() else None) == before
+
+
+def ruin(volume: pathlib.Path, *, uuid: t.Optional[bytes] = None) -> None:
+    """No header can be read any more; ``uuid`` is what is still to be seen of it."""
+    with volume.open("r+b") as stream:
+        stream.write(bytes(64 << 10))
+        if uuid is not None:
+            stream.seek(0)
+            stream.write(b"LUKS")
+            stream.seek(168)
+            stream.write(uuid.ljust(40, b"\0"))
+
+
+def with_another_uuid(volume: pathlib.Path) -> None:
+    """LUKS1 has no checksum."""
+    with volume.open("r+b") as stream:
+        stream.seek(168)
+        stream.write(OTHER_UUID)
+
+
+@BOTH
+def test_no_backup(volume: pathlib.Path) -> None:
+    refused(volume, volume.with_name("none"), "There is no such file", kind=StorageFault)
+
+
+@BOTH
+def test_a_file_that_is_no_backup(volume: pathlib.Path) -> None:
+    letter = volume.with_name("letter")
+    letter.write_text("important")
+    refused(volume, letter, "letter", kind=LuksmithError)
+    refused(volume, letter, "no header backup", state="present")
+
+
+@BOTH
+def test_no_secret(volume: pathlib.Path, path: pathlib.Path) -> None:
+    with pytest.raises(BadTask, match=r"(?i)unlock is empty"):
+        bring(volume, path)
+    refused(volume, path, r"(?i)no secret under unlock opens a keyslot of the backup", "a wrong one")
+
+
+@BOTH
+def test_the_volume_itself_as_its_backup(volume: pathlib.Path) -> None:
+    link = volume.with_name("link")
+    link.symlink_to(volume)
+    for path in (volume, link):
+        with pytest.raises(BadTask, match=r"(?i)path and device are the same file"):
+            bring(volume, path, *MADE, state="present")
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_backup_of_another_volume(volume: pathlib.Path, path: pathlib.Path) -> None:
+    with_another_uuid(volume)
+    refused(volume, path, fr"(?i)the volume has the UUID {OTHER_UUID.decode()}")
+    refused(volume, path, r"(?i)there is a header backup of another volume already", state="present", force=False)
+    ruin(volume, uuid=OTHER_UUID)
+    refused(volume, path, fr"(?i)the damaged header has the UUID {OTHER_UUID.decode()}")
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_backup_with_another_volume_key(volume: pathlib.Path, path: pathlib.Path) -> None:
+    """The digest is at byte 112; what it is compared with is derived from the volume key."""
+    with volume.open("r+b") as stream:
+        stream.seek(112)
+        stream.write(bytes(20))
+    refused(volume, path, r"(?i)the volume key in the backup is not the one that the volume uses now")
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_backup_with_the_data_elsewhere(volume: pathlib.Path, path: pathlib.Path) -> None:
+    with volume.open("r+b") as stream:
+        stream.seek(104)
+        stream.write((int.from_bytes(volume.read_bytes()[104:108], "big") + 8).to_bytes(4, "big"))
+    refused(volume, path, r"(?i)the place of the data is another one in the backup than on the volume")
+
+
+def test_a_backup_from_before_a_conversion(tmp_path: pathlib.Path) -> None:
+    volume, other, path = tmp_path / "volume", tmp_path / "other", tmp_path / "backup"
+    full.make(volume, "luks2", 2)
+    full.make(other, "luks1", 2)
+    bring(other, path, state="present")
+    with path.open("r+b") as stream:
+        stream.seek(168)
+        stream.write(volume.read_bytes()[168:208])
+    refused(volume, path, r"(?i)the volume is luks2, and the backup is of a luks1 header")
+
+
+@BOTH
+def test_a_file_that_is_too_small_to_be_the_volume(volume: pathlib.Path, path: pathlib.Path) -> None:
+    ruin(volume)
+    with volume.open("r+b") as stream:
+        stream.truncate(path.stat().st_size // 2)
+    refused(volume, path, r"(?i)there are only \d+ bytes")
+
+
+@BOTH
+def test_something_else_lives_there_now(volume: pathlib.Path, path: pathlib.Path) -> None:
+    ruin(volume)
+    with volume.open("r+b") as stream:
+        stream.seek(82)
+        stream.write(b"FAT32   ")
+    refused(volume, path, r"(?i)there is no LUKS header, but")
+
+
+@BOTH
+def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    refused(volume, path, r"(?i)keyslot 1.*would open the volume again.*force: true", force=False)
+
+
+@BOTH
+def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    right = restoring.open_volume
+
+    def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
+        if writable:
+            full.bring(volume, full.present(format, "newer"), unlock=MADE[:1])
+        return right(*arguments, writable=writable)
+
+    monkeypatch.setattr(restoring, "open_volume", open_volume)
+    with pytest.raises(HeaderChanged, match=r"(?i)the header changed between looking at it and locking it"):
+        bring(volume, path, *MADE[:1])
+    assert not full.bring(volume, full.present(format, "newer"), check=True)["changed"]
+
+
+@BOTH
+def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    before = volume.read_bytes()
+
+    def fail(*_arguments: t.Any) -> None:
+        raise StorageFault("the write failed")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Disk, "_guard", fail)
+        with pytest.raises(StorageFault, match=r"(?s)The write failed.*Nothing was changed"):
+            bring(volume, path, *MADE[:1])
+        assert volume.read_bytes() == before
+    with monkeypatch.context() as faulty:
+        faulty.setattr(Region, "write", fail)
+        with pytest.raises(Interrupted, match=r"(?i)the write failed.*the restore began and is not complete"):
+            bring(volume, path, *MADE[:1])
+    assert bring(volume, path, *MADE[:1])["changed"]
+    assert not bring(volume, path, *MADE[:1])["changed"]
+
+
+@BOTH
+def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    before = taking.parse_image(volume.read_bytes())
+    right, looks = restoring.read_image, []
+
+    def read_image(opened: t.Any) -> t.Any:
+        looks.append(opened)
+        return before if len(looks) == 3 else right(opened)
+
+    monkeypatch.setattr(restoring, "read_image", read_image)
+    with pytest.raises(Interrupted, match=r"(?i)the volume does not read back as it was written"):
+        bring(volume, path, *MADE[:1])
+    assert len(looks) == 3
+
+
+@BOTH
+def test_a_backup_that_somebody_else_writes_at_the_same_time(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.setattr(taking.whole_file, "replace", lambda _path, _data: None)
+    with pytest.raises(HeaderChanged, match=r"(?i)the backup that was just written reads back as another one"):
+        bring(volume, path, state="present")
+
+
+@BOTH
+def test_a_whole_volume_is_not_replaced_by_a_backup(volume: pathlib.Path) -> None:
+    copy = volume.with_name("copy")
+    copy.write_bytes(volume.read_bytes().ljust(17 << 20, b"\0"))
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    refused(volume, copy, r"(?i)looks like a whole volume", state="present")
+
+
+@LUKS2
+def test_a_newer_backup_is_not_replaced_by_an_older_header(volume: pathlib.Path) -> None:
+    older = volume.read_bytes()
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    newer = volume.with_name("newer")
+    bring(volume, newer, state="present")
+    volume.write_bytes(older)
+    refused(volume, newer, r"(?i)the backup that is there has sequence id", state="present", force=False)
+    assert bring(volume, newer, state="present")["changed"]
