@@ -122,9 +122,9 @@ def _data_digest(tree: Tree) -> str:
 
 
 def _kdf(kdf: model.Kdf) -> Tree:
-    refusal = refusal_to_hold(kdf, model.PRIORITY_NORMAL)
-    if refusal or isinstance(kdf, model.UnknownKdf):
-        raise Refused(refusal or f"the key derivation {kdf.type!r} is not known")
+    # Numbers out of bounds have been refused by then; see refusal_to_hold.
+    if isinstance(kdf, model.UnknownKdf):
+        raise Refused(f"the key derivation {kdf.type!r} is not known")
     if len(kdf.salt) != luks2_members.SALT_SIZE:
         raise Refused(f"a keyslot salt of {len(kdf.salt)} bytes was given", why=f"LUKS2 salts have {luks2_members.SALT_SIZE} bytes")
     salt = base64.b64encode(kdf.salt).decode("ascii")

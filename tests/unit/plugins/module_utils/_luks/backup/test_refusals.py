@@ -11,14 +11,18 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore as restoring
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import take as taking
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import parse_image
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.take import take
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, HeaderChanged, Interrupted, LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, secret
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import FakeHost, mapping_uuid
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
 LUKS2 = pytest.mark.parametrize("format", ["luks2"])
@@ -163,6 +167,39 @@ def test_something_else_lives_there_now(volume: pathlib.Path, path: pathlib.Path
 
 
 @BOTH
+def test_a_device_that_is_open_as_another_volume(volume: pathlib.Path, path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header is gone, and the kernel still knows whose data it decrypts."""
+    host = FakeHost(tmp_path / "host", monkeypatch)
+    ruin(volume)
+    device = pathlib.Path(host.device("sda", volume.read_bytes()))
+    host.device("dm-0", dm="data", uuid=mapping_uuid(OTHER_UUID.decode(), "data"), beneath=["sda"])
+    refused(device, path, rf"(?i)it is open as data, and that is the volume {OTHER_UUID.decode()}")
+
+
+@LUKS2
+def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) -> None:
+    """A requirement that nobody here knows; then a header with a right checksum whose metadata nobody here understands."""
+    old = parse_image(volume.read_bytes()).header
+    assert isinstance(old, Luks2Header)
+
+    def rewrite(file: pathlib.Path, area: t.Union[bytes, t.Mapping[str, t.Any]]) -> None:
+        copies = [luks2_image.pack(area, hdr_size=luks2_image.HDR_SIZE, seqid=old.seqid + 1, secondary=second) for second in (False, True)]
+        with file.open("r+b") as stream:
+            stream.write(b"".join(copies))
+
+    plain = old.metadata
+    newer = {**plain, "config": {**plain["config"], "requirements": {"mandatory": ["from-the-future"]}}}
+    rewrite(path, newer)
+    rewrite(volume, plain)
+    refused(volume, path, r"(?i)the backup cannot be restored: .*from-the-future")
+    rewrite(path, plain)
+    rewrite(volume, newer)
+    refused(volume, path, "from-the-future")
+    rewrite(volume, b'{"keyslots":{}, "new": "format"}')
+    refused(volume, path, r"(?i)the volume has a header that is intact and that is not understood here")
+
+
+@BOTH
 def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
     full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
     refused(volume, path, r"(?i)keyslot 1.*would open the volume again.*force: true", force=False)
@@ -208,7 +245,7 @@ def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path:
 @BOTH
 def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
-    before = taking.parse_image(volume.read_bytes())
+    before = parse_image(volume.read_bytes())
     right, looks = restoring.read_image, []
 
     def read_image(opened: t.Any) -> t.Any:
