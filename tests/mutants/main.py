@@ -34,8 +34,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 WORK = ROOT / ".cache" / "mutants"
 QUICK = ("tests/unit", "tests/property")
 ENGINE = (
-    ("tests/crash/test_replaced.py", "tests/crash/test_faults.py"),
-    ("tests/crash/test_crashes.py", "tests/crash/test_system_calls.py", "tests/crash/test_real_faults.py"),
+    ("tests/crash/test_crashes.py", "tests/crash/test_system_calls.py"),
+    ("tests/crash/test_replaced.py", "tests/crash/test_faults.py", "tests/crash/test_real_faults.py"),
     ("tests/interop",),
     ("tests/secrets/test_inside_the_module.py",),
 )
@@ -44,8 +44,9 @@ DEEP = {
     "plugins/action/": (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets")),
     "plugins/plugin_utils/": (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets")),
     "plugins/module_utils/_luks/backup/": (
+        ("tests/crash/test_restore_power_cuts.py",),
         ("tests/interop/test_header_backup.py",),
-        ("tests/crash/test_restore_power_cuts.py", "tests/crash/test_faults.py", "tests/crash/test_replaced.py"),
+        ("tests/crash/test_faults.py", "tests/crash/test_replaced.py"),
         ("tests/secrets/test_inside_the_module.py",),
     ),
     "plugins/module_utils/_luks/audit/": (("tests/interop/test_audit_corpus.py", "tests/interop/test_audit_playbook.py"),),
