@@ -40,15 +40,18 @@ def scribble(path: pathlib.Path, offset: int, data: bytes) -> None:
 @BOTH
 def test_a_header_that_changes_in_spite_of_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the other one wrote stays."""
-    right = Region.write
+    right, areas = Region.write, []
 
     def write(region: Region, offset: int, data: bytes) -> None:
         right(region, offset, data)
-        scribble(volume, QUIET[format], b"\xa5")
+        if offset >= 4096 and not areas:  # key material; the header comes next
+            areas.append(offset)
+            scribble(volume, QUIET[format], b"\xa5")
 
     monkeypatch.setattr(Region, "write", write)
-    with pytest.raises(Interrupted, match=r"(?i)the header on disk is no longer the one that was read|is not what was written"):
+    with pytest.raises(Interrupted, match=r"(?i)the header on disk is no longer the one that was read"):
         full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert areas
     assert volume.read_bytes()[QUIET[format]] == 0xA5
 
 
