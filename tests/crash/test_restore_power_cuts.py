@@ -122,8 +122,10 @@ def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_si
                 continue
             seen.add(name)
             where = f"cut at write {number} (byte {offset}), torn at {torn}"
-            still = opened(bytes(state))
+            slots = openers(bytes(state))
+            still = {label for found in slots.values() for label in found}
             assert still, f"{where}: nothing opens"
+            assert all(slots.values()) or read(bytes(state)).intent is not None, f"{where}: {slots}: a keyslot opens with nothing, and nobody is told"
             assert not before & known or still & known, f"{where}: no secret of the task opens"
             assert before & after <= still, f"{where}: {before & after - still} stopped working"
             again, _writes = restore(bytes(state), backup, unlock)

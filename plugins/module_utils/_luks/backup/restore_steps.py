@@ -128,8 +128,9 @@ class Luks1Restore(_Edit):
         opener = next((number for number in self._proven if number not in wrong), None)
         if opener is None:
             opener = min(self._proven, key=lambda number: number in self.disk.header.keyslots)
-            wrong.append(self._bring_in(opener))
-            wrong.remove(opener)
+            if opener in self.disk.header.keyslots:
+                wrong.append(self._bring_in(opener))
+                wrong.remove(opener)
         # What needs no room first: the holders of those keys can open the volume before those of others cannot any more.
         for number in sorted(set(wrong), key=lambda number: (number in self.disk.header.keyslots, number)):
             if number in self.disk.header.keyslots:
@@ -138,10 +139,7 @@ class Luks1Restore(_Edit):
                 self._put(number, number)
 
     def _bring_in(self, opener: int) -> int:
-        """The proven keyslot at its own place; returns the number through which it went (its own if there was no need)."""
-        if opener not in self.disk.header.keyslots:
-            self._put(opener, opener)
-            return opener
+        """The proven keyslot takes its place from another one; returns the number through which it went."""
         free = self.disk.header.layout.free_numbers()
         others = [number for number in self.disk.header.keyslots if number != opener]
         via = free[0] if free else min(others, key=lambda number: number in self._proven_now)
