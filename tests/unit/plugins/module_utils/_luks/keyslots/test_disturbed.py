@@ -10,7 +10,7 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.apply import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
@@ -122,6 +122,23 @@ def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path
 
     monkeypatch.setattr(run, "open_volume", open_volume)
     with pytest.raises(Refused):
+        full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.undo()
+    assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]
+
+
+@BOTH
+def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keyslot 1 may only go because keyslot 0 was shown to open; it is looked at again right before."""
+    right = run.Disk
+
+    def disk(opened: t.Any, header: t.Any, **options: t.Any) -> Disk:
+        area = header.keyslots[0].area
+        scribble(volume, area.offset, bytes(area.size))
+        return right(opened, header, **options)
+
+    monkeypatch.setattr(run, "Disk", disk)
+    with pytest.raises(HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"):
         full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
     assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]
