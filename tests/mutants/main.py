@@ -18,6 +18,7 @@ import argparse
 import concurrent.futures
 import csv
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -39,10 +40,11 @@ ENGINE = (
     ("tests/interop",),
     ("tests/secrets/test_inside_the_module.py",),
 )
+ROTATION = (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets"))
 # The first part of the path that fits says which slow tests are asked, and in which order.
 DEEP = {
-    "plugins/action/": (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets")),
-    "plugins/plugin_utils/": (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets")),
+    "plugins/action/": ROTATION,
+    "plugins/plugin_utils/": ROTATION,
     "plugins/module_utils/_luks/backup/": (
         ("tests/crash/test_restore_power_cuts.py",),
         ("tests/interop/test_header_backup.py",),
@@ -58,8 +60,13 @@ LONGEST_QUICK, LONGEST = 400, 1800
 
 class Mutant(t.NamedTuple):
     path: str  # from the root of the checkout
-    number: int  # among those of the file
+    source: str  # a name for the whole text of the file
     mutation: Mutation
+
+    @property
+    def key(self) -> t.Tuple[t.Any, ...]:
+        """Stays the same until the file changes."""
+        return (self.path, self.source, self.mutation.kind, self.mutation.begin, self.mutation.end)
 
     @property
     def told(self) -> str:
@@ -76,10 +83,12 @@ class Tree:
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(".cache", ".git", ".venv", "__pycache__"), symlinks=True)
         if (ROOT.parent / "shared").exists():
             (self.root.parent / "shared").symlink_to(ROOT.parent / "shared")
+        made = subprocess.run([sys.executable, "tests/tools/importable.py"], cwd=self.root, capture_output=True, text=True, check=True)
+        self._collections = made.stdout.strip()
 
     def pytest(self, *arguments: str, longest: int = LONGEST) -> t.Tuple[int, str]:
-        # Bytecode is found by the second and size of its source, and mutants follow one another within a second.
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        # Where Ansible looks for us, it must find the copy. That no bytecode is written, which would be found by second and size of its source, is lane.py's.
+        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": self._collections}
         command = ["nice", "-n", "19", sys.executable, "-m", "pytest", "-q", *arguments]
         try:
             done = subprocess.run(
@@ -134,20 +143,17 @@ def chosen_mutants(words: t.Sequence[str], kinds: t.Sequence[str]) -> t.List[Mut
     for file in sorted((ROOT / "plugins").rglob("*.py")):
         path = str(file.relative_to(ROOT))
         if not words or any(word in path for word in words):
-            found += [Mutant(path, number, mutation) for number, mutation in enumerate(mutations(file.read_text(encoding="utf-8"))) if mutation.kind in kinds]
+            source = file.read_text(encoding="utf-8")
+            name = hashlib.sha256(source.encode()).hexdigest()
+            found += [Mutant(path, name, mutation) for mutation in mutations(source) if mutation.kind in kinds]
     return found
 
 
-def key(mutant: Mutant) -> t.List[t.Any]:
-    """Stays the same until the file changes."""
-    return [mutant.path, (ROOT / mutant.path).stat().st_size, mutant.number, mutant.mutation.line, mutant.mutation.was]
-
-
-def harmless() -> t.Dict[t.Tuple[str, str, str], str]:
-    """Why nobody misses it, for path, kind and text."""
+def harmless() -> t.Set[t.Tuple[str, str, str]]:
+    """Path, kind and text of those that nobody can miss; the last column says why."""
     with (HERE / "harmless.tsv").open(encoding="utf-8", newline="") as stream:
         rows = csv.reader((line for line in stream if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {(row[0], row[1], row[2]): row[3] for row in rows}
+        return {(path, kind, was) for path, kind, was, _why in rows}
 
 
 def _arguments() -> argparse.Namespace:
@@ -161,7 +167,6 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
-    excused = harmless()
     caught_file = WORK / "caught.jsonl"
     WORK.mkdir(parents=True, exist_ok=True)
     lock = (WORK / "lock").open("w")
@@ -169,19 +174,18 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run of the mutants is under way in this checkout")
-    caught = [json.loads(line) for line in caught_file.read_text().splitlines()] if caught_file.exists() else []
-    mutants = [
-        mutant
-        for mutant in chosen_mutants(arguments.words, arguments.kind or KINDS)
-        if (mutant.path, mutant.mutation.kind, mutant.mutation.was) not in excused
-    ]
-    wanted = [mutant for mutant in mutants if key(mutant) not in caught]
-    print(f"{len(mutants)} mutants, {len(mutants) - len(wanted)} of them caught before, {len(excused)} more are harmless", flush=True)
+    caught = {tuple(json.loads(line)) for line in caught_file.read_text().splitlines()} if caught_file.exists() else set()
+    chosen, excused = chosen_mutants(arguments.words, arguments.kind or KINDS), harmless()
+    mutants = [mutant for mutant in chosen if (mutant.path, mutant.mutation.kind, mutant.mutation.was) not in excused]
+    wanted = [mutant for mutant in mutants if mutant.key not in caught]
+    print(f"{len(mutants)} mutants, {len(mutants) - len(wanted)} of them caught before, {len(chosen) - len(mutants)} more are harmless", flush=True)
+    if not wanted:
+        return 0
     trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
     for number in range(arguments.jobs):
         trees.put(Tree(str(number)))
     tree = trees.get()
-    lines = tests_by_line(tree) if wanted else {}
+    lines = tests_by_line(tree)
     trees.put(tree)
 
     def run(mutant: Mutant) -> str:
@@ -196,7 +200,7 @@ def main() -> int:
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, caught_file.open("a", encoding="utf-8") as ledger:
         for count, (mutant, noticed) in enumerate(zip(wanted, pool.map(run, wanted)), 1):
             if noticed:
-                ledger.write(json.dumps(key(mutant)) + "\n")
+                ledger.write(json.dumps(mutant.key) + "\n")
                 ledger.flush()
             else:
                 survivors += 1

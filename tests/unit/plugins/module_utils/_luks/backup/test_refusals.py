@@ -15,13 +15,13 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.take import take
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, HeaderChanged, Interrupted, LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, HeaderChanged, Interrupted, LuksmithError, NotLuks, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, secret
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, scribble, secret
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import FakeHost, mapping_uuid
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
@@ -67,20 +67,15 @@ def refused(volume: pathlib.Path, path: pathlib.Path, words: str, *unlock: str, 
 
 def ruin(volume: pathlib.Path, *, uuid: t.Optional[bytes] = None) -> None:
     """No header can be read any more; ``uuid`` is what is still to be seen of it."""
-    with volume.open("r+b") as stream:
-        stream.write(bytes(64 << 10))
-        if uuid is not None:
-            stream.seek(0)
-            stream.write(b"LUKS")
-            stream.seek(168)
-            stream.write(uuid.ljust(40, b"\0"))
+    scribble(volume, 0, bytes(64 << 10))
+    if uuid is not None:
+        scribble(volume, 0, b"LUKS")
+        scribble(volume, 168, uuid.ljust(40, b"\0"))
 
 
 def with_another_uuid(volume: pathlib.Path) -> None:
     """LUKS1 has no checksum."""
-    with volume.open("r+b") as stream:
-        stream.seek(168)
-        stream.write(OTHER_UUID)
+    scribble(volume, 168, OTHER_UUID)
 
 
 @BOTH
@@ -92,7 +87,7 @@ def test_no_backup(volume: pathlib.Path) -> None:
 def test_a_file_that_is_no_backup(volume: pathlib.Path) -> None:
     letter = volume.with_name("letter")
     letter.write_text("important")
-    refused(volume, letter, "letter", kind=LuksmithError)
+    refused(volume, letter, "It begins with text, not with a LUKS header", kind=NotLuks)
     refused(volume, letter, "no header backup", state="present")
 
 
@@ -124,17 +119,13 @@ def test_a_backup_of_another_volume(volume: pathlib.Path, path: pathlib.Path) ->
 @pytest.mark.parametrize("format", ["luks1"])
 def test_a_backup_with_another_volume_key(volume: pathlib.Path, path: pathlib.Path) -> None:
     """The digest is at byte 112; what it is compared with is derived from the volume key."""
-    with volume.open("r+b") as stream:
-        stream.seek(112)
-        stream.write(bytes(20))
+    scribble(volume, 112, bytes(20))
     refused(volume, path, r"(?i)the volume key in the backup is not the one that the volume uses now")
 
 
 @pytest.mark.parametrize("format", ["luks1"])
 def test_a_backup_with_the_data_elsewhere(volume: pathlib.Path, path: pathlib.Path) -> None:
-    with volume.open("r+b") as stream:
-        stream.seek(104)
-        stream.write((int.from_bytes(volume.read_bytes()[104:108], "big") + 8).to_bytes(4, "big"))
+    scribble(volume, 104, (int.from_bytes(volume.read_bytes()[104:108], "big") + 8).to_bytes(4, "big"))
     refused(volume, path, r"(?i)the place of the data is another one in the backup than on the volume")
 
 
@@ -143,9 +134,7 @@ def test_a_backup_from_before_a_conversion(tmp_path: pathlib.Path) -> None:
     full.make(volume, "luks2", 2)
     full.make(other, "luks1", 2)
     bring(other, path, state="present")
-    with path.open("r+b") as stream:
-        stream.seek(168)
-        stream.write(volume.read_bytes()[168:208])
+    scribble(path, 168, volume.read_bytes()[168:208])
     refused(volume, path, r"(?i)the volume is luks2, and the backup is of a luks1 header")
 
 
@@ -160,9 +149,7 @@ def test_a_file_that_is_too_small_to_be_the_volume(volume: pathlib.Path, path: p
 @BOTH
 def test_something_else_lives_there_now(volume: pathlib.Path, path: pathlib.Path) -> None:
     ruin(volume)
-    with volume.open("r+b") as stream:
-        stream.seek(82)
-        stream.write(b"FAT32   ")
+    scribble(volume, 82, b"FAT32   ")
     refused(volume, path, r"(?i)there is no LUKS header, but")
 
 
@@ -184,8 +171,7 @@ def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) 
 
     def rewrite(file: pathlib.Path, area: t.Union[bytes, t.Mapping[str, t.Any]]) -> None:
         copies = [luks2_image.pack(area, hdr_size=luks2_image.HDR_SIZE, seqid=old.seqid + 1, secondary=second) for second in (False, True)]
-        with file.open("r+b") as stream:
-            stream.write(b"".join(copies))
+        scribble(file, 0, b"".join(copies))
 
     plain = old.metadata
     newer = {**plain, "config": {**plain["config"], "requirements": {"mandatory": ["from-the-future"]}}}

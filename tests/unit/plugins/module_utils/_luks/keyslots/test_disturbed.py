@@ -17,7 +17,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import ERASE, Action, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, absent, present
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, absent, present, scribble
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
 # A byte of the header that no check of a format looks at: padding in LUKS1, the label in LUKS2.
@@ -29,12 +29,6 @@ def volume(tmp_path: pathlib.Path, format: str) -> pathlib.Path:
     path = tmp_path / "volume"
     full.make(path, format, 2)
     return path
-
-
-def scribble(path: pathlib.Path, offset: int, data: bytes) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(offset)
-        stream.write(data)
 
 
 @BOTH
