@@ -72,7 +72,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     if order["cores"]:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["cores"]])
-    runpy.run_path(str(ROOT / "tests" / "unit" / "conftest.py"))
+    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
 

@@ -114,7 +114,7 @@ def _record(volume: Volume, image: pathlib.Path) -> None:
     cryptsetup("luksFormat", "-q", "--type", volume.format, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", draft, keyfile(CACHE, NEW))
     first = {"keyslot": 0, "old_secret": {"passphrase": NEW}, "new_secret": labelled(0), "pbkdf": volume.pbkdf}
     others = [{"keyslot": position, "new_secret": labelled(position), "pbkdf": volume.pbkdf} for position in range(1, volume.slots)]
-    runpy.run_path(str(ROOT / "tests" / "unit" / "conftest.py"))
+    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
 

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import pathlib
-import runpy
 import typing as t
 
 import pytest
-
-runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"))
 
 _COUNTED = "counted"
 

@@ -16,7 +16,7 @@ import fcntl
 import os
 import typing as t
 
-from blocklog import identity
+from ansible_collections.luksmith.luks.tests.crash.blocklog import identity
 
 CALLS = {
     "open": os,

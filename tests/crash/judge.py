@@ -21,13 +21,13 @@ import hashlib
 import pathlib
 import typing as t
 
-import checker
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_info, parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring, inspect
-from blocklog import Call, recorded
-from peers import opened_by_peer
-from states import crashes
-from volumes import SECRETS
+from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.blocklog import Call, recorded
+from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
+from ansible_collections.luksmith.luks.tests.crash.states import crashes
+from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS
 
 Opened = t.Dict[int, t.FrozenSet[str]]
 Situation = t.Tuple[t.Any, ...]

@@ -64,9 +64,9 @@ class Process(t.NamedTuple):
 
 def under_strace(arguments: t.Mapping[str, t.Any], *options: str) -> t.Dict[str, t.Any]:
     """The answer of the module in a fresh interpreter below strace."""
-    conftest = str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py")
+    register = str(pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py")
     given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
-    done = subprocess.run(["strace", "-f", *options, sys.executable, "-c", _FRESH, conftest], input=given.encode(), capture_output=True, check=False)
+    done = subprocess.run(["strace", "-f", *options, sys.executable, "-c", _FRESH, register], input=given.encode(), capture_output=True, check=False)
     assert done.stdout, done.stderr.decode()[-2000:]
     return t.cast(t.Dict[str, t.Any], json.loads(done.stdout))
 

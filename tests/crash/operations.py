@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from judge import Operation
-from volumes import SECRETS, added, luks1, luks2, qcow2
+from ansible_collections.luksmith.luks.tests.crash.judge import Operation
+from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, added, luks1, luks2, qcow2
 
 A, B, C, D, E = SECRETS
 Entry = t.Dict[str, t.Any]

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from checker import QCOW2_MAGIC
+from ansible_collections.luksmith.luks.tests.crash.checker import QCOW2_MAGIC
 
 
 def opened_by_peer(path: str, image: bytes, secrets: t.Mapping[str, bytes]) -> t.Set[str]:

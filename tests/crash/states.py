@@ -23,7 +23,7 @@ import itertools
 import random
 import typing as t
 
-from blocklog import Call
+from ansible_collections.luksmith.luks.tests.crash.blocklog import Call
 
 SECTOR = 512
 BLOCK = 4096 // SECTOR

@@ -15,8 +15,8 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import storage
-from judge import Judge
-from operations import LONG, OPERATIONS, operation
+from ansible_collections.luksmith.luks.tests.crash.judge import Judge
+from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -17,14 +17,14 @@ import tempfile
 import threading
 import typing as t
 
-import checker
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
 from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
-from faults import LOST, THERE, TORN, Fault, injected
-from judge import Judge
-from operations import LONG, OPERATIONS, operation
+from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.faults import LOST, THERE, TORN, Fault, injected
+from ansible_collections.luksmith.luks.tests.crash.judge import Judge
+from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation
 
 SHORT_FORM = ("luks1: rekey the only slot", "luks1: erase first without room", "luks2: rekey a named slot", "luks2: rekey without room", "qcow2: erase")
 # call -> errors that a test of the short form injects, and those that only the long form adds

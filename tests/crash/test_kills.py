@@ -21,12 +21,11 @@ import tempfile
 import time
 import typing as t
 
-import checker
-import module_process
 import pytest
-from operations import FULL, A, B, C, D, absent, present, task
-from peers import opened_by_peer
-from volumes import SECRETS, luks1, luks2
+from ansible_collections.luksmith.luks.tests.crash import checker, module_process
+from ansible_collections.luksmith.luks.tests.crash.operations import FULL, A, B, C, D, absent, present, task
+from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
+from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1, luks2
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 OPERATIONS = {

@@ -17,12 +17,11 @@ import shutil
 import subprocess
 import typing as t
 
-import checker
-import module_process
 import pytest
-from operations import A, B, C, absent, present, task
-from peers import opened_by_peer
-from volumes import SECRETS, luks1, luks2
+from ansible_collections.luksmith.luks.tests.crash import checker, module_process
+from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, absent, present, task
+from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
+from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1, luks2
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting and loop devices need root"),

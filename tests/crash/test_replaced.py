@@ -16,15 +16,15 @@ import pathlib
 import subprocess
 import typing as t
 
-import checker
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import apply as applying
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
-from operations import A, B, C, D, absent, present, task
-from volumes import CHEAP, SECRETS, luks1, luks2
+from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, D, absent, present, task
+from ansible_collections.luksmith.luks.tests.crash.volumes import CHEAP, SECRETS, luks1, luks2
 
 Slots = t.Dict[int, str]
 MAKERS = {"luks1": luks1, "luks2": luks2}

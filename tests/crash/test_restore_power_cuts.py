@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore_steps import Restore, make_restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Desired
-from memory_volumes import (
+from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (
     ALPHA,
     BRAVO,
     CHARLIE,

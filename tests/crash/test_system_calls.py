@@ -11,9 +11,9 @@ import shutil
 import typing as t
 
 import pytest
-from judge import Lab
-from module_process import under_strace
-from operations import operation
+from ansible_collections.luksmith.luks.tests.crash.judge import Lab
+from ansible_collections.luksmith.luks.tests.crash.module_process import under_strace
+from ansible_collections.luksmith.luks.tests.crash.operations import operation
 
 # Whatever can change a file or make a change durable; strace shows the path behind each descriptor.
 TRACED = (

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from checker import embedded_at
+from ansible_collections.luksmith.luks.tests.crash.checker import embedded_at
 
 SECRETS = {name: f"passphrase-{name}".encode() for name in ("alpha", "bravo", "charlie", "delta", "echo")}
 CHEAP = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")

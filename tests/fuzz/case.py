@@ -13,12 +13,8 @@ import time
 import traceback
 import typing as t
 
-import headers
-import look
-import luks1_cases
-import luks2_cases
-import qcow2_cases
-from medium import Finding, Medium
+from ansible_collections.luksmith.luks.tests.fuzz import headers, look, luks1_cases, luks2_cases, qcow2_cases
+from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
 
 # Seconds of processor time; ordinary cases take milliseconds, the largest headers that can be some seconds. Wall time is not looked at.
 LONGEST = 60

@@ -11,11 +11,11 @@ import json
 import random
 import typing as t
 
-import judge
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parse, qcow2
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import describe, diff, slot_table
-from medium import Finding, Medium
+from ansible_collections.luksmith.luks.tests.fuzz import judge
+from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
 
 Header = t.Any
 Edit = t.Tuple[str, t.Callable[[], Header]]

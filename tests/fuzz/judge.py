@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import typing as t
 
-from medium import Medium
+from ansible_collections.luksmith.luks.tests.fuzz.medium import Medium
 
 # Bytes; no file system takes a file of 2^63.
 MOST = 1 << 42

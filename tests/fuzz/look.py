@@ -14,15 +14,11 @@ import pathlib
 import random
 import typing as t
 
-import headers
-import hurt
-import judge
-import luks1_cases
-import luks2_cases
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, run
-from medium import LARGEST_READ, Finding, Medium
+from ansible_collections.luksmith.luks.tests.fuzz import headers, hurt, judge, luks1_cases, luks2_cases
+from ansible_collections.luksmith.luks.tests.fuzz.medium import LARGEST_READ, Finding, Medium
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[1] / "fixtures"
 LEAKED, SPARE = "winter-2025", "in-case-of-fire"

@@ -14,9 +14,9 @@ import random
 import struct
 import typing as t
 
-import hurt
+from ansible_collections.luksmith.luks.tests.fuzz import hurt
+from ansible_collections.luksmith.luks.tests.fuzz.medium import Medium
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
-from medium import Medium
 
 Tree = t.Dict[str, t.Any]
 

@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _block(work: t.Tuple[str, int]) -> Line:
-    import case
+    from ansible_collections.luksmith.luks.tests.fuzz import case
 
     seed, number = work
     counts: t.Counter[str] = collections.Counter()
@@ -58,7 +58,7 @@ def _block(work: t.Tuple[str, int]) -> Line:
 
 
 def _start(nice: int) -> None:
-    import case
+    from ansible_collections.luksmith.luks.tests.fuzz import case
 
     os.nice(nice)
     case.bound_memory()
@@ -104,11 +104,9 @@ def _report(done: t.Sequence[Line]) -> int:
 
 
 def main() -> int:
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
-    runpy.run_path(str(ROOT / "tests" / "unit" / "conftest.py"))
+    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     arguments = _arguments()
-    import case
-    import judge
+    from ansible_collections.luksmith.luks.tests.fuzz import case, judge
 
     if judge.CRYPTSETUP is None:
         sys.exit("cryptsetup is missing: nobody judges what we read and write")

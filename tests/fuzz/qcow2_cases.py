@@ -9,10 +9,9 @@ import random
 import struct
 import typing as t
 
-import hurt
-import luks1_cases
+from ansible_collections.luksmith.luks.tests.fuzz import hurt, luks1_cases
+from ansible_collections.luksmith.luks.tests.fuzz.medium import Medium
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import qcow2_image
-from medium import Medium
 
 # offset and bytes of the numbers of a version 3 header
 _NUMBERS = ((4, 4), (8, 8), (16, 4), (20, 4), (24, 8), (32, 4), (72, 8), (80, 8), (88, 8), (96, 4), (100, 4))

@@ -9,10 +9,6 @@ import os
 import re
 import typing as t
 
-import case
-import headers
-import judge
-import look
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
@@ -25,6 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import 
     luks2_validate,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import diff, luks1_steps, luks2_steps, run
+from ansible_collections.luksmith.luks.tests.fuzz import case, headers, judge, look
 
 pytestmark = pytest.mark.skipif(judge.CRYPTSETUP is None, reason="not installed here: cryptsetup")
 Plant = t.Callable[[pytest.MonkeyPatch], None]

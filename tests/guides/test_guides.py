@@ -10,7 +10,7 @@ import shutil
 import sys
 
 import pytest
-from guide import FIRST, GUIDES, ROOT, SECOND, Reader, kinds_of_blocks, opens, unpack
+from ansible_collections.luksmith.luks.tests.guides.guide import FIRST, GUIDES, SECOND, Reader, kinds_of_blocks, opens, unpack
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
 
@@ -85,9 +85,8 @@ def test_break_glass_keys(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
 
 def cut(volume: pathlib.Path) -> None:
     """Leave the volume as a run leaves it that is cut in the middle of its wipe."""
-    sys.path.insert(0, str(ROOT / "tests" / "crash"))
-    import memory_volumes as lab
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs, Desired, Entry
+    from ansible_collections.luksmith.luks.tests.crash import memory_volumes as lab
 
     secrets = lab.SECRETS, lab.LABELS
     lab.SECRETS, lab.LABELS = (FIRST.encode(), NEW.encode()), ("old", "new")

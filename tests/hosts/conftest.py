@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import pathlib
-import runpy
 import typing as t
 
 import pytest
-
-runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"))
-
-from ansible_collections.luksmith.luks.tests.hosts import roots  # noqa: E402
-from ansible_collections.luksmith.luks.tests.hosts.machine import Host, Payloads  # noqa: E402
+from ansible_collections.luksmith.luks.tests.hosts import roots
+from ansible_collections.luksmith.luks.tests.hosts.machine import Host, Payloads
 
 NAMES = [f"{suite}{rich}" for suite in roots.SUITES for rich in ("", " with cryptography")]
 TABLE = pytest.StashKey[t.List[t.Sequence[str]]]()

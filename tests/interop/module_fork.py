@@ -16,9 +16,9 @@ import sys
 import threading
 import typing as t
 
-import module_process
 from ansible.module_utils import basic
-from module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop import module_process
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
 
 
 def join_derivations() -> None:

@@ -57,7 +57,7 @@ def start_module(
     """``keyslots`` or another module of the collection, started; ask :meth:`Running.result` for the outcome."""
     arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}
     process = subprocess.Popen(
-        [sys.executable, "-c", _RUNNER, name, str(ROOT / "tests" / "unit" / "conftest.py")],
+        [sys.executable, "-c", _RUNNER, name, str(ROOT / "tests" / "tools" / "register.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import tempfile
 
-from qemu_image import QemuImage
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage
 
 OPENER = "amber unlocks"
 

@@ -17,7 +17,7 @@ import typing as t
 from xml.etree import ElementTree
 
 import pytest
-from luks2_volume import Luks2Volume, needs_cryptsetup
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, needs_cryptsetup
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")

@@ -15,11 +15,11 @@ import subprocess
 import typing as t
 
 import pytest
-from lock_lab import needs
-from luks1_by_cryptsetup import Luks1
-from module_fork import run_module
-from module_process import ModuleFailed
-from module_process import run_module as run_in_a_process
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import needs
+from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
+from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.module_process import run_module as run_in_a_process
 
 pytestmark = needs("cryptsetup", "mke2fs")
 

@@ -17,11 +17,11 @@ import signal
 import typing as t
 
 import pytest
-from lock_lab import bytes_of, holding, needs, started, until
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed, Running, start_module
-from qemu_copies import OPENER, fresh
-from qemu_image import CHEAP, FORMATS, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holding, needs, started, until
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, Running, start_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_copies import OPENER, fresh
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, QemuImage, run
 
 pytestmark = needs("qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon")
 

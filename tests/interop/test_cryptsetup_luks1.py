@@ -12,10 +12,10 @@ import shutil
 import typing as t
 
 import pytest
-from lock_lab import loop_device, needs
-from luks1_by_cryptsetup import ITERATIONS, CannotMake, Luks1, slot_fields
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device, needs
+from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import ITERATIONS, CannotMake, Luks1, slot_fields
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
 
 pytestmark = needs("cryptsetup")
 

@@ -9,8 +9,8 @@ import pathlib
 import typing as t
 
 import pytest
-from luks2_volume import CHEAP, PBKDF2, Luks2Volume, loop_device, needs_cryptsetup, run
-from module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, loop_device, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
 
 pytestmark = needs_cryptsetup
 

@@ -24,9 +24,9 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
+from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
-from module_fork import run_module
-from module_process import ModuleFailed
 
 Result = t.Dict[str, t.Any]
 

@@ -11,10 +11,10 @@ import stat
 import typing as t
 
 import pytest
-from luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup, run
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed
-from qemu_image import FORMATS, QemuImage, needs_qemu
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu
 
 pytestmark = needs_cryptsetup
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])

@@ -16,7 +16,17 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
-from lock_lab import PATIENCE, Halted, loop_device, needs, refused, started, until, waits_for_flock, writes_under_flock
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import (
+    PATIENCE,
+    Halted,
+    loop_device,
+    needs,
+    refused,
+    started,
+    until,
+    waits_for_flock,
+    writes_under_flock,
+)
 
 pytestmark = needs("cryptsetup", "losetup", root=True)
 

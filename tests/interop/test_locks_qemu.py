@@ -14,8 +14,8 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
-from lock_lab import bytes_of, holder_of, holding, needs, refused, started
-from qemu_image import QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holder_of, holding, needs, refused, started
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, run
 
 pytestmark = needs("qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon")
 

@@ -19,8 +19,8 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2_json
+from ansible_collections.luksmith.luks.tests.interop.test_luks2_strictness import ours, theirs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
-from test_luks2_strictness import ours, theirs
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed")
 

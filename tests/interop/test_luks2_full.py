@@ -9,9 +9,9 @@ import pathlib
 import typing as t
 
 import pytest
-from luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup
-from module_fork import keyslots
-from module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
 
 pytestmark = needs_cryptsetup
 

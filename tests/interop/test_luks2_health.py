@@ -15,9 +15,9 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
-from luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run, until
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed, start_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run, until
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
 
 pytestmark = needs_cryptsetup
 

@@ -11,8 +11,8 @@ import shutil
 import typing as t
 
 import pytest
-from luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
-from module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
 
 pytestmark = needs_cryptsetup
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-cryptenroll") is None, reason="not installed here: systemd-cryptenroll")

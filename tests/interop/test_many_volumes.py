@@ -11,8 +11,8 @@ import signal
 import typing as t
 
 import pytest
-from luks2_volume import Luks2Volume, needs_cryptsetup, until
-from module_process import ModuleFailed, start_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, needs_cryptsetup, until
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
 
 CHEAP = {"iterations": 1000}
 

@@ -9,10 +9,10 @@ import pathlib
 import typing as t
 
 import pytest
-from luks2_volume import CHEAP, Luks2Volume, loop_device, needs_cryptsetup
-from module_fork import run_module
-from module_process import ModuleFailed
-from qemu_image import QemuImage, needs_qemu
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, loop_device, needs_cryptsetup
+from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, needs_qemu
 
 pytestmark = needs_cryptsetup
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from module_process import keyslots
-from qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 

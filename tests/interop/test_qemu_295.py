@@ -9,8 +9,8 @@ import pathlib
 import typing as t
 
 import pytest
-from module_process import ModuleFailed, keyslots
-from qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 

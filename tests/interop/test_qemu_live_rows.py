@@ -14,12 +14,12 @@ import subprocess
 import typing as t
 
 import pytest
-from lock_lab import PATIENCE, bytes_of, loop_device, needs, until
-from luks1_by_cryptsetup import Luks1, slot_fields
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed, start_module
-from qemu_copies import OPENER, copied, fresh
-from qemu_image import CHEAP, FORMATS, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import PATIENCE, bytes_of, loop_device, needs, until
+from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1, slot_fields
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_copies import OPENER, copied, fresh
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, QemuImage, run
 
 pytestmark = needs("qemu-img", "qemu-io", "cryptsetup")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from module_process import ModuleFailed, keyslots
-from qemu_image import QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 

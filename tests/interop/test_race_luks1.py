@@ -19,7 +19,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, run
-from module_fork import join_derivations, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_fork import join_derivations, run_module
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
 

@@ -17,9 +17,9 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
-from luks2_volume import CHEAP, PBKDF2, Luks2Volume, loop_device, needs_cryptsetup, until
-from module_fork import keyslots, run_module
-from module_process import ModuleFailed, start_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, loop_device, needs_cryptsetup, until
+from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
 
 pytestmark = needs_cryptsetup
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="not installed here: strace")

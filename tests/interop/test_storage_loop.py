@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
-from lock_lab import holder_of, loop_device, needs, refused, started, until
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import holder_of, loop_device, needs, refused, started, until
 
 pytestmark = needs("losetup", "addpart", "delpart", root=True)
 
@@ -190,7 +190,7 @@ with storage.open_volume(sys.argv[2], writable=True) as volume, locks.exclusive(
 
 
 def test_a_killed_holder_of_a_device_leaves_nothing_that_stops_the_next(image: pathlib.Path) -> None:
-    conftest = pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"
+    conftest = pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py"
     with loop_device(image) as device, open_volume(device, writable=True) as volume, open_volume(str(image), writable=True) as file:
         with started(sys.executable, "-c", _HOLD, conftest, device) as process:
             assert process.stdout is not None

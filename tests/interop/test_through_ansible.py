@@ -13,8 +13,8 @@ import subprocess
 import sys
 
 import pytest
-from lock_lab import needs
-from luks1_by_cryptsetup import Luks1
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import needs
+from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")

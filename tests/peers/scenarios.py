@@ -14,7 +14,7 @@ import base64
 import dataclasses
 import typing as t
 
-from pair import SECRETS, Pair
+from ansible_collections.luksmith.luks.tests.peers.pair import SECRETS, Pair
 
 Arguments = t.Dict[str, t.Any]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pathlib
 
-import luks_device as peer
-import module_process
 import pytest
-from pair import Pair
-from scenarios import CHANGED, REFUSED, SCENARIOS, UNCHANGED, Scenario, Step, told
+from ansible_collections.luksmith.luks.tests.interop import module_process
+from ansible_collections.luksmith.luks.tests.peers import luks_device as peer
+from ansible_collections.luksmith.luks.tests.peers.pair import Pair
+from ansible_collections.luksmith.luks.tests.peers.scenarios import CHANGED, REFUSED, SCENARIOS, UNCHANGED, Scenario, Step, told
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "peers.md"
 

@@ -28,12 +28,11 @@ import sys
 import time
 import typing as t
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-runpy.run_path(str(pathlib.Path(__file__).resolve().parent / "conftest.py"))
+runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py"))
 
-from planner_cases import SIDES, World  # noqa: E402
-from planner_judge import Finding, Planner, judge, readings_that_agree  # noqa: E402
-from planner_world import Item  # noqa: E402
+from ansible_collections.luksmith.luks.tests.property.planner_cases import SIDES, World  # noqa: E402
+from ansible_collections.luksmith.luks.tests.property.planner_judge import Finding, Planner, judge, readings_that_agree  # noqa: E402
+from ansible_collections.luksmith.luks.tests.property.planner_world import Item  # noqa: E402
 
 KEPT = 3
 HARNESS = ("planner_cases.py", "planner_judge.py", "planner_oracle.py", "planner_readings.py", "planner_rules.py", "planner_world.py")

@@ -36,9 +36,9 @@ import itertools
 import random
 import typing as t
 
-from planner_judge import Case
-from planner_readings import contradiction
-from planner_world import (
+from ansible_collections.luksmith.luks.tests.property.planner_judge import Case
+from ansible_collections.luksmith.luks.tests.property.planner_readings import contradiction
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
     ABSENT,
     FOREIGN,
     FREE,

@@ -11,9 +11,20 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
-from planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
-from planner_readings import DEFAULT, Reading, contradiction
-from planner_world import LABELS, NORMAL, CountingProofs, Room, State, Task, desired, show_state, show_task, situation
+from ansible_collections.luksmith.luks.tests.property.planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
+from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, contradiction
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    LABELS,
+    NORMAL,
+    CountingProofs,
+    Room,
+    State,
+    Task,
+    desired,
+    show_state,
+    show_task,
+    situation,
+)
 
 Memo = t.Optional[t.Dict[t.Any, t.Any]]
 Planner = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]

@@ -7,9 +7,22 @@ from __future__ import annotations
 
 import typing as t
 
-from planner_readings import DEFAULT, Reading, with_wishes_of_peers
-from planner_rules import Licences, covers_every_slot, licences, named_for, protected, satisfies, target
-from planner_world import ABSENT, FREE, OPENS, PRESENT, Content, Item, Room, State, Task, content_of, held, number_of
+from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, with_wishes_of_peers
+from ansible_collections.luksmith.luks.tests.property.planner_rules import Licences, covers_every_slot, licences, named_for, protected, satisfies, target
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    ABSENT,
+    FREE,
+    OPENS,
+    PRESENT,
+    Content,
+    Item,
+    Room,
+    State,
+    Task,
+    content_of,
+    held,
+    number_of,
+)
 
 ADD = "add"
 REKEY = "rekey"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from planner_world import ABSENT, IGNORE, PRESENT, Item
+from ansible_collections.luksmith.luks.tests.property.planner_world import ABSENT, IGNORE, PRESENT, Item
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,20 @@ from __future__ import annotations
 
 import typing as t
 
-from planner_readings import DEFAULT, Reading, forbidden
-from planner_world import ABSENT, IGNORE, NORMAL, OPENS, PRESENT, Item, Room, State, Task, content_of, number_of
+from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, forbidden
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    ABSENT,
+    IGNORE,
+    NORMAL,
+    OPENS,
+    PRESENT,
+    Item,
+    Room,
+    State,
+    Task,
+    content_of,
+    number_of,
+)
 
 
 class Licences(t.NamedTuple):

@@ -9,12 +9,12 @@ import dataclasses
 import functools
 import typing as t
 
-import brute_force
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
-from planner_cases import World
-from planner_judge import Case, Planner, judge
+from ansible_collections.luksmith.luks.tests.property import brute_force
+from ansible_collections.luksmith.luks.tests.property.planner_cases import World
+from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, Planner, judge
 
 Wrapper = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
 make_plan: Planner = brute_force.load_planner()

@@ -9,10 +9,26 @@ import random
 import typing as t
 
 import pytest
-from planner_cases import World, disguise, forms, states
-from planner_oracle import Problem
-from planner_readings import contradiction
-from planner_world import ABSENT, FOREIGN, FREE, IGNORE, PRESENT, Content, Item, Room, State, Task, fits, held, mentioned, opened_by, rooms
+from ansible_collections.luksmith.luks.tests.property.planner_cases import World, disguise, forms, states
+from ansible_collections.luksmith.luks.tests.property.planner_oracle import Problem
+from ansible_collections.luksmith.luks.tests.property.planner_readings import contradiction
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    ABSENT,
+    FOREIGN,
+    FREE,
+    IGNORE,
+    PRESENT,
+    Content,
+    Item,
+    Room,
+    State,
+    Task,
+    fits,
+    held,
+    mentioned,
+    opened_by,
+    rooms,
+)
 
 Answer = t.Optional[t.List[str]]
 A, B, C, D, E = range(5)

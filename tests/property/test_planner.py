@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 import typing as t
 
-import brute_force
 import pytest
-from planner_cases import World
-from planner_judge import Case, call, judge
-from planner_world import PRESENT, Item, Room, State, Task, opened_by, rooms
+from ansible_collections.luksmith.luks.tests.property import brute_force
+from ansible_collections.luksmith.luks.tests.property.planner_cases import World
+from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, call, judge
+from ansible_collections.luksmith.luks.tests.property.planner_world import PRESENT, Item, Room, State, Task, opened_by, rooms
 
 
 def report(tally: brute_force.Tally) -> str:

@@ -10,7 +10,7 @@ import shutil
 import typing as t
 
 import pytest
-from lab import BREAK_GLASS, LEAKED, Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import BREAK_GLASS, LEAKED, Lab, exactly_the_newest, nothing_is_lost
 
 VOLUMES = ("luks1.img", "luks2.img")
 TWO, THREE = ("-e", "rotate_generation=two"), ("-e", "rotate_generation=three")

@@ -13,7 +13,7 @@ import pathlib
 import shutil
 
 import pytest
-from lab import Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import Lab, exactly_the_newest, nothing_is_lost
 
 LONG = os.environ.get("LUKSMITH_LONG") == "1"
 VOLUMES = ("luks1.img", "luks2.img") if LONG else ("luks2.img",)

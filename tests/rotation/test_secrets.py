@@ -11,7 +11,7 @@ import sys
 import typing as t
 
 import pytest
-from lab import BREAK_GLASS, LEAKED, ROOT, Lab, exactly_the_newest
+from ansible_collections.luksmith.luks.tests.rotation.lab import BREAK_GLASS, LEAKED, ROOT, Lab, exactly_the_newest
 
 VOLUMES = ("luks2.img",)
 pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("cryptsetup", "strace"))), reason="not installed: cryptsetup, strace")

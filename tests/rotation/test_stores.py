@@ -17,7 +17,7 @@ import typing as t
 import urllib.request
 
 import pytest
-from lab import ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
 
 VOLUMES = ("luks2.img",)
 LONG = os.environ.get("LUKSMITH_LONG") == "1"

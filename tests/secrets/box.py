@@ -16,8 +16,7 @@ import sys
 import tempfile
 import typing as t
 
-import canary
-import volumes
+from ansible_collections.luksmith.luks.tests.secrets import canary, volumes
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BESIDE = pathlib.Path(sys.executable).parent

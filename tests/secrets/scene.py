@@ -14,10 +14,9 @@ import pathlib
 import random
 import typing as t
 
-import canary
-import volumes
 from ansible.parsing.vault import VaultLib, VaultSecret
-from box import Box, Task, known_keys
+from ansible_collections.luksmith.luks.tests.secrets import canary, volumes
+from ansible_collections.luksmith.luks.tests.secrets.box import Box, Task, known_keys
 
 CHEAP = {"type": "pbkdf2", "iterations": 1000}
 Secret = t.Dict[str, t.Any]

@@ -20,13 +20,11 @@ import sys
 import threading
 import typing as t
 
-import canary
-import child
 import pytest
-import volumes
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from box import known_keys
-from scene import CHEAP, refusals
+from ansible_collections.luksmith.luks.tests.secrets import canary, child, volumes
+from ansible_collections.luksmith.luks.tests.secrets.box import known_keys
+from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, refusals
 
 pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -159,7 +157,7 @@ def test_python_in_development_mode(lab: Lab) -> None:
     )
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}).encode()
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", runner, str(ROOT / "tests" / "unit" / "conftest.py")],
+        [sys.executable, "-X", "dev", "-c", runner, str(ROOT / "tests" / "tools" / "register.py")],
         input=arguments,
         capture_output=True,
         check=False,
@@ -370,7 +368,7 @@ def _classes(node: ast.AST) -> t.Iterator[str]:
 
 def test_every_class_of_error_has_a_case(tmp_path: pathlib.Path) -> None:
     """Classes that the code raises, read from its source, against those that a case here meets."""
-    import scene
+    from ansible_collections.luksmith.luks.tests.secrets import scene
 
     family = {one.__name__ for one in _descendants(errors.LuksmithError)}
     raised = {name for path in (ROOT / "plugins").rglob("*.py") for name in _classes(ast.parse(path.read_text())) if name in family}

@@ -12,13 +12,11 @@ import shutil
 import subprocess
 import typing as t
 
-import canary
 import pytest
-import tracing
-import volumes
 from ansible.parsing.vault import VaultLib, VaultSecret
-from box import PLAYBOOK, Ran, Task
-from scene import CHEAP, Scene, Secret, build, keyslots, secret_of
+from ansible_collections.luksmith.luks.tests.secrets import canary, tracing, volumes
+from ansible_collections.luksmith.luks.tests.secrets.box import PLAYBOOK, Ran, Task
+from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, Secret, build, keyslots, secret_of
 
 pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, ("cryptsetup", "strace", "openssl"))), reason="not installed here: cryptsetup, strace, openssl"),

@@ -11,10 +11,9 @@ import shutil
 import typing as t
 
 import pytest
-import tracing
-import volumes
-from box import PLAYBOOK, copy_of_collection
-from scene import AFTER_SUCCESS, CHEAP, Scene, build, keyslots, refusals, secret_of, success
+from ansible_collections.luksmith.luks.tests.secrets import tracing, volumes
+from ansible_collections.luksmith.luks.tests.secrets.box import PLAYBOOK, copy_of_collection
+from ansible_collections.luksmith.luks.tests.secrets.scene import AFTER_SUCCESS, CHEAP, Scene, build, keyslots, refusals, secret_of, success
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup"),

@@ -9,7 +9,7 @@ import pathlib
 import re
 import typing as t
 
-from scene import Scene
+from ansible_collections.luksmith.luks.tests.secrets.scene import Scene
 
 _CALLS = "trace=execve,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg"
 

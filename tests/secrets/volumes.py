@@ -12,7 +12,7 @@ import struct
 import subprocess
 import typing as t
 
-import canary
+from ansible_collections.luksmith.luks.tests.secrets import canary
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 _COSTS = ("--pbkdf-force-iterations", "1000")

@@ -8,16 +8,12 @@ from __future__ import annotations
 import collections
 import os
 import pathlib
-import runpy
 import typing as t
 
 import pytest
-
-runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"))
-
-from ansible_collections.luksmith.luks.tests.vm import code as codes  # noqa: E402
-from ansible_collections.luksmith.luks.tests.vm import image as images  # noqa: E402
-from ansible_collections.luksmith.luks.tests.vm.volumes import Shelf  # noqa: E402
+from ansible_collections.luksmith.luks.tests.vm import code as codes
+from ansible_collections.luksmith.luks.tests.vm import image as images
+from ansible_collections.luksmith.luks.tests.vm.volumes import Shelf
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

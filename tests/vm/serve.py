@@ -23,7 +23,7 @@ import sys
 import threading
 import typing as t
 
-runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "unit" / "conftest.py"))
+runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py"))
 
 from ansible_collections.luksmith.luks.tests.vm import image as images  # noqa: E402
 from ansible_collections.luksmith.luks.tests.vm.machine import SYSTEMD, Machine  # noqa: E402

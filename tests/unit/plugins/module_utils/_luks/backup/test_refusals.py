@@ -15,7 +15,15 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.take import take
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, HeaderChanged, Interrupted, LuksmithError, NotLuks, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    BadTask,
+    HeaderChanged,
+    Interrupted,
+    LuksmithError,
+    NotLuks,
+    Refused,
+    StorageFault,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region

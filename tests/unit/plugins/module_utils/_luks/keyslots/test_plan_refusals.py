@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.plan import make_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs, Desired, Entry, Situation, SlotView, Verdict

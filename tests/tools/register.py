@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make ``ansible_collections.luksmith.luks`` importable from a checkout in any folder, with or without Ansible."""
+"""Run by path (``runpy.run_path``), make ``ansible_collections.luksmith.luks`` importable from a checkout in any folder, with or without Ansible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _register(name: str, path: pathlib.Path) -> None:
 
 
 def _already_importable() -> bool:
-    if "ansible_collections.luksmith.luks" in sys.modules:  # another lane's conftest, in the same run of pytest, came first
+    if "ansible_collections.luksmith.luks" in sys.modules:
         return True
     try:
         return importlib.util.find_spec("ansible_collections.luksmith.luks") is not None

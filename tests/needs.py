@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a test may need of the machine: how to find out whether it is there, and the one command that brings it.
+
+A test says ``@pytest.mark.needs("cryptsetup", "root")``; tests/conftest.py skips it where something is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import shutil
+import sys
+import typing as t
+
+SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+# Programs, each with the package of Debian that has it.
+PACKAGES: t.Mapping[str, str] = {
+    "ceph-mon": "ceph-mon",
+    "chromium": "chromium",
+    "clevis": "clevis",
+    "cryptsetup": "cryptsetup-bin",
+    "debootstrap": "debootstrap",
+    "gcc": "gcc libc6-dev",
+    "losetup": "mount",
+    "luksmeta": "luksmeta",
+    "mkfs.ext4": "e2fsprogs",
+    "openssl": "openssl",
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+    "stress-ng": "stress-ng",
+    "strace": "strace",
+    "swtpm": "swtpm",
+    "systemd-cryptenroll": "systemd",
+}
+
+
+class Need(t.NamedTuple):
+    """``what`` is not here; ``remedy`` is the command that brings it."""
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"needs {self.what}: {self.remedy}"
+
+
+@functools.lru_cache(maxsize=None)
+def missing(name: str) -> t.Optional[Need]:
+    """What is missing for the need ``name``, None if nothing is. Raises LookupError for a need that is not in a table."""
+    if name in PACKAGES:
+        return None if shutil.which(name, path=SEARCH_PATH) else Need(name, f"apt install {PACKAGES[name]}")
+    return _SPECIAL[name]()
+
+
+def _root() -> t.Optional[Need]:
+    return None if os.geteuid() == 0 else Need("root", "run the same command as root")
+
+
+def _loop() -> t.Optional[Need]:
+    if os.geteuid() != 0:
+        return Need("a loop device", "run the same command as root")
+    there = pathlib.Path("/dev/loop-control").exists() and shutil.which("losetup", path=SEARCH_PATH)
+    return None if there else Need("a loop device", "a kernel with loop devices, and apt install mount")
+
+
+def _playbook() -> t.Optional[Need]:
+    program = pathlib.Path(sys.executable).parent / "ansible-playbook"
+    return None if program.exists() else Need("ansible-playbook beside this Python", "tests/run, which installs it")
+
+
+def _corpus() -> t.Optional[Need]:
+    folder = os.environ.get("LUKSMITH_CORPUS") or str(pathlib.Path(__file__).resolve().parents[2] / "shared" / "corpus")
+    return None if pathlib.Path(folder, "manifest.tsv").exists() else Need("the corpus of headers", "set LUKSMITH_CORPUS to its folder")
+
+
+_SPECIAL: t.Mapping[str, t.Callable[[], t.Optional[Need]]] = {
+    "ansible-playbook": _playbook,
+    "corpus": _corpus,
+    "loop": _loop,
+    "root": _root,
+}
