@@ -87,6 +87,8 @@ def staged(entry: Entry, secret: Secret) -> Entry:
     """The entry with ``secret`` staged. A staged secret is never replaced: it may be on the volume already."""
     if entry["next"] is not None:
         raise BadEntry(f"secret {entry['next']['id']} is staged already; it must be taken up before another one is made")
+    if not secret["passphrase"]:
+        raise BadEntry("the given passphrase is empty, which would protect nothing; give one, or none at all to have one made")
     return {**copy.deepcopy(entry), "next": dict(secret)}
 
 

@@ -15,7 +15,7 @@ import dataclasses
 import typing as t
 
 from ..crypto.kdf import Budget
-from ..errors import BadSecret, BadTask
+from ..errors import BadTask
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
 from .contradictions import check_entries
 from .desired_costs import parse_costs, parse_iter_time
@@ -168,13 +168,7 @@ def _present(params: t.Mapping[str, t.Any], position: int, keyslot: t.Optional[i
         raise BadTask(
             f"{name} is {PRESENT} and has no new_secret", why="It does not say what is to open the keyslot", remedy=f"Give new_secret, or set state: {ABSENT}"
         )
-    new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret")
-    if not secrets.members[new_secret].value:
-        raise BadSecret(
-            f"{name}.new_secret is empty",
-            why="An empty secret protects nothing, and mostly it is a variable that was not set",
-            remedy="Give a secret of at least one byte",
-        )
+    new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
     priority = params.get("priority")
     if priority is not None and priority not in PRIORITIES:
         raise BadTask(f"{name}: priority is {priority!r}", remedy=f"Use one of {', '.join(PRIORITIES)}")

@@ -20,7 +20,7 @@ NEW, OLD, OTHER, MISSING = "new", "old", "other", "missing"
 def follow(params: t.Mapping[str, t.Any], *, check: bool) -> t.Dict[str, t.Any]:
     """Give the keyfile ``path`` the ``new_secret`` if it holds one of ``old_secrets``. Raises LuksmithError."""
     path = params["path"]
-    secrets = [read(params["new_secret"], "new_secret")]
+    secrets = [read(params["new_secret"], "new_secret", new=True)]
     try:
         secrets.extend(read(one, f"old_secrets[{position}]") for position, one in enumerate(params["old_secrets"]))
         new, old = secrets[0], secrets[1:]

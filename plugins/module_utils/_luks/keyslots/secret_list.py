@@ -29,9 +29,9 @@ class SecretList:
         for secret in self.members:
             secret.wipe()
 
-    def number_of(self, params: t.Any, position: str) -> int:
-        """Read the secret that the options ``params`` at ``position`` describe. Raises BadTask or BadSecret."""
-        secret = read(params, position)
+    def number_of(self, params: t.Any, position: str, *, new: bool = False) -> int:
+        """Read the secret that the options ``params`` at ``position`` describe; ``new`` as for :func:`read`. Raises BadTask or BadSecret."""
+        secret = read(params, position, new=new)
         number = self._find(secret)
         if number is None:
             number = len(self.members)

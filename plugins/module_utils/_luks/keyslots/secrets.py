@@ -57,9 +57,10 @@ class Secret:
         wipe(self.value)
 
 
-def read(params: t.Any, position: str) -> Secret:
+def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
     """The secret that the options ``params`` describe; ``position`` ("keyslots[2].new_secret") names it in messages.
 
+    new: it is to protect something from now on, so that an empty one is refused. Taking an empty one away must stay possible.
     The labels of the result are the given one, or none. Raises BadTask (options) or BadSecret (content, keyfile).
     """
     if not isinstance(params, t.Mapping):
@@ -85,6 +86,12 @@ def read(params: t.Any, position: str) -> Secret:
                 f"{name} ends in a newline, which is used as a part of the secret: a person at a prompt cannot type it. "
                 "If it came from a YAML block (|), write |- instead; if it came from a file, remove the newline with the trim filter."
             )
+    if new and not value:
+        raise BadSecret(
+            f"{name} is empty",
+            why="An empty secret protects nothing, and mostly it is a variable that was not set",
+            remedy="Give a secret of at least one byte",
+        )
     return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=_qemu_obstacle(value))
 
 

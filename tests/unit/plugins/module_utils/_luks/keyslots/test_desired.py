@@ -100,8 +100,8 @@ def test_wiping_a_task() -> None:
 def test_secrets_of_a_refused_task_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
     made: t.List[Secret] = []
 
-    def remembering(params: t.Any, position: str) -> Secret:
-        made.append(original(params, position))
+    def remembering(params: t.Any, position: str, **how: bool) -> Secret:
+        made.append(original(params, position, **how))
         return made[-1]
 
     original = secret_list.read
