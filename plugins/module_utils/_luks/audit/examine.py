@@ -59,7 +59,7 @@ class Examination:
             empty=frozenset(empty),
             beyond_limits=self._beyond_limits(),
             areas=self._areas,
-            signature=None if self._volume.container == "qcow2" else foreign.signature(self._volume.region.read, self._volume.region.size),
+            signature=None if self._volume.container == "qcow2" else foreign.signature(self._volume.region.reread, self._volume.region.size),
             backups=backups,
             unread_backups=self._shelf.unread,
             now=self._now,
@@ -85,7 +85,7 @@ class Examination:
             secrets.append(Secret(bytearray(), (_EMPTY,)))
             labels.append(_EMPTY)
         derivations = Derivations(secrets, self._task.budget)
-        prover = Prover(self._header, self._volume.region.read, derivations, {})
+        prover = Prover(self._header, self._volume.region.reread, derivations, {})
         try:
             untried = {}
             for slot in slots:
@@ -123,7 +123,7 @@ class Examination:
         for number, slot in self._header.keyslots.items():
             if slot.kind in ("luks1", "luks2") and slot.key_size:
                 size = min(material.material_size(slot), slot.area.size, max(self._volume.region.size - slot.area.offset, 0))
-                found[number] = randomness.look_at(self._volume.region.read(slot.area.offset, size))
+                found[number] = randomness.look_at(self._volume.region.reread(slot.area.offset, size))
         return found
 
     def _beyond_limits(self) -> t.Dict[int, str]:

@@ -118,7 +118,7 @@ def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evide
 
 def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], error: LuksmithError) -> Result:
     """A header that breaks the format is what an audit is for: a finding, not a failure."""
-    findings = judge_unreadable(error, volume.region.read, volume.region.size, task.policy)
+    findings = judge_unreadable(error, volume.region.reread, volume.region.size, task.policy)
     return {
         "device": volume.path,
         "header": header_path,

@@ -114,9 +114,9 @@ def _look(volume: Volume, backup: Image) -> _Look:
 def _check_not_misunderstood(volume: Volume, error: LuksmithError) -> None:
     """A header with a right checksum is whole, even if nobody here understands it."""
     size = volume.region.size
-    start = volume.region.read(0, min(size, 8))
+    start = volume.region.reread(0, min(size, 8))
     version = int.from_bytes(start[6:8], "big") if start.startswith(b"LUKS\xba\xbe") else 0
-    if version > 2 or (version == 2 and isinstance(read_copy(volume.region.read, size, 0), Copy)):
+    if version > 2 or (version == 2 and isinstance(read_copy(volume.region.reread, size, 0), Copy)):
         raise Refused(
             f"the volume has a header that is intact and that is not understood here: {error.found}",
             why="what is intact is not to be overwritten",
@@ -169,7 +169,7 @@ def _check_ruin(look: _Look, backup: Image, volume: Volume) -> None:
             why="it is a backup of another volume",
             remedy=_OTHER_BACKUP,
         )
-    what = foreign.signature(volume.region.read, volume.region.size)
+    what = foreign.signature(volume.region.reread, volume.region.size)
     if what is not None:
         raise Refused(
             f"there is no LUKS header, but {what}",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import errno
 import hmac
 import os
@@ -119,6 +120,9 @@ def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], na
         raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error)) from None
     try:
         available = _length(descriptor, described) - start
+        # A device has a page cache of its own, in which what was written through the file beneath it is not.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         if available < 0:
             raise BadSecret(f"{described} has {available + start} bytes, fewer than keyfile_offset {start}", remedy="Check the offset and the file")
         if size is not None and size > available:

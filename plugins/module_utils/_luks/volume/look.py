@@ -20,14 +20,13 @@ from ..header.model import Header
 from .header_of import header_at_rest, header_of
 from .inventory import natural
 from .node import fault, open_node
-from .storage import Volume, open_volume
+from .storage import Region, Volume, open_volume
 
 Row = t.Dict[str, t.Any]
 
 # A header that looks damaged is read once more beside no writer; the writer may be a run of ours that takes seconds.
 LOCK_TIMEOUT = 10.0
 
-_PEEK = 6
 # Both formats keep the UUID at the same place, so that a header that breaks the format still tells it.
 _UUID_FIELD = (168, 40)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -82,11 +81,12 @@ def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
     node = open_node(path, writable=False)
     try:
         size = node.size
-        start = os.pread(node.fd, _PEEK, 0)
-        luks = start.startswith(b"LUKS") or (not start.startswith(qcow2.MAGIC) and _second_copy(node.fd, size))
-        uuid = os.pread(node.fd, _UUID_FIELD[1], _UUID_FIELD[0]).partition(b"\0")[0].decode("ascii", "replace") if luks else ""
-    except OSError as error:
-        raise fault(path, "cannot read it", error) from None
+        medium = Region(node, 0, size)
+        start = medium.reread(0, min(sum(_UUID_FIELD), size))
+        luks = start.startswith(b"LUKS") or (not start.startswith(qcow2.MAGIC) and _second_copy(medium))
+        uuid = start[_UUID_FIELD[0] :].partition(b"\0")[0].decode("ascii", "replace") if luks else ""
+    except StorageFault as error:
+        raise fault(path, "cannot read it", OSError(error.errno, "")) from None
     finally:
         node.close()
     if not (expected or luks or start.startswith(qcow2.MAGIC)):
@@ -129,12 +129,13 @@ def _read(volume: Volume) -> Header:
         return header_of(volume)
 
 
-def _second_copy(fd: int, size: int) -> bool:
+def _second_copy(medium: Region) -> bool:
     """Is there a LUKS2 header whose first copy is lost? Not where something else owns the device: then it is a remainder."""
-    places = (offset for offset in parse.SECONDARY_OFFSETS if offset + _PEEK <= size)
-    if not any(os.pread(fd, _PEEK, offset) == parse.SECONDARY_MAGIC for offset in places):
+    length = len(parse.SECONDARY_MAGIC)
+    places = (offset for offset in parse.SECONDARY_OFFSETS if offset + length <= medium.size)
+    if not any(medium.reread(offset, length) == parse.SECONDARY_MAGIC for offset in places):
         return False
-    return foreign.signature(lambda offset, length: os.pread(fd, length, offset), size) is None
+    return foreign.signature(medium.reread, medium.size) is None
 
 
 def _check_number(path: str, rdev: int) -> None:

@@ -37,7 +37,7 @@ class Region:
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes, or StorageFault naming the offset."""
+        """Exactly ``length`` bytes, or StorageFault naming the offset. They may be old ones: whatever decides uses :meth:`reread`."""
         self._check(offset, length)
         data = bytearray()
         while len(data) < length:
@@ -289,11 +289,11 @@ def _check_not_read_only(node: Node) -> None:
 def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
     whole = Region(node, 0, node.size)
     try:
-        if node.size < len(qcow2.MAGIC) or whole.read(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
+        if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
             return None
     except StorageFault:
         return None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
     try:
-        return qcow2.locate(whole.read, whole.size)
+        return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:
         raise error.on(node.path) from None
