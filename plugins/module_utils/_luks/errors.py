@@ -11,6 +11,8 @@ messages from labels, slot numbers and offsets only.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import typing as t
 
 NOTHING_CHANGED = "Nothing was changed."
@@ -116,6 +118,55 @@ class StorageFault(LuksmithError):
     """The operating system failed to open, read, write or sync; ``found`` carries its words, ``errno`` its number, if there is one."""
 
     errno = 0
+
+
+class Unexpected(LuksmithError):
+    """A fault of this collection: an exception of another kind. Only its kind and place are told, because its text could contain a secret."""
+
+    @classmethod
+    def of(cls, error: Exception, *, changed: str = NOTHING_CHANGED) -> Unexpected:
+        return cls(
+            f"an error that luksmith.luks did not expect: {type(error).__name__} at {_place(error)}",
+            why="its text is not shown, because it could contain a secret",
+            remedy="please report it with this message",
+            changed=changed,
+        )
+
+
+def _place(error: BaseException) -> str:
+    """The four innermost files, lines and functions; no source text, no values."""
+    frames: t.List[str] = []
+    step = error.__traceback__
+    while step is not None:
+        frames.append(f"{os.path.basename(step.tb_frame.f_code.co_filename)}:{step.tb_lineno} ({step.tb_frame.f_code.co_name})")
+        step = step.tb_next
+    return ", called from ".join(reversed(frames[-4:]))
+
+
+def end_of_run(error: t.Optional[BaseException]) -> t.Optional[BaseException]:
+    """What asked the whole run to end (a signal, a run that is given up), if ``error`` is that or merely came up on its way out."""
+    while error is not None:
+        if not isinstance(error, (Exception, GeneratorExit)):
+            return error
+        error = error.__context__
+    return None
+
+
+def expected(error: Exception, *, changed: str = NOTHING_CHANGED) -> LuksmithError:
+    """``error`` if it is one of this family, else the sentence about it. Raises what :func:`end_of_run` finds."""
+    ending = end_of_run(error)
+    if ending is not None:
+        raise ending
+    return error if isinstance(error, LuksmithError) else Unexpected.of(error, changed=changed)
+
+
+@contextlib.contextmanager
+def expected_only() -> t.Iterator[None]:
+    """For what is done before a write to one of several volumes: every fault comes out as a LuksmithError, so that the others keep their results."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - it is told, without its text
+        raise expected(error) from None
 
 
 class Interrupted(LuksmithError):

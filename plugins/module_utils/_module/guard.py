@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import resource
 import signal
 import sys
 import threading
-import traceback
 import types
 import typing as t
 
-from .._luks.errors import Interrupted, LuksmithError
+from .._luks.errors import Interrupted, LuksmithError, Unexpected
 from .._luks.keyslots.run import interruption
 
 Result = t.Dict[str, t.Any]
@@ -112,15 +110,4 @@ def _outcome(work: t.Callable[[], Result]) -> Result:
             "still opens. Run the same task again: it finishes what was begun.",
         }
     except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
-        return {
-            "failed": True,
-            "msg": f"An error that luksmith.luks did not expect: {type(error).__name__} at {_place(error)}. "
-            "Its text is not shown, because it could contain a secret. "
-            "What was changed is not known; luksmith.luks.keyslots_info shows the state. Please report it with this message.",
-        }
-
-
-def _place(error: BaseException) -> str:
-    """Files, lines and functions only, outermost last; no source text, no values."""
-    frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} ({frame.name})" for frame in traceback.extract_tb(error.__traceback__)]
-    return ", called from ".join(reversed(frames[-4:]))
+        return {"failed": True, "msg": str(Unexpected.of(error, changed="What was changed is not known; luksmith.luks.keyslots_info shows the state"))}

@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from ..crypto.kdf import Budget
-from ..errors import LuksmithError
+from ..errors import LuksmithError, expected_only
 from ..header.model import Header, Keyslot
 from ..keyslots.fingerprints import fingerprint
 from ..keyslots.observe import Derivations, Prover
@@ -46,7 +46,8 @@ class BackupShelf:
         self._lock_timeout = lock_timeout
         for path in paths:
             try:
-                self.headers[path] = self._read(path)
+                with expected_only():
+                    self.headers[path] = self._read(path)
             except LuksmithError as error:
                 self.unread[path] = error.found
 

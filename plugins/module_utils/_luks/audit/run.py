@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported
+from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expected_only
 from ..keyslots.run import distinct_volumes
 from ..keyslots.slot_table import rows
 from ..volume.header_of import header_at_rest
@@ -42,7 +42,8 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     volumes = []
     for path, names in distinct_volumes(task.devices):
         try:
-            one = _volume(task, path, None, shelf, moment)
+            with expected_only():
+                one = _volume(task, path, None, shelf, moment)
         except LuksmithError as error:
             one = {
                 "device": path,

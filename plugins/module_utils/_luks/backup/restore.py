@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ..crypto import kdf
-from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault
+from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault, expected
 from ..header import foreign
 from ..header.luks2_binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
@@ -272,10 +272,11 @@ def _write(task: BackupTask, look: _Look, backup: Image, work: Restore) -> t.Lis
         try:
             work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
             _verify(volume, backup)
-        except (LuksmithError, OSError) as error:
+        except Exception as error:
             if not work.begun:
                 raise
-            raise _interrupted(error, volume.node.path, work) from None
+            known = error if isinstance(error, OSError) else expected(error)
+            raise _interrupted(known, volume.node.path, work) from None
         erased = any(action.kind == ERASE for action in work.steps)
         if erased and volume.copy_on_write:
             return [f"what was erased may survive in older copies: {volume.copy_on_write}"]

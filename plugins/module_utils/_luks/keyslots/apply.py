@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import HeaderChanged, Interrupted, LuksmithError
+from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
 from ..header.model import Header
 from .luks1_steps import Luks1Steps
 from .luks2_steps import Luks2Steps, Workshop
@@ -33,10 +33,11 @@ def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
             if action.kind in _DESTROYING:
                 maker.check_proofs()
             perform[action.kind](action)
-        except (LuksmithError, OSError) as error:
+        except Exception as error:
             if not disk.written:
                 raise
-            raise _interrupted(error, disk.path, plan.actions[:position], plan.actions[position:]) from None
+            known = error if isinstance(error, OSError) else expected(error)
+            raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
 
 
 def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:

@@ -13,7 +13,7 @@ import typing as t
 from ..crypto.host import cores
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused
+from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
 from ..header.model import Header
 from ..volume import locks
 from ..volume.header_of import header_at_rest, header_of
@@ -36,6 +36,7 @@ from .vocabulary import ADD, REKEY, Action, Plan, Situation
 Result = t.Dict[str, t.Any]
 
 UNLOCKED_LOOKS = 3
+_ALL_DONE = "Everything was done before: nothing is left"
 
 
 @dataclasses.dataclass
@@ -157,12 +158,13 @@ class _Run:
     def result(self) -> Result:
         look: t.Optional[Look] = None
         try:
-            look = self._look_without_writing()
-            if look.plan.empty or self.check:
-                choices = self._choices(look)
-                self._rehearse(look, choices)
-                return self._report(look, *self._tables(look, choices))
-            return self._amend(look)
+            with expected_only():
+                look = self._look_without_writing()
+                if look.plan.empty or self.check:
+                    choices = self._choices(look)
+                    self._rehearse(look, choices)
+                    return self._report(look, *self._tables(look, choices))
+                return self._amend(look)
         except LuksmithError as error:
             raise error.on(self.path) from None
         finally:
@@ -258,10 +260,13 @@ class _Run:
             apply_plan(look.plan, maker, record=self.task.record)
             look.notes = disk.notes
             self._check_kept_its_place(volume, look.plan)
-            erases = any(action.kind != "add" for action in look.plan.actions)
-            if volume.copy_on_write and erases:
-                self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
-            return self._report(look, before, predicted, disk.header)
+            try:
+                erases = any(action.kind != "add" for action in look.plan.actions)
+                if volume.copy_on_write and erases:
+                    self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
+                return self._report(look, before, predicted, disk.header)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
+                raise Interrupted.by(expected(error), volume.node.path, changed=_ALL_DONE, actions_done=look.plan.actions) from None
 
     def _outdated(self, look: Look, volume: Volume, header: Header) -> str:
         """Why the plan of ``look`` cannot be carried out on ``volume``, or nothing."""
@@ -282,7 +287,7 @@ class _Run:
                 volume.node.path,
                 why="all was done in the file or device that was open, and not in what the path leads to now",
                 remedy="find out what took its place, and run the task again if that is the volume",
-                changed="Everything was done before: nothing is left",
+                changed=_ALL_DONE,
                 actions_done=plan.actions,
             ) from None
 
@@ -365,7 +370,7 @@ def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]
     found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
     for path in paths:
         try:
-            with open_volume(path, writable=False) as volume:
+            with expected_only(), open_volume(path, writable=False) as volume:
                 identity: t.Any = volume.identity
         except LuksmithError:
             identity = ("unreadable", path)

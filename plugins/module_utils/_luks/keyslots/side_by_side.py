@@ -28,10 +28,17 @@ def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callab
     nothing more begins, and what is under way gets a moment to unwind.
     """
     shared = _Shared(works)
-    threads = [threading.Thread(target=shared.work, daemon=True) for _number in range(min(crew, len(works)))]
+    threads: t.List[threading.Thread] = []
     try:
-        for thread in threads:
-            thread.start()
+        for _number in range(min(crew, len(works))):
+            threads.append(threading.Thread(target=shared.work, daemon=True))
+            try:
+                threads[-1].start()
+            except RuntimeError:  # no more threads on this host: those that could be started do all the work
+                threads.pop()
+                if not threads:
+                    raise
+                break
         for thread in threads:
             thread.join()
     except BaseException:

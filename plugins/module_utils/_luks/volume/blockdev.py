@@ -99,17 +99,21 @@ def above(numbers: t.Tuple[str, int, int], offsets: t.Collection[int]) -> t.List
 
 
 def _loop_folders() -> t.Iterator[str]:
-    try:
-        names = sorted(os.listdir(os.path.join(SYS, "block")))
-    except OSError:
-        return
-    for name in names:
+    for name in _names(os.path.join(SYS, "block")):
         folder = os.path.realpath(os.path.join(SYS, "block", name))
         if attribute(folder, "loop/backing_file"):
             yield folder
-            for child in sorted(os.listdir(folder)):
+            for child in _names(folder):
                 if child.startswith(name) and attribute(folder, os.path.join(child, "partition")):
                     yield os.path.join(folder, child)
+
+
+def _names(folder: str) -> t.List[str]:
+    """None where there is no such folder: devices go away at any time."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _place_of(folder: str) -> t.Optional[Place]:

@@ -18,7 +18,7 @@ import os
 import stat
 import typing as t
 
-from ..errors import LuksmithError, NotLuks, StorageFault
+from ..errors import LuksmithError, NotLuks, StorageFault, expected_only
 from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
 from .look import Found, Row, look, sentence_of
@@ -69,7 +69,7 @@ class _Search:
     def _look_at_path(self, path: str, *, named: bool) -> None:
         block = self._inventory.at(path)
         try:
-            item = look(path, expected=named)
+            item = _look(path, expected=named)
         except LuksmithError as error:
             # A pattern matches what it matches; a path that is written out claims that there is a volume.
             if not named and isinstance(error, NotLuks):
@@ -104,7 +104,7 @@ class _Search:
         try:
             if block.is_suspended:
                 raise StorageFault("the device is suspended", why="reading it would wait until somebody resumes it", remedy="Run 'dmsetup resume' on it")
-            item = look(block.path, expected=False, rdev=block.rdev)
+            item = _look(block.path, expected=False, rdev=block.rdev)
         except StorageFault as error:
             if error.errno in _EMPTY_DRIVE or (error.errno == errno.ENOENT and not open_uuid):
                 return None
@@ -190,7 +190,7 @@ class _Search:
         if block is not None and not self._block_devices:
             return None
         try:
-            found = look(device, expected=True)
+            found = _look(device, expected=True)
         except LuksmithError as error:
             found = Found(device, problem=sentence_of(error))
             self._unreadable.pop(device, None)
@@ -229,7 +229,7 @@ class _Search:
         path = place.path if place is not None else path
         problem = f"Its detached header {path} is no LUKS header."
         try:
-            item = look(path, expected=True)
+            item = _look(path, expected=True)
         except LuksmithError as error:
             item = None
             problem = f"Its detached header {path}: {sentence_of(error)}"
@@ -323,6 +323,12 @@ class _Search:
                     f"{len(items)} volumes have the UUID {uuid}: {', '.join(item.device for item in items)}. They are copies of each other "
                     "(a clone, a snapshot, a header backup, a mirror that is not assembled), and each has keyslots of its own."
                 )
+
+
+def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
+    """:func:`.look.look`; a fault of ours is a problem with this one path, too."""
+    with expected_only():
+        return look(path, expected=expected, rdev=rdev)
 
 
 def _loops(inventory: Inventory) -> t.Dict[t.Tuple[t.Any, ...], t.List[BlockDevice]]:
