@@ -359,6 +359,7 @@ import typing as t
 
 from ..module_utils._luks.audit.run import audit
 from ..module_utils._luks.audit.task import parse_audit
+from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secrets, volume_options
 from ..module_utils._module.quiet import QuietModule
@@ -388,7 +389,7 @@ def work(module: QuietModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,7 @@ from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec
 
 FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
+LEAVES = "Of the report, each file is the old one or the new one. Run the same task again."
 
 
 def argument_spec() -> Spec:
@@ -273,7 +274,7 @@ def _is(path: str, content: bytes) -> bool:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

@@ -363,6 +363,11 @@ from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secrets, volume_options
 from ..module_utils._module.quiet import QuietModule
 
+LEAVES = (
+    "If a backup was to be made, the file of the backup is the old one or the new one. If one was to be restored, that may have begun: do not destroy the "
+    "backup. Run the same task again: it finishes what was begun."
+)
+
 
 def argument_spec() -> Spec:
     return {
@@ -385,7 +390,7 @@ def work(module: QuietModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,8 @@ from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secret, secrets
 from ..module_utils._module.quiet import QuietModule
 
+LEAVES = "The keyfile holds the old secret or the new one. Run the same task again."
+
 
 def argument_spec() -> Spec:
     return {
@@ -130,7 +132,7 @@ def work(module: QuietModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

@@ -703,6 +703,11 @@ from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec, secret, secrets, volume_options
 from ..module_utils._module.quiet import QuietModule
 
+LEAVES = (
+    "A change that had begun is noted in the header where it needs finishing, and every volume still opens. "
+    "Run the same task again: it finishes what was begun."
+)
+
 
 def argument_spec() -> Spec:
     return {
@@ -758,7 +763,7 @@ def main() -> None:
         required_one_of=[("device", "devices")],
         supports_check_mode=True,
     )
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

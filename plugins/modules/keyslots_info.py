@@ -334,6 +334,7 @@ kdf_evaluations:
 
 import typing as t
 
+from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._luks.keyslots.desired import parse_info
 from ..module_utils._luks.keyslots.run import inspect
 from ..module_utils._module.guard import finish
@@ -359,7 +360,7 @@ def work(module: QuietModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 
 if __name__ == "__main__":

@@ -227,6 +227,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._luks.volume.discovery import discover
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec
@@ -247,7 +248,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module))
+    finish(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import threading
 import types
 import typing as t
 
-from .._luks.errors import Interrupted, LuksmithError, Unexpected
+from .._luks.errors import NOTHING_CHANGED, Interrupted, LuksmithError, Unexpected
 from .._luks.keyslots.run import interruption
 
 Result = t.Dict[str, t.Any]
@@ -40,6 +40,8 @@ class Told(BaseException):
 class Module(t.Protocol):
     """What is used of AnsibleModule."""
 
+    check_mode: bool
+
     def warn(self, warning: str) -> None:
         ...
 
@@ -50,9 +52,10 @@ class Module(t.Protocol):
         ...
 
 
-def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
+def finish(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
     """Do ``work`` and end the module with its result, or with the sentence of its error.
 
+    leaves: what can be there when the module is ended in the middle, as a sentence; NOTHING_CHANGED for one that never writes.
     A result with ``failed`` ends as a failure. No exception leaves this function: a traceback or the text of a foreign
     exception could show what a secret was.
     """
@@ -60,7 +63,7 @@ def finish(module: Module, work: t.Callable[[], Result]) -> t.NoReturn:
     unwind_on_signals()
     # What dies in a thread or in a destructor is printed with its text; whoever waits for a thread gets its error anyway.
     threading.excepthook = sys.unraisablehook = _say_nothing
-    result = _outcome(work)
+    result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
@@ -96,7 +99,8 @@ def unwind_on_signals() -> None:
             signal.signal(each, tell)
 
 
-def _outcome(work: t.Callable[[], Result]) -> Result:
+def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
+    unchanged: Result = {"changed": False} if leaves == NOTHING_CHANGED else {}
     try:
         return work()
     except Interrupted as error:
@@ -104,10 +108,7 @@ def _outcome(work: t.Callable[[], Result]) -> Result:
     except LuksmithError as error:
         return {"failed": True, "changed": False, "msg": str(error)}
     except Told as signal_told:
-        return {
-            "failed": True,
-            "msg": f"The run was ended by {signal_told.name}. A change that had begun is noted in the header where it needs finishing, and every volume "
-            "still opens. Run the same task again: it finishes what was begun.",
-        }
+        return {"failed": True, **unchanged, "msg": f"The run was ended by {signal_told.name}. {leaves}"}
     except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
-        return {"failed": True, "msg": str(Unexpected.of(error, changed="What was changed is not known; luksmith.luks.keyslots_info shows the state"))}
+        changed = NOTHING_CHANGED if unchanged else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+        return {"failed": True, **unchanged, "msg": str(Unexpected.of(error, changed=changed))}

@@ -22,6 +22,8 @@ class Ended(Exception):
 
 
 class FakeModule:
+    check_mode = False
+
     def __init__(self) -> None:
         self.warnings: t.List[str] = []
         self.ended: t.Tuple[str, t.Dict[str, t.Any]] = ("", {})
@@ -55,7 +57,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
 def finish(work: t.Callable[[], t.Dict[str, t.Any]]) -> t.Tuple[str, t.Dict[str, t.Any], t.List[str]]:
     module = FakeModule()
     with pytest.raises(Ended):
-        guard.finish(module, work)
+        guard.finish(module, work, leaves="What was begun is done by the next run.")
     return (*module.ended, module.warnings)
 
 
