@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nox: every test lane as a session, for those who are used to it. Without arguments: all checks that read the code instead of running it.
 
-The lanes are in tests/tools/lanes.py, and tests/run does the same without nox. ``nox -s matrix`` takes half an hour.
+The lanes are in tests/tools/lanes.py, and tests/run does the same without nox. ``nox -s default``, ``full`` and ``long`` are the sizes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import nox
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests" / "tools"))
 
-from lanes import LANES  # noqa: E402  found by the line above
+from lanes import ALIASES, LANES, SIZES  # noqa: E402  found by the line above
 
 nox.options.sessions = ["lint", "sanity", "targets", "importer", "docsite"]
 nox.options.envdir = str(ROOT / ".cache" / "nox")
@@ -32,5 +32,5 @@ def _offer(name: str, says: str) -> None:
     lane.__doc__ = says
 
 
-for _name, _lane in LANES.items():
-    _offer(_name, _lane.says)
+for _name, _says in {**SIZES, **{name: lane.says for name, lane in LANES.items()}, **{name: " ".join(lanes) for name, lanes in ALIASES.items()}}.items():
+    _offer(_name, _says)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import re
 import shutil
 import sys
 import typing as t
@@ -48,8 +49,23 @@ class Need(t.NamedTuple):
     what: str
     remedy: str
 
+    @property
+    def told(self) -> str:
+        return f"needs {self.what}" if self.remedy else self.what
+
     def __str__(self) -> str:
         return f"needs {self.what}: {self.remedy}"
+
+
+def sentence(needs: t.Iterable[Need]) -> str:
+    """Why a test is skipped, so that ``told_by`` can read it."""
+    return "; ".join(map(str, needs))
+
+
+def told_by(text: str) -> t.List[Need]:
+    """The needs in the sentence that a test was skipped with. A sentence of another form is the whole story, and has no remedy."""
+    found = [re.fullmatch(r"needs (.+?): (.+)", part, re.DOTALL) for part in re.split(r"; (?=needs )", text)]
+    return [Need(match[1], match[2]) for match in found if match] if all(found) else [Need(text, "")]
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,15 +1,19 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a test lane may do: run commands, check one thing after another, skip itself, and be timed."""
+"""What a test lane may do: run commands, check one thing after another, skip itself; and what came of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
-import shutil
+import signal
 import subprocess
+import sys
+import tempfile
+import threading
 import time
 import typing as t
 
@@ -18,84 +22,133 @@ import venvs
 
 ROOT = venvs.ROOT
 CACHE = venvs.CACHE
+sys.path.append(str(ROOT / "tests"))
 
-# One entry of Debian's packages for each program that a lane may need.
-PACKAGES = {
-    "cryptsetup": "cryptsetup-bin",
-    "qemu-img": "qemu-utils",
-    "strace": "strace",
-    "chromium": "chromium",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "debootstrap": "debootstrap",
-    "mkfs.ext4": "e2fsprogs",
-    "ssh": "openssh-client",
-}
+from needs import Need  # noqa: E402  found by the line above
+
+Variables = t.Mapping[str, t.Optional[str]]
+NOTHING: Variables = {}
+
+_running: t.Set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+
+
+class Result(t.NamedTuple):
+    """One test or check. ``outcome``: passed, failed or skipped; ``documented``: whether its docstring can say why it takes so long."""
+
+    lane: str
+    what: str
+    outcome: str
+    seconds: float = 0.0
+    why: str = ""
+    documented: bool = True
+
+
+class Ended(t.NamedTuple):
+    """A command that was run."""
+
+    code: int
+    seconds: float
+    log: pathlib.Path
+    lines: t.Sequence[str]
 
 
 class LaneSkipped(Exception):
-    """The lane has nothing to do here; the text says why."""
+    """The lane has nothing to do here."""
+
+    def __init__(self, need: Need) -> None:
+        super().__init__(str(need))
+
+
+@functools.lru_cache(maxsize=None)
+def scratch() -> pathlib.Path:
+    """A folder of this run for whatever it leaves; below the usual one, because the paths of sockets must be short."""
+    return pathlib.Path(tempfile.mkdtemp(prefix="luksmith-"))
 
 
 def environment() -> t.Dict[str, str]:
-    """The caller's environment, with everything that the tools would write below $HOME moved into .cache."""
+    """The caller's environment, with everything that the tools would write below $HOME moved into .cache, and scratch files to one place."""
     own = {
         "ANSIBLE_COLLECTIONS_PATH": str(importable.collections_path()),
         "ANSIBLE_HOME": str(CACHE / "ansible"),
         "ANSIBLE_LOCALHOST_WARNING": "false",
+        "ANSIBLE_REMOTE_TEMP": str(scratch() / "ansible"),
         "LC_ALL": "C.UTF-8",
         "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin",
         "PIP_QUIET": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "TMPDIR": str(scratch()),
         "XDG_CACHE_HOME": str(CACHE / "xdg"),
     }
     return {**os.environ, **own}
 
 
-def programs_missing(programs: t.Iterable[str]) -> t.List[str]:
-    """Those that are not installed, each with the Debian package that has it."""
-    path = environment()["PATH"]
-    return [f"{name} (package {PACKAGES[name]})" for name in programs if not shutil.which(name, path=path)]
+def stop_all() -> None:
+    """What is still running ends as if its user had pressed Ctrl-C."""
+    with _guard:
+        for process in _running:
+            process.send_signal(signal.SIGINT)
 
 
 @dataclasses.dataclass
 class Lane:
-    """One run of one lane: the failures and skips that its checks leave behind."""
+    """One run of one lane. ``part``: what followed the @ of its name."""
 
     name: str
     arguments: t.Sequence[str] = ()
-    failures: t.List[str] = dataclasses.field(default_factory=list)
-    skips: t.List[str] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
+    size: str = "default"
+    part: str = ""
+    results: t.List[Result] = dataclasses.field(default_factory=list)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}@{self.part}" if self.part else self.name
 
     def tool(self, program: str, of: str = "qa") -> str:
         """Path of a program in the virtual environment ``of``, made from tests/requirements/<of>.txt."""
         return str(venvs.ensure(of, ROOT / "tests" / "requirements" / f"{of}.txt") / "bin" / program)
 
-    def show(self, what: str, command: t.Sequence[str], *, cwd: pathlib.Path = ROOT, accept: t.Container[int] = (0,), **extra: str) -> None:
-        """Run a command whose output the reader wants to see, such as pytest's."""
-        code = subprocess.run(command, cwd=cwd, env={**environment(), **extra}, stdin=subprocess.DEVNULL, check=False).returncode
-        if code not in accept:
-            self.failures.append(f"{what}: exit code {code}")
+    def note(self, what: str, outcome: str, seconds: float = 0.0, why: str = "") -> None:
+        self.results.append(Result(self.full_name, what, outcome, seconds, why))
 
-    def check(self, what: str, command: t.Sequence[str], *, cwd: pathlib.Path = ROOT, **extra: str) -> None:
-        """Run a command that is only of interest when it fails, or where it skips something; the rest goes to a log."""
+    def show(self, what: str, command: t.Sequence[str], extra: Variables = NOTHING) -> int:
+        """Run a command whose output the reader wants to see line by line. ``extra`` is added to the environment, or taken out of it (None)."""
+        return self._run(what, command, ROOT, extra, functools.partial(print, flush=True))[0]
+
+    def quietly(self, what: str, command: t.Sequence[str], extra: Variables = NOTHING, cwd: pathlib.Path = ROOT) -> Ended:
+        """Run a command that is only of interest when it fails: one line, and the end of its output then."""
         begin = time.monotonic()
-        done = subprocess.run(
-            command, cwd=cwd, env={**environment(), **extra}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        output = done.stdout.decode(errors="replace")
-        log = CACHE / "logs" / f"{self.name}-{what.replace(' ', '-')}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(output)
-        print(f"   {what}: {'ok' if done.returncode == 0 else 'FAILED'} ({time.monotonic() - begin:.0f} s)", flush=True)
-        if done.returncode:
-            self.failures.append(f"{what}: exit code {done.returncode}, see {log.relative_to(ROOT)}")
-            print("\n".join(output.splitlines()[-60:]), flush=True)
-        else:
-            self._note_skips(what, output)
+        lines: t.List[str] = []
+        code, log = self._run(what, command, cwd, extra, lines.append)
+        ended = Ended(code, time.monotonic() - begin, log, lines)
+        print(f"{self.full_name}: {what}: {'FAILED' if code else 'ok'} ({ended.seconds:.0f} s)", flush=True)
+        if code:
+            print("\n".join(f"   {line}" for line in lines[-60:]), flush=True)
+        return ended
 
-    def _note_skips(self, what: str, output: str) -> None:
-        for line in output.splitlines():
-            if line.startswith(("SKIPPED [", "WARNING: Skipping", "WARNING: Excluding", "WARNING: Skipped")):
-                print(f"   {what}: {line}", flush=True)
-                self.skips.append(f"{what}: {line}")
+    def check(self, what: str, command: t.Sequence[str], *, cwd: pathlib.Path = ROOT, **extra: t.Optional[str]) -> None:
+        """A command that passes or fails as a whole. What it says that it skipped is told."""
+        ended = self.quietly(what, command, extra, cwd)
+        self.note(what, "failed" if ended.code else "passed", ended.seconds, f"exit code {ended.code}, see {ended.log.relative_to(ROOT)}" if ended.code else "")
+        for line in ended.lines:
+            if line.startswith(("WARNING: Skipping", "WARNING: Excluding", "WARNING: Skipped")):
+                self.note(f"{what}, in part", "skipped", why=line)
+
+    def _run(self, what: str, command: t.Sequence[str], cwd: pathlib.Path, extra: Variables, tell: t.Callable[[str], object]) -> t.Tuple[int, pathlib.Path]:
+        log = CACHE / "logs" / f"{self.full_name}-{what.replace(' ', '-')}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        wanted = {name: value for name, value in {**environment(), **extra}.items() if value is not None}
+        with log.open("w") as file:
+            process = subprocess.Popen(command, cwd=cwd, env=wanted, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            with _guard:
+                _running.add(process)
+            try:
+                for raw in process.stdout or ():
+                    line = raw.decode(errors="replace").rstrip("\n")
+                    file.write(f"{line}\n")
+                    tell(line)
+            finally:
+                code = process.wait()
+                with _guard:
+                    _running.discard(process)
+        return code, log

@@ -1,88 +1,75 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of test lanes. A lane is a sentence, the programs it cannot do without, and a function."""
+"""The table of test lanes. A lane is a sentence, the smallest size that has it, and what it runs: tests for pytest, a function, or both."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
-import re
-import shutil
 import tempfile
 import typing as t
 
 import importable
 import pythons
+import suite
 import venvs
 from lane import CACHE, ROOT, Lane, LaneSkipped
+from needs import Need
+from needs import missing as missing_need
+from side_by_side import ALL
+
+SIZES = {
+    "default": "every promise in its short form, ten minutes on two processors; this is what runs without a name",
+    "full": "all lanes but the longest, each in full; more than an hour",
+    "long": "the long forms one after another; the same command goes on where it was stopped",
+}
 
 OLDEST_TARGET = (3, 8)
 
-# Every release of ansible-core that is supported; all of them run on Python 3.12. The lanes without a number use the newest.
+# Every release of ansible-core that is supported. The lanes without a number use the newest.
 CORES = ("2.17", "2.18", "2.19", "2.20", "2.21")
-CONTROLLER_OF_ALL_CORES = "3.12"
+ON_CORES = ("sanity", "units", "integration", "guides")
 
-# Tests that share nothing go to whoever is free; those of one interop file may share a volume or a device.
-PARALLEL = ("-n", "auto", "--dist", "worksteal")
-BY_FILE = ("-n", "auto", "--dist", "loadfile")
-# An emulated machine keeps a processor busy and holds its disks in memory.
-TWO_MACHINES = ("-n", "2", "--dist", "loadgroup")
+# The releases of Debian on which the newcomer types.
+SUITES = ("bookworm", "trixie")
+
+# In CI the fuzzer of the full size goes on for so many seconds.
+FUZZ_IN_CI = ("--cases", "1000000", "--seconds", "300", "--again")
+FUZZ_CASES = {"default": "5000", "full": "20000"}
 
 
-def _pytest(folder: str, *arguments: str) -> t.Callable[[Lane], None]:
+def _with_core(lane: Lane) -> str:
+    """The Python on which that ansible-core runs whose number follows the @ of the lane's name."""
+    python = pythons.controller_for(lane.part)
+    if not python:
+        raise LaneSkipped(Need(f"a Python for ansible-core {lane.part}", f"pyenv install {pythons.named(pythons.CONTROLLERS[lane.part][0])}"))
+    return python
+
+
+def _ansible_test(what: str, *arguments: str) -> t.Callable[[Lane], None]:
     def run(lane: Lane) -> None:
-        if not (ROOT / folder).exists():
-            raise LaneSkipped(f"there is no {folder}")
-        lane.show("pytest", [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", *arguments, folder, *lane.arguments])
-
-    return run
-
-
-def _ansible_test(what: str, *arguments: str, needs: str = "") -> t.Callable[[Lane], None]:
-    def run(lane: Lane) -> None:
-        if needs and not (ROOT / needs).is_dir():
-            raise LaneSkipped(f"there is no folder {needs}")
-        python = re.sub(r".*python(\d\.\d+)$", r"\1", pythons.controller())
-        lane.check(f"ansible-test {what}", ["tests/tools/ansible-test", what, "--local", "--requirements", "--python", python, *arguments, *lane.arguments])
+        if lane.part:
+            _with_core(lane)
+        command = ["tests/tools/ansible-test", what, "--local", "--requirements", *arguments, *lane.arguments]
+        lane.check("ansible-test", command, CORE=lane.part or None)
 
     return run
 
 
 def _integration(lane: Lane) -> None:
-    as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
-    _ansible_test("integration", *as_root, needs="tests/integration/targets")(lane)
+    _ansible_test("integration", *(("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()))(lane)
 
 
-def _peers(lane: Lane) -> None:
-    lane.show(
-        "pytest",
-        [lane.tool("python", "unit"), "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/peers", *lane.arguments],
-        LUKSMITH_PEER_PYTHON=lane.tool("python", "peer"),
-    )
-
-
-def _on_cores(*cores: str) -> t.Callable[[Lane], None]:
-    """ansible-test, and the roles in the guides' playbooks, with other releases of ansible-core than the one the other lanes use."""
-
-    def run(lane: Lane) -> None:
-        as_root = ("--allow-root", "--allow-destructive") if os.geteuid() == 0 else ()
-        for core in cores:
-            for what, more in (("sanity", ()), ("units", ()), ("integration", as_root)):
-                command = ["tests/tools/ansible-test", what, "--local", "--requirements", "--python", CONTROLLER_OF_ALL_CORES, *more, *lane.arguments]
-                lane.check(f"{core} {what}", command, CORE=core)
-            if not lane.arguments:  # they would be ansible-test's
-                lane.check(f"{core} guides", [_python_with(core), "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/guides"])
-
-    return run
-
-
-def _python_with(core: str) -> str:
-    """The interpreter of an environment like that of the unit tests, with another release of ansible-core."""
+def _guides_on_core(lane: Lane) -> None:
+    """The roles in the guides' playbooks with another ansible-core, in an environment like that of the other tests."""
     usual = (ROOT / "tests" / "requirements" / "unit.txt").read_text().splitlines()
-    requirements = CACHE / f"unit-{core}.txt"
-    requirements.write_text("\n".join([*(line for line in usual if not line.startswith("ansible-core")), f"ansible-core~={core}.0", ""]))
-    return str(venvs.ensure(f"unit-{core}", requirements) / "bin" / "python")
+    requirements = CACHE / f"unit-{lane.part}.txt"
+    requirements.parent.mkdir(exist_ok=True)
+    requirements.write_text("\n".join([*(line for line in usual if not line.startswith("ansible-core")), f"ansible-core~={lane.part}.0", ""]))
+    python = venvs.ensure(f"unit-{lane.part}", requirements, _with_core(lane)) / "bin" / "python"
+    suite.run(lane, ["tests/guides"], lambda _name: lane.full_name, python=str(python), quiet=True)
 
 
 def _with_tools(lane: Lane) -> str:
@@ -92,7 +79,7 @@ def _with_tools(lane: Lane) -> str:
 
 def _lint(lane: Lane) -> None:
     path = _with_tools(lane)
-    tools = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests/tools").glob("*.py"))
+    tools = sorted(str(file.relative_to(ROOT)) for folder in ("tests", "tests/tools") for file in (ROOT / folder).glob("*.py") if file.name != "conftest.py")
     lane.check("ruff", [lane.tool("ruff"), "check", "--output-format", "concise", "."])
     lane.check("mypy engine", [lane.tool("mypy"), "plugins/module_utils/_luks"])
     lane.check("mypy tools", [lane.tool("mypy"), *tools])
@@ -105,7 +92,7 @@ def _lint(lane: Lane) -> None:
 
 def _build(lane: Lane) -> None:
     with tempfile.TemporaryDirectory(prefix="luksmith-build-") as temporary:
-        galaxy = lane.tool("ansible-galaxy")
+        galaxy = lane.tool("ansible-galaxy", "unit")
         lane.check("build", [galaxy, "collection", "build", "--output-path", temporary])
         archives = list(pathlib.Path(temporary).glob("luksmith-luks-*.tar.gz"))
         if archives:
@@ -114,7 +101,7 @@ def _build(lane: Lane) -> None:
             )
             modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("[a-z]*.py"))
             names = [f"luksmith.luks.{module}" for module in modules]
-            ansible_doc = [lane.tool("ansible-doc"), "--type", "module", "--json", *names]
+            ansible_doc = [lane.tool("ansible-doc", "unit"), "--type", "module", "--json", *names]
             lane.check("ansible-doc", ansible_doc, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
 
 
@@ -142,7 +129,8 @@ def _targets(lane: Lane) -> None:
     """Every Python of a target: the plugins compile, and they import with the module_utils of an Ansible that still serves it."""
     found = {version: path for version, path in pythons.installed().items() if version >= OLDEST_TARGET}
     if OLDEST_TARGET not in found:
-        lane.skips.append(f"Python {OLDEST_TARGET[0]}.{OLDEST_TARGET[1]}, the oldest target, is not installed")
+        oldest = pythons.named(OLDEST_TARGET)
+        lane.note(f"Python {oldest}, the oldest target", "skipped", why=str(Need(f"Python {oldest}", f"pyenv install {oldest}")))
     library = CACHE / "module_utils"
     for (major, minor), python in found.items():
         core = "core-2.18" if minor < 9 else "unit"
@@ -156,21 +144,29 @@ def _targets(lane: Lane) -> None:
 
 
 def _fuzz(lane: Lane) -> None:
-    """The planted faults first: cases that find nothing mean something only then. With arguments the fuzzer alone runs."""
-    python = lane.tool("python", "unit")
-    if not lane.arguments:
-        lane.show("planted faults", [python, "-m", "pytest", "-q", "-rs", *PARALLEL, "tests/fuzz"])
-    short = ("--cases", "1000000", "--seconds", "300") if os.environ.get("CI") == "true" else ("--cases", "20000")
-    lane.show("fuzzer", [python, "tests/fuzz/main.py", *(lane.arguments or (*short, "--again"))])
+    short = FUZZ_IN_CI if lane.size == "full" and os.environ.get("CI") == "true" else ("--cases", FUZZ_CASES[lane.size], "--again")
+    command = [lane.tool("python", "unit"), "tests/fuzz/main.py", *(lane.arguments or short)]
+    if lane.arguments:
+        _shown(lane, "fuzzer", command)
+    else:
+        lane.check("fuzzer", command)
+
+
+def _newcomer(lane: Lane) -> None:
+    """Each of its tests is a whole run of the default size."""
+    suite.run(lane, ["tests/newcomer", *(("-k", lane.part) if lane.part else ())], lambda _name: lane.full_name, workers=0)
 
 
 def _mutants(lane: Lane) -> None:
-    lane.show("mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *lane.arguments])
+    _shown(lane, "mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *lane.arguments])
+
+
+def _shown(lane: Lane, what: str, command: t.Sequence[str]) -> None:
+    code = lane.show(what, command)
+    lane.note(what, "failed" if code else "passed", why=f"exit code {code}" if code else "")
 
 
 def _benchmark(lane: Lane) -> None:
-    if os.geteuid() != 0:
-        raise LaneSkipped("luks_device needs a loop device, and that needs root")
     lane.check("benchmark", ["tests/benchmark/run", "--short", *lane.arguments])
 
 
@@ -183,104 +179,174 @@ def _scale(lane: Lane) -> None:
 
 
 def _molecule(lane: Lane) -> None:
-    if not (ROOT / "extensions/molecule").is_dir():
-        raise LaneSkipped("there is no folder extensions/molecule")
     without = ["--exclude", "vm"]
-    if os.geteuid() != 0 or not shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
-        lane.skips.append("scenario fleet: it needs root and openssh-server for its hosts")
+    lacking = missing_need("root") or missing_need("sshd")
+    if lacking:
+        lane.note("scenario fleet", "skipped", why=str(lacking))
         without += ["--exclude", "fleet"]
     lane.check("molecule", [lane.tool("molecule"), "test", "--all", *without, *lane.arguments], PATH=_with_tools(lane))
 
 
 def _molecule_vm(lane: Lane) -> None:
-    if os.geteuid() != 0:
-        raise LaneSkipped("only root can make the root file system of the virtual machine")
     lane.check("molecule", [lane.tool("molecule"), "test", "--scenario-name", "vm", *lane.arguments], PATH=_with_tools(lane))
 
 
-class Description(t.NamedTuple):
+def _peer(lane: Lane) -> t.Dict[str, str]:
+    return {"LUKSMITH_PEER_PYTHON": lane.tool("python", "peer")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """A lane.
+
+    size: the smallest size that has it, "default", "full" or "long" (long.py says how); "by name" for one that is in no size
+    paths: of tests; all lanes that have some share one pytest, but for those that are ``alone``
+    run: what it does besides, with programs of its own; it keeps ``cores`` of the processors busy (0: it may run beside anything)
+    needs: what ``run`` cannot do without (tests say it themselves)
+    judged: it means little without cryptsetup and QEMU, which --strict therefore demands
+    parts: what may follow an @; ``run_part`` is what it does then
+    own_arguments: what follows -- is for ``run``, and then pytest is left out
+    environment: variables that its tests want
+    alone: its tests are no company for others; ``run`` starts them
+    """
+
     says: str
-    run: t.Callable[[Lane], None]
+    size: str = "default"
+    paths: t.Tuple[str, ...] = ()
+    run: t.Optional[t.Callable[[Lane], None]] = None
+    cores: int = 1
     needs: t.Tuple[str, ...] = ()
-    only_by_name: bool = False  # too long for every day; README and --help say how long
+    judged: bool = False
+    parts: t.Tuple[str, ...] = ()
+    run_part: t.Optional[t.Callable[[Lane], None]] = None
+    own_arguments: bool = False
+    environment: t.Optional[t.Callable[[Lane], t.Dict[str, str]]] = None
+    alone: bool = False
 
-
-PEERS = ("cryptsetup", "qemu-img")
-VM = (*PEERS, "qemu-system-x86_64", "debootstrap", "mkfs.ext4", "ssh")
-KILLERS = ("cryptsetup", "strace")
 
 LANES: t.Dict[str, Description] = {
-    "unit": Description("tests/unit: each part of the engine alone; no root, no other program", _pytest("tests/unit", *PARALLEL)),
-    "property": Description("tests/property: the planner against an independent search, parsers against random bytes", _pytest("tests/property")),
+    "unit": Description("each part of the engine alone; no root, no other program", paths=("tests/unit",)),
+    "property": Description("the planner against an independent search, parsers against random bytes", paths=("tests/property",)),
     "crash": Description(
-        "tests/crash: every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
-        _pytest("tests/crash/test_crashes.py", *PARALLEL, "tests/crash/test_system_calls.py", "tests/crash/test_restore_power_cuts.py"),
-        PEERS,
+        "every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form", paths=("tests/crash",), judged=True
     ),
-    "kills": Description(
-        "tests/crash/test_kills.py: the module's process killed at random instants; -- --kills 500 is the long form",
-        _pytest("tests/crash/test_kills.py", *PARALLEL),
-        PEERS,
-    ),
+    "kills": Description("the module's process killed; -- --kills 500 is the long form", paths=("tests/crash/test_kills.py",), judged=True),
     "faults": Description(
-        "tests/crash/test_faults.py: an I/O fault at each system call on the volume; -- --thorough is the long form",
-        _pytest("tests/crash/test_faults.py", *PARALLEL, "tests/crash/test_real_faults.py"),
-        PEERS,
+        "an I/O fault at each system call on the volume; -- --thorough is the long form",
+        paths=("tests/crash/test_faults.py", "tests/crash/test_real_faults.py"),
+        judged=True,
     ),
     "races": Description(
-        "tests/crash/test_replaced.py: volume, path or header changed by somebody else at each moment between look and write",
-        _pytest("tests/crash/test_replaced.py", *PARALLEL),
-        PEERS[:1],
+        "volume, path or header changed by somebody else at each moment between look and write", paths=("tests/crash/test_replaced.py",), judged=True
     ),
-    "interop": Description("tests/interop: cryptsetup and QEMU judge what was written, and the other way round", _pytest("tests/interop", *BY_FILE), PEERS),
-    "fuzz": Description("tests/fuzz: hostile headers by the ten thousand; only our own errors, in bounds, and nothing written", _fuzz, PEERS[:1]),
+    "interop": Description("cryptsetup and QEMU judge what was written, and the other way round", paths=("tests/interop",), judged=True),
+    "fuzz": Description(
+        "hostile headers by the thousand: only our own errors, in bounds, and nothing written; -- --cases 1000000 is the long form",
+        paths=("tests/fuzz",),
+        run=_fuzz,
+        cores=0,  # its processes stand back for others
+        needs=("cryptsetup",),
+        judged=True,
+        own_arguments=True,
+    ),
     "secrets": Description(
-        "tests/secrets: canaries through every source, success, refusal and crash; they are on the volume and nowhere else",
-        _pytest("tests/secrets", *PARALLEL),
-        (*PEERS[:1], "strace"),
+        "canaries through every source, success, refusal and crash; they are on the volume and nowhere else", paths=("tests/secrets",), judged=True
     ),
-    "vm": Description(
-        "tests/vm: virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
-        _pytest("tests/vm", *TWO_MACHINES),
-        VM,
-    ),
-    "hosts": Description("tests/hosts: Debian 12 and 13 as debootstrap makes them, managed with their own packages only", _pytest("tests/hosts"), PEERS[:1]),
-    "rotation": Description(
-        "tests/rotation: the playbook killed at every task and within, and what the next run makes of it", _pytest("tests/rotation", *PARALLEL), KILLERS
-    ),
-    "peers": Description("tests/peers: the same wishes told to luks_device, judged by cryptsetup", _peers, PEERS),
-    "benchmark": Description(
-        "tests/benchmark: every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long form", _benchmark, PEERS
-    ),
-    "browser": Description("tests/browser: the report page in a headless browser without a network", _pytest("tests/browser"), ("chromium",)),
-    "sanity": Description("ansible-test sanity, all tests, no exceptions", _ansible_test("sanity")),
-    "units": Description("tests/unit once more, inside ansible-test", _ansible_test("units", needs="tests/unit")),
-    "integration": Description("tests/integration: the modules called by playbooks", _integration, PEERS),
-    "molecule": Description("extensions/molecule: playbooks against small volumes, here and on three sshd hosts, twice, then verified", _molecule),
-    "molecule-vm": Description(
-        "extensions/molecule/vm: the rotation on a virtual machine, its power cut meanwhile, and a reboot with the new secret",
-        _molecule_vm,
-        VM,
-        only_by_name=True,
-    ),
-    "scale": Description("tests/scale: simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form", _scale),
+    "rotation": Description("the playbook killed at every task and within, and what the next run makes of it", paths=("tests/rotation",), judged=True),
     "guides": Description(
-        "tests/guides: every playbook of docs/guides, run on small volumes and judged by cryptsetup", _pytest("tests/guides", *PARALLEL), PEERS[:1]
+        "every playbook of docs/guides, run on small volumes and judged by cryptsetup",
+        paths=("tests/guides",),
+        judged=True,
+        parts=CORES,
+        run_part=_guides_on_core,
     ),
-    "demo": Description("demo/run: the README's first command", _demo),
-    "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", _lint),
-    "build": Description("the collection is built, installed elsewhere, and its documentation read from there", _build),
-    "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", _importer),
-    "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", _docsite),
-    "oldest": Description(f"sanity, units, integration and guides with ansible-core {CORES[0]}", _on_cores(CORES[0])),
-    "matrix": Description(
-        f"sanity, units, integration and guides with ansible-core {', '.join(CORES)} (half an hour)", _on_cores(*CORES), PEERS, only_by_name=True
+    "browser": Description("the report page in a headless browser without a network", paths=("tests/browser",)),
+    "demo": Description("demo/run: the README's first command", run=_demo, cores=0),
+    "build": Description("the collection is built, installed elsewhere, and its documentation read from there", run=_build, cores=0),
+    "vm": Description(
+        "virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
+        "full",
+        paths=("tests/vm",),
+        judged=True,
     ),
+    "hosts": Description("Debian 12 and 13 as debootstrap makes them, managed with their own packages only", "full", paths=("tests/hosts",), judged=True),
+    "newcomer": Description(
+        "the README's two commands, typed by an ordinary user who has just cloned it, on Debian 12 and 13 as debootstrap makes them",
+        "full",
+        paths=("tests/newcomer",),
+        run=_newcomer,
+        cores=ALL,
+        needs=("debootstrap", "root"),
+        parts=SUITES,
+        run_part=_newcomer,
+        alone=True,
+    ),
+    "peers": Description("the same wishes told to luks_device, judged by cryptsetup", "full", paths=("tests/peers",), judged=True, environment=_peer),
+    "benchmark": Description(
+        "every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long form",
+        "full",
+        run=_benchmark,
+        needs=("cryptsetup", "loop", "qemu-img"),
+        judged=True,
+    ),
+    "scale": Description("simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form", "full", run=_scale),
+    "sanity": Description("ansible-test sanity, all tests, no exceptions", "full", run=_ansible_test("sanity"), parts=CORES, run_part=_ansible_test("sanity")),
+    "units": Description(
+        "tests/unit inside ansible-test (with the newest ansible-core the lane unit has shown it)",
+        "by name",
+        run=_ansible_test("units"),
+        parts=CORES,
+        run_part=_ansible_test("units"),
+    ),
+    "integration": Description(
+        "ansible-test integration: the modules called by playbooks", "full", run=_integration, judged=True, parts=CORES, run_part=_integration
+    ),
+    "molecule": Description("playbooks against small volumes, here and on three sshd hosts, twice, then verified", "full", run=_molecule),
+    "molecule-vm": Description(
+        "the rotation on a virtual machine, its power cut meanwhile, and a reboot with the new secret",
+        "long",
+        run=_molecule_vm,
+        needs=("debootstrap", "mkfs.ext4", "qemu-system-x86_64", "root", "ssh"),
+        judged=True,
+    ),
+    "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", "full", run=_lint),
+    "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", "full", run=_importer),
+    "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", "full", run=_docsite),
+    "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets),
     "mutants": Description(
-        "tests/mutants: each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was stopped)",
-        _mutants,
-        PEERS[:1],
-        only_by_name=True,
+        "each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was stopped)",
+        "long",
+        run=_mutants,
+        cores=ALL,
+        needs=("cryptsetup",),
+        judged=True,
     ),
-    "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", _targets),
 }
+
+# Names for several lanes.
+ALIASES: t.Dict[str, t.Tuple[str, ...]] = {
+    "oldest": tuple(f"{what}@{CORES[0]}" for what in ON_CORES),
+    "matrix": tuple(f"{what}@{core}" for core in CORES for what in ON_CORES),
+}
+
+
+def files_of(name: str) -> t.List[str]:
+    """The test files and folders of a lane, without those that another lane takes out of its folder."""
+    found: t.List[str] = []
+    for path in LANES[name].paths:
+        taken = {file for other, lane in LANES.items() if other != name for file in lane.paths if file.startswith(f"{path}/")}
+        found += sorted({str(file.relative_to(ROOT)) for file in (ROOT / path).rglob("test_*.py")} - taken) if taken else [path]
+    return found
+
+
+def lane_of(test: str) -> str:
+    """The lane that has this test (``tests/FOLDER/FILE::NAME``): the one with the longest path that fits."""
+    file = test.split("::")[0]
+    fitting = [(len(path), name) for name, lane in LANES.items() for path in lane.paths if file == path or file.startswith(f"{path}/")]
+    return max(fitting)[1] if fitting else file
+
+
+def of_size(size: str) -> t.List[str]:
+    """The lanes of ``./tests/run`` and of ``./tests/run full``."""
+    sizes = ("default", "full")[: 1 if size == "default" else 2]
+    return [name for name, lane in LANES.items() if lane.size in sizes] + ([*ALIASES["oldest"]] if size == "full" else [])

@@ -16,6 +16,15 @@ Version = t.Tuple[int, int]
 # ansible-core 2.17 to 2.21 all have a release that runs on 3.12; the others are in the order of what they still cover.
 CONTROLLER_PREFERENCE: t.Tuple[Version, ...] = ((3, 12), (3, 13), (3, 14), (3, 11))
 
+# The Pythons on which each release of ansible-core runs as a controller, the best one first.
+CONTROLLERS: t.Dict[str, t.Tuple[Version, ...]] = {
+    "2.17": ((3, 12), (3, 11), (3, 10)),
+    "2.18": ((3, 12), (3, 13), (3, 11)),
+    "2.19": ((3, 12), (3, 13), (3, 11)),
+    "2.20": ((3, 12), (3, 13), (3, 14)),
+    "2.21": ((3, 12), (3, 13), (3, 14)),
+}
+
 QUESTION = """
 import os, sys
 print(sys.version_info[0], sys.version_info[1], os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))
@@ -40,6 +49,10 @@ def _ask(executable: str) -> t.Optional[t.Tuple[Version, str]]:
     return (int(words[0]), int(words[1])), words[2].strip()
 
 
+def named(version: Version) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
 def installed() -> t.Dict[Version, str]:
     """Every CPython 3 found, by (major, minor); the first one found of each version wins."""
     found: t.Dict[Version, str] = {}
@@ -62,8 +75,14 @@ def controller() -> str:
     for version in CONTROLLER_PREFERENCE:
         if version in found:
             return found[version]
-    names = ", ".join(f"{major}.{minor}" for major, minor in found) or "none"
+    names = ", ".join(map(named, found)) or "none"
     sys.exit(f"Python 3.11, 3.12, 3.13 or 3.14 is needed, and this machine has: {names}. On Debian or Ubuntu: apt install python3 python3-venv")
+
+
+def controller_for(core: str) -> t.Optional[str]:
+    """The interpreter for a release of ansible-core, None where no installed one will do."""
+    found = installed()
+    return next((found[version] for version in CONTROLLERS[core] if version in found), None)
 
 
 if __name__ == "__main__":

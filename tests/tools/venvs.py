@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make virtual environments inside the checkout and reuse them: ``python3 venvs.py NAME REQUIREMENTS`` prints the folder.
+"""Make virtual environments inside the checkout and reuse them: ``python3 venvs.py NAME REQUIREMENTS [ANSIBLE-CORE]`` prints the folder.
 
 An environment is made again when its requirement files or its Python change, so nobody has to remember to delete it.
 """
@@ -56,9 +56,9 @@ def _create(python: str, folder: pathlib.Path) -> t.List[str]:
     sys.exit(f"{python} can make no virtual environment: it has neither ensurepip nor pip. On Debian or Ubuntu: apt install python3-venv")
 
 
-def ensure(name: str, requirements: pathlib.Path) -> pathlib.Path:
-    """The folder of the environment ``name``, made or brought up to date when needed."""
-    python = pythons.controller()
+def ensure(name: str, requirements: pathlib.Path, python: str = "") -> pathlib.Path:
+    """The folder of the environment ``name``, made or brought up to date when needed; ``python``: an interpreter other than the usual one."""
+    python = python or pythons.controller()
     folder = CACHE / "venv" / name
     stamp = folder / "made-from"
     wanted = hashlib.sha256(f"{python}\n{folder}\n{_requirement_text(requirements)}".encode()).hexdigest()
@@ -74,7 +74,15 @@ def ensure(name: str, requirements: pathlib.Path) -> pathlib.Path:
     return folder
 
 
+def main() -> None:
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: venvs.py NAME REQUIREMENTS [ANSIBLE-CORE]")
+    name, requirements, *core = sys.argv[1:]
+    python = pythons.controller_for(core[0]) if core else ""
+    if python is None:
+        sys.exit(f"no Python here runs ansible-core {core[0]}: it needs one of {', '.join(map(pythons.named, pythons.CONTROLLERS[core[0]]))}")
+    print(ensure(name, pathlib.Path(requirements).resolve(), python))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: venvs.py NAME REQUIREMENTS")
-    print(ensure(sys.argv[1], pathlib.Path(sys.argv[2]).resolve()))
+    main()
