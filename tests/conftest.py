@@ -18,12 +18,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 SIZES = ("default", "full")
 DURATIONS = ROOT / ".cache" / "durations.json"
 
-runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
+try:
+    import ansible_collections.luksmith.luks  # noqa: F401  only whether it can be
+except ImportError:
+    # Not so inside ansible-test, which has made it importable, and where runpy finds no script.
+    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
 
 # These need that the collection is importable.
 from ansible_collections.luksmith.luks.tests import ledger, needs, ordering  # noqa: E402
 
-HERE = os.getpid()
+RUN_BY = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,7 +77,9 @@ def _order(config: pytest.Config, items: t.List[pytest.Item]) -> None:
     items[:] = [items[place] for place in ordering.slowest_first(tests, config.workerinput["durations"])]  # type: ignore[attr-defined]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[RUN_BY] = os.getpid()  # inside ansible-test that is a process of its own for each test
     names = [name for mark in item.iter_markers("needs") for name in mark.args]
     lacking = [need for need in map(needs.missing, dict.fromkeys(names)) if need]
     if lacking:
@@ -81,9 +87,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(call: t.Any) -> None:
+def pytest_runtest_makereport(item: pytest.Item, call: t.Any) -> None:
     """A forked child that comes back out of its test ends here: it would run the other tests once more and confuse xdist to death."""
-    if os.getpid() != HERE:
+    if os.getpid() != item.stash[RUN_BY]:
         sys.stderr.write("a child process of a test came back into pytest:\n")
         if call.excinfo:
             traceback.print_exception(call.excinfo.value, limit=-5)
