@@ -16,7 +16,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SIZES = ("default", "full")
-DURATIONS = ROOT / ".cache" / "durations.json"
 
 try:
     import ansible_collections.luksmith.luks  # noqa: F401  only whether it can be
@@ -43,14 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
         if os.environ.pop("PYTHONPYCACHEPREFIX", None):
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     else:
-        config.pluginmanager.register(ledger.Ledger(config.getoption("--ledger"), DURATIONS), "luksmith-ledger")
+        config.pluginmanager.register(ledger.Ledger(config.getoption("--ledger"), _durations(config)), "luksmith-ledger")
     config.pluginmanager.register(ledger, "luksmith-reports")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: t.Any) -> None:
     # All processes of a run must come to the same order, also one that takes the place of another.
-    node.workerinput["durations"] = ledger.read(DURATIONS)
+    node.workerinput["durations"] = ledger.read(_durations(node.config))
+
+
+def _durations(config: pytest.Config) -> pathlib.Path:
+    return config.rootpath / ".cache" / "durations.json"
 
 
 @pytest.hookimpl(trylast=True)
