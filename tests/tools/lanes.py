@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import tempfile
+import time
 import typing as t
 
 import importable
@@ -162,8 +163,9 @@ def _mutants(lane: Lane) -> None:
 
 
 def _shown(lane: Lane, what: str, command: t.Sequence[str]) -> None:
+    begin = time.monotonic()
     code = lane.show(what, command)
-    lane.note(what, "failed" if code else "passed", why=f"exit code {code}" if code else "")
+    lane.note(what, "failed" if code else "passed", time.monotonic() - begin, f"exit code {code}" if code else "")
 
 
 def _benchmark(lane: Lane) -> None:
