@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import typing as t
 
 import importable
@@ -27,7 +28,7 @@ sys.path.append(str(ROOT / "tests"))
 from needs import Need  # noqa: E402  found by the line above
 
 Variables = t.Mapping[str, t.Optional[str]]
-NOTHING: Variables = {}
+NOTHING: Variables = types.MappingProxyType({})
 
 _running: t.Set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
