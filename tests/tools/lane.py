@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -26,6 +27,9 @@ CACHE = venvs.CACHE
 sys.path.append(str(ROOT / "tests"))
 
 from needs import Need  # noqa: E402  found by the line above
+
+# Seconds that a program has to put its things in order when the run is stopped.
+TO_END = 30
 
 Variables = t.Mapping[str, t.Optional[str]]
 NOTHING: Variables = types.MappingProxyType({})
@@ -85,10 +89,21 @@ def environment() -> t.Dict[str, str]:
 
 
 def stop_all() -> None:
-    """What is still running ends as if its user had pressed Ctrl-C."""
+    """What is still running ends as if its user had pressed Ctrl-C; what does not heed that is killed."""
     with _guard:
-        for process in _running:
-            process.send_signal(signal.SIGINT)
+        stopped = [*_running]
+    for process in stopped:
+        _signal(process, signal.SIGINT)
+    for process in stopped:
+        try:
+            process.wait(TO_END)
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        os.killpg(process.pid, number)
 
 
 @dataclasses.dataclass
@@ -140,7 +155,10 @@ class Lane:
         log.parent.mkdir(parents=True, exist_ok=True)
         wanted = {name: value for name, value in {**environment(), **extra}.items() if value is not None}
         with log.open("w") as file:
-            process = subprocess.Popen(command, cwd=cwd, env=wanted, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            # A session of its own, so that what the program starts can be stopped with it.
+            process = subprocess.Popen(
+                command, cwd=cwd, env=wanted, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            )
             with _guard:
                 _running.add(process)
             try:

@@ -169,6 +169,7 @@ def main() -> int:
         side_by_side.run(run.tasks(), machine.processors())
     except KeyboardInterrupt:
         stop_all()
+        shutil.rmtree(scratch(), ignore_errors=True)
         print("\nstopped", flush=True)
         return 130
     failed = any(result.outcome == "failed" for result in run.results) or not run.results
