@@ -33,7 +33,11 @@ PACKAGES = (
 # What the first stage needs to find the root file system; udev or modprobe load the rest from there.
 FIRST_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 IMAGE_SIZE = "3G"
-PROGRAMS = ("qemu-system-x86_64", "qemu-img", "qemu-storage-daemon", "debootstrap", "unshare", "chroot", "mkfs.ext4", "ssh", "ssh-keygen", "cryptsetup")
+# For the mark ``needs``.
+NEEDS = ("root", "debootstrap", "qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh", "cryptsetup")
+PROGRAMS = (*NEEDS[1:], "unshare", "chroot", "ssh-keygen")
+# Seconds for the mark ``timeout``: a machine that is emulated beside other work takes its time.
+TIMEOUT = 7200
 
 # On a busy machine an emulated one needs minutes for what takes seconds.
 _PATIENCE = "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
