@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.vm.image import NEEDS, TIMEOUT, Image
-from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
+from ansible_collections.luksmith.luks.tests.vm.machine import MODULE, Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Kind, Shelf, make, opens, rotation
 
 # Most tests of this file share a machine. Each run of a module in it takes longer than 5 seconds.
@@ -93,6 +93,7 @@ def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(m
             assert seen[-1].returncode == 0, seen
             # The stopped module keeps its locks.
             assert guest_opens(machine, device, KEEP, "--disable-locks"), seen
+            assert "(stopped)" in machine.run(f"cat /proc/$(cat {MODULE})/status").stdout
             running.set()
             assert machine.signal_module("CONT").returncode == 0
     result = result_of(module)
