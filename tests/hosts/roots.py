@@ -1,17 +1,16 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root file systems of stock Debian releases, made by debootstrap once and kept in .cache/hosts.
+"""Root file systems of stock Debian releases, made once and kept in .cache/hosts.
 
-Two of each release: with python3-cryptography, and without it, so that the engine has only Python and cryptsetup's libraries.
+debootstrap makes the smallest system with Python once for each release. Every other root is a copy of that, or of another root, in which the release's own
+apt has installed more packages. The lanes hosts, newcomer and vm share them.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import fcntl
-import functools
 import hashlib
 import os
 import pathlib
@@ -25,16 +24,28 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "hosts"
 
 SUITES = ("bookworm", "trixie")
-STOCK = ("python3", "cryptsetup-bin")
-# debootstrap does not follow virtual packages, which is how python3-cryptography asks for cffi's backend.
-CRYPTOGRAPHY = ("python3-cryptography", "python3-cffi-backend")
-BROUGHT_ALONG = ("python3-bcrypt",)
-# The initramfs of the Red Hat family; Debian packages it, too, and a folder of modules is all of a kernel that it asks for.
-DRACUT = ("dracut-core", "kmod")
-KERNEL = "6.0.0-luksmith"
+BASE = ("python3",)
+Layer = t.Tuple[str, ...]
 
 # Mounts that debootstrap makes, and would leave behind when it is killed, end with the process.
 OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
+
+# /proc and /dev end with the command, and no service starts. The disk is not waited for: what is half made is made again anyway.
+_INSTALL = """
+set -e
+root=$1
+shift
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+inside() { chroot "$root" env -u LC_ALL LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive DPKG_FORCE=unsafe-io PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside apt-get -q update
+inside apt-get -q install --yes --no-install-recommends "$@"
+inside apt-get clean
+rm "$root/usr/sbin/policy-rc.d"
+"""
 
 
 class Unavailable(Exception):
@@ -68,10 +79,6 @@ def run_logged(log: pathlib.Path, *command: str) -> None:
         raise Unavailable(f"{' '.join(command[:2])}… ended with {code}: {' / '.join(last)} (all of it: {log.relative_to(ROOT)})")
 
 
-def _folder(suite: str, packages: t.Sequence[str]) -> pathlib.Path:
-    return CACHE / f"{suite}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:8]}"
-
-
 def ensure_folder(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.Path], None]) -> pathlib.Path:
     """``folder``, filled by ``make`` under another name first, so that a cut run leaves nothing that looks whole."""
     if not folder.is_dir():
@@ -82,54 +89,45 @@ def ensure_folder(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.
     return folder
 
 
-def _debootstrap(suite: str, packages: t.Sequence[str], target: pathlib.Path, log: pathlib.Path) -> None:
-    run_logged(log, *OWN_MOUNTS, "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(target), *mirror())
+def copy(root: pathlib.Path, target: pathlib.Path, log: pathlib.Path) -> None:
+    run_logged(log, "cp", "-a", "--reflink=auto", str(root), str(target))
+
+
+def _debootstrap(suite: str, target: pathlib.Path, log: pathlib.Path) -> None:
+    what = ("--variant=minbase", f"--include={','.join(BASE)}", suite, str(target), *mirror())
+    run_logged(log, *OWN_MOUNTS, "env", "DPKG_FORCE=unsafe-io", "debootstrap", *what)
     run_logged(log, "chroot", str(target), "apt-get", "clean")
 
 
-def _make_release(suite: str) -> t.Tuple[pathlib.Path, pathlib.Path]:
-    everything = (*STOCK, *CRYPTOGRAPHY)
+def ensure(suite: str, *layers: Layer) -> pathlib.Path:
+    """A root file system of ``suite`` with these packages, to be left as it is. Unavailable when it cannot be made.
 
-    rich = ensure_folder(_folder(suite, everything), functools.partial(_debootstrap, suite, everything))
-
-    def copy(target: pathlib.Path, log: pathlib.Path) -> None:
-        run_logged(log, "cp", "-a", "--reflink=auto", str(rich), str(target))
-        run_logged(log, "chroot", str(target), "dpkg", "--purge", *CRYPTOGRAPHY, *BROUGHT_ALONG)
-
-    return ensure_folder(_folder(suite, STOCK), copy), rich
-
-
-def _make_with_dracut() -> pathlib.Path:
-    packages = (*STOCK, *DRACUT)
-
-    def bootstrap(target: pathlib.Path, log: pathlib.Path) -> None:
-        _debootstrap(SUITES[0], packages, target, log)
-        (target / "lib" / "modules" / KERNEL).mkdir(parents=True)
-        run_logged(log, "chroot", str(target), "depmod", KERNEL)
-
-    return ensure_folder(_folder(SUITES[0], packages), bootstrap)
-
-
-def ensure() -> t.Dict[str, pathlib.Path]:
-    """Root file systems by name: "bookworm", "bookworm with cryptography" and so on. Unavailable when they cannot be made."""
+    layers: packages on top of BASE. Each layer is kept, and the next one installed in a copy of it.
+    """
     _check_means()
-    with _alone(), concurrent.futures.ThreadPoolExecutor() as pool:
-        made = dict(zip(SUITES, pool.map(_make_release, SUITES)))
-    return {name: path for suite, (stock, rich) in made.items() for name, path in ((suite, stock), (f"{suite} with cryptography", rich))}
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _alone(suite):
+        root = ensure_folder(_folder(suite, ()), lambda begun, log: _debootstrap(suite, begun, log))
+        for count, packages in enumerate(layers, start=1):
+            below = root
+
+            def make(begun: pathlib.Path, log: pathlib.Path, below: pathlib.Path = below, packages: Layer = packages) -> None:
+                copy(below, begun, log)
+                run_logged(log, *OWN_MOUNTS, "sh", "-c", _INSTALL, "install", str(begun), *packages)
+
+            root = ensure_folder(_folder(suite, layers[:count]), make)
+    return root
 
 
-def ensure_dracut() -> pathlib.Path:
-    """A root file system that makes its initramfs with dracut. Unavailable when it cannot be made."""
-    _check_means()
-    with _alone():
-        return _make_with_dracut()
+def _folder(suite: str, layers: t.Sequence[Layer]) -> pathlib.Path:
+    made_from = "\n".join(" ".join(layer) for layer in (BASE, *layers))
+    return CACHE / f"{suite}-{hashlib.sha256(made_from.encode()).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager
-def _alone() -> t.Iterator[None]:
-    """Nobody else makes root file systems meanwhile."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+def _alone(suite: str) -> t.Iterator[None]:
+    """No other process makes roots of this release meanwhile."""
+    with (CACHE / f"{suite}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

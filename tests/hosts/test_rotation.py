@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import os
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.hosts.machine import Host
-from ansible_collections.luksmith.luks.tests.hosts.roots import SUITES
+from ansible_collections.luksmith.luks.tests.hosts.stock import on
+
+pytestmark = pytest.mark.needs("cryptsetup", "debootstrap", "root")
 
 OLD, LEAKED, NEW, ADDED = "old", "leaked", "new", "added"
 
@@ -90,18 +90,13 @@ def rotate(host: Host) -> t.Dict[str, Rotated]:
 
 
 @pytest.fixture(scope="session")
-def rotated_everywhere(hosts: t.Dict[str, Host]) -> t.Dict[str, t.Dict[str, Rotated]]:
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(hosts, pool.map(rotate, hosts.values())))
-
-
-@pytest.fixture
-def rotated(host: Host, rotated_everywhere: t.Dict[str, t.Dict[str, Rotated]]) -> t.Dict[str, Rotated]:
-    return rotated_everywhere[host.name]
+def rotated(host: Host) -> t.Dict[str, Rotated]:
+    return rotate(host)
 
 
 @pytest.mark.parametrize("volume", MADE)
 def test_rotated_once_and_then_left_alone(rotated: t.Dict[str, Rotated], volume: str) -> None:
+    """The first test on a host takes longer than 5 seconds: four volumes are made, rotated twice and tried with every secret."""
     runs = rotated[volume]
     assert (runs.first["status"], runs.second["status"]) == ("done", "unchanged")
     assert sorted(step["action"] for step in runs.first["plan"]) == ["add", "erase", "rekey"]
@@ -122,8 +117,9 @@ def test_new_slots_cost_what_was_asked(rotated: t.Dict[str, Rotated], volume: st
         assert {name: kdf[name] for name in COSTS[volume]} == COSTS[volume]
 
 
-@pytest.mark.parametrize("host", SUITES, indirect=True)
+@on("trixie", full=["bookworm"])
 def test_usual_costs_are_inherited(host: Host) -> None:
+    """It takes longer than 5 seconds because a dozen keys are derived at the costs that cryptsetup chooses on a usual machine."""
     volume = "usual"
     make(host, volume, *options({"type": "argon2id", "time": 4, "memory": 262144, "parallel": 4}))
     # cryptsetup takes no more lanes than there are processors.

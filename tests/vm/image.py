@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The virtual machine's kernel, first stage and root file system: made once by debootstrap and apt, kept in .cache/vm.
+"""The virtual machine's kernel, first stage and root file system: made once from a root of tests/hosts/roots.py, kept in .cache/vm.
 
 All of it comes from one Debian release, whatever this machine runs. Nothing outside .cache is written. What is kept carries the
-hash of what it was made from: the list of packages for the tree, and that with the files in guest/ for the images.
+hash of what it was made from: the list of packages, this file, and those in guest/.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ PACKAGES = (
 # What the first stage needs to find the root file system; udev or modprobe load the rest from there.
 FIRST_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 IMAGE_SIZE = "3G"
-PROGRAMS = ("qemu-system-x86_64", "qemu-img", "qemu-storage-daemon", "debootstrap", "unshare", "chroot", "mkfs.ext4", "ssh", "ssh-keygen", "cryptsetup")
+# For the mark ``needs``.
+NEEDS = ("root", "debootstrap", "qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh", "cryptsetup")
+PROGRAMS = (*NEEDS[1:], "unshare", "chroot", "ssh-keygen")
+# Seconds for the mark ``timeout``: a machine that is emulated beside other work takes its time.
+TIMEOUT = 7200
 
 # On a busy machine an emulated one needs minutes for what takes seconds.
 _PATIENCE = "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
@@ -49,7 +53,6 @@ _IDLE = (
     *("systemd-timesyncd.service", "systemd-logind.service", "systemd-journal-flush.service", "getty.target", "getty-static.service"),
     *("lvm2-monitor.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-user-sessions.service"),
 )
-_NO_SERVICES = "#!/bin/sh\nexit 101\n"
 
 Unavailable = roots.Unavailable
 
@@ -77,18 +80,9 @@ def _inside(tree: pathlib.Path, log: pathlib.Path, *command: str) -> None:
     roots.run_logged(log, *roots.OWN_MOUNTS, *clean, "sh", "-c", enter, str(tree), *command)
 
 
-def _make_tree(tree: pathlib.Path, log: pathlib.Path) -> None:
-    roots.run_logged(log, *roots.OWN_MOUNTS, "debootstrap", "--variant=minbase", SUITE, str(tree), *roots.mirror())
-    policy = tree / "usr/sbin/policy-rc.d"
-    policy.write_text(_NO_SERVICES)
-    policy.chmod(0o755)
-    (tree / "etc/dpkg/dpkg.cfg.d/luksmith").write_text("force-unsafe-io\n")
-    _inside(tree, log, "apt-get", "-q", "install", "--yes", "--no-install-recommends", *PACKAGES)
-    _inside(tree, log, "apt-get", "clean")
-    shutil.rmtree(tree / "var/lib/apt/lists")
-
-
 def _configure(tree: pathlib.Path, log: pathlib.Path, public_key: str) -> None:
+    """Only virtual machines are made of a root with these packages, so that it may be changed."""
+    shutil.rmtree(tree / "var/lib/apt/lists", ignore_errors=True)
     files = {
         "etc/fstab": "",
         "etc/hostname": "luksmith-vm\n",
@@ -142,19 +136,18 @@ def _make_image(tree: pathlib.Path, folder: pathlib.Path, log: pathlib.Path) -> 
 
 
 def ensure() -> Image:
-    """The image, made when it is not there yet (about two minutes). Unavailable when that cannot be done here."""
+    """The image, made when it is not there yet. Unavailable when that cannot be done here."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [program for program in PROGRAMS if not shutil.which(program, path=path)]
     if missing:
         raise Unavailable(f"not installed: {', '.join(missing)}")
     if os.geteuid() != 0:
         raise Unavailable("only root can make a root file system")
+    tree = roots.ensure(SUITE, PACKAGES)
     made_from = pathlib.Path(__file__).read_bytes()
-    tree = CACHE / f"{SUITE}-{_hash(*PACKAGES)}"
     folder = CACHE / f"image-{_hash(tree.name, made_from, *(file.read_bytes() for file in sorted(GUEST.iterdir())))}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        roots.ensure_folder(tree, _make_tree)
         roots.ensure_folder(folder, lambda begun, log: _make_image(tree, begun, log))
     return Image(tree, folder / "kernel", folder / "initrd", folder / "disk.img", folder / "key", folder / "known_hosts")

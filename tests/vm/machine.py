@@ -27,6 +27,8 @@ QUICK = "/sbin/luksmith-quick"
 SYSTEMD = "/sbin/init"
 _READY = "ready"
 _BOOT_SECONDS = 900
+# In the guest: the number of the process of the module that was started last.
+MODULE = "/run/module"
 
 
 def free_port() -> int:
@@ -133,11 +135,15 @@ class Machine:
 
     def start_module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Any:
         own = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
-        process = self.popen("/usr/bin/python3", "-I", code.RUN, name)
+        process = self.popen(f"echo $$ >{MODULE}; exec /usr/bin/python3 -I {code.RUN} {name}")
         process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **own}}).encode())
         process.stdin.close()
         process.stdin = None
         return process
+
+    def signal_module(self, signal_name: str) -> subprocess.CompletedProcess[str]:
+        """Send a signal to the module that was started last."""
+        return self.run(f"kill -{signal_name} $(cat {MODULE})", check=False)
 
     def module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Dict[str, t.Any]:
         """Run a module of the collection, arguments on one side, JSON on the other; its result, failed or not."""

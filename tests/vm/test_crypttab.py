@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import pathlib
 
-from ansible_collections.luksmith.luks.tests.vm.image import Image
+import pytest
+from ansible_collections.luksmith.luks.tests.vm.image import NEEDS, TIMEOUT, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import SYSTEMD, Machine
 from ansible_collections.luksmith.luks.tests.vm.volumes import COSTS, KEEP, KINDS, NEW, OLD, Shelf, make, opens, secret
+
+pytestmark = [pytest.mark.full, pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
 KEYFILE = "/etc/keys/data.key"
 # Debian boots on when the volume stays closed, so that the test and not a timeout says what happened.
@@ -30,6 +33,7 @@ echo "/dev/mapper/data /mnt ext4 nofail 0 2" >/etc/fstab
 
 
 def test_boot_with_the_new_keyfile(image: Image, code: pathlib.Path, shelf: Shelf) -> None:
+    """Three boots of an emulated machine, two of them with all of systemd."""
     disk = shelf.disk("data", make(KINDS[1]))
     with Machine(image, code, [disk]) as machine:
         machine.run(_PREPARE, stdin=OLD.encode())

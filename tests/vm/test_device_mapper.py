@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
+import queue
+import threading
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.vm.image import Image
-from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
-from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Shelf, make, opens, rotation
+from ansible_collections.luksmith.luks.tests.vm.image import NEEDS, TIMEOUT, Image
+from ansible_collections.luksmith.luks.tests.vm.machine import MODULE, Machine, result_of
+from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Kind, Shelf, make, opens, rotation
 
-# The tests of one file share a machine.
-pytestmark = pytest.mark.xdist_group("device-mapper")
+# Most tests of this file share a machine. Each run of a module in it takes longer than 5 seconds.
+pytestmark = [pytest.mark.xdist_group("device-mapper"), pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
 LUKS1, LUKS2 = "/dev/vdb", "/dev/vdc"
 # Nobody plays udev in the quick boot.
@@ -44,13 +47,15 @@ def machine(image: Image, code: pathlib.Path, shelves: Shelf) -> t.Iterator[Mach
         yield machine
 
 
-def guest_opens(machine: Machine, device: str, passphrase: str) -> bool:
-    code = machine.run(f"cryptsetup open --test-passphrase --key-file - {device}", stdin=passphrase.encode(), check=False).returncode
+def guest_opens(machine: Machine, device: str, passphrase: str, *options: str) -> bool:
+    command = " ".join(["cryptsetup", "open", "--test-passphrase", *options, "--key-file", "-", device])
+    code = machine.run(command, stdin=passphrase.encode(), check=False).returncode
     assert code in (0, 1, 2), (device, code)
     return code == 0
 
 
 def test_read_only_device_is_refused_with_a_sentence_in_check_mode_as_in_the_real_run(machine: Machine) -> None:
+    """A boot, and two runs of a module."""
     machine.run(f"blockdev --setro {LUKS1}")
     try:
         results = [machine.module("keyslots", rotation(LUKS1), check_mode=check) for check in (True, False)]
@@ -63,24 +68,46 @@ def test_read_only_device_is_refused_with_a_sentence_in_check_mode_as_in_the_rea
     assert guest_opens(machine, LUKS1, OLD)
 
 
-@pytest.mark.parametrize("device", [LUKS1, LUKS2])
-def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(machine: Machine, device: str) -> None:
+@pytest.mark.full
+@pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.name)
+def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(machine: Machine, shelves: Shelf, kind: Kind) -> None:
+    """The module is stopped at every 40th write to the header and the key areas, or flush after one, and the guest's cryptsetup is asked."""
+    device, disk = list(zip((LUKS1, LUKS2), shelves.disks))[KINDS.index(kind)]
     machine.run(f"cryptsetup open --key-file - {device} busy && mkfs.ext4 -q /dev/mapper/busy && mount /dev/mapper/busy /mnt", stdin=KEEP.encode())
+    running = threading.Event()
+    running.set()
+    stops: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
+
+    def stop(event: int) -> None:
+        # The module waits for what it has written: the signal stops it before it does anything else.
+        if event >= 40 * (len(seen) + 1) and running.is_set():
+            running.clear()
+            stops.put(machine.signal_module("STOP"))
+
+    seen: t.List[t.Any] = []
+    shelves.supply.watch(disk, kind.areas, call=stop)
     module = machine.start_module("keyslots", rotation(device))
-    tried = 0
     while module.poll() is None:
-        assert guest_opens(machine, device, KEEP)
-        tried += 1
+        with contextlib.suppress(queue.Empty):
+            seen.append(stops.get(timeout=0.1))
+            assert seen[-1].returncode == 0, seen
+            # The stopped module keeps its locks.
+            assert guest_opens(machine, device, KEEP, "--disable-locks"), seen
+            assert "(stopped)" in machine.run(f"cat /proc/$(cat {MODULE})/status").stdout
+            running.set()
+            assert machine.signal_module("CONT").returncode == 0
     result = result_of(module)
     assert result["changed"], result
-    assert tried > 1
+    assert len(seen) > 1, seen
     assert (guest_opens(machine, device, NEW), guest_opens(machine, device, OLD)) == (True, False)
     (volume,) = [volume for volume in machine.module("volumes_info", {})["volumes"] if volume["device"] == device]
     assert [(mapping["name"], mapping["mounts"]) for mapping in volume["open"]] == [("busy", ["/mnt"])], volume
     machine.run("umount /mnt && e2fsck -f -n /dev/mapper/busy && cryptsetup close busy")
 
 
+@pytest.mark.full
 def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks(machine: Machine) -> None:
+    """Three runs of a module, and LVM beside them."""
     machine.run(_LVM_VOLUMES)
     for name in ("thin", "plain"):
         machine.run(f"{_FORMAT} /dev/mapper/vg-{name}", stdin=OLD.encode())
@@ -97,7 +124,9 @@ def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks
     assert (guest_opens(machine, "/dev/mapper/vg-plain", OLD), guest_opens(machine, "/dev/mapper/vg-earlier", OLD)) == (False, True)
 
 
+@pytest.mark.full
 def test_volume_under_two_names_of_a_multipath_device_is_one_volume(image: Image, code: pathlib.Path, shelf: Shelf) -> None:
+    """A boot, and three runs of a module."""
     disk = shelf.disk("paths", make(KINDS[1]))
     with Machine(image, code, [disk]) as machine:
         machine.run('dmsetup create mpatha --uuid mpath-3600 --table "0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0" && dmsetup mknodes')

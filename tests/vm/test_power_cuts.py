@@ -7,6 +7,8 @@ A real kernel has the volume open by dm-crypt, ext4 on it is mounted and written
 write or flush of the header and key areas the machine stops, what was not flushed is lost, kept or torn by sectors, and the next boot
 is judged: cryptsetup opens the volume, every byte that the file system had acknowledged is there and fsck finds nothing, and the
 same task ends where the uncut one does. Each boot judges the volume of the last cut and loses the next one.
+
+Each boot of an emulated machine, and each run of a module in it, takes longer than 5 seconds.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
 from ansible_collections.luksmith.luks.tests.vm import code as codes
-from ansible_collections.luksmith.luks.tests.vm.image import CACHE, Image
+from ansible_collections.luksmith.luks.tests.vm.image import CACHE, NEEDS, TIMEOUT, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volatile import Disk
 from ansible_collections.luksmith.luks.tests.vm.volumes import KEEP, KINDS, NEW, OLD, Kind, Shelf, make, make_with_file_system, opens, rotation, secret
+
+pytestmark = [pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
 # The long form takes its time: here a line is added for each cut as soon as it is judged.
 LOG = CACHE / "power-cuts"
@@ -48,6 +52,7 @@ data = open("/mnt/records", "rb").read()
 for number in range(max(1, last - 31), last + 1):
     assert data[number % 64 * 4096 :][:4096] == number.to_bytes(8, "big") * 512, number
 """
+Note = t.Callable[[str, str], None]
 _OPEN = "cryptsetup open --key-file - {device} volume"
 _MOUNT = "mount /dev/mapper/volume /mnt"
 _UNMOUNT = "umount /mnt; e2fsck -f -n /dev/mapper/volume"
@@ -98,14 +103,16 @@ def found(state: bytes, kind: Kind) -> str:
     return " and ".join(opening) or "neither"
 
 
-def rotate_uncut(machine: Machine, shelf: Shelf, device: str, disk: Disk, kind: Kind) -> int:
+def events_of(image: Image, code: pathlib.Path, shelf: Shelf, kind: Kind, template: bytes) -> int:
     """How many events an uncut rotation has. What the module has answered is on the medium."""
-    machine.run(f"{_OPEN.format(device=device)} && {_MOUNT}", stdin=KEEP.encode())
-    shelf.supply.watch(disk, kind.areas)
-    assert machine.module("keyslots", rotation(device))["changed"]
-    assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True]
-    machine.run(f"set -e; {_UNMOUNT}; cryptsetup close volume")
-    return shelf.supply.events
+    disk = shelf.disk(kind.name, template)
+    with Machine(image, code, [disk]) as machine:
+        machine.run(f"{_OPEN.format(device='/dev/vdb')} && {_MOUNT}", stdin=KEEP.encode())
+        shelf.supply.watch(disk, kind.areas)
+        assert machine.module("keyslots", rotation("/dev/vdb"))["changed"]
+        assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True]
+        machine.run(f"set -e; {_UNMOUNT}; cryptsetup close volume")
+        return shelf.supply.events
 
 
 def lose_power(machine: Machine, shelf: Shelf, device: str, disk: Disk, cut: Cut) -> None:
@@ -128,6 +135,7 @@ def judge(machine: Machine, device: str, disk: Disk, cut: Cut, template: bytes) 
     machine.run(f"set -e; {_OPEN.format(device=device)}; {_MOUNT}; {read}; {_UNMOUNT}; {_MOUNT}", stdin=KEEP.encode())
     first = machine.module("keyslots", rotation(device))
     assert not first.get("failed"), (str(cut), first)
+    assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], f"{cut}: answered before it is on the medium"
     machine.run(f"set -e; {read}; {_UNMOUNT}; cryptsetup close volume")
     final = bytes(disk.now)
     assert [opens(final, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], str(cut)
@@ -150,39 +158,50 @@ def check_converged(final: bytes, cut: Cut) -> None:
     assert len(active) == len(cut.kind.slots), f"{cut}: {active}"
 
 
+def cut_and_judge(image: Image, code: pathlib.Path, shelf: Shelf, cuts: t.Sequence[Cut], templates: t.Mapping[str, bytes], note: Note) -> None:
+    """One boot more than there are cuts."""
+    last: t.Optional[Cut] = None
+    for cut in (*cuts, None):
+        shelf.new_supply()
+        judged = [shelf.disk(f"{last.kind.name}-judged", last.state)] if last else []
+        fresh = [shelf.disk(f"{cut.kind.name}-fresh", templates[cut.kind.name])] if cut else []
+        with Machine(image, code, [*judged, *fresh]) as machine:
+            if last:
+                judge(machine, "/dev/vdb", judged[0], last, templates[last.kind.name])
+                state = found(last.state, last.kind)
+                note(f"{last.kind.name}, cut at a {last.place}: the next boot finds that {state} opens", f"{last}: {state} opens")
+                with LOG.open("a") as log:
+                    print(f"{last}: {state} opens", file=log)
+            if cut:
+                lose_power(machine, shelf, "/dev/vdc" if last else "/dev/vdb", fresh[0], cut)
+                found(cut.state, cut.kind)
+        last = cut
+
+
+def test_one_power_cut_for_each_format(image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note) -> None:
+    """Three boots: in the middle of a rotation, where the full form would cut once; that the rotation is shorter would be told."""
+    seed = pytestconfig.getoption("cut_seed")
+    cuts = [Cut(0, KINDS[0], 92, 182, seed), Cut(1, KINDS[1], 50, 98, seed + 1)]
+    cut_and_judge(image, code, shelf, cuts, {cut.kind.name: make_with_file_system(cut.kind) for cut in cuts}, note)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_power_cuts(
-    kind: Kind, image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, record_property: t.Callable[[str, object], None]
-) -> None:
-    """The kinds take the cuts in turn; those of one kind are spread evenly over the events of its rotation."""
+def test_power_cuts(kind: Kind, image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note) -> None:
+    """Two boots and one for each cut: the kinds take the cuts in turn, and those of one kind are spread evenly over the events of its rotation."""
     numbers = range(KINDS.index(kind), pytestconfig.getoption("cuts"), len(KINDS))
     if not numbers:
         pytest.skip("--cuts leaves no cut for this kind of volume")
     template = make_with_file_system(kind)
-    events = 0
-    last: t.Optional[Cut] = None
-    for turn, number in enumerate((*numbers, None)):
-        shelf.new_supply()
-        judged = shelf.disk(f"{kind.name}-judged", last.state if last else template)
-        fresh = shelf.disk(f"{kind.name}-fresh", template)
-        with Machine(image, code, [judged, fresh]) as machine:
-            if last:
-                judge(machine, "/dev/vdb", judged, last, template)
-                state = found(last.state, kind)
-                record_property(f"{kind.name}, cut at a {last.place}: the next boot finds that {state} opens", f"{last}: {state} opens")
-                with LOG.open("a") as log:
-                    print(f"{last}: {state} opens", file=log)
-            else:
-                events = rotate_uncut(machine, shelf, "/dev/vdb", judged, kind)
-            if number is not None:
-                at = 1 + (2 * turn + 1) * events // (2 * len(numbers))
-                last = Cut(number, kind, min(at, events), events, pytestconfig.getoption("cut_seed") + number)
-                lose_power(machine, shelf, "/dev/vdc", fresh, last)
-                found(last.state, kind)
+    events = events_of(image, code, shelf, kind, template)
+    places = [1 + (2 * turn + 1) * events // (2 * len(numbers)) for turn in range(len(numbers))]
+    seed = pytestconfig.getoption("cut_seed")
+    cuts = [Cut(number, kind, min(at, events), events, seed + number) for at, number in zip(places, numbers)]
+    cut_and_judge(image, code, shelf, cuts, {kind.name: template}, note)
 
 
 def test_a_module_without_barriers_is_noticed(image: Image, shelf: Shelf, tmp_path: pathlib.Path) -> None:
-    """No file system here, whose own flushes would help out at times that nobody chooses."""
+    """One boot. No file system here, whose own flushes would help out at times that nobody chooses."""
     kind = KINDS[0]
     no_barrier = ("plugins/module_utils/_luks/volume/storage.py", "os.fsync(self._node.fd)", "pass")
     disk = shelf.disk("no-barrier", make(kind))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import typing as t
 
@@ -13,7 +12,7 @@ import pytest
 from ansible_collections.luksmith.luks.tests.vm.volatile import SECTOR, Disk
 from ansible_collections.luksmith.luks.tests.vm.volumes import Shelf
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-io") is None, reason="qemu-io (package qemu-utils) plays the guest")
+pytestmark = pytest.mark.needs("qemu-io")
 SIZE = 64 * SECTOR
 
 
@@ -24,7 +23,7 @@ def qemu_io(disk: Disk, *commands: str) -> t.Any:
 
 def qemu_io_until_cut(shelf: Shelf, disk: Disk, *commands: str) -> None:
     guest = qemu_io(disk, *commands)
-    assert shelf.supply.off.wait(60)
+    assert shelf.supply.off.wait(600)
     guest.kill()
     guest.wait()
 

@@ -34,6 +34,10 @@ _HAS_FLAGS_AND_FLUSH = 1 | 4
 _INVALID = 22
 
 
+def _nothing(event: int) -> None:
+    """What happens at an event unless a test wants something else."""
+
+
 class PowerSupply:
     """What several disks hang on. ``off`` is set when the power is cut; from then on no disk answers."""
 
@@ -43,17 +47,20 @@ class PowerSupply:
         self._watched: t.Optional[Disk] = None
         self._bytes = 0
         self._at = 0
+        self._call: t.Callable[[int], object] = _nothing
         self.events = 0
         self.last: t.Optional[int] = None
 
-    def watch(self, disk: Disk, length: int, cut_at: int = 0) -> None:
+    def watch(self, disk: Disk, length: int, cut_at: int = 0, call: t.Callable[[int], object] = _nothing) -> None:
         """Count the events of the first ``length`` bytes of a disk, and cut the power at number ``cut_at`` (0: never).
+
+        ``call`` is told the number of each event while the guest still waits for the answer; no disk answers until it returns.
 
         An event is a write there, or a flush that would make such writes durable; ``last`` tells where the last one wrote, None for
         a flush. The cut comes when the write has reached the cache, or before the flush does anything.
         """
         with self.lock:
-            self._watched, self._bytes, self._at, self.events = disk, length, cut_at, 0
+            self._watched, self._bytes, self._at, self._call, self.events = disk, length, cut_at, call, 0
 
     def notice(self, disk: Disk, offset: t.Optional[int]) -> None:
         """A write at ``offset`` was cached, or (None) a flush was asked for."""
@@ -63,6 +70,7 @@ class PowerSupply:
         if any(start < self._bytes for start in offsets):
             self.events += 1
             self.last = offset
+            self._call(self.events)
             if self.events == self._at:
                 self.off.set()
 

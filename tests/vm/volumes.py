@@ -117,16 +117,16 @@ def rotation(device: str) -> t.Dict[str, t.Any]:
 
 @t.final
 class Shelf:
-    """Disks and their sockets, on a power supply that is new after each cut."""
+    """Disks and their sockets, on a power supply that is new after each cut; ``disks`` in the order in which they were made."""
 
     def __init__(self) -> None:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-vm-"))
-        self._disks: t.List[Disk] = []
+        self.disks: t.List[Disk] = []
         self.supply = PowerSupply()
 
     def disk(self, name: str, content: bytes) -> Disk:
-        disk = Disk(self.supply, content, self._folder, f"{name}-{len(self._disks)}")
-        self._disks.append(disk)
+        disk = Disk(self.supply, content, self._folder, f"{name}-{len(self.disks)}")
+        self.disks.append(disk)
         return disk
 
     def new_supply(self) -> PowerSupply:
@@ -137,6 +137,6 @@ class Shelf:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for disk in self._disks:
+        for disk in self.disks:
             disk.close()
         shutil.rmtree(self._folder)
