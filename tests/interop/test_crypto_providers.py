@@ -249,7 +249,7 @@ QEMU = [
 @pytest.mark.parametrize(("algorithm", "mode", "generator", "generator_hash", "hash_name", "encryption"), QEMU)
 def test_luks1_of_qemu(tmp_path: pathlib.Path, algorithm: str, mode: str, generator: str, generator_hash: str, hash_name: str, encryption: str) -> None:
     volume = tmp_path / "volume"
-    options = f"key-secret=s,iter-time=10,cipher-alg={algorithm},cipher-mode={mode},ivgen-alg={generator},hash-alg={hash_name}"
+    options = f"key-secret=s,iter-time=1,cipher-alg={algorithm},cipher-mode={mode},ivgen-alg={generator},hash-alg={hash_name}"
     options += f",ivgen-hash-alg={generator_hash}" if generator_hash else ""
     qemu_img("create", "-q", "--object", f"secret,id=s,data={SECRET.decode()}", "-f", "luks", "-o", options, str(volume), "1M")
     slot = luks1(volume)
@@ -263,7 +263,7 @@ def test_luks1_of_qemu(tmp_path: pathlib.Path, algorithm: str, mode: str, genera
 @pytest.mark.parametrize("algorithm", ["serpent-256", "twofish-256"])
 def test_other_ciphers_of_qemu_are_unsupported_by_name(tmp_path: pathlib.Path, algorithm: str) -> None:
     volume = tmp_path / "volume"
-    options = f"key-secret=s,iter-time=10,cipher-alg={algorithm}"
+    options = f"key-secret=s,iter-time=1,cipher-alg={algorithm}"
     qemu_img("create", "-q", "--object", f"secret,id=s,data={SECRET.decode()}", "-f", "luks", "-o", options, str(volume), "1M")
     with pytest.raises(Unsupported, match=algorithm.partition("-")[0]):
         volume_key(volume, luks1(volume), SECRET)

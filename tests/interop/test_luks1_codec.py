@@ -96,7 +96,7 @@ def cryptsetup_volume(folder: pathlib.Path, *options: t.Any, header: bool = Fals
 
 def qemu_volume(folder: pathlib.Path, kind: str, *options: str) -> Made:
     path, prefix = folder / f"volume.{kind}", "encrypt." if kind == "qcow2" else ""
-    common = [f"{prefix}key-secret=s", f"{prefix}iter-time=10", *options]
+    common = [f"{prefix}key-secret=s", f"{prefix}iter-time=1", *options]
     if kind == "qcow2":
         common.insert(0, "encrypt.format=luks")
     run("qemu-img", "create", "-q", "-f", kind, *SECRET, "-o", ",".join(common), path, "2M")
@@ -312,7 +312,7 @@ class TestIntent:
     def test_qemu_keeps_it_when_it_writes(self, note: t.Callable[[str], Made], name: str, prefix: str) -> None:
         noted = note(name)
         source = f"driver={'qcow2' if prefix else 'luks'},file.filename={noted.path},{prefix}key-secret=s"
-        change = f"{prefix}state=active,{prefix}new-secret=s,{prefix}iter-time=10"
+        change = f"{prefix}state=active,{prefix}new-secret=s,{prefix}iter-time=1"
         run("qemu-img", "amend", *SECRET, "--image-opts", source, "-o", change)
         header = noted.header()
         assert list(header.keyslots) == [0, 1]

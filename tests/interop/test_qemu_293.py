@@ -79,12 +79,12 @@ def test_rows_10_to_12_a_secret_that_opens_a_slot_is_not_added_again(image: Qemu
 def eight(image: QemuImage) -> None:
     """QEMU itself fills the header as rows 10 to 12 do: s3 in 3 and 7, s2 in 0, 2, 4, 5, s1 in 1, s0 in 6."""
     for keyslot, passphrase in ((1, S1), (2, S2), (3, S3), (4, S2), (5, S2), (6, S0), (7, S3)):
-        options = ("state=active", f"keyslot={keyslot}", "iter-time=10", "new-secret=new")
+        options = ("state=active", f"keyslot={keyslot}", "iter-time=1", "new-secret=new")
         done = image.amend_with(S0, passphrase, *options)
         assert done.returncode == 0, done.stderr
     done = image.amend(S1, "state=inactive", "keyslot=0")
     assert done.returncode == 0, done.stderr
-    done = image.amend_with(S1, S2, "state=active", "keyslot=0", "iter-time=10", "new-secret=new")
+    done = image.amend_with(S1, S2, "state=active", "keyslot=0", "iter-time=1", "new-secret=new")
     assert done.returncode == 0, done.stderr
 
 
