@@ -83,14 +83,19 @@ def started(*command: t.Union[str, pathlib.Path], stdin: t.Any = subprocess.PIPE
         process.communicate(timeout=PATIENCE)
 
 
-@contextlib.contextmanager
-def stopped_in_its_first_sync(folder: pathlib.Path, *command: t.Union[str, pathlib.Path]) -> t.Iterator[t.Tuple[int, t.Any]]:
-    """A cryptsetup that stops behind the key material that it has just written, with its exclusive lock in hand; it goes on when the block ends.
+FIRST_SYNC = ("fsync", 1)  # cryptsetup has its exclusive lock, and key material is written
+HEADER_READ = ("flock", 2)  # it has read the header, and given back the shared lock for that
 
-    Yields its pid, and the process to wait for, which is strace. strace tells of the stop when it has taken place, so that no SIGCONT can come too early.
+
+@contextlib.contextmanager
+def stopped(folder: pathlib.Path, at: t.Tuple[str, int], *command: t.Union[str, pathlib.Path]) -> t.Iterator[t.Tuple[int, subprocess.Popen[bytes]]]:
+    """A cryptsetup that stops in its n-th call of that name until the block ends. Yields its pid, and strace, which is what to wait for.
+
+    strace tells of the stop when it has taken place, so that no SIGCONT can come too early.
     """
     told = folder / "strace"
-    inject = ["strace", "-f", "-o", told, "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGSTOP:when=1"]
+    call, number = at
+    inject = ["strace", "-f", "-o", told, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGSTOP:when={number}"]
     with started(*inject, *command, stdin=subprocess.DEVNULL) as tracer:
         until(lambda: told.exists() and "stopped by SIGSTOP" in told.read_text(), "cryptsetup is stopped", tracer)
         pid = int(told.read_text().split()[0])

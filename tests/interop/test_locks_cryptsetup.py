@@ -15,11 +15,12 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import (
+    FIRST_SYNC,
     PATIENCE,
     loop_device,
     refused,
     started,
-    stopped_in_its_first_sync,
+    stopped,
     until,
     waits_for_flock,
     writes_under_flock,
@@ -98,7 +99,7 @@ def test_we_do_not_get_in_while_cryptsetup_writes(image: pathlib.Path, ours: str
     with contextlib.ExitStack() as stack:
         mine, other = stack.enter_context(places(image, ours, theirs))
         volume = stack.enter_context(open_volume(mine, writable=True))
-        with stopped_in_its_first_sync(image.parent, *add_key(other, image)) as (pid, tracer):
+        with stopped(image.parent, FIRST_SYNC, *add_key(other, image)) as (pid, tracer):
             assert writes_under_flock(pid)
             for lock in (locks.exclusive, locks.shared):
                 message = refused(lock, volume)
