@@ -71,11 +71,16 @@ def hold(path: str) -> None:
         pause("held")
 
 
+def become_nobody(*groups: int) -> None:
+    """A hook for tests that run as root."""
+    os.setgroups(groups)
+    os.setgid(groups[0] if groups else 65534)
+    os.setuid(65534)
+
+
 def as_nobody(group: int, path: str) -> str:
     """What an ordinary user gets who may open ``path``. (The interpreter may be root's alone, so that a fork has to do.)"""
-    os.setgroups([group])
-    os.setgid(group)
-    os.setuid(65534)
+    become_nobody(group)
     try:
         with open_volume(path, writable=True) as volume, locks.exclusive(volume, timeout=0):
             return "held"

@@ -32,7 +32,7 @@ def run(*command: t.Any, stdin: str = "", check: bool = True, **environment: str
 
 
 class Luks2Volume:
-    """A header file or device. Secrets are text; "pw0" is the one of the slot that ``luksFormat`` makes."""
+    """A header file or device. Secrets are text; ``opener`` is the one of the slot that ``luksFormat`` makes."""
 
     def __init__(self, path: pathlib.Path, folder: t.Optional[pathlib.Path] = None) -> None:
         self.path = path
@@ -43,23 +43,23 @@ class Luks2Volume:
         path.write_bytes(secret.encode())
         return path
 
-    def format(self, *options: t.Any, size: int = SIZE, type: str = "luks2") -> Luks2Volume:
+    def format(self, *options: t.Any, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
         if not self.path.is_block_device():
             self.path.write_bytes(b"")
             os.truncate(self.path, size)
         costs = ("--pbkdf-force-iterations", "1000") if type == "luks1" else () if "--pbkdf" in options else PBKDF2
         area = AREA if type == "luks2" and "--luks2-keyslots-size" not in options and "--offset" not in options else ()
-        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *options, self.path, self.keyfile("pw0"))
+        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *options, self.path, self.keyfile(opener))
         return self
 
-    def like(self, *options: t.Any, slots: t.Optional[Slots] = None, size: int = SIZE, type: str = "luks2") -> Luks2Volume:
+    def like(self, *options: t.Any, slots: t.Optional[Slots] = None, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
         """As :meth:`format` and an :meth:`add` for each of ``slots`` leave it, but a copy: all of the same arguments have one volume key and one uuid."""
-        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), [str(word) for word in options], sorted((slots or {}).items()), size, type]
+        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), [str(word) for word in options], sorted((slots or {}).items()), size, type, opener]
 
         def make(scratch: pathlib.Path) -> None:
-            made = Luks2Volume(scratch / "volume").format(*options, size=size, type=type)
+            made = Luks2Volume(scratch / "volume").format(*options, size=size, type=type, opener=opener)
             for slot, secret in (slots or {}).items():
-                made.add(slot, secret)
+                made.add(slot, secret, unlock=opener)
 
         originals.copied(originals.kept(recipe, make) / "volume", self.path)
         return self
