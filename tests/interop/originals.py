@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that a peer needs long to make, made once: kept in .cache/interop by all that they depend on, to be copied for each test.
+"""Files that a peer needs long to make, made once: kept in .cache by all that they depend on, to be copied for each test.
 
 qemu-img, for one, measures the processor for seconds whenever it makes a volume.
 """
@@ -21,7 +21,8 @@ import typing as t
 
 from ansible_collections.luksmith.luks.tests import needs
 
-CACHE = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "interop"
+# One for each user: what root made there would be in an ordinary user's way.
+CACHE = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "interop" / str(os.geteuid())
 
 
 @functools.lru_cache(maxsize=None)
