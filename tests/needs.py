@@ -13,25 +13,38 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import typing as t
 
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 # Programs, each with the package of Debian that has it.
 PACKAGES: t.Mapping[str, str] = {
+    "addpart": "util-linux",
+    "blockdev": "util-linux",
     "ceph-mon": "ceph-mon",
     "chromium": "chromium",
     "clevis": "clevis",
     "cryptsetup": "cryptsetup-bin",
     "debootstrap": "debootstrap",
+    "delpart": "util-linux",
     "gcc": "gcc libc6-dev",
     "losetup": "mount",
     "luksmeta": "luksmeta",
+    "mke2fs": "e2fsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext2": "e2fsprogs",
+    "mkfs.ext3": "e2fsprogs",
     "mkfs.ext4": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "mkfs.xfs": "xfsprogs",
+    "mkswap": "util-linux",
     "openssl": "openssl",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-x86_64": "qemu-system-x86",
     "ssh": "openssh-client",
@@ -87,6 +100,18 @@ def _loop() -> t.Optional[Need]:
     return None if there else Need("a loop device", "a kernel with loop devices, and apt install mount")
 
 
+def _immutable() -> t.Optional[Need]:
+    """Files that not even root may write to."""
+    if os.geteuid() != 0:
+        return Need("immutable files", "run the same command as root")
+    if not shutil.which("chattr", path=SEARCH_PATH):
+        return Need("immutable files", "apt install e2fsprogs")
+    with tempfile.NamedTemporaryFile() as file:
+        able = subprocess.run(["chattr", "+i", file.name], capture_output=True, check=False).returncode == 0
+        subprocess.run(["chattr", "-i", file.name], capture_output=True, check=False)
+    return None if able else Need("immutable files", "set TMPDIR to a folder on ext4, XFS or btrfs")
+
+
 def _playbook() -> t.Optional[Need]:
     program = pathlib.Path(sys.executable).parent / "ansible-playbook"
     return None if program.exists() else Need("ansible-playbook beside this Python", "tests/run, which installs it")
@@ -100,6 +125,7 @@ def _corpus() -> t.Optional[Need]:
 _SPECIAL: t.Mapping[str, t.Callable[[], t.Optional[Need]]] = {
     "ansible-playbook": _playbook,
     "corpus": _corpus,
+    "immutable files": _immutable,
     "loop": _loop,
     "root": _root,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import shutil
+import select
 import signal
 import subprocess
 import sys
@@ -17,21 +17,18 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import holders
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume
 
 PATIENCE = 60
 Lock = t.Callable[..., t.ContextManager[None]]
 
 
-def needs(*programs: str, root: bool = False) -> pytest.MarkDecorator:
-    missing = [program for program in programs if shutil.which(program) is None]
-    reason = f"not installed here: {', '.join(missing)}" if missing else "needs root"
-    return pytest.mark.skipif(bool(missing) or (root and os.geteuid() != 0), reason=reason)
-
-
 def until(condition: t.Callable[[], t.Any], what: str, process: t.Optional[subprocess.Popen[bytes]] = None) -> t.Any:
-    """Ask again and again; AssertionError when it never comes true, at once when ``process`` ended before."""
+    """For what another program does and tells nobody: ask again and again, for something that stays true once it is.
+
+    A failure when it never comes true, at once when ``process`` ended before.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         answer = condition()
@@ -40,14 +37,28 @@ def until(condition: t.Callable[[], t.Any], what: str, process: t.Optional[subpr
         if process is not None and process.poll() is not None:
             pytest.fail(f"{process.args!r} ended with {process.returncode} before: {what}")
         assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.005)
+        time.sleep(0.01)
+
+
+LOCK_BYTES = range(100, 205)  # QEMU's; what each means is in volume/locks.py
 
 
 def bytes_of(pid: int, path: t.Union[str, pathlib.Path]) -> t.List[int]:
-    """QEMU's lock bytes that the process holds on the file."""
+    """QEMU's lock bytes that a program of ours holds on the file. It must not forbid us to look, as our modules do."""
     status = os.stat(path)
-    found = [lock for holder in holders.holders_of((status.st_dev, status.st_ino)) if holder.pid == pid for lock in holder.locks if lock.kind == holders.OFD]
-    return [byte for byte in range(100, 205) if any(lock.covers(byte) for lock in found)]
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = []
+    for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it closes files while we look
+            found += [line.split() for line in info.read_text().splitlines() if line.startswith("lock:")]
+    held = [(int(row[7]), int(row[8])) for row in found if (row[2], row[6]) == ("OFDLCK", place)]
+    return [byte for byte in LOCK_BYTES if any(first <= byte <= last for first, last in held)]
+
+
+def bytes_taken(path: t.Union[str, pathlib.Path]) -> t.List[int]:
+    """Those that anybody holds: the kernel tells it about every process, but not who that is."""
+    with open(path, "rb") as file:
+        return [byte for byte in LOCK_BYTES if ofd.held_by_others(file.fileno(), byte)]
 
 
 def waits_for_flock(pid: int) -> bool:
@@ -58,19 +69,6 @@ def waits_for_flock(pid: int) -> bool:
 def writes_under_flock(pid: int) -> bool:
     rows = [line.split() for line in pathlib.Path("/proc/locks").read_text().splitlines()]
     return any((row[1], row[3], row[4]) == ("FLOCK", "WRITE", str(pid)) for row in rows)
-
-
-class Halted:
-    """True once a process is stopped and has not run between two questions: strace stops it for a moment at every call."""
-
-    def __init__(self, pid: int) -> None:
-        self._status = pathlib.Path(f"/proc/{pid}/status")
-        self._last: t.List[str] = []
-
-    def __call__(self) -> bool:
-        lines = [line for line in self._status.read_text().splitlines() if line.startswith(("State:", "voluntary_ctxt", "nonvoluntary_ctxt"))]
-        before, self._last = self._last, lines
-        return lines == before and lines[0].split()[1] in "tT"
 
 
 @contextlib.contextmanager
@@ -85,12 +83,25 @@ def started(*command: t.Union[str, pathlib.Path], stdin: t.Any = subprocess.PIPE
         process.communicate(timeout=PATIENCE)
 
 
+FIRST_SYNC = ("fsync", 1)  # cryptsetup has its exclusive lock, and key material is written
+HEADER_READ = ("flock", 2)  # it has read the header, and given back the shared lock for that
+
+
 @contextlib.contextmanager
-def holding(process: t.ContextManager[subprocess.Popen[bytes]], path: t.Union[str, pathlib.Path], taken: t.Sequence[int]) -> t.Iterator[int]:
-    """The program has come so far that it holds exactly ``taken``; yields its pid."""
-    with process as running:
-        until(lambda: bytes_of(running.pid, path) == list(taken), f"{running.args!r} holds {taken}", running)
-        yield running.pid
+def stopped(folder: pathlib.Path, at: t.Tuple[str, int], *command: t.Union[str, pathlib.Path]) -> t.Iterator[t.Tuple[int, subprocess.Popen[bytes]]]:
+    """A cryptsetup that stops in its n-th call of that name until the block ends. Yields its pid, and strace, which is what to wait for.
+
+    strace tells of the stop when it has taken place, so that no SIGCONT can come too early.
+    """
+    told = folder / "strace"
+    call, number = at
+    inject = ["strace", "-f", "-o", told, "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGSTOP:when={number}"]
+    with started(*inject, *command, stdin=subprocess.DEVNULL) as tracer:
+        until(lambda: told.exists() and "stopped by SIGSTOP" in told.read_text(), "cryptsetup is stopped", tracer)
+        pid = int(told.read_text().split()[0])
+        yield pid, tracer
+        os.kill(pid, signal.SIGCONT)
+        tracer.wait(PATIENCE)
 
 
 _HOLDER = """
@@ -98,13 +109,28 @@ import fcntl, os, struct, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
 for byte in sys.argv[2:]:
     fcntl.fcntl(fd, 37, struct.pack("@hhqqi0q", fcntl.F_RDLCK, 0, int(byte), 1, 0))
+print("held", flush=True)
 sys.stdin.read()
 """
 
 
-def holder_of(path: t.Union[str, pathlib.Path], *taken: int) -> t.ContextManager[int]:
-    """A process that holds these bytes, as some program would that cannot be stopped at will."""
-    return holding(started(sys.executable, "-c", _HOLDER, path, *map(str, taken)), path, taken)
+@contextlib.contextmanager
+def holder_of(path: t.Union[str, pathlib.Path], *taken: int) -> t.Iterator[int]:
+    """The pid of a process that holds these bytes, as some program would that cannot be stopped at will."""
+    with started(sys.executable, "-c", _HOLDER, path, *map(str, taken)) as running:
+        says(running, b"held\n")
+        yield running.pid
+
+
+def says(process: subprocess.Popen[bytes], words: bytes) -> None:
+    """Returns when its standard output has come to ``words``, with which it tells that it has done what it does first."""
+    assert process.stdout is not None
+    said = b""
+    while words not in said:
+        ready = select.select([process.stdout], [], [], PATIENCE)[0]
+        more = os.read(process.stdout.fileno(), 4096) if ready else b""
+        assert more, f"{process.args!r} does not say {words!r}, but {said!r}" + ("" if ready else f" in {PATIENCE} s")
+        said += more
 
 
 def refused(lock: Lock, volume: Volume) -> str:

@@ -5,23 +5,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
-import time
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
 PBKDF2 = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
-SIZE = 18 << 20
+SIZE = 8 << 20
+AREA = ("--luks2-keyslots-size", "2m")  # cryptsetup fills all of it with random bytes; 16 MiB is what it takes unasked
 
-needs_cryptsetup = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
+needs_cryptsetup = pytest.mark.needs("cryptsetup")
 Slots = t.Mapping[int, str]
 _DECODER = json.JSONDecoder()
 
@@ -32,16 +31,8 @@ def run(*command: t.Any, stdin: str = "", check: bool = True, **environment: str
     return done
 
 
-def until(condition: t.Callable[[], bool], *, deadline: float = 60) -> None:
-    """Ask again and again; fails after ``deadline`` seconds."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
-
-
 class Luks2Volume:
-    """A header file or device. Secrets are text; "pw0" is the one of the slot that ``luksFormat`` makes."""
+    """A header file or device. Secrets are text; ``opener`` is the one of the slot that ``luksFormat`` makes."""
 
     def __init__(self, path: pathlib.Path, folder: t.Optional[pathlib.Path] = None) -> None:
         self.path = path
@@ -52,12 +43,25 @@ class Luks2Volume:
         path.write_bytes(secret.encode())
         return path
 
-    def format(self, *options: t.Any, size: int = SIZE, type: str = "luks2") -> Luks2Volume:
+    def format(self, *options: t.Any, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
         if not self.path.is_block_device():
             self.path.write_bytes(b"")
             os.truncate(self.path, size)
         costs = ("--pbkdf-force-iterations", "1000") if type == "luks1" else () if "--pbkdf" in options else PBKDF2
-        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *options, self.path, self.keyfile("pw0"))
+        area = AREA if type == "luks2" and "--luks2-keyslots-size" not in options and "--offset" not in options else ()
+        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *options, self.path, self.keyfile(opener))
+        return self
+
+    def like(self, *options: t.Any, slots: t.Optional[Slots] = None, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
+        """As :meth:`format` and an :meth:`add` for each of ``slots`` leave it, but a copy: all of the same arguments have one volume key and one uuid."""
+        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), [str(word) for word in options], sorted((slots or {}).items()), size, type, opener]
+
+        def make(scratch: pathlib.Path) -> None:
+            made = Luks2Volume(scratch / "volume").format(*options, size=size, type=type, opener=opener)
+            for slot, secret in (slots or {}).items():
+                made.add(slot, secret, unlock=opener)
+
+        originals.copied(originals.kept(recipe, make) / "volume", self.path)
         return self
 
     def add(self, slot: int, secret: str, *options: t.Any, unlock: str = "pw0") -> Luks2Volume:
@@ -160,15 +164,3 @@ def _members(text: str) -> t.List[t.Tuple[str, str]]:
         found.append((name, text[colon + 1 : end]))
         at = end + 1
     return found
-
-
-@contextlib.contextmanager
-def loop_device(file: pathlib.Path) -> t.Iterator[pathlib.Path]:
-    attached = run("losetup", "--find", "--show", file, check=False)
-    if attached.returncode:
-        pytest.skip(f"no loop device here: {attached.stderr.strip()}")
-    device = pathlib.Path(attached.stdout.strip())
-    try:
-        yield device
-    finally:
-        run("losetup", "--detach", device)

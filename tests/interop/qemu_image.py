@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pathlib
-import shutil
 import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
 FORMATS = ("luks", "qcow2")
-NEEDED = ("qemu-img", "qemu-io")
-
-missing = [program for program in NEEDED if shutil.which(program) is None]
-needs_qemu = pytest.mark.skipif(bool(missing), reason=f"not installed here: {', '.join(missing)}")
+OPENER = "amber unlocks"
+needs_qemu = pytest.mark.needs("qemu-img", "qemu-io")
 
 
 def run(*command: t.Union[str, pathlib.Path], check: bool = True) -> t.Any:
@@ -28,22 +27,37 @@ def run(*command: t.Union[str, pathlib.Path], check: bool = True) -> t.Any:
     return done
 
 
-class QemuImage:
-    """A LUKS1 volume that qemu-img made, raw or inside qcow2, and its secrets as files (argv would show them)."""
+def create(path: pathlib.Path, format: str, secret: t.Sequence[str], options: str, size: str) -> None:
+    """``qemu-img create``, which takes seconds. ``secret``: the words that bring the secret which ``options`` name."""
+    for _attempt in range(100):
+        done = run("qemu-img", "create", "-q", *secret, "-f", format, "-o", options, path, size, check=False)
+        # A fault of 7.2 on fast processors, before any write, that can come to every second try; amend does not have it.
+        if "accurate CPU usage" not in done.stderr:
+            break
+    assert done.returncode == 0, done.stderr
 
-    def __init__(self, folder: pathlib.Path, format: str, passphrase: str, *, size: str = "1M", options: str = "") -> None:
+
+class QemuImage:
+    """A LUKS1 volume that qemu-img made, raw or inside qcow2, and its secrets as files (argv would show them).
+
+    Every image of the same arguments is a copy of one, with one volume key and one uuid.
+    """
+
+    def __init__(self, folder: pathlib.Path, format: str, passphrase: str = OPENER, *, size: str = "1M", options: str = "") -> None:
         self.path = folder / f"volume.{format}"
         self.format = format
         self._folder = folder
         prefix = "" if format == "luks" else "encrypt."
-        words = ["" if format == "luks" else "encrypt.format=luks", f"{prefix}key-secret=s", f"{prefix}iter-time=10", options]
-        create = ["qemu-img", "create", "-q", *self._object(passphrase), "-f", format, "-o", ",".join(filter(None, words)), self.path, size]
-        for _attempt in range(100):
-            done = run(*create, check=False)
-            # A fault of 7.2 on fast processors, before any write, that can come to every second try; amend does not have it.
-            if "accurate CPU usage" not in done.stderr:
-                break
-        assert done.returncode == 0, done.stderr
+        words = ",".join(filter(None, ["" if format == "luks" else "encrypt.format=luks", f"{prefix}key-secret=s", f"{prefix}iter-time=1", options]))
+        recipe = ["qemu-img create", originals.build_of("qemu-img"), format, passphrase, words, size]
+        made = originals.kept(recipe, lambda scratch: create(scratch / "volume", format, self._object(passphrase), words, size))
+        originals.copied(made / "volume", self.path)
+
+    def copied(self, folder: pathlib.Path) -> QemuImage:
+        """Another image with the same content, in another folder."""
+        twin = copy.copy(self)
+        twin.path = originals.copied(self.path, folder / self.path.name)
+        return twin
 
     def _object(self, passphrase: str) -> t.List[str]:
         secret = self._folder / f"secret-{passphrase.encode().hex()}"

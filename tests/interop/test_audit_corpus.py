@@ -5,52 +5,31 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import pathlib
-import tarfile
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import run, task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NotLuks
+from ansible_collections.luksmith.luks.tests.interop import corpus
 
-HERE = pathlib.Path(__file__).resolve()
-CORPUS = next((folder / "shared" / "corpus" for folder in HERE.parents if (folder / "shared" / "corpus" / "manifest.tsv").exists()), None)
-pytestmark = pytest.mark.skipif(CORPUS is None, reason="shared/corpus is not on this machine")
-
-
-def rows() -> t.List[t.Dict[str, str]]:
-    if CORPUS is None:
-        return []
-    with (CORPUS / "manifest.tsv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
+ROWS = {row["file"]: row for row in corpus.rows()}
+pytestmark = corpus.needs_corpus
 
 
-@pytest.fixture(scope="module")
-def headers(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[pathlib.Path]:
-    assert CORPUS is not None
-    folder = tmp_path_factory.mktemp("corpus")
-    with tarfile.open(CORPUS / "headers.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    yield folder
-
-
-def audit(path: pathlib.Path, **options: t.Any) -> t.Any:
+def audit(row: corpus.Row, **options: t.Any) -> t.Any:
+    path = corpus.image(row["file"])
     parsed = task.parse_audit({"device": str(path), "policy": "legacy", **options})
-    before = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         return run.audit(parsed)
     finally:
         parsed.wipe_secrets()
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+        assert corpus.sha256(path) == row["sha256"], "no byte changes"
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row["file"])
-def test_header(headers: pathlib.Path, row: t.Dict[str, str]) -> None:
-    path = next(path for path in (headers / row["file"], *headers.glob(f"*/{row['file']}")) if path.exists())
+@corpus.each(list(ROWS.values()))
+def test_header(row: corpus.Row) -> None:
     try:
-        result = audit(path)
+        result = audit(row)
     except NotLuks:
         assert row["expected"] != "accept"
         return
@@ -82,15 +61,13 @@ def test_header(headers: pathlib.Path, row: t.Dict[str, str]) -> None:
         ("shipped/valid_header_file", {"no-keyslot"}),
     ],
 )
-def test_what_is_wrong_is_found(headers: pathlib.Path, file: str, rules: t.Set[str]) -> None:
-    path = next(path for path in (headers / file, *headers.glob(f"*/{file}")) if path.exists())
-    assert rules <= {one["rule"] for one in audit(path)["findings"]}
+def test_what_is_wrong_is_found(file: str, rules: t.Set[str]) -> None:
+    assert rules <= {one["rule"] for one in audit(ROWS[file])["findings"]}
 
 
-def test_a_cipher_that_nobody_here_knows_is_not_verified_and_not_clean(headers: pathlib.Path) -> None:
-    file = "luks1-images/luks1_serpent-xts-plain64-sha256.img"
-    path = next(path for path in (headers / file, *headers.glob(f"*/{file}")) if path.exists())
-    result = audit(path, secrets=[{"label": "a", "passphrase": "x"}], forbidden_secrets=[{"label": "b", "passphrase": "y"}])
+def test_a_cipher_that_nobody_here_knows_is_not_verified_and_not_clean() -> None:
+    row = ROWS["luks1-images/luks1_serpent-xts-plain64-sha256.img"]
+    result = audit(row, secrets=[{"label": "a", "passphrase": "x"}], forbidden_secrets=[{"label": "b", "passphrase": "y"}])
     assert result["state"] in ("unverified", "findings") and not result["compliant"]
     assert [one["rule"] for one in result["unverified"]] == ["secret-forbidden"]
     assert "serpent" in result["unverified"][0]["message"]

@@ -17,11 +17,11 @@ import typing as t
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, needs_cryptsetup
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
-pytestmark = [needs_cryptsetup, pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook")]
+pytestmark = pytest.mark.needs("cryptsetup", "ansible-playbook")
 
 KNOWN, LEAKED, STRANGER = "pw0", "gibbon-4711", "siamang-0815"
 POLICY = {"extends": "legacy", "required_labels": ["admin"]}

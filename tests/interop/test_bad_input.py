@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import re
@@ -15,16 +14,16 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import needs
-from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
-from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
-from ansible_collections.luksmith.luks.tests.interop.module_process import run_module as run_in_a_process
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import become_nobody
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
+from ansible_collections.luksmith.luks.tests.tools.module_server import fresh_module
 
-pytestmark = needs("cryptsetup", "mke2fs")
+pytestmark = pytest.mark.needs("cryptsetup")
 
 FIRST, SECOND, THIRD = SECRETS = ("quokka-4711", "wombat-0815", "numbat-1234")
 NUMBER = 90210678
+SIZE = 4 << 20
 CHEAP = {"iterations": 1000}
 Arguments = t.Dict[str, t.Any]
 
@@ -40,16 +39,14 @@ def new(passphrase: t.Any, **entry: t.Any) -> Arguments:
 ADD = {"keyslots": [new(SECOND)], "unlock": [secret(FIRST)]}
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return Luks1(tmp_path_factory.mktemp("original"), FIRST, cipher="aes-cbc-essiv:sha256", bits=128).path.read_bytes()
+def good(path: pathlib.Path) -> pathlib.Path:
+    """A volume that FIRST opens."""
+    return Luks2Volume(path).like("--cipher", "aes-cbc-essiv:sha256", "--key-size", "128", type="luks1", size=SIZE, opener=FIRST).path
 
 
 @pytest.fixture
-def volume(original: bytes, tmp_path: pathlib.Path) -> pathlib.Path:
-    path = tmp_path / "volume"
-    path.write_bytes(original)
-    return path
+def volume(tmp_path: pathlib.Path) -> pathlib.Path:
+    return good(tmp_path / "volume")
 
 
 def content(path: pathlib.Path) -> str:
@@ -77,8 +74,6 @@ def refused(task: Arguments, *expected: str, of: t.Sequence[pathlib.Path]) -> st
 
 # What the path leads to
 
-SIZE = 4 << 20
-
 
 def lvm(path: pathlib.Path) -> None:
     """The label that pvcreate writes to sector 1: LABELONE, sector, checksum, offset, type."""
@@ -92,19 +87,13 @@ def ext4(path: pathlib.Path) -> None:
 
 
 def luks2_with_both_copies_broken(path: pathlib.Path) -> None:
-    path.write_bytes(bytes(17 << 20))
-    (path.parent / "key").write_text(FIRST)
-    form = ["cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", str(path), str(path.parent / "key")]
-    subprocess.run(form, check=True, capture_output=True)
-    with path.open("r+b") as stream:
-        for offset in (0, 0x4000):
-            stream.seek(offset + 4096 + 20)
-            stream.write(b"?")
+    volume = Luks2Volume(path).like()
+    for offset in (0, 0x4000):
+        volume.patch(offset + 4096 + 20, b"?")
 
 
 def truncated(path: pathlib.Path) -> None:
-    whole = Luks1(path.parent, FIRST, cipher="aes-cbc-essiv:sha256", bits=128).path
-    os.truncate(whole, 300_000)
+    os.truncate(good(path), 300_000)
 
 
 def below_a_file(path: pathlib.Path) -> None:
@@ -113,8 +102,7 @@ def below_a_file(path: pathlib.Path) -> None:
 
 
 def cut_in_the_header(path: pathlib.Path) -> None:
-    truncated(path)
-    os.truncate(path, 500)
+    os.truncate(good(path), 500)
 
 
 PATHS: t.Dict[str, t.Tuple[t.Callable[[pathlib.Path], object], t.Sequence[str]]] = {
@@ -139,7 +127,7 @@ PATHS: t.Dict[str, t.Tuple[t.Callable[[pathlib.Path], object], t.Sequence[str]]]
 }
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.needs("mke2fs")) if name == "ext4" else name for name in PATHS])
 def test_what_is_no_volume(tmp_path: pathlib.Path, name: str) -> None:
     path = tmp_path / "volume"
     make, expected = PATHS[name]
@@ -281,39 +269,25 @@ def test_a_keyfile_that_cannot_be_used(volume: pathlib.Path, tmp_path: pathlib.P
     refused(task, r"(?i:keyslots\[0\]\.new_secret)", *expected, "Nothing was changed", of=[volume])
 
 
-def _as_nobody(task: Arguments, answers: t.Any) -> None:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-    try:
-        answers.put(run_module("keyslots", task))
-    except ModuleFailed as failed:
-        answers.put(failed.result)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_a_keyfile_that_may_not_be_read(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
     key = tmp_path / "key.bin"
     key.write_text(SECOND)
-    key.chmod(0o600)
+    key.chmod(0)
     before = content(volume)
-    fork = multiprocessing.get_context("fork")
-    answers = fork.SimpleQueue()
-    child = fork.Process(target=_as_nobody, args=(keyfile_task(volume, keyfile=str(key)), answers))
-    child.start()
-    message = answers.get()["msg"]
-    child.join()
+    with pytest.raises(ModuleFailed) as caught:
+        run_module("keyslots", keyfile_task(volume, keyfile=str(key)), hooks=[become_nobody] if os.geteuid() == 0 else [])
+    message = str(caught.value)
     expected = rf"\(label 'disk key'\): keyfile '{key}' cannot be opened: Permission denied \(EACCES\)\. Run the task with become: true.*Nothing was changed"
     assert re.search(expected, message), message
     assert content(volume) == before
 
 
-def test_a_process_of_its_own_says_the_same(volume: pathlib.Path) -> None:
-    """The table above runs in forks of the test; this one as Ansible does it."""
+def test_a_fresh_interpreter_says_the_same(volume: pathlib.Path) -> None:
+    """All that these tests have a fork do, one of them has an interpreter do as Ansible starts it."""
     task = {"device": str(volume), "keyslots": [new(SECOND, keyslot=8)], "unlock": [secret(FIRST)]}
     message = refused(task, "keyslots 0 to 7", of=[volume])
     with pytest.raises(ModuleFailed) as caught:
-        run_in_a_process("keyslots", task)
+        fresh_module("keyslots", task)
     assert str(caught.value) == message
 
 

@@ -8,27 +8,24 @@ The locks themselves are the matter of test_locks_qemu.py; here is what an opera
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import signal
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holding, needs, started, until
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, Running, start_module
-from ansible_collections.luksmith.luks.tests.interop.qemu_copies import OPENER, fresh
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import FIRST_WRITE, pause_at_a_conflict
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, Running, keyslots, run_module, start_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, OPENER, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.qemu_programs import HOLDERS, needs_qemu_programs
+from ansible_collections.luksmith.luks.tests.tools.module_server import stay_dumpable, stop_before
 
-pytestmark = needs("qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon")
+pytestmark = needs_qemu_programs
 
 ADDED, OTHER = "ebony unlocks", "ivory unlocks"
-LONG_ENOUGH = 2_000_000  # iterations: seconds in which the module holds its locks
 WRITER_BYTES = [100, 101, 200, 201, 203]
-Program = t.ContextManager[t.Any]
 
 
 def secret(passphrase: str) -> t.Dict[str, str]:
@@ -41,41 +38,12 @@ def add(passphrase: str = ADDED, **entry: t.Any) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(params=FORMATS)
 def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> QemuImage:
-    return fresh(request.param, tmp_path)
+    return QemuImage(tmp_path, request.param)
 
 
 @pytest.fixture
 def raw(tmp_path: pathlib.Path) -> QemuImage:
-    return fresh("luks", tmp_path)
-
-
-def qemu_io(image: QemuImage, *flags: str) -> Program:
-    """Without a command it waits at its prompt, which nobody answers: its input is an open pipe."""
-    return started("qemu-io", *flags, *image._object(OPENER), "--image-opts", image._image_opts())
-
-
-def qemu_nbd(image: QemuImage, *flags: str) -> Program:
-    return started("qemu-nbd", *flags, *image._object(OPENER), "--image-opts", image._image_opts(), "-t", "-k", f"{image.path}.socket")
-
-
-def storage_daemon(image: QemuImage, *, read_only: bool = False, exported: bool = False) -> Program:
-    """A node that nobody uses, or one that is exported by NBD. --blockdev wants every driver named."""
-    encryption = "encrypt.format=luks," if image.format == "qcow2" else ""
-    node = f"{encryption}file.driver=file,{image._image_opts()},node-name=n,read-only={'on' if read_only else 'off'}"
-    server = ["--nbd-server", f"addr.type=unix,addr.path={image.path}.socket", "--export", "type=nbd,id=e,node-name=n,writable=on"]
-    return started("qemu-storage-daemon", *image._object(OPENER), "--blockdev", node, *(server if exported else []))
-
-
-# Program, how it is started, what it holds on a raw image and on qcow2 (qemu-amend.md 3.2).
-HOLDERS: t.Dict[str, t.Tuple[str, t.Callable[[QemuImage], Program], t.Tuple[int, ...], t.Tuple[int, ...]]] = {
-    "idle node": ("qemu-storage-daemon", storage_daemon, (100,), (100, 101, 103, 201, 203)),
-    "idle read-only node": ("qemu-storage-daemon", lambda image: storage_daemon(image, read_only=True), (100,), (100, 201, 203)),
-    "exported node": ("qemu-storage-daemon", lambda image: storage_daemon(image, exported=True), (100, 101, 203), (100, 101, 103, 201, 203)),
-    "qemu-nbd": ("qemu-nbd", qemu_nbd, (100, 101, 203), (100, 101, 103, 201, 203)),
-    "qemu-nbd -r": ("qemu-nbd", lambda image: qemu_nbd(image, "-r"), (100, 203), (100, 201, 203)),
-    "qemu-io": ("qemu-io", qemu_io, (100, 101), (100, 101, 103, 201, 203)),
-    "qemu-io -r": ("qemu-io", lambda image: qemu_io(image, "-r"), (100,), (100, 201, 203)),
-}
+    return QemuImage(tmp_path, "luks")
 
 
 def digest(image: QemuImage) -> str:
@@ -101,13 +69,12 @@ def refused(image: QemuImage, *, lock_timeout: float = 0) -> str:
 
 @pytest.mark.parametrize("name", HOLDERS)
 def test_the_task_fails_and_names_the_program(image: QemuImage, name: str) -> None:
-    program, start, on_luks, on_qcow2 = HOLDERS[name]
-    taken = on_luks if image.format == "luks" else on_qcow2
-    with holding(start(image), image.path, taken) as pid:
+    holder = HOLDERS[name]
+    with holder.holding(image) as pid:
         message = refused(image)
-        assert f"pid {pid} ({program}) holds the image lock" in message
+        assert f"pid {pid} ({holder.program}) holds the image lock" in message
         assert '"consistent read" (byte 100)' in message
-        assert ('"write" (byte 101)' in message) == (101 in taken)
+        assert ('"write" (byte 101)' in message) == (101 in holder.taken(image))
         # Who only looks, or finds that all is well, disturbs nobody and is not disturbed.
         opened = run_module("keyslots_info", {"device": str(image.path), "secrets": [secret(OPENER)], "lock_timeout": 0})["opened_by"]
         assert opened == {secret(OPENER)["label"]: [0]}
@@ -117,70 +84,53 @@ def test_the_task_fails_and_names_the_program(image: QemuImage, name: str) -> No
 
 
 def test_296_1d_an_idle_second_opener_keeps_the_writer_out_until_it_closes(raw: QemuImage) -> None:
-    with holding(storage_daemon(raw), raw.path, (100,)) as pid:
+    with HOLDERS["idle node"].holding(raw) as pid:
         assert f"pid {pid} (qemu-storage-daemon)" in refused(raw, lock_timeout=1)
         assert 'Failed to get shared "consistent read" lock' in raw.amend(OPENER, "state=inactive", "keyslot=1").stderr
     assert keyslots(raw.path, [add()], unlock=[OPENER], lock_timeout=0)["changed"]
 
 
 def test_296_2b_a_reader_blocks_too_and_everybody_is_named(raw: QemuImage) -> None:
-    with holding(qemu_io(raw, "-r"), raw.path, (100,)) as reader, holding(qemu_nbd(raw), raw.path, (100, 101, 203)) as writer:
+    with HOLDERS["qemu-io -r"].holding(raw) as reader, HOLDERS["qemu-nbd"].holding(raw) as writer:
         message = refused(raw)
         assert f"pid {reader} (qemu-io)" in message and f"pid {writer} (qemu-nbd)" in message
 
 
+def task(image: QemuImage, passphrase: str = ADDED, lock_timeout: float = 60) -> t.Dict[str, t.Any]:
+    return {"device": str(image.path), "keyslots": [add(passphrase)], "unlock": [secret(OPENER)], "lock_timeout": lock_timeout}
+
+
 def test_a_task_that_may_wait_goes_on_when_the_program_closes(raw: QemuImage) -> None:
-    with holding(qemu_io(raw), raw.path, (100, 101)):
-        waiting = start_module("keyslots", {"device": str(raw.path), "keyslots": [add()], "unlock": [secret(OPENER)], "lock_timeout": 60})
-        # It has looked by now: its second opening of the file is the one for writing.
-        until(lambda: opened_for_writing(waiting.process.pid, raw.path), "the module waits for the locks", waiting.process)
+    with HOLDERS["qemu-io"].holding(raw):
+        waiting = start_module("keyslots", task(raw), hooks=[pause_at_a_conflict])
+        waiting.reached("a conflict")
         assert raw.path.read_bytes()[256:260] == b"\x00\x00\xde\xad", "keyslot 1 is still inactive"
+    waiting.go_on()
     assert waiting.result()["changed"]
     assert raw.opens(ADDED)
 
 
-def opened_for_writing(pid: int, path: pathlib.Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                flags = (pathlib.Path(f"/proc/{pid}/fdinfo") / entry.name).read_text().split("flags:")[1].split()[0]
-                if entry.resolve() == path and int(flags, 8) & 3 == 2:
-                    return True
-    return False
-
-
-@contextlib.contextmanager
-def stopped_while_it_writes(image: QemuImage) -> t.Iterator[Running]:
-    """The module, holding all of its locks, in the middle of deriving a key; it goes on when the block ends."""
-    entries = [add(pbkdf={"iterations": LONG_ENOUGH})]
-    running = start_module("keyslots", {"device": str(image.path), "keyslots": entries, "unlock": [secret(OPENER)], "lock_timeout": 5})
-    process = running.process
-    try:
-        until(lambda: bytes_of(process.pid, image.path) == WRITER_BYTES, "the module holds its locks", process)
-        process.send_signal(signal.SIGSTOP)
-        _pid, status = os.waitpid(process.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status), "the module is stopped, not ended"
-        assert bytes_of(process.pid, image.path) == WRITER_BYTES
-        yield running
-    except BaseException:
-        process.kill()
-        process.communicate()
-        raise
-    process.send_signal(signal.SIGCONT)
+def stopped_before_it_writes(image: QemuImage, *hooks: t.Callable[[], None]) -> Running:
+    """The module, holding all of its locks."""
+    running = start_module("keyslots", task(image), hooks=[stop_before(FIRST_WRITE), *hooks])
+    running.reached(FIRST_WRITE)
+    assert bytes_taken(image.path) == WRITER_BYTES
+    return running
 
 
 def test_while_the_module_writes_qemu_is_refused_and_so_are_we(image: QemuImage) -> None:
-    with stopped_while_it_writes(image) as first:
-        before = digest(image)
-        for force in (False, True):
-            done = image.amend(OPENER, "state=inactive", "keyslot=1", force=force)
-            assert done.returncode != 0 and 'Failed to get "consistent read" lock' in done.stderr
-        for flags in ([], ["-r"]):  # 296.3-like: whoever wants to write or read comes second
-            opened = run("qemu-io", *flags, *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
-            assert 'Failed to get "consistent read" lock' in opened.stderr
-        with pytest.raises(ModuleFailed, match=rf"(?s)pid {first.process.pid} \(python.*deny \"consistent read\" \(byte 200\).*Nothing was changed"):
-            keyslots(image.path, [add(OTHER)], unlock=[OPENER], lock_timeout=0)
-        assert digest(image) == before
+    first = stopped_before_it_writes(image, stay_dumpable)
+    before = digest(image)
+    for force in (False, True):
+        done = image.amend(OPENER, "state=inactive", "keyslot=1", force=force)
+        assert done.returncode != 0 and 'Failed to get "consistent read" lock' in done.stderr
+    for flags in ([], ["-r"]):  # 296.3-like: whoever wants to write or read comes second
+        opened = run("qemu-io", *flags, *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
+        assert 'Failed to get "consistent read" lock' in opened.stderr
+    with pytest.raises(ModuleFailed, match=rf"(?s)pid {first.pid} \(python.*deny \"consistent read\" \(byte 200\).*Nothing was changed"):
+        run_module("keyslots", task(image, OTHER, lock_timeout=0))
+    assert digest(image) == before
+    first.go_on()
     result = first.result()
     assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [("add", 1)]
     image.check(OPENER)
@@ -188,8 +138,15 @@ def test_while_the_module_writes_qemu_is_refused_and_so_are_we(image: QemuImage)
     assert image.active() == {1}
 
 
+def test_a_module_forbids_others_to_look_so_that_ordinary_users_are_told_only_that_somebody_is_there(raw: QemuImage) -> None:
+    first = stopped_before_it_writes(raw)
+    who = rf"pid {first.pid} \(python" if os.geteuid() == 0 else "somebody who cannot be seen from here"
+    with pytest.raises(ModuleFailed, match=rf"(?s)in use: {who}.*Nothing was changed"):
+        run_module("keyslots", task(raw, OTHER, lock_timeout=0))
+
+
 def test_a_symbolic_link_hides_nobody(raw: QemuImage, tmp_path: pathlib.Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(raw.path)
-    with holding(qemu_io(raw), raw.path, (100, 101)) as pid, pytest.raises(ModuleFailed, match=rf"pid {pid} \(qemu-io\)"):
+    with HOLDERS["qemu-io"].holding(raw) as pid, pytest.raises(ModuleFailed, match=rf"pid {pid} \(qemu-io\)"):
         keyslots(link, [add()], unlock=[OPENER], lock_timeout=0)

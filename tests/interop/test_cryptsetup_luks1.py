@@ -8,16 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-import shutil
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device, needs
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import ITERATIONS, CannotMake, Luks1, slot_fields
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
 
-pytestmark = needs("cryptsetup")
+pytestmark = pytest.mark.needs("cryptsetup")
 
 EVERY = A, B, C, D, E, F, G = tuple(f"{name} of seven" for name in ("Adam", "Bela", "Cleo", "Dora", "Emil", "Fritz", "Gerd"))
 XTS = [(f"aes-xts-{ivgen}", bits) for ivgen in ("plain64", "plain") for bits in (256, 512)]
@@ -127,7 +125,7 @@ def test_a_payload_given_without_its_detached_header_is_no_luks(tmp_path: pathli
         keyslots(volume.path, [new(B)], unlock=[A])
 
 
-@pytest.mark.skipif(shutil.which("losetup") is None, reason="not installed here: losetup")
+@pytest.mark.needs("loop")
 def test_a_block_device(tmp_path: pathlib.Path) -> None:
     volume = made(tmp_path, cipher="aes-xts-plain64", bits=512)
     with loop_device(volume.path) as device:

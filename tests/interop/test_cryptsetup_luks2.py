@@ -9,8 +9,9 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, loop_device, needs_cryptsetup, run
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
 
 pytestmark = needs_cryptsetup
 
@@ -195,11 +196,12 @@ def test_a_detached_header(tmp_path: pathlib.Path) -> None:
     assert payload.read_bytes() == before
 
 
+@pytest.mark.needs("loop")
 def test_a_loop_device(tmp_path: pathlib.Path) -> None:
     """What is written to the device is in its file, and the other way round."""
-    file = Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", "2m", size=8 << 20)
-    with loop_device(file.path) as path:
-        judged = Judged(Luks2Volume(path, tmp_path), {0: "pw0", 1: "ours"})
+    file = Luks2Volume(tmp_path / "volume").like()
+    with loop_device(file.path) as device:
+        judged = Judged(Luks2Volume(pathlib.Path(device), tmp_path), {0: "pw0", 1: "ours"})
         judged.write(present("ours"), 1, "add")
         judged.slots[1] = "ours 2"
         judged.write(present("ours 2", old_secret={"passphrase": "ours"}), 1, "rekey")

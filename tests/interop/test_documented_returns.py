@@ -24,8 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
-from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
 
 Result = t.Dict[str, t.Any]
@@ -225,7 +224,7 @@ def test_results_are_as_documented(name: str, tmp_path: pathlib.Path) -> None:
     compare(name, list(RUNS[name](tmp_path)))
 
 
-@pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook")
+@pytest.mark.needs("ansible-playbook", "openssl")
 @pytest.mark.parametrize("name", sorted({name for name, _arguments in CONTROLLER}))
 def test_results_of_the_controller_are_as_documented(name: str, on_the_controller: t.List[t.Tuple[str, Result]]) -> None:
     compare(name, [result for module, result in on_the_controller if module == name])

@@ -17,19 +17,21 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import 
 SIZE = 16 << 20
 
 MAKERS = [
-    (("mkfs.ext2", "-q", "-F"), "an ext2 file system"),
-    (("mkfs.ext3", "-q", "-F"), "an ext3 file system"),
     (("mkfs.ext4", "-q", "-F"), "an ext4 file system"),
-    (("mke2fs", "-q", "-F", "-O", "journal_dev"), "an ext journal device"),
     (("mkswap", "-q"), "swap space"),
-    (("mkswap", "-q", "-p", "65536"), "swap space"),
     (("mkfs.xfs", "-q", "-f"), "an XFS file system"),
     (("mkfs.btrfs", "-q", "-f"), "a btrfs file system"),
     (("mkfs.vfat",), "a FAT file system"),
     (("qemu-img", "create", "-q", "-f", "qcow2"), "a qcow2 image"),
+    (("qemu-img", "create", "-q", "-f", "vhdx"), "a VHDX image"),
+]
+MORE = [
+    (("mkfs.ext2", "-q", "-F"), "an ext2 file system"),
+    (("mkfs.ext3", "-q", "-F"), "an ext3 file system"),
+    (("mke2fs", "-q", "-F", "-O", "journal_dev"), "an ext journal device"),
+    (("mkswap", "-q", "-p", "65536"), "swap space"),
     (("qemu-img", "create", "-q", "-f", "vmdk"), "a VMDK image"),
     (("qemu-img", "create", "-q", "-f", "vdi"), "a VDI image"),
-    (("qemu-img", "create", "-q", "-f", "vhdx"), "a VHDX image"),
     (("qemu-img", "create", "-q", "-f", "vpc"), "a VHD image"),
 ]
 
@@ -42,8 +44,8 @@ def on(path: pathlib.Path) -> t.Tuple[parse.Read, int]:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        pytest.param(command, what, marks=pytest.mark.skipif(shutil.which(command[0]) is None, reason=f"{command[0]} is not installed"))
-        for command, what in MAKERS
+        pytest.param(command, what, marks=[pytest.mark.needs(command[0]), *([pytest.mark.full] if (command, what) in MORE else [])])
+        for command, what in (*MAKERS, *MORE)
     ],
 )
 def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str, ...], what: str) -> None:
@@ -58,7 +60,7 @@ def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str,
         parse.parse_header(read, length)
 
 
-@pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed")
+@pytest.mark.needs("cryptsetup")
 @pytest.mark.parametrize("kind", ["luks1", "luks2"])
 def test_a_luks_volume_over_an_old_file_system_has_no_foreign_signature(tmp_path: pathlib.Path, kind: str) -> None:
     path = tmp_path / "volume"

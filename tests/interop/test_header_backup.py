@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import stat
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup, run
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, needs_qemu
 
 pytestmark = needs_cryptsetup
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
@@ -45,7 +44,7 @@ def refused(*arguments: t.Any, **options: t.Any) -> str:
 
 @pytest.fixture
 def volume(tmp_path: pathlib.Path, format: str) -> Luks2Volume:
-    return Luks2Volume(tmp_path / "volume").format(type=format).add(1, "pw1")
+    return Luks2Volume(tmp_path / "volume").like(type=format, slots={1: "pw1"})
 
 
 @pytest.fixture
@@ -165,8 +164,8 @@ def test_a_backup_of_another_volume_is_refused(volume: Luks2Volume, path: pathli
 def test_another_place_of_the_data_is_refused(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
     key, uuid = tmp_path / "volume-key", run("cryptsetup", "luksUUID", volume.path).stdout.strip()
     run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", key, "-d", volume.keyfile("pw0"), volume.path)
-    offset = 8192 if format == "luks1" else 34816
-    Luks2Volume(tmp_path / "moved").format("--uuid", uuid, "--volume-key-file", key, "--offset", offset, type=format, size=20 << 20)
+    offset = 8192 if format == "luks1" else 8192 + 2048
+    Luks2Volume(tmp_path / "moved").format("--uuid", uuid, "--volume-key-file", key, "--offset", offset, type=format)
     backup(tmp_path / "moved", path)
     assert "the place of the data" in refused(volume.path, path, "pw0")
 
@@ -254,7 +253,7 @@ def test_what_is_no_backup_is_not_replaced(volume: Luks2Volume, path: pathlib.Pa
 
 @BOTH
 def test_a_detached_header(tmp_path: pathlib.Path, path: pathlib.Path, format: str) -> None:
-    header = Luks2Volume(tmp_path / "header").format(type=format).add(1, "pw1")
+    header = Luks2Volume(tmp_path / "header").like(type=format, slots={1: "pw1"})
     data = tmp_path / "data"
     data.write_bytes(bytes(1 << 20))
     backup(data, path, header=str(header.path))
@@ -274,27 +273,25 @@ def test_a_link_leads_to_the_file_that_is_replaced(volume: Luks2Volume, path: pa
 @needs_qemu
 @pytest.mark.parametrize("format", FORMATS)
 def test_images_of_qemu(tmp_path: pathlib.Path, path: pathlib.Path, format: str) -> None:
-    image = QemuImage(tmp_path, format, "one")
+    image = QemuImage(tmp_path, format)
     result = backup(image.path, path)
     assert result["container"] == ("qcow2" if format == "qcow2" else "raw")
-    run("cryptsetup", "open", "--test-passphrase", "-d", tmp_path / f"secret-{b'one'.hex()}", "--header", path, path)
-    keyslots(image.path, [{"old_secret": {"passphrase": "one"}, "new_secret": {"passphrase": "two"}, "pbkdf": CHEAP}])
-    assert image.opened_by("one", "two") == {"two"}
-    restored(image.path, path, "one")
-    assert image.opened_by("one", "two") == {"one"}
-    image.check("one")
+    (tmp_path / "key").write_text(OPENER)
+    run("cryptsetup", "open", "--test-passphrase", "-d", tmp_path / "key", "--header", path, path)
+    keyslots(image.path, [{"old_secret": {"passphrase": OPENER}, "new_secret": {"passphrase": "two"}, "pbkdf": CHEAP}])
+    assert image.opened_by(OPENER, "two") == {"two"}
+    restored(image.path, path, OPENER)
+    assert image.opened_by(OPENER, "two") == {OPENER}
+    image.check(OPENER)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
+@pytest.mark.needs("loop")
 @BOTH
 def test_a_loop_device(volume: Luks2Volume, path: pathlib.Path) -> None:
-    loop = run("losetup", "--find", "--show", volume.path).stdout.strip()
-    try:
+    with loop_device(volume.path) as loop:
         backup(loop, path)
         replace(volume, "pw1", "pw2", "pw0")
         restored(loop, path, "pw1")
-    finally:
-        run("losetup", "--detach", loop)
     assert volume.opens("pw1") and not volume.opens("pw2")
 
 

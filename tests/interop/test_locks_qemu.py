@@ -5,35 +5,22 @@
 
 from __future__ import annotations
 
-import copy
 import pathlib
-import shutil
-import subprocess
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holder_of, holding, needs, refused, started
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holder_of, refused, says, started
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.qemu_programs import HOLDERS, daemon_command, needs_qemu_programs, node_options
 
-pytestmark = needs("qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon")
-
-FORMATS = ("luks", "qcow2")
-Start = t.Callable[[QemuImage], t.ContextManager["subprocess.Popen[bytes]"]]
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, QemuImage]:
-    """Made once, because qemu-img measures the processor for seconds."""
-    return {format: QemuImage(tmp_path_factory.mktemp("originals"), format, "s0") for format in FORMATS}
+pytestmark = needs_qemu_programs
 
 
 @pytest.fixture(params=FORMATS)
-def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path, originals: t.Dict[str, QemuImage]) -> QemuImage:
-    mine = copy.copy(originals[request.param])
-    mine.path = pathlib.Path(shutil.copy(mine.path, tmp_path))
-    return mine
+def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> QemuImage:
+    return QemuImage(tmp_path, request.param)
 
 
 @pytest.fixture
@@ -42,58 +29,19 @@ def volume(image: QemuImage) -> t.Iterator[Volume]:
         yield opened
 
 
-def opened_by_qemu_io(*flags: str) -> Start:
-    return lambda image: started("qemu-io", *flags, *image._object("s0"), "--image-opts", image._image_opts())
-
-
-def exported_by_qemu_nbd(*flags: str) -> Start:
-    return lambda image: started("qemu-nbd", *flags, *image._object("s0"), "--image-opts", image._image_opts(), "-t", "-k", f"{image.path}.socket")
-
-
-def in_the_storage_daemon(*, read_only: bool = False) -> Start:
-    def start(image: QemuImage) -> t.ContextManager[subprocess.Popen[bytes]]:
-        return started(*daemon_command(image), f"{node_options(image)},read-only={'on' if read_only else 'off'}")
-
-    return start
-
-
-def daemon_command(image: QemuImage) -> t.List[str]:
-    return ["qemu-storage-daemon", *image._object("s0"), "--blockdev"]
-
-
-def node_options(image: QemuImage) -> str:
-    """Unlike --image-opts, --blockdev wants every driver named."""
-    extra = "encrypt.format=luks," if image.format == "qcow2" else ""
-    return f"{extra}file.driver=file,{image._image_opts()},node-name=n"
-
-
-# Program, how it is started, what it holds on a raw LUKS image and on qcow2 (qemu-amend.md 3.2).
-HOLDERS = {
-    "storage daemon": ("qemu-storage-daemon", in_the_storage_daemon(), (100,), (100, 101, 103, 201, 203)),
-    "storage daemon, read-only": ("qemu-storage-daemon", in_the_storage_daemon(read_only=True), (100,), (100, 201, 203)),
-    "qemu-io": ("qemu-io", opened_by_qemu_io(), (100, 101), (100, 101, 103, 201, 203)),
-    "qemu-io -r": ("qemu-io", opened_by_qemu_io("-r"), (100,), (100, 201, 203)),
-    "qemu-io -r -U": ("qemu-io", opened_by_qemu_io("-r", "-U"), (100,), (100,)),
-    "nbd export": ("qemu-nbd", exported_by_qemu_nbd(), (100, 101, 203), (100, 101, 103, 201, 203)),
-    "nbd export, read-only": ("qemu-nbd", exported_by_qemu_nbd("-r"), (100, 203), (100, 201, 203)),
-}
-
-
-@pytest.mark.parametrize(("program", "start", "on_luks", "on_qcow2"), HOLDERS.values(), ids=HOLDERS)
-def test_a_writer_is_refused_and_told_who_holds_the_image(
-    image: QemuImage, volume: Volume, program: str, start: Start, on_luks: t.Tuple[int, ...], on_qcow2: t.Tuple[int, ...]
-) -> None:
-    taken = on_luks if image.format == "luks" else on_qcow2
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_writer_is_refused_and_told_who_holds_the_image(image: QemuImage, volume: Volume, name: str) -> None:
+    holder = HOLDERS[name]
     before = image.path.read_bytes()
-    with holding(start(image), image.path, taken) as pid:
+    with holder.holding(image) as pid:
         message = refused(locks.exclusive, volume)
-        assert f"pid {pid} ({program})" in message
+        assert f"pid {pid} ({holder.program})" in message
         assert '"consistent read" (byte 100)' in message
         obstacles = locks.writer_obstacles(volume)
         assert len(obstacles) == 1
-        assert f"id {pid} ({program})" in obstacles[0]
+        assert f"id {pid} ({holder.program})" in obstacles[0]
         with locks.shared(volume, timeout=0):
-            assert bytes_of(pid, image.path) == list(taken)
+            assert bytes_of(pid, image.path) == holder.taken(image)
     assert locks.writer_obstacles(volume) == []
     with locks.exclusive(volume, timeout=0):
         pass
@@ -102,14 +50,14 @@ def test_a_writer_is_refused_and_told_who_holds_the_image(
 
 # qemu-img and qemu-io while we write. Each would open the image and must not.
 INTRUDERS: t.Dict[str, t.Callable[[QemuImage], t.List[str]]] = {
-    "amend": lambda image: ["qemu-img", "amend", *image._object("s0"), "--image-opts", image._image_opts(), "-o", amendment(image)],
-    "amend --force": lambda image: ["qemu-img", "amend", "--force", *image._object("s0"), "--image-opts", image._image_opts(), "-o", amendment(image)],
-    "check": lambda image: ["qemu-img", "check", *image._object("s0"), "--image-opts", image._image_opts()],
-    "convert": lambda image: ["qemu-img", "convert", *image._object("s0"), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
-    "convert -U": lambda image: ["qemu-img", "convert", "-U", *image._object("s0"), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
-    "qemu-io": lambda image: ["qemu-io", *image._object("s0"), "--image-opts", image._image_opts(), "-c", "read 0 512"],
-    "qemu-io -r": lambda image: ["qemu-io", "-r", *image._object("s0"), "--image-opts", image._image_opts(), "-c", "read 0 512"],
-    "qemu-io -r -U": lambda image: ["qemu-io", "-r", "-U", *image._object("s0"), "--image-opts", image._image_opts(), "-c", "read 0 512"],
+    "amend": lambda image: ["qemu-img", "amend", *image._object(OPENER), "--image-opts", image._image_opts(), "-o", amendment(image)],
+    "amend --force": lambda image: ["qemu-img", "amend", "--force", *image._object(OPENER), "--image-opts", image._image_opts(), "-o", amendment(image)],
+    "check": lambda image: ["qemu-img", "check", *image._object(OPENER), "--image-opts", image._image_opts()],
+    "convert": lambda image: ["qemu-img", "convert", *image._object(OPENER), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
+    "convert -U": lambda image: ["qemu-img", "convert", "-U", *image._object(OPENER), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
+    "qemu-io": lambda image: ["qemu-io", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
+    "qemu-io -r": lambda image: ["qemu-io", "-r", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
+    "qemu-io -r -U": lambda image: ["qemu-io", "-r", "-U", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
     "qemu-io raw": lambda image: ["qemu-io", "-f", "raw", "-c", "read 0 512", str(image.path)],
     "storage daemon": lambda image: [*daemon_command(image), node_options(image)],
 }
@@ -130,18 +78,18 @@ def test_while_we_write_nobody_gets_in(image: QemuImage, volume: Volume, name: s
         done = run(*INTRUDERS[name](image), check=False)
     assert 'Failed to get "consistent read" lock' in done.stderr
     assert image.path.read_bytes() == before
-    assert image.opens("s0")
+    assert image.opens(OPENER)
 
 
 def test_qemu_reads_while_we_read(image: QemuImage, volume: Volume) -> None:
     with locks.shared(volume, timeout=0):
-        assert image.opens("s0")
+        assert image.opens(OPENER)
 
 
 def test_qemu_cannot_amend_a_raw_image_while_we_read(image: QemuImage, volume: Volume) -> None:
     """On qcow2 it can: QEMU takes its normal locks there, which go together with a reader. So readers compare twice."""
     with locks.shared(volume, timeout=0):
-        done = image.amend("s0", "state=inactive", "keyslot=1")
+        done = image.amend(OPENER, "state=inactive", "keyslot=1")
     assert ('Failed to get shared "consistent read" lock' if image.format == "luks" else "already erased") in done.stderr
 
 
@@ -159,11 +107,11 @@ def test_a_reader_waits_for_the_end_of_an_amend(image: QemuImage, volume: Volume
 @pytest.mark.parametrize("image", ["luks"], indirect=True)
 def test_296_rows_of_sharing(image: QemuImage, volume: Volume) -> None:
     # 296.1d: an idle opener keeps out who wants to change keys from outside
-    with holding(in_the_storage_daemon()(image), image.path, (100,)):
+    with HOLDERS["idle node"].holding(image):
         refused(locks.exclusive, volume)
-        assert 'Failed to get shared "consistent read" lock' in image.amend("s0", "state=inactive", "keyslot=1").stderr
+        assert 'Failed to get shared "consistent read" lock' in image.amend(OPENER, "state=inactive", "keyslot=1").stderr
     # 296.2b, c: so does a reader, whoever else is there; d: and when all are gone it works
-    with holding(opened_by_qemu_io("-r")(image), image.path, (100,)) as reader, holding(opened_by_qemu_io()(image), image.path, (100, 101)) as writer:
+    with HOLDERS["qemu-io -r"].holding(image) as reader, HOLDERS["qemu-io"].holding(image) as writer:
         message = refused(locks.exclusive, volume)
         assert f"pid {reader} (qemu-io)" in message
         assert f"pid {writer} (qemu-io)" in message
@@ -181,7 +129,7 @@ def test_296_rows_of_sharing(image: QemuImage, volume: Volume) -> None:
 def test_a_symbolic_link_leads_to_the_same_locks(image: QemuImage, tmp_path: pathlib.Path) -> None:
     (tmp_path / "link").symlink_to(image.path)
     with open_volume(str(tmp_path / "link"), writable=True) as volume, locks.exclusive(volume, timeout=0):
-        done = run("qemu-io", "-r", *image._object("s0"), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
+        done = run("qemu-io", "-r", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
     assert 'Failed to get "consistent read" lock' in done.stderr
 
 
@@ -191,11 +139,13 @@ def test_the_payload_of_a_detached_header_is_locked_against_guests(image: QemuIm
     payload = tmp_path / "payload"
     payload.write_bytes(bytes(1 << 20))
     with open_volume(str(payload), str(image.path), writable=True) as detached:
-        with holding(started("qemu-io", "-f", "raw", payload), payload, (100, 101)) as pid:
+        with started("qemu-io", "-f", "raw", payload) as guest:
+            says(guest, b"qemu-io> ")
+            assert bytes_of(guest.pid, payload) == [100, 101]
             message = refused(locks.exclusive, detached)
-            assert f"pid {pid} (qemu-io)" in message
+            assert f"pid {guest.pid} (qemu-io)" in message
             assert "the payload" in message
         with locks.exclusive(detached, timeout=0):
             done = run("qemu-io", "-f", "raw", "-c", "read 0 512", payload, check=False)
             assert 'Failed to get "consistent read" lock' in done.stderr
-            assert image.amend("s0", "state=inactive", "keyslot=1").returncode != 0
+            assert image.amend(OPENER, "state=inactive", "keyslot=1").returncode != 0

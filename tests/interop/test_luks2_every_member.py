@@ -6,7 +6,8 @@
 We are at least as strict: what we read, it reads. Where it reads and we refuse, the reason is one that docs/luks2.md lists. Where
 both read, an obstacle to writing or a warning of ours may stand, which is not judged here.
 
-Each member meets every fourth value, another quarter for each; with LUKSMITH_LONG=1 all of them (4700 headers, minutes).
+In the short form each member meets one value, another one each; in the full form every fourth; with LUKSMITH_LONG=1 all of them (4700 headers,
+minutes).
 """
 
 from __future__ import annotations
@@ -14,17 +15,15 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import shutil
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2_json
-from ansible_collections.luksmith.luks.tests.interop.test_luks2_strictness import ours, theirs
+from ansible_collections.luksmith.luks.tests.interop.luks2_verdicts import ours, theirs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
-pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup is not installed")
+pytestmark = pytest.mark.needs("cryptsetup")
 
-STEP = 1 if os.environ.get("LUKSMITH_LONG") == "1" else 4
 SEGMENT = image.tree()["segments"]["0"]
 
 
@@ -97,6 +96,13 @@ def fixture_place(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return tmp_path_factory.mktemp("members") / "header.img"
 
 
+@pytest.fixture(name="step", scope="session")
+def fixture_step(pytestconfig: pytest.Config) -> int:
+    if os.environ.get("LUKSMITH_LONG") == "1":
+        return 1
+    return 4 if pytestconfig.getoption("--size") == "full" else len(VALUES)
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_whole_is_read_by_both(place: pathlib.Path, name: str) -> None:
     raw = image.build(luks2_json.emit(WHOLE[name]()))
@@ -104,8 +110,8 @@ def test_the_whole_is_read_by_both(place: pathlib.Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, make in WHOLE.items() for path in paths(make())])
-def test_one_member_at_a_time(place: pathlib.Path, name: str, path: str) -> None:
-    for value in VALUES[len(path) % STEP :: STEP]:
+def test_one_member_at_a_time(place: pathlib.Path, step: int, name: str, path: str) -> None:
+    for value in VALUES[len(path) % step :: step]:
         raw = changed(WHOLE[name](), path, value)
         if raw is None:
             continue

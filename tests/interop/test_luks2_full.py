@@ -10,8 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
 
 pytestmark = needs_cryptsetup
 
@@ -26,8 +25,7 @@ def present(secret: str, **more: t.Any) -> t.Dict[str, t.Any]:
 @pytest.fixture(name="full")
 def fixture_full(tmp_path: pathlib.Path) -> Luks2Volume:
     """Three slots fill the keyslots area; 29 numbers are free."""
-    volume = Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", 3 * AREA, size=4 << 20)
-    return volume.add(1, "pw1").add(2, "pw2")
+    return Luks2Volume(tmp_path / "volume").like("--luks2-keyslots-size", 3 * AREA, slots={1: "pw1", 2: "pw2"})
 
 
 def steps(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, int]]:
@@ -97,7 +95,7 @@ def test_purge_makes_room(full: Luks2Volume) -> None:
 
 def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
     """Two slots, and all but 4096 bytes of a third: cryptsetup finds no room there either."""
-    volume = Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", 3 * AREA - 4096, size=4 << 20).add(1, "pw1")
+    volume = Luks2Volume(tmp_path / "volume").like("--luks2-keyslots-size", 3 * AREA - 4096, slots={1: "pw1"})
     refused(volume, [present(NEW)], "(?i)there is no safe order", unlock=["pw0"])
     with pytest.raises(AssertionError, match="luksAddKey"):
         volume.add(2, "pw2")
@@ -105,7 +103,7 @@ def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
 
 def test_all_numbers_are_taken_and_there_is_room(tmp_path: pathlib.Path) -> None:
     """No add, but a rekey that moves to a free area as ever: the old key works until the new one does."""
-    volume = Luks2Volume(tmp_path / "volume").format("--key-size", 256)
+    volume = Luks2Volume(tmp_path / "volume").like("--key-size", 256, "--luks2-keyslots-size", "5m")
     entries = [present(f"pw{number}", keyslot=number) for number in range(1, 32)]
     assert len(keyslots(volume.path, entries, unlock=["pw0"])["plan"]) == 31
     assert volume.opened((0, 1, 31), ("pw0", "pw1", "pw31")) == {(0, "pw0"), (1, "pw1"), (31, "pw31")}

@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import functools
 import pathlib
 import shutil
-import signal
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run, until
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import LOCKING, bad_block
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module, start_module
+from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = needs_cryptsetup
 
@@ -30,7 +27,7 @@ COPY = 0x4000  # size of a copy of the header, and the place of the secondary
 
 @pytest.fixture(name="volume")
 def fixture_volume(tmp_path: pathlib.Path) -> Luks2Volume:
-    return Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", "2m", size=8 << 20).add(1, "theirs")
+    return Luks2Volume(tmp_path / "volume").like(slots={1: "theirs"})
 
 
 def info(volume: Luks2Volume) -> t.Any:
@@ -99,30 +96,12 @@ def test_a_foreign_signature_stops_a_heal(volume: Luks2Volume) -> None:
     volume.approved()
 
 
-def waits_to_write(pid: int, path: pathlib.Path) -> bool:
-    """The process has the volume open for writing: it has looked, and is at the lock."""
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            if os.readlink(f"/proc/{pid}/fd/{name}") == str(path):
-                flags = next(line for line in pathlib.Path(f"/proc/{pid}/fdinfo/{name}").read_text().splitlines() if line.startswith("flags"))
-                if int(flags.split()[1], 8) & os.O_ACCMODE == os.O_RDWR:
-                    return True
-        except FileNotFoundError:
-            pass
-    return False
-
-
 def changed_between_look_and_lock(volume: Luks2Volume, task: t.Mapping[str, t.Any], change: t.Callable[[], None]) -> t.Any:
-    """The task, stopped at the lock that we hold in a way that lets it look; ``change`` happens there."""
-    with volume.path.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_SH)
-        running = start_module("keyslots", {"device": str(volume.path), "unlock": [{"passphrase": "pw0"}], "lock_timeout": 120, **task})
-        until(lambda: waits_to_write(running.process.pid, volume.path))
-        os.kill(running.process.pid, signal.SIGSTOP)
-    try:
-        change()
-    finally:
-        os.kill(running.process.pid, signal.SIGCONT)
+    """The task; ``change`` happens when it has made its plan and comes to the locks."""
+    running = start_module("keyslots", {"device": str(volume.path), "unlock": [{"passphrase": "pw0"}], **task}, hooks=[stop_before(LOCKING)])
+    running.reached(LOCKING)
+    change()
+    running.go_on()
     return running.result()
 
 
@@ -208,46 +187,18 @@ def test_cryptsetup_erases_in_spite_of_a_requirement_and_we_do_not(volume: Luks2
     assert volume.opens("theirs")
 
 
-class BadBlock:
-    """The medium answers reads of some bytes with an error until they are written: a sector that the drive remaps."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, start: int, end: int) -> None:
-        self.start, self.end, self.bad = start, end, True
-        for name in ("read", "reread"):
-            monkeypatch.setattr(Region, name, self._reading(getattr(Region, name)))
-        monkeypatch.setattr(Region, "write", self._writing(Region.write))
-
-    def _reading(self, real: t.Callable[..., bytes]) -> t.Callable[..., bytes]:
-        def read(region: Region, offset: int, length: int) -> bytes:
-            if self.bad and offset < self.end and self.start < offset + length:
-                raise StorageFault(f"cannot read {length} bytes at byte {offset} of the LUKS header: Input/output error")
-            return real(region, offset, length)
-
-        return read
-
-    def _writing(self, real: t.Callable[..., None]) -> t.Callable[..., None]:
-        def write(region: Region, offset: int, data: bytes) -> None:
-            real(region, offset, data)
-            self.bad = self.bad and not (offset <= self.start and self.end <= offset + len(data))
-
-        return write
-
-
 @pytest.mark.parametrize("copy", ["primary", "secondary"])
 @pytest.mark.parametrize("place", [0, 4096], ids=["binary header", "json"])
-def test_a_copy_that_cannot_be_read_is_read_from_the_other_and_written_anew(
-    volume: Luks2Volume, monkeypatch: pytest.MonkeyPatch, copy: str, place: int
-) -> None:
+def test_a_copy_that_cannot_be_read_is_read_from_the_other_and_written_anew(volume: Luks2Volume, copy: str, place: int) -> None:
     start = place + (COPY if copy == "secondary" else 0)
     before = volume.sha256()
-    BadBlock(monkeypatch, start, start + 512)
-    found = info(volume)
+    hooks = [functools.partial(bad_block, start, start + 512)]
+    found = run_module("keyslots_info", {"device": str(volume.path)}, hooks=hooks)
     assert found["header"]["copies"] == {"primary": "ok", "secondary": "ok", copy: "bad"}
     assert any("cannot be read" in str(warning) for warning in found["warnings"])
-    assert [action["action"] for action in keyslots(volume.path, [HOLDS], check=True)["plan"]] == ["heal-header"]
+    assert [action["action"] for action in keyslots(volume.path, [HOLDS], check=True, hooks=hooks)["plan"]] == ["heal-header"]
     assert volume.sha256() == before
-    assert [action["action"] for action in keyslots(volume.path, [HOLDS])["plan"]] == ["heal-header"]
-    monkeypatch.undo()
+    assert [action["action"] for action in keyslots(volume.path, [HOLDS], hooks=hooks)["plan"]] == ["heal-header"]
     assert volume.opens("pw0") and volume.opens("theirs")
     assert info(volume)["header"]["copies"] == {"primary": "ok", "secondary": "ok"}
     volume.approved()

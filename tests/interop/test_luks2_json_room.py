@@ -10,8 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
 
 pytestmark = needs_cryptsetup
 RECORD = "luksmith.luks-record"
@@ -24,7 +23,7 @@ def present(secret: str, **more: t.Any) -> t.Dict[str, t.Any]:
 @pytest.fixture(name="volume")
 def fixture_volume(tmp_path: pathlib.Path) -> Luks2Volume:
     """The smallest JSON area there is: 12 KiB."""
-    return Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", "2m", size=8 << 20)
+    return Luks2Volume(tmp_path / "volume").like()
 
 
 def leave(volume: Luks2Volume, room: int) -> None:

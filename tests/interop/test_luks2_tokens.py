@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import pathlib
 import re
-import shutil
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
 
 pytestmark = needs_cryptsetup
-needs_systemd = pytest.mark.skipif(shutil.which("systemd-cryptenroll") is None, reason="not installed here: systemd-cryptenroll")
+needs_systemd = pytest.mark.needs("systemd-cryptenroll")
 
 RECORD = "luksmith.luks-record"
 TOKENS: t.Dict[str, t.Dict[str, t.Any]] = {
@@ -48,7 +47,7 @@ def present(label: str, **more: t.Any) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(name="volume")
 def fixture_volume(tmp_path: pathlib.Path) -> Luks2Volume:
-    return Luks2Volume(tmp_path / "volume").format("--luks2-keyslots-size", "2m", size=8 << 20)
+    return Luks2Volume(tmp_path / "volume").like()
 
 
 def info(volume: Luks2Volume, *secrets: str) -> t.Any:

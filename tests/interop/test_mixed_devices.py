@@ -9,10 +9,10 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, loop_device, needs_cryptsetup
-from ansible_collections.luksmith.luks.tests.interop.module_fork import run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, needs_qemu
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage, needs_qemu
 
 pytestmark = needs_cryptsetup
 
@@ -21,15 +21,15 @@ ADD = {"new_secret": NEW, "pbkdf": CHEAP}
 
 
 def task(devices: t.Sequence[pathlib.Path], *entries: t.Mapping[str, t.Any], **more: t.Any) -> t.Dict[str, t.Any]:
-    return {"devices": [str(path) for path in devices], "unlock": [{"passphrase": "pw0"}], "keyslots": list(entries or [ADD]), **more}
+    return {"devices": [str(path) for path in devices], "unlock": [{"passphrase": "pw0"}, {"passphrase": OPENER}], "keyslots": list(entries or [ADD]), **more}
 
 
 def luks1(folder: pathlib.Path) -> Luks2Volume:
-    return Luks2Volume(folder / "luks1").format("--key-size", "256", type="luks1", size=4 << 20)
+    return Luks2Volume(folder / "luks1").like("--key-size", "256", type="luks1")
 
 
 def luks2(folder: pathlib.Path) -> Luks2Volume:
-    return Luks2Volume(folder / "luks2").format("--luks2-keyslots-size", "2m", size=8 << 20)
+    return Luks2Volume(folder / "luks2").like()
 
 
 def statuses(result: t.Mapping[str, t.Any]) -> t.List[str]:
@@ -38,7 +38,7 @@ def statuses(result: t.Mapping[str, t.Any]) -> t.List[str]:
 
 @needs_qemu
 def test_one_bad_volume_stops_nobody_else(tmp_path: pathlib.Path) -> None:
-    raw, new, image = luks1(tmp_path), luks2(tmp_path), QemuImage(tmp_path, "qcow2", "pw0")
+    raw, new, image = luks1(tmp_path), luks2(tmp_path), QemuImage(tmp_path, "qcow2")
     bad = tmp_path / "bad"
     bad.write_bytes(b"not a volume" * 100000)
     paths = [raw.path, bad, image.path, new.path, tmp_path / "missing"]
@@ -62,7 +62,7 @@ def test_one_bad_volume_stops_nobody_else(tmp_path: pathlib.Path) -> None:
     assert result["changed"] and result["diff"] == promised.value.result["diff"]
     assert f"2 of 5 volumes failed (0 unchanged, 3 done, 2 refused, 0 partial). {bad}: " in result["msg"] and str(paths[4]) in result["msg"]
     assert bad.read_bytes() == before[1] and not paths[4].exists()
-    assert raw.opens("n-e-w") and new.opens("n-e-w") and image.opened_by("pw0", "n-e-w") == {"pw0", "n-e-w"}
+    assert raw.opens("n-e-w") and new.opens("n-e-w") and image.opened_by(OPENER, "n-e-w") == {OPENER, "n-e-w"}
 
     with pytest.raises(ModuleFailed) as again:
         run_module("keyslots", task(paths))
@@ -72,7 +72,7 @@ def test_one_bad_volume_stops_nobody_else(tmp_path: pathlib.Path) -> None:
 
 @needs_qemu
 def test_all_of_them_done_then_unchanged_then_partly(tmp_path: pathlib.Path) -> None:
-    raw, new, image = luks1(tmp_path), luks2(tmp_path), QemuImage(tmp_path, "qcow2", "pw0")
+    raw, new, image = luks1(tmp_path), luks2(tmp_path), QemuImage(tmp_path, "qcow2")
     paths = [raw.path, image.path, new.path]
     first = run_module("keyslots", task(paths))
     assert (first["changed"], statuses(first)) == (True, ["done"] * 3)
@@ -96,6 +96,7 @@ def test_what_one_format_cannot_hold_is_refused_there_only(tmp_path: pathlib.Pat
     assert raw.sha256() == before and new.opens("n-e-w")
 
 
+@pytest.mark.needs("loop")
 def test_one_header_with_two_names_is_one_volume(tmp_path: pathlib.Path) -> None:
     new = luks2(tmp_path)
     link = tmp_path / "link"

@@ -9,11 +9,11 @@ import pathlib
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 
-FIRST, SECOND, THIRD = "the first passphrase", "the second passphrase", "the third passphrase"
+FIRST, SECOND, THIRD = OPENER, "the second passphrase", "the third passphrase"
 HEADER = 4096
 
 
@@ -30,7 +30,7 @@ def restore(image: QemuImage, offset: int, header: bytes) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_old_header_brings_an_erased_secret_not_back(format: str, tmp_path: pathlib.Path) -> None:
-    image = QemuImage(tmp_path, format, FIRST)
+    image = QemuImage(tmp_path, format)
     keyslots(image.path, [new(SECOND, keyslot=1)], unlock=[FIRST])
     offset = header_at(image)
     saved = image.path.read_bytes()[offset : offset + HEADER]
@@ -42,7 +42,7 @@ def test_the_old_header_brings_an_erased_secret_not_back(format: str, tmp_path: 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_old_header_brings_a_replaced_secret_not_back(format: str, tmp_path: pathlib.Path) -> None:
-    image = QemuImage(tmp_path, format, FIRST)
+    image = QemuImage(tmp_path, format)
     offset = header_at(image)
     saved = image.path.read_bytes()[offset : offset + HEADER]
     keyslots(image.path, [new(THIRD, old_secret=secret(FIRST))])

@@ -10,11 +10,11 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 
-EVERY = tuple(f"passphrase {number}" for number in range(6))
+EVERY = (OPENER, *(f"passphrase {number}" for number in range(1, 6)))
 
 
 def absent(passphrase: str) -> t.Dict[str, t.Any]:
@@ -23,7 +23,7 @@ def absent(passphrase: str) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(params=FORMATS)
 def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
-    made = QemuImage(tmp_path, request.param, EVERY[0])
+    made = QemuImage(tmp_path, request.param)
     yield made
     made.check(*EVERY)
 

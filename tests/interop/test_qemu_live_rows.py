@@ -9,19 +9,19 @@ import base64
 import hashlib
 import json
 import pathlib
-import signal
 import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import PATIENCE, bytes_of, loop_device, needs, until
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import FIRST_WRITE
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken, loop_device
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1, slot_fields
-from ansible_collections.luksmith.luks.tests.interop.module_fork import keyslots, run_module
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, start_module
-from ansible_collections.luksmith.luks.tests.interop.qemu_copies import OPENER, copied, fresh
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module, start_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, OPENER, QemuImage, run
+from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
-pytestmark = needs("qemu-img", "qemu-io", "cryptsetup")
+pytestmark = pytest.mark.needs("qemu-img", "qemu-io", "cryptsetup")
 
 EVERY = S0, S1, S2, S3 = (OPENER, *(f"{word} unlocks" for word in ("beryl", "coral", "diamond")))
 
@@ -40,14 +40,14 @@ def gone(passphrase: str, **entry: t.Any) -> t.Dict[str, t.Any]:
 
 @pytest.fixture(params=FORMATS)
 def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
-    made = fresh(request.param, tmp_path)
+    made = QemuImage(tmp_path, request.param)
     yield made
     made.check(*EVERY)
 
 
 @pytest.fixture
 def raw(tmp_path: pathlib.Path) -> QemuImage:
-    return fresh("luks", tmp_path)
+    return QemuImage(tmp_path, "luks")
 
 
 def actions(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, t.Optional[int]]]:
@@ -92,13 +92,7 @@ def test_l4_an_inactive_slot_with_a_secret_that_opens_another_is_no_change(image
     assert image.path.read_bytes() == before
 
 
-def attributes(path: pathlib.Path, change: str) -> None:
-    done = subprocess.run(["chattr", change, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no immutable files here: {done.stderr.strip()}")
-
-
-@needs("losetup", "blockdev", root=True)
+@pytest.mark.needs("loop", "blockdev")
 @pytest.mark.parametrize("way", ["--read-only", "--setro"])
 def test_l5_a_read_only_device(raw: QemuImage, way: str) -> None:
     with loop_device(raw.path, *([way] if way == "--read-only" else [])) as device:
@@ -109,28 +103,25 @@ def test_l5_a_read_only_device(raw: QemuImage, way: str) -> None:
         assert not keyslots(device, [new(S0)])["changed"]  # a state that holds needs no writing
 
 
-@needs("chattr", root=True)
+@pytest.mark.needs("immutable files")
 def test_l5_a_file_that_may_not_be_written(image: QemuImage) -> None:
-    attributes(image.path, "+i")
+    subprocess.run(["chattr", "+i", image.path], check=True)
     try:
         message = refused(image.path, new(S1), unlock=[S0])
         assert "cannot open it for writing" in message.lower() and "lsattr" in message
         assert not keyslots(image.path, [new(S0)])["changed"]
     finally:
-        attributes(image.path, "-i")
+        subprocess.run(["chattr", "-i", image.path], check=True)
 
 
 def test_l6_luks2_which_qemu_takes_for_raw_works_here(tmp_path: pathlib.Path) -> None:
-    path, key = tmp_path / "volume", tmp_path / "key"
-    path.write_bytes(bytes(17 << 20))
-    key.write_text(S0)
-    run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", path, key)
+    volume = Luks2Volume(tmp_path / "volume").like()
+    path = volume.path
     assert json.loads(run("qemu-img", "info", "--output=json", path).stdout)["format"] == "raw"
     assert "LUKS version 2 is not supported" in run("qemu-img", "info", "-f", "luks", path, check=False).stderr
-    result = keyslots(path, [new(S1), gone(S0)])
+    result = keyslots(path, [new(S1), gone("pw0")])
     assert (result["type"], actions(result)) == ("luks2", [("add", 1), ("erase", 0)])
-    key.write_text(S1)
-    run("cryptsetup", "open", "--test-passphrase", "--key-slot", "1", "--key-file", key, path)
+    assert volume.opened((1,), [S1, "pw0"]) == {(1, S1)}
 
 
 def test_l7_a_detached_header_that_qemu_7_refuses(tmp_path: pathlib.Path) -> None:
@@ -204,7 +195,7 @@ def test_l11_an_erased_slot_has_the_same_fields_as_one_that_qemu_erased(raw: Qem
     keyslots(raw.path, [new(S1)], unlock=[S0])
     before = raw.path.read_bytes()
     (tmp_path / "twin").mkdir()
-    twin = copied(raw, tmp_path / "twin")
+    twin = raw.copied(tmp_path / "twin")
     assert twin.amend(S0, "state=inactive", "keyslot=1").returncode == 0
     assert actions(keyslots(raw.path, [{"state": "absent", "keyslot": 1}], unlock=[S0])) == [("erase", 1)]
     after = raw.path.read_bytes()
@@ -249,12 +240,13 @@ def test_l13_one_millisecond_is_enough_for_the_least_cost_and_no_drift_later(ima
 
 
 def test_l14_a_killed_run_leaves_no_lock_and_the_next_one_goes_on(image: QemuImage) -> None:
-    task = {"device": str(image.path), "keyslots": [new(S1, pbkdf={"iterations": 6_000_000})], "unlock": [secret(S0)], "lock_timeout": 0}
-    victim = start_module("keyslots", task).process
-    until(lambda: 200 in bytes_of(victim.pid, image.path), "the module holds the locks", victim)
-    victim.send_signal(signal.SIGKILL)
-    assert victim.wait(PATIENCE) == -signal.SIGKILL
+    task = {"device": str(image.path), "keyslots": [new(S1)], "unlock": [secret(S0)], "lock_timeout": 0}
+    victim = start_module("keyslots", task, hooks=[stop_before(FIRST_WRITE)])
+    victim.reached(FIRST_WRITE)
+    assert 200 in bytes_taken(image.path), "nobody else may read"
+    victim.kill()
+    assert bytes_taken(image.path) == []
     assert image.opened_by(S0, S1) == {S0}
-    result = run_module("keyslots", {**task, "keyslots": [new(S1)]})
+    result = run_module("keyslots", task)
     assert actions(result) == [("add", 1)]
     assert image.opened_by(S0, S1) == {S0, S1}

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import pathlib
+import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 
-FIRST, SECOND = "the first passphrase", "the second passphrase"
+FIRST, SECOND = OPENER, "the second passphrase"
 
 
 @pytest.fixture
 def image(tmp_path: pathlib.Path) -> QemuImage:
-    return QemuImage(tmp_path, "luks", FIRST)
+    return QemuImage(tmp_path, "luks")
 
 
 @pytest.mark.parametrize(("keyslot", "lands_in"), [(1, 1), (None, 1), (7, 7)])
@@ -40,7 +41,7 @@ def test_index_8_is_no_luks1_keyslot(image: QemuImage) -> None:
 
 
 @pytest.mark.parametrize("entry", [{"state": "absent", "keyslot": 7}, {"state": "absent", "old_secret": secret(SECOND)}])
-def test_erase_by_index_and_by_passphrase(image: QemuImage, entry: dict) -> None:
+def test_erase_by_index_and_by_passphrase(image: QemuImage, entry: t.Dict[str, t.Any]) -> None:
     keyslots(image.path, [new(SECOND, keyslot=7)], unlock=[FIRST])
     keyslots(image.path, [entry], unlock=[FIRST])
     assert image.active() == {0} and image.opened_by(FIRST, SECOND) == {FIRST}

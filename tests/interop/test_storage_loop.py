@@ -9,9 +9,7 @@ import contextlib
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import typing as t
 
@@ -19,9 +17,11 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import holder_of, loop_device, needs, refused, started, until
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import as_nobody, hold
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import holder_of, loop_device, refused, until
+from ansible_collections.luksmith.luks.tests.tools.module_server import in_a_fork, start
 
-pytestmark = needs("losetup", "addpart", "delpart", root=True)
+pytestmark = pytest.mark.needs("loop", "addpart", "delpart")
 
 SIZE = 1 << 20
 FIRST_SECTOR = 64
@@ -179,52 +179,16 @@ def test_a_device_whose_file_was_deleted_is_still_locked_against_others_on_it(im
             refused(locks.exclusive, second)
 
 
-_HOLD = """
-import runpy, sys
-runpy.run_path(sys.argv[1])
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks, storage
-with storage.open_volume(sys.argv[2], writable=True) as volume, locks.exclusive(volume, timeout=30):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_a_killed_holder_of_a_device_leaves_nothing_that_stops_the_next(image: pathlib.Path) -> None:
-    conftest = pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py"
     with loop_device(image) as device, open_volume(device, writable=True) as volume, open_volume(str(image), writable=True) as file:
-        with started(sys.executable, "-c", _HOLD, conftest, device) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"held\n"
-            for rival in (volume, file):
-                assert f"pid {process.pid} (python" in refused(locks.exclusive, rival)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        holder = start(hold, device)
+        holder.reached("held")
+        for rival in (volume, file):
+            assert f"pid {holder.pid} (python" in refused(locks.exclusive, rival)
+        holder.kill()
         for rival in (volume, file):
             with locks.exclusive(rival, timeout=0):
                 pass
-
-
-def as_nobody(group: int, path: str) -> str:
-    """What an ordinary user gets who may open ``path``: in a forked child, because the interpreter may be root's alone."""
-    answer, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        words = "?"
-        try:
-            os.setgroups([group])
-            os.setgid(group)
-            os.setuid(65534)
-            with open_volume(path, writable=True) as volume, locks.exclusive(volume, timeout=0):
-                words = "held"
-        except StorageFault as error:
-            words = str(error)
-        finally:
-            os.write(tell, words.encode())
-            os._exit(0)
-    os.close(tell)
-    os.waitpid(child, 0)
-    with open(answer) as stream:
-        return stream.read()
 
 
 def test_an_ordinary_user_locks_an_image_without_the_folder_of_root(image: pathlib.Path) -> None:
@@ -236,8 +200,8 @@ def test_an_ordinary_user_locks_an_image_without_the_folder_of_root(image: pathl
         group, mode = os.stat(device).st_gid, os.stat(device).st_mode
         stack.callback(os.chmod, device, mode & 0o777)
         os.chmod(device, 0o660)
-        assert as_nobody(group, mine) == "held"
-        words = as_nobody(group, device)
+        assert in_a_fork(as_nobody, group, mine) == "held"
+        words = in_a_fork(as_nobody, group, device)
     assert words.startswith(f"{device}: Cannot use cryptsetup's lock folder")
     assert "become" in words
 

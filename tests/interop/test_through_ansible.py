@@ -13,12 +13,11 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import needs
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
-pytestmark = [needs("cryptsetup"), pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook")]
+pytestmark = pytest.mark.needs("cryptsetup", "ansible-playbook")
 
 SECRETS = BEFORE, AFTER, SPARE, LATER = "gibbon-4711", "siamang-0815", "macaque-1234", "tamarin-9876"
 PLAY = [

@@ -368,10 +368,13 @@ def serve(requests: socket.socket) -> None:
 
 
 def import_what_children_need() -> None:
-    """All modules, and the libraries that they look for only when they derive a key."""
-    for path in (ROOT / "plugins" / "modules").glob("*.py"):
-        importlib.import_module(f"{COLLECTION}.plugins.modules.{path.stem}")
-    for name in ("argon2.low_level", "cryptography.hazmat.primitives.ciphers", "cryptography.hazmat.primitives.kdf.argon2"):
+    """All modules and what they import only when they come to it: a child would do that anew each time."""
+    for folder in ("plugins/module_utils/_luks", "plugins/module_utils/_module", "plugins/modules"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            importlib.import_module(".".join((COLLECTION, *path.relative_to(ROOT).with_suffix("").parts)).replace(".__init__", ""))
+    of_ansible = ("_module_legacy_c2m", "_module_legacy_m2c")  # since ansible-core 2.19
+    libraries = ("argon2.low_level", "cryptography.hazmat.primitives.ciphers", "cryptography.hazmat.primitives.kdf.argon2")
+    for name in (*(f"ansible.module_utils._internal._json._profiles.{profile}" for profile in of_ansible), *libraries, "encodings.ascii"):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -406,7 +409,6 @@ def _fork(requests: socket.socket, others: t.Iterable[socket.socket], fds: t.Seq
             os._exit(70)
     for fd in fds[1:]:
         os.close(fd)
-    _tell(control, f"pid {pid}")
     return pid, control
 
 
@@ -420,6 +422,7 @@ def _tell(control: socket.socket, message: str) -> None:
 def _be_the_child(control: socket.socket, request: int, output: int, errors: int, answer: int) -> t.NoReturn:
     global _to_the_test
     _to_the_test = control
+    _tell(control, f"pid {os.getpid()}")
     os.dup2(output, 1)
     os.dup2(errors, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
@@ -439,6 +442,9 @@ def _be_the_child(control: socket.socket, request: int, output: int, errors: int
         code = ended.code
     except BaseException:  # noqa: BLE001 - as the interpreter would show it
         traceback.print_exc()
+    for thread in threading.enumerate():  # as the interpreter does in the end, for the threads that are no daemons
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
