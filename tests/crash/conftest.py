@@ -1,15 +1,19 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make the collection importable the way the unit tests do; the long form's option; the sums at the end."""
+"""The long forms' options, a folder in memory, what thousands of runs in one process need not do, the sums at the end."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import os
+import pathlib
+import tempfile
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests.crash import economy, judge
 
 _COUNTED = "counted"
 
@@ -21,15 +25,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="of the instants of the kills")
 
 
-@pytest.fixture
-def thorough(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--thorough") or request.config.getoption("--everything"))
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: only with --thorough or --everything")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if form_of(config).thorough:
+        return
+    beyond = [item for item in items if item.get_closest_marker("long")]
+    if beyond:
+        config.hook.pytest_deselected(items=beyond)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def form_of(config: pytest.Config) -> judge.Form:
+    if config.getoption("--everything"):
+        return judge.EVERYTHING
+    if config.getoption("--thorough"):
+        return judge.THOROUGH
+    return judge.FULL if config.getoption("--size") == "full" else judge.SHORT
 
 
 @pytest.fixture
-def again_on_every(request: pytest.FixtureRequest) -> int:
-    """The task runs again on the first state of each situation and on every so many-th of the others; 0: on none."""
-    return 1 if request.config.getoption("--everything") else 40 if request.config.getoption("--thorough") else 0
+def form(request: pytest.FixtureRequest) -> judge.Form:
+    return form_of(request.config)
+
+
+@pytest.fixture(autouse=True)
+def economical() -> t.Iterator[None]:
+    with economy.economical():
+        yield
+
+
+@pytest.fixture
+def scratch(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
+    """A folder in memory where there is such a file system: thousands of barriers cost nothing there."""
+    memory = "/dev/shm"
+    if not os.path.ismount(memory) or not os.access(memory, os.W_OK | os.X_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="luksmith-crash-", dir=memory) as folder:
+        yield pathlib.Path(folder)
 
 
 @pytest.fixture

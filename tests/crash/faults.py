@@ -65,6 +65,7 @@ class Injected:
         self._identity = identity(os.stat(volume))
         self._real = {name: getattr(module, name) for name, module in CALLS.items()}
         self._unsynced: t.List[t.Tuple[int, bytes, bytes]] = []
+        self._paths: t.Dict[str, str] = {}
 
     def call(self, name: str, *arguments: t.Any, **options: t.Any) -> t.Any:
         real = self._real[name]
@@ -124,7 +125,15 @@ class Injected:
                 return identity(self._real["fstat"](what)) == self._identity
             except OSError:
                 return False
-        return os.path.realpath(os.fspath(what)) == self._volume
+        return self._resolved(os.fspath(what)) == self._volume
+
+    def _resolved(self, path: str) -> str:
+        """Remembered, because looking is a third of the work otherwise; what a number of a descriptor means changes."""
+        if path.startswith("/proc/"):
+            return os.path.realpath(path)
+        if path not in self._paths:
+            self._paths[path] = os.path.realpath(path)
+        return self._paths[path]
 
 
 def _on_the_medium(fate: str, old: bytes, new: bytes) -> bytes:

@@ -85,6 +85,11 @@ def operation(name: str) -> Operation:
     return OPERATIONS[name]()
 
 
+def peers_of(name: str) -> t.Tuple[str, ...]:
+    """The programs that make its volume and judge it."""
+    return ("cryptsetup", "qemu-img", "qemu-io") if name.startswith("qcow2") else ("cryptsetup",)
+
+
 def _operation(make: t.Callable[[Slots], bytes], name: str, case: t.Tuple[Slots, t.Dict[str, t.Any]], *, detached: bool = False) -> t.Callable[[], Operation]:
     slots, wanted = case
     return lambda: Operation(make(slots), wanted, detached=detached, fewer_slots=SEVERAL in name, lockout=bool(wanted.get("allow_lockout")))

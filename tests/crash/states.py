@@ -14,11 +14,13 @@ two sectors for LUKS1 and for the binary header of LUKS2, up to about ten for it
 anti-forensic split spreads each bit of each stripe over the whole key, and a program that finds it closed learns nothing
 else from it. So the states of an area write are three: old, new, and mixed. Mixed ones are built at every sector: the
 first n arrived, the last n arrived, all but one, one alone, each block of 4096 bytes alone or missing, and random halves;
-``sparse`` takes three of these.
+usually three of these are taken.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import random
 import typing as t
@@ -30,16 +32,38 @@ BLOCK = 4096 // SECTOR
 # Up to so many header states of one epoch are all built; only a run without barriers has more, and then a part is drawn.
 _ALL = 4096
 _DRAWN = 512
+# Mixed states of an area write that are usually built.
+SPARSE = 3
 
 Sectors = t.Dict[int, bytes]
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _mark(number: int, content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=16, salt=number.to_bytes(16, "big")).digest(), "big")
+
+
+def _marks(disk: t.Union[bytes, bytearray]) -> int:
+    """A name of the content: the sum of a digest of each sector, so that it is cheap to tell what a few other sectors make of it."""
+    return sum(_mark(number, _sector(disk, number)) for number in range(-(-len(disk) // SECTOR)))
+
+
+def _sector(disk: t.Union[bytes, bytearray], number: int) -> bytes:
+    return bytes(disk[number * SECTOR : (number + 1) * SECTOR])
 
 
 class State(t.NamedTuple):
     """The disk ``base`` with ``changed`` sectors (number -> 512 bytes). ``where`` is for messages."""
 
     base: bytearray
+    base_marks: int
     changed: Sectors
     where: str
+
+    @property
+    def name(self) -> int:
+        """Equal for equal disks."""
+        return self.base_marks + sum(_mark(number, content) - _mark(number, _sector(self.base, number)) for number, content in self.changed.items())
 
     def image(self) -> bytes:
         data = bytearray(self.base)
@@ -59,17 +83,23 @@ def epochs(calls: t.Sequence[Call]) -> t.List[t.List[Call]]:
     return [epoch for epoch in found if epoch]
 
 
-def crashes(start: bytes, calls: t.Sequence[Call], header: range, *, sparse: bool) -> t.Iterator[State]:
-    """``header``: the bytes of the file that are header and not key area. States may repeat."""
-    disk = bytearray(start)
+def crashes(start: bytes, calls: t.Sequence[Call], header: range, *, shapes: t.Optional[int]) -> t.Iterator[State]:
+    """``header``: the bytes of the file that are header and not key area; ``shapes``: how many mixed states of each area write, None: all.
+
+    States may repeat.
+    """
+    disk, marks = bytearray(start), _marks(start)
     for number, epoch in enumerate(epochs(calls)):
-        for name, changed in _subsets(disk, epoch, header, sparse):
-            yield State(disk, changed, f"epoch {number} ({_listed(epoch)}): {name}")
-        disk = bytearray(disk)
+        versions = _versions(disk, epoch)
+        for name, changed in _subsets(versions, header, shapes):
+            yield State(disk, marks, changed, f"epoch {number} ({_listed(epoch)}): {name}")
+        after = bytearray(disk)
         for offset, data in epoch:
             assert data is not None
-            disk[offset : offset + len(data)] = data
-    yield State(disk, {}, "after the last write")
+            after[offset : offset + len(data)] = data
+        marks = State(disk, marks, {place: _sector(after, place) for place in versions}, "").name
+        disk = after
+    yield State(disk, marks, {}, "after the last write")
 
 
 def _listed(epoch: t.Sequence[Call]) -> str:
@@ -82,7 +112,7 @@ def _versions(disk: bytearray, epoch: t.Sequence[Call]) -> t.Dict[int, t.List[by
     for offset, data in epoch:
         assert data is not None
         for number in range(offset // SECTOR, -(-(offset + len(data)) // SECTOR)):
-            versions = found.setdefault(number, [bytes(disk[number * SECTOR : (number + 1) * SECTOR])])
+            versions = found.setdefault(number, [_sector(disk, number)])
             content, begin = bytearray(versions[-1]), number * SECTOR
             low, high = max(offset, begin), min(offset + len(data), begin + SECTOR)
             content[low - begin : high - begin] = data[low - offset : high - offset]
@@ -91,11 +121,10 @@ def _versions(disk: bytearray, epoch: t.Sequence[Call]) -> t.Dict[int, t.List[by
     return {number: versions for number, versions in found.items() if len(versions) > 1}
 
 
-def _subsets(disk: bytearray, epoch: t.Sequence[Call], header: range, sparse: bool) -> t.Iterator[t.Tuple[str, Sectors]]:
-    versions = _versions(disk, epoch)
+def _subsets(versions: t.Mapping[int, t.List[bytes]], header: range, most: t.Optional[int]) -> t.Iterator[t.Tuple[str, Sectors]]:
     head = {number: found for number, found in versions.items() if number * SECTOR in header}
     area = {number: found for number, found in versions.items() if number not in head}
-    shapes = list(_shapes(area, sparse)) or [("", {})]
+    shapes = list(_shapes(area, most)) or [("", {})]
     for one, some in _combinations(head):
         for two, others in shapes:
             yield f"{one} {two}".strip() or "nothing arrived", {**some, **others}
@@ -116,7 +145,7 @@ def _combinations(versions: t.Mapping[int, t.Sequence[bytes]]) -> t.Iterator[t.T
         yield (f"header sectors {sorted(changed)}" if changed else ""), changed
 
 
-def _shapes(versions: t.Mapping[int, t.Sequence[bytes]], sparse: bool) -> t.Iterator[t.Tuple[str, Sectors]]:
+def _shapes(versions: t.Mapping[int, t.Sequence[bytes]], most: t.Optional[int]) -> t.Iterator[t.Tuple[str, Sectors]]:
     """Which sectors of key areas arrived. Only a run without barriers has more than one area write in an epoch."""
     numbers = sorted(versions)
     if not numbers:
@@ -125,10 +154,13 @@ def _shapes(versions: t.Mapping[int, t.Sequence[bytes]], sparse: bool) -> t.Iter
     yield "", {}
     yield "whole area", latest
     length = len(numbers)
-    if sparse:
-        yield "the first area sector alone", {numbers[0]: latest[numbers[0]]}
-        yield "half of the area", {number: latest[number] for number in numbers[: length // 2]}
-        yield "all but the last area sector", {number: latest[number] for number in numbers[:-1]}
+    if most is not None:
+        few = [
+            ("half of the area", {number: latest[number] for number in numbers[: length // 2]}),
+            ("the first area sector alone", {numbers[0]: latest[numbers[0]]}),
+            ("all but the last area sector", {number: latest[number] for number in numbers[:-1]}),
+        ]
+        yield from few[:most]
         return
     for cut in range(1, length):
         yield f"first {cut} of {length} area sectors", {number: latest[number] for number in numbers[:cut]}

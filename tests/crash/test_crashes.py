@@ -3,33 +3,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The power fails before, between and inside the writes of every operation, and again in the run that repairs it.
 
-The long form, ``tests/run crash -- --thorough``, tears each write at each sector and runs the task on each 40th state besides
-those that differ; with ``--everything`` on all of them, which takes hours.
+The short form takes all crashes of every operation and runs the task on each situation; of the repairing runs it cuts every
+fourth one again, and cryptsetup or QEMU judge every third situation. ``--size full`` cuts and judges all of them, until no new
+situation turns up. The long form, ``tests/run crash -- --thorough``, tears each write at each sector and runs the task on each
+40th state besides those that differ; with ``--everything`` on all of them, which takes hours.
 """
 
 from __future__ import annotations
 
 import pathlib
-import tempfile
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import storage
-from ansible_collections.luksmith.luks.tests.crash.judge import Judge
-from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation
+from ansible_collections.luksmith.luks.tests.crash.judge import FULL, Form, Judge
+from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation, peers_of
+
+EVERY = [pytest.param(name, marks=[pytest.mark.needs(*peers_of(name)), *([pytest.mark.long] if name in LONG else [])]) for name in OPERATIONS]
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_whatever_a_crash_leaves_opens_and_the_next_run_ends_it(name: str, thorough: bool, again_on_every: int, count: t.Callable[[str, t.Any], None]) -> None:
-    if name in LONG and not thorough:
-        pytest.skip("only in the long form: tests/run crash -- --thorough")
-    with tempfile.TemporaryDirectory(prefix="luksmith-crash-", dir="/dev/shm") as folder:
-        count(name, Judge(operation(name), pathlib.Path(folder), thorough=thorough, again_on_every=again_on_every).everything())
+@pytest.mark.parametrize("name", EVERY)
+def test_whatever_a_crash_leaves_opens_and_the_next_run_ends_it(
+    name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]
+) -> None:
+    """Some take seconds: hundreds of disks are built, and the task runs on up to thirty of them."""
+    count(name, Judge(operation(name), scratch, form).everything())
 
 
+@pytest.mark.needs("cryptsetup")
 @pytest.mark.parametrize("name", ["luks1: erase", "luks1: rekey the only slot", "luks2: rekey without room"])
-def test_a_missing_barrier_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_barrier_is_found(name: str, scratch: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machinery can fail: without fsync the same checks meet a disk that breaks a promise."""
     monkeypatch.setattr(storage.Region, "barrier", lambda region: None)
-    with tempfile.TemporaryDirectory(prefix="luksmith-crash-", dir="/dev/shm") as folder, pytest.raises(AssertionError, match="epoch 0"):
-        Judge(operation(name), pathlib.Path(folder), thorough=False).everything()
+    with pytest.raises(AssertionError, match="epoch 0"):
+        Judge(operation(name), scratch, FULL).everything()

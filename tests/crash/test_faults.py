@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fault at every system call on the volume: a sentence, the truth, no lock and no descriptor left, and a state that a rerun ends.
 
-``tests/run faults -- --thorough`` does it for more operations and more kinds of faults.
+The short form takes every call that writes or makes durable, and every third one of those that look, shifted from operation to
+operation; ``--size full`` takes them all, ``tests/run faults -- --thorough`` more operations and more kinds of faults.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import dataclasses
 import errno
 import os
 import pathlib
-import tempfile
+import random
 import threading
 import typing as t
 
@@ -23,8 +24,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run i
 from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.faults import LOST, THERE, TORN, Fault, injected
-from ansible_collections.luksmith.luks.tests.crash.judge import Judge
-from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation
+from ansible_collections.luksmith.luks.tests.crash.judge import SHORT, Form, Judge
+from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation, peers_of
 
 SHORT_FORM = ("luks1: rekey the only slot", "luks1: erase first without room", "luks2: rekey a named slot", "luks2: rekey without room", "qcow2: erase")
 # call -> errors that a test of the short form injects, and those that only the long form adds
@@ -40,6 +41,11 @@ ERRORS: t.Dict[str, t.Tuple[t.Tuple[int, ...], t.Tuple[int, ...]]] = {
     "flock": ((errno.ENOLCK,), (errno.EIO,)),
 }
 FATES = (LOST, THERE, TORN)
+EVERY = [
+    pytest.param(name, marks=[pytest.mark.needs(*peers_of(name)), *([] if name in SHORT_FORM else [pytest.mark.long])])
+    for name in OPERATIONS
+    if name not in LONG  # variants of other operations with the same calls
+]
 
 
 @dataclasses.dataclass
@@ -52,20 +58,23 @@ class Faults:
     situations: int = 0
 
 
-def faults_for(counts: t.Mapping[str, int], thorough: bool) -> t.Iterator[Fault]:
+def faults_for(counts: t.Mapping[str, int], form: Form, name: str) -> t.Iterator[Fault]:
+    def calls(call: str) -> range:
+        return range(list(OPERATIONS).index(name) % 3, counts.get(call, 0), 3) if form == SHORT and call != "pwrite" else range(counts.get(call, 0))
+
     for call, (usual, more) in ERRORS.items():
-        for index in range(counts.get(call, 0)):
-            for error in usual + (more if thorough else ()):
+        for index in calls(call):
+            for error in usual + (more if form.thorough else ()):
                 yield Fault(call, index, error)
     for index in range(counts["fsync"]):
         for fate in FATES:
             yield Fault("fsync", index, errno.EIO, fate=fate)
-    for index in range(counts["pwrite"]):
+    for index in calls("pwrite"):
         yield Fault("pwrite", index, errno.EIO, lasting=True)
     for call in ("pread", "preadv"):
-        for index in range(counts.get(call, 0)):
+        for index in calls(call):
             yield Fault(call, index, end=True)
-            if thorough:
+            if form.thorough:
                 yield Fault(call, index, errno.ENODEV, lasting=True)
     for call in ("pread", "preadv", "pwrite"):
         yield Fault(call, 0, short=True)
@@ -78,8 +87,9 @@ def descriptors() -> t.Set[str]:
 class Trial:
     """Faults in the runs of one operation."""
 
-    def __init__(self, name: str, folder: pathlib.Path) -> None:
-        self.judge = Judge(operation(name), folder, thorough=False)
+    def __init__(self, name: str, folder: pathlib.Path, form: Form) -> None:
+        self.name = name
+        self.judge = Judge(operation(name), folder, form)
         self.judge.everything_uncut()
         self.lab, self.start = self.judge.lab, self.judge.operation.start
         self.at = checker.embedded_at(self.start)
@@ -90,9 +100,11 @@ class Trial:
         return checker.openers(image[self.at :], self.judge.secrets)
 
     def run(self, fault: t.Optional[Fault]) -> t.Tuple[t.Dict[str, t.Any], bytes, t.Any]:
+        """Salts and noise are the same every time: only the fault makes a difference, and what was judged need not be judged again."""
         self.lab.put(self.start)
         task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
-        with injected(str(self.lab.volume), fault) as state:
+        with injected(str(self.lab.volume), fault) as state, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "urandom", random.Random(self.name).randbytes)
             result = guard._outcome(lambda: bring(task, check=False))
             # What a thread was deriving when the run failed ends in vain, but ends.
             for thread in threading.enumerate():
@@ -155,29 +167,29 @@ class Trial:
 
 
 @contextlib.contextmanager
-def faults_of(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> t.Iterator[t.Tuple[Trial, t.Mapping[str, int], Faults]]:
+def faults_of(
+    name: str, folder: pathlib.Path, form: Form, count: t.Callable[[str, t.Any], None]
+) -> t.Iterator[t.Tuple[Trial, t.Mapping[str, int], Faults]]:
     """An operation that nothing has disturbed yet, its calls by name, and the numbers to fill, which are counted at the end."""
-    if not thorough and name not in SHORT_FORM:
-        pytest.skip("only in the long form: tests/run faults -- --thorough")
-    if thorough and name in LONG:
-        pytest.skip("a variant of another operation with the same calls")
     numbers = Faults()
-    with tempfile.TemporaryDirectory(prefix="luksmith-faults-", dir="/dev/shm") as folder:
-        trial = Trial(name, pathlib.Path(folder))
-        result, image, state = trial.run(None)
-        assert result["changed"] and trial._opened(image) == trial.goal
-        yield trial, state.counts, numbers
+    trial = Trial(name, folder, form)
+    result, image, state = trial.run(None)
+    assert result["changed"] and trial._opened(image) == trial.goal
+    yield trial, state.counts, numbers
     count(name, numbers)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
-    with faults_of(name, thorough, count) as (trial, counts, numbers):
+@pytest.mark.parametrize("name", EVERY)
+def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(
+    name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]
+) -> None:
+    with faults_of(name, scratch, form, count) as (trial, counts, numbers):
         trial.inject_all((Fault("pwrite", index, fate=fate) for index in range(counts["pwrite"]) for fate in (LOST, TORN)), numbers)
         assert numbers.failures == numbers.injected
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_a_fault_at_any_call(name: str, thorough: bool, count: t.Callable[[str, t.Any], None]) -> None:
-    with faults_of(name, thorough, count) as (trial, counts, numbers):
-        trial.inject_all(faults_for(counts, thorough), numbers)
+@pytest.mark.parametrize("name", EVERY)
+def test_a_fault_at_any_call(name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]) -> None:
+    """Takes seconds: the task runs a hundred times, once for each fault, and after most of them once more."""
+    with faults_of(name, scratch, form, count) as (trial, counts, numbers):
+        trial.inject_all(faults_for(counts, form, name), numbers)
