@@ -167,6 +167,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask
+from ..module_utils._luks.files import check_path
 from ..module_utils._luks.report import exchange, model, page
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec
@@ -192,6 +193,8 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     wanted = {params[form]: render for form, render in FORMS.items() if params[form] is not None}
     if not wanted:
         raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
+    for path in (*params["sources"], *wanted):
+        check_path(path, "a path")
     hosts = [host for path in params["sources"] for host in exchange.read_json(path, params["kind"])]
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)

@@ -13,6 +13,7 @@ import stat
 import typing as t
 
 from ..errors import NOTHING_CHANGED, StorageFault
+from ..files import remedy_for, unusable
 
 # O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -90,7 +91,7 @@ def open_node(path: str, *, writable: bool) -> Node:
     except OSError as error:
         raise fault(path, "cannot open it for writing" if writable else "cannot open it", error) from None
     except ValueError:
-        raise StorageFault("the path contains a NUL character", why="no file can have such a name", remedy="Check the path") from None
+        raise StorageFault(f"the path {unusable(path)}", remedy=remedy_for(path)) from None
     try:
         status = os.fstat(fd)
         _check_kind(status, path)
