@@ -6,11 +6,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 
 from .errors import BadTask
 
+# O_NONBLOCK: opening a pipe would wait for somebody at its other end before anybody could see what it is.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 _UTF8 = "Run the task with PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8) in its environment"
 
 
@@ -35,3 +47,25 @@ def check_path(path: str, name: str) -> None:
     reason = unusable(path)
     if reason:
         raise BadTask(f"{name} is {path!r}, which {reason}", remedy=remedy_for(path))
+
+
+def kind_of(mode: int) -> str:
+    """What is no regular file, in words."""
+    return next((words for test, words in _KINDS if test(mode)), "something unknown")
+
+
+def not_regular(mode: int) -> OSError:
+    return OSError(errno.EINVAL, f"it is {kind_of(mode)}, not a regular file")
+
+
+def read_regular(path: str) -> bytes:
+    """All of a regular file. Raises OSError, also for anything else, which might never come to an end."""
+    descriptor = os.open(path, _READ)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise not_regular(mode)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)

@@ -13,7 +13,7 @@ import stat
 import typing as t
 
 from ..errors import NOTHING_CHANGED, StorageFault
-from ..files import remedy_for, unusable
+from ..files import kind_of, remedy_for, unusable
 
 # O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -29,13 +29,6 @@ _REMEDIES = {
     errno.ENXIO: "No device answers behind this node; check that it is attached",
     errno.ENODEV: "No device answers behind this node; check that it is attached",
 }
-
-_NEITHER = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def fault(volume: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED) -> StorageFault:
@@ -107,9 +100,8 @@ def open_node(path: str, *, writable: bool) -> Node:
 def _check_kind(status: os.stat_result, path: str) -> None:
     if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode):
         return
-    kind = next((words for test, words in _NEITHER if test(status.st_mode)), "something unknown")
     raise StorageFault(
-        f"it is {kind}",
+        f"it is {kind_of(status.st_mode)}",
         why="a LUKS header lives in a regular file or on a block device",
         remedy="Give the path of the volume itself",
         volume=path,
