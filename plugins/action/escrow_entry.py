@@ -13,6 +13,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation.entry import Entry, held
 from ..plugin_utils._rotation.envelope import EnvelopeError, seal, unseal
 from ..plugin_utils._rotation.guarded_file import FileBusy, GuardedFile
@@ -25,6 +26,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("folder", "key", "operation", "entry", "version", "certificates", "private_key", "lock_timeout"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
+        forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation.guarded_file import FileBusy, GuardedFile
 
 ROOT = "luksmith_luks_secrets"
@@ -22,6 +23,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("path", "key", "operation", "entry", "version", "vault_id", "lock_timeout"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
+        forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(

@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import resource
 import signal
 import sys
 import threading
@@ -17,14 +14,9 @@ import typing as t
 
 from .._luks.errors import NOTHING_CHANGED, Interrupted, LuksmithError, Unexpected, end_of_run
 from .._luks.keyslots.run import interruption
+from .cores import forbid_core_dumps
 
 Result = t.Dict[str, t.Any]
-
-# Linux takes exactly 1 to mean "no dump, not even to a helper that core_pattern pipes it to" (fs/coredump.c).
-_NO_CORE_DUMP = 1
-# include/uapi/linux/prctl.h
-_PR_SET_DUMPABLE = 4
-
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -74,16 +66,6 @@ def finish(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.No
 
 def _say_nothing(_unraisable: t.Any) -> None:
     """An exception hook."""
-
-
-def forbid_core_dumps() -> None:
-    """A crash of this process must not put its memory on a disk."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    most = _NO_CORE_DUMP if hard == resource.RLIM_INFINITY else min(_NO_CORE_DUMP, hard)
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    # Also: no other process of the same user may attach a debugger or read our memory.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def unwind_on_signals() -> None:
