@@ -93,7 +93,7 @@ def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
         if isinstance(ending, Told):
             return _told(ending, leaves)
         if isinstance(error, LuksmithError):
-            return {"failed": True, "changed": False, "msg": str(error)}
+            return {"failed": True, "changed": error.after_change, "msg": str(error)}
         changed = NOTHING_CHANGED if leaves == NOTHING_CHANGED else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
         return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
 

@@ -7,37 +7,17 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import stat
 import typing as t
 
-from ..errors import NOTHING_CHANGED, StorageFault
-from ..files import kind_of, remedy_for, unusable
+from ..errors import StorageFault
+from ..files import fault, kind_of, remedy_for, unusable
+
+__all__ = ("Node", "fault", "open_node")
 
 # O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-
-_REMEDIES = {
-    errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
-    errno.EACCES: "Run as a user who may do this, for block devices usually root (become: true)",
-    errno.EPERM: "Run as a user who may do this; an immutable file (lsattr) refuses even root",
-    errno.EROFS: "The file system is mounted read-only; remount it writable",
-    errno.ELOOP: "The symbolic links lead in a circle; give the path of the file itself",
-    errno.ENOTDIR: "A part of the path is no directory; check the path",
-    errno.ETXTBSY: "Something runs or swaps on this file; stop that first",
-    errno.ENXIO: "No device answers behind this node; check that it is attached",
-    errno.ENODEV: "No device answers behind this node; check that it is attached",
-}
-
-
-def fault(volume: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED) -> StorageFault:
-    """A StorageFault in the system's own words: "cannot open it: Permission denied (EACCES)"."""
-    number = error.errno or 0
-    name = errno.errorcode.get(number, str(number))
-    found = StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=volume, changed=changed)
-    found.errno = number
-    return found
 
 
 @dataclasses.dataclass
