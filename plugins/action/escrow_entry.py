@@ -13,11 +13,13 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._luks.errors import LuksmithError
+from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation.entry import Entry, held
 from ..plugin_utils._rotation.envelope import EnvelopeError, seal, unseal
 from ..plugin_utils._rotation.guarded_file import FileBusy, GuardedFile
 
-UNCHANGED = "The store was not changed."
+UNCHANGED, CHANGED = "The store was not changed.", "The store was changed before."
 
 
 class ActionModule(ActionBase):
@@ -25,6 +27,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("folder", "key", "operation", "entry", "version", "certificates", "private_key", "lock_timeout"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
+        forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(
@@ -47,6 +50,8 @@ class ActionModule(ActionBase):
             return {"changed": False, **_opened(_read(file), arguments["private_key"])}
         except (EnvelopeError, FileBusy) as error:
             raise AnsibleActionFail(f"{error}. {UNCHANGED}") from None
+        except LuksmithError as error:  # says itself what was changed
+            raise AnsibleActionFail(f"The store cannot be written. {error}") from None
         except OSError as error:
             raise AnsibleActionFail(f"{file.path} cannot be used as a store: {error.strerror}. {UNCHANGED}") from None
 
@@ -57,13 +62,20 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"{file.path} was changed by another run meanwhile. Run the rotation again. {UNCHANGED}")
             document = {"version": version + 1, "entry": _sealed(arguments["entry"], arguments["certificates"])}
             file.replace(json.dumps(document, indent=2, sort_keys=True).encode())
-            found = _read(file)
+            try:
+                found = _read(file, CHANGED)
+            except OSError as error:
+                raise AnsibleActionFail(f"{file.path} cannot be read back: {error.strerror}. {CHANGED}") from None
         if found != document:
-            raise AnsibleActionFail(f"{file.path} did not give back what was written. Look at its file system before the rotation is run again.")
-        return _opened(found, arguments["private_key"])
+            raise AnsibleActionFail(f"{file.path} did not give back what was written. Look at its file system before the rotation is run again. {CHANGED}")
+        try:
+            return _opened(found, arguments["private_key"])
+        except EnvelopeError as error:
+            raise AnsibleActionFail(f"{error}. {CHANGED}") from None
 
 
-def _read(file: GuardedFile) -> t.Dict[str, t.Any]:
+def _read(file: GuardedFile, state: str = UNCHANGED) -> t.Dict[str, t.Any]:
+    """``state``: of the store, for errors."""
     content = file.content()
     if content is None:
         return {"entry": None, "version": 0}
@@ -71,7 +83,7 @@ def _read(file: GuardedFile) -> t.Dict[str, t.Any]:
         document = json.loads(content)
         return {"entry": document["entry"], "version": document["version"]}
     except (ValueError, KeyError, TypeError):
-        raise AnsibleActionFail(f"{file.path} holds no entry of luksmith.luks. Move it away, or name another folder. {UNCHANGED}") from None
+        raise AnsibleActionFail(f"{file.path} holds no entry of luksmith.luks. Move it away, or name another folder. {state}") from None
 
 
 def _sealed(entry: Entry, certificates: t.Sequence[str]) -> Entry:

@@ -12,6 +12,7 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation import passphrase
 from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
 from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, forgotten, held, holds, promoted, read, same, staged
@@ -54,6 +55,7 @@ class ActionModule(ActionBase):
     )
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
+        forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(

@@ -12,9 +12,12 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import VaultLib, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._luks.errors import LuksmithError
+from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation.guarded_file import FileBusy, GuardedFile
 
 ROOT = "luksmith_luks_secrets"
+UNCHANGED, CHANGED = "The store was not changed.", "The store was changed before."
 
 
 class ActionModule(ActionBase):
@@ -22,6 +25,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("path", "key", "operation", "entry", "version", "vault_id", "lock_timeout"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
+        forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(
@@ -42,9 +46,11 @@ class ActionModule(ActionBase):
                 return {"changed": True, **self._write(file, arguments)}
             return {"changed": False, **_found(self._entries(file), arguments["key"])}
         except FileBusy as error:
-            raise AnsibleActionFail(f"{error}. Wait until it is done, then run the rotation again. The store was not changed.") from None
+            raise AnsibleActionFail(f"{error}. Wait until it is done, then run the rotation again. {UNCHANGED}") from None
+        except LuksmithError as error:  # says itself what was changed
+            raise AnsibleActionFail(f"The store cannot be written. {error}") from None
         except OSError as error:
-            raise AnsibleActionFail(f"{file.path} cannot be used as a store: {error.strerror}. The store was not changed.") from None
+            raise AnsibleActionFail(f"{file.path} cannot be used as a store: {error.strerror}. {UNCHANGED}") from None
 
     def _write(self, file: GuardedFile, arguments: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         key = arguments["key"]
@@ -54,38 +60,42 @@ class ActionModule(ActionBase):
             if version != arguments["version"]:
                 raise AnsibleActionFail(
                     f"The entry {key} in {file.path} was changed by another run meanwhile. Run the rotation again; it takes up what the other one staged. "
-                    "The store was not changed."
+                    f"{UNCHANGED}"
                 )
             entries[key] = {"version": version + 1, "entry": arguments["entry"]}
             file.replace(self._encrypted(file, entries, arguments["vault_id"]))
-            return _found(self._entries(file), key)
+            try:
+                return _found(self._entries(file, CHANGED), key)
+            except OSError as error:
+                raise AnsibleActionFail(f"{file.path} cannot be read back: {error.strerror}. {CHANGED}") from None
 
     def _vault(self, file: GuardedFile) -> VaultLib:
         vault = self._loader._vault
         if not vault.secrets:
             raise AnsibleActionFail(
                 f"There is no vault password, so that {file.path} cannot be used. Give one to ansible-playbook with --vault-id or "
-                "--vault-password-file. The store was not changed."
+                f"--vault-password-file. {UNCHANGED}"
             )
         return vault
 
-    def _entries(self, file: GuardedFile) -> t.Dict[str, t.Any]:
+    def _entries(self, file: GuardedFile, state: str = UNCHANGED) -> t.Dict[str, t.Any]:
+        """``state``: of the store, for errors."""
         vault = self._vault(file)
         content = file.content()
         if content is None:
             return {}
         if not is_encrypted(content):
-            raise AnsibleActionFail(f"{file.path} is not encrypted with ansible-vault. Encrypt it with ansible-vault encrypt, or name another file.")
+            raise AnsibleActionFail(f"{file.path} is not encrypted with ansible-vault. Encrypt it with ansible-vault encrypt, or name another file. {state}")
         try:
             document = json.loads(vault.decrypt(content))
         except AnsibleError:
             raise AnsibleActionFail(
-                f"No vault password of this run decrypts {file.path}, or it is damaged. Give the password with --vault-id. The store was not changed."
+                f"No vault password of this run decrypts {file.path}, or it is damaged. Give the password with --vault-id. {state}"
             ) from None
         except ValueError:
             document = None
         if not isinstance(document, dict) or not isinstance(document.get(ROOT), dict):
-            raise AnsibleActionFail(f"{file.path} is encrypted, but holds no secrets of luksmith.luks. Name another file. The store was not changed.")
+            raise AnsibleActionFail(f"{file.path} is encrypted, but holds no secrets of luksmith.luks. Name another file. {state}")
         return document[ROOT]
 
     def _encrypted(self, file: GuardedFile, entries: t.Dict[str, t.Any], vault_id: t.Optional[str]) -> bytes:
@@ -93,7 +103,7 @@ class ActionModule(ActionBase):
         try:
             chosen, secret = match_encrypt_secret(vault.secrets, encrypt_vault_id=vault_id)
         except AnsibleError:
-            raise AnsibleActionFail(f"This run has no vault password with the id {vault_id!r}. The store was not changed.") from None
+            raise AnsibleActionFail(f"This run has no vault password with the id {vault_id!r}. {UNCHANGED}") from None
         text = json.dumps({ROOT: entries}, indent=2, sort_keys=True, default=str)
         return vault.encrypt(text, secret=secret, vault_id=vault_id and chosen)
 

@@ -15,6 +15,8 @@ description:
   - Writes what M(luksmith.luks.audit) or a rotation said of many hosts as one HTML page that needs nothing else, as JSON, as CSV and as JUnit XML.
   - Meant for the controller, with C(delegate_to=localhost) and C(run_once=true). It needs nothing but Python there.
   - A folder that does not exist yet is made, for its owner only.
+  - A file is replaced as a whole and durably, and keeps its owner where the module may give files away. A symbolic link gives way to the file; what is,
+    or what a link leads to, no regular file is refused.
   - Hosts are not trusted. Names, labels and token types are shown as what they are, whatever is in them.
   - The file docs/report.md of the collection describes the data.
 extends_documentation_fragment:
@@ -161,17 +163,18 @@ files:
 
 import datetime
 import os
-import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask
+from ..module_utils._luks import files
+from ..module_utils._luks.errors import BadTask, LuksmithError
 from ..module_utils._luks.report import exchange, model, page
 from ..module_utils._module.guard import finish
 from ..module_utils._module.options import Spec
 
 FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
+PATIENCE = 10.0  # seconds for another process that writes the same report
 LEAVES = "Of the report, each file is the old one or the new one. Run the same task again."
 
 
@@ -192,82 +195,51 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     wanted = {params[form]: render for form, render in FORMS.items() if params[form] is not None}
     if not wanted:
         raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
+    for path in (*params["sources"], *wanted):
+        files.check_path(path, "a path")
     hosts = [host for path in params["sources"] for host in exchange.read_json(path, params["kind"])]
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
-    files = {path: render(report).encode("utf-8") for path, render in wanted.items()}
-    stale = [path for path, content in files.items() if not _is(path, content)]
+    contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
+    stale = [path for path, content in contents.items() if not _is(path, content)]
     changed: t.List[str] = []
     try:
         for path in stale:
-            check(path)
-        for path, content in files.items():
+            files.check_replaceable(path, follow=False, new_folders=True)
+        for path, content in contents.items():
             if put(module, path, content if path in stale else None, params["mode"]):
                 changed.append(path)
-    except CannotWrite as error:
-        before = f"Written before that: {', '.join(changed)}." if changed else NOTHING_CHANGED
-        raise BadTask(str(error), remedy="Make room for it there, or give another path", changed=before) from None
-    return {"changed": bool(changed), "totals": report["totals"], "summary": page.summary(report), "files": list(files)}
+    except LuksmithError as error:
+        raise _cannot_write(path, error, changed) from None
+    return {"changed": bool(changed), "totals": report["totals"], "summary": page.summary(report), "files": list(contents)}
 
 
-class CannotWrite(Exception):
-    """A file that cannot be put into place, and why."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} cannot be written ({why})")
-
-
-def check(path: str) -> None:
-    """Raise CannotWrite for what is known before a byte is written, so that check mode tells it too."""
-    if os.path.isdir(path):
-        raise CannotWrite(path, "a folder is there")
-    folder = os.path.dirname(os.path.abspath(path))
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not os.path.isdir(folder):
-        raise CannotWrite(path, f"{folder} is no folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotWrite(path, f"nothing can be written into {folder}: no permission, or a file system that is read-only")
+def _cannot_write(path: str, error: LuksmithError, changed: t.Sequence[str]) -> LuksmithError:
+    before = [f"Written before that: {', '.join(changed)}."] if changed else []
+    told = BadTask(
+        f"the report {path} cannot be written: {error.found}",
+        why=error.why,
+        remedy=error.remedy or "Make room for it there, or give another path",
+        changed=" ".join([*before, *([error.changed] if error.after_change or not before else [])]),
+    )
+    told.after_change = bool(changed) or error.after_change
+    return told
 
 
 def put(module: AnsibleModule, path: str, content: t.Optional[bytes], mode: str) -> bool:
     """Put ``content`` at ``path`` whole or not at all, None for what is there already; whether that or the mode changes anything."""
     changed = content is not None
     if content is not None and not module.check_mode:
-        make_folder(path)
-        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        try:
-            module.atomic_move(temporary, path)
-        except Exception as error:  # noqa: BLE001 - ansible-core raises nothing narrower
-            cause = error.__cause__ or error.__context__
-            raise CannotWrite(path, cause.strerror if isinstance(cause, OSError) else type(error).__name__) from None
+        files.make_folder(os.path.dirname(os.path.abspath(path)))
+        files.replace(path, content, owner=files.LIKE_THE_OLD, follow=False, patience=PATIENCE)
     if os.path.exists(path):
         changed = bool(module.set_mode_if_different(path, mode, changed))
     return changed
 
 
-def make_folder(path: str) -> None:
-    """The folders above the file ``path``; those that are not there yet are for their owner only, like what will be in them."""
-    folder = os.path.dirname(os.path.abspath(path))
-    missing = []
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for one in reversed(missing):
-        try:
-            os.mkdir(one, 0o700)
-        except OSError as error:
-            # Another host's part may be written at the same time; a file of that name is something else.
-            if not os.path.isdir(one):
-                raise CannotWrite(path, f"{one}: {error.strerror}") from None
-
-
 def _is(path: str, content: bytes) -> bool:
     try:
-        with open(path, "rb") as file:
-            return file.read() == content
+        return files.read_regular(path) == content
     except OSError:
         return False
 

@@ -82,6 +82,8 @@ options:
 requirements:
   - Linux, Python 3.8 or newer
 notes:
+  - The file is replaced by a rename, so that the right to write into its folder is needed, not that to write to the file. Whoever is not root replaces
+    only files of his own.
   - Change the file before the old secret is erased from the volume, else the host cannot open it at the next boot. An initramfs may hold a copy of the file.
 seealso:
   - module: luksmith.luks.keyslots

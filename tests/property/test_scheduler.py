@@ -25,7 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.derivations import Derivations
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Prover
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.side_by_side import side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.side_by_side import _Shared, side_by_side
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -325,15 +325,15 @@ def test_volumes_side_by_side_unwind_when_interrupted(monkeypatch: pytest.Monkey
         finally:
             unwound.append(1)
 
-    join, joins = threading.Thread.join, []
+    wait, waits = _Shared.wait, []
 
-    def interrupted(self: threading.Thread, timeout: t.Optional[float] = None) -> None:
-        joins.append(1)
-        if len(joins) == 1:
+    def interrupted(self: _Shared[t.Any], patience: t.Optional[float] = None) -> None:
+        waits.append(1)
+        if len(waits) == 1:
             raise KeyboardInterrupt
-        join(self, timeout)
+        wait(self, patience)
 
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    monkeypatch.setattr(_Shared, "wait", interrupted)
     with pytest.raises((KeyboardInterrupt, Stopped)):
         side_by_side([work] * 8, 3, workers.stop)
     assert 0 < len(unwound) <= 3

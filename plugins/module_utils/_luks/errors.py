@@ -49,7 +49,10 @@ class LuksmithError(Exception):
     remedy:  what the operator can do ("give its passphrase as old_secret, or set force: true").
     volume:  path of the volume; usually attached on the way up by :meth:`on`.
     changed: the truth about writes; the default says that there were none.
+    after_change: whether the error came after all that was wanted was written.
     """
+
+    after_change = False
 
     def __init__(self, found: str, *, why: str = "", remedy: str = "", volume: str = "", changed: str = NOTHING_CHANGED) -> None:
         super().__init__(found)

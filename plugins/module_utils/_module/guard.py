@@ -6,27 +6,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import resource
 import signal
 import sys
 import threading
 import types
 import typing as t
 
-from .._luks.errors import NOTHING_CHANGED, Interrupted, LuksmithError, Unexpected
+from .._luks.errors import NOTHING_CHANGED, Interrupted, LuksmithError, Unexpected, end_of_run
 from .._luks.keyslots.run import interruption
+from .cores import forbid_core_dumps
 
 Result = t.Dict[str, t.Any]
 
-# Linux takes exactly 1 to mean "no dump, not even to a helper that core_pattern pipes it to" (fs/coredump.c).
-_NO_CORE_DUMP = 1
-# include/uapi/linux/prctl.h
-_PR_SET_DUMPABLE = 4
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Told(BaseException):
@@ -76,16 +68,6 @@ def _say_nothing(_unraisable: t.Any) -> None:
     """An exception hook."""
 
 
-def forbid_core_dumps() -> None:
-    """A crash of this process must not put its memory on a disk."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    most = _NO_CORE_DUMP if hard == resource.RLIM_INFINITY else min(_NO_CORE_DUMP, hard)
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    # Also: no other process of the same user may attach a debugger or read our memory.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
 def unwind_on_signals() -> None:
     """The signals that end a process raise :class:`Told` once, so that secrets are wiped and locks given back; a second one ends it at once."""
 
@@ -95,20 +77,30 @@ def unwind_on_signals() -> None:
         raise Told(number)
 
     for each in _SIGNALS:
-        if signal.getsignal(each) == signal.SIG_DFL:  # nohup ignores SIGHUP, and so do we then
+        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP, and so do we then
             signal.signal(each, tell)
 
 
 def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
-    unchanged: Result = {"changed": False} if leaves == NOTHING_CHANGED else {}
     try:
         return work()
+    except Told as told:
+        return _told(told, leaves)
     except Interrupted as error:
         return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
-    except LuksmithError as error:
-        return {"failed": True, "changed": False, "msg": str(error)}
-    except Told as signal_told:
-        return {"failed": True, **unchanged, "msg": f"The run was ended by {signal_told.name}. {leaves}"}
     except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
-        changed = NOTHING_CHANGED if unchanged else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
-        return {"failed": True, **unchanged, "msg": str(Unexpected.of(error, changed=changed))}
+        ending = end_of_run(error)  # an error on the way out of a signal is not what ended the run
+        if isinstance(ending, Told):
+            return _told(ending, leaves)
+        if isinstance(error, LuksmithError):
+            return {"failed": True, "changed": error.after_change, "msg": str(error)}
+        changed = NOTHING_CHANGED if leaves == NOTHING_CHANGED else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+        return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
+
+
+def _told(told: Told, leaves: str) -> Result:
+    return {"failed": True, **_unchanged(leaves), "msg": f"The run was ended by {told.name}. {leaves}"}
+
+
+def _unchanged(leaves: str) -> Result:
+    return {"changed": False} if leaves == NOTHING_CHANGED else {}

@@ -14,11 +14,17 @@ import os
 import subprocess
 import typing as t
 
+from ...module_utils._luks.files import read_regular
+
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import rsa
 except ImportError:  # ansible-core brings it for its vault; _is_rsa says so where somebody took it away
     x509 = None
+
+
+# Seconds; openssl needs thousandths of one.
+TIMEOUT = 60.0
 
 
 class EnvelopeError(Exception):
@@ -37,30 +43,51 @@ def seal(secret: str, certificates: t.Sequence[str]) -> str:
 
 def unseal(envelope: str, private_key: str) -> str:
     """The secret in ``envelope``; ``private_key`` is the PEM text of a key without a passphrase."""
+    _refuse_locked(private_key)
     reading, writing = os.pipe()
     try:
-        # A key is smaller than the buffer of a pipe (64 KiB), so that this does not wait for a reader.
-        os.write(writing, private_key.encode())
-        os.close(writing)
-        words = ["-decrypt", "-binary", "-inform", "PEM", "-inkey", f"/dev/fd/{reading}"]
+        _fill(writing, private_key.encode())
+        # An empty passphrase for a key that has one all the same: openssl fails then, instead of asking for it.
+        words = ["-decrypt", "-binary", "-inform", "PEM", "-passin", "pass:", "-inkey", f"/dev/fd/{reading}"]
         return _openssl(words, envelope.encode("ascii"), "open an envelope; is it sealed for this private key?", (reading,)).decode()
     finally:
         os.close(reading)
+
+
+def _refuse_locked(private_key: str) -> None:
+    if any(mark in private_key for mark in ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")):
+        raise EnvelopeError("the private key has a passphrase; give the key without one (openssl pkey -in KEY), encrypted with ansible-vault")
+
+
+def _fill(pipe: int, key: bytes) -> None:
+    """All at once, and the end of the pipe: there is no reader yet, so that what does not fit its buffer would wait for ever."""
+    try:
+        os.set_blocking(pipe, False)
+        if os.write(pipe, key) < len(key):
+            raise BlockingIOError
+    except BlockingIOError:
+        raise EnvelopeError("the private key is too large to be one") from None
+    finally:
+        os.close(pipe)
 
 
 def _is_rsa(path: str) -> bool:
     if x509 is None:
         raise EnvelopeError("the controller's Python has no package cryptography, which tells what kind of key a certificate is for; install it")
     try:
-        with open(path, "rb") as file:
-            return isinstance(x509.load_pem_x509_certificate(file.read()).public_key(), rsa.RSAPublicKey)
+        return isinstance(x509.load_pem_x509_certificate(read_regular(path)).public_key(), rsa.RSAPublicKey)
     except (OSError, ValueError) as error:
-        raise EnvelopeError(f"{path} is no certificate in PEM form that can be read ({type(error).__name__})") from None
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise EnvelopeError(f"{path} is no certificate in PEM form that can be read ({reason})") from None
 
 
 def _openssl(words: t.Sequence[str], content: bytes, doing: str, descriptors: t.Sequence[int] = ()) -> bytes:
+    command = ["openssl", "cms", *words]
     try:
-        done = subprocess.run(["openssl", "cms", *words], input=content, capture_output=True, check=False, pass_fds=descriptors)
+        # A session of its own has no terminal on which anything could be asked.
+        done = subprocess.run(command, input=content, capture_output=True, check=False, pass_fds=descriptors, timeout=TIMEOUT, start_new_session=True)
+    except subprocess.TimeoutExpired:
+        raise EnvelopeError(f"openssl did not end within {TIMEOUT:g} seconds, and was ended") from None
     except OSError as error:
         raise EnvelopeError(f"the program openssl cannot be run: {error.strerror}") from None
     if done.returncode or not done.stdout:

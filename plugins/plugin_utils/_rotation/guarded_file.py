@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 import typing as t
+
+from ...module_utils._luks import files
 
 _POLL = 0.05  # seconds; flock cannot wait for a limited time
 
@@ -30,9 +31,9 @@ class GuardedFile:
 
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
-        """Nobody else changes the file meanwhile, on this controller. Raises FileBusy, OSError."""
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Nobody else changes the file meanwhile, on this controller. Raises FileBusy, OSError, LuksmithError."""
+        files.make_folder(self._folder)
+        descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
             deadline = time.monotonic() + self._timeout
             while True:
@@ -48,41 +49,12 @@ class GuardedFile:
             os.close(descriptor)
 
     def content(self) -> t.Optional[bytes]:
-        """None if there is no such file. Whole also without the lock, because it is only ever replaced."""
+        """None if there is no such file. Whole also without the lock, because it is only ever replaced. Raises OSError."""
         try:
-            with open(self.path, "rb") as file:
-                return file.read()
+            return files.read_regular(self.path)
         except FileNotFoundError:
             return None
 
     def replace(self, content: bytes) -> None:
-        """Durably: after a power cut the file is the old one or the new one. Only inside :meth:`locked`."""
-        self._forget_leftovers()
-        mode = os.stat(self.path).st_mode & 0o777 if os.path.exists(self.path) else 0o600
-        descriptor, temporary = tempfile.mkstemp(prefix=self._prefix, dir=self._folder)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.rename(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    @property
-    def _prefix(self) -> str:
-        return f".{self._name}.new-"
-
-    def _forget_leftovers(self) -> None:
-        """What a run left that was killed while it wrote."""
-        for name in os.listdir(self._folder):
-            if name.startswith(self._prefix):
-                os.unlink(os.path.join(self._folder, name))
+        """Durably: after a power cut the file is the old one or the new one. Only inside :meth:`locked`. Raises LuksmithError."""
+        files.replace(self.path, content, owner=files.LIKE_THE_OLD, leftovers=(f".{self._name}.new-",))

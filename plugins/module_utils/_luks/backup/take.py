@@ -109,9 +109,13 @@ def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
         whole_file.restrict(path)
         return
     whole_file.replace(path, now.data)
-    held = look_at(path)
-    if held is None or held.image is None or held.image.data != now.data:
-        raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
+    try:
+        held = look_at(path)
+        if held is None or held.image is None or held.image.data != now.data:
+            raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
+    except LuksmithError as error:
+        error.changed, error.after_change = "What was there before has been replaced", True
+        raise
 
 
 def _warnings(now: Image, held: t.Optional[Held]) -> t.Iterator[str]:

@@ -10,12 +10,17 @@ of its own: the thread that waits for it stays free for signals, which the inter
 There is no way to wait for ever: a job never waits for another one, one job is always let in when none runs, and what
 is waited for is running, queued or done. A thread that dies outside its job (no memory for one more frame) cannot say so;
 whoever waits looks for it now and then. The order of the queue is by ``rank``, then as submitted, and nobody overtakes.
+
+The handler of a signal may raise in the thread that waits. A ``threading.Condition`` does not bear that: it can lose its lock
+on the way, or keep it. What is used here is a lock that only ``with`` takes, and waiting for another one while it is free.
 """
 
 from __future__ import annotations
 
 import threading
 import typing as t
+
+from ..errors import end_of_run
 
 T = t.TypeVar("T")
 
@@ -130,14 +135,15 @@ class Workers:
     def __init__(self, cores: int, memory: int) -> None:
         self.cores = max(1, cores)
         self.memory = memory
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._bells: t.List[t.Any] = []  # a lock for each thread that waits, released when something changes
         self._queue: t.List[Job[t.Any]] = []
         self._running: t.Dict[Job[t.Any], threading.Thread] = {}
         self._stopped = False
 
     def submit(self, job: Job[t.Any]) -> None:
         """Queue ``job``; it starts now if there is room. Raises Stopped after :meth:`stop`."""
-        with self._changed:
+        with self._lock:
             self._check_stopped()
             self._queue.append(job)
             self._queue.sort(key=lambda queued: queued.rank)  # stable: the same rank stays in order
@@ -145,22 +151,31 @@ class Workers:
 
     def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
         """Until one of ``jobs`` is done; one whose thread died is done, with an error. Raises Stopped after :meth:`stop`."""
-        with self._changed:
-            while not any(job.done for job in jobs):
+        while True:
+            bell = threading.Lock()
+            bell.acquire()
+            with self._lock:
+                # No generators: what a handler raises in one that is being closed is lost.
+                if [job for job in jobs if job.done]:
+                    return
                 self._check_stopped()
-                if not any(job.pending for job in jobs):
+                if not [job for job in jobs if job.pending]:
                     raise RuntimeError("a wait for jobs that were given up")
-                if not self._changed.wait(_LOOK_AGAIN):
+                self._bells.append(bell)
+            if not bell.acquire(timeout=_LOOK_AGAIN):
+                with self._lock:
+                    if bell in self._bells:
+                        self._bells.remove(bell)
                     self._bury_the_dead()
 
     def idle(self) -> int:
         """Cores that neither run a job nor have one queued for them."""
-        with self._changed:
+        with self._lock:
             return max(0, self.cores - sum(min(job.lanes, self.cores) for job in (*self._running, *self._queue)))
 
     def abandon(self, job: Job[t.Any]) -> bool:
         """Nobody wants its result any more. True when it had not begun and now never will."""
-        with self._changed:
+        with self._lock:
             cancelled = job in self._queue
             if cancelled:
                 self._queue.remove(job)
@@ -171,14 +186,14 @@ class Workers:
 
     def stop(self) -> None:
         """Begin nothing more and release everybody who waits; what runs in a library cannot be interrupted and ends in vain."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             for job in (*self._queue, *self._running):
                 job.drop()
             for job in self._queue:
                 job.cancel()
             self._queue.clear()
-            self._changed.notify_all()
+            self._ring()
 
     def _check_stopped(self) -> None:
         if self._stopped:
@@ -196,9 +211,16 @@ class Workers:
             try:
                 thread.start()
             except RuntimeError as error:  # no more threads on this host
+                ending = end_of_run(error)
+                if ending is not None:
+                    raise ending from None
                 job.finish(error)
                 del self._running[job]
-                self._changed.notify_all()
+                self._ring()
+
+    def _ring(self) -> None:
+        while self._bells:
+            self._bells.pop().release()
 
     def _fits(self, job: Job[t.Any]) -> bool:
         held = sum(other.memory for other in self._running)
@@ -208,11 +230,11 @@ class Workers:
 
     def _work(self, job: Job[t.Any]) -> None:
         job.run()
-        with self._changed:
+        with self._lock:
             job.finish()
             del self._running[job]
             self._let_in()
-            self._changed.notify_all()
+            self._ring()
 
     def _bury_the_dead(self) -> None:
         """A thread that ended well took its job off ``_running`` before. Whatever the dead did not come to is done here: letting in what is queued."""
@@ -222,5 +244,5 @@ class Workers:
             if not job.done:
                 job.finish(RuntimeError("the thread of a derivation died before it was done"))
             del self._running[job]
-            self._changed.notify_all()
+            self._ring()
         self._let_in()

@@ -63,7 +63,7 @@ class Derivations:
         self._derived: t.Dict[Question, Derived] = {}
         self._under_way: t.Dict[Question, Job[None]] = {}
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def derive(self, secret: int, parameters: Kdf, length: int) -> bytearray:
         """``length`` bytes that the caller wipes. Raises Unsupported or BudgetExceeded."""

@@ -11,6 +11,7 @@ import os
 import typing as t
 
 from ..errors import LuksmithError, Refused
+from ..files import check_path
 from ..volume import keyfiles
 from .secrets import Secret, read, read_keyfile
 
@@ -20,6 +21,7 @@ NEW, OLD, OTHER, MISSING = "new", "old", "other", "missing"
 def follow(params: t.Mapping[str, t.Any], *, check: bool) -> t.Dict[str, t.Any]:
     """Give the keyfile ``path`` the ``new_secret`` if it holds one of ``old_secrets``. Raises LuksmithError."""
     path = params["path"]
+    check_path(path, "path")
     secrets = [read(params["new_secret"], "new_secret", new=True)]
     try:
         secrets.extend(read(one, f"old_secrets[{position}]") for position, one in enumerate(params["old_secrets"]))

@@ -21,6 +21,7 @@ import typing as t
 
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
+from ..files import check_path
 
 SOURCES = ("passphrase", "passphrase_base64", "keyfile")
 KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive
@@ -108,6 +109,7 @@ def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], na
         raise BadTask(
             f"{name}: the path of the keyfile contains a NUL byte", remedy="Give the path of a file, not its content; content goes to passphrase_base64"
         )
+    check_path(path, f"{name}: the path of the keyfile")
     for option, number, least in (("keyfile_offset", offset, 0), ("keyfile_size", size, 1)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
             raise BadTask(f"{name}: {option} is {number!r}", why="It counts bytes", remedy=f"Give a whole number of at least {least}, or leave it out")

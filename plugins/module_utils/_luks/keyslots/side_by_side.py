@@ -10,10 +10,13 @@ in different orders can at most wait for each other's writes.
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 import typing as t
 
 from ..crypto.workers import Stopped
+from ..errors import end_of_run
 
 T = t.TypeVar("T")
 
@@ -28,38 +31,63 @@ def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callab
     nothing more begins, and what is under way gets a moment to unwind.
     """
     shared = _Shared(works)
-    threads: t.List[threading.Thread] = []
     try:
-        for _number in range(min(crew, len(works))):
-            threads.append(threading.Thread(target=shared.work, daemon=True))
+        for number in range(min(crew, len(works))):
             try:
-                threads[-1].start()
-            except RuntimeError:  # no more threads on this host: those that could be started do all the work
-                threads.pop()
-                if not threads:
+                shared.begin()
+            except RuntimeError as error:  # no more threads on this host: those that could be started do all the work
+                if not number or end_of_run(error) is not None:
                     raise
                 break
-        for thread in threads:
-            thread.join()
-    except BaseException:
+        shared.wait()
+    except BaseException as error:  # noqa: BLE001 - it is raised again, or what it came up on the way of
         shared.give_up()
         stop()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(_PATIENCE)
-        raise
+        shared.wait(_PATIENCE)
+        raise end_of_run(error) or error from None
     return shared.results()
 
 
 class _Shared(t.Generic[T]):
     def __init__(self, works: t.Sequence[t.Callable[[], T]]) -> None:
         self._works = works
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._next = 0
         self._results: t.Dict[int, T] = {}
         self._errors: t.Dict[int, Exception] = {}
+        self._begun: t.List[threading.Thread] = []
+        self._ended: t.List[int] = []
+        # Thread.join takes a thread for ended when a signal comes while it waits; a queue in C waits on.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def work(self) -> None:
+    def begin(self) -> None:
+        """One more thread. Raises RuntimeError if the host has none."""
+        thread = threading.Thread(target=self._work, daemon=True)
+        self._begun.append(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if end_of_run(error) is None:
+                self._begun.remove(thread)
+            raise
+
+    def wait(self, patience: t.Optional[float] = None) -> None:
+        """Until all threads have ended, or for ``patience`` seconds."""
+        deadline = None if patience is None else time.monotonic() + patience
+        while len(self._ended) < len([thread for thread in self._begun if thread.ident is not None]):
+            try:
+                self._bell.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+
+    def _work(self) -> None:
+        try:
+            self._work_off()
+        finally:
+            self._ended.append(1)
+            self._bell.put(None)
+
+    def _work_off(self) -> None:
         while True:
             with self._lock:
                 number = self._next

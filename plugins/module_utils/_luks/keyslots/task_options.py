@@ -12,6 +12,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadTask
+from ..files import check_path
 
 LOCK_TIMEOUT = 30.0  # seconds
 PROOF, RECORD = "proof", "record"  # the option verify
@@ -47,6 +48,7 @@ def parse_path(value: t.Any, name: str) -> str:
     """``value`` as a path. Raises BadTask naming the option."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadTask(f"{name} is {value!r}, not a path", remedy="Give the path of a block device or of an image file on the managed host")
+    check_path(value, name)
     return value
 
 

@@ -13,6 +13,7 @@ import typing as t
 from xml.etree import ElementTree
 
 from ..errors import BadTask
+from ..files import read_regular
 from .model import VERSION
 
 Report = t.Mapping[str, t.Any]
@@ -29,9 +30,8 @@ def to_json(report: Report) -> str:
 def read_json(path: str, kind: str) -> t.List[t.Any]:
     """The hosts of a report that :func:`to_json` wrote to ``path``. Raises BadTask if it is none, or of another kind."""
     try:
-        with open(path, encoding="utf-8") as file:
-            report = json.load(file)
-    except (OSError, ValueError) as error:
+        report = json.loads(read_regular(path).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise BadTask(f"the report {path} cannot be read: {reason}", remedy="Give files that luksmith.luks.fleet_report wrote as json") from None
     if not isinstance(report, dict) or report.get("version") != VERSION or not isinstance(report.get("hosts"), list):

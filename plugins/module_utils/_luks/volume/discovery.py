@@ -19,6 +19,7 @@ import stat
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, StorageFault, expected_only
+from ..files import remedy_for, unusable
 from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
 from .look import Found, Row, look, sentence_of
@@ -60,6 +61,9 @@ class _Search:
 
     def _look_at_paths(self, patterns: t.Sequence[str]) -> None:
         for pattern in patterns:
+            if unusable(pattern):
+                self._found.append(Found(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}."))
+                continue
             # A path that exists is meant as it is written, brackets and all.
             named = os.path.lexists(pattern) or not glob.has_magic(pattern)
             for path in [pattern] if named else sorted(glob.iglob(pattern, recursive=True), key=natural):
@@ -164,6 +168,9 @@ class _Search:
                     item.blocks.append(member.name)
 
     def _read_crypttab(self, path: str) -> None:
+        if unusable(path):
+            self._warnings.append(f"The path of crypttab, {path!r}, {unusable(path)}. {remedy_for(path)}.")
+            return
         try:
             with open(path, "rb") as stream:
                 data = stream.read()

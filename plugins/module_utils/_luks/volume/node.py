@@ -7,43 +7,17 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import stat
 import typing as t
 
-from ..errors import NOTHING_CHANGED, StorageFault
+from ..errors import StorageFault
+from ..files import fault, kind_of, remedy_for, unusable
+
+__all__ = ("Node", "fault", "open_node")
 
 # O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-
-_REMEDIES = {
-    errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
-    errno.EACCES: "Run as a user who may do this, for block devices usually root (become: true)",
-    errno.EPERM: "Run as a user who may do this; an immutable file (lsattr) refuses even root",
-    errno.EROFS: "The file system is mounted read-only; remount it writable",
-    errno.ELOOP: "The symbolic links lead in a circle; give the path of the file itself",
-    errno.ENOTDIR: "A part of the path is no directory; check the path",
-    errno.ETXTBSY: "Something runs or swaps on this file; stop that first",
-    errno.ENXIO: "No device answers behind this node; check that it is attached",
-    errno.ENODEV: "No device answers behind this node; check that it is attached",
-}
-
-_NEITHER = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-
-def fault(volume: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED) -> StorageFault:
-    """A StorageFault in the system's own words: "cannot open it: Permission denied (EACCES)"."""
-    number = error.errno or 0
-    name = errno.errorcode.get(number, str(number))
-    found = StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=volume, changed=changed)
-    found.errno = number
-    return found
 
 
 @dataclasses.dataclass
@@ -90,7 +64,7 @@ def open_node(path: str, *, writable: bool) -> Node:
     except OSError as error:
         raise fault(path, "cannot open it for writing" if writable else "cannot open it", error) from None
     except ValueError:
-        raise StorageFault("the path contains a NUL character", why="no file can have such a name", remedy="Check the path") from None
+        raise StorageFault(f"the path {unusable(path)}", remedy=remedy_for(path)) from None
     try:
         status = os.fstat(fd)
         _check_kind(status, path)
@@ -106,9 +80,8 @@ def open_node(path: str, *, writable: bool) -> Node:
 def _check_kind(status: os.stat_result, path: str) -> None:
     if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode):
         return
-    kind = next((words for test, words in _NEITHER if test(status.st_mode)), "something unknown")
     raise StorageFault(
-        f"it is {kind}",
+        f"it is {kind_of(status.st_mode)}",
         why="a LUKS header lives in a regular file or on a block device",
         remedy="Give the path of the volume itself",
         volume=path,

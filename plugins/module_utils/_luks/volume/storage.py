@@ -13,19 +13,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hmac
-import mmap
 import os
 import types
 import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
+from ..files import direct_read, forget_pages
 from ..header import qcow2
 from ..header.model import Write
 from . import blockdev, snapshots
 from .node import Node, fault, open_node
-
-# Direct I/O wants multiples of the logical block size; nothing in use has larger ones.
-_DIRECT = 4096
 
 
 class Region:
@@ -69,45 +66,19 @@ class Region:
             raise StorageFault(found, why=why, volume=self._node.path)
 
     def _forget_pages(self, offset: int, length: int) -> None:
-        """Ask the kernel to drop its pages of the range; it drops whole pages only, so the range is widened to them.
-
-        A block device has a page cache of its own. What was written through another node for the same bytes (the file
+        """A block device has a page cache of its own. What was written through another node for the same bytes (the file
         behind a loop device, the whole disk of a partition) is not in it, and a write of one sector into an old page
         would bring the old neighbours of that sector back to the disk.
         """
-        first = (self._start + offset) // mmap.PAGESIZE * mmap.PAGESIZE
-        end = -(-(self._start + offset + length) // mmap.PAGESIZE) * mmap.PAGESIZE
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(self._node.fd, first, end - first, os.POSIX_FADV_DONTNEED)
+        forget_pages(self._node.fd, self._start + offset, length)
 
     def _read_direct(self, offset: int, length: int) -> t.Optional[bytes]:
-        """None where direct I/O is not to be had. The descriptor is a second one: the first keeps the locks."""
-        begin = (self._start + offset) // _DIRECT * _DIRECT
-        skip = self._start + offset - begin
-        wanted = -(-(skip + length) // _DIRECT) * _DIRECT
-        if not length:
-            return None
+        """None where direct I/O is not to be had."""
         try:
-            fd = os.open(f"/proc/self/fd/{self._node.fd}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            with mmap.mmap(-1, wanted) as buffer:
-                got = 0
-                while got < skip + length:
-                    with memoryview(buffer) as view, view[got:] as rest:
-                        count = os.preadv(fd, [rest], begin + got)
-                    got += count
-                    # At the end of the file a direct read is short and leaves an offset that is no multiple any more.
-                    if not count or got % _DIRECT:
-                        break
-                return buffer[skip : skip + length] if got >= skip + length else None
+            with direct_read(self._node.fd, self._start + offset, length) as found:
+                return None if found is None else bytes(found)
         except OSError as error:
-            if error.errno == errno.EIO:
-                raise self._read_fault(offset, length, error) from None
-            return None
-        finally:
-            os.close(fd)
+            raise self._read_fault(offset, length, error) from None
 
     def write(self, offset: int, data: bytes) -> None:
         """All of ``data``, or StorageFault that says how far it came. Durable only after :meth:`barrier`."""

@@ -14,7 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Action
-from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
+from ansible_collections.luksmith.luks.plugins.module_utils._module import cores, guard
 
 
 class Ended(Exception):
@@ -47,8 +47,8 @@ class FakeModule:
 def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
     """What the guard sets, instead of setting it for the process of all tests."""
     given: t.List[t.Tuple[int, int]] = []
-    monkeypatch.setattr(guard.resource, "setrlimit", lambda _which, limit: given.append(limit))
-    monkeypatch.setattr(guard.ctypes, "CDLL", lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")))
+    monkeypatch.setattr(cores.resource, "setrlimit", lambda _which, limit: given.append(limit))
+    monkeypatch.setattr(cores.ctypes, "CDLL", lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")))
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     return given
@@ -123,6 +123,6 @@ def test_an_error_in_a_thread_is_not_printed_with_its_text(capsys: pytest.Captur
 
 @pytest.mark.parametrize(("hard", "set_to"), [(resource.RLIM_INFINITY, 1), (4096, 1), (1, 1), (0, 0)])
 def test_core_dumps_are_off(monkeypatch: pytest.MonkeyPatch, limits: t.List[t.Tuple[int, int]], hard: int, set_to: int) -> None:
-    monkeypatch.setattr(guard.resource, "getrlimit", lambda _which: (0, hard))
+    monkeypatch.setattr(cores.resource, "getrlimit", lambda _which: (0, hard))
     finish(lambda: {"changed": False})
     assert limits == [(set_to, set_to)]

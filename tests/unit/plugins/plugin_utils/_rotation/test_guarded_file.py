@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import guarded_file
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_file import FileBusy, GuardedFile
 
 
@@ -52,8 +52,8 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: pathlib.Path, monkeypat
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(guarded_file.os, "fsync", full)
-        with file.locked(), pytest.raises(OSError, match="No space"):
+        patch.setattr(os, "fsync", full)
+        with file.locked(), pytest.raises(StorageFault, match="No space"):
             file.replace(b"new")
     assert file.content() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["web.yml", "web.yml.lock"]
