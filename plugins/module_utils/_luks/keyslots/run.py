@@ -216,8 +216,8 @@ class _Run:
         from .apply import apply_plan  # not needed by a run that changes nothing, which is the usual one
 
         before, predicted, choices = self._foresee(look)
-        expected = Expected(look.header.uuid, self.identity, _image(look.header))
-        with locked_write(self.path, self.header_path, expected, _header_and_image, timeout=self.task.lock_timeout) as locked:
+        planned_for = Expected(look.header.uuid, self.identity, _image(look.header))
+        with locked_write(self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout) as locked:
             volume, header = locked.volume, locked.found
             outdated = locked.outdated or ("key material changed" if look.prover.stale(header, volume.region.reread) else "")
             if outdated:
