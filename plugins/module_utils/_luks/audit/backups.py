@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..crypto.kdf import Budget
 from ..errors import LuksmithError, expected_only
 from ..header.model import Header, Keyslot
 from ..keyslots.fingerprints import fingerprint
-from ..keyslots.observe import Derivations, Prover
 from ..keyslots.secrets import Secret
+from ..keyslots.unlock_session import UnlockSession
 from ..keyslots.vocabulary import Verdict
 from ..volume.header_of import header_at_rest
 from ..volume.storage import open_volume
@@ -51,7 +50,9 @@ class BackupShelf:
             except LuksmithError as error:
                 self.unread[path] = error.found
 
-    def of(self, header: Header, forbidden: t.Sequence[t.Tuple[Secret, str]], budget: Budget) -> t.Tuple[t.Tuple[Backup, ...], int]:
+    def of(
+        self, header: Header, forbidden: t.Sequence[t.Tuple[Secret, str]], unlock: t.Callable[[t.Sequence[Secret]], UnlockSession]
+    ) -> t.Tuple[t.Tuple[Backup, ...], int]:
         """Backups of the volume with ``header``, and how many keys were derived for it. ``forbidden``: secrets with labels."""
         found, evaluations = [], 0
         for path, backup in self.headers.items():
@@ -60,10 +61,10 @@ class BackupShelf:
             self.used.add(path)
             gone = tuple(number for number, slot in backup.keyslots.items() if not _is_in(slot, header))
             foreign = _keys(backup).isdisjoint(_keys(header))
-            derivations = Derivations([secret for secret, _label in forbidden], budget)
-            # A slot that the volume has too is tried there.
-            opened, untried = ({}, {}) if foreign else self._try(path, backup, gone, derivations, [label for _secret, label in forbidden])
-            evaluations += derivations.evaluations
+            with unlock([secret for secret, _label in forbidden]) as session:
+                # A slot that the volume has too is tried there.
+                opened, untried = ({}, {}) if foreign else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
+                evaluations += session.evaluations
             found.append(Backup(path, foreign, gone, opened, untried))
         return tuple(found), evaluations
 
@@ -72,24 +73,22 @@ class BackupShelf:
             return header_at_rest(volume, self._lock_timeout)
 
     def _try(
-        self, path: str, header: Header, slots: t.Sequence[int], derivations: Derivations, labels: t.Sequence[str]
+        self, path: str, header: Header, slots: t.Sequence[int], session: UnlockSession, labels: t.Sequence[str]
     ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str]]:
         opened: t.Dict[int, t.Tuple[str, ...]] = {}
         untried: t.Dict[int, str] = {}
         if not labels:
             return opened, untried
         with open_volume(path, writable=False) as volume:
-            prover = Prover(header, volume.region.reread, derivations, {})
-            try:
-                for number in slots:
-                    verdicts = [prover.try_slot(secret, number) for secret in range(len(labels))]
-                    if Verdict.UNTRIED in verdicts:
-                        untried[number] = prover.why_untried(number)
-                    by = tuple(label for label, verdict in zip(labels, verdicts) if verdict is Verdict.OPENS)
-                    if by:
-                        opened[number] = by
-            finally:
-                prover.close()
+            prover = session.prover(header, volume.region.reread)
+            prover.expect(((secret, number) for number in slots for secret in range(len(labels))), unbound=True)
+            for number in slots:
+                verdicts = [prover.try_slot(secret, number) for secret in range(len(labels))]
+                if Verdict.UNTRIED in verdicts:
+                    untried[number] = prover.why_untried(number)
+                by = tuple(label for label, verdict in zip(labels, verdicts) if verdict is Verdict.OPENS)
+                if by:
+                    opened[number] = by
         return opened, untried
 
 

@@ -16,8 +16,9 @@ from ..header.luks2 import Luks2Header
 from ..header.model import Header, Keyslot
 from ..keyslots import material
 from ..keyslots.fingerprints import fingerprint
-from ..keyslots.observe import Derivations, Prover
+from ..keyslots.observe import Prover
 from ..keyslots.secrets import Secret
+from ..keyslots.unlock_session import UnlockSession
 from ..volume.storage import Volume
 from . import randomness
 from .backups import BackupShelf
@@ -28,11 +29,20 @@ _EMPTY = "the empty secret"
 
 
 class Examination:
-    """The evidence of one header. ``evaluations``: keys that were derived for it."""
+    """The evidence of one header. ``evaluations``: keys that were derived for it. ``unlock`` opens a session for secrets."""
 
-    def __init__(self, task: AuditTask, volume: Volume, header: Header, shelf: BackupShelf, now: datetime.datetime) -> None:
+    def __init__(
+        self,
+        task: AuditTask,
+        volume: Volume,
+        header: Header,
+        shelf: BackupShelf,
+        unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
+        now: datetime.datetime,
+    ) -> None:
         self.evaluations = 0
         self._task = task
+        self._unlock = unlock
         self._volume = volume
         self._header = header
         self._shelf = shelf
@@ -45,7 +55,7 @@ class Examination:
         opened_by, untried, empty = self._try_secrets(recorded)
         opened_by.update(recorded)
         forbidden = [(task.secrets[number], task.labels[number]) for number in task.forbidden]
-        backups, evaluations = self._shelf.of(header, forbidden, task.budget)
+        backups, evaluations = self._shelf.of(header, forbidden, self._unlock)
         self.evaluations += evaluations
         return Evidence(
             header=header,
@@ -84,39 +94,27 @@ class Examination:
         if self._task.policy.try_empty_secret and all(secret.value for secret in secrets):
             secrets.append(Secret(bytearray(), (_EMPTY,)))
             labels.append(_EMPTY)
-        derivations = Derivations(secrets, self._task.budget)
-        prover = Prover(self._header, self._volume.region.reread, derivations, {})
-        try:
+        order = {slot.number: self._order_for(slot, labels) for slot in slots}
+        with self._unlock(secrets) as session:
+            prover = session.prover(self._header, self._volume.region.reread)
+            prover.expect(((secret, keyslot) for keyslot, numbers in order.items() for secret in numbers), unbound=True)
             untried = {}
-            for slot in slots:
-                reason = self._try_all(prover, slot, secrets, labels)
+            for keyslot, numbers in order.items():
+                reason = _try_all(prover, keyslot, numbers, secrets)
                 if reason:
-                    untried[slot.number] = reason
+                    untried[keyslot] = reason
             openers = prover.openers()
-        finally:
-            prover.close()
-            self.evaluations += derivations.evaluations
+            self.evaluations += session.evaluations
         opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
         empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
         known = set(self._task.labels)
         shown = {keyslot: tuple(label for label in found if label in known) for keyslot, found in opened_by.items()}
         return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty
 
-    def _try_all(self, prover: Prover, slot: Keyslot, secrets: t.Sequence[Secret], labels: t.Sequence[str]) -> str:
-        """Why ``slot`` could not be tried, or "". The secret that the record names for it goes first."""
-        reason = prover.why_untried(slot.number)
-        if reason:
-            return reason
+    def _order_for(self, slot: Keyslot, labels: t.Sequence[str]) -> t.List[int]:
+        """Numbers of the secrets; the one that the record names for the keyslot goes first."""
         entry = self._header.record.get(slot.number)
-        order = sorted(range(len(secrets)), key=lambda number: (entry is None or labels[number] != entry.label, number))
-        for number in order:
-            try:
-                prover.try_slot(number, slot.number)
-            except LuksmithError as error:
-                if secrets[number].value:
-                    return error.found
-                continue  # a library may refuse to derive from nothing: then it opens nothing either
-        return ""
+        return sorted(range(len(labels)), key=lambda number: (entry is None or labels[number] != entry.label, number))
 
     def _look_at_areas(self) -> t.Dict[int, randomness.Randomness]:
         found = {}
@@ -136,3 +134,18 @@ class Examination:
             except LuksmithError:
                 continue
         return found
+
+
+def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.Sequence[Secret]) -> str:
+    """Why ``keyslot`` could not be tried, or ""."""
+    reason = prover.why_untried(keyslot)
+    if reason:
+        return reason
+    for number in numbers:
+        try:
+            prover.try_slot(number, keyslot)
+        except LuksmithError as error:
+            if secrets[number].value:
+                return error.found
+            continue  # a library may refuse to derive from nothing: then it opens nothing either
+    return ""

@@ -6,12 +6,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import typing as t
 
+from ..crypto.kdf import Budget
+from ..crypto.workers import Workers
 from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expected_only
 from ..keyslots.run import distinct_volumes
+from ..keyslots.secrets import Secret
+from ..keyslots.side_by_side import side_by_side
 from ..keyslots.slot_table import rows
+from ..keyslots.unlock_session import UnlockSession, all_cores
 from ..volume.header_of import header_at_rest
 from ..volume.storage import Volume, open_volume
 from . import rules
@@ -37,54 +43,75 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     """
     moment = now or datetime.datetime.now(datetime.timezone.utc)
     shelf = BackupShelf(task.backups, task.lock_timeout)
-    if task.single:
-        return _judged(task, _single(task, shelf, moment))
-    volumes = []
-    for path, names in distinct_volumes(task.devices):
+    with all_cores(task.budget) as (budget, workers):
+        if task.single:
+            return _judged(task, _single(_Volume(task, task.devices[0], task.header, shelf, budget, workers, 0, moment)))
+        volumes = [
+            _Volume(task, path, None, shelf, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
+        ]
+        crew = 1 + workers.cores  # while some read, others have keys derived
+        return _judged(task, _together(task, side_by_side([volume.one_of_several for volume in volumes], crew, workers.stop), shelf))
+
+
+def _single(volume: _Volume) -> Result:
+    try:
+        result = volume.result()
+    except LuksmithError as error:
+        raise error.on(volume.path) from None
+    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.shelf)]
+    return {"changed": False, **result}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Volume:
+    """``rank``: its place in the task; ``names``: further paths to it."""
+
+    task: AuditTask
+    path: str
+    header_path: t.Optional[str]
+    shelf: BackupShelf
+    budget: Budget
+    workers: Workers
+    rank: int
+    now: datetime.datetime
+    names: t.Sequence[str] = ()
+
+    def one_of_several(self) -> Result:
         try:
             with expected_only():
-                one = _volume(task, path, None, shelf, moment)
+                one = self.result()
         except LuksmithError as error:
             one = {
-                "device": path,
+                "device": self.path,
                 "header": None,
                 "state": FAILED,
                 "compliant": False,
-                "msg": str(error.on(path)),
+                "msg": str(error.on(self.path)),
                 "findings": [],
                 "unverified": [],
                 "failed": True,
             }
-        volumes.append({**one, **({"also": names} if names else {})})
-    return _judged(task, _together(task, volumes, shelf))
+        return {**one, **({"also": list(self.names)} if self.names else {})}
 
+    def result(self) -> Result:
+        with open_volume(self.path, self.header_path, writable=False) as volume:
+            try:
+                header = header_at_rest(volume, self.task.lock_timeout)
+            except (MalformedHeader, Unsupported, Refused) as error:
+                return _unreadable(self.task, volume, self.header_path, error)
+            for _attempt in range(_LOOKS):
+                examination = Examination(self.task, volume, header, self.shelf, self._unlock, self.now)
+                evidence = examination.evidence()
+                again = header_at_rest(volume, self.task.lock_timeout)
+                if again.image() == header.image():
+                    return _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+                header = again
+            result = _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+            result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
+            return result
 
-def _single(task: AuditTask, shelf: BackupShelf, now: datetime.datetime) -> Result:
-    path = task.devices[0]
-    try:
-        result = _volume(task, path, task.header, shelf, now)
-    except LuksmithError as error:
-        raise error.on(path) from None
-    result["warnings"] = [*task.warnings, *result["warnings"], *_strange_backups(shelf)]
-    return {"changed": False, **result}
-
-
-def _volume(task: AuditTask, path: str, header_path: t.Optional[str], shelf: BackupShelf, now: datetime.datetime) -> Result:
-    with open_volume(path, header_path, writable=False) as volume:
-        try:
-            header = header_at_rest(volume, task.lock_timeout)
-        except (MalformedHeader, Unsupported, Refused) as error:
-            return _unreadable(task, volume, header_path, error)
-        for _attempt in range(_LOOKS):
-            examination = Examination(task, volume, header, shelf, now)
-            evidence = examination.evidence()
-            again = header_at_rest(volume, task.lock_timeout)
-            if again.image() == header.image():
-                return _report(task, volume, header_path, evidence, examination.evaluations)
-            header = again
-        result = _report(task, volume, header_path, evidence, examination.evaluations)
-        result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
-        return result
+    def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
+        return UnlockSession(secrets, self.budget, self.workers, self.rank)
 
 
 def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int) -> Result:

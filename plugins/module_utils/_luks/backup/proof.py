@@ -6,50 +6,45 @@
 
 from __future__ import annotations
 
-import types
+import contextlib
+import dataclasses
 import typing as t
 
-from ..header.model import Header
-from ..keyslots.observe import Derivations, Prover
+from ..keyslots.observe import Prover
+from ..keyslots.unlock_session import UnlockSession, all_cores
 from .image import Image
 from .report import Opened
 from .task import BackupTask
 
 
-@t.final
+@dataclasses.dataclass(frozen=True)
 class Proof:
-    """A context manager: the volume key is wiped at its end. Raises what a derivation raises."""
+    """``volume_key``: wiped when the proof ends; None where no secret opens a keyslot of the data."""
 
-    def __init__(self, task: BackupTask, header: Header, read: t.Callable[[int, int], bytes]) -> None:
-        self._derivations = Derivations(task.secrets, task.budget)
-        self._prover = Prover(header, read, self._derivations, {})
-        self.opened = self._try_all(task, header)
+    opened: Opened
+    volume_key: t.Optional[bytearray]
 
-    @classmethod
-    def of(cls, task: BackupTask, image: Image) -> Proof:
-        return cls(task, image.header, image.read)
 
-    @property
-    def volume_key(self) -> t.Optional[bytearray]:
-        """None where no secret opens a keyslot of the data."""
-        return self._prover.volume_key
+@contextlib.contextmanager
+def proof_of(task: BackupTask, image: Image) -> t.Iterator[Proof]:
+    """Try every secret of the task on every keyslot of ``image``. Raises what a derivation raises."""
+    with all_cores(task.budget) as (budget, workers), UnlockSession(task.secrets, budget, workers) as session:
+        prover = session.prover(image.header, image.read)
+        opened = _try_all(task, prover)
+        yield Proof(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)
 
-    def __enter__(self) -> Proof:
-        return self
 
-    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
-        self._prover.close()
-
-    def _try_all(self, task: BackupTask, header: Header) -> Opened:
-        if not task.secrets:
-            return Opened(untried=tuple(header.keyslots))
-        warnings = []
-        for keyslot in header.keyslots:
-            for secret in range(len(task.secrets)):
-                self._prover.try_slot(secret, keyslot)
-            reason = self._prover.why_untried(keyslot)
-            if reason:
-                warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
-        by_slot = {keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in self._prover.openers().items()}
-        untried = tuple(keyslot for keyslot in header.keyslots if keyslot not in self._prover.tried())
-        return Opened(by_slot, untried, self._derivations.evaluations, tuple(warnings))
+def _try_all(task: BackupTask, prover: Prover) -> Opened:
+    keyslots = prover.header.keyslots
+    if not task.secrets:
+        return Opened(untried=tuple(keyslots))
+    prover.expect(((secret, keyslot) for keyslot in keyslots for secret in range(len(task.secrets))), unbound=True)
+    warnings = []
+    for keyslot in keyslots:
+        for secret in range(len(task.secrets)):
+            prover.try_slot(secret, keyslot)
+        reason = prover.why_untried(keyslot)
+        if reason:
+            warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
+    by_slot = {keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()}
+    return Opened(by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings))

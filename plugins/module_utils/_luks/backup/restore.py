@@ -22,6 +22,7 @@ from ..header.luks2_binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
 from ..keyslots import material
 from ..keyslots.disk import PASSES_MULTIPLE, PASSES_SINGLE
+from ..keyslots.locked_write import Expected, locked_write
 from ..keyslots.run import action_row
 from ..keyslots.slot_table import rows
 from ..keyslots.vocabulary import ERASE
@@ -29,7 +30,7 @@ from ..volume import locks
 from ..volume.inventory import read_inventory
 from ..volume.storage import Volume, open_volume
 from .image import Image, image_size, only_in
-from .proof import Proof
+from .proof import Proof, proof_of
 from .report import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
 from .restore_steps import Restore, make_restore
 from .shelf import look_at
@@ -49,14 +50,20 @@ class _Look:
     damage: str
     raw: bytes
 
+    @property
+    def uuid(self) -> str:
+        """ "" where no header can be read."""
+        return "" if self.now is None else self.now.header.uuid
+
 
 def restore(task: BackupTask, *, check: bool) -> Result:
     """Bring the keyslots of ``task.path`` back. Raises LuksmithError; Interrupted once a write has begun."""
     backup = _backup(task)
-    with Proof.of(task, backup) as proof:
+    with proof_of(task, backup) as proof:
         key = _checked_key(task, proof)
         try:
             with open_volume(task.device, task.header, writable=False) as volume:
+                identity = volume.identity
                 with locks.shared(volume, timeout=task.lock_timeout):
                     look = _look(volume, backup)
                 if look.now is not None:
@@ -71,7 +78,7 @@ def restore(task: BackupTask, *, check: bool) -> Result:
                     volume.check_writable()
                     result["warnings"] += locks.writer_obstacles(volume)
             if work.steps and not check:
-                result["warnings"] += _write(task, look, backup, work)
+                result["warnings"] += _write(task, look, identity, backup, work)
         except LuksmithError as error:
             raise error.on(task.device) from None
         return result
@@ -203,7 +210,7 @@ def _check_mappings(backup: Image, volume: Volume) -> None:
 def _openers_of(task: BackupTask, look: _Look) -> Opened:
     if look.now is None:
         return Opened()
-    with Proof.of(task, look.now) as proof:
+    with proof_of(task, look.now) as proof:
         return proof.opened
 
 
@@ -264,11 +271,17 @@ def _result(task: BackupTask, volume: Volume, look: _Look, backup: Image, opener
     }
 
 
-def _write(task: BackupTask, look: _Look, backup: Image, work: Restore) -> t.List[str]:
-    with open_volume(task.device, task.header, writable=True) as volume, locks.exclusive(volume, timeout=task.lock_timeout):
-        volume.check_still_there()
-        if _look(volume, backup).raw != look.raw:
-            raise HeaderChanged("the header changed between looking at it and locking it", why="what was planned no longer fits", remedy="Run the task again")
+def _write(task: BackupTask, look: _Look, identity: t.Any, backup: Image, work: Restore) -> t.List[str]:
+    def read(volume: Volume) -> t.Tuple[_Look, str, bytes]:
+        found = _look(volume, backup)
+        return found, found.uuid, found.raw
+
+    with locked_write(task.device, task.header, Expected(look.uuid, identity, look.raw), read, timeout=task.lock_timeout) as locked:
+        volume = locked.volume
+        if locked.outdated:
+            raise HeaderChanged(
+                f"{locked.outdated} between looking at it and locking it", why="what was planned no longer fits", remedy="Run the task again"
+            )
         try:
             work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
             _verify(volume, backup)

@@ -16,7 +16,7 @@ from ..volume import locks, whole_file
 from ..volume.header_of import header_of
 from ..volume.storage import Volume, open_volume
 from .image import SAME, Image, image_size, parse_image, relation, same_bytes
-from .proof import Proof
+from .proof import proof_of
 from .report import Opened, Result, Side, compared, describe_backup, diff_of, names_of
 from .shelf import Held, check_may_replace, look_at
 from .task import BackupTask
@@ -46,7 +46,7 @@ def take(task: BackupTask, *, check: bool) -> Result:
     warnings = [*task.warnings, *_warnings(now, held)]
     if refused is not None:
         warnings.append(f"The backup could not be restored with this module: {refused.found}.")
-    with Proof.of(task, now) as proof:
+    with proof_of(task, now) as proof:
         opened = proof.opened
     warnings += opened.warnings
     if task.secrets and not any(opened.by_slot.values()):

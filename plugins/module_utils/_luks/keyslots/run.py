@@ -10,10 +10,9 @@ import contextlib
 import dataclasses
 import typing as t
 
-from ..crypto.host import cores
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
+from ..errors import Interrupted, LuksmithError, Refused, expected_only
 from ..header.model import Header
 from ..volume import locks
 from ..volume.header_of import header_at_rest, header_of
@@ -25,12 +24,14 @@ from .desired import InfoTask, Task
 from .diff import diff
 from .disk import PASSES_MULTIPLE, PASSES_SINGLE, Disk
 from .fingerprints import hints, remembered
+from .locked_write import Expected, locked_write
 from .making import Maker, choice_for
-from .observe import Derivations, Prover, RecordProver
+from .observe import Prover
 from .plan import make_plan
 from .rehearsal import rehearse
 from .side_by_side import side_by_side
 from .slot_table import Row, predict, rows
+from .unlock_session import UnlockSession, all_cores
 from .vocabulary import ADD, REKEY, Action, Plan, Situation
 
 Result = t.Dict[str, t.Any]
@@ -56,16 +57,13 @@ def bring(task: Task, *, check: bool) -> Result:
     With ``device`` errors come out as LuksmithError. With ``devices`` every volume is planned and applied alone, the
     result has one item for each, and ``failed`` is set when any of them did.
     """
-    budget = task.budget.of_this_moment()
-    workers = Workers(cores(), budget.total_memory)
-    try:
+    with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _Run(task, task.devices[0], task.header, Derivations(task.secrets, budget, workers), check=check).result()
+            with UnlockSession(task.secrets, budget, workers) as session:
+                return _Run(task, task.devices[0], task.header, session, check=check).result()
         volumes = distinct_volumes(task.devices)
         crew = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
         return _together(side_by_side([_Volume(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)], crew, workers.stop))
-    finally:
-        workers.stop()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,27 +79,26 @@ class _Volume:
     check: bool
 
     def __call__(self) -> Result:
-        derivations = Derivations(self.task.secrets, self.budget, self.workers, self.rank)
-        try:
-            one = _Run(self.task, self.path, None, derivations, check=self.check).result()
-            one["status"] = "done" if one["changed"] else "unchanged"
-        except Interrupted as error:
-            one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
-        except LuksmithError as error:
-            one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(self.path))}
-        one.setdefault("kdf_evaluations", derivations.evaluations)
+        with UnlockSession(self.task.secrets, self.budget, self.workers, self.rank) as session:
+            try:
+                one = _Run(self.task, self.path, None, session, check=self.check).result()
+                one["status"] = "done" if one["changed"] else "unchanged"
+            except Interrupted as error:
+                one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
+            except LuksmithError as error:
+                one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(self.path))}
+            one.setdefault("kdf_evaluations", session.evaluations)
         return {"device": self.path, **({"also": self.names} if self.names else {}), **one}
 
 
 def inspect(task: InfoTask) -> Result:
     """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
-    budget = task.budget.of_this_moment()
-    workers = Workers(cores(), budget.total_memory)
-    derivations = Derivations(task.secrets, budget, workers)
     try:
-        with open_volume(task.device, task.header, writable=False) as volume:
+        with all_cores(task.budget) as (budget, workers), UnlockSession(
+            task.secrets, budget, workers
+        ) as session, open_volume(task.device, task.header, writable=False) as volume:
             header = header_at_rest(volume, task.lock_timeout)
-            prover = Prover(header, volume.region.reread, derivations, {})
+            prover = session.prover(header, volume.region.reread)
             warnings = list(header.warnings)
             prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
             cut = unfinished(header)
@@ -116,7 +113,6 @@ def inspect(task: InfoTask) -> Result:
             opened_by = _labels(prover, task.labels)
             tried = prover.tried()
             untried = [keyslot for keyslot in header.keyslots if keyslot not in tried]
-            prover.close()
             return {
                 "changed": False,
                 "uuid": header.uuid,
@@ -125,14 +121,11 @@ def inspect(task: InfoTask) -> Result:
                 "header": describe_header(header),
                 "keyslots": rows(header, opened_by, untried),
                 "opened_by": {label: [keyslot for keyslot, labels in opened_by.items() if label in labels] for label in task.labels},
-                "kdf_evaluations": derivations.evaluations,
+                "kdf_evaluations": session.evaluations,
                 "warnings": [*task.warnings, *warnings],
             }
     except LuksmithError as error:
         raise error.on(task.device) from None
-    finally:
-        derivations.close()
-        workers.stop()
 
 
 def interruption(error: Interrupted) -> Result:
@@ -144,19 +137,19 @@ def action_row(action: Action) -> Result:
 
 
 class _Run:
-    def __init__(self, task: Task, path: str, header_path: t.Optional[str], derivations: Derivations, *, check: bool) -> None:
+    def __init__(self, task: Task, path: str, header_path: t.Optional[str], session: UnlockSession, *, check: bool) -> None:
         self.task = task
         self.path = path
         self.header_path = header_path
         self.check = check
-        self.derivations = derivations
-        self.ahead = Ahead(derivations, task.desired, self._memory_limit(), record=task.record)
+        self.session = session
+        self.derivations = session.derivations
+        self.ahead = Ahead(session.derivations, task.desired, self._memory_limit(), record=task.record)
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
         self.identity: t.Any = None
 
     def result(self) -> Result:
-        look: t.Optional[Look] = None
         try:
             with expected_only():
                 look = self._look_without_writing()
@@ -167,27 +160,16 @@ class _Run:
                 return self._amend(look)
         except LuksmithError as error:
             raise error.on(self.path) from None
-        finally:
-            if look is not None:
-                look.prover.close()
-            self.derivations.close()
 
     def _look_without_writing(self) -> Look:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
             look = self._look_undisturbed(volume)
             if self.check and not look.plan.empty:
-                self._foresee_obstacles(volume, look)
+                # What the real run would be refused for although the plan is good.
+                volume.check_writable()
+                self.warnings.extend(locks.writer_obstacles(volume))
             return look
-
-    def _foresee_obstacles(self, volume: Volume, look: Look) -> None:
-        """What the real run would be refused for although the plan is good: nobody may write there, or somebody is there now."""
-        try:
-            volume.check_writable()
-            self.warnings.extend(locks.writer_obstacles(volume))
-        except BaseException:
-            look.prover.close()
-            raise
 
     def _look_undisturbed(self, volume: Volume) -> Look:
         """A look during which nobody wrote, so that a long derivation holds no lock against anybody.
@@ -205,20 +187,19 @@ class _Run:
                 continue
             if not (self.check or look.plan.empty) or _image(header_at_rest(volume, self.task.lock_timeout)) == _image(header):
                 return look
-            look.prover.close()
         with locks.shared(volume, timeout=self.task.lock_timeout):
             return self._look(volume, header_of(volume))
 
     def _look(self, volume: Volume, header: Header) -> Look:
         if self.task.verify == "record":
-            prover: Prover = RecordProver(header, self.derivations, remembered(header, self.task.desired.labels))
+            prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal that rests on the record alone says nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
                 plan = make_plan(Situation.of(header), self.task.desired, prover)
                 if plan.empty:
                     return Look(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
-        prover = Prover(header, volume.region.reread, self.derivations, suggested)
+        prover = self.session.prover(header, volume.region.reread, suggested)
         try:
             if not self.check and len(self.task.devices) < self.derivations.workers.cores:
                 self.ahead.begin(header, suggested)
@@ -226,12 +207,8 @@ class _Run:
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
-            prover.close()
             if header.write_obstacle is not None:  # what stands in the way of every change, whatever stands in the way of this one
                 raise header.write_obstacle from None
-            raise
-        except BaseException:
-            prover.close()
             raise
         return Look(header, prover, plan)
 
@@ -239,19 +216,12 @@ class _Run:
         from .apply import apply_plan  # not needed by a run that changes nothing, which is the usual one
 
         before, predicted, choices = self._foresee(look)
-        with open_volume(self.path, self.header_path, writable=True) as volume, locks.exclusive(volume, timeout=self.task.lock_timeout):
-            volume.check_still_there()
-            header = header_of(volume)
-            if header.uuid != look.header.uuid:
-                raise Refused(
-                    f"the path leads to another volume (uuid {header.uuid}) than when the plan was made (uuid {look.header.uuid})",
-                    why="which of the two the task means is not for this run to guess",
-                    remedy="find out what replaced it, then run the task again",
-                )
-            outdated = self._outdated(look, volume, header)
+        planned_for = Expected(look.header.uuid, self.identity, _image(look.header))
+        with locked_write(self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout) as locked:
+            volume, header = locked.volume, locked.found
+            outdated = locked.outdated or ("key material changed" if look.prover.stale(header, volume.region.reread) else "")
             if outdated:
                 self.warnings.append(f"{outdated} between planning and locking; the plan was made again under the lock")
-                look.prover.close()
                 fresh = self._look(volume, header)
                 look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
                 before, predicted, choices = self._foresee(look)
@@ -267,16 +237,6 @@ class _Run:
                 return self._report(look, before, predicted, disk.header)
             except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
                 raise Interrupted.by(expected(error), volume.node.path, changed=_ALL_DONE, actions_done=look.plan.actions) from None
-
-    def _outdated(self, look: Look, volume: Volume, header: Header) -> str:
-        """Why the plan of ``look`` cannot be carried out on ``volume``, or nothing."""
-        if _image(header) != _image(look.header):
-            return "the header changed"
-        if volume.identity != self.identity:
-            return "another file or device with the same header took the place of the volume"
-        if look.prover.stale(header, volume.region.reread):
-            return "key material changed"
-        return ""
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -359,6 +319,11 @@ class _Run:
 
 def _image(header: Header) -> t.Tuple[t.Any, ...]:
     return (header.fingerprint_ranges(), header.image())
+
+
+def _header_and_image(volume: Volume) -> t.Tuple[Header, str, t.Any]:
+    header = header_of(volume)
+    return header, header.uuid, _image(header)
 
 
 def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:

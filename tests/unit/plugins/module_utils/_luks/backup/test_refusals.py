@@ -25,6 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     StorageFault,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import Luks2Header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
@@ -202,17 +203,37 @@ def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
 @BOTH
 def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
-    right = restoring.open_volume
+    right = locked_write.open_volume
 
     def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
-        if writable:
+        with monkeypatch.context() as patch:
+            patch.setattr(locked_write, "open_volume", right)
             full.bring(volume, full.present(format, "newer"), unlock=MADE[:1])
         return right(*arguments, writable=writable)
 
-    monkeypatch.setattr(restoring, "open_volume", open_volume)
+    monkeypatch.setattr(locked_write, "open_volume", open_volume)
     with pytest.raises(HeaderChanged, match=r"(?i)the header changed between looking at it and locking it"):
         bring(volume, path, *MADE[:1])
+    monkeypatch.undo()
     assert not full.bring(volume, full.present(format, "newer"), check=True)["changed"]
+
+
+@BOTH
+def test_a_clone_that_took_the_place_of_the_volume(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the same header to the byte. Which of the two the task means is not for the run to guess."""
+    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    right, clone = locked_write.open_volume, volume.with_name("clone")
+    clone.write_bytes(volume.read_bytes())
+
+    def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
+        clone.replace(volume)
+        return right(*arguments, writable=writable)
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(locked_write, "open_volume", open_volume)
+    with pytest.raises(HeaderChanged, match=r"(?i)another file or device with the same header took the place of the volume"):
+        bring(volume, path, *MADE[:1])
+    assert volume.read_bytes() == before
 
 
 @BOTH

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run, unlock_session
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import absent, present
 
@@ -67,7 +67,7 @@ def names(value: t.Any) -> t.Optional[str]:
 
 @pytest.fixture(params=[1, 4], ids=["1core", "4cores"])
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(run, "cores", lambda: request.param)
+    monkeypatch.setattr(unlock_session, "cores", lambda: request.param)
     return int(request.param)
 
 
@@ -121,7 +121,7 @@ def test_labels_leave_luks1_salts_alone_without_record(tmp_path: pathlib.Path) -
 
 @pytest.mark.parametrize("format", ["luks1", "luks2"])
 def test_digests_are_compared_until_a_trial_opens(format: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "cores", lambda: 1)
+    monkeypatch.setattr(unlock_session, "cores", lambda: 1)
     path = tmp_path / "volume"
     secrets = volume.make(path, format, 3)
     notes = volume.noted(monkeypatch)
@@ -140,7 +140,7 @@ def test_a_search_on_many_cores_tries_what_it_would_have_tried_and_few_more(form
     path = tmp_path / "volume"
     secrets = volume.make(path, format, SLOTS[format])
     for cores in (1, 2, 4, 16):
-        monkeypatch.setattr(run, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(unlock_session, "cores", lambda cores=cores: cores)
         for position, text in enumerate(secrets):
             counted = volume.bring(path, present(format, text))["kdf_evaluations"]
             least = position + 1

@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run, unlock_session
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import present
 
@@ -42,7 +42,7 @@ def test_results_do_not_depend_on_cores(tmp_path: pathlib.Path, monkeypatch: pyt
         folder = tmp_path / str(cores)
         folder.mkdir()
         paths = make_all(folder)
-        monkeypatch.setattr(run, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(unlock_session, "cores", lambda cores=cores: cores)
         entries = [{**present("luks1", "new", keyslot=1, old=volume.MADE[1]), "pbkdf": {"iterations": 1000}}]
         result = volume.bring(paths, *entries, kdf_limits={"total_memory": 70_000})
         assert (result["changed"], result["failed"]) == (True, True)
@@ -58,7 +58,7 @@ def test_results_do_not_depend_on_cores(tmp_path: pathlib.Path, monkeypatch: pyt
 
 def test_memory_of_all_volumes_together_stays_within_the_budget(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """New Argon2 keyslots of 64 MiB on eight cores: two at once in 150 MiB."""
-    monkeypatch.setattr(run, "cores", lambda: 8)
+    monkeypatch.setattr(unlock_session, "cores", lambda: 8)
     paths = [tmp_path / str(number) for number in range(4)]
     for path in paths:
         volume.make(path, "luks2", 2)
@@ -70,7 +70,7 @@ def test_memory_of_all_volumes_together_stays_within_the_budget(tmp_path: pathli
 
 
 def test_a_derivation_larger_than_the_budget_runs_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "cores", lambda: 8)
+    monkeypatch.setattr(unlock_session, "cores", lambda: 8)
     paths = [tmp_path / str(number) for number in range(3)]
     for path in paths:
         volume.make(path, "luks2", 2)

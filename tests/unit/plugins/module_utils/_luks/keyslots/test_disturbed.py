@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import locked_write, run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.apply import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import ERASE, Action, Plan
@@ -104,17 +104,15 @@ def test_another_volume_behind_the_path(volume: pathlib.Path, format: str, monke
 @BOTH
 def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slot that was shown to open opens no more: the other one must not be erased on the strength of that."""
-    right, areas = run.open_volume, []
+    right = locked_write.open_volume
+    with right(str(volume), None, writable=False) as opened:
+        area = run.header_of(opened).keyslots[0].area
 
     def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
-        if writable:
-            slot = areas[0].keyslots[0].area
-            scribble(volume, slot.offset, bytes(slot.size))
-        opened = right(*arguments, writable=writable)
-        areas.append(run.header_of(opened))
-        return opened
+        scribble(volume, area.offset, bytes(area.size))
+        return right(*arguments, writable=writable)
 
-    monkeypatch.setattr(run, "open_volume", open_volume)
+    monkeypatch.setattr(locked_write, "open_volume", open_volume)
     with pytest.raises(Refused):
         full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
