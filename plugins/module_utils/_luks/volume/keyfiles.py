@@ -33,8 +33,18 @@ def check_replaceable(path: str) -> None:
     except OSError as error:
         raise _fault(path, error, LuksmithError) from None
     _check_regular(path, status)
-    if not os.access(path, os.W_OK):
-        raise Refused("the keyfile cannot be written", remedy="Run as root, and see whether its file system is read-only")
+    # Not the right to write to the file: its content comes by a rename, and a keyfile of mode 0400 is as it should be.
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise Refused(f"this user cannot write in the folder {folder} of the keyfile", remedy="Run as root, and see whether its file system is read-only")
+    if not _may_have_for_owner(status):
+        raise Refused("the keyfile belongs to another user or group", why="Only root can give them the new file", remedy="Run as root")
+
+
+def _may_have_for_owner(status: os.stat_result) -> bool:
+    """Whether this user may give a file the owner and the group of ``status``."""
+    me = os.geteuid()
+    return me == 0 or (status.st_uid == me and status.st_gid in (os.getegid(), *os.getgroups()))
 
 
 def _check_regular(path: str, status: os.stat_result) -> None:
@@ -51,7 +61,7 @@ def replace(path: str, content: bytearray) -> None:
     folder, name = os.path.split(path)
     prefix = f".{name}.luksmith-"
     try:
-        old = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        old = _open_for_overwriting(path)
     except OSError as error:
         raise _fault(path, error, LuksmithError) from None
     try:
@@ -72,6 +82,27 @@ def replace(path: str, content: bytearray) -> None:
         raise _fault(path, error, StorageFault) from None
     finally:
         os.close(old)
+
+
+def _open_for_overwriting(path: str) -> int:
+    """The file as it is now, so that its blocks can be overwritten when it has no name any more. Raises OSError.
+
+    The mode of a keyfile often forbids its owner to write; the owner may lift that, and does so until the file is open.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | flags)
+    except PermissionError:
+        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    try:
+        mode = stat.S_IMODE(os.fstat(reading).st_mode)
+        os.fchmod(reading, mode | stat.S_IWUSR)
+        try:
+            return os.open(path, os.O_RDWR | flags)
+        finally:
+            os.fchmod(reading, mode)
+    finally:
+        os.close(reading)
 
 
 def _write(path: str, content: bytearray, old: int, status: os.stat_result) -> None:

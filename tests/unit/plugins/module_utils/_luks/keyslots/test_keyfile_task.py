@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
+import stat
 import typing as t
 
 import pytest
@@ -60,6 +62,31 @@ def test_the_mode_stays_private_or_becomes_so(keyfile: pathlib.Path, before: int
     assert keyfile.stat().st_mode & 0o7777 == after
 
 
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says to an owner who is not root, for root too: a mode without the right to write refuses to open for writing."""
+    whole = os.open
+
+    def checked(path: str, flags: int, *more: t.Any, **options: t.Any) -> int:
+        if flags & os.O_RDWR and not flags & os.O_CREAT and not os.stat(path).st_mode & stat.S_IWUSR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return whole(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", checked)
+
+
+def test_an_owner_replaces_a_file_that_only_its_mode_protects(keyfile: pathlib.Path, owner: None) -> None:
+    """To replace by a rename takes the right to write in the folder; the old blocks are overwritten all the same."""
+    keyfile.chmod(0o400)
+    with keyfile.open("rb") as old:
+        assert follow(task(keyfile), check=True)["changed"]
+        assert follow(task(keyfile), check=False) == {"changed": True, "holds": "new"}
+        content = old.read()
+        assert len(content) == 3 and content != b"old"
+        assert stat.S_IMODE(os.fstat(old.fileno()).st_mode) == 0o400
+    assert keyfile.read_bytes() == b"new" and stat.S_IMODE(keyfile.stat().st_mode) == 0o400
+
+
 def test_a_link_stays_a_link(keyfile: pathlib.Path, tmp_path: pathlib.Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(keyfile)
@@ -106,10 +133,28 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypat
     assert list(tmp_path.iterdir()) == [path] and path.is_fifo()
 
 
-def test_a_keyfile_of_a_read_only_file_system_is_refused_before_anything(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    with pytest.raises(Refused, match="The keyfile cannot be written"):
-        follow(task(keyfile), check=True)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    """That is what the system says of a read-only file system too. A link is followed: the folder that counts is that of the file."""
+    link = keyfile.parent.parent / "link"
+    link.symlink_to(keyfile)
+    monkeypatch.setattr(os, "access", lambda path, _mode, **_options: path != str(keyfile.parent))
+    with pytest.raises(Refused, match=f"cannot write in the folder {keyfile.parent} of the keyfile"):
+        follow(task(link), check=check)
+    assert keyfile.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("identity", ["geteuid", "getegid"])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_keyfile_of_somebody_else_is_left_to_root(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, identity: str, check: bool) -> None:
+    """Only root can give the new file to its owner and its group."""
+    monkeypatch.setattr(os, "geteuid", lambda: keyfile.stat().st_uid or 4711)
+    os.chown(keyfile, os.geteuid(), -1)
+    monkeypatch.setattr(os, "getgroups", list)
+    monkeypatch.setattr(os, identity, lambda: 4712)
+    with pytest.raises(Refused, match="belongs to another user or group"):
+        follow(task(keyfile), check=check)
+    assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
 
 def test_a_medium_that_keeps_the_old_bytes_is_not_believed(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
