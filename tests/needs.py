@@ -12,6 +12,7 @@ import functools
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,15 @@ def _playbook() -> t.Optional[Need]:
     return None if program.exists() else Need("ansible-playbook beside this Python", "tests/run, which installs it")
 
 
+def _core_dumps() -> t.Optional[Need]:
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if pattern.startswith(("|", "/")):
+        return Need(f"core dumps in the folder of the process (core_pattern is {pattern!r})", "as root: sysctl kernel.core_pattern=core")
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        return Need("core dumps, which a limit forbids", "run the same command in a session without that limit")
+    return None
+
+
 def _corpus() -> t.Optional[Need]:
     folder = os.environ.get("LUKSMITH_CORPUS") or str(pathlib.Path(__file__).resolve().parents[2] / "shared" / "corpus")
     return None if pathlib.Path(folder, "manifest.tsv").exists() else Need("the corpus of headers", "set LUKSMITH_CORPUS to its folder")
@@ -124,6 +134,7 @@ def _corpus() -> t.Optional[Need]:
 
 _SPECIAL: t.Mapping[str, t.Callable[[], t.Optional[Need]]] = {
     "ansible-playbook": _playbook,
+    "core dumps": _core_dumps,
     "corpus": _corpus,
     "immutable files": _immutable,
     "loop": _loop,

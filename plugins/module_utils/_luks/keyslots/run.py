@@ -12,7 +12,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused, expected_only
+from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
 from ..header.model import Header
 from ..volume import locks
 from ..volume.header_of import header_at_rest, header_of
