@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KIND
 # Most tests of this file share a machine. Each run of a module in it takes longer than 5 seconds.
 pytestmark = [pytest.mark.xdist_group("device-mapper"), pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
-LUKS1, LUKS2 = "/dev/vdb", "/dev/vdc"
+LUKS1, LUKS2, QUIET = "/dev/vdb", "/dev/vdc", "/dev/vde"
 # Nobody plays udev in the quick boot.
 _LVM_CONFIG = "activation{udev_sync=0 udev_rules=0 monitoring=0} devices{obtain_device_list_from_udev=0}"
 _LVM = f'lvm() {{ command lvm "$@" --config "{_LVM_CONFIG}"; }}; set -e; mkdir -p /run/lock/lvm;'
@@ -43,7 +43,7 @@ def shelves() -> t.Iterator[Shelf]:
 @pytest.fixture(scope="module")
 def machine(image: Image, code: pathlib.Path, shelves: Shelf) -> t.Iterator[Machine]:
     luks1, luks2 = (shelves.disk(kind.name, make(kind)) for kind in KINDS[:2])
-    with Machine(image, code, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB))]) as machine:
+    with Machine(image, code, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB)), shelves.disk("quiet", make(KINDS[0]))]) as machine:
         yield machine
 
 
@@ -66,6 +66,14 @@ def test_read_only_device_is_refused_with_a_sentence_in_check_mode_as_in_the_rea
         assert "read-only" in result["msg"]
         assert LUKS1 in result["msg"]
     assert guest_opens(machine, LUKS1, OLD)
+
+
+def test_what_the_module_has_answered_is_on_the_medium(machine: Machine, shelves: Shelf) -> None:
+    """A run of a module. There is no file system whose own flushes would help out."""
+    machine.run(f"cryptsetup open --key-file - {QUIET} quiet", stdin=KEEP.encode())
+    assert machine.module("keyslots", rotation(QUIET))["changed"]
+    assert [opens(shelves.disks[3].durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True]
+    machine.run("cryptsetup close quiet")
 
 
 @pytest.mark.full
