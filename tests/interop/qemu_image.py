@@ -16,6 +16,7 @@ from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
 FORMATS = ("luks", "qcow2")
+ONE_FORMAT = ("luks", pytest.param("qcow2", marks=pytest.mark.full))  # in the short form, for what is above the container
 OPENER = "amber unlocks"
 needs_qemu = pytest.mark.needs("qemu-img", "qemu-io")
 

@@ -9,6 +9,7 @@ The locks themselves are the matter of test_locks_qemu.py; here is what an opera
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -67,7 +68,14 @@ def refused(image: QemuImage, *, lock_timeout: float = 0) -> str:
     return message
 
 
-@pytest.mark.parametrize("name", HOLDERS)
+SHORT = [("luks", "idle node"), ("luks", "qemu-io -r -U"), ("qcow2", "idle read-only node"), ("qcow2", "qemu-nbd")]
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in itertools.product(FORMATS, HOLDERS)],
+    indirect=["image"],
+)
 def test_the_task_fails_and_names_the_program(image: QemuImage, name: str) -> None:
     holder = HOLDERS[name]
     with holder.holding(image) as pid:

@@ -224,6 +224,8 @@ def test_results_are_as_documented(name: str, tmp_path: pathlib.Path) -> None:
     compare(name, list(RUNS[name](tmp_path)))
 
 
+@pytest.mark.full
+@pytest.mark.xdist_group("documented returns")  # one run for all
 @pytest.mark.needs("ansible-playbook", "openssl")
 @pytest.mark.parametrize("name", sorted({name for name, _arguments in CONTROLLER}))
 def test_results_of_the_controller_are_as_documented(name: str, on_the_controller: t.List[t.Tuple[str, Result]]) -> None:

@@ -17,6 +17,9 @@ from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, 
 
 pytestmark = needs_cryptsetup
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
+# In the short form one of them, where the format has little part in it.
+LUKS1 = pytest.mark.parametrize("format", ["luks1", pytest.param("luks2", marks=pytest.mark.full)])
+LUKS2 = pytest.mark.parametrize("format", [pytest.param("luks1", marks=pytest.mark.full), "luks2"])
 SLOTS = range(4)
 
 
@@ -85,7 +88,7 @@ def test_we_restore_what_cryptsetup_wrote(volume: Luks2Volume, path: pathlib.Pat
     run("cryptsetup", "luksDump", volume.path)
 
 
-@BOTH
+@LUKS2
 def test_a_second_backup_changes_nothing_and_a_wider_mode_is_narrowed(volume: Luks2Volume, path: pathlib.Path) -> None:
     assert backup(volume.path, path, check=True)["changed"] and not path.exists()
     assert backup(volume.path, path)["changed"]
@@ -99,7 +102,7 @@ def test_a_second_backup_changes_nothing_and_a_wider_mode_is_narrowed(volume: Lu
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@BOTH
+@LUKS2
 def test_a_stale_backup_says_what_it_still_opens(volume: Luks2Volume, path: pathlib.Path, format: str) -> None:
     keyslots(volume.path, [{"old_secret": {"passphrase": "pw1"}, "new_secret": secret("pw2"), "pbkdf": CHEAP}], unlock=["pw0"])
     backup(volume.path, path)
@@ -115,7 +118,7 @@ def test_a_stale_backup_says_what_it_still_opens(volume: Luks2Volume, path: path
     assert again["previous"]["relation"] == "same" and again["previous"]["only_in_backup"] == []
 
 
-@BOTH
+@LUKS1
 def test_check_mode_predicts_the_restore_and_writes_nothing(volume: Luks2Volume, path: pathlib.Path) -> None:
     backup(volume.path, path)
     replace(volume, "pw1", "pw2", "pw0")
@@ -128,7 +131,7 @@ def test_check_mode_predicts_the_restore_and_writes_nothing(volume: Luks2Volume,
     assert [row["keyslot"] for row in done["dropped"]] == [1]
 
 
-@BOTH
+@LUKS2
 def test_without_force_it_names_what_would_come_back(volume: Luks2Volume, path: pathlib.Path) -> None:
     backup(volume.path, path)
     replace(volume, "pw1", "pw2", "pw0")
@@ -141,7 +144,7 @@ def test_without_force_it_names_what_would_come_back(volume: Luks2Volume, path: 
     assert not restored(volume.path, path.with_name("fresh") if backup(volume.path, path.with_name("fresh")) else "", "pw0", force=False)["changed"]
 
 
-@BOTH
+@LUKS1
 def test_a_backup_that_no_secret_opens_is_refused(volume: Luks2Volume, path: pathlib.Path) -> None:
     backup(volume.path, path)
     replace(volume, "pw1", "pw2", "pw0")
@@ -149,7 +152,7 @@ def test_a_backup_that_no_secret_opens_is_refused(volume: Luks2Volume, path: pat
     assert "unlock is empty" in refused(volume.path, path)
 
 
-@BOTH
+@LUKS2
 def test_a_backup_of_another_volume_is_refused(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
     other = Luks2Volume(tmp_path / "other").format(type=format)
     backup(other.path, path)
@@ -160,7 +163,7 @@ def test_a_backup_of_another_volume_is_refused(volume: Luks2Volume, path: pathli
     assert "volume key" in refused(volume.path, path, "pw0")
 
 
-@BOTH
+@LUKS1
 def test_another_place_of_the_data_is_refused(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
     key, uuid = tmp_path / "volume-key", run("cryptsetup", "luksUUID", volume.path).stdout.strip()
     run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", key, "-d", volume.keyfile("pw0"), volume.path)
@@ -181,7 +184,7 @@ def test_a_destroyed_header_comes_back(volume: Luks2Volume, path: pathlib.Path, 
     assert not restored(volume.path, path, "pw0")["changed"]
 
 
-@BOTH
+@LUKS1
 def test_a_file_system_over_the_header_is_not_written_over(volume: Luks2Volume, path: pathlib.Path) -> None:
     backup(volume.path, path)
     volume.patch(0, bytes(32768))
@@ -234,7 +237,7 @@ def test_tokens_and_priorities_come_back(volume: Luks2Volume, path: pathlib.Path
     assert volume.tree()["keyslots"]["1"]["priority"] == 2
 
 
-@BOTH
+@LUKS2
 def test_what_is_no_backup_is_not_replaced(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
     other = Luks2Volume(tmp_path / "other").format(type=format)
     path.write_text("important")
@@ -251,7 +254,7 @@ def test_what_is_no_backup_is_not_replaced(volume: Luks2Volume, path: pathlib.Pa
     assert backup(volume.path, tmp_path / "b2", force=True)["changed"]
 
 
-@BOTH
+@LUKS1
 def test_a_detached_header(tmp_path: pathlib.Path, path: pathlib.Path, format: str) -> None:
     header = Luks2Volume(tmp_path / "header").like(type=format, slots={1: "pw1"})
     data = tmp_path / "data"
@@ -262,7 +265,7 @@ def test_a_detached_header(tmp_path: pathlib.Path, path: pathlib.Path, format: s
     assert header.opens("pw1") and not header.opens("pw2")
 
 
-@BOTH
+@LUKS2
 def test_a_link_leads_to_the_file_that_is_replaced(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(path)
@@ -286,7 +289,7 @@ def test_images_of_qemu(tmp_path: pathlib.Path, path: pathlib.Path, format: str)
 
 
 @pytest.mark.needs("loop")
-@BOTH
+@LUKS1
 def test_a_loop_device(volume: Luks2Volume, path: pathlib.Path) -> None:
     with loop_device(volume.path) as loop:
         backup(loop, path)
@@ -295,7 +298,7 @@ def test_a_loop_device(volume: Luks2Volume, path: pathlib.Path) -> None:
     assert volume.opens("pw1") and not volume.opens("pw2")
 
 
-@BOTH
+@LUKS2
 def test_no_secret_gets_out(volume: Luks2Volume, path: pathlib.Path) -> None:
     backup(volume.path, path)
     replace(volume, "pw1", "a-secret-that-is-unique", "pw0")

@@ -101,8 +101,9 @@ def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
         volume.add(2, "pw2")
 
 
+@pytest.mark.full
 def test_all_numbers_are_taken_and_there_is_room(tmp_path: pathlib.Path) -> None:
-    """No add, but a rekey that moves to a free area as ever: the old key works until the new one does."""
+    """No add, but a rekey that moves to a free area as ever: the old key works until the new one does. It takes its time to fill 31 keyslots."""
     volume = Luks2Volume(tmp_path / "volume").like("--key-size", 256, "--luks2-keyslots-size", "5m")
     entries = [present(f"pw{number}", keyslot=number) for number in range(1, 32)]
     assert len(keyslots(volume.path, entries, unlock=["pw0"])["plan"]) == 31

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
 import typing as t
@@ -54,8 +55,12 @@ def info(volume: Luks2Volume, *secrets: str) -> t.Any:
     return run_module("keyslots_info", {"device": str(volume.path), "secrets": [{"label": f"label of {word}", "passphrase": word} for word in secrets]})
 
 
-@pytest.mark.parametrize("by", ["number", "secret"])
-@pytest.mark.parametrize("kind", TOKENS)
+SHORT = [("systemd-tpm2", "number"), ("clevis", "secret")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "by"), [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in itertools.product(TOKENS, ("number", "secret"))]
+)
 def test_tokens_of_others_are_shown_and_kept_until_their_slot_is_named(volume: Luks2Volume, kind: str, by: str) -> None:
     volume.add(3, MACHINE).add(4, "stranger")
     volume.import_token(5, {"type": kind, "keyslots": ["3"], **TOKENS[kind]})

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import ONE_FORMAT, OPENER, QemuImage, needs_qemu, new, secret
 
 pytestmark = needs_qemu
 
@@ -21,7 +21,7 @@ def absent(passphrase: str) -> t.Dict[str, t.Any]:
     return {"state": "absent", "old_secret": secret(passphrase)}
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=ONE_FORMAT)
 def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
     made = QemuImage(tmp_path, request.param)
     yield made

@@ -18,7 +18,7 @@ from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1, slot_fields
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module, start_module
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, OPENER, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, ONE_FORMAT, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-io", "cryptsetup")
@@ -38,7 +38,7 @@ def gone(passphrase: str, **entry: t.Any) -> t.Dict[str, t.Any]:
     return {"state": "absent", "old_secret": secret(passphrase), **entry}
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=ONE_FORMAT)
 def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[QemuImage]:
     made = QemuImage(tmp_path, request.param)
     yield made
@@ -48,6 +48,9 @@ def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[
 @pytest.fixture
 def raw(tmp_path: pathlib.Path) -> QemuImage:
     return QemuImage(tmp_path, "luks")
+
+
+both = pytest.mark.parametrize("image", FORMATS, indirect=True)
 
 
 def actions(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, t.Optional[int]]]:
@@ -72,6 +75,7 @@ def test_l1_the_same_secret_three_times_takes_one_slot(image: QemuImage) -> None
     assert image.active() == {0, 1} and image.opened_by(*EVERY) == {S0, S1}
 
 
+@both
 def test_l2_a_slot_and_its_secret_erase_only_that_slot(image: QemuImage) -> None:
     keyslots(image.path, [new(S1, keyslot=keyslot) for keyslot in (1, 2, 3)], unlock=[S0])
     assert image.active() == {0, 1, 2, 3}
@@ -235,10 +239,11 @@ def test_l13_one_millisecond_is_enough_for_the_least_cost_and_no_drift_later(ima
     entry = {"new_secret": secret(S1), "iter_time": 1}
     result = keyslots(image.path, [entry], unlock=[S0])
     assert result["keyslots"][1]["kdf"]["iterations"] >= 1000
-    assert not keyslots(image.path, [{**entry, "iter_time": 2000}], unlock=[S0])["changed"]
+    assert not keyslots(image.path, [{**entry, "iter_time": 200}], unlock=[S0])["changed"]
     assert image.opens(S1)
 
 
+@both
 def test_l14_a_killed_run_leaves_no_lock_and_the_next_one_goes_on(image: QemuImage) -> None:
     task = {"device": str(image.path), "keyslots": [new(S1)], "unlock": [secret(S0)], "lock_timeout": 0}
     victim = start_module("keyslots", task, hooks=[stop_before(FIRST_WRITE)])

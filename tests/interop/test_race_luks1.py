@@ -23,7 +23,7 @@ pytestmark = needs_cryptsetup
 
 ANCHOR = "pw0"  # opens slot 0 always
 # Modules at once, rounds.
-SHORT = [(2, 8), (8, 3)]
+SHORT = [(2, 5), (5, 2)]
 LONG = [(2, 60), (3, 50), (5, 50), (8, 40)]
 CHEAP = {"iterations": 1000}
 
