@@ -90,6 +90,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 @pytest.fixture(scope="module")
 def played(fleet: Fleet) -> t.Any:
+    """The run that the short form looks at."""
     before = fleet.hashes()
     done = fleet.play("-vvvv")
     assert fleet.hashes() == before, "an audit writes nothing to volumes"
@@ -129,6 +130,7 @@ def test_what_could_not_be_audited_fails_at_the_end_and_findings_do_not(played: 
 
 @pytest.mark.full
 def test_check_mode_equals_the_real_run(fleet: Fleet, played: t.Any) -> None:
+    """Another run of the playbook."""
     checked = fleet.play("--check", report="checked")
     assert checked.returncode == played.returncode
     assert fleet.report("checked") == fleet.report()
@@ -137,6 +139,7 @@ def test_check_mode_equals_the_real_run(fleet: Fleet, played: t.Any) -> None:
 
 @pytest.mark.full
 def test_findings_fail_where_the_policy_says_so(fleet: Fleet) -> None:
+    """Another run of the playbook."""
     done = fleet.play("--limit", "good,bad", audit_fail_on="critical", report="limited")
     recap = {line.split()[0]: "failed=1" in line for line in done.stdout.splitlines() if "unreachable=" in line}
     assert recap == {"good": False, "bad": True}
@@ -145,6 +148,7 @@ def test_findings_fail_where_the_policy_says_so(fleet: Fleet) -> None:
 
 @pytest.mark.full
 def test_with_serial_the_last_batch_has_all(fleet: Fleet) -> None:
+    """Another run of the playbook."""
     play = fleet.folder / "serial.yml"
     play.write_text(json.dumps([{"hosts": "good,bad", "gather_facts": False, "serial": 1, "roles": ["luksmith.luks.audit"]}]))
     done = fleet.play(playbook=play, report="serial")
@@ -185,7 +189,7 @@ def test_the_list_of_tasks_tells_the_story(fleet: Fleet) -> None:
 
 @pytest.mark.full
 def test_a_record_saves_every_derivation(fleet: Fleet, tmp_path: pathlib.Path) -> None:
-    """The collection rotates, cryptsetup judges, and the next audit by record derives nothing and says so."""
+    """The collection rotates, cryptsetup judges, and the next audit by record derives nothing and says so. Another run of the playbook."""
     target = tmp_path / "volume.img"
     shutil.copy(fleet.folder / "good" / "volume.img", target)
     entry = {

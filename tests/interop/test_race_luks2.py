@@ -54,7 +54,8 @@ def volume(tmp_path: pathlib.Path) -> Luks2Volume:
 
 @pytest.mark.parametrize(("seed", "rounds"), [(0, 4), *(pytest.param(seed, 50, marks=pytest.mark.full) for seed in range(4))])
 def test_no_update_is_lost(volume: Luks2Volume, seed: int, rounds: int) -> None:
-    """Whoever says that it was done has done it, whoever says no has changed nothing; ours always succeeds. In fifty rounds many orders occur.
+    """Whoever says that it was done has done it, whoever says no has changed nothing; ours always succeeds. In fifty rounds, which take their time,
+    many orders occur.
 
     Which of them is up to the scheduler, and every one has to come out right. The two that matter most are made on purpose below.
     """
