@@ -21,8 +21,8 @@ _COUNTED = "counted"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="the long form: every sector of every write, and the task again on a part of the states")
     parser.addoption("--everything", action="store_true", help="as --thorough, and the task again on every state (hours)")
-    parser.addoption("--kills", type=int, default=64, help="how many processes are killed in all (500: the long form)")
-    parser.addoption("--seed", type=int, default=1, help="of the instants of the kills")
+    parser.addoption("--kills", type=int, default=0, help="how many processes are killed in all (500: the long form)")
+    parser.addoption("--seed", type=int, default=1, help="of the places of the kills")
 
 
 def pytest_configure(config: pytest.Config) -> None:

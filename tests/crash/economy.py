@@ -8,6 +8,8 @@
 - The volumes are files that no loop device shows, and what holds a lock on them is this process: /sys/block and the descriptors
   of all other processes are not searched.
 - How much memory and how many processors there are is asked once.
+
+What areas are overwritten with may be :func:`the_same_noise` in runs whose results are only compared with each other.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ import contextlib
 import functools
 import hashlib
 import os
+import random
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import antiforensic, hashes, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import antiforensic, hashes, host
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, holders
 
 _chain, _pbkdf2_function, _numbers = antiforensic._chain, hashes.pbkdf2_function, holders._numbers
@@ -55,6 +57,17 @@ def economical() -> t.Iterator[None]:
         patch.setattr(hashes, "pbkdf2_function", _pbkdf2)
         patch.setattr(holders, "_numbers", _my_number)
         patch.setattr(blockdev, "above", lambda place, offsets: [])
-        patch.setattr(kdf, "available_memory", functools.lru_cache(maxsize=None)(kdf.available_memory))
-        patch.setattr(run, "cores", functools.lru_cache(maxsize=None)(run.cores))
+        patch.setattr(host, "_text", functools.lru_cache(maxsize=None)(host._text))
+        yield
+
+
+@contextlib.contextmanager
+def the_same_noise(seed: str, *, salts: bool = False) -> t.Iterator[None]:
+    """Random bytes for areas come from ``seed``, so that they are equal in all runs with it; ``salts``: those for salts, too.
+
+    What a run overwrites must have been written with another seed: a write that never happened would not be missed otherwise.
+    """
+    real, drawn = os.urandom, random.Random(seed).randbytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "urandom", lambda size: drawn(size) if salts or size >= 4096 else real(size))
         yield

@@ -13,6 +13,7 @@ import collections
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import typing as t
 
@@ -54,6 +55,44 @@ class Fault(t.NamedTuple):
         return f"{self.call} number {self.index}: {what}{' from there on' if self.lasting else ''}{f', writes {self.fate}' if self.fate else ''}"
 
 
+class Concerned:
+    """Which calls are about the file or device at ``volume``; ``real``: the functions of :data:`CALLS` as they are."""
+
+    def __init__(self, volume: str) -> None:
+        self.path = os.path.realpath(volume)
+        self.real = {name: getattr(module, name) for name, module in CALLS.items()}
+        self._identity = identity(os.stat(volume))
+        self._paths: t.Dict[str, str] = {}
+
+    def by(self, what: t.Any, options: t.Mapping[str, t.Any]) -> bool:
+        """``what``: the descriptor or path that is the call's first argument."""
+        if options.get("dir_fd") is not None:
+            return False
+        if isinstance(what, int):
+            try:
+                return identity(self.real["fstat"](what)) == self._identity
+            except OSError:
+                return False
+        return self._resolved(os.fspath(what)) == self.path
+
+    def _resolved(self, path: str) -> str:
+        """Remembered, because looking is a third of the work otherwise; what a number of a descriptor means changes."""
+        if path.startswith("/proc/"):
+            return os.path.realpath(path)
+        if path not in self._paths:
+            self._paths[path] = os.path.realpath(path)
+        return self._paths[path]
+
+    def replace(self, call: t.Callable[..., t.Any]) -> None:
+        """From now on ``call(name, ...)`` stands for each function, until :meth:`restore`."""
+        for name, module in CALLS.items():
+            setattr(module, name, functools.partial(call, name))
+
+    def restore(self) -> None:
+        for name, module in CALLS.items():
+            setattr(module, name, self.real[name])
+
+
 class Injected:
     """``counts``: calls so far by name; ``hit``: whether the fault happened."""
 
@@ -61,15 +100,13 @@ class Injected:
         self.fault = fault
         self.counts: t.Counter[str] = collections.Counter()
         self.hit = False
-        self._volume = os.path.realpath(volume)
-        self._identity = identity(os.stat(volume))
-        self._real = {name: getattr(module, name) for name, module in CALLS.items()}
+        self.concerned = Concerned(volume)
+        self._real = self.concerned.real
         self._unsynced: t.List[t.Tuple[int, bytes, bytes]] = []
-        self._paths: t.Dict[str, str] = {}
 
     def call(self, name: str, *arguments: t.Any, **options: t.Any) -> t.Any:
         real = self._real[name]
-        if not self._concerned(arguments[0], options):
+        if not self.concerned.by(arguments[0], options):
             return real(*arguments, **options)
         index = self.counts[name]
         self.counts[name] += 1
@@ -110,30 +147,12 @@ class Injected:
 
     def _fate(self, fate: str) -> None:
         """Nobody reads what the module's page cache would hold: the file is the medium."""
-        fd = self._real["open"](self._volume, os.O_WRONLY)
+        fd = self._real["open"](self.concerned.path, os.O_WRONLY)
         try:
             for offset, old, new in reversed(self._unsynced):
                 self._real["pwrite"](fd, _on_the_medium(fate, old, new), offset)
         finally:
             os.close(fd)
-
-    def _concerned(self, what: t.Any, options: t.Mapping[str, t.Any]) -> bool:
-        if options.get("dir_fd") is not None:
-            return False
-        if isinstance(what, int):
-            try:
-                return identity(self._real["fstat"](what)) == self._identity
-            except OSError:
-                return False
-        return self._resolved(os.fspath(what)) == self._volume
-
-    def _resolved(self, path: str) -> str:
-        """Remembered, because looking is a third of the work otherwise; what a number of a descriptor means changes."""
-        if path.startswith("/proc/"):
-            return os.path.realpath(path)
-        if path not in self._paths:
-            self._paths[path] = os.path.realpath(path)
-        return self._paths[path]
 
 
 def _on_the_medium(fate: str, old: bytes, new: bytes) -> bytes:
@@ -145,17 +164,8 @@ def _on_the_medium(fate: str, old: bytes, new: bytes) -> bytes:
 def injected(volume: str, fault: t.Optional[Fault] = None) -> t.Iterator[Injected]:
     """While the block runs, ``fault`` happens to the file at ``volume``; without one, calls are only counted."""
     state = Injected(volume, fault)
-    for name, module in CALLS.items():
-        setattr(module, name, _replacement(state, name))
+    state.concerned.replace(state.call)
     try:
         yield state
     finally:
-        for name, module in CALLS.items():
-            setattr(module, name, state._real[name])
-
-
-def _replacement(state: Injected, name: str) -> t.Callable[..., t.Any]:
-    def call(*arguments: t.Any, **options: t.Any) -> t.Any:
-        return state.call(name, *arguments, **options)
-
-    return call
+        state.concerned.restore()

@@ -24,6 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desir
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring, inspect
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.blocklog import Call, recorded
+from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise
 from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
 from ansible_collections.luksmith.luks.tests.crash.states import SPARSE, crashes
 from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS
@@ -90,10 +91,11 @@ class Lab:
             payload.write_bytes(bytes(65536))
             self.where = {"device": str(payload), "header": str(self.volume)}
 
-    def run(self, image: bytes, *, check: bool = False) -> t.Tuple[t.Dict[str, t.Any], bytes, t.List[Call]]:
+    def run(self, image: bytes, *, check: bool = False, depth: int = 0) -> t.Tuple[t.Dict[str, t.Any], bytes, t.List[Call]]:
+        """``depth``: how many runs on the same volume were cut before this one."""
         self.volume.write_bytes(image)
         task = parse_task({**self.where, **self.operation.task, "lock_timeout": 0})
-        with recorded(self.volume) as calls:
+        with recorded(self.volume) as calls, the_same_noise(f"depth {depth}"):
             result = bring(task, check=check)
         assert not check or not calls, "check mode wrote"
         return result, self.volume.read_bytes(), calls
@@ -134,11 +136,11 @@ class Judge:
         return calls
 
     def everything(self) -> Count:
-        todo = [("", self.operation.start, self.everything_uncut())]
+        todo = [("", 0, self.operation.start, self.everything_uncut())]
         reruns = 0
         while todo:
-            path, start, calls = todo.pop()
-            shapes = self.form.recut_shapes if path else None if self.form.thorough else SPARSE
+            path, depth, start, calls = todo.pop()
+            shapes = self.form.recut_shapes if depth else None if self.form.thorough else SPARSE
             for state in crashes(start, calls, range(self._at + self._header_size()), shapes=shapes):
                 name = state.name
                 if name in self._disks:
@@ -146,17 +148,17 @@ class Judge:
                 self._disks.add(name)
                 image = state.image()
                 where = f"{path}{state.where}"
-                rerun = self.check(image, where)
+                rerun = self.check(image, where, depth + 1)
                 if rerun is not None:
                     reruns += 1
                     if reruns % self.form.recut_every == 1 % self.form.recut_every:
-                        todo.append((f"{where}; then in the rerun: ", image, rerun))
+                        todo.append((f"{where}; then in the rerun: ", depth + 1, image, rerun))
         self.count.states = len(self._disks)
         self.count.situations = len(self.met)
         return self.count
 
-    def check(self, image: bytes, where: str) -> t.Optional[t.List[Call]]:
-        """The calls of the rerun, when its crashes are still to be looked at."""
+    def check(self, image: bytes, where: str, depth: int = 1) -> t.Optional[t.List[Call]]:
+        """The calls of the rerun, when its crashes are still to be looked at. ``depth``: how many runs were cut."""
         header = checker.read(image[self._at :])
         opened = self._opened(image)
         now = frozenset().union(*opened.values())
@@ -175,13 +177,13 @@ class Judge:
             said = opened_by_peer(self.lab.put(image), image, self.secrets)
             assert said == now, f"{where}: the peer opens it with {said}, the checker says {set(now)}"
             self._told(image, header, opened, where)
-        calls = self._rerun(image, where, whole=whole)
+        calls = self._rerun(image, where, depth, whole=whole)
         return None if met else calls
 
-    def _rerun(self, image: bytes, where: str, *, whole: bool) -> t.List[Call]:
+    def _rerun(self, image: bytes, where: str, depth: int, *, whole: bool) -> t.List[Call]:
         self.count.runs += 1
         predicted, _same, _none = self.lab.run(image, check=True)
-        result, final, calls = self.lab.run(image)
+        result, final, calls = self.lab.run(image, depth=depth)
         assert result["plan"] == predicted["plan"], f"{where}: check mode predicted another plan"
         ended = self._opened(final)
         assert frozenset().union(*ended.values()) == self._after, f"{where}: the rerun ends with other secrets: {ended}"

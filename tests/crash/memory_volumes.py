@@ -195,11 +195,11 @@ def opened(data: bytes) -> t.Set[str]:
     return {label for labels in openers(data).values() for label in labels}
 
 
-def tears(offset: int, data: bytes, header_size: int) -> t.List[int]:
-    """Bytes of the write that still arrive: a header write is torn at every sector, key material at its first, middle and last one.
+def tears(offset: int, data: bytes, header_size: int, most: int = 3) -> t.List[int]:
+    """Bytes of the write that still arrive: a header write is torn at every sector, key material before, in the middle and at its last one.
 
-    Key material means nothing to any reader as long as one of its sectors is wrong.
+    Key material means nothing to any reader as long as one of its sectors is wrong. ``most``: of these places.
     """
     if offset < header_size:
         return list(range(0, len(data), 512))
-    return sorted({0, len(data) // 2 // 512 * 512, len(data) - 512})
+    return sorted({0, len(data) // 2 // 512 * 512, len(data) - 512})[:most]

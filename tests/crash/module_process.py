@@ -1,16 +1,13 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module in a process of its own, from its arguments as JSON to its answer as JSON, that may be killed on the way.
-
-A fork of the test, so that the time of a kill is spent in the module's work and not in the start of an interpreter;
-test_system_calls.py runs a fresh interpreter and sees the same calls.
-"""
+"""The module in a process of its own that ends itself by SIGKILL at exactly one of its calls on the volume."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -20,78 +17,110 @@ import sys
 import time
 import typing as t
 
-from ansible.module_utils import basic
+from ansible_collections.luksmith.luks.tests.crash.faults import Concerned
+from ansible_collections.luksmith.luks.tests.tools.module_server import ModuleFailed, be_the_module, run_module, start, start_module, told
 
-COLLECTION = "ansible_collections.luksmith.luks.plugins.modules"
-
-
+TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
 _FRESH = """
 import runpy, sys
 runpy.run_path(sys.argv[1])
-from ansible.module_utils import basic
-basic._ANSIBLE_ARGS = sys.stdin.buffer.read()
-basic._ANSIBLE_PROFILE = "legacy"
-runpy.run_module("ansible_collections.luksmith.luks.plugins.modules.keyslots", run_name="__main__")
+from ansible_collections.luksmith.luks.tests.tools import module_server
+module_server.be_the_module("keyslots", sys.stdin.buffer.read(), [module_server.stay_dumpable])
 """
 
-
-class Process(t.NamedTuple):
-    pid: int
-    answer: t.Any
-    begin: float
-
-    def wait_for_write(self) -> float:
-        """Until it has written anything (or ended): the seconds since its start."""
-        with contextlib.suppress(OSError):  # it is gone
-            while "\nsyscw: 0\n" in pathlib.Path(f"/proc/{self.pid}/io").read_text():
-                time.sleep(0.0002)
-        return time.monotonic() - self.begin
-
-    def kill_after(self, seconds: float) -> bool:
-        """SIGKILL at that time after the start; False when it had ended by itself."""
-        time.sleep(max(0.0, self.begin + seconds - time.monotonic()))
-        os.kill(self.pid, signal.SIGKILL)
-        self.answer.close()
-        _pid, status = os.waitpid(self.pid, 0)
-        return os.WIFSIGNALED(status)
-
-    def result(self) -> t.Dict[str, t.Any]:
-        with self.answer:
-            said = self.answer.read()
-        os.waitpid(self.pid, 0)
-        return t.cast(t.Dict[str, t.Any], json.loads(said))
+Arguments = t.Mapping[str, t.Any]
+Result = t.Dict[str, t.Any]
 
 
-def under_strace(arguments: t.Mapping[str, t.Any], *options: str) -> t.Dict[str, t.Any]:
-    """The answer of the module in a fresh interpreter below strace."""
-    register = str(pathlib.Path(__file__).resolve().parents[1] / "tools" / "register.py")
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
-    done = subprocess.run(["strace", "-f", *options, sys.executable, "-c", _FRESH, register], input=given.encode(), capture_output=True, check=False)
-    assert done.stdout, done.stderr.decode()[-2000:]
-    return t.cast(t.Dict[str, t.Any], json.loads(done.stdout))
+class Points(t.NamedTuple):
+    """What an uncut run came by: its points, the one at which it began to write, its processor time."""
+
+    count: int
+    writing: int
+    seconds: float
 
 
-def start(arguments: t.Mapping[str, t.Any], module: str = "keyslots") -> Process:
-    imported = importlib.import_module(f"{COLLECTION}.{module}")
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}})
-    reader, writer = os.pipe()
-    begin = time.monotonic()
-    child = os.fork()
-    if not child:
-        os.close(reader)
-        _work(imported, given.encode(), writer)
-    os.close(writer)
-    return Process(child, open(reader, encoding="utf-8"), begin)
-
-
-def _work(module: t.Any, arguments: bytes, writer: int) -> t.NoReturn:
-    """In the child: never returns into the test."""
+def outcome(arguments: Arguments, module: str = "keyslots") -> Result:
+    """What the module says, be it a failure."""
     try:
-        basic._ANSIBLE_ARGS = arguments
-        basic._ANSIBLE_PROFILE = "legacy"  # core >= 2.19 asks for it, older ones do not look
-        sys.stdout = open(writer, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
-        module.main()
-    except SystemExit:
-        sys.stdout.flush()
-    finally:
-        os._exit(0)
+        return run_module(module, arguments)
+    except ModuleFailed as failure:
+        return failure.result
+
+
+def outcome_under_strace(arguments: Arguments, *options: str) -> Result:
+    """The same in a new interpreter below strace, which may look into its /proc: the path behind each descriptor is there."""
+    command = ["strace", "-f", *options, sys.executable, "-c", _FRESH, str(TOOLS / "register.py")]
+    done = subprocess.run(command, input=told(arguments), capture_output=True, check=False)
+    assert done.stdout, done.stderr.decode()[-2000:]
+    return t.cast(Result, json.loads(done.stdout))
+
+
+def points_of(arguments: Arguments, volume: pathlib.Path) -> Points:
+    running = start(_counted, told(arguments), str(volume))
+    points = t.cast(Points, running.returned())
+    result = running.result()
+    assert result["changed"], result
+    return points
+
+
+def end_at(arguments: Arguments, volume: pathlib.Path, point: int) -> bool:
+    """Run the module to its point of that number, counted from 0; False if it ends before.
+
+    Points are each of its calls on the volume and, within each write, the moment when half of it is done.
+    """
+    status = start_module("keyslots", arguments, hooks=[functools.partial(_end_at, str(volume), point)]).wait()
+    assert status in (0, -signal.SIGKILL), status
+    return status != 0
+
+
+def end_after(arguments: Arguments, seconds: float) -> bool:
+    """Run the module for so much processor time; False if it ends before."""
+    status = start_module("keyslots", arguments, hooks=[functools.partial(_end_after, seconds)]).wait()
+    assert status in (0, -signal.SIGPROF), status
+    return status != 0
+
+
+def _counted(arguments: bytes, volume: str) -> Points:
+    """In the child."""
+    reached: t.List[str] = []
+    begin = time.process_time()
+    with contextlib.suppress(SystemExit):
+        be_the_module("keyslots", arguments, [functools.partial(_watch, volume, reached.append)])
+    return Points(len(reached), reached.index("pwrite"), time.process_time() - begin)
+
+
+def _end_at(volume: str, point: int) -> None:
+    """A hook."""
+    numbers = itertools.count()
+
+    def reached(_name: str) -> None:
+        if next(numbers) == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _watch(volume, reached)
+
+
+def _end_after(seconds: float) -> None:
+    """A hook. What the alarm does is what SIGKILL does, as long as nobody handles it."""
+    signal.setitimer(signal.ITIMER_PROF, max(seconds, 1e-6))
+
+
+def _watch(volume: str, reached: t.Callable[[str], object]) -> None:
+    """``reached`` is told the name of each call on the volume before it is made, and "half" within a write."""
+    concerned = Concerned(volume)
+
+    def call(name: str, *arguments: t.Any, **options: t.Any) -> t.Any:
+        real = concerned.real[name]
+        if not concerned.by(arguments[0], options):
+            return real(*arguments, **options)
+        reached(name)
+        if name != "pwrite":
+            return real(*arguments, **options)
+        fd, data, offset = arguments
+        half = len(data) // 2
+        done = real(fd, data[:half], offset) if half else 0
+        reached("half")
+        return done + real(fd, data[done:], offset + done)
+
+    concerned.replace(call)

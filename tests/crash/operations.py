@@ -86,8 +86,8 @@ def operation(name: str) -> Operation:
 
 
 def peers_of(name: str) -> t.Tuple[str, ...]:
-    """The programs that make its volume and judge it."""
-    return ("cryptsetup", "qemu-img", "qemu-io") if name.startswith("qcow2") else ("cryptsetup",)
+    """The programs that make its volume and judge it, the rarest first."""
+    return ("qemu-img", "qemu-io", "cryptsetup") if name.startswith("qcow2") else ("cryptsetup",)
 
 
 def _operation(make: t.Callable[[Slots], bytes], name: str, case: t.Tuple[Slots, t.Dict[str, t.Any]], *, detached: bool = False) -> t.Callable[[], Operation]:

@@ -14,7 +14,6 @@ import dataclasses
 import errno
 import os
 import pathlib
-import random
 import threading
 import typing as t
 
@@ -23,6 +22,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desir
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
 from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
 from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise
 from ansible_collections.luksmith.luks.tests.crash.faults import LOST, THERE, TORN, Fault, injected
 from ansible_collections.luksmith.luks.tests.crash.judge import SHORT, Form, Judge
 from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation, peers_of
@@ -103,8 +103,7 @@ class Trial:
         """Salts and noise are the same every time: only the fault makes a difference, and what was judged need not be judged again."""
         self.lab.put(self.start)
         task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
-        with injected(str(self.lab.volume), fault) as state, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "urandom", random.Random(self.name).randbytes)
+        with injected(str(self.lab.volume), fault) as state, the_same_noise(self.name, salts=True):
             result = guard._outcome(lambda: bring(task, check=False))
             # What a thread was deriving when the run failed ends in vain, but ends.
             for thread in threading.enumerate():

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module's process is killed (SIGKILL) at random instants, on files and on loop devices; then the same task runs again.
+"""The module's process ends by SIGKILL at one of its calls on the volume, on files and on loop devices; then the same task runs again.
 
-``tests/run kills`` kills 64 times, ``tests/run kills -- --kills 500`` is the long form. Instants are drawn from the time that
-an uncut run takes here, which shrinks whenever a run had ended before; those of every other kill from the time after the
-first write, because most of a run is spent with derivations before it. The seed is printed with a failure and fixed by
-``--seed``. Where a kill hit is told by what it left on the disk, and counted.
+The calls are drawn, spread over the whole run; those of every other kill from the calls after the first write, because most of
+a run is spent with looking. The short form kills twice in each scene on a file and once on a loop device, ``--size full`` 64
+times in all and again at as many instants of the module's processor time; ``tests/run kills -- --kills 500`` is the long form.
+The seed is printed with a failure and fixed by ``--seed``. Where a kill hit is told by what it left on the disk, and counted.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ import os
 import pathlib
 import random
 import subprocess
-import tempfile
-import time
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.crash import checker, module_process
+from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.module_process import end_after, end_at, outcome, points_of
 from ansible_collections.luksmith.luks.tests.crash.operations import FULL, A, B, C, D, absent, present, task
 from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
 from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1, luks2
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 OPERATIONS = {
     "add": ({0: A, 5: D}, task(present(B), unlock=(D,))),
     "rekey and erase": ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,))),
@@ -38,9 +36,9 @@ OPERATIONS = {
 }
 SCENES = {
     f"{kind} on a {place}: {name}": (make, *operation, place)
+    for place in ("file", "loop device")
     for kind, make in (("luks1", luks1), ("luks2", luks2))
     for name, operation in OPERATIONS.items()
-    for place in ("file", "loop device")
 }
 Count = collections.Counter[str]
 
@@ -50,13 +48,11 @@ def device_of(place: str, image: pathlib.Path) -> t.Iterator[str]:
     if place == "file":
         yield str(image)
         return
-    attached = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
-    if attached.returncode:
-        pytest.skip(f"no loop device here: {attached.stderr.strip()}")
+    attached = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=True).stdout.strip()
     try:
-        yield attached.stdout.strip()
+        yield attached
     finally:
-        subprocess.run(["losetup", "--detach", attached.stdout.strip()], check=True)
+        subprocess.run(["losetup", "--detach", attached], check=True)
 
 
 def locks_on(*paths: str) -> t.List[str]:
@@ -78,12 +74,7 @@ class Scene:
         self.put()
         self.before = frozenset().union(*checker.openers(start, SECRETS).values())
         self.secrets = {name: secret for name, secret in SECRETS.items() if name in self.before or name in str(wanted)}
-        process = module_process.start(self.arguments)
-        silent = process.wait_for_write()
-        result = process.result()
-        self.seconds = time.monotonic() - process.begin
-        self.writing = self.seconds - silent
-        assert result.get("changed") and not result.get("failed"), result
+        self.points = points_of(self.arguments, pathlib.Path(device))
         self.after = opened_by_peer(device, start, self.secrets)
         assert self.after and self.after != self.before
 
@@ -96,32 +87,32 @@ class Scene:
         finally:
             os.close(fd)
 
-    def kill(self, fraction: float, count: Count, *, writing: bool) -> None:
-        """``writing``: the instant is that fraction of the time after the first write, else of the whole run."""
+    def kill(self, place: float, count: Count, *, writing: bool, timed: bool) -> None:
+        """``place``: where in the run, from 0 to 1; ``writing``: in the part after the first write; ``timed``: by its processor time."""
         self.put()
-        process = module_process.start(self.arguments)
-        running = process.kill_after(process.wait_for_write() + fraction * self.writing if writing else fraction * self.seconds)
-        if not running:
-            self.seconds *= 0.9
-            self.writing *= 0.9
+        if timed:
+            killed = end_after(self.arguments, place * self.points.seconds)
+        else:
+            first = self.points.writing if writing else 0
+            killed = end_at(self.arguments, pathlib.Path(self.device), first + int(place * (self.points.count - first)))
         assert locks_on(self.device, str(self.image)) == [], "a lock outlives the process"
         left = self.read()
         opened = opened_by_peer(self.device, left, self.secrets)
         assert opened >= self.before & self.after, f"{self.before & self.after - opened} stopped working"
         assert opened, "nothing opens"
-        result = module_process.start(self.arguments).result()
+        result = outcome(self.arguments)
         assert not result.get("failed"), result
         final = self.read()
         assert opened_by_peer(self.device, final, self.secrets) == self.after
         header = checker.read(final)
         assert header.note is None and len(set(header.copies)) <= 1
         assert all(checker.openers(final, SECRETS).values()), "a zombie stays"
-        assert not module_process.start(self.arguments).result()["changed"], "a further run changes something"
+        assert not outcome(self.arguments)["changed"], "a further run changes something"
         revived = frozenset().union(*checker.openers(final, SECRETS, checker.read(self.start)).values())
         assert not (self.before - self.after) & revived, "the old header brings an erased secret back"
-        count["kills"] += running
-        count["runs that had ended before"] += not running
-        if running:
+        count["kills"] += killed
+        count["runs that had ended before"] += not killed
+        if killed:
             count[f"killed {self.phase(left, done=not result['changed'])}"] += 1
 
     def phase(self, left: bytes, *, done: bool) -> str:
@@ -142,25 +133,30 @@ class Scene:
             return file.read(len(self.start))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root")
-@pytest.mark.parametrize("name", SCENES)
-def test_a_killed_run_leaves_what_the_next_one_ends(name: str, request: pytest.FixtureRequest, count: t.Callable[[str, t.Any], None]) -> None:
+EVERY = [pytest.param(name, marks=pytest.mark.needs(*(["loop"] if "loop device" in name else []), "cryptsetup")) for name in SCENES]
+
+
+@pytest.mark.parametrize("timed", [False, pytest.param(True, marks=pytest.mark.full)], ids=["at a call", "at any time"])
+@pytest.mark.parametrize("name", EVERY)
+def test_a_killed_run_leaves_what_the_next_one_ends(
+    name: str, timed: bool, scratch: pathlib.Path, request: pytest.FixtureRequest, count: t.Callable[[str, t.Any], None]
+) -> None:
+    """With forty passes each run of the module writes hundreds of areas and makes each durable."""
     make, slots, wanted, place = SCENES[name]
     position, kills = list(SCENES).index(name), Count()
-    share = (request.config.getoption("--kills") + position) // len(SCENES)
+    most = request.config.getoption("--kills") or (64 if request.config.getoption("--size") == "full" else 36)
+    share = most // len(SCENES) + (position < most % len(SCENES))
     seed = request.config.getoption("--seed")
-    draw = random.Random(f"{seed} {name}")
-    with tempfile.TemporaryDirectory(prefix="luksmith-kills-") as folder:
-        image = pathlib.Path(folder, "volume")
-        image.write_bytes(make(slots))
-        with device_of(place, image) as device:
-            scene = Scene(image.read_bytes(), wanted, image, device)
-            while kills["kills"] < share:
-                fraction = draw.random()
-                number = kills["kills"]
-                try:
-                    scene.kill(fraction, kills, writing=bool((position + number) % 2))
-                except AssertionError as error:
-                    whole = f"{scene.seconds:.3f} s ({scene.writing:.3f} s after the first write)"
-                    pytest.fail(f"seed {seed}, kill {number} at {fraction:.4f} of {whole}: {error}")
+    draw = random.Random(f"{seed} {name} {timed}")
+    image = scratch / "volume"
+    image.write_bytes(make(slots))
+    with device_of(place, image) as device:
+        scene = Scene(image.read_bytes(), wanted, image, device)
+        for number in range(share):
+            where = (number + draw.random()) / share
+            writing = bool((position + number) % 2)
+            try:
+                scene.kill(where, kills, writing=writing, timed=timed)
+            except AssertionError as error:
+                pytest.fail(f"seed {seed}, kill {number} at {where:.4f} of {scene.points}{' after the first write' * writing}: {error}")
     count(name, kills)

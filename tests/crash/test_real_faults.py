@@ -13,40 +13,35 @@ import contextlib
 import errno
 import os
 import pathlib
-import shutil
 import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.crash import checker, module_process
+from ansible_collections.luksmith.luks.tests.crash import checker
+from ansible_collections.luksmith.luks.tests.crash.module_process import outcome, outcome_under_strace
 from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, absent, present, task
 from ansible_collections.luksmith.luks.tests.crash.peers import opened_by_peer
 from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1, luks2
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting and loop devices need root"),
-    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
-]
 ROTATE = task(present(B, old=A), absent(old=C))
 
 
 def call(device: t.Union[str, pathlib.Path], wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return module_process.start({"device": str(device), "lock_timeout": 0, **wanted}).result()
+    return outcome({"device": str(device), "lock_timeout": 0, **wanted})
 
 
 def info(device: t.Union[str, pathlib.Path]) -> t.Dict[str, t.Any]:
-    return module_process.start({"device": str(device), "lock_timeout": 0}, "keyslots_info").result()
+    return outcome({"device": str(device), "lock_timeout": 0}, "keyslots_info")
 
 
 @contextlib.contextmanager
 def loop(image: pathlib.Path, *options: str) -> t.Iterator[str]:
-    attached = subprocess.run(["losetup", *options, "--find", "--show", str(image)], capture_output=True, text=True, check=False)
-    if attached.returncode:
-        pytest.skip(f"no loop device here: {attached.stderr.strip()}")
+    command = ["losetup", *options, "--find", "--show", str(image)]
+    attached = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     try:
-        yield attached.stdout.strip()
+        yield attached
     finally:
-        subprocess.run(["losetup", "--detach", attached.stdout.strip()], check=True)
+        subprocess.run(["losetup", "--detach", attached], check=True)
 
 
 @pytest.fixture
@@ -84,6 +79,7 @@ def fill(folder: pathlib.Path) -> pathlib.Path:
     return filler
 
 
+@pytest.mark.needs("loop", "cryptsetup")
 @pytest.mark.parametrize("make", [luks1, luks2], ids=["luks1", "luks2"])
 @pytest.mark.parametrize("place", ["file", "loop device"])
 def test_a_full_file_system(make: t.Callable[[t.Dict[int, str]], bytes], place: str, small: pathlib.Path) -> None:
@@ -109,6 +105,7 @@ def test_a_full_file_system(make: t.Callable[[t.Dict[int, str]], bytes], place: 
         assert not call(device, ROTATE)["changed"]
 
 
+@pytest.mark.needs("loop", "cryptsetup")
 @pytest.mark.parametrize("make", [luks1, luks2], ids=["luks1", "luks2"])
 def test_a_read_only_device(make: t.Callable[[t.Dict[int, str]], bytes], tmp_path: pathlib.Path) -> None:
     image = tmp_path / "volume"
@@ -120,7 +117,7 @@ def test_a_read_only_device(make: t.Callable[[t.Dict[int, str]], bytes], tmp_pat
     assert image.read_bytes() == before
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.needs("strace", "cryptsetup")
 @pytest.mark.parametrize(
     ("fault", "word"),
     [
@@ -137,7 +134,7 @@ def test_calls_that_fail_in_a_process_of_its_own(fault: str, word: str, tmp_path
     start = luks1({0: A, 1: C})
     image.write_bytes(start)
     arguments = {"device": str(image), "lock_timeout": 0, **ROTATE}
-    result = module_process.under_strace(arguments, "-o", str(tmp_path / "log"), "-P", str(image), "-e", f"inject={fault}")
+    result = outcome_under_strace(arguments, "-o", str(tmp_path / "log"), "-P", str(image), "-e", f"inject={fault}")
     assert result.get("failed") and word in result["msg"] and os.strerror(getattr(errno, word)) in result["msg"], result
     assert result["changed"] == ("actions_left" in result) == (image.read_bytes() != start or "pwrite64:error=ENOSPC" in fault)
     assert opened_by_peer(str(image), start, SECRETS)

@@ -26,6 +26,8 @@ from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, D, absent, present, task
 from ansible_collections.luksmith.luks.tests.crash.volumes import CHEAP, SECRETS, luks1, luks2
 
+pytestmark = pytest.mark.needs("cryptsetup")
+
 Slots = t.Dict[int, str]
 MAKERS = {"luks1": luks1, "luks2": luks2}
 SLOTS: Slots = {0: A, 1: C}

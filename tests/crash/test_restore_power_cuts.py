@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
 import typing as t
 
 import pytest
@@ -19,6 +18,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore_steps import Restore, make_restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Desired
+from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise
+from ansible_collections.luksmith.luks.tests.crash.judge import SHORT, Form
 from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (
     ALPHA,
     BRAVO,
@@ -43,6 +44,7 @@ from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (
 
 A, B, C, D = SECRETS
 HEADERS = {"luks1": 1024, "luks2": LUKS2_HEADERS}
+FORMATS = ["luks1", pytest.param("luks2", marks=pytest.mark.needs("cryptsetup"))]  # which makes the LUKS2 volumes of this lane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +73,10 @@ CASES = {
     ),
     "nothing is in common": Case({0: A}, [desired(present(BRAVO, keyslot=5)), desired(absent(old=ALPHA), unlock=(BRAVO,))], ("alpha", "bravo")),
 }
+ONLY_FULL = "full, and only the backup can be opened"  # differs from the case before it in the secrets alone
 LUKS1_CASES = {
     "full, and every keyslot was rekeyed": Case(dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))], ("alpha", "bravo")),
-    "full, and only the backup can be opened": Case(dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))]),
+    ONLY_FULL: Case(dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))]),
     "full since": Case(
         {0: A},
         [desired(present(BRAVO, old=ALPHA)), *(desired(present(CHARLIE, keyslot=number), unlock=(BRAVO,)) for number in range(1, 8))],
@@ -94,16 +97,18 @@ def begin(data: bytes, backup: Image, unlock: t.Sequence[str]) -> Restore:
     return make_restore(now, backup, secrets_of(unlock, backup.data), [] if now is None else secrets_of(unlock, data), "it is gone")
 
 
-def restore(data: bytes, backup: Image, unlock: t.Sequence[str]) -> t.Tuple[bytes, t.List[t.Tuple[int, bytes]]]:
+def restore(data: bytes, backup: Image, unlock: t.Sequence[str], noise: str = "of the first run") -> t.Tuple[bytes, t.List[t.Tuple[int, bytes]]]:
+    """``noise``: what an area is overwritten with. All reruns have the same, so that their areas need to be tried only once."""
     region = Region(data)
     work = begin(data, backup, unlock)
     if work.steps:
-        work.run(Volume(region), 1)
+        with the_same_noise(noise):
+            work.run(Volume(region), 1)
     assert not region.unsynced, "the last write was never made durable"
     return bytes(region.data), region.writes
 
 
-def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_size: int) -> int:
+def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_size: int, form: Form) -> int:
     final, writes = restore(now, backup, unlock)
     before, after = opened(now), {label for found in openers(backup.data).values() for label in found}
     assert writes, "the case must change something"
@@ -114,7 +119,7 @@ def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_si
     seen: t.Set[bytes] = set()
     disk = bytearray(now)
     for number, (offset, data) in enumerate(writes):
-        for torn in tears(offset, data, header_size):
+        for torn in tears(offset, data, header_size, 2 if form == SHORT else 3):
             state = bytearray(disk)
             state[offset : offset + torn] = data[:torn]
             name = hashlib.sha256(state).digest()
@@ -128,7 +133,7 @@ def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_si
             assert all(slots.values()) or read(bytes(state)).intent is not None, f"{where}: {slots}: a keyslot opens with nothing, and nobody is told"
             assert not before & known or still & known, f"{where}: no secret of the task opens"
             assert before & after <= still, f"{where}: {before & after - still} stopped working"
-            again, _writes = restore(bytes(state), backup, unlock)
+            again, _writes = restore(bytes(state), backup, unlock, "of the rerun")
             assert openers(again) == openers(backup.data), f"{where}: the rerun ends otherwise"
             assert read(again).intent is None and not read(again).needs_heal, where
             assert not begin(again, backup, unlock).steps, f"{where}: a third run would change something"
@@ -146,25 +151,22 @@ def volumes(case: Case, format: str) -> t.Tuple[bytes, Image]:
     return now, parse_image(start[: image_size(read(start))])
 
 
-@pytest.mark.parametrize("format", ["luks1", "luks2"])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", CASES)
-def test_every_cut_leaves_an_opener_and_the_rerun_finishes(name: str, format: str) -> None:
-    if format == "luks2" and shutil.which("cryptsetup") is None:
-        pytest.skip("cryptsetup makes the LUKS2 volumes of this lane")
+def test_every_cut_leaves_an_opener_and_the_rerun_finishes(name: str, format: str, form: Form) -> None:
     now, backup = volumes(CASES[name], format)
-    print(name, format, cut_everywhere(now, backup, CASES[name].unlock, HEADERS[format]), "states")
+    print(name, format, cut_everywhere(now, backup, CASES[name].unlock, HEADERS[format], form), "states")
 
 
-@pytest.mark.parametrize("name", LUKS1_CASES)
-def test_full_luks1_headers(name: str) -> None:
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.full] if name == ONLY_FULL else []) for name in LUKS1_CASES])
+def test_full_luks1_headers(name: str, form: Form) -> None:
+    """Takes seconds: on each state all eight keyslots are tried with all secrets."""
     now, backup = volumes(LUKS1_CASES[name], "luks1")
-    print(name, cut_everywhere(now, backup, LUKS1_CASES[name].unlock, HEADERS["luks1"]), "states")
+    print(name, cut_everywhere(now, backup, LUKS1_CASES[name].unlock, HEADERS["luks1"], form), "states")
 
 
-@pytest.mark.parametrize("format", ["luks1", "luks2"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_header_that_cannot_be_read_is_there_again_or_not_at_all(format: str) -> None:
-    if format == "luks2" and shutil.which("cryptsetup") is None:
-        pytest.skip("cryptsetup makes the LUKS2 volumes of this lane")
     now, backup = volumes(CASES["a keyslot was erased"], format)
     ruin = bytes(HEADERS[format]) + now[HEADERS[format] :]
     final, writes = restore(ruin, backup, ["alpha"])
@@ -180,13 +182,13 @@ def test_a_header_that_cannot_be_read_is_there_again_or_not_at_all(format: str) 
                 there = openers(backup.data)
             assert there == openers(backup.data)
             if torn in (0, 512, len(data) // 2 // 512 * 512):
-                again, _writes = restore(bytes(state), backup, ["alpha"])
+                again, _writes = restore(bytes(state), backup, ["alpha"], "of the rerun")
                 assert openers(again) == openers(backup.data)
                 assert not read(again).needs_heal
         disk[offset : offset + len(data)] = data
 
 
-@pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="cryptsetup makes the LUKS2 volumes of this lane")
+@pytest.mark.needs("cryptsetup")
 def test_luks2_without_room_beside_is_refused_before_a_write() -> None:
     start = luks2_volume(dict.fromkeys(range(LUKS2_AREAS), A))
     now = bring(start, desired(present(BRAVO, keyslot=2, old=ALPHA))).data
@@ -194,18 +196,16 @@ def test_luks2_without_room_beside_is_refused_before_a_write() -> None:
         begin(now, parse_image(start[: image_size(read(start))]), ["alpha"])
 
 
-@pytest.mark.parametrize("format", ["luks1", "luks2"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_an_interrupted_run_of_the_keyslots_module_is_ended_too(format: str) -> None:
     """Whatever state a cut rekey left: the restore ends it and leaves the backup's keyslots."""
-    if format == "luks2" and shutil.which("cryptsetup") is None:
-        pytest.skip("cryptsetup makes the LUKS2 volumes of this lane")
     start = luks1_volume({0: A, 1: B}) if format == "luks1" else luks2_volume({0: A, 1: B})
     backup = parse_image(start[: image_size(read(start))])
     cut = bring(start, desired(present(CHARLIE, old=BRAVO)))
     disk = bytearray(start)
     for offset, data in cut.writes:
         disk[offset : offset + len(data)] = data
-        again, _writes = restore(bytes(disk), backup, ["alpha"])
+        again, _writes = restore(bytes(disk), backup, ["alpha"], "of the rerun")
         assert openers(again) == openers(backup.data)
         assert read(again).intent is None
         assert "charlie" not in opened(bytes(disk)[: HEADERS[format]] + again[HEADERS[format] :])

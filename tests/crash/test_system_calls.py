@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import pathlib
 import re
-import shutil
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.crash.judge import Lab
-from ansible_collections.luksmith.luks.tests.crash.module_process import under_strace
-from ansible_collections.luksmith.luks.tests.crash.operations import operation
+from ansible_collections.luksmith.luks.tests.crash.module_process import outcome_under_strace
+from ansible_collections.luksmith.luks.tests.crash.operations import operation, peers_of
 
 # Whatever can change a file or make a change durable; strace shows the path behind each descriptor.
 TRACED = (
     "pwrite64,fsync,fdatasync,write,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,"
     "copy_file_range,sendfile,sync_file_range,syncfs,sync,io_uring_enter,mmap"
 )
+NAMES = ("luks1: rekey the only slot", "luks2: erase first without room", "qcow2: erase", "luks1, detached: add")
 CALL = re.compile(r"(?P<name>\w+)\((?:[^<(]*)<(?P<path>[^>]*)>(?P<rest>.*)")
 
 
 def traced(arguments: t.Mapping[str, t.Any], log: pathlib.Path, volume: pathlib.Path) -> t.List[t.Tuple[str, ...]]:
-    result = under_strace(arguments, "-y", "-s", "0", "-e", f"trace={TRACED}", "-o", str(log))
+    result = outcome_under_strace(arguments, "-y", "-s", "0", "-e", f"trace={TRACED}", "-o", str(log))
     assert result["changed"], result
     calls = []
     for line in log.read_text().splitlines():
@@ -39,8 +39,8 @@ def traced(arguments: t.Mapping[str, t.Any], log: pathlib.Path, volume: pathlib.
     return calls
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-@pytest.mark.parametrize("name", ["luks1: rekey the only slot", "luks2: erase first without room", "qcow2: erase", "luks1, detached: add"])
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.needs(*peers_of(name))) for name in NAMES])
 def test_a_module_process_does_what_the_record_says(name: str, tmp_path: pathlib.Path) -> None:
     work = operation(name)
     lab = Lab(work, tmp_path)

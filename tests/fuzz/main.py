@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fuzzer: hostile LUKS1, LUKS2 and qcow2 headers by number, in several processes, resumable.
 
-    tests/run fuzz                                          the short form: planted faults, then 20,000 cases; with CI=true five minutes of them
     tests/run fuzz -- --cases 1000000                       the long form; stop it when you like, the same command goes on
     tests/run fuzz -- --seed night-2 --cases 1000000        other cases
     tests/run fuzz -- --seed luksmith --only 4711           one case again, with everything it says
@@ -41,7 +40,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _block(work: t.Tuple[str, int]) -> Line:
+def block(work: t.Tuple[str, int]) -> Line:
+    """Seed and number of a block -> what came out of its cases."""
     from ansible_collections.luksmith.luks.tests.fuzz import case
 
     seed, number = work
@@ -57,7 +57,8 @@ def _block(work: t.Tuple[str, int]) -> Line:
     return {"block": number, "counts": counts, "slowest": slowest, "findings": findings, "seconds": used}
 
 
-def _start(nice: int) -> None:
+def start(nice: int) -> None:
+    """At the beginning of a process that runs blocks."""
     from ansible_collections.luksmith.luks.tests.fuzz import case
 
     os.nice(nice)
@@ -72,8 +73,8 @@ def _fuzz(arguments: argparse.Namespace, kept: pathlib.Path) -> t.List[Line]:
     if done:
         print(f"{len(done) * BLOCK} cases were done before", flush=True)
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs, _start, (arguments.nice,), maxtasksperchild=20) as pool, kept.open("a") as file:
-        for count, line in enumerate(pool.imap_unordered(_block, wanted), 1):
+    with multiprocessing.get_context("fork").Pool(arguments.jobs, start, (arguments.nice,), maxtasksperchild=20) as pool, kept.open("a") as file:
+        for count, line in enumerate(pool.imap_unordered(block, wanted), 1):
             file.write(json.dumps(line) + "\n")
             file.flush()
             done.append(line)

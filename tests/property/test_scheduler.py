@@ -26,13 +26,14 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots impor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.derivations import Derivations
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Prover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.side_by_side import _Shared, side_by_side
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("LUKSMITH_EXAMPLES", "150"))
-DEADLINE = 120.0  # seconds; only a deadlock ever waits so long
+DEADLINE = 600.0 + 4 * EXAMPLES  # seconds; only a deadlock ever waits so long
 
-often = settings(max_examples=EXAMPLES, deadline=None)
+# No clock of hypothesis decides: neither how long an example takes nor how long it takes to draw them.
+often = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True)
