@@ -300,16 +300,16 @@ def _memory(needles: t.Mapping[str, bytes]) -> t.Dict[str, int]:
 
 # Asks cryptsetup and hashlib for the keys, and gives them back inverted: the test's own process must never have held them.
 _KEYS = """
-import json, pathlib, sys
-sys.path.insert(0, sys.argv[1])
-import box, volumes
+import json, pathlib, runpy, sys
+runpy.run_path(sys.argv[1])
+from ansible_collections.luksmith.luks.tests.secrets import box, volumes
 keys = box.known_keys(volumes.Volume(pathlib.Path(sys.argv[2]), "luks2"), {0: sys.stdin.buffer.read()})
 print(json.dumps({key.name: bytes(byte ^ 255 for byte in key.parts[0]).hex() for key in keys}))
 """
 
 
 def _inverted_keys(volume: volumes.Volume, secret: canary.Canary) -> t.Dict[str, bytes]:
-    command = [sys.executable, "-c", _KEYS, str(pathlib.Path(__file__).parent), str(volume.path)]
+    command = [sys.executable, "-c", _KEYS, str(ROOT / "tests" / "tools" / "register.py"), str(volume.path)]
     done = subprocess.run(command, input=secret.value, capture_output=True, check=True)
     return {name.partition(" of ")[0]: bytes.fromhex(text) for name, text in json.loads(done.stdout).items()}
 
