@@ -71,7 +71,8 @@ def test_a_key_with_a_passphrase_is_refused_with_that_reason(pair: t.Tuple[str, 
 
 
 _IN_A_TERMINAL = """
-import runpy, sys
+import fcntl, runpy, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # what whoever asks opens as /dev/tty
 runpy.run_path(sys.argv[1])
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import envelope
 envelope._refuse_locked = lambda key: None
@@ -86,9 +87,10 @@ def test_it_does_not_ask_on_the_terminal(pair: t.Tuple[str, str], tmp_path: path
     """Even where nobody sees from the key that it has a passphrase."""
     (tmp_path / "envelope").write_text(seal(SECRET, [pair[0]]))
     (tmp_path / "key").write_bytes(openssl("pkey", "-aes256", "-passout", "pass:secret", content=pair[1].encode()))
-    child, terminal = pty.fork()
-    if not child:
-        os.execv(sys.executable, [sys.executable, "-c", _IN_A_TERMINAL, str(REGISTER), str(tmp_path / "envelope"), str(tmp_path / "key")])
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", _IN_A_TERMINAL, str(REGISTER), str(tmp_path / "envelope"), str(tmp_path / "key")]
+    child = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, start_new_session=True)
+    os.close(inside)
     shown = b""
     try:
         while b"pass phrase" not in shown and b"REFUSED" not in shown:
@@ -99,7 +101,7 @@ def test_it_does_not_ask_on_the_terminal(pair: t.Tuple[str, str], tmp_path: path
         pass
     finally:
         os.close(terminal)  # whoever still reads from it gets its end
-        os.waitpid(child, 0)
+        child.wait()
     assert b"pass phrase" not in shown and b"REFUSED" in shown, shown
 
 
