@@ -104,7 +104,7 @@ class Trial:
         self.lab.put(self.start)
         task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
         with injected(str(self.lab.volume), fault) as state, the_same_noise(self.name, salts=True):
-            result = guard._outcome(lambda: bring(task, check=False))
+            result = guard._outcome(lambda: bring(task, check=False), "")
             # What a thread was deriving when the run failed ends in vain, but ends.
             for thread in threading.enumerate():
                 if thread is not threading.main_thread() and thread.daemon and thread.name == "luksmith derivation":

@@ -35,7 +35,7 @@ ROTATE = task(present(B, old=A), absent(old=C))
 
 
 def module(device: pathlib.Path, wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return guard._outcome(lambda: run.bring(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False))
+    return guard._outcome(lambda: run.bring(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
 
 
 def openers(path: pathlib.Path) -> t.Dict[int, t.FrozenSet[str]]:
