@@ -4,10 +4,10 @@
 """One operation, every crash of it, every crash of the run that repairs it, and what must be true of each.
 
 On every state: whatever opened before and is to open afterwards opens now, and something does.
-On every situation (see below): check mode predicts the very plan that the next run then carries out; that run ends where the
-uncut run ended, leaves no note, no damaged copy and no zombie; none of the headers that were ever on the disk brings an erased
-secret back. And, in the short form on a part of them: ``keyslots_info`` names what was interrupted; cryptsetup or QEMU agree on
-what opens; a further run changes nothing.
+On every situation (see below): the next run ends where the uncut run ended, leaves no note, no damaged copy and no zombie; none
+of the headers that were ever on the disk brings an erased secret back. And, in the short form on a part of them: ``keyslots_info``
+names what was interrupted; cryptsetup or QEMU agree on what opens; check mode predicts the very plan that the next run then
+carries out; a further run changes nothing.
 
 States of one situation differ only in bytes that no program can tell apart: those of a closed key area (see states.py) and
 of salts. A situation is the header without salts, what opens which slot, and what the oldest header would open. The task runs
@@ -60,7 +60,7 @@ class Form(t.NamedTuple):
     recut_shapes: int = SPARSE
 
 
-SHORT = Form(whole_every=3, recut_every=4, recut_shapes=1)
+SHORT = Form(whole_every=5, recut_every=5, recut_shapes=1)
 FULL = Form()
 THOROUGH = Form(thorough=True, again_on_every=40)
 EVERYTHING = Form(thorough=True, again_on_every=1)
@@ -182,9 +182,9 @@ class Judge:
 
     def _rerun(self, image: bytes, where: str, depth: int, *, whole: bool) -> t.List[Call]:
         self.count.runs += 1
-        predicted, _same, _none = self.lab.run(image, check=True)
+        predicted = self.lab.run(image, check=True)[0]["plan"] if whole else None
         result, final, calls = self.lab.run(image, depth=depth)
-        assert result["plan"] == predicted["plan"], f"{where}: check mode predicted another plan"
+        assert predicted is None or result["plan"] == predicted, f"{where}: check mode predicted another plan"
         ended = self._opened(final)
         assert frozenset().union(*ended.values()) == self._after, f"{where}: the rerun ends with other secrets: {ended}"
         assert self.operation.fewer_slots or ended == self._goal, f"{where}: the rerun ends in other slots: {ended} instead of {self._goal}"

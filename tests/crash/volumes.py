@@ -73,21 +73,28 @@ def _by_cryptsetup(image: pathlib.Path, kind: str, slots: t.Sequence[t.Tuple[int
 def _by_qemu(image: pathlib.Path, slots: t.Sequence[t.Tuple[int, str]], files: t.Mapping[str, pathlib.Path]) -> None:
     """QEMU makes the image and cryptsetup, on the header alone, adds what is more: QEMU measures for seconds before each key."""
     first = slots[0][1]
-    cipher = "encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=plain64,encrypt.hash-alg=sha256"
-    options = f"encrypt.format=luks,encrypt.key-secret=first,{cipher},encrypt.iter-time=1,cluster_size=4096"
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", f"--object=secret,id=first,data={SECRETS[first].decode()}", "-o", options, image, "64K"]
-    for _attempt in range(100):
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        # On a busy machine QEMU now and then measures no time at all and gives up.
-        if "accurate CPU usage" not in done.stdout:
-            break
-    assert done.returncode == 0, done.stdout
-    data = image.read_bytes()
+    data = _qemu_image(SECRETS[first].decode())
     at = embedded_at(data)
     header = image.with_name("header")
     header.write_bytes(data[at:].ljust(1 << 20, b"\0"))
     _add(header, slots[1:], files[first], files)
     image.write_bytes(data[:at] + header.read_bytes()[: len(data) - at])
+
+
+@functools.lru_cache(maxsize=None)
+def _qemu_image(secret: str) -> bytes:
+    cipher = "encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=plain64,encrypt.hash-alg=sha256"
+    options = f"encrypt.format=luks,encrypt.key-secret=first,{cipher},encrypt.iter-time=1,cluster_size=4096"
+    with tempfile.TemporaryDirectory(prefix="luksmith-crash-") as folder:
+        image = pathlib.Path(folder, "image")
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", f"--object=secret,id=first,data={secret}", "-o", options, image, "64K"]
+        for _attempt in range(100):
+            done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            # On a busy machine QEMU now and then measures no time at all and gives up.
+            if "accurate CPU usage" not in done.stdout:
+                break
+        assert done.returncode == 0, done.stdout
+        return image.read_bytes()
 
 
 def added(image: bytes, keyslot: int, name: str, opening: str) -> bytes:
