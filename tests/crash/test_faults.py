@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fault at every system call on the volume: a sentence, the truth, no lock and no descriptor left, and a state that a rerun ends.
 
-The short form takes every call that writes or makes durable, and every third one of those that look, shifted from operation to
+The short form takes every call that writes or makes durable, and every fourth one of those that look, shifted from operation to
 operation; ``--size full`` takes them all, ``tests/run faults -- --thorough`` more operations and more kinds of faults.
 """
 
@@ -60,7 +60,7 @@ class Faults:
 
 def faults_for(counts: t.Mapping[str, int], form: Form, name: str) -> t.Iterator[Fault]:
     def calls(call: str) -> range:
-        return range(list(OPERATIONS).index(name) % 3, counts.get(call, 0), 3) if form == SHORT and call != "pwrite" else range(counts.get(call, 0))
+        return range(list(OPERATIONS).index(name) % 4, counts.get(call, 0), 4) if form == SHORT and call != "pwrite" else range(counts.get(call, 0))
 
     for call, (usual, more) in ERRORS.items():
         for index in calls(call):
