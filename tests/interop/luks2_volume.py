@@ -18,6 +18,7 @@ from ansible_collections.luksmith.luks.tests.interop import originals
 CHEAP = {"iterations": 1000}
 PBKDF2 = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
 SIZE = 8 << 20
+SMALL_KEY = ("--key-size", "256")  # half the work of the 512 bits that it takes unasked, for the same cipher
 AREA = ("--luks2-keyslots-size", "2m")  # cryptsetup fills all of it with random bytes; 16 MiB is what it takes unasked
 
 needs_cryptsetup = pytest.mark.needs("cryptsetup")
@@ -49,12 +50,14 @@ class Luks2Volume:
             os.truncate(self.path, size)
         costs = ("--pbkdf-force-iterations", "1000") if type == "luks1" else () if "--pbkdf" in options else PBKDF2
         area = AREA if type == "luks2" and "--luks2-keyslots-size" not in options and "--offset" not in options else ()
-        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *options, self.path, self.keyfile(opener))
+        key = () if {"-s", "--key-size"} & set(options) else SMALL_KEY
+        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *key, *options, self.path, self.keyfile(opener))
         return self
 
     def like(self, *options: t.Any, slots: t.Optional[Slots] = None, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
         """As :meth:`format` and an :meth:`add` for each of ``slots`` leave it, but a copy: all of the same arguments have one volume key and one uuid."""
-        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), [str(word) for word in options], sorted((slots or {}).items()), size, type, opener]
+        words = [str(word) for word in (*AREA, *SMALL_KEY, *options)]
+        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), words, sorted((slots or {}).items()), size, type, opener]
 
         def make(scratch: pathlib.Path) -> None:
             made = Luks2Volume(scratch / "volume").format(*options, size=size, type=type, opener=opener)

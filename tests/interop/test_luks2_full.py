@@ -25,7 +25,7 @@ def present(secret: str, **more: t.Any) -> t.Dict[str, t.Any]:
 @pytest.fixture(name="full")
 def fixture_full(tmp_path: pathlib.Path) -> Luks2Volume:
     """Three slots fill the keyslots area; 29 numbers are free."""
-    return Luks2Volume(tmp_path / "volume").like("--luks2-keyslots-size", 3 * AREA, slots={1: "pw1", 2: "pw2"})
+    return Luks2Volume(tmp_path / "volume").like("--key-size", 512, "--luks2-keyslots-size", 3 * AREA, slots={1: "pw1", 2: "pw2"})
 
 
 def steps(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, int]]:
@@ -95,7 +95,7 @@ def test_purge_makes_room(full: Luks2Volume) -> None:
 
 def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
     """Two slots, and all but 4096 bytes of a third: cryptsetup finds no room there either."""
-    volume = Luks2Volume(tmp_path / "volume").like("--luks2-keyslots-size", 3 * AREA - 4096, slots={1: "pw1"})
+    volume = Luks2Volume(tmp_path / "volume").like("--key-size", 512, "--luks2-keyslots-size", 3 * AREA - 4096, slots={1: "pw1"})
     refused(volume, [present(NEW)], "(?i)there is no safe order", unlock=["pw0"])
     with pytest.raises(AssertionError, match="luksAddKey"):
         volume.add(2, "pw2")

@@ -148,7 +148,7 @@ OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], t.Any], str]] = {
         lambda tree: (tree["keyslots"].update({"32": tree["keyslots"].pop("1")}), tree["digests"]["0"].update(keyslots=["0", "32"])),
         "keyslot 32, but the numbers end at 31",
     ),
-    "short area": (lambda tree: tree["keyslots"]["1"]["area"].update(size="4096"), "The area of keyslot 1 has 4096 bytes, but its key material needs 256000"),
+    "short area": (lambda tree: tree["keyslots"]["1"]["area"].update(size="4096"), "The area of keyslot 1 has 4096 bytes, but its key material needs 128000"),
     "two digests": (digest_twice, "Segment 0 is covered by several digests"),
 }
 
