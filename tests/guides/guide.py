@@ -9,6 +9,7 @@ can give others on the command line, which take precedence over those of the pla
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -19,9 +20,14 @@ import subprocess
 import sys
 import typing as t
 
+from ansible_collections.luksmith.luks.tests.tools import playing
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
 FIXTURES = ROOT / "tests" / "fixtures"
+PLAYBOOK = pathlib.Path(sys.executable).parent / "ansible-playbook"
+# Seconds for one run, which takes half a minute of processor time at most.
+PATIENCE = 1800
 # The secrets of the fixtures, keyslots 0 and 1.
 FIRST, SECOND = "winter-2025", "in-case-of-fire"
 
@@ -43,6 +49,14 @@ def unpack(folder: pathlib.Path, fixture: str, name: str = "") -> pathlib.Path:
     return path
 
 
+def cost_the_least(luks2: pathlib.Path) -> None:
+    """Make keyslots 0 and 1 as expensive as a new keyslot must be at least: those that are added are then as expensive, and not calibrated to two seconds."""
+    costs = ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "65536", "--pbkdf-parallel", "1"]
+    for keyslot, secret in enumerate((FIRST, SECOND)):
+        words = ["cryptsetup", "luksConvertKey", "--batch-mode", "--key-slot", str(keyslot), "--key-file", "-", *costs, str(luks2)]
+        subprocess.run(words, input=secret, text=True, check=True)
+
+
 @dataclasses.dataclass
 class Outcome:
     code: int
@@ -52,25 +66,39 @@ class Outcome:
     def changed(self) -> int:
         return sum(map(int, re.findall(r" changed=(\d+)", self.output)))
 
+    def plays(self) -> t.List[str]:
+        """What each playbook said; a playbook of a guide is one play."""
+        return re.split(r"^PLAY \[.*$", self.output, flags=re.MULTILINE)[1:]
+
 
 class Reader:
     """Somebody who copies the playbooks of a guide into files and runs them."""
 
-    def __init__(self, folder: pathlib.Path, guide: str, **variables: t.Any) -> None:
+    def __init__(self, folder: pathlib.Path, shared: pathlib.Path, guide: str, **variables: t.Any) -> None:
+        """``shared``: what all plays share, see playing.py."""
         self.folder = folder
         self.playbooks = playbooks(guide)
         self.variables = variables
         self.done: t.Set[int] = set()
-        sys.path.insert(0, str(ROOT / "tests" / "tools"))
-        import importable
-
-        self._collections = importable.collections_path()
+        self._environment = {
+            **os.environ,
+            **playing.environment(shared, ROOT, PLAYBOOK),
+            "ANSIBLE_COLLECTIONS_PATH": str(_collections(shared)),
+            "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_CONFIG": str(folder / "none.cfg"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_NOCOLOR": "1",
+        }
 
     def run(self, number: int, *options: str, ok: bool = True, **variables: t.Any) -> Outcome:
         """Playbook ``number``, from 0."""
-        self.done.add(number)
-        play = self.folder / f"play{number}.yml"
-        play.write_text(self.playbooks[number], encoding="utf-8")
+        return self.run_in_a_row(number, options=options, ok=ok, **variables)
+
+    def run_in_a_row(self, *numbers: int, options: t.Sequence[str] = (), ok: bool = True, **variables: t.Any) -> Outcome:
+        """Several, one after another, in one call of ansible-playbook."""
+        self.done.update(numbers)
+        for number in numbers:
+            (self.folder / f"play{number}.yml").write_text(self.playbooks[number], encoding="utf-8")
         given = self.folder / "variables.json"
         given.write_text(json.dumps({**self.variables, **variables}), encoding="utf-8")
         given.chmod(0o600)
@@ -80,17 +108,9 @@ class Reader:
         )
         password = self.folder / "password"
         password.write_text("password of the vault\n", encoding="utf-8")
-        ansible = pathlib.Path(sys.executable).parent / "ansible-playbook"
-        command = [str(ansible), "-i", str(inventory), "-e", f"@{given}", "--vault-id", f"luks@{password}", *options, str(play)]
-        environment = {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
-            "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_CONFIG": str(self.folder / "none.cfg"),
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-            "ANSIBLE_INTERPRETER_PYTHON": sys.executable,
-        }
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, env=environment, timeout=300)
+        plays = [str(self.folder / f"play{number}.yml") for number in numbers]
+        command = [str(PLAYBOOK), "-i", str(inventory), "-e", f"@{given}", "--vault-id", f"luks@{password}", *options, *plays]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, env=self._environment, timeout=PATIENCE)
         outcome = Outcome(ran.returncode, ran.stdout + ran.stderr)
         assert (outcome.code == 0) == ok, outcome.output
         return outcome
@@ -102,6 +122,16 @@ class Reader:
         again = self.run(number, **variables)
         assert not again.changed, again.output
         return first
+
+
+def _collections(shared: pathlib.Path) -> pathlib.Path:
+    """A folder in which Ansible finds this checkout; not in the checkout, which may be somebody else's."""
+    folder = shared / "collections"
+    link = folder / "ansible_collections" / "luksmith" / "luks"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(ROOT)
+    return folder
 
 
 def opens(volume: pathlib.Path, *secrets: str) -> t.Set[str]:

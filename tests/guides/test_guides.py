@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 import sys
 
 import pytest
-from ansible_collections.luksmith.luks.tests.guides.guide import FIRST, GUIDES, SECOND, Reader, kinds_of_blocks, opens, unpack
+from ansible_collections.luksmith.luks.tests.guides.guide import FIRST, GUIDES, SECOND, Reader, cost_the_least, kinds_of_blocks, opens, unpack
 
-pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
+# Those that run something.
+runs = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
 NAMES = sorted(path.name for path in GUIDES.glob("*.md"))
 NEW, NEWER = "spring-2026-new", "summer-2026-newer"
@@ -24,9 +24,16 @@ def luks2(tmp_path: pathlib.Path) -> pathlib.Path:
     return unpack(tmp_path, "luks2.img")
 
 
+@pytest.fixture
+def usual(luks2: pathlib.Path) -> pathlib.Path:
+    """The same volume, whose keyslots cost what they must cost at least."""
+    cost_the_least(luks2)
+    return luks2
+
+
 def test_every_guide_has_a_test_below() -> None:
     told = set(sys.modules[__name__].__dict__)
-    assert {f"test_{name[:-3]}" for name in NAMES} <= told
+    assert {f"test_{name[:-3]}{form}" for name in NAMES for form in ("", "_in_short")} <= told
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,21 +45,40 @@ def all_run(reader: Reader) -> None:
     assert reader.done == set(range(len(reader.playbooks))), "a playbook of the guide was not run"
 
 
-def test_rotate_after_an_employee_leaves(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
-    luks1 = unpack(tmp_path, "luks1.img")
-    qcow2 = unpack(tmp_path, "luks1.qcow2")
-    reader = Reader(
+@pytest.fixture
+def leaver(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) -> Reader:
+    return Reader(
         tmp_path,
+        shared,
         "rotate_after_an_employee_leaves.md",
         image_patterns=[f"{tmp_path}/*.img", f"{tmp_path}/*.qcow2"],
         look_at_block_devices=False,
-        luks_volumes=[str(luks1), str(luks2), str(qcow2)],
-        luks_volume=str(luks2),
+        luks_volumes=[str(usual)],
+        luks_volume=str(usual),
         luks_backup=str(tmp_path / "backup"),
         vault_team_2025=FIRST,
         vault_team_2026=NEW,
         vault_personal=SECOND,
     )
+
+
+@runs
+def test_rotate_after_an_employee_leaves_in_short(leaver: Reader, usual: pathlib.Path) -> None:
+    """Without the last playbook, which is a rotation. It may take 15 s: four playbooks."""
+    *_others, audited, renewed = leaver.run_in_a_row(3, 0, 2, 3).plays()
+    assert opens(usual, FIRST, SECOND, NEW) == {NEW}
+    assert "All assertions passed" in audited
+    assert "Find and destroy copies: they hold [0, 1]" in renewed
+
+
+@runs
+@pytest.mark.full
+def test_rotate_after_an_employee_leaves(leaver: Reader, tmp_path: pathlib.Path, usual: pathlib.Path) -> None:
+    """It may take a minute: ten playbooks on three volumes, two of them with keyslots that are calibrated."""
+    reader, luks2 = leaver, usual
+    luks1 = unpack(tmp_path, "luks1.img")
+    qcow2 = unpack(tmp_path, "luks1.qcow2")
+    reader.variables["luks_volumes"] += [str(luks1), str(qcow2)]
     reader.run(3)
     assert "Find and destroy" not in reader.run(3).output
     checked = reader.run(0, "--check", "--diff")
@@ -70,16 +96,32 @@ def test_rotate_after_an_employee_leaves(tmp_path: pathlib.Path, luks2: pathlib.
     all_run(reader)
 
 
-def test_break_glass_keys(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
-    reader = Reader(tmp_path, "break_glass_keys.md", luks_volume=str(luks2), vault_daily=FIRST, vault_break_glass=NEW, vault_new_break_glass=NEWER)
+@pytest.fixture
+def glass(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) -> Reader:
+    return Reader(tmp_path, shared, "break_glass_keys.md", luks_volume=str(usual), vault_daily=FIRST, vault_break_glass=NEW, vault_new_break_glass=NEWER)
+
+
+@runs
+def test_break_glass_keys_in_short(glass: Reader, usual: pathlib.Path) -> None:
+    """It may take 10 s: four playbooks."""
+    added, purged, tried, replaced = glass.run_in_a_row(0, 1, 2, 3).plays()
+    assert [play.count("\nchanged: [") for play in (added, purged, tried, replaced)] == [1, 1, 0, 1]
+    assert opens(usual, FIRST, SECOND, NEW, NEWER) == {FIRST, NEWER}
+
+
+@runs
+@pytest.mark.full
+def test_break_glass_keys(glass: Reader, usual: pathlib.Path) -> None:
+    """It may take half a minute: eight playbooks."""
+    reader = glass
     reader.run(2, ok=False)
     reader.twice(0)
-    assert opens(luks2, FIRST, SECOND, NEW) == {FIRST, SECOND, NEW}
+    assert opens(usual, FIRST, SECOND, NEW) == {FIRST, SECOND, NEW}
     reader.twice(1)
-    assert opens(luks2, FIRST, SECOND, NEW) == {FIRST, NEW}
+    assert opens(usual, FIRST, SECOND, NEW) == {FIRST, NEW}
     assert not reader.run(2).changed
     reader.twice(3)
-    assert opens(luks2, FIRST, NEW, NEWER) == {FIRST, NEWER}
+    assert opens(usual, FIRST, NEW, NEWER) == {FIRST, NEWER}
     all_run(reader)
 
 
@@ -102,10 +144,14 @@ def cut(volume: pathlib.Path) -> None:
     volume.write_bytes(disk)
 
 
-def test_recover_an_interrupted_run(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
-    older = unpack(tmp_path, "luks1.img")
-    reader = Reader(
+@pytest.fixture
+def interrupted(tmp_path: pathlib.Path, shared: pathlib.Path, luks2: pathlib.Path) -> Reader:
+    """With a backup of the header; then the run was cut."""
+    (tmp_path / "backup").write_bytes(luks2.read_bytes())
+    cut(luks2)
+    return Reader(
         tmp_path,
+        shared,
         "recover_an_interrupted_run.md",
         luks_volume=str(luks2),
         luks_backup=str(tmp_path / "backup"),
@@ -113,9 +159,22 @@ def test_recover_an_interrupted_run(tmp_path: pathlib.Path, luks2: pathlib.Path)
         vault_new=NEW,
         vault_older=SECOND,
     )
-    backup = tmp_path / "backup"
-    backup.write_bytes(luks2.read_bytes())
-    cut(luks2)
+
+
+@runs
+def test_recover_an_interrupted_run_in_short(interrupted: Reader, luks2: pathlib.Path) -> None:
+    """Without the playbooks for a host that missed a rotation, and for a header that is lost. It may take 10 s: three playbooks."""
+    before, run, after = interrupted.run_in_a_row(0, 1, 0).plays()
+    assert "wipe" in before and "\nchanged: [" in run and '"unfinished": "nothing"' in after
+    assert opens(luks2, FIRST, NEW) == {NEW}
+
+
+@runs
+@pytest.mark.full
+def test_recover_an_interrupted_run(interrupted: Reader, tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+    """It may take half a minute: nine playbooks."""
+    older = unpack(tmp_path, "luks1.img")
+    reader = interrupted
     assert "wipe" in reader.run(0).output
     assert "unfinished" in reader.run(1, "--check", "--diff").output
     reader.twice(1)
@@ -130,9 +189,15 @@ def test_recover_an_interrupted_run(tmp_path: pathlib.Path, luks2: pathlib.Path)
     all_run(reader)
 
 
-def test_audit_for_a_certification(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
-    reader = Reader(
+# What the fixtures' keyslots cost is for tests.
+CHEAP_POLICY = {"extends": "owasp-2023", "required_labels": ["team 2026", "break-glass"], "rules": {"kdf-cost": "off"}}
+
+
+@pytest.fixture
+def auditor(tmp_path: pathlib.Path, shared: pathlib.Path, luks2: pathlib.Path) -> Reader:
+    return Reader(
         tmp_path,
+        shared,
         "audit_for_a_certification.md",
         image_patterns=[f"{tmp_path}/*.img"],
         look_at_block_devices=False,
@@ -141,47 +206,98 @@ def test_audit_for_a_certification(tmp_path: pathlib.Path, luks2: pathlib.Path) 
         vault_team_2026=FIRST,
         vault_break_glass=SECOND,
     )
+
+
+@runs
+def test_audit_for_a_certification_in_short(auditor: Reader, luks2: pathlib.Path) -> None:
+    """It may take 10 s: three playbooks."""
+    before = luks2.read_bytes()
+    assert "kdf-cost" in auditor.run_in_a_row(0, 1).output
+    assert '"state": "compliant"' in auditor.run(0, luks_policy=CHEAP_POLICY).output
+    assert luks2.read_bytes() == before
+
+
+@runs
+@pytest.mark.full
+def test_audit_for_a_certification(auditor: Reader, luks2: pathlib.Path) -> None:
+    """It may take 20 s: four playbooks."""
+    reader = auditor
     before = luks2.read_bytes()
     assert "kdf-cost" in reader.run(0).output
-    cheap = {"extends": "owasp-2023", "required_labels": ["team 2026", "break-glass"], "rules": {"kdf-cost": "off"}}
-    assert '"state": "compliant"' in reader.run(0, luks_policy=cheap).output
-    assert "secret-forbidden" in reader.run(0, luks_policy=cheap, vault_team_2025=FIRST, vault_team_2026=NEW).output
+    assert '"state": "compliant"' in reader.run(0, luks_policy=CHEAP_POLICY).output
+    assert "secret-forbidden" in reader.run(0, luks_policy=CHEAP_POLICY, vault_team_2025=FIRST, vault_team_2026=NEW).output
     reader.run(1)
     assert luks2.read_bytes() == before
     all_run(reader)
 
 
-def test_images_in_a_build_pipeline(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+@pytest.fixture
+def customer(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "dist").mkdir()
-    customer = tmp_path / "dist" / "customer.img"
-    reader = Reader(
+    return tmp_path / "dist" / "customer.img"
+
+
+@pytest.fixture
+def builder(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path) -> Reader:
+    return Reader(
         tmp_path,
+        shared,
         "images_in_a_build_pipeline.md",
-        build_image=str(luks2),
+        build_image=str(usual),
         customer_image=str(customer),
         dist_patterns=[f"{tmp_path}/dist/*"],
         vault_build=FIRST,
         vault_customer=NEW,
         vault_recovery=NEWER,
     )
+
+
+@runs
+def test_images_in_a_build_pipeline_in_short(builder: Reader, usual: pathlib.Path, customer: pathlib.Path) -> None:
+    """It may take 10 s: two playbooks."""
+    builder.run_in_a_row(0, 1)
+    assert opens(customer, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
+    assert opens(usual, FIRST, NEW) == {FIRST}
+
+
+@runs
+@pytest.mark.full
+def test_images_in_a_build_pipeline(builder: Reader, tmp_path: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path) -> None:
+    """It may take half a minute: four playbooks."""
+    reader = builder
     reader.twice(0)
     assert opens(customer, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
-    assert opens(luks2, FIRST, NEW) == {FIRST}
+    assert opens(usual, FIRST, NEW) == {FIRST}
     reader.run(1)
     unpack(tmp_path / "dist", "luks1.qcow2")
     reader.run(1, ok=False)
     all_run(reader)
 
 
-def test_migrate_from_luks_device(tmp_path: pathlib.Path, luks2: pathlib.Path) -> None:
+@pytest.fixture
+def migrant(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) -> Reader:
     keyfile = tmp_path / "data.key"
     keyfile.write_text(NEWER)
     keyfile.chmod(0o600)
-    reader = Reader(tmp_path, "migrate_from_luks_device.md", luks_volume=str(luks2), luks_keyfile=str(keyfile), vault_old=FIRST, vault_new=NEW)
+    return Reader(tmp_path, shared, "migrate_from_luks_device.md", luks_volume=str(usual), luks_keyfile=str(keyfile), vault_old=FIRST, vault_new=NEW)
+
+
+@runs
+def test_migrate_from_luks_device_in_short(migrant: Reader, usual: pathlib.Path) -> None:
+    """It may take 10 s: two playbooks."""
+    assert [play.count("\nchanged: [") for play in migrant.run_in_a_row(0, 1).plays()] == [1, 1]
+    assert opens(usual, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
+
+
+@runs
+@pytest.mark.full
+def test_migrate_from_luks_device(migrant: Reader, usual: pathlib.Path) -> None:
+    """It may take 20 s: four playbooks."""
+    reader = migrant
     reader.twice(0)
-    assert opens(luks2, FIRST, NEW) == {NEW}
+    assert opens(usual, FIRST, NEW) == {NEW}
     reader.twice(1)
-    assert opens(luks2, SECOND, NEW, NEWER) == {NEW, NEWER}
+    assert opens(usual, SECOND, NEW, NEWER) == {NEW, NEWER}
     all_run(reader)
 
 

@@ -15,10 +15,17 @@ import subprocess
 import sys
 import typing as t
 
+from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible_collections.luksmith.luks.tests.tools import playing
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
 LEAKED, BREAK_GLASS = "winter-2025", "in-case-of-fire"
 STORE_ROOT = "luksmith_luks_secrets"
+VAULT_PASSWORD = "correct horse battery staple"
+CALLBACKS = ROOT / "tests" / "rotation" / "callbacks"
+# Seconds for one play, which takes half a minute of processor time at most.
+PATIENCE = 1800
 
 Entry = t.Dict[str, t.Any]
 
@@ -38,12 +45,18 @@ exec {python} "$@"
 class Lab:
     folder: pathlib.Path
     volumes: t.Tuple[str, ...]
+    shared: pathlib.Path
     bin: pathlib.Path = BIN
 
     @classmethod
-    def make(cls, folder: pathlib.Path, volumes: t.Sequence[str], source: t.Optional[t.Mapping[str, str]] = None, **variables: t.Any) -> Lab:
-        """Volumes from tests/fixtures that the leaked secret and break-glass open, and a store that knows nothing. ``source``: those of another name there."""
-        lab = cls(folder, tuple(volumes))
+    def make(
+        cls, folder: pathlib.Path, shared: pathlib.Path, volumes: t.Sequence[str], source: t.Optional[t.Mapping[str, str]] = None, **variables: t.Any
+    ) -> Lab:
+        """Volumes from tests/fixtures that the leaked secret and break-glass open, and a store that knows nothing.
+
+        source: those of another name there; shared: what all plays share, see playing.py
+        """
+        lab = cls(folder, tuple(volumes), shared)
         folder.mkdir()
         for name in volumes:
             fixture = (source or {}).get(name, name)
@@ -51,7 +64,7 @@ class Lab:
         link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
         link.parent.mkdir(parents=True)
         link.symlink_to(ROOT)
-        (folder / "vault-password").write_text("correct horse battery staple\n")
+        (folder / "vault-password").write_text(f"{VAULT_PASSWORD}\n")
         (folder / "ansible.cfg").write_text("[defaults]\n")
         here = "{{ inventory_dir }}"
         usual: t.Dict[str, t.Any] = {
@@ -76,13 +89,17 @@ class Lab:
 
     def copy(self, folder: pathlib.Path) -> Lab:
         shutil.copytree(self.folder, folder, symlinks=True)
+        return self.moved(folder)
+
+    def moved(self, folder: pathlib.Path) -> Lab:
+        """The same lab in another folder, to which something has copied its files."""
         lab = dataclasses.replace(self, folder=folder)
         lab._write_interpreter()
         return lab
 
     def play(self, *flags: str, expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str) -> str:
         """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
-        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=600)
+        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=PATIENCE)
         output = str(done.stdout)
         assert expect is None or done.returncode == expect, output
         return output
@@ -95,13 +112,14 @@ class Lab:
     def surroundings(self, **environment: str) -> t.Dict[str, t.Any]:
         """What subprocess needs to know besides; Ansible sees no configuration but the lab's."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
+        inherited.update(playing.environment(self.shared, ROOT, self.bin / "ansible-playbook"))
         inherited.update(
             ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),
             ANSIBLE_COLLECTIONS_PATH=str(self.folder / "collections"),
             ANSIBLE_HOME=str(self.folder / "ansible"),
             ANSIBLE_LOCAL_TEMP=str(self.folder / "controller"),
             ANSIBLE_REMOTE_TEMP=str(self.folder / "remote"),
-            ANSIBLE_CALLBACK_PLUGINS=str(ROOT / "tests" / "rotation" / "callbacks"),
+            ANSIBLE_CALLBACK_PLUGINS=f"{CALLBACKS}:{inherited['ANSIBLE_CALLBACK_PLUGINS']}",
             ANSIBLE_CALLBACKS_ENABLED="kill_at",
             ANSIBLE_NOCOLOR="1",
             TASKS_BEGUN=str(self.folder / "tasks-begun"),
@@ -121,23 +139,16 @@ class Lab:
         """Names of the tasks of the last run, in order."""
         return (self.folder / "tasks-begun").read_text().splitlines()
 
-    def beginning_of(self, task: str) -> str:
-        """The number of the first task of the last run with ``task`` in its name, for KILL_AT."""
-        return str(next(number for number, name in enumerate(self.tasks_begun()) if task in name))
-
     def stored(self) -> t.List[Entry]:
-        """What the vault file holds, decrypted by ansible-vault."""
+        """What the vault file holds, decrypted by Ansible's own library."""
         store = self.folder / "command.json"
         if store.exists():
             return [held["entry"] for held in json.loads(store.read_text()).values()]
         store = self.folder / "store" / "secrets.yml"
         if not store.exists():
             return []
-        view = [str(BIN / "ansible-vault"), "view", "--vault-password-file", str(self.folder / "vault-password"), str(store)]
-        done = subprocess.run(
-            view, capture_output=True, text=True, check=True, env={**os.environ, "PAGER": "cat", "ANSIBLE_HOME": str(self.folder / "ansible")}
-        )
-        return [held["entry"] for held in json.loads(done.stdout)[STORE_ROOT].values()]
+        vault = VaultLib([("default", VaultSecret(VAULT_PASSWORD.encode()))])
+        return [held["entry"] for held in json.loads(vault.decrypt(store.read_bytes()))[STORE_ROOT].values()]
 
     def uuid(self, volume: str) -> str:
         return _cryptsetup("luksUUID", str(self.folder / volume)).stdout.decode().strip()

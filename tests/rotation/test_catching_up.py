@@ -7,30 +7,28 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.rotation.lab import BREAK_GLASS, LEAKED, Lab, exactly_the_newest, nothing_is_lost
 
 VOLUMES = ("luks1.img", "luks2.img")
 TWO, THREE = ("-e", "rotate_generation=two"), ("-e", "rotate_generation=three")
-pytestmark = pytest.mark.skipif(not shutil.which("cryptsetup"), reason="not installed: cryptsetup")
+pytestmark = [pytest.mark.full, pytest.mark.needs("ansible-playbook", "cryptsetup")]
 
 
 @pytest.fixture(scope="module")
-def rotated(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def rotated(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     """Once rotated: generation one."""
-    lab = Lab.make(tmp_path_factory.mktemp("rotated") / "lab", VOLUMES)
+    lab = Lab.make(tmp_path_factory.mktemp("rotated") / "lab", shared, VOLUMES)
     lab.play()
     exactly_the_newest(lab, lab.stored(), "one")
     return lab
 
 
 def test_a_rotation_that_was_cut_is_finished_before_the_next_one(rotated: Lab, tmp_path: pathlib.Path) -> None:
-    whole = rotated.copy(tmp_path / "whole")
-    whole.play(*TWO)
+    """It may take half a minute: three rotations of two volumes."""
     lab = rotated.copy(tmp_path / "lab")
-    lab.play(*TWO, expect=-9, KILL_AT=whole.beginning_of("Add the new secret"))
+    lab.play(*TWO, expect=-9, KILL_BEFORE="Add the new secret")
     staged = {entry["uuid"]: entry["next"] for entry in lab.stored() if entry["next"]}
     assert staged
     lab.play(*THREE)
@@ -43,6 +41,7 @@ def test_a_rotation_that_was_cut_is_finished_before_the_next_one(rotated: Lab, t
 
 
 def test_a_volume_that_comes_back_from_a_backup_catches_up(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    """It may take half a minute: three rotations of two volumes."""
     lab = rotated.copy(tmp_path / "lab")
     lab.play(*TWO)
     lab.play(*THREE)
@@ -53,17 +52,19 @@ def test_a_volume_that_comes_back_from_a_backup_catches_up(rotated: Lab, tmp_pat
     assert exactly_the_newest(lab, lab.stored(), "three") == current, "two rotations behind, and no new secret was needed"
 
 
-def test_a_backup_from_before_the_first_rotation_catches_up(rotated: Lab, tmp_path: pathlib.Path) -> None:
+def test_a_backup_from_before_the_first_rotation_catches_up(rotated: Lab, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """It may take 20 s: a rotation of two volumes."""
     lab = rotated.copy(tmp_path / "lab")
-    fresh = Lab.make(tmp_path / "fresh", VOLUMES)
+    fresh = Lab.make(tmp_path / "fresh", shared, VOLUMES)
     for volume in VOLUMES:
         shutil.copy(fresh.folder / volume, lab.folder / volume)
     lab.play()
     exactly_the_newest(lab, lab.stored(), "one")
 
 
-def test_two_volumes_with_one_uuid_share_a_secret(tmp_path: pathlib.Path) -> None:
-    lab = Lab.make(tmp_path / "lab", ("luks2.img", "copy.img"), source={"copy.img": "luks2.img"})
+def test_two_volumes_with_one_uuid_share_a_secret(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """It may take half a minute: three rotations of two volumes."""
+    lab = Lab.make(tmp_path / "lab", shared, ("luks2.img", "copy.img"), source={"copy.img": "luks2.img"})
     lab.play()
     first = exactly_the_newest(lab, lab.stored(), "one")
     lab.play(*TWO)
@@ -76,22 +77,20 @@ OTHERS = [f"a colleague's secret {number}" for number in range(6)]
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> t.Tuple[Lab, Lab]:
-    """A volume whose eight keyslots are all taken, and what a whole rotation makes of a copy."""
-    lab = Lab.make(tmp_path_factory.mktemp("full") / "lab", ("luks1.img",))
+def full(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
+    """A volume whose eight keyslots are all taken."""
+    lab = Lab.make(tmp_path_factory.mktemp("full") / "lab", shared, ("luks1.img",))
     for secret in OTHERS:
         lab.add_keyslot("luks1.img", secret)
     assert len(lab.active("luks1.img")) == 8
-    whole = lab.copy(tmp_path_factory.mktemp("whole") / "lab")
-    whole.play()
-    return lab, whole
+    return lab
 
 
 @pytest.mark.parametrize("task", ["Add the new secret", "Try what the store gave back", "Promote the new secret", "Erase every older secret"])
-def test_a_header_without_a_free_keyslot(full: t.Tuple[Lab, Lab], tmp_path: pathlib.Path, task: str) -> None:
-    begin, whole = full
-    lab = begin.copy(tmp_path / "lab")
-    lab.play(expect=-9, KILL_AT=whole.beginning_of(task))
+def test_a_header_without_a_free_keyslot(full: Lab, tmp_path: pathlib.Path, task: str) -> None:
+    """It may take 20 s: two rotations."""
+    lab = full.copy(tmp_path / "lab")
+    lab.play(expect=-9, KILL_BEFORE=task)
     nothing_is_lost(lab, lab.stored(), OTHERS)
     lab.play()
     (entry,) = lab.stored()

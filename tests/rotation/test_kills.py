@@ -1,9 +1,12 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rotation is killed at every task and inside the modules that write; cryptsetup says what works then, and after the next run.
+"""A rotation is killed between its tasks and inside the modules that write; cryptsetup says what works then, and after the next run.
 
-In short: one LUKS2 volume, every third task. With LUKSMITH_LONG=1: a LUKS1 and a LUKS2 volume, the first rotation and the second one, every write.
+By default: once in each phase of a rotation, and once within each module that writes. In full: at every third task, at every sixth write, and while the
+store is written. With LUKSMITH_LONG=1 besides: a LUKS1 and a LUKS2 volume, the first rotation and the second one, every task and every second write.
+
+Each test may take more than 5 s: it plays a whole rotation, which takes ansible-playbook about that long.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.rotation.lab import Lab, exactly_the_newest, nothing_is_lost
@@ -22,14 +26,17 @@ STEP = 1 if LONG else 3
 # Calls of the interpreter for a volume that is due: volumes_info, keyslots_info, plan, add, proof, erase.
 ADD, ERASE = 3, 5
 NEXT = ("-e", "rotate_generation=two")
+# The first task of each phase that begins with a change; the last one is where the controller really dies.
+PHASES = ("Add the new secret", "Promote the new secret", "Erase every older secret")
 
-pytestmark = pytest.mark.skipif(not all(map(shutil.which, ("cryptsetup", "strace"))), reason="not installed: cryptsetup, strace")
+pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
+one_process = pytest.mark.xdist_group("rotation killed")
 
 
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def blank(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     """Nothing was rotated yet: the store is empty, the leaked secret opens."""
-    return Lab.make(tmp_path_factory.mktemp("blank") / "lab", VOLUMES)
+    return Lab.make(tmp_path_factory.mktemp("blank") / "lab", shared, VOLUMES)
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +48,18 @@ def rotated(blank: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+@pytest.fixture(scope="session")
+def killed(rotated: Lab, tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, Lab]:
+    """What a second rotation leaves that ends before each of PHASES: one run, copied at the first ones, and killed at the last one."""
+    folder = tmp_path_factory.mktemp("killed")
+    lab = rotated.copy(folder / "lab")
+    *kept, last = PHASES
+    lab.play(*NEXT, expect=-9, KEEP_BEFORE="|".join(kept), KEPT=str(folder), LAB=str(lab.folder), KILL_BEFORE=last)
+    return {last: lab, **{phase: lab.moved(folder / phase) for phase in kept}}
+
+
 def finish(lab: Lab, *flags: str) -> None:
-    """Judge what an interruption left, run again, judge the end, and run once more, which must change nothing."""
+    """Judge what an interruption left, run again, judge the end."""
     generation = "two" if flags else "one"
     stored = lab.stored()
     nothing_is_lost(lab, stored)
@@ -54,9 +71,40 @@ def finish(lab: Lab, *flags: str) -> None:
         assert final[uuid] == identity, "a staged secret was taken up, and a finished volume was left alone"
 
 
+@one_process
+@pytest.mark.parametrize("phase", PHASES)
+def test_controller_killed_before_each_phase(killed: t.Mapping[str, Lab], tmp_path: pathlib.Path, phase: str) -> None:
+    """It may take 20 s: it plays a whole rotation, and the first of these tests plays two more for all of them."""
+    lab = killed[phase].copy(tmp_path / "lab")
+    (entry,) = (one for one in lab.stored() if one["uuid"] == lab.uuid(VOLUMES[-1]))
+    assert (entry["next"] is not None, entry["current"]["generation"]) == ((False, "two") if phase == PHASES[-1] else (True, "one"))
+    assert len(lab.active(VOLUMES[-1])) == (2 if phase == PHASES[0] else 3)
+    finish(lab, *NEXT)
+
+
+@one_process
+@pytest.mark.needs("strace")
+def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pathlib.Path) -> None:
+    """In the run that takes up what was staged, while it adds; in the one after that, while it erases; a third one ends it.
+
+    It may take 20 s: it plays three rotations.
+    """
+    lab = killed[PHASES[0]].copy(tmp_path / "lab")
+    begin = lab.active(VOLUMES[-1])
+    for call, write in ((ADD, 3), (ERASE, 4)):
+        output = lab.play(*NEXT, expect=2, KILL_CALL=str(call), KILL_WRITE=str(write))
+        assert "the next run of this playbook takes it up" in output, output
+        assert (lab.folder / "strace").read_text().count("pwrite64(") == write
+        nothing_is_lost(lab, lab.stored())
+    assert begin != lab.active(VOLUMES[-1])
+    finish(lab, *NEXT)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("rotation", ["first", "second"] if LONG else ["second"])
 def test_controller_killed_at_every_task(request: pytest.FixtureRequest, tmp_path: pathlib.Path, rotation: str, share: int) -> None:
+    """It may take minutes: two rotations for each task."""
     begin: Lab = request.getfixturevalue("blank" if rotation == "first" else "rotated")
     flags = () if rotation == "first" else NEXT
     whole = begin.copy(tmp_path / "whole")
@@ -77,9 +125,12 @@ def writes(lab: Lab, call: int, *flags: str) -> int:
     return (lab.folder / "strace").read_text().count("pwrite64(")
 
 
+@pytest.mark.full
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize("call", [ADD, ERASE], ids=["add", "erase"])
 @pytest.mark.parametrize("share", range(2))
 def test_module_killed_at_every_write(rotated: Lab, tmp_path: pathlib.Path, call: int, share: int) -> None:
+    """It may take minutes: two rotations for each write."""
     count = writes(rotated.copy(tmp_path / "whole"), call, *NEXT)
     assert count >= 4
     for number in range(1 + share, count + 1, 2 if LONG else 6):
@@ -90,19 +141,22 @@ def test_module_killed_at_every_write(rotated: Lab, tmp_path: pathlib.Path, call
         shutil.rmtree(lab.folder)
 
 
+@pytest.mark.full
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize("begin", ["stage", "promote"])
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begin: str, call: str) -> None:
+    """It may take a minute: up to three rotations."""
     lab = rotated.copy(tmp_path / "lab")
     if begin == "promote":
-        whole = rotated.copy(tmp_path / "whole")
-        whole.play(*NEXT)
-        lab.play(*NEXT, expect=-9, KILL_AT=whole.beginning_of("Promote the new secret"))
+        lab.play(*NEXT, expect=-9, KILL_BEFORE="Promote the new secret")
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
-    lab.play(
-        *NEXT, expect=None, command=["strace", "--seccomp-bpf", "-f", "-qq", "-o", str(trace), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when=1"]
-    )
+    strace = ["strace", "--seccomp-bpf", "-f", "-qq", "-y", "-o", str(trace)]
+    # strace of an ordinary user sees no names in a process that may not be dumped, so that none is made so.
+    lab.play(*NEXT, expect=None, command=[*strace, "-e", f"trace=prctl,{call}", "-e", "inject=prctl:retval=0", "-e", f"inject={call}:signal=KILL:when=1"])
+    struck = [line for line in trace.read_text().splitlines() if f" {call}(" in line]
+    assert struck and all(str(lab.folder / "store") in line for line in struck), struck
     assert "killed by SIGKILL" in trace.read_text()
     assert (lab.folder / "store" / "secrets.yml").read_bytes() == before
     finish(lab, *NEXT)

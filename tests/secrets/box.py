@@ -9,7 +9,6 @@ import atexit
 import dataclasses
 import json
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,14 @@ import tempfile
 import typing as t
 
 from ansible_collections.luksmith.luks.tests.secrets import canary, volumes
+from ansible_collections.luksmith.luks.tests.tools import playing
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 BESIDE = pathlib.Path(sys.executable).parent
 PLAYBOOK = BESIDE / "ansible-playbook"
 Task = t.Dict[str, t.Any]
+# Seconds for one play, which takes half a minute of processor time at most.
+PATIENCE = 1800
 
 # A callback that shows all that a result has, as the json callback of ansible.posix does.
 _EVERYTHING = """
@@ -45,9 +47,10 @@ class Ran:
 
 @dataclasses.dataclass
 class Box:
-    """``sources``: files that hold secrets because the test put them there. ``devices``: the volumes."""
+    """``sources``: files that hold secrets because the test put them there. ``devices``: the volumes. ``shared``: what plays share, see playing.py."""
 
     folder: pathlib.Path
+    shared: pathlib.Path
     collection: pathlib.Path = CHECKOUT
     sources: t.List[pathlib.Path] = dataclasses.field(default_factory=list)
     devices: t.List[pathlib.Path] = dataclasses.field(default_factory=list)
@@ -88,7 +91,9 @@ class Box:
         ]
         (self.folder / "play.json").write_text(json.dumps(play))
         (self.folder / "ansible.cfg").write_text("[defaults]\n")
-        command = [*prefix, str(PLAYBOOK), "-i", "localhost,", "-c", "local", *flags, str(self.folder / "play.json")]
+        # The shell counts in blocks of 512 bytes.
+        limit = [] if largest_file is None else ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
+        command = [*limit, *prefix, str(PLAYBOOK), "-i", "localhost,", "-c", "local", *flags, str(self.folder / "play.json")]
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -97,17 +102,18 @@ class Box:
             env={**self._environment(), **(environment or {})},
             cwd=self.folder,
             check=False,
-            timeout=900,
-            preexec_fn=None if largest_file is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file)),
+            timeout=PATIENCE,
         )
         return Ran(done.returncode, done.stdout.decode(errors="replace"))
 
     def _environment(self) -> t.Dict[str, str]:
+        shared = playing.environment(self.shared, self.collection, PLAYBOOK)
         own = {
+            **shared,
             "ANSIBLE_CONFIG": self.folder / "ansible.cfg",
             "ANSIBLE_HOME": self.folder / "home" / "ansible",
             "ANSIBLE_COLLECTIONS_PATH": self.folder / "collections",
-            "ANSIBLE_CALLBACK_PLUGINS": self.folder / "callbacks",
+            "ANSIBLE_CALLBACK_PLUGINS": f"{self.folder / 'callbacks'}:{shared['ANSIBLE_CALLBACK_PLUGINS']}",
             "ANSIBLE_LOCAL_TEMP": self.short / "controller",
             "ANSIBLE_REMOTE_TEMP": self.folder / "host",
             "ANSIBLE_LOG_PATH": self.folder / "log",

@@ -1,9 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module as a process of its own that a test can hurt: arguments on one descriptor, everything that it says on another.
+"""A module as a process of its own that a test can hurt: what it says, what it logs, how it ends, and what is in it then.
 
-The child is a fork: it runs the whole module, from its arguments as JSON to its answer, and ``hurt`` runs in it first.
+It is a child of the module server, so that nothing of the test's own memory is in it, and runs the whole module, from its
+arguments as JSON to its answer; ``hurt`` runs in it first. The functions are those of hurts.py, which travel by their name.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import tempfile
 import typing as t
 
 from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import PASS_VARS
+from ansible_collections.luksmith.luks.tests.tools import module_server
 
-# Seconds after which a module that does not end is told to say where it waits.
-PATIENCE = 60
+# Seconds after which a module that does not end is told to say where it waits. It takes less than one.
+PATIENCE = 240
 Arguments = t.Dict[str, t.Any]
 
 
@@ -45,18 +48,28 @@ def run(
     arguments: Arguments,
     *,
     check: bool = False,
-    hurt: t.Callable[[], None] = lambda: None,
-    afterwards: t.Callable[[], t.Dict[str, t.Any]] = dict,
+    hurt: t.Optional[t.Callable[[], None]] = None,
+    afterwards: t.Optional[t.Callable[[], t.Dict[str, t.Any]]] = None,
     folder: t.Optional[pathlib.Path] = None,
 ) -> Ended:
     """``afterwards`` runs in the child when the module has ended, and its answer becomes ``memory``."""
+    own = {"check_mode": check, "diff": True, "remote_tmp": "/nowhere", "keep_remote_files": False}
+    if "inject_invocation" in PASS_VARS:  # newer releases of ansible-core want to be asked; in the older ones the invocation is always in the result
+        own["inject_invocation"] = True
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **{f"_ansible_{option}": value for option, value in own.items()}}})
+    return t.cast(Ended, module_server.in_a_fork(_watch, name, given, hurt, afterwards, folder))
+
+
+def _watch(name: str, *more: t.Any) -> Ended:
+    """In a child of the server, which has one thread: fork the module, and tell how it ended, which a process cannot say of itself."""
     module = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.modules.{name}")
-    own = {"check_mode": check, "diff": True, "inject_invocation": True, "remote_tmp": "/nowhere", "keep_remote_files": False}
-    given = {**arguments, **{f"_ansible_{name}": value for name, value in own.items()}}
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as logged, tempfile.TemporaryFile() as memory:
         child = os.fork()
         if not child:
-            _be_the_module(module, json.dumps({"ANSIBLE_MODULE_ARGS": given}), hurt, afterwards, folder, (said.fileno(), logged.fileno(), memory.fileno()))
+            try:
+                _be_the_module(module, *more, (said.fileno(), logged.fileno(), memory.fileno()))
+            finally:
+                os._exit(71)  # whatever was raised: the child must not go on as its parent
         status = os.waitpid(child, 0)[1]
         texts = []
         for file in (said, logged, memory):
@@ -81,21 +94,22 @@ def _be_the_module(
 ) -> t.NoReturn:
     said, logged, memory = files
     code = 70
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    faulthandler.enable(file=2, all_threads=True)
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a module that waits for ever says where
     try:
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         if folder is not None:
             os.chdir(folder)
-        faulthandler.enable(file=2, all_threads=True)
-        faulthandler.dump_traceback_later(PATIENCE, exit=True)  # a module that waits for ever says where
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
         basic._ANSIBLE_ARGS = arguments.encode()
         basic._ANSIBLE_PROFILE = "legacy"
         del arguments
         _keep_logs(logged)
-        hurt()
+        if hurt is not None:
+            hurt()
         module.main()
     except SystemExit as ended:
         code = int(ended.code or 0) if isinstance(ended.code, int) or ended.code is None else 1
@@ -104,9 +118,9 @@ def _be_the_module(
 
         traceback.print_exc()
         code = 1
-    finally:
-        sys.setprofile(None)
-        sys.stdout.flush()
-        sys.stderr.flush()
+    sys.setprofile(None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if afterwards is not None:
         os.write(memory, json.dumps(afterwards()).encode())
-        os._exit(code)
+    os._exit(code)

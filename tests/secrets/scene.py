@@ -60,12 +60,12 @@ def secret_of(source: str, folder: pathlib.Path) -> Secret:
 SOURCES = ("text", "base64", "keyfile", "vault", "lookup")
 
 
-def build(folder: pathlib.Path, seed: int, **options: t.Any) -> Scene:
+def build(folder: pathlib.Path, seed: int, shared: pathlib.Path, **options: t.Any) -> Scene:
     rng = random.Random(seed)
     canaries = {name: canary.passphrase(name, rng) for name in ("current", "text", "base64", "vault", "lookup", "stranger", "vault password")}
     canaries["keyfile"] = canary.key("keyfile", rng.randbytes(48))
     made = [volumes.make(folder / form, form, canaries["current"].value) for form in ("luks1", "luks2")]
-    box = Box(folder, **options)
+    box = Box(folder, shared, **options)
     box.devices += [volume.path for volume in made]
     box.source("keyfile", canaries["keyfile"].value)
     box.source("looked-up", canaries["lookup"].value)

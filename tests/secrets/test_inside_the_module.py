@@ -6,30 +6,28 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
 import json
 import os
 import pathlib
 import random
-import resource
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import typing as t
+from functools import partial
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.tests.secrets import canary, child, volumes
+from ansible_collections.luksmith.luks.tests.secrets import canary, child, hurts, volumes
 from ansible_collections.luksmith.luks.tests.secrets.box import known_keys
-from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, refusals
+from ansible_collections.luksmith.luks.tests.secrets.hurts import ENGINE, Place
+from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, refusals
 
-pytestmark = pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup")
+pytestmark = pytest.mark.needs("cryptsetup")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENGINE = str(ROOT / "plugins" / "module_utils")
 GUARD = f"{ENGINE}/_module/guard.py"
+# While this function runs, the module holds the volume key.
+SEAL = f"{ENGINE}/_luks/keyslots/material.py", "seal"
 
 
 class Lab:
@@ -66,23 +64,18 @@ def lab(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Lab:
     return Lab(tmp_path, str(request.param))
 
 
+# For what has to do with the process or with the task, and not with the format of a header.
+one_format = pytest.mark.parametrize("lab", ["luks2", pytest.param("luks1", marks=pytest.mark.full)], indirect=True)
+
+
 def silent(lab: Lab, ended: child.Ended) -> None:
     assert lab.search(ended.said) == [], ended.said
     assert lab.search(ended.logged) == [], ended.logged
 
 
-Place = t.Tuple[str, str]
-
-
 def functions_that_run(lab: Lab) -> t.List[Place]:
     """(file, function) of everything of ours that a whole run enters, in order."""
-    entered: t.Dict[Place, None] = {}
-
-    def note(frame: t.Any, event: str, argument: t.Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(ENGINE):
-            entered[(frame.f_code.co_filename, frame.f_code.co_name)] = None
-
-    ended = child.run("keyslots", lab.task, hurt=lambda: _profile(note), afterwards=lambda: {"entered": list(entered)})
+    ended = child.run("keyslots", lab.task, hurt=hurts.note_functions, afterwards=hurts.entered)
     assert ended.result["changed"], ended.said
     silent(lab, ended)
     lab.restore()
@@ -91,32 +84,22 @@ def functions_that_run(lab: Lab) -> t.List[Place]:
     return places[places.index((GUARD, "_outcome")) + 1 :]
 
 
-def _profile(function: t.Any) -> None:
-    """In this thread and in those to come."""
-    threading.setprofile(function)
-    sys.setprofile(function)
+SHARES = 16
 
 
-def _raise_in(place: Place, text: str, kind: t.Type[BaseException]) -> t.Callable[[], None]:
-    def hurt() -> None:
-        def strike(frame: t.Any, event: str, argument: t.Any) -> None:
-            if event == "call" and (frame.f_code.co_filename, frame.f_code.co_name) == place:
-                sys.setprofile(None)
-                raise kind(text)
+@pytest.mark.parametrize("share", [0, *(pytest.param(share, marks=pytest.mark.full) for share in range(1, SHARES))])
+def test_a_crash_in_any_function_shows_no_secret(lab: Lab, share: int) -> None:
+    """The exception carries the secrets in its text, as a careless library's would; some of its frames hold them in variables.
 
-        _profile(strike)
-
-    return hurt
-
-
-def test_a_crash_in_any_function_shows_no_secret(lab: Lab) -> None:
-    """The exception carries the secrets in its text, as a careless library's would; some of its frames hold them in variables."""
+    It may take 5 s: a share is a sixteenth of the functions, each of them a run of its own.
+    """
     places = functions_that_run(lab)
     assert len(places) > 120, len(places)
     text = f"{lab.old.text} {lab.new.text} {lab.keys[0].value.hex()}"
-    for number, place in enumerate(places):
-        kind = (ZeroDivisionError, MemoryError)[number % 2]
-        ended = child.run("keyslots", lab.task, hurt=_raise_in(place, text, kind))
+    other_format = SHARES // 2 if lab.volume.format == "luks2" else 0
+    for number, place in list(enumerate(places))[(share + other_format) % SHARES :: SHARES]:
+        kind = (ZeroDivisionError, MemoryError)[number // SHARES % 2]
+        ended = child.run("keyslots", lab.task, hurt=partial(hurts.raise_in, place, text, kind))
         silent(lab, ended)
         assert os.waitstatus_to_exitcode(ended.status) in (0, 1), (place, ended.said)
         told = ended.result["msg"] if os.waitstatus_to_exitcode(ended.status) else ""
@@ -127,20 +110,13 @@ def test_a_crash_in_any_function_shows_no_secret(lab: Lab) -> None:
 
 
 def test_the_crash_detector_fires(lab: Lab) -> None:
-    """The same crash, where the sentence about an error of an unexpected kind shows its text in the place of its place."""
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-
-    def hurt() -> None:
-        errors._place = lambda error: str(error)[::-1]
-
-    def careless() -> None:
-        hurt()
-        _raise_in((f"{ENGINE}/_luks/crypto/cipher.py", "decrypt"), lab.old.text, ZeroDivisionError)()
-
-    ended = child.run("keyslots", lab.task, hurt=careless)
+    """The same crash, with a guard that shows the text of exceptions."""
+    place = f"{ENGINE}/_luks/crypto/cipher.py", "decrypt"
+    ended = child.run("keyslots", lab.task, hurt=partial(hurts.tell_exceptions_and_raise_in, place, lab.old.text))
     assert ("old", "reversed") in lab.search(ended.said), ended.said
 
 
+@one_format
 def test_python_in_development_mode(lab: Lab) -> None:
     """-X dev shows warnings of unclosed files and more; a traceback of faulthandler has names and lines, no values."""
     runner = (
@@ -162,52 +138,28 @@ def test_python_in_development_mode(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
 def test_a_signal_in_the_middle_leaves_no_core_and_shows_no_secret(lab: Lab, number: signal.Signals) -> None:
-    """The caller allows core dumps without limit; the process dies while it holds the volume key. faulthandler is on."""
-    if number == signal.SIGSEGV and lab.volume.format == "luks1":
-        pytest.skip("one format is enough for each signal of a crash")
-    place = (f"{ENGINE}/_luks/keyslots/material.py", "seal")
-
-    def strike(frame: t.Any, event: str, argument: t.Any) -> None:
-        if event == "call" and (frame.f_code.co_filename, frame.f_code.co_name) == place:
-            sys.setprofile(None)
-            os.kill(os.getpid(), number)
-
-    def hurt() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        sys.setprofile(strike)
-
-    ended = child.run("keyslots", lab.task, hurt=hurt, folder=lab.folder)
+    """The caller allows core dumps; the process dies while it holds the volume key. faulthandler is on."""
+    ended = child.run("keyslots", lab.task, hurt=partial(hurts.die_in, SEAL, number), folder=lab.folder)
     silent(lab, ended)
     assert not os.WCOREDUMP(ended.status)
     assert sorted(path.name for path in lab.folder.iterdir()) == ["keyfile", "volume"]
-    if os.WIFSIGNALED(ended.status):
-        assert os.WTERMSIG(ended.status) == number
+    if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        assert f"ended by {number.name}" in ended.result["msg"]
+    else:
+        assert os.WIFSIGNALED(ended.status) and os.WTERMSIG(ended.status) == number
 
 
+@one_format
+@pytest.mark.needs("core dumps")
 def test_without_the_guard_there_is_a_core_with_the_secret(lab: Lab) -> None:
-    """The detector: the same crash where nobody forbids the dump."""
-    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    if pattern.startswith(("|", "/")):
-        pytest.skip(f"this system sends core dumps elsewhere: {pattern}")
-    from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
-
-    def strike(frame: t.Any, event: str, argument: t.Any) -> None:
-        if event == "call" and frame.f_code.co_name == "seal":
-            sys.setprofile(None)
-            os.abort()
-
-    def hurt() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        guard.forbid_core_dumps = lambda: None
-        sys.setprofile(strike)
-
-    ended = child.run("keyslots", lab.task, hurt=hurt, folder=lab.folder)
-    if not os.WCOREDUMP(ended.status):
-        pytest.skip("this system makes no core dumps at all")
+    """The detector: the same crash where nobody forbids the dump. It may take 5 s: a core of a whole process is searched."""
+    ended = child.run("keyslots", lab.task, hurt=partial(hurts.die_without_the_guard, SEAL), folder=lab.folder)
+    assert os.WCOREDUMP(ended.status), ended
     cores = [path for path in lab.folder.iterdir() if path.name not in ("keyfile", "volume")]
     assert cores and any(lab.search(path.read_bytes()) for path in cores)
 
 
+@one_format
 def test_syslog_and_journal(lab: Lab) -> None:
     """Modules log how they were called. The canaries hold quotes and a backslash, which Ansible's own masking does not find there."""
     ended = child.run("keyslots", lab.task)
@@ -215,15 +167,10 @@ def test_syslog_and_journal(lab: Lab) -> None:
     silent(lab, ended)
 
 
+@one_format
 def test_ansibles_own_log_holds_such_secrets(lab: Lab) -> None:
     """The detector, and the reason for QuietModule: the same run with AnsibleModule as it comes."""
-    from ansible.module_utils import basic
-    from ansible_collections.luksmith.luks.plugins.module_utils._module import quiet
-
-    def hurt() -> None:
-        quiet.QuietModule.log = basic.AnsibleModule.log
-
-    ended = child.run("keyslots", lab.task, hurt=hurt)
+    ended = child.run("keyslots", lab.task, hurt=hurts.log_as_ansible)
     assert {name for name, _form in lab.search(ended.logged)} == {"old", "new", "more"}, ended.logged
 
 
@@ -233,16 +180,10 @@ def test_masking_has_side_effects(lab: Lab) -> None:
     assert child.run("keyslots_info", task).result["type"] == "luk********"
 
 
+@one_format
 @pytest.mark.parametrize("misspelled", ["passphrse", "Passphrase"])
 @pytest.mark.parametrize("quiet", [True, False], ids=["ours", "as Ansible comes"])
 def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, quiet: bool) -> None:
-    from ansible.module_utils import basic
-    from ansible_collections.luksmith.luks.plugins.module_utils._module import quiet as module
-
-    def hurt() -> None:
-        if not quiet:
-            module.QuietModule.fail_json = basic.AnsibleModule.fail_json
-
     wrong = {"label": "wrong", misspelled: lab.spare.text}
     for task in (
         {**lab.task, "unlock": [wrong]},
@@ -250,7 +191,7 @@ def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, 
         {**lab.task, "keyslots": [{"new_secrets": {"passphrase": lab.spare.text}}]},
         {**lab.task, "unlocks": [[wrong]]},
     ):
-        ended = child.run("keyslots", task, hurt=hurt)
+        ended = child.run("keyslots", task, hurt=None if quiet else hurts.fail_as_ansible)
         assert "Unsupported parameters" in ended.result["msg"]
         if quiet:
             silent(lab, ended)
@@ -258,6 +199,7 @@ def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, 
             assert lab.search(ended.said), "Ansible hides it by itself now: QuietModule need not"
 
 
+@one_format
 @pytest.mark.parametrize("wrong", ["a text", 5, ["a", "b"], {"passphrase": {"deep": "x"}}], ids=str)
 def test_secrets_of_the_wrong_kind(lab: Lab, wrong: t.Any) -> None:
     """What was meant as a secret stands where something else belongs."""
@@ -267,51 +209,10 @@ def test_secrets_of_the_wrong_kind(lab: Lab, wrong: t.Any) -> None:
         silent(lab, child.run("keyslots", task))
 
 
+@one_format
 def test_the_process_says_that_it_may_not_be_dumped(lab: Lab) -> None:
     """Not to a file, not to a helper that core_pattern pipes to, not to a debugger of the same user."""
-
-    def limits() -> t.Dict[str, t.Any]:
-        import ctypes
-
-        return {"core": resource.getrlimit(resource.RLIMIT_CORE), "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}
-
-    assert child.run("keyslots", lab.task, afterwards=limits).memory == {"core": [1, 1], "dumpable": 0}
-
-
-def _memory(needles: t.Mapping[str, bytes]) -> t.Dict[str, int]:
-    """How often each needle is in the writable memory of this process. The needles themselves are given inverted, and count for nothing."""
-    counts = dict.fromkeys(needles, 0)
-    with open("/proc/self/maps", encoding="ascii") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
-        ranges = [line.split() for line in maps]
-        for fields in ranges:
-            if not fields[1].startswith("rw") or fields[-1] in ("[vvar]", "[vsyscall]"):
-                continue
-            begin, end = (int(word, 16) for word in fields[0].split("-"))
-            with contextlib.suppress(OSError, OverflowError):
-                memory.seek(begin)
-                data = memory.read(end - begin)
-                for name, inverted in needles.items():
-                    plain = bytearray(byte ^ 0xFF for byte in inverted)
-                    counts[name] += data.count(plain)
-                    plain[:] = bytes(len(plain))
-                del data
-    return counts
-
-
-# Asks cryptsetup and hashlib for the keys, and gives them back inverted: the test's own process must never have held them.
-_KEYS = """
-import json, pathlib, runpy, sys
-runpy.run_path(sys.argv[1])
-from ansible_collections.luksmith.luks.tests.secrets import box, volumes
-keys = box.known_keys(volumes.Volume(pathlib.Path(sys.argv[2]), "luks2"), {0: sys.stdin.buffer.read()})
-print(json.dumps({key.name: bytes(byte ^ 255 for byte in key.parts[0]).hex() for key in keys}))
-"""
-
-
-def _inverted_keys(volume: volumes.Volume, secret: canary.Canary) -> t.Dict[str, bytes]:
-    command = [sys.executable, "-c", _KEYS, str(ROOT / "tests" / "tools" / "register.py"), str(volume.path)]
-    done = subprocess.run(command, input=secret.value, capture_output=True, check=True)
-    return {name.partition(" of ")[0]: bytes.fromhex(text) for name, text in json.loads(done.stdout).items()}
+    assert child.run("keyslots", lab.task, afterwards=hurts.limits).memory == {"core": [1, 1], "dumpable": 0}
 
 
 # Copies that are left, and that docs/security.md tells of. More would be a buffer that we forgot.
@@ -321,31 +222,20 @@ LEFT = {"volume key": 0, "derived key": 0, "split key": 0, "keyfile": 0}
 @pytest.mark.parametrize("forgetful", [False, True], ids=["wiped", "not wiped"])
 def test_what_is_left_in_memory(tmp_path: pathlib.Path, forgetful: bool) -> None:
     """After the work, in all writable memory of the process. Ansible keeps the arguments; and where nothing is wiped, keys are found."""
-    rng = random.Random(os.urandom(8))
-    old = canary.passphrase("old", rng)
+    old = canary.passphrase("old", random.Random(os.urandom(8)))
     volume = volumes.make(tmp_path / "volume", "luks2", old.value)
-    inverted = _inverted_keys(volume, old)
-    inverted["passphrase"] = bytes(byte ^ 0xFF for byte in old.parts[0])
+    keyfile = canary.key("keyfile", os.urandom(32))
+    (tmp_path / "keyfile").write_bytes(keyfile.value)
+    # Inverted, so that what the child is told of them is not what it finds.
+    needles = {one.name.partition(" of ")[0]: bytes(byte ^ 0xFF for byte in one.parts[0]) for one in (*known_keys(volume, {0: old.value}), keyfile)}
+    needles["passphrase"] = bytes(byte ^ 0xFF for byte in old.parts[0])
     entries = [{"new_secret": {"label": "x", "keyfile": str(tmp_path / "keyfile")}, "pbkdf": CHEAP}]
-    subprocess.run([sys.executable, "-c", "import os, sys; open(sys.argv[1], 'wb').write(os.urandom(32))", str(tmp_path / "keyfile")], check=True)
-    inverted["keyfile"] = bytes(byte ^ 0xFF for byte in (tmp_path / "keyfile").read_bytes()[:16])
     task = {"device": str(volume.path), "unlock": [{"label": "old", "passphrase": old.text}], "keyslots": entries}
-
-    def forget() -> None:
-        for name, module in list(sys.modules.items()):
-            if "luksmith.luks.plugins.module_utils._luks" in name and hasattr(module, "wipe"):
-                module.wipe = lambda *buffers: kept.extend(buffers)
-
-    kept: t.List[t.Any] = []
-
-    def look() -> t.Dict[str, t.Any]:
-        gc.collect()
-        return _memory(inverted)
-
-    ended = child.run("keyslots", task, hurt=forget if forgetful else lambda: None, afterwards=look)
+    ended = child.run("keyslots", task, hurt=hurts.wipe_nothing if forgetful else None, afterwards=partial(hurts.search_memory, needles))
     assert ended.result["changed"], ended.said
     print(f"left in memory: {ended.memory}")
     assert ended.memory.pop("passphrase") >= 1, "the search finds what Ansible keeps"
+    assert ended.memory.keys() == LEFT.keys()
     if forgetful:
         assert all(count > LEFT[name] for name, count in ended.memory.items()), ended.memory
     else:
@@ -359,14 +249,11 @@ def _classes(node: ast.AST) -> t.Iterator[str]:
             yield function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
 
 
-def test_every_class_of_error_has_a_case(tmp_path: pathlib.Path) -> None:
+def test_every_class_of_error_has_a_case(scene: Scene) -> None:
     """Classes that the code raises, read from its source, against those that a case here meets."""
-    from ansible_collections.luksmith.luks.tests.secrets import scene
-
     family = {one.__name__ for one in _descendants(errors.LuksmithError)}
     raised = {name for path in (ROOT / "plugins").rglob("*.py") for name in _classes(ast.parse(path.read_text())) if name in family}
-    made = scene.build(tmp_path, 1)
-    tasks = refusals(made)
+    tasks = refusals(scene)
     elsewhere = {
         "Interrupted": "test_an_interrupted_run",
         "HeaderChanged": "test_a_header_that_changes_under_the_lock",
@@ -384,33 +271,13 @@ def _descendants(kind: t.Type[t.Any]) -> t.Iterator[t.Type[t.Any]]:
 
 
 def test_a_header_that_changes_under_the_lock(lab: Lab) -> None:
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import disk
-
-    guarded = disk.Disk._guard
-
-    def hurt() -> None:
-        def changed(self: t.Any) -> None:
-            raise errors.HeaderChanged("the header on disk is no longer the one that was read", why="a test says so")
-
-        disk.Disk._guard = changed
-
-    try:
-        ended = child.run("keyslots", lab.task, hurt=hurt)
-    finally:
-        disk.Disk._guard = guarded
+    ended = child.run("keyslots", lab.task, hurt=hurts.change_the_header)
     assert "no longer the one that was read" in ended.result["msg"]
     silent(lab, ended)
 
 
+@one_format
 def test_a_library_that_gets_no_memory(lab: Lab) -> None:
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-
-    def hurt() -> None:
-        def none(*arguments: t.Any, **options: t.Any) -> t.NoReturn:
-            raise errors.BudgetExceeded("argon2id gets no memory", why="a test says so")
-
-        kdf.derive = none
-
-    ended = child.run("keyslots", lab.task, hurt=hurt)
+    ended = child.run("keyslots", lab.task, hurt=hurts.give_no_memory)
     assert ended.result["failed"] and "argon2id gets no memory" in ended.result["msg"]
     silent(lab, ended)

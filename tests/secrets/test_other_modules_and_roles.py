@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import json
 import pathlib
-import secrets
-import shutil
 import subprocess
 import typing as t
 
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.luksmith.luks.tests.secrets import canary, tracing, volumes
-from ansible_collections.luksmith.luks.tests.secrets.box import PLAYBOOK, Ran, Task
-from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, Secret, build, keyslots, secret_of
+from ansible_collections.luksmith.luks.tests.secrets.box import Ran, Task
+from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, Secret, keyslots, secret_of
 
-pytestmark = [
-    pytest.mark.skipif(not all(map(shutil.which, ("cryptsetup", "strace", "openssl"))), reason="not installed here: cryptsetup, strace, openssl"),
-    pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook"),
-]
+pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup", "strace")
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
 
 
 @pytest.fixture
-def scene(tmp_path: pathlib.Path) -> Scene:
-    seed = secrets.randbits(32)  # other secrets each time; the seed is in the report of a failure
-    print(f"seed of the canaries: {seed}")
-    return _with_keyfiles(build(tmp_path, seed))
+def scene(scene: Scene) -> Scene:
+    return _with_keyfiles(scene)
 
 
 def _with_keyfiles(scene: Scene) -> Scene:
@@ -168,6 +161,7 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
     ]
 
 
+@pytest.mark.needs("openssl")
 def test_modules_on_the_controller(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
     beside = tmp_path_factory.mktemp("beside")
     key, certificate, trace = beside / "key", beside / "certificate", beside / "trace"

@@ -6,27 +6,14 @@
 from __future__ import annotations
 
 import pathlib
-import secrets
-import shutil
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.secrets import tracing, volumes
-from ansible_collections.luksmith.luks.tests.secrets.box import PLAYBOOK, copy_of_collection
+from ansible_collections.luksmith.luks.tests.secrets.box import copy_of_collection
 from ansible_collections.luksmith.luks.tests.secrets.scene import AFTER_SUCCESS, CHEAP, Scene, build, keyslots, refusals, secret_of, success
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("cryptsetup") is None, reason="not installed here: cryptsetup"),
-    pytest.mark.skipif(not PLAYBOOK.exists(), reason="not installed beside this Python: ansible-playbook"),
-]
-needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="not installed here: strace")
-
-
-@pytest.fixture
-def scene(tmp_path: pathlib.Path, record_property: t.Any) -> Scene:
-    seed = secrets.randbits(32)  # other secrets each time; the seed is in the report of a failure
-    print(f"seed of the canaries: {seed}")
-    return build(tmp_path, seed)
+pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
 
 def vault(scene: Scene) -> t.Tuple[str, str]:
@@ -40,7 +27,7 @@ def changed(scene: Scene) -> None:
             assert volumes.opens(volume, one.value) == (name in AFTER_SUCCESS.values()), f"{name} on {volume.format}"
 
 
-@needs_strace
+@pytest.mark.needs("strace")
 def test_success_under_the_eyes_of_strace(scene: Scene) -> None:
     """Most talkative, with a log, junit and diffs; and every argument list, environment and write of every process."""
     trace = scene.box.folder.with_name("trace")  # outside of the box: it shows what went through pipes
@@ -136,12 +123,12 @@ _LEAKS = '''    import os, subprocess, sys, base64
 '''
 
 
-@needs_strace
-def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.needs("strace")
+def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> None:
     """Each detector fires: on output, on a file that stays, on one that is gone again, on an argument, on an environment, on the volume."""
     folder, beside = tmp_path, tmp_path_factory.mktemp("beside")
     collection = copy_of_collection(beside, {"plugins/modules/keyslots.py": ("    try:\n        return bring(task, check=module.check_mode)\n", _LEAKS)})
-    scene = build(folder, 1, collection=collection)
+    scene = build(folder, 1, shared, collection=collection)
     trace = beside / "trace"
     task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", folder), "pbkdf": CHEAP}, unlock=[secret_of("current", folder)])
     ran = scene.box.play([task], *vault(scene), prefix=tracing.command(trace))

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import flocks, holders, locks, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
+from ansible_collections.luksmith.luks.tests.tools.module_server import pause, start
 
 Lock = t.Callable[..., t.ContextManager[None]]
 
@@ -146,30 +147,19 @@ def test_a_holder_that_nobody_names_is_admitted(volume: Volume, other: int, monk
     assert "another machine" in refused(locks.exclusive, volume, "consistent read")
 
 
-def whole_file(fd: int, command: int) -> None:
-    fcntl.fcntl(fd, command, struct.pack("@hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+def hold_whole_file(image: pathlib.Path, command: int) -> None:
+    """In a process of its own."""
+    fcntl.fcntl(os.open(image, os.O_RDWR), command, struct.pack("@hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    pause("locked")
 
 
 @pytest.mark.parametrize("command", [37, fcntl.F_SETLK], ids=["ofd", "posix"])
 def test_an_exclusive_lock_on_the_whole_file_keeps_everybody_out(volume: Volume, image: pathlib.Path, command: int) -> None:
-    """As cloud-hypervisor takes it; and the old kind that belongs to a process, here to a forked one."""
-    ready, tell = os.pipe()
-    wait, release = os.pipe()
-    child = os.fork()
-    if child == 0:
-        whole_file(os.open(image, os.O_RDWR), command)
-        os.write(tell, b"x")
-        os.close(release)
-        os.read(wait, 1)
-        os._exit(0)
-    os.close(wait)
-    os.read(ready, 1)
+    """As cloud-hypervisor takes it; and the old kind that belongs to a process, here to another one."""
+    child = start(hold_whole_file, image, command)
+    child.reached("locked")
     for lock in (locks.exclusive, locks.shared):
-        assert f"pid {child}" in refused(lock, volume, "exclusive lock on bytes 0 to the end")
-    os.close(release)
-    os.waitpid(child, 0)
-    os.close(ready)
-    os.close(tell)
+        assert f"pid {child.pid}" in refused(lock, volume, "exclusive lock on bytes 0 to the end")
 
 
 @pytest.mark.parametrize(("kind", "writer_fits", "reader_fits"), [(fcntl.LOCK_EX, False, False), (fcntl.LOCK_SH, False, True)])
@@ -184,33 +174,27 @@ def test_the_lock_of_cryptsetup_is_respected(volume: Volume, image: pathlib.Path
         assert bytes_held(image) == []
 
 
+def hold_as_cryptsetup_and_qemu(image: pathlib.Path) -> None:
+    """In a process of its own."""
+    fd = os.open(image, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    ofd.lock(fd, 100)
+    pause("locked")
+
+
 def test_obstacles_of_other_processes_are_told_without_taking_anything(volume: Volume, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ready, tell = os.pipe()
-    wait, release = os.pipe()
-    child = os.fork()
-    if child == 0:
-        fd = os.open(image, os.O_RDONLY)
-        fcntl.flock(fd, fcntl.LOCK_SH)
-        ofd.lock(fd, 100)
-        os.write(tell, b"x")
-        os.close(release)
-        os.read(wait, 1)
-        os._exit(0)
-    os.close(wait)
-    os.read(ready, 1)
+    child = start(hold_as_cryptsetup_and_qemu, image)
+    child.reached("locked")
     with locks.shared(volume, timeout=0):
         monkeypatch.setattr(ofd, "lock", None)
         monkeypatch.setattr(flocks, "lock", None)
         sentences = locks.writer_obstacles(volume)
-    os.close(release)
-    os.waitpid(child, 0)
+    child.kill()
     assert len(sentences) == 2
-    assert all(f"pid {child} (python".lower() in sentence.lower() and sentence.endswith(".") for sentence in sentences)
+    assert all(f"pid {child.pid} (python".lower() in sentence.lower() and sentence.endswith(".") for sentence in sentences)
     assert '"consistent read" (byte 100)' in sentences[0]
     assert "cryptsetup's lock" in sentences[1]
     assert locks.writer_obstacles(volume) == []
-    os.close(ready)
-    os.close(tell)
 
 
 def test_own_locks_are_no_obstacle(volume: Volume) -> None:
