@@ -357,12 +357,12 @@ kdf_evaluations:
 
 import typing as t
 
-from ..module_utils._luks.audit.run import audit
-from ..module_utils._luks.audit.task import parse_audit
+from ..module_utils._luks.audit.audit import audit
+from ..module_utils._luks.audit.audit_task import parse_audit
 from ..module_utils._luks.errors import NOTHING_CHANGED
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec, secrets, volume_options
-from ..module_utils._module.quiet import QuietModule
+from ..module_utils._module.argument_spec import Spec, secrets, volume_options
+from ..module_utils._module.runner import finish
+from ..module_utils._module.safe_module import QuietModule
 
 
 def argument_spec() -> Spec:

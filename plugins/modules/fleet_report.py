@@ -169,9 +169,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._luks import files
 from ..module_utils._luks.errors import BadTask, LuksmithError
-from ..module_utils._luks.report import exchange, model, page
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec
+from ..module_utils._luks.report import data, exchange, page
+from ..module_utils._module.argument_spec import Spec
+from ..module_utils._module.runner import finish
 
 FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
 PATIENCE = 10.0  # seconds for another process that writes the same report
@@ -199,7 +199,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
         files.check_path(path, "a path")
     hosts = [host for path in params["sources"] for host in exchange.read_json(path, params["kind"])]
     generated = params["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    report = model.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
+    report = data.build([*hosts, *params["hosts"]], kind=params["kind"], title=params["title"], generated=generated)
     contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
     stale = [path for path, content in contents.items() if not _is(path, content)]
     changed: t.List[str] = []

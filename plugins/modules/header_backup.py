@@ -356,12 +356,12 @@ actions_left:
 
 import typing as t
 
+from ..module_utils._luks.backup.backup_task import RESTORED, parse_backup
+from ..module_utils._luks.backup.create import take
 from ..module_utils._luks.backup.restore import restore
-from ..module_utils._luks.backup.take import take
-from ..module_utils._luks.backup.task import RESTORED, parse_backup
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec, secrets, volume_options
-from ..module_utils._module.quiet import QuietModule
+from ..module_utils._module.argument_spec import Spec, secrets, volume_options
+from ..module_utils._module.runner import finish
+from ..module_utils._module.safe_module import QuietModule
 
 LEAVES = (
     "If a backup was to be made, the file of the backup is the old one or the new one. If one was to be restored, that may have begun: do not destroy the "

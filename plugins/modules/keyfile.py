@@ -110,10 +110,10 @@ holds:
 
 import typing as t
 
-from ..module_utils._luks.keyslots.keyfile_task import follow
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec, secret, secrets
-from ..module_utils._module.quiet import QuietModule
+from ..module_utils._luks.usecases.keyfile import follow
+from ..module_utils._module.argument_spec import Spec, secret, secrets
+from ..module_utils._module.runner import finish
+from ..module_utils._module.safe_module import QuietModule
 
 LEAVES = "The keyfile holds the old secret or the new one. Run the same task again."
 

@@ -697,11 +697,11 @@ actions_left:
 
 import typing as t
 
-from ..module_utils._luks.keyslots.desired import parse_task
-from ..module_utils._luks.keyslots.run import bring
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec, secret, secrets, volume_options
-from ..module_utils._module.quiet import QuietModule
+from ..module_utils._luks.task.parse import parse_task
+from ..module_utils._luks.usecases.amend import bring
+from ..module_utils._module.argument_spec import Spec, secret, secrets, volume_options
+from ..module_utils._module.runner import finish
+from ..module_utils._module.safe_module import QuietModule
 
 LEAVES = (
     "A change that had begun is noted in the header where it needs finishing, and every volume still opens. "

@@ -335,11 +335,11 @@ kdf_evaluations:
 import typing as t
 
 from ..module_utils._luks.errors import NOTHING_CHANGED
-from ..module_utils._luks.keyslots.desired import parse_info
-from ..module_utils._luks.keyslots.run import inspect
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec, secrets, volume_options
-from ..module_utils._module.quiet import QuietModule
+from ..module_utils._luks.task.parse import parse_info
+from ..module_utils._luks.usecases.inspect import inspect
+from ..module_utils._module.argument_spec import Spec, secrets, volume_options
+from ..module_utils._module.runner import finish
+from ..module_utils._module.safe_module import QuietModule
 
 
 def argument_spec() -> Spec:

@@ -229,8 +229,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._luks.volume.discovery import discover
-from ..module_utils._module.guard import finish
-from ..module_utils._module.options import Spec
+from ..module_utils._module.argument_spec import Spec
+from ..module_utils._module.runner import finish
 
 
 def argument_spec() -> Spec:

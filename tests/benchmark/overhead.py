@@ -94,8 +94,8 @@ def processes(python: pathlib.Path, image: pathlib.Path, folder: pathlib.Path) -
     code = f"""
 import runpy, sys, json
 runpy.run_path({str(ROOT / "tests/unit/conftest.py")!r})
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
 bring(parse_task({{"device": {str(image)!r}, "keyslots": [{{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}]}}), check=False)
 """
     trace = folder / "trace"

@@ -73,8 +73,8 @@ def main() -> None:
     if order["cores"]:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["cores"]])
     runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
 
     task = parse_task({"devices": order["devices"], "keyslots": order["keyslots"]})
     started = time.monotonic()

@@ -115,8 +115,8 @@ def _record(volume: Volume, image: pathlib.Path) -> None:
     first = {"keyslot": 0, "old_secret": {"passphrase": NEW}, "new_secret": labelled(0), "pbkdf": volume.pbkdf}
     others = [{"keyslot": position, "new_secret": labelled(position), "pbkdf": volume.pbkdf} for position in range(1, volume.slots)]
     runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
 
     bring(parse_task({"device": str(draft), "keyslots": [first, *others]}), check=False)
     draft.rename(image)

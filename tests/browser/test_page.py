@@ -14,7 +14,8 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import model, page
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import page
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or "chromium"
@@ -80,7 +81,7 @@ def chromium(folder: pathlib.Path, *arguments: str) -> str:
 
 def show(folder: pathlib.Path, hosts: t.Any, *, doing: str = "", fragment: str = "", **options: t.Any) -> Element:
     """The document for ``hosts``. ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it."""
-    text = page.render(model.build(hosts, **options))
+    text = page.render(report_data.build(hosts, **options))
     if doing:
         text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace("</body>", f"<script>{doing}</script></body>")
     file = folder / "page.html"

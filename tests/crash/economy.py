@@ -23,9 +23,9 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import antiforensic, hashes, host
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, holders
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, lock_holders
 
-_chain, _pbkdf2_function, _numbers = antiforensic._chain, hashes.pbkdf2_function, holders._numbers
+_chain, _pbkdf2_function, _numbers = antiforensic._chain, hashes.pbkdf2_function, lock_holders._numbers
 _CHAINS: t.Dict[t.Tuple[bytes, int, str], int] = {}
 
 
@@ -47,7 +47,7 @@ def _pbkdf2(name: str) -> hashes.Pbkdf2:
 
 
 def _my_number(folder: str) -> t.List[int]:
-    return [os.getpid()] if folder == holders.PROC else _numbers(folder)
+    return [os.getpid()] if folder == lock_holders.PROC else _numbers(folder)
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def economical() -> t.Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(antiforensic, "_chain", _chain_once)
         patch.setattr(hashes, "pbkdf2_function", _pbkdf2)
-        patch.setattr(holders, "_numbers", _my_number)
+        patch.setattr(lock_holders, "_numbers", _my_number)
         patch.setattr(blockdev, "above", lambda place, offsets: [])
         patch.setattr(host, "_text", functools.lru_cache(maxsize=None)(host._text))
         yield

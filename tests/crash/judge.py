@@ -20,8 +20,9 @@ import dataclasses
 import pathlib
 import typing as t
 
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_info, parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import bring, inspect
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_info, parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.blocklog import Call, recorded
 from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise

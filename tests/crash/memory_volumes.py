@@ -15,17 +15,20 @@ import subprocess
 import tempfile
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import Maker
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.detect import parse_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Header, Pbkdf2
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parse import parse_header
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import material
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.apply import apply_plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.making import Maker
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Derivations, Prover
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.plan import make_plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs, Desired, Entry, Plan, Situation, Verdict
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Plan, Situation
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.derivations import Derivations
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.prover import Prover
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.verdict import Verdict
 
 VOLUME_KEY = bytes(range(16))
 KEY_BYTES = len(VOLUME_KEY)
@@ -91,11 +94,11 @@ def luks1_volume(slots: t.Mapping[int, bytes]) -> bytes:
     for number in range(8):
         head += struct.pack(">II", 0xDEAD, 0) + bytes(32) + struct.pack(">II", 8 + 128 * number, 4000)
     data = bytearray(head.ljust(SIZE, b"\0"))
-    header = luks1.parse(lambda offset, length: bytes(data[offset : offset + length]), SIZE)
+    header = luks1_codec.parse(lambda offset, length: bytes(data[offset : offset + length]), SIZE)
     for number, passphrase in slots.items():
         parameters = Pbkdf2("sha256", 1000, hashlib.sha256(b"slot %d" % number).digest())
         area = header.layout.fixed[number]
-        sealed = material.seal(
+        sealed = key_material.seal(
             header.new_keyslot(number, parameters, area),
             kdf.derive(parameters, passphrase, KEY_BYTES, budget=kdf.Budget()),
             VOLUME_KEY,

@@ -17,11 +17,11 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import apply as applying
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
-from ansible_collections.luksmith.luks.plugins.module_utils._module import guard
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import executor as applying
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as usecases_amend
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, D, absent, present, task
 from ansible_collections.luksmith.luks.tests.crash.volumes import CHEAP, SECRETS, luks1, luks2
@@ -35,7 +35,7 @@ ROTATE = task(present(B, old=A), absent(old=C))
 
 
 def module(device: pathlib.Path, wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return guard._outcome(lambda: run.bring(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
+    return runner._outcome(lambda: usecases_amend.bring(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
 
 
 def openers(path: pathlib.Path) -> t.Dict[int, t.FrozenSet[str]]:
@@ -65,14 +65,14 @@ def volume(kind: str, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def before_locking(monkeypatch: pytest.MonkeyPatch, intrude: t.Callable[[], None]) -> None:
     """Once, after the plan was made and before the volume is opened for writing."""
-    amend = run._Run._amend
+    amend = usecases_amend._Run._amend
 
     def intruded(self: t.Any, look: t.Any) -> t.Any:
-        monkeypatch.setattr(run._Run, "_amend", amend)
+        monkeypatch.setattr(usecases_amend._Run, "_amend", amend)
         intrude()
         return amend(self, look)
 
-    monkeypatch.setattr(run._Run, "_amend", intruded)
+    monkeypatch.setattr(usecases_amend._Run, "_amend", intruded)
 
 
 def before_write(monkeypatch: pytest.MonkeyPatch, number: int, intrude: t.Callable[[], None]) -> t.List[int]:

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import Image, image_size, parse_image
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore_steps import Restore, make_restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Desired
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Desired
 from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise
 from ansible_collections.luksmith.luks.tests.crash.judge import SHORT, Form
 from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (

@@ -12,8 +12,8 @@ import random
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parse, qcow2
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import describe, diff, slot_table
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model, qcow2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import describe, diff, slot_table
 from ansible_collections.luksmith.luks.tests.fuzz import judge
 from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
 
@@ -27,7 +27,7 @@ _HASHES_OF_ALL = ("sha1", "sha256", "sha512", "ripemd160")
 
 def read(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
     try:
-        header = parse.parse_header(medium.read, medium.size)
+        header = detect.parse_header(medium.read, medium.size)
     except errors.LuksmithError as error:
         check_error(error)
         if ask_cryptsetup and error.why == _REFUSED_BY_ALL and judge.loads(medium)[0]:
@@ -126,7 +126,7 @@ def _edit(medium: Medium, header: Header, rng: random.Random, ask_cryptsetup: bo
             continue
         accepted += 1
         after = medium.written(writes)
-        again = parse.parse_header(after.read, after.size)
+        again = detect.parse_header(after.read, after.size)
         if again.keyslots != new.keyslots or again.intent != new.intent or (header.format == "luks2" and again.needs_heal):
             raise Finding(f"{name}: the header does not read back as it was meant")
         if header.format == "luks2":
@@ -144,7 +144,7 @@ def _plain(medium: Medium, header: Header) -> t.Any:
 
 def _compare_trees(name: str, medium: Medium, after: Medium, header: Header) -> None:
     """What an edit is not about is kept, members that nobody knows included."""
-    again = parse.parse_header(after.read, after.size)
+    again = detect.parse_header(after.read, after.size)
     before, now = _plain(medium, header), _plain(after, again)
     for tree in (before, now):
         # Our own two tokens are what these edits are about; the readers of both are tested by themselves.
@@ -206,6 +206,6 @@ def _compare_after_write(name: str, medium: Medium, after: Medium) -> None:
     if not ok:
         raise Finding(f"{name}: cryptsetup loaded it before our write and does not after it: {text.strip()}")
     if text.startswith("{"):
-        again = parse.parse_header(after.read, after.size)
+        again = detect.parse_header(after.read, after.size)
         if judge.metadata(text) != json.loads(json.dumps(_plain(after, again))):
             raise Finding(f"{name}: cryptsetup sees other metadata than what was written")

@@ -16,7 +16,8 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, inspect
 from ansible_collections.luksmith.luks.tests.fuzz import headers, hurt, judge, luks1_cases, luks2_cases
 from ansible_collections.luksmith.luks.tests.fuzz.medium import LARGEST_READ, Finding, Medium
 
@@ -212,11 +213,11 @@ def through(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
 
 def _inspect(device: str) -> Params:
     spare, leaked = ({"label": label, "passphrase": value} for label, value in (("spare", SPARE), ("leaked", LEAKED)))
-    return run.inspect(desired.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
+    return inspect.inspect(parse.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
 
 
 def _bring(params: Params, *, check: bool) -> Params:
-    return run.bring(desired.parse_task(params), check=check)
+    return amend.bring(parse.parse_task(params), check=check)
 
 
 def _result(work: t.Callable[[], Params]) -> t.Union[str, Params]:

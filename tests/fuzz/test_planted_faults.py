@@ -11,16 +11,25 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import luks1_steps, luks2_steps
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import (
-    luks1,
-    luks1_fields,
-    luks2_binary,
-    luks2_json,
-    luks2_members,
-    luks2_validate,
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import fields as luks1_fields
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    binary as luks2_binary,
 )
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import diff, luks1_steps, luks2_steps, run
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    members as luks2_members,
+)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    metadata as luks2_metadata,
+)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    validate_metadata as luks2_validate,
+)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import inspect as usecases_inspect
 from ansible_collections.luksmith.luks.tests.fuzz import case, headers, look
 from ansible_collections.luksmith.luks.tests.tools.module_server import in_a_fork
 
@@ -46,8 +55,11 @@ def segments_not_checked(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_members_lost(patch: pytest.MonkeyPatch) -> None:
-    emit = luks2_json.emit
-    patch.setattr(luks2_json, "emit", lambda tree: emit({name: value for name, value in tree.items() if name != "vendor"} if isinstance(tree, dict) else tree))
+    emit = luks2_metadata.emit
+    def forgetful(tree: t.Any) -> bytes:
+        return emit({name: value for name, value in tree.items() if name != "vendor"} if isinstance(tree, dict) else tree)
+
+    patch.setattr(luks2_metadata, "emit", forgetful)
 
 
 def wrong_checksum_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -59,17 +71,17 @@ def wrong_checksum_accepted(patch: pytest.MonkeyPatch) -> None:
 def names_drawn_as_they_are(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(errors, "shown", lambda text, most=0: text)
     patch.setattr(diff, "shown", lambda text, most=0: text)
-    patch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.shown", lambda text, most=0: text)
+    patch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec.shown", lambda text, most=0: text)
 
 
 def everything_read(patch: pytest.MonkeyPatch) -> None:
-    parse = luks1.parse
+    parse = luks1_codec.parse
 
     def greedy(read: t.Any, size: int, *, embedded: bool = False) -> t.Any:
         read(0, size)
         return parse(read, size, embedded=embedded)
 
-    patch.setattr(luks1, "parse", greedy)
+    patch.setattr(luks1_codec, "parse", greedy)
 
 
 def for_ever(patch: pytest.MonkeyPatch) -> None:
@@ -91,7 +103,7 @@ def erased_only_in_the_plan(patch: pytest.MonkeyPatch) -> None:
 
 
 def written_while_looking(patch: pytest.MonkeyPatch) -> None:
-    inspect = run.inspect
+    inspect = usecases_inspect.inspect
 
     def careless(task: t.Any) -> t.Any:
         descriptor = os.open(task.device, os.O_RDWR)
@@ -99,17 +111,17 @@ def written_while_looking(patch: pytest.MonkeyPatch) -> None:
         os.close(descriptor)
         return inspect(task)
 
-    patch.setattr(run, "inspect", careless)
+    patch.setattr(usecases_inspect, "inspect", careless)
 
 
 def check_mode_lies(patch: pytest.MonkeyPatch) -> None:
-    bring = run.bring
+    bring = amend.bring
 
     def liar(task: t.Any, *, check: bool) -> t.Any:
         result = bring(task, check=check)
         return {**result, "plan": result["plan"][:1]} if check else result
 
-    patch.setattr(run, "bring", liar)
+    patch.setattr(amend, "bring", liar)
 
 
 # kind of case, the fault, what is found of it, whether cryptsetup is needed to see it
@@ -149,7 +161,7 @@ def hungry(*arguments: t.Any, **options: t.Any) -> t.Any:
 def finding_of_a_hungry_parser() -> str:
     """In a process of its own: what is bounded stays so."""
     case.bound_memory()
-    headers.parse.parse_header = hungry
+    headers.detect.parse_header = hungry
     return case.run("planted", 20).finding
 
 

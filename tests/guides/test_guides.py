@@ -127,7 +127,7 @@ def test_break_glass_keys(glass: Reader, usual: pathlib.Path) -> None:
 
 def cut(volume: pathlib.Path) -> None:
     """Leave the volume as a run leaves it that is cut in the middle of its wipe."""
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.vocabulary import Costs, Desired, Entry
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry
     from ansible_collections.luksmith.luks.tests.crash import memory_volumes as lab
 
     secrets = lab.SECRETS, lab.LABELS

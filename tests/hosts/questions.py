@@ -14,7 +14,7 @@ import typing as t
 
 sys.path.insert(0, "/srv")
 
-from _luks.crypto import aes, hashes, kdf, ladder  # noqa: E402
+from _luks.crypto import aes, hashes, kdf, providers  # noqa: E402
 from _luks.errors import Unsupported  # noqa: E402
 from _luks.header.model import Argon2  # noqa: E402
 
@@ -31,8 +31,8 @@ def cryptography() -> t.Optional[str]:
 
 def rung_of(rungs: t.Sequence[t.Any], ask: t.Callable[[t.Any], object]) -> t.Optional[str]:
     try:
-        return str(ladder.climb(rungs, ask)[0].name)
-    except ladder.NotProvided:
+        return str(providers.climb(rungs, ask)[0].name)
+    except providers.NotProvided:
         return None
 
 

@@ -13,7 +13,7 @@ import subprocess
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -45,7 +45,7 @@ def _known() -> t.Tuple[t.Dict[str, bool], pathlib.Path]:
 def ours(raw: bytes) -> t.Optional[errors.LuksmithError]:
     """Why we do not read it, if we do not."""
     try:
-        luks2.parse(image.reader(raw), image.SIZE)
+        luks2_codec.parse(image.reader(raw), image.SIZE)
     except errors.LuksmithError as error:
         return error
     return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import run, task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit as audit_audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NotLuks
 from ansible_collections.luksmith.luks.tests.interop import corpus
 
@@ -18,9 +19,9 @@ pytestmark = corpus.needs_corpus
 
 def audit(row: corpus.Row, **options: t.Any) -> t.Any:
     path = corpus.image(row["file"])
-    parsed = task.parse_audit({"device": str(path), "policy": "legacy", **options})
+    parsed = audit_task.parse_audit({"device": str(path), "policy": "legacy", **options})
     try:
-        return run.audit(parsed)
+        return audit_audit.audit(parsed)
     finally:
         parsed.wipe_secrets()
         assert corpus.sha256(path) == row["sha256"], "no byte changes"

@@ -9,7 +9,8 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.tests.interop import corpus
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
 
@@ -24,9 +25,9 @@ def head(row: corpus.Row) -> bytes:
         return file.read(HEAD)
 
 
-def read(row: corpus.Row) -> luks1.Luks1Header:
-    header = parse.parse_header(image.reader(head(row)), int(row["size"]))
-    assert isinstance(header, luks1.Luks1Header)
+def read(row: corpus.Row) -> luks1_codec.Luks1Header:
+    header = detect.parse_header(image.reader(head(row)), int(row["size"]))
+    assert isinstance(header, luks1_codec.Luks1Header)
     return header
 
 

@@ -9,7 +9,8 @@ import pathlib
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.tests.interop import corpus, originals
 
 ROWS = corpus.rows("luks2")
@@ -17,7 +18,7 @@ pytestmark = corpus.needs_corpus
 
 
 class Answer(t.NamedTuple):
-    header: t.Optional[luks2.Luks2Header]
+    header: t.Optional[luks2_codec.Luks2Header]
     error: t.Optional[errors.LuksmithError]
 
 
@@ -33,8 +34,8 @@ def ask(row: corpus.Row, folder: pathlib.Path) -> Answer:
             return data
 
         try:
-            header = parse.parse_header(read, path.stat().st_size)
-            assert isinstance(header, luks2.Luks2Header)
+            header = detect.parse_header(read, path.stat().st_size)
+            assert isinstance(header, luks2_codec.Luks2Header)
             answer = Answer(header, None)
         except errors.LuksmithError as caught:
             answer = Answer(None, caught)

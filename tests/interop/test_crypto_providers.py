@@ -21,7 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Unsupported
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage, needs_qemu
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 
 pytestmark = pytest.mark.needs("cryptsetup")
 

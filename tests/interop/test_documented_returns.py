@@ -21,8 +21,8 @@ import typing as t
 import pytest
 import yaml
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.run import interruption
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
@@ -68,7 +68,7 @@ def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
 
 def interrupted() -> Result:
     """What the edge makes of a run that could not go on after its first write; the tests of crashes have real ones."""
-    add, erase = vocabulary.Action(vocabulary.ADD, 1, "why", label="admin 2026"), vocabulary.Action(vocabulary.ERASE, 0, "why", label="leaked")
+    add, erase = types.Action(types.ADD, 1, "why", label="admin 2026"), types.Action(types.ERASE, 0, "why", label="leaked")
     return interruption(Interrupted("x", actions_done=[add], actions_left=[erase]))
 
 

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import foreign, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, reading, signatures
 
 SIZE = 16 << 20
 
@@ -36,7 +36,7 @@ MORE = [
 ]
 
 
-def on(path: pathlib.Path) -> t.Tuple[parse.Read, int]:
+def on(path: pathlib.Path) -> t.Tuple[reading.Read, int]:
     data = path.read_bytes()
     return (lambda offset, length: data[offset : offset + length]), len(data)
 
@@ -55,9 +55,9 @@ def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str,
     size = ["16M"] if command[0] == "qemu-img" else []
     subprocess.run([*command, str(path), *size], check=True, capture_output=True)
     read, length = on(path)
-    assert foreign.signature(read, length) == what
+    assert signatures.signature(read, length) == what
     with pytest.raises(errors.NotLuks, match=what):
-        parse.parse_header(read, length)
+        detect.parse_header(read, length)
 
 
 @pytest.mark.needs("cryptsetup")
@@ -69,4 +69,4 @@ def test_a_luks_volume_over_an_old_file_system_has_no_foreign_signature(tmp_path
         subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True)
     command = ["cryptsetup", "luksFormat", "-q", "--type", kind, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", str(path), "-"]
     subprocess.run(command, input=b"x", check=True, capture_output=True)
-    assert foreign.signature(*on(path)) is None
+    assert signatures.signature(*on(path)) is None

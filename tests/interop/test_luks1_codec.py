@@ -16,7 +16,8 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks1, model, parse, qcow2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model, qcow2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
@@ -39,10 +40,10 @@ class Made(t.NamedTuple):
     offset: int = 0
     length: t.Optional[int] = None
 
-    def header(self) -> luks1.Luks1Header:
+    def header(self) -> luks1_codec.Luks1Header:
         data = self.path.read_bytes()[self.offset :][: self.length]
-        found = parse.parse_header(image.reader(data), len(data), embedded=self.length is not None)
-        assert isinstance(found, luks1.Luks1Header)
+        found = detect.parse_header(image.reader(data), len(data), embedded=self.length is not None)
+        assert isinstance(found, luks1_codec.Luks1Header)
         return found
 
     def commit(self, new: model.Header, old: model.Header) -> None:
@@ -134,7 +135,7 @@ def fixture_volume(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Ma
     return make(request.param, tmp_path)
 
 
-def assert_dump_agrees(header: luks1.Luks1Header, volume: Made) -> None:
+def assert_dump_agrees(header: luks1_codec.Luks1Header, volume: Made) -> None:
     """Every field that luksDump prints, against ours."""
     dump = run("cryptsetup", "luksDump", volume.cut()).stdout
     head, *slots = re.split(r"^Key Slot \d: ", dump, flags=re.MULTILINE)
@@ -170,7 +171,7 @@ def qemu_info(volume: Made) -> t.Dict[str, t.Any]:
     return t.cast("t.Dict[str, t.Any]", data if kind == "luks" else data["encrypt"])
 
 
-def assert_qemu_agrees(header: luks1.Luks1Header, volume: Made) -> None:
+def assert_qemu_agrees(header: luks1_codec.Luks1Header, volume: Made) -> None:
     info = qemu_info(volume)
     (digest,) = header.digests
     assert (info["uuid"], info["hash-alg"], info["master-key-iters"]) == (header.uuid, digest.hash, digest.iterations)

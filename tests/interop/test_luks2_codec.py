@@ -22,7 +22,9 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2, luks2_json, model, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import metadata as luks2_metadata
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -64,15 +66,15 @@ class Volume:
         costs = options if "--pbkdf" in options else (*PBKDF2, *options)
         run("cryptsetup", "luksAddKey", "-q", "--key-slot", number, *costs, "-d", self.keyfile(0), self.path, self.keyfile(number))
 
-    def header(self) -> luks2.Luks2Header:
+    def header(self) -> luks2_codec.Luks2Header:
         with self.path.open("rb") as file:
 
             def read(offset: int, length: int) -> bytes:
                 file.seek(offset)
                 return file.read(length)
 
-            found = parse.parse_header(read, self.path.stat().st_size)
-        assert isinstance(found, luks2.Luks2Header)
+            found = detect.parse_header(read, self.path.stat().st_size)
+        assert isinstance(found, luks2_codec.Luks2Header)
         return found
 
     def write(self, writes: t.Iterable[model.Write]) -> None:
@@ -81,7 +83,7 @@ class Volume:
                 file.seek(write.offset)
                 file.write(write.data)
 
-    def commit(self, new: luks2.Luks2Header) -> None:
+    def commit(self, new: luks2_codec.Luks2Header) -> None:
         self.write(new.commit_writes(self.header()))
 
     def copy_area(self, source: model.Extent, target: model.Extent) -> None:
@@ -147,12 +149,12 @@ def fixture_rich(volume: Volume) -> Volume:
     return volume
 
 
-def agrees(volume: Volume) -> luks2.Luks2Header:
+def agrees(volume: Volume) -> luks2_codec.Luks2Header:
     """Parse equals cryptsetup's own dump; what we would write equals what cryptsetup wrote."""
     header = volume.header()
     dump = volume.dump()
-    assert json.loads(luks2_json.emit(header.metadata)) == dump
-    assert luks2_json.emit(header.metadata) == volume.text()
+    assert json.loads(luks2_metadata.emit(header.metadata)) == dump
+    assert luks2_metadata.emit(header.metadata) == volume.text()
     assert header.health == {"primary": "ok", "secondary": "ok"}
     assert header.write_obstacle is None
     assert sorted(header.keyslots) == sorted(int(name) for name in dump["keyslots"])
@@ -211,7 +213,7 @@ def test_the_next_area_is_where_cryptsetup_puts_it(volume: Volume, cipher: str) 
     theirs = volume.header().keyslots[3]
     assert theirs.area == expected.layout.place(3)
     ours = expected.with_keyslot(3, theirs.kdf, theirs.area)
-    assert luks2_json.emit(ours.metadata) == volume.text()
+    assert luks2_metadata.emit(ours.metadata) == volume.text()
 
 
 def test_a_rich_header_is_read_as_cryptsetup_reads_it(rich: Volume) -> None:
@@ -269,14 +271,14 @@ def test_a_rekeyed_slot_keeps_number_priority_and_tokens(rich: Volume) -> None:
     after = rich.header()
     assert (after.intent, after.tokens[0].keyslots) == (intent, (1,))
     rich.commit(after.with_intent(None))
-    assert json.loads(luks2_json.emit(rich.header().metadata))["tokens"] == header_tokens(header)
+    assert json.loads(luks2_metadata.emit(rich.header().metadata))["tokens"] == header_tokens(header)
 
 
-def header_tokens(header: luks2.Luks2Header) -> t.Any:
-    return json.loads(luks2_json.emit(header.metadata))["tokens"]
+def header_tokens(header: luks2_codec.Luks2Header) -> t.Any:
+    return json.loads(luks2_metadata.emit(header.metadata))["tokens"]
 
 
-def record(header: luks2.Luks2Header) -> t.Dict[int, model.RecordEntry]:
+def record(header: luks2_codec.Luks2Header) -> t.Dict[int, model.RecordEntry]:
     return {number: model.RecordEntry(number, f"slot/{number} \u00e9", "00ff" * 8, "2026-01-02T03:04:05Z") for number in header.keyslots}
 
 
@@ -290,10 +292,10 @@ def test_after_cryptsetup_rewrites_our_header_the_text_is_still_ours(rich: Volum
     after = agrees(rich)
     assert (after.label, after.intent) == ("new", intent)
     run("cryptsetup", "luksKillSlot", "-q", rich.path, 1)
-    assert rich.text() == luks2_json.emit(theirs_after_kill(after, 1))
+    assert rich.text() == luks2_metadata.emit(theirs_after_kill(after, 1))
 
 
-def theirs_after_kill(header: luks2.Luks2Header, number: int) -> luks2_json.Tree:
+def theirs_after_kill(header: luks2_codec.Luks2Header, number: int) -> luks2_metadata.Tree:
     """Our tree without the slot, but with the record's entry: cryptsetup does not know what the record means."""
     tree = header.without_keyslot(number).metadata
     tree["tokens"] = header.metadata["tokens"]
@@ -358,11 +360,11 @@ def test_we_heal_as_cryptsetup_would(rich: Volume, damage: str) -> None:
     before = rich.sha256()
     header = rich.header()
     assert header.needs_heal and rich.sha256() == before
-    assert luks2_json.emit(header.metadata) == luks2_json.emit(whole.metadata)
+    assert luks2_metadata.emit(header.metadata) == luks2_metadata.emit(whole.metadata)
     theirs = rich.copied()
     run("cryptsetup", "luksDump", theirs.path)
     assert theirs.sha256() != before
-    assert theirs.text() == luks2_json.emit(header.metadata)
+    assert theirs.text() == luks2_metadata.emit(header.metadata)
     rich.commit(header)
     rich.approved()
     assert agrees(rich).seqid == header.seqid + 1
@@ -378,10 +380,10 @@ def test_cryptsetup_reads_every_prefix_of_a_commit_as_we_do(rich: Volume) -> Non
         for cut in (0, 512, 1024, len(writes[done].data) - 512):
             state = rich.copied()
             state.write((*writes[:done], model.Write(writes[done].offset, writes[done].data[:cut])))
-            text = luks2_json.emit(state.header().metadata)
+            text = luks2_metadata.emit(state.header().metadata)
             assert json.loads(text) == state.dump()
-            assert text in (luks2_json.emit(header.metadata), luks2_json.emit(new.metadata))
-            seen.append(text == luks2_json.emit(new.metadata))
+            assert text in (luks2_metadata.emit(header.metadata), luks2_metadata.emit(new.metadata))
+            seen.append(text == luks2_metadata.emit(new.metadata))
             assert state.opens(0) and state.opens(2)
     assert seen == sorted(seen) and seen[0] is False and seen[-1] is True
 
@@ -408,7 +410,7 @@ def test_requirements_of_a_real_reencryption_stop_us(volume: Volume) -> None:
     volume.format()
     run("cryptsetup", "reencrypt", "-q", "--init-only", "--resilience", "checksum", *PBKDF2, "-d", volume.keyfile(0), volume.path)
     header = volume.header()
-    assert json.loads(luks2_json.emit(header.metadata)) == volume.dump()
+    assert json.loads(luks2_metadata.emit(header.metadata)) == volume.dump()
     assert [slot.kind for slot in header.keyslots.values()].count("reencrypt") == 1
     assert isinstance(header.write_obstacle, errors.Refused)
     with pytest.raises(errors.Refused, match="reencrypt"):

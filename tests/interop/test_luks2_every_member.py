@@ -18,7 +18,7 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2_json
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import metadata as luks2_metadata
 from ansible_collections.luksmith.luks.tests.interop.luks2_verdicts import ours, theirs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -60,7 +60,10 @@ def opal() -> t.Dict[str, t.Any]:
 
 
 WHOLE: t.Dict[str, t.Callable[[], t.Dict[str, t.Any]]] = {"whole": whole, "reencrypting": reencrypting, "OPAL": opal}
-VALUES: t.Tuple[t.Any, ...] = (..., None, "", "x", "0", "512", "4096", 0, 1, -1, 1 << 32, luks2_json.Number("1.5"), True, [], ["0"], ["9"], [0], {}, {"a": "b"})
+VALUES: t.Tuple[t.Any, ...] = (
+    *(..., None, "", "x", "0", "512", "4096", 0, 1, -1, 1 << 32, luks2_metadata.Number("1.5"), True),
+    *([], ["0"], ["9"], [0], {}, {"a": "b"}),
+)
 
 # Of what our sentence speaks when we alone refuse; each is a row of "Refused" in docs/luks2.md.
 ON_PURPOSE = re.compile(r"iterations|time|memory|cpus|salt|hash|digest|key size|plain decimal|id |OPAL", re.IGNORECASE)
@@ -82,7 +85,7 @@ def changed(base: t.Dict[str, t.Any], path: str, value: t.Any) -> t.Optional[byt
         tree = image.changed(base, "/".join(parents), [value if place == int(last) else old for place, old in enumerate(_at(base, parents))])
     else:
         tree = image.changed(base, path, value)
-    return image.build(luks2_json.emit(tree))
+    return image.build(luks2_metadata.emit(tree))
 
 
 def _at(base: t.Any, parents: t.Sequence[str]) -> t.Any:
@@ -105,7 +108,7 @@ def fixture_step(pytestconfig: pytest.Config) -> int:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_whole_is_read_by_both(place: pathlib.Path, name: str) -> None:
-    raw = image.build(luks2_json.emit(WHOLE[name]()))
+    raw = image.build(luks2_metadata.emit(WHOLE[name]()))
     assert theirs(place, raw) and ours(raw) is None
 
 
@@ -119,4 +122,4 @@ def test_one_member_at_a_time(place: pathlib.Path, step: int, name: str, path: s
         if refusal is None:
             assert read_by_them, f"we read {path} = {value!r}, and cryptsetup refuses it"
         elif read_by_them:
-            assert isinstance(refusal, luks2_json.StricterThanCryptsetup) and ON_PURPOSE.search(refusal.found), f"{path} = {value!r}: {refusal}"
+            assert isinstance(refusal, luks2_metadata.StricterThanCryptsetup) and ON_PURPOSE.search(refusal.found), f"{path} = {value!r}: {refusal}"

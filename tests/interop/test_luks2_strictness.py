@@ -9,11 +9,11 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import luks2_json
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import metadata as luks2_metadata
 from ansible_collections.luksmith.luks.tests.interop.luks2_verdicts import ours, theirs
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_cases as cases
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import test_luks2_fuzz as fuzz
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header.luks2 import luks2_cases as cases
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header.luks2 import test_fuzz as fuzz
 from hypothesis import HealthCheck, given, settings
 
 pytestmark = pytest.mark.needs("cryptsetup")
@@ -32,7 +32,7 @@ def test_both_refuse(place: pathlib.Path, path: str, value: t.Any) -> None:
 @pytest.mark.parametrize(("path", "value"), cases.STRICTER)
 def test_only_we_refuse(place: pathlib.Path, path: str, value: t.Any) -> None:
     raw = image.build(cases.text(path, value))
-    assert theirs(place, raw) and isinstance(ours(raw), luks2_json.StricterThanCryptsetup)
+    assert theirs(place, raw) and isinstance(ours(raw), luks2_metadata.StricterThanCryptsetup)
 
 
 @pytest.mark.parametrize(("path", "value"), cases.FINE)
@@ -49,7 +49,7 @@ def with_member(text: t.Union[str, bytes]) -> bytes:
 @pytest.mark.parametrize("text", cases.LENIENT)
 def test_lenient_json_is_refused_by_us_whatever_json_c_does(place: pathlib.Path, text: t.Union[str, bytes]) -> None:
     raw = image.build(with_member(text))
-    assert isinstance(ours(raw), luks2_json.StricterThanCryptsetup)
+    assert isinstance(ours(raw), luks2_metadata.StricterThanCryptsetup)
     theirs(place, raw)
 
 
@@ -65,11 +65,11 @@ def test_nesting(place: pathlib.Path, depth: int, inner: str) -> None:
     raw = image.build(with_member('{"a":' + '{"a":' * containers + inner + "}" * containers + "}"))
     if ours(raw) is None:
         assert theirs(place, raw)
-    assert (ours(raw) is None) is (depth <= luks2_json.MAX_DEPTH)
+    assert (ours(raw) is None) is (depth <= luks2_metadata.MAX_DEPTH)
 
 
 def never_laxer(place: pathlib.Path, changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]) -> None:
-    raw = image.build(luks2_json.emit(fuzz.mutated(changes)))
+    raw = image.build(luks2_metadata.emit(fuzz.mutated(changes)))
     if ours(raw) is None:
         assert theirs(place, raw)
 

@@ -4,7 +4,7 @@
 """Does a test fail when a check is taken out? Each check of the plugins, one at a time, in copies of this checkout.
 
     tests/run mutants                               all of plugins/, judged by those unit and property tests that run the line
-    tests/run mutants -- keyslots/disk volume/      files whose path contains one of the words
+    tests/run mutants -- apply/header_writer volume/      files whose path contains one of the words
     tests/run mutants -- --kind "never refused"     one kind: see mutations.py
     tests/run mutants -- --deep keyslots/           what survives is put to slow tests of its area, too (minutes for each)
 

@@ -36,10 +36,7 @@ from ansible_collections.luksmith.luks.tests.property.planner_world import Item 
 
 KEPT = 3
 HARNESS = ("planner_cases.py", "planner_judge.py", "planner_oracle.py", "planner_readings.py", "planner_rules.py", "planner_world.py")
-PLANNER = (
-    *("contradictions.py", "drift.py", "knowledge.py", "vocabulary.py", "wishes.py"),
-    *("plan.py", "plan_claims.py", "plan_format.py", "plan_order.py", "plan_resume.py"),
-)
+PLANNER = ("plan/*.py", "task/desired.py", "task/normalize.py", "task/validate.py", "unlock/verdict.py")
 
 
 class Tally:
@@ -81,7 +78,7 @@ class Tally:
 
 
 def load_planner() -> Planner:
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.plan import make_plan
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
 
     return t.cast(Planner, make_plan)
 
@@ -134,12 +131,11 @@ def run(world: World, *, jobs: int, one_in: int = 1, start: int = 0, orders: int
 
 def made_with() -> str:
     """Digest of the planner's and the harness's source."""
-    folders = [pathlib.Path(__file__).resolve().parent, pathlib.Path(sys.modules[load_planner().__module__].__file__ or "").parent]
+    here = pathlib.Path(__file__).resolve()
+    engine = here.parents[2] / "plugins" / "module_utils" / "_luks"
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.glob("*.py")):
-            if path.name in HARNESS or path.name in PLANNER:
-                digest.update(path.read_bytes())
+    for path in sorted([*(here.parent / name for name in HARNESS), *(path for pattern in PLANNER for path in engine.glob(pattern))]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -10,7 +10,8 @@ import itertools
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import desired as task_desired
 from ansible_collections.luksmith.luks.tests.property.planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
 from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, contradiction
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
@@ -27,7 +28,7 @@ from ansible_collections.luksmith.luks.tests.property.planner_world import (
 )
 
 Memo = t.Optional[t.Dict[t.Any, t.Any]]
-Planner = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
+Planner = t.Callable[[words.Situation, task_desired.Desired, words.Proofs], words.Plan]
 
 BAD_TASK = "bad task"
 REFUSED = "refused"

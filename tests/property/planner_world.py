@@ -14,7 +14,9 @@ import functools
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import desired as task_desired
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import verdict as unlock_verdict
 
 PRESENT = "present"
 ABSENT = "absent"
@@ -161,23 +163,23 @@ def situation(state: State, room: Room) -> words.Situation:
 
 
 @functools.lru_cache(maxsize=20000)
-def desired(task: Task, luks1: bool = False) -> words.Desired:
+def desired(task: Task, luks1: bool = False) -> task_desired.Desired:
     """The task in the planner's words; labels stop at the highest secret that the task mentions."""
-    strong = words.Costs(iterations=50000) if luks1 else words.Costs(memory=50000)
+    strong = task_desired.Costs(iterations=50000) if luks1 else task_desired.Costs(memory=50000)
     entries = tuple(
-        words.Entry(
+        task_desired.Entry(
             position=position,
             state=item.state,
             keyslot=item.slot,
             new_secret=item.new,
             old_secret=item.old,
             priority=item.priority,
-            costs=strong if item.strong else words.Costs(),
+            costs=strong if item.strong else task_desired.Costs(),
         )
         for position, item in enumerate(task.items)
     )
     labels = tuple(LABELS[: max(mentioned(task), default=-1) + 1])
-    return words.Desired(entries=entries, unlock=task.unlock, labels=labels, purge=task.purge, force=task.force, allow_lockout=task.lockout)
+    return task_desired.Desired(entries=entries, unlock=task.unlock, labels=labels, purge=task.purge, force=task.force, allow_lockout=task.lockout)
 
 
 class CountingProofs:
@@ -192,16 +194,16 @@ class CountingProofs:
         self.asked = 0
         self.derived: t.Set[t.Tuple[int, int]] = set()
 
-    def verdict(self, secret: int, keyslot: int) -> words.Verdict:
+    def verdict(self, secret: int, keyslot: int) -> unlock_verdict.Verdict:
         self.asked += 1
         assert self.state[keyslot], f"slot {keyslot} is inactive, nothing can be tried on it"
         content = content_of(self.state[keyslot])
         if not content.bound:
-            return words.Verdict.CLOSED
+            return unlock_verdict.Verdict.CLOSED
         if not content.tried:
-            return words.Verdict.UNTRIED
+            return unlock_verdict.Verdict.UNTRIED
         self.derived.add((secret, keyslot))
-        return words.Verdict.OPENS if content.opens >> secret & 1 else words.Verdict.CLOSED
+        return unlock_verdict.Verdict.OPENS if content.opens >> secret & 1 else unlock_verdict.Verdict.CLOSED
 
     def why_untried(self, keyslot: int) -> str:
         assert self.state[keyslot], f"slot {keyslot} is inactive, nothing can be tried on it"

@@ -11,12 +11,14 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import vocabulary as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types as words
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import desired as task_desired
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import verdict as unlock_verdict
 from ansible_collections.luksmith.luks.tests.property import brute_force
 from ansible_collections.luksmith.luks.tests.property.planner_cases import World
 from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, Planner, judge
 
-Wrapper = t.Callable[[words.Situation, words.Desired, words.Proofs], words.Plan]
+Wrapper = t.Callable[[words.Situation, task_desired.Desired, words.Proofs], words.Plan]
 make_plan: Planner = brute_force.load_planner()
 
 
@@ -28,7 +30,7 @@ def share(side: str) -> t.Tuple[Case, ...]:
 
 
 def with_actions(change: t.Callable[[t.List[words.Action]], t.List[words.Action]]) -> Wrapper:
-    def planner(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    def planner(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
         plan = make_plan(situation, desired, proofs)
         return dataclasses.replace(plan, actions=tuple(change(list(plan.actions))))
 
@@ -40,7 +42,7 @@ def with_desired(**changes: t.Any) -> Wrapper:
 
 
 def with_slots(**changes: t.Any) -> Wrapper:
-    def planner(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+    def planner(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
         slots = {number: dataclasses.replace(view, **changes) for number, view in situation.slots.items()}
         return make_plan(dataclasses.replace(situation, slots=slots), desired, proofs)
 
@@ -60,18 +62,18 @@ def in_place_upside_down(actions: t.List[words.Action]) -> t.List[words.Action]:
     return [dataclasses.replace(action, in_place=not action.in_place) if action.kind == words.REKEY else action for action in actions]
 
 
-def first_entry_only(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+def first_entry_only(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     return make_plan(situation, dataclasses.replace(desired, entries=desired.entries[:1]), proofs)
 
 
-def gives_up_when_full(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+def gives_up_when_full(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     plan = make_plan(situation, desired, proofs)
     if plan.actions and not situation.layout.free_numbers():
         raise Refused("all keyslots are in use")
     return plan
 
 
-def last_free_slot(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+def last_free_slot(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     plan = make_plan(situation, desired, proofs)
     free = situation.layout.free_numbers()
     actions = [dataclasses.replace(action, keyslot=free[-1]) if action.kind == words.ADD and free else action for action in plan.actions]
@@ -84,9 +86,9 @@ class Believing:
     def __init__(self, proofs: words.Proofs) -> None:
         self.proofs = proofs
 
-    def verdict(self, secret: int, keyslot: int) -> words.Verdict:
+    def verdict(self, secret: int, keyslot: int) -> unlock_verdict.Verdict:
         found = self.proofs.verdict(secret, keyslot)
-        return words.Verdict.CLOSED if found is words.Verdict.UNTRIED else found
+        return unlock_verdict.Verdict.CLOSED if found is unlock_verdict.Verdict.UNTRIED else found
 
     def why_untried(self, keyslot: int) -> str:
         return ""
@@ -101,7 +103,7 @@ class Believing:
         self.proofs.expect_search(secret, keyslots, in_vain=in_vain)
 
 
-def untried_is_closed(situation: words.Situation, desired: words.Desired, proofs: words.Proofs) -> words.Plan:
+def untried_is_closed(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     return make_plan(situation, desired, Believing(proofs))
 
 

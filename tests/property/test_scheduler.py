@@ -22,10 +22,10 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Inline, Job, Stopped, Workers
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BudgetExceeded
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Extent, Keyslot
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import material
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.derivations import Derivations
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.observe import Prover
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.side_by_side import _Shared, side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.derivations import Derivations
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.prover import Prover
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import _Shared, side_by_side
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -189,10 +189,10 @@ def no_real_work(monkeypatch: pytest.MonkeyPatch) -> None:
         return WORLD[0].unseal(*arguments)
 
     monkeypatch.setattr(kdf, "derive", derive)
-    monkeypatch.setattr(material, "unseal", unseal)
-    monkeypatch.setattr(material, "matches", lambda digest, candidate: bytes(candidate) == b"volume key")
-    monkeypatch.setattr(material, "digests_of", lambda header, slot: header.digests)
-    monkeypatch.setattr(material, "why_untriable", lambda slot, digests, budget: "")
+    monkeypatch.setattr(key_material, "unseal", unseal)
+    monkeypatch.setattr(key_material, "matches", lambda digest, candidate: bytes(candidate) == b"volume key")
+    monkeypatch.setattr(key_material, "digests_of", lambda header, slot: header.digests)
+    monkeypatch.setattr(key_material, "why_untriable", lambda slot, digests, budget: "")
 
 
 WORLD: t.List[World] = []

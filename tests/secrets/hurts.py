@@ -18,9 +18,9 @@ import typing as t
 
 from ansible.module_utils import basic
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import disk
-from ansible_collections.luksmith.luks.plugins.module_utils._module import guard, quiet
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner, safe_module
 
 ENGINE = str(pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils")
 Place = t.Tuple[str, str]
@@ -81,7 +81,7 @@ def die_in(place: Place, number: int) -> None:
 
 def die_without_the_guard(place: Place) -> None:
     _allow_cores()
-    guard.forbid_core_dumps = lambda: None
+    runner.forbid_core_dumps = lambda: None
     sys.setprofile(_at(place, os.abort))
 
 
@@ -100,11 +100,11 @@ def tell_exceptions_and_raise_in(place: Place, text: str) -> None:
 
 
 def log_as_ansible() -> None:
-    quiet.QuietModule.log = basic.AnsibleModule.log
+    safe_module.QuietModule.log = basic.AnsibleModule.log
 
 
 def fail_as_ansible() -> None:
-    quiet.QuietModule.fail_json = basic.AnsibleModule.fail_json
+    safe_module.QuietModule.fail_json = basic.AnsibleModule.fail_json
 
 
 # Errors that a test cannot bring about from outside
@@ -114,7 +114,7 @@ def change_the_header() -> None:
     def changed(self: t.Any) -> t.NoReturn:
         raise errors.HeaderChanged("the header on disk is no longer the one that was read", why="a test says so")
 
-    disk.Disk._guard = changed
+    header_writer.Disk._guard = changed
 
 
 def give_no_memory() -> None:

@@ -25,9 +25,9 @@ from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, 
 
 pytestmark = pytest.mark.needs("cryptsetup")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GUARD = f"{ENGINE}/_module/guard.py"
+GUARD = f"{ENGINE}/_module/runner.py"
 # While this function runs, the module holds the volume key.
-SEAL = f"{ENGINE}/_luks/keyslots/material.py", "seal"
+SEAL = f"{ENGINE}/_luks/unlock/key_material.py", "seal"
 
 
 class Lab:
@@ -121,7 +121,7 @@ def test_python_in_development_mode(lab: Lab) -> None:
     """-X dev shows warnings of unclosed files and more; a traceback of faulthandler has names and lines, no values."""
     runner = (
         "import runpy, sys; runpy.run_path(sys.argv[1]); from ansible.module_utils import basic; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
-        "basic._ANSIBLE_PROFILE = 'legacy'; import ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.apply as a; "
+        "basic._ANSIBLE_PROFILE = 'legacy'; import ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor as a; "
         "a.describe = None; import ansible_collections.luksmith.luks.plugins.modules.keyslots as k; k.main()"
     )
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}).encode()

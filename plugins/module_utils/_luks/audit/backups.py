@@ -11,11 +11,11 @@ import typing as t
 
 from ..errors import LuksmithError, expected_only
 from ..header.model import Header, Keyslot
-from ..keyslots.fingerprints import fingerprint
-from ..keyslots.secrets import Secret
-from ..keyslots.unlock_session import UnlockSession
-from ..keyslots.vocabulary import Verdict
-from ..volume.header_of import header_at_rest
+from ..task.secrets import Secret
+from ..unlock.hints import fingerprint
+from ..unlock.session import UnlockSession
+from ..unlock.verdict import Verdict
+from ..volume.read_header import header_at_rest
 from ..volume.storage import open_volume
 
 

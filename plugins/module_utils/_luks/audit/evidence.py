@@ -11,7 +11,7 @@ import datetime
 import typing as t
 
 from ..header.model import Header, Keyslot
-from ..keyslots.fingerprints import fingerprint
+from ..unlock.hints import fingerprint
 from .backups import Backup
 from .randomness import Randomness
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..header.luks2_obstacles import is_null_cipher
-from ..header.luks2_validate_segments import is_backup
-from ..header.luks2_view import AREA_UNIT, STRIPES
+from ..header.luks2.obstacles import is_null_cipher
+from ..header.luks2.validate_segments import is_backup
+from ..header.luks2.view import AREA_UNIT, STRIPES
 from ..header.model import Keyslot, Segment
 from .evidence import Evidence
 from .policy import Policy

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ..header.luks2_recovery import OK
+from ..header.luks2.recovery import OK
 from .evidence import Evidence
 from .policy import Policy
 from .rule import AREA, Hit, RuleSet

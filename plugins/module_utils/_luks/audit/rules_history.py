@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.luks2_validate_keyslots import REENCRYPT_CANDIDATE
+from ..header.luks2.validate_keyslots import REENCRYPT_CANDIDATE
 from .evidence import Evidence
 from .policy import Policy
 from .rule import BACKUP, Hit, RuleSet

@@ -10,8 +10,9 @@ import contextlib
 import typing as t
 
 from ..errors import LuksmithError
-from ..header import luks2_binary, luks2_json
-from ..header.luks2_validate_segments import is_backup
+from ..header.luks2 import binary as luks2_binary
+from ..header.luks2 import metadata as luks2_metadata
+from ..header.luks2.validate_segments import is_backup
 from .policy import Policy
 from .rule import Rule, severity_of
 from .rules import SEGMENT_GAP, UNREADABLE, Finding, finding
@@ -38,7 +39,7 @@ def _has_segment_gap(read: Read, size: int) -> bool:
     copy = luks2_binary.read_copy(read, size, 0)
     if isinstance(copy, str):
         return False
-    segments: t.Any = luks2_json.parse_area(copy.json_area).get("segments")
+    segments: t.Any = luks2_metadata.parse_area(copy.json_area).get("segments")
     if not isinstance(segments, dict) or not all(isinstance(segment, dict) for segment in segments.values()):
         return False
     backups = [int(name) for name, segment in segments.items() if is_backup(segment) and name.isdigit() and len(name) < 20]

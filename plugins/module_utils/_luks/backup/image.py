@@ -14,11 +14,11 @@ import dataclasses
 import typing as t
 
 from ..errors import StorageFault
-from ..header.luks1_fields import PADDING_OFFSET
-from ..header.luks2 import Luks2Header
+from ..header.detect import parse_header
+from ..header.luks1.fields import PADDING_OFFSET
+from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
-from ..header.parse import parse_header
-from ..keyslots.material import material_size
+from ..unlock.key_material import material_size
 
 _PAGE = 4096
 

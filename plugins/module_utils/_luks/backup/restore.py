@@ -15,27 +15,27 @@ import dataclasses
 import re
 import typing as t
 
+from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE
 from ..crypto import kdf
 from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault, expected
-from ..header import foreign
-from ..header.luks2_binary import Copy, read_copy
+from ..header import signatures
+from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
-from ..keyslots import material
-from ..keyslots.disk import PASSES_MULTIPLE, PASSES_SINGLE
-from ..keyslots.locked_write import Expected, locked_write
-from ..keyslots.run import action_row
-from ..keyslots.slot_table import rows
-from ..keyslots.vocabulary import ERASE
+from ..plan.types import ERASE
+from ..result.actions import action_row
+from ..result.slot_table import rows
+from ..unlock import key_material
 from ..volume import locks
 from ..volume.inventory import read_inventory
+from ..volume.locked_write import Expected, locked_write
 from ..volume.storage import Volume, open_volume
+from .backup_file import look_at
+from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
+from .backup_task import BackupTask
+from .check_secrets import Proof, proof_of
+from .create import read_image
 from .image import Image, image_size, only_in
-from .proof import Proof, proof_of
-from .report import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
 from .restore_steps import Restore, make_restore
-from .shelf import look_at
-from .take import read_image
-from .task import BackupTask
 
 _UUID_FIELD = (168, 40)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -154,7 +154,7 @@ def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytea
     digests = [digest for digest in now.digests if 0 in digest.segments]
     for digest in digests:
         kdf.check(Pbkdf2(digest.hash, digest.iterations, digest.salt), budget=task.budget)
-    if not any(material.matches(digest, key) for digest in digests):
+    if not any(key_material.matches(digest, key) for digest in digests):
         raise Refused(
             "the volume key in the backup is not the one that the volume uses now",
             why="the volume was reencrypted or formatted anew since, and with the old key its data would be lost",
@@ -176,7 +176,7 @@ def _check_ruin(look: _Look, backup: Image, volume: Volume) -> None:
             why="it is a backup of another volume",
             remedy=_OTHER_BACKUP,
         )
-    what = foreign.signature(volume.region.reread, volume.region.size)
+    what = signatures.signature(volume.region.reread, volume.region.size)
     if what is not None:
         raise Refused(
             f"there is no LUKS header, but {what}",

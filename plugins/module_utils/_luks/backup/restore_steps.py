@@ -22,12 +22,13 @@ import abc
 import hmac
 import typing as t
 
+from ..apply.header_writer import Disk
 from ..errors import Refused, StorageFault
-from ..header.luks2 import Luks2Header
-from ..header.luks2_tokens import INTENT_TYPE, RECORD_TYPE
+from ..header.luks2.codec import Luks2Header
+from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
 from ..header.model import INTENT_ERASE, INTENT_WIPE, SECTOR, Extent, Header, Intent, Write
-from ..keyslots.disk import Disk
-from ..keyslots.vocabulary import ERASE, HEAL_HEADER, Action, given
+from ..plan.types import ERASE, HEAL_HEADER, Action
+from ..required import given
 from ..volume.storage import Volume
 from .image import Image
 

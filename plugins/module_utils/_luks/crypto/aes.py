@@ -13,8 +13,8 @@ from __future__ import annotations
 import typing as t
 
 from . import libcrypto
-from .ladder import NotProvided, climb
 from .memory import Bytes, wipe
+from .providers import NotProvided, climb
 
 # (start, end, IV) of each piece; the IV is 16 bytes, or b"" in ECB.
 Chunks = t.Sequence[t.Tuple[int, int, bytes]]

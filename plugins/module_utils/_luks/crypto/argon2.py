@@ -17,8 +17,8 @@ import typing as t
 
 from ..errors import BudgetExceeded, Unsupported
 from . import libcrypto
-from .ladder import NotProvided, climb
 from .memory import Bytes, filled, lent
+from .providers import NotProvided, climb
 
 TYPES = ("argon2i", "argon2id")
 

@@ -17,8 +17,8 @@ from ..errors import MalformedHeader, Unsupported
 from ..header.model import SECTOR
 from .aes import Chunks, Crypt, aes
 from .hashes import hash_size, new_hash
-from .ladder import NotProvided
 from .memory import Bytes, wipe
+from .providers import NotProvided
 
 _AES_KEYS = (16, 24, 32)
 _NULL = ("null", "cipher_null")

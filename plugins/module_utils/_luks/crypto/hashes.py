@@ -17,8 +17,8 @@ import typing as t
 
 from ..errors import MalformedHeader, Unsupported
 from . import libcrypto
-from .ladder import NotProvided, climb
 from .memory import Bytes
+from .providers import NotProvided, climb
 
 HASH = "hash"
 

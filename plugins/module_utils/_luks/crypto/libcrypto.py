@@ -17,8 +17,8 @@ import functools
 import sys
 import typing as t
 
-from .ladder import NotProvided
 from .memory import Bytes, filled, lent
+from .providers import NotProvided
 
 LIBRARIES = ("libcrypto.so.3", "libcrypto.so.1.1")
 

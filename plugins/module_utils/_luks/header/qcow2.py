@@ -20,7 +20,7 @@ from ..errors import MalformedHeader, NotLuks, Unsupported
 from .model import Extent, Write
 
 if t.TYPE_CHECKING:
-    from .parse import Read
+    from .reading import Read
 
 MAGIC = b"QFI\xfb"
 CRYPTO_EXTENSION = 0x0537BE77
@@ -64,7 +64,7 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     """Region of the LUKS header in a qcow2 file of ``size`` bytes; ``read`` counts from the file's start.
 
     Raises NotLuks (no qcow2, or not encrypted), Unsupported (old AES, unknown features), MalformedHeader. Whether the region
-    holds LUKS at all is for :func:`.parse.parse_header`.
+    holds LUKS at all is for :func:`.detect.parse_header`.
     """
     if size < _V2_LENGTH or read(0, len(MAGIC)) != MAGIC:
         raise NotLuks("it is no qcow2 image", remedy=_NO_LUKS_REMEDY)

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from ..errors import BadTask
 from ..files import read_regular
-from .model import VERSION
+from .data import VERSION
 
 Report = t.Mapping[str, t.Any]
 

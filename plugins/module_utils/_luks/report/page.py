@@ -51,7 +51,7 @@ _WORDS = {
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
-    """The page for a report that :func:`.model.build` made. Everything from hosts is data in a JSON block, never markup."""
+    """The page for a report that :func:`.data.build` made. Everything from hosts is data in a JSON block, never markup."""
     return _PAGE.format(
         policy=f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'",
         title=html.escape(report["title"]),

@@ -22,7 +22,7 @@ from ..errors import LuksmithError, NotLuks, StorageFault, expected_only
 from ..files import remedy_for, unusable
 from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
-from .look import Found, Row, look, sentence_of
+from .probe import Found, Row, look, sentence_of
 
 # Floppy drives take seconds to say that there is nothing in them.
 _NEVER_OPENED = frozenset((2,))
@@ -333,7 +333,7 @@ class _Search:
 
 
 def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
-    """:func:`.look.look`; a fault of ours is a problem with this one path, too."""
+    """:func:`.probe.look`; a fault of ours is a problem with this one path, too."""
     with expected_only():
         return look(path, expected=expected, rdev=rdev)
 

@@ -20,8 +20,8 @@ import time
 import typing as t
 
 from ..errors import Busy
-from . import flocks, holders, ofd
-from .kin import Target, targets_of
+from . import flocks, lock_holders, ofd
+from .lock_targets import Target, targets_of
 from .node import fault
 from .storage import Volume
 
@@ -190,8 +190,8 @@ def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
     if conflict.flock:
         return _flock_holders(conflict.flock) or [f"somebody who cannot be seen from here, or is gone again, held cryptsetup's lock {conflict.flock}"]
     found = []
-    for holder in holders.holders_of(conflict.target.node.inode, own=own):
-        locks = [lock for lock in holder.locks if lock.kind != holders.FLOCK]
+    for holder in lock_holders.holders_of(conflict.target.node.inode, own=own):
+        locks = [lock for lock in holder.locks if lock.kind != lock_holders.FLOCK]
         if any(lock.covers(byte) for lock in locks for byte in conflict.taken):
             found.append(f"{holder} {_bytes_held(locks)} of {conflict.target.what}")
     if found:
@@ -200,7 +200,7 @@ def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
     return [f"{unseen} held {_names(conflict.taken)} of {conflict.target.what}"]
 
 
-def _bytes_held(locks: t.Sequence[holders.Lock]) -> str:
+def _bytes_held(locks: t.Sequence[lock_holders.Lock]) -> str:
     alone = [lock for lock in locks if lock.exclusive]
     if alone:
         end = "the end" if alone[0].last is None else f"{alone[0].last}"
@@ -222,6 +222,6 @@ def _flock_holders(path: str, *, skip: int = 0) -> t.List[str]:
         return []
     return [
         f"{holder} holds cryptsetup's lock {path}"
-        for holder in holders.holders_of((status.st_dev, status.st_ino))
-        if holder.pid != skip and any(lock.kind == holders.FLOCK for lock in holder.locks)
+        for holder in lock_holders.holders_of((status.st_dev, status.st_ino))
+        if holder.pid != skip and any(lock.kind == lock_holders.FLOCK for lock in holder.locks)
     ]

@@ -15,11 +15,10 @@ pytest.importorskip("ansible")
 yaml = pytest.importorskip("yaml")
 
 from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, ready_policies
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import task as audit_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import task as backup_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task, policy, ready_policies
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import desired, desired_costs, task_options
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
@@ -27,8 +26,8 @@ FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
 
 PARSERS: t.Dict[str, t.Any] = {
-    "keyslots": desired.parse_task,
-    "keyslots_info": desired.parse_info,
+    "keyslots": parse.parse_task,
+    "keyslots_info": parse.parse_info,
     "audit": audit_task.parse_audit,
     "header_backup": backup_task.parse_backup,
 }
@@ -88,13 +87,13 @@ def test_only_secrets_are_masked(name: str) -> None:
 def test_choices_and_defaults_are_those_of_the_engine() -> None:
     spec = load("keyslots")[0].argument_spec()
     entry = spec["keyslots"]["options"]
-    assert tuple(spec["wipe"]["choices"]) == desired.WIPES
-    assert spec["verify"]["choices"] == [task_options.PROOF, task_options.RECORD]
-    assert tuple(entry["priority"]["choices"]) == desired.PRIORITIES
-    assert tuple(entry["pbkdf"]["options"]["type"]["choices"]) == desired_costs.TYPES
-    assert set(entry["pbkdf"]["options"]) == {"type", "hash", *desired_costs.BOUNDS}
-    assert spec["lock_timeout"]["default"] == task_options.LOCK_TIMEOUT
-    assert set(spec["kdf_limits"]["options"]) == set(task_options.LIMITS)
+    assert tuple(spec["wipe"]["choices"]) == parse.WIPES
+    assert spec["verify"]["choices"] == [options.PROOF, options.RECORD]
+    assert tuple(entry["priority"]["choices"]) == parse.PRIORITIES
+    assert tuple(entry["pbkdf"]["options"]["type"]["choices"]) == costs.TYPES
+    assert set(entry["pbkdf"]["options"]) == {"type", "hash", *costs.BOUNDS}
+    assert spec["lock_timeout"]["default"] == options.LOCK_TIMEOUT
+    assert set(spec["kdf_limits"]["options"]) == set(options.LIMITS)
 
 
 def test_choices_of_the_audit_are_those_of_the_engine() -> None:
@@ -111,7 +110,7 @@ def test_every_policy_key_and_ready_policy_is_documented() -> None:
         assert f"V({name})" in described
 
 
-@pytest.mark.parametrize("limit", sorted(set(task_options.LIMITS) - {"total_memory"}))
+@pytest.mark.parametrize("limit", sorted(set(options.LIMITS) - {"total_memory"}))
 def test_documented_limits_are_the_real_ones(limit: str) -> None:
     assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
 

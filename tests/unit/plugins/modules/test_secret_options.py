@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._module.quiet import QuietModule, _texts_for_dictionaries, _unknown_texts
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import QuietModule, _texts_for_dictionaries, _unknown_texts
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 # Those without code here are documentation of action plugins.

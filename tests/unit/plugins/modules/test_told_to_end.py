@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("ansible")
 
 from ansible.module_utils import basic  # noqa: E402
-from ansible_collections.luksmith.luks.plugins.module_utils._module import guard  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner  # noqa: E402
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 SECRET = {"passphrase": "winter"}
@@ -36,10 +36,10 @@ MODULES = sorted(path.stem for path in PLUGINS.glob("[a-z]*.py") if "def argumen
 @pytest.fixture(autouse=True)
 def this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is that of all tests: what the guard does to a process is left out."""
-    monkeypatch.setattr(guard, "forbid_core_dumps", lambda: None)
-    monkeypatch.setattr(guard, "unwind_on_signals", lambda: None)
-    monkeypatch.setattr(guard, "threading", type("Hooks", (), {}))
-    monkeypatch.setattr(guard, "sys", type("Hooks", (), {}))
+    monkeypatch.setattr(runner, "forbid_core_dumps", lambda: None)
+    monkeypatch.setattr(runner, "unwind_on_signals", lambda: None)
+    monkeypatch.setattr(runner, "threading", type("Hooks", (), {}))
+    monkeypatch.setattr(runner, "sys", type("Hooks", (), {}))
 
 
 def ended(name: str, params: t.Dict[str, t.Any], by: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> t.Dict[str, t.Any]:
@@ -68,7 +68,7 @@ def asked(name: str) -> t.Dict[str, t.Any]:
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("check", [True, False])
 def test_a_signal(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    result = ended(name, {**asked(name), "_ansible_check_mode": check}, guard.Told(signal.SIGTERM), monkeypatch, capsys)
+    result = ended(name, {**asked(name), "_ansible_check_mode": check}, runner.Told(signal.SIGTERM), monkeypatch, capsys)
     assert result["failed"] is True and "SIGTERM" in result["msg"]
     if check or name in READERS:
         assert result["msg"] == "The run was ended by SIGTERM. Nothing was changed."

@@ -12,7 +12,8 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import run, task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit as audit_audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[5] / "fixtures"
 WINTER, FIRE = "winter-2025", "in-case-of-fire"  # the secrets of keyslots 0 and 1
@@ -78,9 +79,9 @@ class Image:
 def audit(*images: Image, policy: t.Any = None, now: t.Optional[datetime.datetime] = None, **options: t.Any) -> t.Any:
     """The result of an audit of one or several images."""
     where = {"device": str(images[0].path)} if len(images) == 1 else {"devices": [str(image.path) for image in images]}
-    parsed = task.parse_audit({**where, "policy": LENIENT if policy is None else policy, **options})
+    parsed = audit_task.parse_audit({**where, "policy": LENIENT if policy is None else policy, **options})
     try:
-        return run.audit(parsed, now=now)
+        return audit_audit.audit(parsed, now=now)
     finally:
         parsed.wipe_secrets()
 

@@ -12,8 +12,8 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import randomness
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, NotLuks, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run as keyslots_run
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, FIRE, WINTER, Image, audit, extended, secret
 
 CHEAP = {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}

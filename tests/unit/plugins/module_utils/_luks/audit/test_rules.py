@@ -11,8 +11,8 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run as keyslots_run
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
     BOTH,
     FIRE,
@@ -159,7 +159,7 @@ def bring(image: Image, *entries: t.Any, unlock: str = WINTER, **options: t.Any)
 
 def empty_secret(image: Image) -> None:
     """The collection refuses to set an empty secret, so its engine is asked directly, with a known one and then nothing."""
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.secrets import Secret
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
 
     task = parse_task({"device": str(image.path), "keyslots": [{"new_secret": secret("to be emptied"), "pbkdf": CHEAP}], "unlock": [secret(WINTER)]})
     emptied = [Secret(bytearray(), one.labels) if one.is_text("to be emptied") else one for one in task.secrets]

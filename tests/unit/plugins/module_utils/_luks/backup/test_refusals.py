@@ -9,12 +9,13 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import create as taking
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore as restoring
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import take as taking
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import take
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import parse_image
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.take import take
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
     BadTask,
     HeaderChanged,
@@ -24,13 +25,12 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     Refused,
     StorageFault,
 )
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import Luks2Header
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.disk import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.keyslots.full_volume import MADE, scribble, secret
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, scribble, secret
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import FakeHost, mapping_uuid
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])

@@ -11,9 +11,9 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.ladder import NotProvided
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BudgetExceeded, Unsupported
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 
 # Test vectors of the reference implementation (version 0x13): "password", "somesalt", 2 passes, 256 KiB, then 1 or 2 lanes.
 VECTORS = [

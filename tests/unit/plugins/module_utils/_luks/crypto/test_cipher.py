@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import aes, cipher
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

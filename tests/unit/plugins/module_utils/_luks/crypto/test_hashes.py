@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf, libcrypto
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_rung import alone, named
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 
 SHA256 = hashes._HASHES["sha256"]
 

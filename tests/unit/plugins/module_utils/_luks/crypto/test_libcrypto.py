@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import libcrypto
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.ladder import NotProvided
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import workers as scheduling
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Job, Workers
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.side_by_side import side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import side_by_side
 
 DEADLINE = 30.0  # seconds; only a deadlock ever waits so long
 MOMENTS = 80  # several rounds of waiting

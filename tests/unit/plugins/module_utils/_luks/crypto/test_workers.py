@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.ladder import NotProvided
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Inline, Job, Stopped, Workers
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2
 

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import exchange, model, page
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import exchange, page
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
 
 HOSTS = [
@@ -27,7 +28,7 @@ HOSTS = [
 
 
 def test_totals() -> None:
-    totals = model.build(HOSTS)["totals"]
+    totals = report_data.build(HOSTS)["totals"]
     assert totals == {
         "hosts": 4,
         "hosts_without_answer": 1,
@@ -40,7 +41,7 @@ def test_totals() -> None:
 
 def test_hosts_are_in_order_and_one_that_comes_twice_is_one() -> None:
     again = {"host": "b", "volumes": [fleets.volume(2), fleets.volume(3)]}
-    hosts = model.build([*HOSTS, again])["hosts"]
+    hosts = report_data.build([*HOSTS, again])["hosts"]
     assert [host["host"] for host in hosts] == ["a", "b", "c", "lost"]
     assert [(one["device"], one["state"]) for one in hosts[1]["volumes"]] == [
         ("/dev/vda1", "compliant"),
@@ -53,7 +54,7 @@ def test_only_what_is_known_goes_in() -> None:
     odd = fleets.volume(
         1, "splendid", surprise="x", verified="yes", kdf_evaluations=True, device=["/dev/x"], keyslots=["no", {"keyslot": "0", "opened_by": [7, "a"]}]
     )
-    one = model.build([{"host": "a", "volumes": [odd, "no volume"]}])["hosts"][0]["volumes"]
+    one = report_data.build([{"host": "a", "volumes": [odd, "no volume"]}])["hosts"][0]["volumes"]
     assert len(one) == 1
     assert "surprise" not in one[0] and "verified" not in one[0] and "kdf_evaluations" not in one[0]
     assert one[0]["state"] == "failed", "a state that nobody knows must not look good"
@@ -63,29 +64,29 @@ def test_only_what_is_known_goes_in() -> None:
 
 def test_a_severity_that_nobody_knows_counts_as_the_worst() -> None:
     one = fleets.volume(1, "findings", findings=[fleets.finding(severity="harmless")])
-    assert model.build([{"host": "a", "volumes": [one]}])["totals"]["findings"]["critical"] == 1
+    assert report_data.build([{"host": "a", "volumes": [one]}])["totals"]["findings"]["critical"] == 1
 
 
 def test_a_report_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(BadTask, match="Kind is 'weather'"):
-        model.build(HOSTS, kind="weather")
+        report_data.build(HOSTS, kind="weather")
 
 
 @pytest.mark.parametrize("hosts", ["x", [7], [{"volumes": []}], [{"host": "a", "volumes": "x"}]])
 def test_what_is_no_fleet_is_refused(hosts: t.Any) -> None:
     with pytest.raises(BadTask):
-        model.build(hosts)
+        report_data.build(hosts)
 
 
 @pytest.mark.parametrize("text", fleets.HOSTILE)
 def test_what_is_shown_can_be_seen(text: str) -> None:
-    shown = model.shown(text)
+    shown = report_data.shown(text)
     assert shown.isprintable()
     shown.encode("utf-8")
 
 
 def test_a_text_without_end_is_cut() -> None:
-    assert len(model.shown("x" * 100000)) < 5000
+    assert len(report_data.shown("x" * 100000)) < 5000
 
 
 class Page(html.parser.HTMLParser):
@@ -102,31 +103,31 @@ class Page(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("title", ["", *fleets.HOSTILE])
 def test_hosts_add_no_markup(title: str) -> None:
-    nice = Page(page.render(model.build(fleets.fleet(3)))).tags
-    bad = Page(page.render(model.build(fleets.hostile(), title=title, generated=title))).tags
+    nice = Page(page.render(report_data.build(fleets.fleet(3)))).tags
+    bad = Page(page.render(report_data.build(fleets.hostile(), title=title, generated=title))).tags
     assert [tag for tag, _attributes in bad] == [tag for tag, _attributes in nice]
     assert all(name not in ("src", "href") or value == "#volumes" for _tag, attributes in bad for name, value in attributes.items())
 
 
 def test_the_data_has_nothing_that_html_knows() -> None:
-    text = page.render(model.build(fleets.hostile(), title="plain"))
+    text = page.render(report_data.build(fleets.hostile(), title="plain"))
     data = text.partition('id="report">')[2].partition("</script>")[0]
     assert len(data) > 1000 and not set("<>&") & set(data)
     assert json.loads(data)["kind"] == "audit"
 
 
 def test_the_page_allows_itself_and_nothing_else() -> None:
-    tags = Page(page.render(model.build(fleets.fleet(3)))).tags
+    tags = Page(page.render(report_data.build(fleets.fleet(3)))).tags
     policy = next(attributes["content"] or "" for _tag, attributes in tags if attributes.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy and "http" not in policy.replace("http-equiv", "")
 
 
 def test_json_comes_back(tmp_path: pathlib.Path) -> None:
-    report = model.build(fleets.hostile(), title="t", generated="now")
+    report = report_data.build(fleets.hostile(), title="t", generated="now")
     file = tmp_path / "report.json"
     file.write_text(exchange.to_json(report))
-    assert model.build(exchange.read_json(str(file), "audit"), title="t", generated="now") == report
+    assert report_data.build(exchange.read_json(str(file), "audit"), title="t", generated="now") == report
     with pytest.raises(BadTask, match="of kind 'audit'"):
         exchange.read_json(str(file), "rotation")
     file.write_text("{}")
@@ -138,7 +139,7 @@ def test_json_comes_back(tmp_path: pathlib.Path) -> None:
 
 
 def test_csv_has_a_line_for_each_finding_and_volume() -> None:
-    lines = list(csv.DictReader(io.StringIO(exchange.to_csv(model.build(HOSTS)))))
+    lines = list(csv.DictReader(io.StringIO(exchange.to_csv(report_data.build(HOSTS)))))
     assert [(line["host"], line["kind"], line["severity"], line["rule"], line["keyslot"]) for line in lines] == [
         ("a", "unverified", "high", "slot-unknown", "0"),
         ("b", "volume", "", "", ""),
@@ -151,13 +152,13 @@ def test_csv_has_a_line_for_each_finding_and_volume() -> None:
 
 
 def test_no_cell_is_a_formula() -> None:
-    for line in csv.reader(io.StringIO(exchange.to_csv(model.build(fleets.hostile())))):
+    for line in csv.reader(io.StringIO(exchange.to_csv(report_data.build(fleets.hostile())))):
         assert not any(cell.startswith(("=", "+", "-", "@")) for cell in line)
 
 
 def test_junit_fails_for_all_that_is_not_in_order() -> None:
     root = ElementTree.fromstring(
-        exchange.to_junit(model.build([*HOSTS, {"host": "d", "volumes": [fleets.volume(1, "findings", findings=[fleets.finding(severity="info")])]}]))
+        exchange.to_junit(report_data.build([*HOSTS, {"host": "d", "volumes": [fleets.volume(1, "findings", findings=[fleets.finding(severity="info")])]}]))
     )
     suites = {suite.get("name"): suite for suite in root}
     assert {name: (suite.get("tests"), suite.get("failures"), suite.get("errors")) for name, suite in suites.items()} == {
@@ -171,14 +172,14 @@ def test_junit_fails_for_all_that_is_not_in_order() -> None:
 
 
 def test_junit_of_a_hostile_fleet_is_xml() -> None:
-    root = ElementTree.fromstring(exchange.to_junit(model.build(fleets.hostile(), title="\x00<")))
+    root = ElementTree.fromstring(exchange.to_junit(report_data.build(fleets.hostile(), title="\x00<")))
     assert len(root) == len(fleets.HOSTILE)
 
 
 def test_the_whole_report_in_a_sentence() -> None:
-    assert page.summary(model.build(HOSTS, generated="today")) == (
+    assert page.summary(report_data.build(HOSTS, generated="today")) == (
         "4 volumes on 4 hosts: 1 failed, 1 with findings, 1 not verified, 1 compliant. 1 host gave no answer. Made today."
     )
-    rotation = model.build([{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}], kind="rotation")
+    rotation = report_data.build([{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}], kind="rotation")
     assert page.summary(rotation) == "2 volumes on 1 host: 1 partly done, 1 done."
     json.dumps(rotation)

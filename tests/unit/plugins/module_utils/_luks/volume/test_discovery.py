@@ -14,7 +14,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import look
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import probe
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.node import fault
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image, luks2_image, test_qcow2
@@ -49,8 +49,8 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> t.List[str]:
             raise fault(path, "cannot open it", OSError(errno.EACCES, os.strerror(errno.EACCES)))
         return honest(path, writable=writable)
 
-    honest = look.open_node
-    monkeypatch.setattr(look, "open_node", open_node)
+    honest = probe.open_node
+    monkeypatch.setattr(probe, "open_node", open_node)
     return paths
 
 
@@ -327,7 +327,7 @@ def test_a_node_that_leads_to_another_device_is_not_opened(host: FakeHost, monke
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda _path: types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(8, 1)))
         with pytest.raises(StorageFault, match="Its node belongs to another device"):
-            look.look(path, expected=False, rdev=os.makedev(8, 0))
+            probe.look(path, expected=False, rdev=os.makedev(8, 0))
 
 
 def test_empty_and_hidden_devices_are_not_opened(host: FakeHost, closed: t.List[str]) -> None:
@@ -339,8 +339,8 @@ def test_a_thousand_devices_are_peeked_at_and_not_parsed(host: FakeHost, monkeyp
     for number in range(1000):
         host.device(f"sd{number}", b"\1" if number else luks2())
     opened: t.List[str] = []
-    honest = look.open_volume
-    monkeypatch.setattr(look, "open_volume", lambda path, **options: opened.append(path) or honest(path, **options))
+    honest = probe.open_volume
+    monkeypatch.setattr(probe, "open_volume", lambda path, **options: opened.append(path) or honest(path, **options))
     assert only(host)["device"] == str(host.dev / "sd0")
     assert opened == [str(host.dev / "sd0")]
 

@@ -10,12 +10,12 @@ import os
 import pathlib
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore, take
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.task import parse_backup
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import create, restore
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots import run
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.desired import parse_info, parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.keyslots.secrets import read_keyfile
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_info, parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import read_keyfile
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, inspect
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
@@ -32,7 +32,7 @@ def volume(path: pathlib.Path, name: str) -> pathlib.Path:
 
 def rotate(path: pathlib.Path) -> None:
     task = parse_task({"device": str(path), "keyslots": [{"old_secret": BOTH[0], "new_secret": NEXT}]})
-    assert run.bring(task, check=False)["changed"] is True
+    assert amend.bring(task, check=False)["changed"] is True
     task.wipe_secrets()
 
 
@@ -68,7 +68,7 @@ def test_a_look_and_a_change(tmp_path: pathlib.Path, stale: None, name: str) -> 
     path = volume(tmp_path / name, name)
     rotate(path)
     info = parse_info({"device": str(path), "secrets": [NEXT, BOTH[0], BOTH[1]]})
-    result = run.inspect(info)
+    result = inspect.inspect(info)
     info.wipe_secrets()
     assert result["opened_by"] == {NEXT["label"]: [0], BOTH[0]["label"]: [], FIRE.upper(): [1]}
     assert result["container"] == ("qcow2" if name.endswith("qcow2") else "raw")
@@ -102,7 +102,7 @@ def test_a_search_of_the_host_for_a_second_copy(tmp_path: pathlib.Path, stale: N
 def test_a_restore(tmp_path: pathlib.Path, stale: None, damage: bytes, says: str) -> None:
     path, backup = volume(tmp_path / "luks2.img", "luks2.img"), tmp_path / "backup"
     options = {"device": str(path), "path": str(backup), "unlock": BOTH}
-    take.take(parse_backup(options), check=False)
+    create.take(parse_backup(options), check=False)
     with path.open("r+b") as file:
         file.write(damage)
         file.seek(16384)

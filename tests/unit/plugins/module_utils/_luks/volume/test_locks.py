@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import flocks, holders, locks, ofd
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import flocks, lock_holders, locks, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
 from ansible_collections.luksmith.luks.tests.tools.module_server import pause, start
 
@@ -45,13 +45,13 @@ def other(image: pathlib.Path) -> t.Iterator[int]:
         os.close(fd)
 
 
-def locks_on(path: pathlib.Path) -> t.List[holders.Lock]:
+def locks_on(path: pathlib.Path) -> t.List[lock_holders.Lock]:
     status = os.stat(path)
-    return [lock for holder in holders.holders_of((status.st_dev, status.st_ino)) for lock in holder.locks]
+    return [lock for holder in lock_holders.holders_of((status.st_dev, status.st_ino)) for lock in holder.locks]
 
 
 def bytes_held(path: pathlib.Path) -> t.List[int]:
-    found = [lock for lock in locks_on(path) if lock.kind == holders.OFD]
+    found = [lock for lock in locks_on(path) if lock.kind == lock_holders.OFD]
     return [byte for byte in range(256) if any(lock.covers(byte) for lock in found)]
 
 
@@ -64,15 +64,15 @@ def refused(lock: Lock, volume: Volume, words: str = "in use") -> str:
 def test_a_writer_holds_what_a_qemu_that_changes_keys_holds(volume: Volume, image: pathlib.Path) -> None:
     with locks.exclusive(volume, timeout=0):
         assert bytes_held(image) == [100, 101, 200, 201, 203]
-        assert not any(lock.exclusive for lock in locks_on(image) if lock.kind == holders.OFD)
-        assert holders.Lock(holders.FLOCK, True, 0, None) in locks_on(image)
+        assert not any(lock.exclusive for lock in locks_on(image) if lock.kind == lock_holders.OFD)
+        assert lock_holders.Lock(lock_holders.FLOCK, True, 0, None) in locks_on(image)
     assert locks_on(image) == []
 
 
 def test_a_reader_holds_what_a_qemu_that_reads_holds(volume: Volume, image: pathlib.Path) -> None:
     with locks.shared(volume, timeout=0):
         assert bytes_held(image) == [100]
-        assert holders.Lock(holders.FLOCK, False, 0, None) in locks_on(image)
+        assert lock_holders.Lock(lock_holders.FLOCK, False, 0, None) in locks_on(image)
     assert locks_on(image) == []
 
 
@@ -121,7 +121,7 @@ def test_each_holder_of_qemu_is_respected(
         else:
             refused(lock, volume)
         assert bytes_held(image) == sorted(taken)
-        assert not any(item.kind == holders.FLOCK for item in locks_on(image))
+        assert not any(item.kind == lock_holders.FLOCK for item in locks_on(image))
     assert bool(locks.writer_obstacles(volume)) is not writer_fits
 
 
@@ -143,7 +143,7 @@ def test_a_refusal_names_byte_permission_pid_program_and_what_to_do(volume: Volu
 
 def test_a_holder_that_nobody_names_is_admitted(volume: Volume, other: int, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     ofd.lock(other, 100)
-    monkeypatch.setattr(holders, "PROC", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(lock_holders, "PROC", str(tmp_path / "nowhere"))
     assert "another machine" in refused(locks.exclusive, volume, "consistent read")
 
 
@@ -249,7 +249,7 @@ def test_a_collision_after_the_first_look_gives_everything_back(volume: Volume, 
     monkeypatch.setattr(ofd, "lock", meanwhile)
     refused(locks.exclusive, volume, "byte 101")
     assert bytes_held(image) == [101]
-    assert not any(lock.kind == holders.FLOCK for lock in locks_on(image))
+    assert not any(lock.kind == lock_holders.FLOCK for lock in locks_on(image))
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
@@ -301,7 +301,7 @@ def test_the_payload_of_a_detached_header_is_watched_too(volume: Volume, image: 
     with open_volume(str(image), str(header), writable=True) as detached:
         with lock(detached, timeout=0):
             assert bytes_held(image) == bytes_held(header) != []
-            assert not any(item.kind == holders.FLOCK for item in locks_on(image)), "cryptsetup locks the header only"
+            assert not any(item.kind == lock_holders.FLOCK for item in locks_on(image)), "cryptsetup locks the header only"
             refused(locks.exclusive, volume)
         ofd.lock(other, 100)
         refused(locks.exclusive, detached, "the payload")

@@ -1,0 +1,71 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Execute a plan. Knows no policy: what to do was decided before; the steps of each format decide how it is safe."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
+from ..header.model import Header
+from ..plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, REKEY, SET_PRIORITY, Action, Plan
+from .keyslot_writer import Maker
+from .luks1_steps import Luks1Steps
+from .luks2_steps import Luks2Steps, Workshop
+
+_DESTROYING = (ERASE, REKEY, FINISH_ERASE)
+
+
+def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
+    """Execute ``plan`` on ``maker.disk``, whose header tells afterwards what is on disk.
+
+    The caller holds the exclusive locks and has read the header under them. Errors before the first write come out as
+    they are; after it as Interrupted, which tells what was done and what is left.
+    """
+    disk = maker.disk
+    if not plan.empty and disk.header.write_obstacle is not None:
+        raise disk.header.write_obstacle
+    perform = steps_for(disk.header, maker, record=record)
+    for position, action in enumerate(plan.actions):
+        try:
+            if action.kind in _DESTROYING:
+                maker.check_proofs()
+            perform[action.kind](action)
+        except Exception as error:
+            if not disk.written:
+                raise
+            known = error if isinstance(error, OSError) else expected(error)
+            raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
+
+
+def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:
+    """What each kind of action does with a header of this format."""
+    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(Maker, maker)) if header.format == "luks1" else Luks2Steps(maker, record=record)
+    return {
+        ADD: steps.add,
+        REKEY: steps.rekey,
+        ERASE: steps.erase,
+        FINISH_ERASE: steps.finish,
+        SET_PRIORITY: steps.set_priority,
+        HEAL_HEADER: steps.heal,
+    }
+
+
+def _interrupted(error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]) -> Interrupted:
+    changed = f"Done before: {_listed(done)}. Begun and not completed: {describe(left[0])}. Not begun: {_listed(left[1:])}."
+    remedy = "mend the cause and run the same task again: it finishes what was begun"
+    if isinstance(error, HeaderChanged):
+        remedy = error.remedy
+    return Interrupted.by(error, path, remedy=remedy, changed=changed, actions_done=done, actions_left=left)
+
+
+def _listed(actions: t.Sequence[Action]) -> str:
+    return "; ".join(describe(action) for action in actions) or "nothing"
+
+
+def describe(action: Action) -> str:
+    """``"rekey keyslot 3 (primary)"``."""
+    where = "" if action.keyslot is None else f" keyslot {action.keyslot}"
+    return f"{action.kind}{where}" + (f" ({action.label})" if action.label else "")

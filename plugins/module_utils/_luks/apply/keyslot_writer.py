@@ -1,0 +1,169 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Making one keyslot: parameters, derivation, sealed material on the medium, proven by reading it back and opening it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hmac
+import typing as t
+
+from ..crypto import cipher, kdf
+from ..crypto.memory import wipe
+from ..errors import BudgetExceeded, HeaderChanged, Refused, StorageFault
+from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf, Keyslot
+from ..plan.types import Action, Choice
+from ..required import given
+from ..task.desired import Costs, Desired
+from ..unlock import key_material
+from ..unlock.hints import labelled_salt
+from ..unlock.prover import Prover
+from .header_writer import Disk
+from .kdf_policy import Precedents, choose
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredients:
+    """Parameters and the key derived with them; several areas may be sealed with it (a LUKS1 rekey needs a copy)."""
+
+    kdf: Kdf
+    key: bytearray
+    volume_key: bytearray
+
+
+@dataclasses.dataclass(frozen=True)
+class Maker:
+    """``memory_limit``: KiB that Argon2 may use on this host when nothing pins the memory cost.
+
+    choices: what was decided for actions before; their keys are derived already.
+    record:  the salt of a new LUKS1 keyslot may carry its label.
+    """
+
+    disk: Disk
+    prover: Prover
+    desired: Desired
+    memory_limit: int
+    choices: t.Mapping[Action, Choice] = dataclasses.field(default_factory=dict)
+    record: bool = False
+
+    @contextlib.contextmanager
+    def prepare(self, action: Action, area: Extent) -> t.Iterator[Ingredients]:
+        """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.kdf_policy` decides."""
+        header = self.disk.header
+        volume_key = self.prover.need_volume_key()
+        choice = self.choices.get(action) or choice_for(action, header, self.prover, self.desired, self.memory_limit, record=self.record)
+        parameters = choice.kdf
+        key = self.prover.derivations.derive(given(action.secret), parameters, key_length(header, given(action.keyslot), parameters))
+        try:
+            yield Ingredients(parameters, key, volume_key)
+        finally:
+            wipe(key)
+
+    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
+        """Seal the volume key into ``area`` and open what the medium gives back. The header does not know it yet."""
+        slot = self.disk.header.new_keyslot(number, ingredients.kdf, area)
+        back = self.disk.write_area(area, key_material.seal(slot, ingredients.key, ingredients.volume_key))
+        opened = key_material.unseal(slot, ingredients.key, back)
+        try:
+            if not hmac.compare_digest(opened, ingredients.volume_key):
+                raise StorageFault(
+                    f"the key material for keyslot {number}, read back from the medium, does not open",
+                    why="the medium or its driver loses writes: replace it",
+                )
+        finally:
+            wipe(opened)
+
+    def check_proofs(self) -> None:
+        """Raise HeaderChanged when what opened a keyslot is gone: it must not be the reason to erase another one."""
+        for number in self.prover.stale(self.disk.header, self.disk.reread):
+            raise HeaderChanged(
+                f"the key material of keyslot {number} is no longer what a secret of this task opened",
+                why="another program changed it in spite of the locks that were held, and this plan rests on that keyslot",
+                remedy="find out what else changes this volume, then run the task again",
+            )
+
+    def priority(self, action: Action) -> str:
+        return priority_to_set(action, self.disk.header)
+
+
+def priority_to_set(action: Action, header: Header) -> str:
+    """That of the action, else the one that the slot has."""
+    if action.priority is not None:
+        return action.priority
+    slot = header.keyslots.get(given(action.keyslot))
+    return slot.priority if slot else PRIORITY_NORMAL
+
+
+def key_length(header: Header, keyslot: int, parameters: Kdf) -> int:
+    """Bytes of the derived key that a new slot's area is sealed with."""
+    return _new_keyslot(header, keyslot, parameters).area_key_size
+
+
+def _new_keyslot(header: Header, keyslot: int, parameters: Kdf) -> Keyslot:
+    """What the slot would be; LUKS2 has not decided yet where its area lies."""
+    layout = header.layout
+    area = layout.fixed[keyslot] if layout.fixed is not None else Extent(layout.window.offset, layout.unit)
+    return header.new_keyslot(keyslot, parameters, area)
+
+
+def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
+    """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it.
+
+    Raises Refused where it would cost more than the task or this host allows, and Unsupported for a cipher or hash that the
+    new slot would have and nobody here can compute: both are so known before the first write.
+    """
+    choice = _choice(action, header, prover, desired, memory_limit, record=record)
+    slot = _new_keyslot(header, given(action.keyslot), choice.kdf)
+    cipher.check(slot.encryption, slot.area_key_size)
+    kdf.hash_size(slot.af_hash)
+    try:
+        kdf.check(choice.kdf, budget=prover.derivations.budget)
+    except BudgetExceeded as error:
+        raise Refused(
+            f"the key derivation for the new secret of keyslot {action.keyslot} would cost too much: {error.found}",
+            why=error.why,
+            remedy="give that entry lower pbkdf costs, or raise kdf_limits",
+        ) from None
+    return choice
+
+
+def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
+    number = given(action.keyslot)
+    if action.via is not None:
+        return Choice(header.keyslots[action.via].kdf)  # the copy of an interrupted rekey was made with the right ones
+    # What a stranger stored says nothing about what our secret needs, and may be hostile.
+    proven = number in header.keyslots and number in prover.openers()
+    measured = prover.measured
+    return _choose(
+        action.entry,
+        header,
+        desired,
+        Precedents(
+            replaced=header.keyslots[number].kdf if proven else None,
+            opener=measured.kdf if measured else None,
+            measured=measured,
+            memory_limit=memory_limit,
+            budget=prover.derivations.budget,
+        ),
+        label=action.label if record else "",
+    )
+
+
+def choice_if_opened(
+    entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool
+) -> t.Optional[Choice]:
+    """What :func:`choice_for` will say if the old secret of ``entry`` opens ``keyslot``; None where that is not known before."""
+    stored = header.keyslots[keyslot].kdf
+    label = desired.labels[given(desired.entries[entry].new_secret)] if record else ""
+    choice = _choose(entry, header, desired, Precedents(replaced=stored, opener=stored, memory_limit=memory_limit, budget=budget), label=label)
+    return None if choice.measured else choice
+
+
+def _choose(entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str) -> Choice:
+    costs, iter_time = (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
+    if header.format == "luks1":
+        precedents = dataclasses.replace(precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None)
+    return choose(costs, iter_time, precedents)

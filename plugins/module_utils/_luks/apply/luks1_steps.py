@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The actions of a plan on LUKS1: one header, fixed areas, one intent at a time, each step its own durable commit.
+
+An erase notes its intent, wipes the area, deactivates the slot, drops the intent: in between the slot is enabled and
+opens with nothing, and the intent says so. A rekey puts a copy into a free slot, erases the old one, fills it again and
+erases the copy, so that the number stays and something always opens. A change of state and a change of the intent are
+never one commit: they may lie in two sectors, and only their order says what is true after a tear.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import Refused
+from ..header.model import (
+    INTENT_ERASE,
+    INTENT_HOP_ADD,
+    INTENT_HOP_ERASE,
+    INTENT_HOP_FILL,
+    INTENT_REPLACE_ERASE,
+    INTENT_REPLACE_FILL,
+    Extent,
+    Intent,
+)
+from ..plan.types import Action
+from ..required import given
+from .keyslot_writer import Ingredients, Maker
+
+
+class Luks1Steps:
+    def __init__(self, maker: Maker) -> None:
+        self.maker = maker
+        self.disk = maker.disk
+
+    def heal(self, action: Action) -> None:
+        raise Refused("a LUKS1 header has no second copy", why="there is nothing to heal it from")
+
+    def set_priority(self, action: Action) -> None:
+        raise Refused(f"keyslot {action.keyslot} of a LUKS1 header has no priority")
+
+    def add(self, action: Action) -> None:
+        number = given(action.keyslot)
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            self._fill(number, ingredients)
+
+    def erase(self, action: Action) -> None:
+        self._erase(given(action.keyslot))
+
+    def rekey(self, action: Action) -> None:
+        if action.resume and action.in_place:
+            self._refill(action)
+        elif action.resume:
+            self._resume_hop(action)
+        elif action.in_place:
+            self._rekey_in_place(given(action.keyslot), action)
+        else:
+            self._rekey_through_copy(given(action.keyslot), action)
+
+    def _rekey_in_place(self, number: int, action: Action) -> None:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            self._note(Intent(INTENT_REPLACE_ERASE, number))
+            self._clear(number)
+            self._note(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, ingredients)
+            self._note(None)
+
+    def _rekey_through_copy(self, number: int, action: Action) -> None:
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            via = self.disk.header.layout.free_numbers()[0]
+            self._note(Intent(INTENT_HOP_ADD, number, via))
+            self._fill(via, ingredients)
+            self._move_back(number, via, ingredients)
+
+    def finish(self, action: Action) -> None:
+        """What :mod:`.plan.resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
+        number, intent = given(action.keyslot), given(self.disk.header.intent)
+        active = number in self.disk.header.keyslots
+        if active and intent.kind != INTENT_REPLACE_FILL:
+            self._erase(number)
+            return
+        if not active:
+            # A cut run may have left material of a new secret in the area of a slot that it never activated.
+            self.disk.overwrite(self._area(number))
+        self._note(None)
+
+    def _resume_hop(self, action: Action) -> None:
+        """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
+        number, via, intent = given(action.keyslot), given(action.via), given(self.disk.header.intent)
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            if intent.kind == INTENT_HOP_FILL:
+                self._fill_from_copy(number, via, ingredients)
+            else:
+                self._move_back(number, via, ingredients)
+
+    def _move_back(self, number: int, via: int, ingredients: Ingredients) -> None:
+        self._note(Intent(INTENT_HOP_ERASE, number, via))
+        self._clear(number)
+        self._note(Intent(INTENT_HOP_FILL, number, via))
+        self._fill_from_copy(number, via, ingredients)
+
+    def _fill_from_copy(self, number: int, via: int, ingredients: Ingredients) -> None:
+        self._fill(number, ingredients)
+        self._erase(via)
+
+    def _refill(self, action: Action) -> None:
+        number, intent = given(action.keyslot), given(self.disk.header.intent)
+        with self.maker.prepare(action, self._area(number)) as ingredients:
+            if intent.kind == INTENT_REPLACE_ERASE:
+                self._clear(number)
+                self._note(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, ingredients)
+            self._note(None)
+
+    def _erase(self, number: int) -> None:
+        self._note(Intent(INTENT_ERASE, number))
+        self._clear(number)
+        self._note(None)
+
+    def _clear(self, number: int) -> None:
+        """Wipe, then deactivate: an active slot whose material is gone is dead, the other way round it is a residue."""
+        self.disk.overwrite(self._area(number))
+        if number in self.disk.header.keyslots:
+            self.disk.commit(self.disk.header.without_keyslot(number))
+
+    def _fill(self, number: int, ingredients: Ingredients) -> None:
+        area = self._area(number)
+        self.maker.place(number, area, ingredients)
+        self.disk.commit(self.disk.header.with_keyslot(number, ingredients.kdf, area))
+
+    def _note(self, intent: t.Optional[Intent]) -> None:
+        if self.disk.header.intent != intent:
+            self.disk.commit(self.disk.header.with_intent(intent))
+
+    def _area(self, number: int) -> Extent:
+        return given(self.disk.header.layout.fixed)[number]

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The actions of a plan on LUKS2, whose whole header changes at once.
+
+An erase or a rekey is one commit that leaves the old area to no slot and notes it for wiping; the wipe and a second
+commit that takes the note away follow. Only where no second area fits is a slot wiped while it is still listed: it
+keeps its token references that way, and the note says that it must end erased if the run is cut.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ..errors import Refused
+from ..header.model import (
+    INTENT_REPLACE_ERASE,
+    INTENT_REPLACE_FILL,
+    INTENT_WIPE,
+    Extent,
+    Header,
+    Intent,
+    RecordEntry,
+)
+from ..plan.types import Action
+from ..required import given
+from ..unlock.hints import fingerprint
+from .keyslot_writer import Ingredients
+
+
+class Medium(t.Protocol):
+    """Where the steps leave headers: :class:`.header_writer.Disk`, or paper for a rehearsal."""
+
+    header: Header
+
+    def commit(self, header: Header) -> None:
+        """``header`` is what the medium holds when this returns."""
+
+    def overwrite(self, area: Extent) -> None:
+        """Nothing of what the area held is left."""
+
+
+class Workshop(t.Protocol):
+    """Where the steps get key material: :class:`.keyslot_writer.Maker`, or none for a rehearsal."""
+
+    @property
+    def disk(self) -> Medium:
+        """Where its material goes."""
+
+    def prepare(self, action: Action, area: Extent) -> t.ContextManager[Ingredients]:
+        """Parameters and keys for the slot that ``action`` makes in ``area``."""
+
+    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
+        """Key material into ``area``, proven to open."""
+
+    def priority(self, action: Action) -> str:
+        """The priority of the slot that ``action`` makes."""
+
+
+class Luks2Steps:
+    def __init__(self, maker: Workshop, *, record: bool) -> None:
+        self.maker = maker
+        self.disk = maker.disk
+        self._record = record
+        self._made: t.Dict[int, str] = {}
+
+    def heal(self, action: Action) -> None:
+        self.disk.commit(self.disk.header)
+
+    def set_priority(self, action: Action) -> None:
+        self._commit(self.disk.header.with_priority(given(action.keyslot), given(action.priority)))
+
+    def add(self, action: Action) -> None:
+        number = given(action.keyslot)
+        area = self._place_for(number)
+        with self.maker.prepare(action, area) as ingredients:
+            self.maker.place(number, area, ingredients)
+            self._made[number] = action.label
+            self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)))
+
+    def erase(self, action: Action) -> None:
+        number = given(action.keyslot)
+        self._leave(number, self.disk.header.without_keyslot(number), self.disk.header.keyslots[number].area)
+
+    def rekey(self, action: Action) -> None:
+        number, header = given(action.keyslot), self.disk.header
+        if action.in_place:
+            self._rekey_in_place(action)
+            return
+        old, area = header.keyslots[number].area, self._place_for(number)
+        with self.maker.prepare(action, area) as ingredients:
+            self.maker.place(number, area, ingredients)
+            self._made[number] = action.label
+            self._leave(number, header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)), old)
+
+    def _rekey_in_place(self, action: Action) -> None:
+        number, header = given(action.keyslot), self.disk.header
+        area, priority = self._place_for(number, instead=True), self.maker.priority(action)
+        with self.maker.prepare(action, area) as ingredients:
+            if action.resume:
+                self._empty(number, Intent(INTENT_REPLACE_FILL, number))
+            else:
+                self._commit(header.with_intent(Intent(INTENT_REPLACE_ERASE, number)))
+                self.disk.overwrite(header.keyslots[number].area)
+            self.maker.place(number, area, ingredients)
+            self._made[number] = action.label
+            self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=priority).with_intent(None))
+
+    def finish(self, action: Action) -> None:
+        """What :mod:`.plan.resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
+        intent = given(self.disk.header.intent)
+        if intent.kind == INTENT_REPLACE_ERASE:
+            self._empty(intent.keyslot, None)
+            return
+        live = [slot.area for slot in self.disk.header.keyslots.values()]
+        for extent in intent.extents:
+            for free in _outside(extent, live):
+                self.disk.overwrite(free)
+        self._commit(self.disk.header.with_intent(None))
+
+    def _empty(self, number: int, then: t.Optional[Intent]) -> None:
+        """A listed slot that a cut run began to wipe: wipe it whole, take it away, leave the note ``then``."""
+        header = self.disk.header
+        if number in header.keyslots:
+            self.disk.overwrite(header.keyslots[number].area)
+            header = header.without_keyslot(number)
+        if header is not self.disk.header or header.intent != then:
+            self._commit(header.with_intent(then))
+
+    def _leave(self, number: int, header: Header, area: Extent) -> None:
+        """Commit ``header``, in which ``area`` belongs to no slot; wipe it; take the note away."""
+        self._commit(header.with_intent(Intent(INTENT_WIPE, number, extents=(area,))))
+        self.disk.overwrite(area)
+        self._commit(self.disk.header.with_intent(None))
+
+    def _place_for(self, number: int, *, instead: bool = False) -> Extent:
+        layout = self.disk.header.layout
+        area = (layout.without_slot(number) if instead else layout).place(number)
+        if area is None:
+            raise Refused(f"the keyslots area has no room for keyslot {number}", why="the plan was made for another header", remedy="run the task again")
+        return area
+
+    def _commit(self, header: Header) -> None:
+        self.disk.commit(self._recorded(header) if self._record else header)
+
+    def _recorded(self, header: Header) -> Header:
+        """``header`` with a record that is true as far as this run knows: slots that are gone or were rewritten by
+        others are dropped from it, slots that this run made are entered."""
+        entries = {
+            number: entry
+            for number, entry in header.record.items()
+            if number in header.keyslots and entry.fingerprint == fingerprint(header.keyslots[number].kdf)
+        }
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for number, label in self._made.items():
+            if number in header.keyslots and number not in entries:
+                entries[number] = RecordEntry(number, label, fingerprint(header.keyslots[number].kdf), now)
+        return header.with_record(entries) if entries != dict(header.record) else header
+
+
+def _outside(extent: Extent, live: t.Sequence[Extent]) -> t.List[Extent]:
+    """The parts of ``extent`` that no live area covers; somebody may have allocated there since."""
+    parts = [extent]
+    for area in live:
+        cut: t.List[Extent] = []
+        for part in parts:
+            if not part.overlaps(area):
+                cut.append(part)
+                continue
+            if part.offset < area.offset:
+                cut.append(Extent(part.offset, area.offset - part.offset))
+            if area.end < part.end:
+                cut.append(Extent(area.end, part.end - area.end))
+        parts = cut
+    return parts

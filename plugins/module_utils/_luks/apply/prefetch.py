@@ -1,0 +1,97 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Keys of new keyslots, derived before the locks are taken: while the old secret is still being tried where that saves time.
+
+Under the exclusive lock of a volume nothing is derived then, so that others wait for writes only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..crypto import kdf
+from ..errors import LuksmithError
+from ..header.model import Header, Kdf, Keyslot, UnknownKdf
+from ..plan.types import Action, Choice
+from ..required import given
+from ..task.desired import PRESENT, Desired
+from ..unlock.derivations import Derivations, Question
+from .keyslot_writer import choice_if_opened, key_length
+
+_Place = t.Tuple[int, int]  # secret, keyslot
+
+
+class Ahead:
+    """``record``: salts of LUKS1 may carry labels. ``memory_limit``: KiB that Argon2 may use when nothing pins its memory."""
+
+    def __init__(self, derivations: Derivations, desired: Desired, memory_limit: int, *, record: bool) -> None:
+        self._derivations = derivations
+        self._desired = desired
+        self._memory_limit = memory_limit
+        self._record = record
+        self._early: t.Dict[_Place, t.Tuple[Choice, Question]] = {}
+
+    def begin(self, header: Header, hints: t.Mapping[int, int]) -> None:
+        """Derive the new key of a likely rekey beside the trial of its old secret, if that leaves no core without work.
+
+        Likely is one whose keyslot is named, hinted or the only one, unless a hint says that the new secret is there.
+        It is in vain when the old secret does not open the slot.
+        """
+        for entry in self._desired.entries:
+            if entry.state != PRESENT or entry.old_secret is None or entry.old_secret == entry.new_secret or given(entry.new_secret) in hints:
+                continue
+            keyslot = entry.keyslot if entry.keyslot is not None else hints.get(entry.old_secret, _only(header))
+            slot = header.keyslots.get(-1 if keyslot is None else keyslot)
+            if slot is None or not slot.bound or isinstance(slot.kdf, UnknownKdf) or (given(entry.new_secret), slot.number) in self._early:
+                continue
+            choice = self._affordable_choice(entry.position, slot, header)
+            if choice is None:
+                continue
+            question = (given(entry.new_secret), choice.kdf, key_length(header, slot.number, choice.kdf))
+            self._early[given(entry.new_secret), slot.number] = (choice, question)
+            self._derivations.prepare(question, early=True)
+
+    def _affordable_choice(self, entry: int, slot: Keyslot, header: Header) -> t.Optional[Choice]:
+        budget = self._derivations.budget
+        choice = choice_if_opened(entry, slot.number, header, self._desired, self._memory_limit, budget, record=self._record)
+        try:
+            if choice is None or kdf.lanes(slot.kdf) + kdf.lanes(choice.kdf) > self._derivations.workers.cores:
+                return None
+            kdf.check(choice.kdf, budget=budget)
+        except LuksmithError:  # the plan says so when it comes to that
+            return None
+        return choice
+
+    def settle(self, header: Header, choices: t.Mapping[Action, Choice]) -> t.Tuple[t.Dict[Action, Choice], t.List[Question]]:
+        """``choices``, where possible with the salts of keys that are there or under way, and all the keys that they need."""
+        settled: t.Dict[Action, Choice] = {}
+        questions = []
+        for place in set(self._early) - {(given(action.secret), given(action.keyslot)) for action in choices}:
+            self._derivations.give_up(self._early.pop(place)[1])
+        for action, choice in choices.items():
+            place = (given(action.secret), given(action.keyslot))
+            early, question = self._early.pop(place, (None, None))
+            if early is not None and question is not None and _alike(early.kdf, choice.kdf):
+                settled[action] = early
+            else:
+                settled[action] = choice
+                if question is not None:
+                    self._derivations.give_up(question)
+                question = (given(action.secret), choice.kdf, key_length(header, given(action.keyslot), choice.kdf))
+            questions.append(question)
+            self._early[place] = (settled[action], question)  # a plan made again under the lock mostly wants the same
+        return settled, questions
+
+
+def _only(header: Header) -> t.Optional[int]:
+    return next(iter(header.keyslots)) if len(header.keyslots) == 1 else None
+
+
+def _alike(one: Kdf, other: Kdf) -> bool:
+    """The same costs, whatever the salts."""
+    if isinstance(one, UnknownKdf) or isinstance(other, UnknownKdf):
+        return False
+    return dataclasses.replace(one, salt=b"") == dataclasses.replace(other, salt=b"")

@@ -1,0 +1,233 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""An audit from task to result: each volume alone, so that one that cannot be read hides no other. Never writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ..crypto.kdf import Budget
+from ..crypto.workers import Workers
+from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expected_only
+from ..result.slot_table import rows
+from ..task.secrets import Secret
+from ..unlock.session import UnlockSession, all_cores
+from ..usecases.devices import distinct_volumes, side_by_side
+from ..volume.read_header import header_at_rest
+from ..volume.storage import Volume, open_volume
+from . import rules
+from .audit_task import NEVER, AuditTask
+from .backups import BackupShelf
+from .collect import Examination
+from .evidence import Evidence
+from .policy import SEVERITIES, worst
+from .rules_header import header_fingerprint
+from .unreadable import judge_unreadable
+
+Result = t.Dict[str, t.Any]
+
+COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = ("compliant", "recorded", "unverified", "findings", "failed")
+_LOOKS = 3
+
+
+def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Result:
+    """The audit of all volumes of the task; ``now`` in UTC, for tests.
+
+    With ``device``, what keeps the volume from being read at all is raised as LuksmithError. With ``devices`` it is one item of
+    the result, ``failed`` is set at the end, and the others are complete.
+    """
+    moment = now or datetime.datetime.now(datetime.timezone.utc)
+    shelf = BackupShelf(task.backups, task.lock_timeout)
+    with all_cores(task.budget) as (budget, workers):
+        if task.single:
+            return _judged(task, _single(_Volume(task, task.devices[0], task.header, shelf, budget, workers, 0, moment)))
+        volumes = [
+            _Volume(task, path, None, shelf, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
+        ]
+        crew = 1 + workers.cores  # while some read, others have keys derived
+        return _judged(task, _together(task, side_by_side([volume.one_of_several for volume in volumes], crew, workers.stop), shelf))
+
+
+def _single(volume: _Volume) -> Result:
+    try:
+        result = volume.result()
+    except LuksmithError as error:
+        raise error.on(volume.path) from None
+    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.shelf)]
+    return {"changed": False, **result}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Volume:
+    """``rank``: its place in the task; ``names``: further paths to it."""
+
+    task: AuditTask
+    path: str
+    header_path: t.Optional[str]
+    shelf: BackupShelf
+    budget: Budget
+    workers: Workers
+    rank: int
+    now: datetime.datetime
+    names: t.Sequence[str] = ()
+
+    def one_of_several(self) -> Result:
+        try:
+            with expected_only():
+                one = self.result()
+        except LuksmithError as error:
+            one = {
+                "device": self.path,
+                "header": None,
+                "state": FAILED,
+                "compliant": False,
+                "msg": str(error.on(self.path)),
+                "findings": [],
+                "unverified": [],
+                "failed": True,
+            }
+        return {**one, **({"also": list(self.names)} if self.names else {})}
+
+    def result(self) -> Result:
+        with open_volume(self.path, self.header_path, writable=False) as volume:
+            try:
+                header = header_at_rest(volume, self.task.lock_timeout)
+            except (MalformedHeader, Unsupported, Refused) as error:
+                return _unreadable(self.task, volume, self.header_path, error)
+            for _attempt in range(_LOOKS):
+                examination = Examination(self.task, volume, header, self.shelf, self._unlock, self.now)
+                evidence = examination.evidence()
+                again = header_at_rest(volume, self.task.lock_timeout)
+                if again.image() == header.image():
+                    return _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+                header = again
+            result = _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+            result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
+            return result
+
+    def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
+        return UnlockSession(secrets, self.budget, self.workers, self.rank)
+
+
+def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int) -> Result:
+    header, policy = evidence.header, task.policy
+    findings, unverified = rules.judge(evidence, policy)
+    state = _state(findings, unverified, bool(evidence.recorded))
+    warnings = list(header.warnings)
+    if evidence.recorded:
+        warnings.append("verify: record: who opens which keyslot is what the record in the header says; no secret was tried there, so nothing is proven")
+    return {
+        "device": volume.path,
+        "header": header_path,
+        "uuid": header.uuid,
+        "type": header.format,
+        "container": volume.container,
+        "label": header.label,
+        "cipher": header.cipher,
+        "key_size": header.key_size,
+        "slot_count": header.slot_count,
+        "fingerprint": header_fingerprint(evidence.raw),
+        "policy": policy.name,
+        "state": state,
+        "compliant": state in (COMPLIANT, RECORDED),
+        "verified": not evidence.recorded,
+        "findings": findings,
+        "unverified": unverified,
+        "keyslots": _table(evidence, [*findings, *unverified]),
+        "kdf_evaluations": evaluations,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], error: LuksmithError) -> Result:
+    """A header that breaks the format is what an audit is for: a finding, not a failure."""
+    findings = judge_unreadable(error, volume.region.reread, volume.region.size, task.policy)
+    return {
+        "device": volume.path,
+        "header": header_path,
+        "uuid": "",
+        "type": None,
+        "container": volume.container,
+        "label": "",
+        "policy": task.policy.name,
+        "state": FINDINGS,
+        "compliant": False,
+        "verified": False,
+        "msg": str(error.on(volume.header_path)),
+        "findings": findings,
+        "unverified": [],
+        "keyslots": [],
+        "kdf_evaluations": 0,
+        "warnings": [],
+    }
+
+
+def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Result]:
+    opened_by = {**evidence.opened_by, **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty}}
+    table = rows(evidence.header, opened_by, list(evidence.untried))
+    for row in table:
+        changed = evidence.changed(row["keyslot"])
+        row["changed"] = None if changed is None else changed.strftime("%Y-%m-%dT%H:%M:%SZ")
+        row["age_days"] = evidence.age_days(row["keyslot"])
+        row["recorded"] = row["keyslot"] in evidence.recorded
+        row["mark"] = worst(mark["severity"] for mark in marks if mark["keyslot"] == row["keyslot"])
+    return table
+
+
+def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Finding], recorded: bool) -> str:
+    """A finding of severity info is worth knowing and no breach; the same holds for what could not be verified."""
+    if any(finding["severity"] != "info" for finding in findings):
+        return FINDINGS
+    if any(one["severity"] != "info" for one in unverified):
+        return UNVERIFIED
+    return RECORDED if recorded else COMPLIANT
+
+
+def _together(task: AuditTask, volumes: t.Sequence[Result], shelf: BackupShelf) -> Result:
+    failed = [one for one in volumes if one["state"] == FAILED]
+    findings = [{"device": one["device"], **finding} for one in volumes for finding in one["findings"]]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding["severity"]))
+    warnings = [f"{one['device']}: {warning}" for one in volumes for warning in one.pop("warnings", ())]
+    result: Result = {
+        "changed": False,
+        "policy": task.policy.name,
+        "compliant": all(one["compliant"] for one in volumes),
+        "verified": all(one.get("verified", False) for one in volumes),
+        "findings": findings,
+        "unverified": [{"device": one["device"], **other} for one in volumes for other in one["unverified"]],
+        "volumes": list(volumes),
+        "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
+        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_strange_backups(shelf)],
+    }
+    if failed:
+        result["failed"] = True
+        counts = ", ".join(f"{sum(one['state'] == state for one in volumes)} {state}" for state in STATES)
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(one["msg"] for one in failed)
+    return result
+
+
+def _judged(task: AuditTask, result: Result) -> Result:
+    """``fail_on``: what nobody could verify counts like a finding of the same severity."""
+    if task.fail_on == NEVER:
+        return result
+    bad = [one for one in (*result["findings"], *result["unverified"]) if SEVERITIES.index(one["severity"]) <= SEVERITIES.index(task.fail_on)]
+    if bad and not result.get("failed"):
+        result["failed"] = True
+        first = bad[0]
+        where = first.get("device") or result.get("device")
+        result["msg"] = (
+            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} ({first['rule']}). Nothing was changed."
+        )
+    return result
+
+
+def _strange_backups(shelf: BackupShelf) -> t.List[str]:
+    return [
+        f"the header backup {path} is of the uuid {header.uuid}, which is no volume of this task"
+        for path, header in shelf.headers.items()
+        if path not in shelf.used
+    ]

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Gather the evidence of one volume: read the header and the key material, try secrets. Nothing here judges, nothing writes."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ..crypto import kdf
+from ..errors import BudgetExceeded, LuksmithError
+from ..header import signatures
+from ..header.luks2.codec import Luks2Header
+from ..header.model import Header, Keyslot
+from ..task.secrets import Secret
+from ..unlock import key_material
+from ..unlock.hints import fingerprint
+from ..unlock.prover import Prover
+from ..unlock.session import UnlockSession
+from ..volume.storage import Volume
+from . import randomness
+from .audit_task import AuditTask
+from .backups import BackupShelf
+from .evidence import Evidence
+
+_EMPTY = "the empty secret"
+
+
+class Examination:
+    """The evidence of one header. ``evaluations``: keys that were derived for it. ``unlock`` opens a session for secrets."""
+
+    def __init__(
+        self,
+        task: AuditTask,
+        volume: Volume,
+        header: Header,
+        shelf: BackupShelf,
+        unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
+        now: datetime.datetime,
+    ) -> None:
+        self.evaluations = 0
+        self._task = task
+        self._unlock = unlock
+        self._volume = volume
+        self._header = header
+        self._shelf = shelf
+        self._now = now
+        self._areas = self._look_at_areas()
+
+    def evidence(self) -> Evidence:
+        task, header = self._task, self._header
+        recorded = self._recorded()
+        opened_by, untried, empty = self._try_secrets(recorded)
+        opened_by.update(recorded)
+        forbidden = [(task.secrets[number], task.labels[number]) for number in task.forbidden]
+        backups, evaluations = self._shelf.of(header, forbidden, self._unlock)
+        self.evaluations += evaluations
+        return Evidence(
+            header=header,
+            raw=b"".join(header.image()),
+            metadata=header.metadata if isinstance(header, Luks2Header) else {},
+            labels=tuple(task.labels[number] for number in task.allowed),
+            forbidden=tuple(task.labels[number] for number in task.forbidden),
+            opened_by=dict(sorted(opened_by.items())),
+            recorded=frozenset(recorded),
+            untried=untried,
+            empty=frozenset(empty),
+            beyond_limits=self._beyond_limits(),
+            areas=self._areas,
+            signature=None if self._volume.container == "qcow2" else signatures.signature(self._volume.region.reread, self._volume.region.size),
+            backups=backups,
+            unread_backups=self._shelf.unread,
+            now=self._now,
+        )
+
+    def _recorded(self) -> t.Dict[int, t.Tuple[str, ...]]:
+        """What the record says of slots that nobody else has written since; only asked with ``verify: record``."""
+        header = self._header
+        found: t.Dict[int, t.Tuple[str, ...]] = {}
+        for number, entry in header.record.items() if self._task.by_record else ():
+            slot, area = header.keyslots.get(number), self._areas.get(number)
+            if slot is not None and entry.fingerprint == fingerprint(slot.kdf) and not (area and area.odd):
+                found[number] = (entry.label,)
+        return found
+
+    def _try_secrets(self, recorded: t.Container[int]) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
+        """Openers, slots that could not be tried with the reason, slots that the empty secret opens."""
+        secrets, labels = list(self._task.secrets), list(self._task.labels)
+        slots = [slot for slot in self._header.keyslots.values() if slot.number not in recorded]
+        if not secrets:
+            return {}, {slot.number: "no secret was given" for slot in slots}, []
+        if self._task.policy.try_empty_secret and all(secret.value for secret in secrets):
+            secrets.append(Secret(bytearray(), (_EMPTY,)))
+            labels.append(_EMPTY)
+        order = {slot.number: self._order_for(slot, labels) for slot in slots}
+        with self._unlock(secrets) as session:
+            prover = session.prover(self._header, self._volume.region.reread)
+            prover.expect(((secret, keyslot) for keyslot, numbers in order.items() for secret in numbers), unbound=True)
+            untried = {}
+            for keyslot, numbers in order.items():
+                reason = _try_all(prover, keyslot, numbers, secrets)
+                if reason:
+                    untried[keyslot] = reason
+            openers = prover.openers()
+            self.evaluations += session.evaluations
+        opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
+        empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
+        known = set(self._task.labels)
+        shown = {keyslot: tuple(label for label in found if label in known) for keyslot, found in opened_by.items()}
+        return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty
+
+    def _order_for(self, slot: Keyslot, labels: t.Sequence[str]) -> t.List[int]:
+        """Numbers of the secrets; the one that the record names for the keyslot goes first."""
+        entry = self._header.record.get(slot.number)
+        return sorted(range(len(labels)), key=lambda number: (entry is None or labels[number] != entry.label, number))
+
+    def _look_at_areas(self) -> t.Dict[int, randomness.Randomness]:
+        found = {}
+        for number, slot in self._header.keyslots.items():
+            if slot.kind in ("luks1", "luks2") and slot.key_size:
+                size = min(key_material.material_size(slot), slot.area.size, max(self._volume.region.size - slot.area.offset, 0))
+                found[number] = randomness.look_at(self._volume.region.reread(slot.area.offset, size))
+        return found
+
+    def _beyond_limits(self) -> t.Dict[int, str]:
+        found = {}
+        for number, slot in self._header.keyslots.items():
+            try:
+                kdf.check(slot.kdf, budget=self._task.budget)
+            except BudgetExceeded as error:
+                found[number] = f"{error.found}, {error.why}"
+            except LuksmithError:
+                continue
+        return found
+
+
+def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.Sequence[Secret]) -> str:
+    """Why ``keyslot`` could not be tried, or ""."""
+    reason = prover.why_untried(keyslot)
+    if reason:
+        return reason
+    for number in numbers:
+        try:
+            prover.try_slot(number, keyslot)
+        except LuksmithError as error:
+            if secrets[number].value:
+                return error.found
+            continue  # a library may refuse to derive from nothing: then it opens nothing either
+    return ""

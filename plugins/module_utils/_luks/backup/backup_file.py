@@ -1,0 +1,86 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""A backup file on the disk: read it, and say whether another one may take its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..errors import LuksmithError, NotLuks, Refused
+from ..header.detect import parse_header
+from ..volume.storage import Volume, open_volume
+from .image import Image, image_size, parse_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What is at a path: ``size`` in bytes; ``image`` is None, and ``problem`` says why, where it is no header backup."""
+
+    size: int
+    image: t.Optional[Image]
+    problem: t.Optional[LuksmithError] = None
+
+
+def look_at(path: str) -> t.Optional[Held]:
+    """None where there is nothing, a link that leads nowhere included. Raises StorageFault where it cannot be read."""
+    if not os.path.exists(path):
+        return None
+    try:
+        with open_volume(path, writable=False) as volume:
+            return _held(volume)
+    except NotLuks as error:  # a qcow2 image without LUKS
+        return Held(os.stat(path).st_size, None, error)
+
+
+def _held(volume: Volume) -> Held:
+    size = volume.node.size
+    if volume.container != "raw":
+        return Held(size, None, Refused("it is a qcow2 image, not a header backup", volume=volume.path))
+    try:
+        header = parse_header(volume.region.reread, size, embedded=True)
+        return Held(size, parse_image(volume.region.reread(0, min(image_size(header), size))))
+    except LuksmithError as error:
+        return Held(size, None, error.on(volume.path))
+
+
+def check_may_replace(path: str, held: Held, now: Image, *, force: bool) -> None:
+    """Refuse to write over what is no backup, over a whole volume, or (without ``force``) over a backup that is worth keeping."""
+    if held.size == 0:
+        return
+    if held.image is None:
+        found = held.problem.found if held.problem is not None else "it is unknown"
+        raise Refused(
+            f"there is a file already, and it is no header backup: {found}",
+            why="it would be lost",
+            remedy="Give another path, or remove the file",
+            volume=path,
+        )
+    header = held.image.header
+    longest = max(image_size(header), *(segment.offset for segment in header.segments))
+    if held.size > longest:
+        raise Refused(
+            f"there is a file of {held.size} bytes already, and a header backup of it would have {image_size(header)}",
+            why="it looks like a whole volume, whose data would be lost",
+            remedy="Give another path, or remove the file",
+            volume=path,
+        )
+    if force:
+        return
+    if header.uuid != now.header.uuid:
+        raise Refused(
+            f"there is a header backup of another volume already, {header.uuid}",
+            why="it may be the only one of that volume",
+            remedy="Give another path, or set force: true to replace it",
+            volume=path,
+        )
+    if held.image.seqid is not None and now.seqid is not None and held.image.seqid > now.seqid:
+        raise Refused(
+            f"the backup that is there has sequence id {held.image.seqid}, and the volume's header only {now.seqid}",
+            why="the header may have been replaced by an older one, and the backup may be the better of the two",
+            remedy="Look at both with luksmith.luks.keyslots_info; to replace the backup, set force: true",
+            volume=path,
+        )

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What the module says of backups, as values for its result: names of keyslots, comparisons, drawings. Decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..result.diff import render
+from ..result.slot_table import rows
+from ..unlock.hints import fingerprint
+from .image import Image, only_in, relation
+
+Result = t.Dict[str, t.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """What derivations showed: slot -> labels; slots that no secret was tried on; what it cost; sentences."""
+
+    by_slot: t.Mapping[int, t.Sequence[str]] = dataclasses.field(default_factory=dict)
+    untried: t.Tuple[int, ...] = ()
+    evaluations: int = 0
+    warnings: t.Tuple[str, ...] = ()
+
+
+def describe_backup(image: Image, opened: Opened) -> Result:
+    return {
+        "uuid": image.header.uuid,
+        "type": image.header.format,
+        "size": len(image.data),
+        "seqid": image.seqid,
+        "keyslots": list(image.header.keyslots),
+        "opened_by": {keyslot: list(labels) for keyslot, labels in opened.by_slot.items()},
+    }
+
+
+def compared(backup: Image, now: Image, opened: Opened) -> Result:
+    """``relation`` of a backup to the header, and the keyslots that only one of them has."""
+    foreign = backup.header.uuid != now.header.uuid
+    return {
+        "relation": relation(backup, now),
+        "only_in_backup": [] if foreign else [named(backup, number, opened) for number in only_in(backup, now)],
+        "only_in_header": [] if foreign else [named(now, number, Opened()) for number in only_in(now, backup)],
+    }
+
+
+def named(image: Image, number: int, opened: Opened) -> Result:
+    """A keyslot with the label that the record in its header has for it, or that of a secret that opens it, or ""."""
+    entry = image.header.record.get(number)
+    recorded = entry.label if entry is not None and entry.fingerprint == fingerprint(image.header.keyslots[number].kdf) else ""
+    labels = list(opened.by_slot.get(number, ()))
+    return {"keyslot": number, "label": recorded or next(iter(labels), ""), "opened_by": labels}
+
+
+def names_of(slots: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """``"keyslot 3 (admin 2025) and keyslot 5"``."""
+    names = [f"keyslot {slot['keyslot']}" + (f" ({slot['label']})" if slot["label"] else "") for slot in slots]
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One side of a diff; ``mode``: of the file, None where there is none or it does not matter."""
+
+    image: t.Optional[Image]
+    opened: Opened = Opened()
+    mode: t.Optional[int] = None
+
+
+def diff_of(path: str, before: Side, after: Side) -> t.Dict[str, str]:
+    return {"before_header": path, "after_header": path, "before": _drawn(before), "after": _drawn(after)}
+
+
+def _drawn(side: Side) -> str:
+    image = side.image
+    lines = [] if side.mode is None else [f"mode {side.mode:04o}"]
+    if image is None:
+        return "\n".join([*lines, "no header"]) + "\n"
+    untried = [number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations]
+    lines.append(render(rows(image.header, side.opened.by_slot, untried), uuid=image.header.uuid, format=image.header.format))
+    return "\n".join(lines)

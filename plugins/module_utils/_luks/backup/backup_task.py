@@ -1,0 +1,79 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The task of a header backup: everything that can be judged before a volume is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from ..crypto.kdf import Budget
+from ..errors import BadTask
+from ..task.options import choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds
+from ..task.secret_list import SecretList
+from ..task.secrets import Secret
+
+PRESENT = "present"
+RESTORED = "restored"
+STATES = (PRESENT, RESTORED)
+
+
+@dataclasses.dataclass(frozen=True)
+class BackupTask:
+    """A whole task of the ``header_backup`` module; ``labels[n]`` is how messages call secret ``n``, all of them from ``unlock``."""
+
+    device: str
+    header: t.Optional[str]
+    path: str
+    state: str
+    force: bool
+    secrets: t.Tuple[Secret, ...]
+    labels: t.Tuple[str, ...]
+    warnings: t.Tuple[str, ...]
+    lock_timeout: float
+    budget: Budget
+
+    def wipe_secrets(self) -> None:
+        for secret in self.secrets:
+            secret.wipe()
+
+
+def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
+    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    device, path = parse_path(params.get("device"), "device"), parse_path(params.get("path"), "path")
+    header = parse_header_path(params)
+    state = choice_of(params, "state", STATES)
+    for name, other in (("device", device), ("header", header)):
+        if other is not None and _same(path, other):
+            raise BadTask(f"path and {name} are the same file", why="A backup in the place of what it is to save is none", remedy="Give another path")
+    with SecretList() as secrets:
+        for index, item in enumerate(items_of(params, "unlock")):
+            secrets.number_of(item, f"unlock[{index}]")
+        if state == RESTORED and not secrets.members:
+            raise BadTask(
+                "unlock is empty",
+                why="Before a backup takes the place of a header, a secret has to show that the backup can be opened",
+                remedy="Give a secret under unlock that worked when the backup was made",
+            )
+        return BackupTask(
+            device=device,
+            header=header,
+            path=path,
+            state=state,
+            force=bool(params.get("force")),
+            labels=secrets.labels(),
+            warnings=secrets.warnings(),
+            lock_timeout=parse_seconds(params),
+            budget=parse_budget(params),
+            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+        )
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return os.path.abspath(one) == os.path.abspath(other)

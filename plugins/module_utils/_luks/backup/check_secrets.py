@@ -1,0 +1,50 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Which secrets of a task open which keyslots of a header, all of them tried; and the volume key that this brought."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ..unlock.prover import Prover
+from ..unlock.session import UnlockSession, all_cores
+from .backup_result import Opened
+from .backup_task import BackupTask
+from .image import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """``volume_key``: wiped when the proof ends; None where no secret opens a keyslot of the data."""
+
+    opened: Opened
+    volume_key: t.Optional[bytearray]
+
+
+@contextlib.contextmanager
+def proof_of(task: BackupTask, image: Image) -> t.Iterator[Proof]:
+    """Try every secret of the task on every keyslot of ``image``. Raises what a derivation raises."""
+    with all_cores(task.budget) as (budget, workers), UnlockSession(task.secrets, budget, workers) as session:
+        prover = session.prover(image.header, image.read)
+        opened = _try_all(task, prover)
+        yield Proof(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)
+
+
+def _try_all(task: BackupTask, prover: Prover) -> Opened:
+    keyslots = prover.header.keyslots
+    if not task.secrets:
+        return Opened(untried=tuple(keyslots))
+    prover.expect(((secret, keyslot) for keyslot in keyslots for secret in range(len(task.secrets))), unbound=True)
+    warnings = []
+    for keyslot in keyslots:
+        for secret in range(len(task.secrets)):
+            prover.try_slot(secret, keyslot)
+        reason = prover.why_untried(keyslot)
+        if reason:
+            warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
+    by_slot = {keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()}
+    return Opened(by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings))

@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""State ``present``: a verified copy of a volume's header and key material in a file of its own."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import HeaderChanged, LuksmithError
+from ..plan.types import Action
+from ..result.actions import action_row
+from ..result.slot_table import rows
+from ..volume import locks, whole_file
+from ..volume.read_header import header_of
+from ..volume.storage import Volume, open_volume
+from .backup_file import Held, check_may_replace, look_at
+from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, names_of
+from .backup_task import BackupTask
+from .check_secrets import proof_of
+from .image import SAME, Image, image_size, parse_image, relation, same_bytes
+
+WRITE_BACKUP = "write-backup"
+RESTRICT_MODE = "restrict-mode"
+
+_LOOKS = 5
+
+
+def take(task: BackupTask, *, check: bool) -> Result:
+    """Bring the backup at ``task.path`` up to date. Raises LuksmithError; the file that was there is then untouched."""
+    try:
+        with open_volume(task.device, task.header, writable=False) as volume:
+            now = consistent_image(volume, task.lock_timeout)
+            container = volume.container
+            refused = now.header.write_obstacle
+    except LuksmithError as error:
+        raise error.on(task.device) from None
+    held = look_at(task.path)
+    mode = whole_file.mode_of(task.path)
+    steps = _steps(held, mode, now)
+    if any(action.kind == WRITE_BACKUP for action in steps):
+        if held is not None:
+            check_may_replace(task.path, held, now, force=task.force)
+        whole_file.check_replaceable(task.path)
+    warnings = [*task.warnings, *_warnings(now, held)]
+    if refused is not None:
+        warnings.append(f"The backup could not be restored with this module: {refused.found}.")
+    with proof_of(task, now) as proof:
+        opened = proof.opened
+    warnings += opened.warnings
+    if task.secrets and not any(opened.by_slot.values()):
+        warnings.append("No secret under unlock opens a keyslot of the backup.")
+    if steps and not check:
+        _write(task.path, steps, now)
+    before = held.image if held is not None else None
+    return {
+        "changed": bool(steps),
+        "plan": [action_row(action) for action in steps],
+        "diff": diff_of(task.path, Side(before, mode=mode), Side(now, opened, whole_file.MODE)),
+        "backup": {"path": task.path, **describe_backup(now, opened)},
+        "previous": None if before is None else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
+        "keyslots": rows(now.header, opened.by_slot, opened.untried),
+        "uuid": now.header.uuid,
+        "type": now.header.format,
+        "container": container,
+        "kdf_evaluations": opened.evaluations,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def consistent_image(volume: Volume, timeout: float) -> Image:
+    """The bytes while nobody changed them: beside no writer who takes locks, and read twice for those who take none."""
+    with locks.shared(volume, timeout=timeout):
+        return read_image(volume)
+
+
+def read_image(volume: Volume) -> Image:
+    """For a caller that holds a lock. Raises HeaderChanged, and what the parser raises."""
+    for _attempt in range(_LOOKS):
+        one = _read(volume)
+        if _read(volume) == one:
+            return parse_image(one)
+    raise HeaderChanged(
+        f"the header changed each of {_LOOKS} times that it was read",
+        why="a copy of it would be torn",
+        remedy="Find out what keeps changing this volume, then run the task again",
+        volume=volume.path,
+    )
+
+
+def _read(volume: Volume) -> bytes:
+    return volume.region.reread(0, min(image_size(header_of(volume)), volume.region.size))
+
+
+def _steps(held: t.Optional[Held], mode: t.Optional[int], now: Image) -> t.List[Action]:
+    if held is None:
+        return [Action(WRITE_BACKUP, None, "there is no backup yet")]
+    if held.image is None or not same_bytes(held.image, now):
+        said = "" if held.image is None else f", it is {relation(held.image, now)}"
+        return [Action(WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
+    if mode != whole_file.MODE:
+        return [Action(RESTRICT_MODE, None, f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure")]
+    return []
+
+
+def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
+    if steps[0].kind == RESTRICT_MODE:
+        whole_file.restrict(path)
+        return
+    whole_file.replace(path, now.data)
+    try:
+        held = look_at(path)
+        if held is None or held.image is None or held.image.data != now.data:
+            raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
+    except LuksmithError as error:
+        error.changed, error.after_change = "What was there before has been replaced", True
+        raise
+
+
+def _warnings(now: Image, held: t.Optional[Held]) -> t.Iterator[str]:
+    yield from now.header.warnings
+    if now.header.intent is not None:
+        yield "An interrupted run left the header unfinished, and so it is in the backup. Run luksmith.luks.keyslots, then make the backup again."
+    if held is not None and held.image is not None and relation(held.image, now) != SAME:
+        gone = compared(held.image, now, Opened())["only_in_backup"]
+        if gone:
+            yield (
+                f"The backup at this path still held {names_of(gone)}, which the volume no longer has. "
+                "It is replaced; any other copy of it still opens the volume with the secrets of that time."
+            )

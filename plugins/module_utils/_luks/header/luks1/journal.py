@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The intent record of LUKS1: 64 bytes in the header's padding that say what an interrupted run was doing.
+
+It lies in the second 512-byte sector, so that it appears and goes by one sector write. cryptsetup and QEMU read past it;
+QEMU keeps it when it writes the header, cryptsetup zeroes it. The last half of the record is SHA-256 over its first half
+and over the header's volume key digest (value, salt, iterations) and uuid: neither junk that an earlier owner of the
+device left in the padding nor a record copied into another volume's header passes for an intent.
+
+A record of another version blocks every write, for it may describe unfinished work that only its writer can end. A record
+with a wrong check is no intent: it is reported and left alone until an intent of this collection takes the place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import struct
+import typing as t
+
+from ...errors import LuksmithError, Refused, Unsupported
+from .. import model
+from .fields import HEADER_SIZE, PADDING_OFFSET, SLOT_COUNT
+
+OFFSET = 768
+SIZE = 64
+MAGIC = b"LUKSMITH"
+VERSION = 1
+_NO_VIA = 0xFF
+_KINDS = {
+    model.INTENT_ERASE: 1,
+    model.INTENT_HOP_ADD: 2,
+    model.INTENT_HOP_ERASE: 3,
+    model.INTENT_HOP_FILL: 4,
+    model.INTENT_REPLACE_ERASE: 5,
+    model.INTENT_REPLACE_FILL: 6,
+}
+_WITH_VIA = (model.INTENT_HOP_ADD, model.INTENT_HOP_ERASE, model.INTENT_HOP_FILL)
+_IDENTITY = slice(112, 208)
+
+# magic, version, kind, keyslot, via; zeros up to the check
+_BODY = struct.Struct(">8sBBBB20x")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the padding holds: an intent, or why no write is safe, or sentences on unknown bytes, or nothing."""
+
+    intent: t.Optional[model.Intent] = None
+    obstacle: t.Optional[LuksmithError] = None
+    warnings: t.Tuple[str, ...] = ()
+
+
+def _check(body: bytes, raw: bytes) -> bytes:
+    return hashlib.sha256(body + raw[_IDENTITY]).digest()
+
+
+def _valid(intent: model.Intent) -> bool:
+    if intent.kind not in _KINDS or not 0 <= intent.keyslot < SLOT_COUNT or intent.extents:
+        return False
+    if intent.kind in _WITH_VIA:
+        return intent.via is not None and 0 <= intent.via < SLOT_COUNT and intent.via != intent.keyslot
+    return intent.via is None
+
+
+def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
+    """The ``SIZE`` bytes that belong at ``OFFSET`` of the header ``raw``; zeros for None. Raises Refused for what LUKS1 never needs."""
+    if intent is None:
+        return bytes(SIZE)
+    if not _valid(intent):
+        raise Refused(f"an intent of kind {intent.kind!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state")
+    body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_VIA if intent.via is None else intent.via)
+    return body + _check(body, raw)
+
+
+def decode(raw: bytes) -> Found:
+    """Look for a record in the padding of the header ``raw``."""
+    record = raw[OFFSET : OFFSET + SIZE]
+    around = raw[PADDING_OFFSET:OFFSET] + raw[OFFSET + SIZE : HEADER_SIZE]
+    warnings = []
+    if any(around) or (any(record) and not record.startswith(MAGIC)):
+        warnings.append(f"the padding behind byte {PADDING_OFFSET} of the header holds unknown bytes; cryptsetup would zero them, they are kept here")
+    if not record.startswith(MAGIC):
+        return Found(warnings=tuple(warnings))
+    body, check = record[: _BODY.size], record[_BODY.size :]
+    _magic, version, kind, keyslot, via = _BODY.unpack(body)
+    if version != VERSION:
+        return Found(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
+    if not hmac.compare_digest(check, _check(body, raw)):
+        warnings.append("the header holds an intent record with a wrong check: it was damaged or belongs to another header, and is ignored")
+        return Found(warnings=tuple(warnings))
+    names = [name for name, code in _KINDS.items() if code == kind]
+    intent = model.Intent(kind=names[0], keyslot=keyslot, via=None if via == _NO_VIA else via) if names else None
+    if intent is None or not _valid(intent) or any(body[_BODY.size - 20 :]):
+        return Found(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
+    return Found(intent=intent, warnings=tuple(warnings))
+
+
+def _unknown(name: str) -> Unsupported:
+    return Unsupported(
+        "intent record",
+        name,
+        why="a release of this collection that this one does not understand left unfinished work in the header, and writing could make it impossible to finish",
+        remedy="Run the newest release of luksmith.luks on this volume first",
+    )

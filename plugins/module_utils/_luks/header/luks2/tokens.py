@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The two LUKS2 tokens of this collection: the record and the note of an interrupted run. docs/luks2.md fixes their form.
+
+Both have an empty ``keyslots`` array on purpose: a token that refers to a slot makes systemd-cryptenroll take the slot for
+something other than a password, and delete the token with the slot. Neither holds anything derived from a secret.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+from ...errors import MalformedHeader, Refused
+from .. import model
+from . import members
+from .metadata import Tree
+from .obstacles import SLOT_COUNT, TOKEN_COUNT
+
+RECORD_TYPE = "luksmith.luks-record"
+INTENT_TYPE = "luksmith.luks-intent"
+VERSION = 1
+
+# The kinds of work on LUKS2 that need a note; the others of the model are for LUKS1: here a
+# keyslot leaves the header before its area is wiped, and a rekey moves it.
+INTENT_KINDS = (model.INTENT_REPLACE_ERASE, model.INTENT_REPLACE_FILL, model.INTENT_WIPE)
+
+# Each of 32 keyslots can leave one area behind, and 32 newer ones can cut these in two.
+_MOST_EXTENTS = 64
+_HEX = re.compile(r"[0-9a-f]*")
+# Tokens that are worth nothing without their slot: systemd-cryptenroll --wipe-slot and 'clevis luks unbind' remove them.
+_BOUND_TO_SLOT = re.compile(r"systemd-.*|clevis")
+
+
+@dataclasses.dataclass(frozen=True)
+class IntentNote:
+    """``intent``: what to finish; ``problem``: why it cannot be followed (then intent is None); ``notes``: warnings."""
+
+    intent: t.Optional[model.Intent] = None
+    problem: str = ""
+    notes: t.Tuple[str, ...] = ()
+
+
+def tokens(tree: Tree) -> t.Tuple[model.Token, ...]:
+    found = []
+    for number in sorted(int(name) for name in tree["tokens"]):
+        token = tree["tokens"][str(number)]
+        slots = tuple(int(name) for name in token["keyslots"])
+        found.append(model.Token(number=number, type=token["type"], keyslots=slots, ours=token["type"] in (RECORD_TYPE, INTENT_TYPE)))
+    return tuple(found)
+
+
+def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Extent]) -> IntentNote:
+    """The note of an interrupted run. An extent outside ``window`` (the keyslots area) is never followed.
+
+    Parts of an extent where a keyslot lies by now are left out: somebody gave the place away since, and the new material is
+    what counts. Only a slot that is itself being replaced may lie in its own extent.
+    """
+    names = [name for name, token in tree["tokens"].items() if token["type"] == INTENT_TYPE]
+    if not names:
+        return IntentNote()
+    if len(names) > 1:
+        return IntentNote(problem=f"there are several of them (tokens {', '.join(names)})")
+    try:
+        intent = _decode_intent(tree["tokens"][names[0]], f"token {names[0]}")
+    except MalformedHeader as error:
+        return IntentNote(problem=error.found)
+    ordered = sorted(intent.extents, key=lambda extent: extent.offset)
+    if len(intent.extents) > _MOST_EXTENTS:
+        return IntentNote(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
+    if any(one.end > other.offset for one, other in zip(ordered, ordered[1:])):
+        return IntentNote(problem=f"token {names[0]} names the same bytes twice")
+    if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
+        return IntentNote(problem=f"token {names[0]} names bytes outside of the keyslots area")
+    own = intent.keyslot if intent.kind != model.INTENT_WIPE else None
+    live = [area for number, area in areas.items() if number != own]
+    left = tuple(part for extent in intent.extents for part in _without(extent, live))
+    notes = () if left == intent.extents else ("A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",)
+    return IntentNote(intent=dataclasses.replace(intent, extents=left), notes=notes)
+
+
+def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[str]]:
+    """The record and warnings. A record that cannot be read is as good as none: it is a hint and never a proof."""
+    names = [name for name, token in tree["tokens"].items() if token["type"] == RECORD_TYPE]
+    if not names:
+        return {}, []
+    notes = [f"There are several records of this collection (tokens {', '.join(names)}); the first counts."] if len(names) > 1 else []
+    try:
+        return _decode_record(tree["tokens"][names[0]], f"token {names[0]}"), notes
+    except MalformedHeader as error:
+        return {}, [*notes, f"The record of this collection is ignored: {error.found}."]
+
+
+def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
+    """Put the note into ``tree``, replacing the present one, or take it away. Raises Refused if no token number is free."""
+    if intent is None:
+        _remove(tree, INTENT_TYPE)
+        return
+    if intent.kind not in INTENT_KINDS:
+        raise Refused(f"an interrupted {intent.kind!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
+    body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": intent.kind, "keyslot": intent.keyslot}
+    if intent.via is not None:
+        body["via"] = intent.via
+    body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
+    if not _store(tree, INTENT_TYPE, body):
+        raise Refused(
+            f"all {TOKEN_COUNT} tokens of the LUKS2 header are taken",
+            why="without a token of its own, an interrupted run could not be finished later",
+            remedy="Remove a token that is not needed with 'cryptsetup token remove'",
+        )
+
+
+def store_record(tree: Tree, entries: t.Mapping[int, model.RecordEntry]) -> bool:
+    """Put the record into ``tree``, or take an empty one away; False if no token number is free."""
+    if not entries:
+        _remove(tree, RECORD_TYPE)
+        return True
+    slots = {}
+    for number, entry in sorted(entries.items()):
+        slots[str(number)] = {"label": _storable(entry.label), "fingerprint": entry.fingerprint, "changed": _storable(entry.changed)}
+    return _store(tree, RECORD_TYPE, {"type": RECORD_TYPE, "keyslots": [], "version": VERSION, "slots": slots})
+
+
+def drop_keyslot(tree: Tree, number: int) -> None:
+    """Take slot ``number`` out of all tokens. What then refers to no slot stays, unless it is worthless without one."""
+    name = str(number)
+    for token_name, token in list(tree["tokens"].items()):
+        if name in token["keyslots"]:
+            token["keyslots"] = [slot for slot in token["keyslots"] if slot != name]
+            if not token["keyslots"] and _BOUND_TO_SLOT.fullmatch(token["type"]):
+                del tree["tokens"][token_name]
+        elif token["type"] == RECORD_TYPE and isinstance(token.get("slots"), dict) and name in token["slots"]:
+            del token["slots"][name]
+            if not token["slots"]:
+                del tree["tokens"][token_name]
+
+
+def _store(tree: Tree, kind: str, body: Tree) -> bool:
+    present = [name for name, token in tree["tokens"].items() if token["type"] == kind]
+    free = [str(number) for number in range(TOKEN_COUNT) if str(number) not in tree["tokens"]]
+    if not present and not free:
+        return False
+    tree["tokens"][(present or free)[0]] = body
+    return True
+
+
+def _remove(tree: Tree, kind: str) -> None:
+    for name in [name for name, token in tree["tokens"].items() if token["type"] == kind]:
+        del tree["tokens"][name]
+
+
+def _decode_intent(token: Tree, where: str) -> model.Intent:
+    _version(token, where)
+    kind = members.text(token, "kind", where)
+    if kind not in INTENT_KINDS:
+        raise members.malformed(f"{where} is about {kind[:40]!r}, which is not known")
+    extents = []
+    for item in members.member(token, "extents", list, where):
+        extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
+    via = _slot_number(token, "via", where) if "via" in token else None
+    return model.Intent(kind=kind, keyslot=_slot_number(token, "keyslot", where), via=via, extents=tuple(extents))
+
+
+def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:
+    _version(token, where)
+    entries = {}
+    for name, entry in members.member(token, "slots", dict, where).items():
+        members.number_of(name, f"keyslot {name[:40]!r} in {where}")
+        label, fingerprint, changed = (members.member(entry, member, str, where) for member in ("label", "fingerprint", "changed"))
+        if int(name) >= SLOT_COUNT or not _HEX.fullmatch(fingerprint):
+            raise members.malformed(f"{where} has an entry that makes no sense")
+        entries[int(name)] = model.RecordEntry(keyslot=int(name), label=label, fingerprint=fingerprint, changed=changed)
+    return dict(sorted(entries.items()))
+
+
+def _version(token: Tree, where: str) -> None:
+    if members.member(token, "version", int, where) != VERSION:
+        raise members.malformed(f"{where} is of version {token['version']}, but only {VERSION} is known here")
+
+
+def _slot_number(token: Tree, name: str, where: str) -> int:
+    number = members.uint32(token, name, where)
+    if number >= SLOT_COUNT:
+        raise members.malformed(f"{where} names keyslot {number}")
+    return number
+
+
+def _without(extent: model.Extent, areas: t.Sequence[model.Extent]) -> t.List[model.Extent]:
+    parts, cursor = [], extent.offset
+    for area in sorted((area for area in areas if area.overlaps(extent)), key=lambda area: area.offset):
+        if area.offset > cursor:
+            parts.append(model.Extent(cursor, area.offset - cursor))
+        cursor = max(cursor, area.end)
+    if extent.end > cursor:
+        parts.append(model.Extent(cursor, extent.end - cursor))
+    return parts
+
+
+def _storable(text: str) -> str:
+    # What our own reader would refuse must not get in: NUL characters and halves of surrogate pairs.
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

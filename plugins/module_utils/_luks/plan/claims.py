@@ -1,0 +1,185 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Which slot an entry claims, and what is planned for a slot: what all kinds of entries share."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import Refused
+from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL
+from ..required import given
+from ..task.desired import ABSENT, PRESENT, Desired, Entry
+from .drift import costs_drift
+from .ordering import Add, Changes, Rekey
+from .proof_cache import Knowledge
+from .types import Proofs, Situation
+
+
+class Claims:
+    """The changes of a plan while they grow entry by entry, and the slots that entries claim."""
+
+    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
+        self.situation = situation
+        self.desired = desired
+        self.knowledge = Knowledge(situation, desired, proofs)
+        self.changes = Changes()
+        self.warnings: t.List[str] = []
+        self.layout = situation.layout
+        present = [entry for entry in desired.entries if entry.state == PRESENT]
+        self.pinned = [entry for entry in present if entry.keyslot is not None]
+        self.replacing = [entry for entry in present if entry.keyslot is None and entry.old_secret is not None]
+        self.plain = [entry for entry in present if entry.keyslot is None and entry.old_secret is None]
+        self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
+        self.wanted = distinct(entry.new_secret for entry in present)
+        self.claims: t.Set[int] = set()
+        self.doomed: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
+        self.costly: t.Set[int] = set()  # slots that keep their secret and get other costs
+        self.pins: t.Dict[int, int] = {slot_of(entry): new_of(entry) for entry in self.pinned}
+
+    # Claims
+
+    def _claim_and_keep(self, entry: Entry) -> bool:
+        """Find the slot that makes the entry hold, as it will be; mend its costs and priority. False when there is none yet."""
+        new = new_of(entry)
+        coming = [keyslot for keyslot, secret in self.pins.items() if secret == new]
+        coming += [keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming]
+        staying = [keyslot for keyslot in self._staying() if keyslot not in coming and (keyslot, new) not in self.changes.never_hold]
+        keyslot = self._best_claim(entry, coming, staying)
+        if keyslot is None:
+            return False
+        self.claims.add(keyslot)
+        self._keep(entry, keyslot)
+        return True
+
+    def _staying(self) -> t.List[int]:
+        """Active slots that no entry has sent away or filled with something else so far."""
+        leaving = set(self.changes.erases) | set(self.doomed) | (set(self.changes.rekeys) - self.costly)
+        return [keyslot for keyslot in self.knowledge.slots if keyslot not in leaving]
+
+    def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
+        """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
+
+        coming: slots that this plan makes open with the secret, or that an entry names for it. staying: the others, to be
+        tried; a slot that is coming answers without a trial unless ``purge`` needs to know of a lower one.
+        """
+        for fits in (self._priority_fits, self._not_ignored, self._any):
+            known = [keyslot for keyslot in coming if fits(entry, keyslot)]
+            open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
+            lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
+            # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
+            ascending = (keyslot for keyslot in lower if self.knowledge.opens(new_of(entry), keyslot))
+            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(new_of(entry), lower, spread=True)
+            if keyslot is not None:
+                return keyslot
+            if known:
+                return min(known)
+        return None
+
+    def _priority_fits(self, entry: Entry, keyslot: int) -> bool:
+        priority = self._priority_to_be(keyslot)
+        return priority == entry.priority if entry.priority is not None else priority != PRIORITY_IGNORE
+
+    def _not_ignored(self, entry: Entry, keyslot: int) -> bool:
+        return self._priority_to_be(keyslot) != PRIORITY_IGNORE
+
+    def _any(self, entry: Entry, keyslot: int) -> bool:
+        return True
+
+    def _priority_to_be(self, keyslot: int) -> str:
+        """The priority that a slot has once what is planned so far is done."""
+        if keyslot in self.changes.priorities:
+            return self.changes.priorities[keyslot]
+        rekey = self.changes.rekeys.get(keyslot)
+        if rekey is not None and rekey.priority is not None:
+            return rekey.priority
+        add = next((add for add in self.changes.adds if add.keyslot == keyslot), None)
+        if add is not None:
+            return add.priority or PRIORITY_NORMAL
+        return self.knowledge.slots[keyslot].priority
+
+    # Building blocks
+
+    def _opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
+        staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
+        return self.knowledge.first_opened(secret, staying, spread=True, in_vain=in_vain)
+
+    def _opens_anything(self, secret: int) -> bool:
+        return self.knowledge.first_opened(secret, self.knowledge.slots) is not None
+
+    def _will_open(self, secret: int) -> bool:
+        return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
+
+    def _provided(self, secret: int, *, but: Entry) -> bool:
+        """Another entry makes ``secret`` open a slot."""
+        for entry in (*self.pinned, *self.plain, *self.replacing):
+            if entry is not but and new_of(entry) == secret:
+                if entry.keyslot is not None or entry.old_secret is None:
+                    return True
+                if self.knowledge.first_opened(old_of(entry), self.knowledge.slots) is not None:
+                    return True
+        return False
+
+    def _keep(self, entry: Entry, keyslot: int) -> None:
+        """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
+        slot = self.knowledge.slots.get(keyslot)
+        if slot is not None and not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
+            drift = costs_drift(slot.kdf, entry.costs)
+            if drift:
+                self._require_sole_claim(entry, keyslot, drift)
+                label = self.knowledge.label(new_of(entry))
+                priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
+                reason = f"keyslot {keyslot} of {label}: {drift}"
+                self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True)
+                self.costly.add(keyslot)
+        if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
+            self._require_sole_claim(entry, keyslot, "another priority is wanted")
+            self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
+
+    def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
+        """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
+        if keyslot not in self.knowledge.slots:
+            return
+        for secret in self.wanted:
+            if secret != new_of(entry) and self.knowledge.opens(secret, keyslot):
+                raise Refused(
+                    f"keyslot {keyslot} opens with {self.knowledge.label(new_of(entry))} and with {self.knowledge.label(secret)}, and {change}",
+                    why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
+                    " a change for the one could end what holds for the other",
+                    remedy="want only one of the two secrets",
+                )
+
+    def _add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
+        label = self.knowledge.label(new_of(entry))
+        where = "no keyslot" if keyslot is None else f"keyslot {keyslot} is free, and {label} is wanted there"
+        reason = f"{label} opens {where}" if keyslot is None else where
+        self.changes.adds.append(Add(new_of(entry), keyslot, entry.position, entry.priority, reason))
+
+    def _rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
+        label = self.knowledge.label(new_of(entry))
+        slot = self.knowledge.slots[keyslot]
+        priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
+        replaced = "" if old is None else self.knowledge.label(old)
+        reason = f"{label} replaces {replaced}" if old is not None else f"{label} overwrites a key that nobody proved (force)"
+        self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=replaced)
+
+    def _erase(self, keyslot: int, label: str, reason: str) -> None:
+        self.changes.erases.setdefault(keyslot, (label, reason))
+
+
+def slot_of(entry: Entry) -> int:
+    return given(entry.keyslot)
+
+
+def new_of(entry: Entry) -> int:
+    return given(entry.new_secret)
+
+
+def old_of(entry: Entry) -> int:
+    return given(entry.old_secret)
+
+
+def distinct(secrets: t.Iterable[t.Optional[int]]) -> t.List[int]:
+    return list(dict.fromkeys(secret for secret in secrets if secret is not None))

@@ -1,0 +1,31 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""When the costs that a keyslot has are weaker than the ones that an entry gives."""
+
+from __future__ import annotations
+
+from ..header.model import Argon2, Kdf, Pbkdf2
+from ..task.desired import Costs
+
+
+def costs_drift(kdf: Kdf, costs: Costs) -> str:
+    """A sentence on what is weaker or different, or "" when the slot satisfies ``costs``.
+
+    The type or the hash differing is drift; a number is drift only when the given one exceeds the stored one.
+    """
+    if not costs.given:
+        return ""
+    if costs.type is not None and costs.type != kdf.type:
+        return f"{kdf.type} is stored and {costs.type} is wanted"
+    if isinstance(kdf, Pbkdf2):
+        if costs.hash is not None and costs.hash.lower() != kdf.hash.lower():
+            return f"hash {kdf.hash} is stored and {costs.hash} is wanted"
+        if costs.iterations is not None and costs.iterations > kdf.iterations:
+            return f"{kdf.iterations} iterations are stored and {costs.iterations} are wanted"
+    if isinstance(kdf, Argon2):
+        for name, stored, wanted in (("passes", kdf.time, costs.time), ("KiB of memory", kdf.memory, costs.memory), ("lanes", kdf.parallel, costs.parallel)):
+            if wanted is not None and wanted > stored:
+                return f"{stored} {name} are stored and {wanted} are wanted"
+    return ""

@@ -1,0 +1,129 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What goes into a plan and what comes out of it. Pure values; secrets appear as numbers only (see :mod:`.task.desired`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..header.model import Header, Intent, Kdf, Layout
+from ..unlock.verdict import Verdict
+
+ADD = "add"
+REKEY = "rekey"
+ERASE = "erase"
+FINISH_ERASE = "finish-erase"
+SET_PRIORITY = "set-priority"
+HEAL_HEADER = "heal-header"
+
+
+@dataclasses.dataclass(frozen=True)
+class SlotView:
+    """What the planner may know of an active slot. ``protected_by``: types of other people's tokens that use it."""
+
+    number: int
+    kdf: Kdf
+    bound: bool = True
+    priority: str = "normal"
+    protected_by: t.Tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """The observed state as the planner sees it; ``slots`` holds the active ones only."""
+
+    format: str
+    slot_count: int
+    slots: t.Mapping[int, SlotView]
+    layout: Layout
+    intent: t.Optional[Intent] = None
+    needs_heal: bool = False
+    only_hash: str = ""  # LUKS1: the one hash that its keyslots can use
+
+    @classmethod
+    def of(cls, header: Header) -> Situation:
+        protectors: t.Dict[int, t.List[str]] = {}
+        for token in header.tokens:
+            if not token.ours:
+                for number in token.keyslots:
+                    protectors.setdefault(number, []).append(token.type)
+        return cls(
+            format=header.format,
+            slot_count=header.slot_count,
+            slots={
+                number: SlotView(number=number, kdf=slot.kdf, bound=slot.bound, priority=slot.priority, protected_by=tuple(protectors.get(number, ())))
+                for number, slot in header.keyslots.items()
+            },
+            layout=header.layout,
+            intent=header.intent,
+            needs_heal=header.needs_heal,
+            only_hash=header.digests[0].hash if header.format == "luks1" else "",
+        )
+
+
+class Proofs(t.Protocol):
+    """Answers by derivation, remembered: the same question never costs twice."""
+
+    def verdict(self, secret: int, keyslot: int) -> Verdict:
+        """Does secret number ``secret`` open active slot ``keyslot``? Slots that are not volume-bound: CLOSED."""
+
+    def why_untried(self, keyslot: int) -> str:
+        """Why slot ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" when it can. Costs nothing."""
+
+    def hint(self, secret: int) -> t.Optional[int]:
+        """The slot to try first for this secret, if anything (the record) suggests one."""
+
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
+        """These (secret, keyslot) will be asked for whatever comes out, in this order: they may be worked on together."""
+
+    def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
+        """These slots will be asked for one by one until ``secret`` opens one; ``in_vain``: most likely it opens none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+    """One step of a plan.
+
+    secret:   number of the secret that the slot opens with afterwards (add, rekey), else None.
+    entry:    position of the entry whose costs apply (add, rekey), None for the end of an interrupted rekey.
+    label:    of ``secret``, or of the proven secret that goes away; for people.
+    reason:   a sentence for people; never decides anything.
+    in_place: rekey with no room beside: erase durably, then add, under an intent.
+    resume:   the intent of an interrupted run is carried on from where it stopped.
+    via:      the other slot of an interrupted LUKS1 rekey.
+    priority: the one to set (add, set-priority), else None.
+    """
+
+    kind: str
+    keyslot: t.Optional[int]
+    reason: str
+    label: str = ""
+    secret: t.Optional[int] = None
+    entry: t.Optional[int] = None
+    in_place: bool = False
+    resume: bool = False
+    via: t.Optional[int] = None
+    priority: t.Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to do, in execution order."""
+
+    actions: t.Tuple[Action, ...]
+    warnings: t.Tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.actions
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """``kdf`` for a slot to be made; ``measured`` names its fields that another run or host could choose differently."""
+
+    kdf: Kdf
+    measured: t.FrozenSet[str] = frozenset()

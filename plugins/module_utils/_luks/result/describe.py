@@ -1,0 +1,107 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Everything that a header says, as plain values for the result of ``keyslots_info``. No secret, no volume key."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..errors import shown
+from ..header.model import (
+    INTENT_ERASE,
+    INTENT_HOP_ADD,
+    INTENT_HOP_ERASE,
+    INTENT_HOP_FILL,
+    INTENT_REPLACE_ERASE,
+    INTENT_REPLACE_FILL,
+    INTENT_WIPE,
+    Header,
+    Keyslot,
+)
+from ..unlock.hints import fingerprint
+
+_NEXT = "the next run of luksmith.luks.keyslots that writes"
+_UNFINISHED = {
+    INTENT_WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
+    INTENT_ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; {next} finishes that first",
+    INTENT_REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
+    "and fills it if its task says with what",
+    INTENT_REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
+    INTENT_HOP_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {via}; {next} goes on if a secret of its task opens the copy, "
+    "else it takes the copy back",
+    INTENT_HOP_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {via}; {next} goes on "
+    "if a secret of its task opens that, else keyslot {keyslot} ends erased",
+    INTENT_HOP_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {via}; {next} finishes that first",
+}
+
+
+def describe_header(header: Header) -> t.Dict[str, t.Any]:
+    """Offsets and sizes in bytes from the start of the header, as in the model; names as the headers spell them."""
+    return {
+        "version": int(header.format[-1]),
+        "uuid": header.uuid,
+        "label": header.label,
+        "subsystem": header.subsystem,
+        "cipher": header.cipher,
+        "key_size": header.key_size,
+        "slot_count": header.slot_count,
+        "free_keyslots": header.slot_count - len(header.keyslots),
+        "size": header.extent,
+        "copies": dict(header.health),
+        "requirements": list(header.requirements),
+        "unfinished": unfinished(header),
+        "write_obstacle": None if header.write_obstacle is None else shown(header.write_obstacle.found),
+        "areas": [_area(slot) for slot in header.keyslots.values()],
+        "segments": [dataclasses.asdict(segment) for segment in header.segments],
+        "digests": [
+            {
+                "number": digest.number,
+                "type": digest.type,
+                "hash": digest.hash,
+                "iterations": digest.iterations,
+                "keyslots": list(digest.keyslots),
+                "segments": list(digest.segments),
+            }
+            for digest in header.digests
+        ],
+        "tokens": [{"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours} for token in header.tokens],
+        "record": _record(header),
+    }
+
+
+def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
+    """What an interrupted run left to do, and in ``says`` what the next one will make of it; None if nothing is."""
+    intent = header.intent
+    if intent is None:
+        return None
+    says = _UNFINISHED.get(intent.kind, "left a note of an unknown kind about keyslot {keyslot}; only its own version can finish that")
+    says = f"An interrupted run {says.format(keyslot=intent.keyslot, via=intent.via, next=_NEXT)}."
+    return {"kind": intent.kind, "keyslot": intent.keyslot, "via": intent.via, "says": says}
+
+
+def _area(slot: Keyslot) -> t.Dict[str, t.Any]:
+    return {
+        "keyslot": slot.number,
+        "kind": slot.kind,
+        "offset": slot.area.offset,
+        "size": slot.area.size,
+        "encryption": slot.encryption,
+        "key_size": slot.key_size,
+        "stripes": slot.af_stripes,
+        "af_hash": slot.af_hash,
+        "digests": list(slot.digests),
+        "fingerprint": fingerprint(slot.kdf),
+    }
+
+
+def _record(header: Header) -> t.List[t.Dict[str, t.Any]]:
+    """``current`` is False when somebody else has erased or rewritten the slot since."""
+    lines = []
+    for number, entry in sorted(header.record.items()):
+        slot = header.keyslots.get(number)
+        current = slot is not None and entry.fingerprint == fingerprint(slot.kdf)
+        lines.append({"keyslot": number, "label": entry.label, "changed": entry.changed, "current": current})
+    return lines

@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The slot table of a volume as result rows: what is there, and what a plan will leave.
+
+A row is a plain dictionary, ready for a module's result: ``keyslot``, ``state`` ("active" | "inactive"), ``bound``,
+``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels), ``tried`` (False: that nothing
+is in ``opened_by`` means nothing), ``tokens`` (types of other people's tokens that use the slot). LUKS1 lists its eight
+slots, LUKS2 the active ones.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..header.model import INTENT_REPLACE_FILL, INTENT_WIPE, PRIORITY_NORMAL, Argon2, Header, Kdf, Pbkdf2, Token
+from ..plan.types import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, Choice, Plan
+from ..required import given
+
+Row = t.Dict[str, t.Any]
+
+ACTIVE = "active"
+INACTIVE = "inactive"
+SET_AT_APPLY = "set at apply"  # stands for a cost that only the real run decides
+
+
+def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.Collection[int] = ()) -> t.List[Row]:
+    """The table of ``header``. opened_by: slot -> labels that were proven; unknown: slots that nobody tried."""
+    table = []
+    for number in range(header.slot_count):
+        slot = header.keyslots.get(number)
+        if slot is not None:
+            found = list(opened_by.get(number, ()))
+            table.append(
+                {
+                    "keyslot": number,
+                    "state": ACTIVE,
+                    "bound": slot.bound,
+                    "priority": slot.priority,
+                    "kdf": kdf_fields(slot.kdf),
+                    "opened_by": found,
+                    "tried": bool(found) or number not in unknown,
+                    "tokens": token_types(header.tokens, number),
+                }
+            )
+        elif _lists_inactive(header):
+            table.append(_inactive(number))
+    return table
+
+
+def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, Choice]) -> t.List[Row]:
+    """The table that ``plan`` will leave of ``before``, the table of ``header``; needs no volume, so check mode has it too.
+
+    choices: position in the plan -> what each add and rekey will derive with.
+    """
+    table = {row["keyslot"]: dict(row) for row in before}
+    for position, action in enumerate(plan.actions):
+        if action.keyslot is None:
+            continue
+        if action.kind in (ADD, REKEY):
+            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
+            if action.via is not None:
+                _clear(table, action.via, header)
+        elif action.kind == ERASE or (action.kind == FINISH_ERASE and not _slot_survives(header)):
+            _clear(table, action.keyslot, header)
+        elif action.kind == SET_PRIORITY:
+            table[action.keyslot]["priority"] = action.priority
+    return [table[number] for number in sorted(table)]
+
+
+def kdf_fields(kdf: Kdf) -> t.Dict[str, t.Any]:
+    """Type and costs as the result shows them; the salt is left out."""
+    if isinstance(kdf, Pbkdf2):
+        return {"type": kdf.type, "hash": kdf.hash, "iterations": kdf.iterations}
+    if isinstance(kdf, Argon2):
+        return {"type": kdf.type, "time": kdf.time, "memory": kdf.memory, "parallel": kdf.parallel}
+    return {"type": kdf.type}
+
+
+def token_types(tokens: t.Iterable[Token], number: int) -> t.List[str]:
+    return [token.type for token in tokens if number in token.keyslots and not token.ours]
+
+
+def _lists_inactive(header: Header) -> bool:
+    return header.format == "luks1"
+
+
+def _inactive(number: int) -> Row:
+    return {"keyslot": number, "state": INACTIVE, "bound": False, "priority": PRIORITY_NORMAL, "kdf": {}, "opened_by": [], "tried": False, "tokens": []}
+
+
+def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
+    table.pop(number, None)
+    if _lists_inactive(header):
+        table[number] = _inactive(number)
+
+
+def _slot_survives(header: Header) -> bool:
+    """These two intents are about areas beside a slot; the slot itself, if active, is whole."""
+    return header.intent is not None and header.intent.kind in (INTENT_WIPE, INTENT_REPLACE_FILL)
+
+
+def _filled(old: t.Optional[Row], action: Action, choice: Choice) -> Row:
+    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(given(action.keyslot))
+    return {
+        **row,
+        "state": ACTIVE,
+        "bound": True,
+        "priority": action.priority or row["priority"],
+        "kdf": {**kdf_fields(choice.kdf), **dict.fromkeys(choice.measured, SET_AT_APPLY)},
+        "opened_by": [action.label],
+        "tried": True,
+    }

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The state that a task describes. Pure values; secrets appear as numbers only.
+
+A *secret number* is the position of a secret in :attr:`Desired.labels` (and in the list of secrets that :mod:`.parse` built
+beside it); two secrets with the same bytes have one number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+PRESENT = "present"
+ABSENT = "absent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Explicit key derivation costs of an entry; None is "not given". ``memory`` in KiB. All None: no drift ever."""
+
+    type: t.Optional[str] = None
+    hash: t.Optional[str] = None
+    iterations: t.Optional[int] = None
+    time: t.Optional[int] = None
+    memory: t.Optional[int] = None
+    parallel: t.Optional[int] = None
+
+    @property
+    def given(self) -> bool:
+        return any(value is not None for value in dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One item of the task's ``keyslots``; ``iter_time`` in milliseconds."""
+
+    position: int
+    state: str
+    keyslot: t.Optional[int] = None
+    new_secret: t.Optional[int] = None
+    old_secret: t.Optional[int] = None
+    costs: Costs = Costs()
+    iter_time: t.Optional[int] = None
+    priority: t.Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """The final state that a task describes. ``labels[n]`` is how messages call secret ``n``."""
+
+    entries: t.Tuple[Entry, ...]
+    unlock: t.Tuple[int, ...]
+    labels: t.Tuple[str, ...]
+    purge: bool = False
+    force: bool = False
+    allow_lockout: bool = False

@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""From task arguments to the desired state: everything that can be judged before a volume is touched.
+
+Options are read from plain dictionaries, as Ansible hands them over; an option that is None counts as not given.
+What is refused here is refused with the place in the task ("keyslots[2].new_secret"), because that is what a person
+can look up. The secrets end up beside the desired state, which knows them by number only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..crypto.kdf import Budget
+from ..errors import BadTask
+from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
+from .costs import parse_costs, parse_iter_time
+from .desired import ABSENT, PRESENT, Costs, Desired, Entry
+from .normalize import agreed
+from .options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds, parse_volumes, whole_number
+from .secret_list import SecretList
+from .secrets import Secret
+from .validate import check_entries
+
+PRIORITIES = (PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER)
+HIGHEST_KEYSLOT = 31  # LUKS2; what a LUKS1 volume lacks is refused by the planner, who knows the volume
+WIPES = ("auto", "single", "multiple")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A whole task of the ``keyslots`` module. ``secrets[n]`` are the bytes of secret number ``n`` of ``desired``.
+
+    single:        the task said ``device``, so the result is that of the one volume.
+    lock_timeout:  seconds.
+    qemu_warnings: sentences that matter only for a volume that QEMU could open (LUKS1).
+    """
+
+    devices: t.Tuple[str, ...]
+    single: bool
+    header: t.Optional[str]
+    desired: Desired
+    secrets: t.Tuple[Secret, ...]
+    warnings: t.Tuple[str, ...]
+    qemu_warnings: t.Tuple[str, ...]
+    lock_timeout: float
+    record: bool
+    verify: str
+    wipe: str
+    budget: Budget
+    rederive: bool = False
+
+    def wipe_secrets(self) -> None:
+        for secret in self.secrets:
+            secret.wipe()
+
+
+@dataclasses.dataclass(frozen=True)
+class InfoTask:
+    """A whole task of the ``keyslots_info`` module; ``labels[n]`` is how messages call secret ``n``."""
+
+    device: str
+    header: t.Optional[str]
+    secrets: t.Tuple[Secret, ...]
+    labels: t.Tuple[str, ...]
+    warnings: t.Tuple[str, ...]
+    lock_timeout: float
+    budget: Budget
+
+    def wipe_secrets(self) -> None:
+        for secret in self.secrets:
+            secret.wipe()
+
+
+def parse_task(params: t.Mapping[str, t.Any]) -> Task:
+    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    devices, single, header = parse_volumes(params)
+    budget = parse_budget(params)
+    with SecretList() as secrets:
+        unlock = tuple(secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(items_of(params, "unlock")))
+        entries = tuple(_entry(item, index, secrets, budget) for index, item in enumerate(items_of(params, "keyslots")))
+        if not entries:
+            raise BadTask(
+                "keyslots has no entry, so the task describes no state",
+                why="With purge it would mean that nothing may open the volume; without, it would do nothing and look like success"
+                if params.get("purge")
+                else "",
+                remedy="Give at least one entry; to look at a volume use luksmith.luks.keyslots_info",
+            )
+        desired = Desired(
+            entries=entries,
+            unlock=tuple(dict.fromkeys(unlock)),
+            labels=secrets.labels(),
+            purge=bool(params.get("purge")),
+            force=bool(params.get("force")),
+            allow_lockout=bool(params.get("allow_lockout")),
+        )
+        check_entries(desired)
+        desired = agreed(desired)
+        new = {entry.new_secret for entry in entries}
+        return Task(
+            devices=devices,
+            single=single,
+            header=header,
+            desired=desired,
+            warnings=secrets.warnings(),
+            qemu_warnings=tuple(
+                f"The secret {desired.labels[number]} {secret.qemu_obstacle}: cryptsetup opens the volume with it, QEMU cannot."
+                for number, secret in enumerate(secrets.members)
+                if number in new and secret.qemu_obstacle
+            ),
+            lock_timeout=parse_seconds(params),
+            record=params.get("record") is not False,
+            verify=choice_of(params, "verify", (PROOF, RECORD)),
+            wipe=choice_of(params, "wipe", WIPES),
+            budget=budget,
+            rederive=bool(params.get("rederive")),
+            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+        )
+
+
+def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
+    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    device = parse_path(params.get("device"), "device")
+    header = parse_header_path(params)
+    with SecretList() as secrets:
+        for index, item in enumerate(items_of(params, "secrets")):
+            secrets.number_of(item, f"secrets[{index}]")
+        return InfoTask(
+            device=device,
+            header=header,
+            labels=secrets.labels(),
+            warnings=secrets.warnings(),
+            lock_timeout=parse_seconds(params),
+            budget=parse_budget(params),
+            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+        )
+
+
+def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) -> Entry:
+    name = f"keyslots[{position}]"
+    if not isinstance(params, t.Mapping):
+        raise BadTask(f"{name} is no dictionary", remedy="An entry has state, keyslot, new_secret, old_secret, iter_time, pbkdf and priority")
+    state = PRESENT if params.get("state") is None else params["state"]
+    if state not in (PRESENT, ABSENT):
+        raise BadTask(f"{name}: state is {state!r}", remedy=f"Use {PRESENT} or {ABSENT}")
+    keyslot = whole_number(params.get("keyslot"), f"{name}: keyslot", 0, HIGHEST_KEYSLOT, "the number of a keyslot (LUKS1 has 0 to 7)")
+    if state == PRESENT:
+        return _present(params, position, keyslot, secrets, budget)
+    useless = [option for option in ("new_secret", "pbkdf", "iter_time", "priority") if params.get(option) is not None]
+    if useless:
+        raise BadTask(
+            f"{name} is {ABSENT} and has {' and '.join(useless)}",
+            why="What is to go has no properties",
+            remedy=f"Name it by keyslot or old_secret only, or set state: {PRESENT}",
+        )
+    if keyslot is None and params.get("old_secret") is None:
+        raise BadTask(f"{name} is {ABSENT} and has neither keyslot nor old_secret", why="It does not say what is to go", remedy="Give one of them, or both")
+    return Entry(position=position, state=ABSENT, keyslot=keyslot, old_secret=_optional_secret(params, "old_secret", name, secrets))
+
+
+def _present(params: t.Mapping[str, t.Any], position: int, keyslot: t.Optional[int], secrets: SecretList, budget: Budget) -> Entry:
+    name = f"keyslots[{position}]"
+    if params.get("new_secret") is None:
+        raise BadTask(
+            f"{name} is {PRESENT} and has no new_secret", why="It does not say what is to open the keyslot", remedy=f"Give new_secret, or set state: {ABSENT}"
+        )
+    new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
+    priority = params.get("priority")
+    if priority is not None and priority not in PRIORITIES:
+        raise BadTask(f"{name}: priority is {priority!r}", remedy=f"Use one of {', '.join(PRIORITIES)}")
+    costs = parse_costs(params.get("pbkdf"), name)
+    _check_affordable(costs, budget, name)
+    return Entry(
+        position=position,
+        state=PRESENT,
+        keyslot=keyslot,
+        new_secret=new_secret,
+        old_secret=_optional_secret(params, "old_secret", name, secrets),
+        costs=costs,
+        iter_time=parse_iter_time(params.get("iter_time"), costs, name),
+        priority=priority,
+    )
+
+
+def _optional_secret(params: t.Mapping[str, t.Any], option: str, name: str, secrets: SecretList) -> t.Optional[int]:
+    return None if params.get(option) is None else secrets.number_of(params[option], f"{name}.{option}")
+
+
+def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
+    """A keyslot that the next run of the same task may not try would be drift for ever."""
+    costs_by_limit = {option: getattr(costs, option) for option in ("iterations", "time", "memory", "parallel")}
+    costs_by_limit["work"] = costs.time * costs.memory if costs.time is not None and costs.memory is not None else None
+    for option, cost in costs_by_limit.items():
+        bound = getattr(budget, f"max_{option}")
+        if cost is not None and cost > bound:
+            raise BadTask(
+                f"{name}: pbkdf asks for {cost} {LIMITS[option]}, and kdf_limits.{option} allows {bound}",
+                why="The keyslot could be written, but no later run of this task could open it",
+                remedy=f"Lower the cost, or raise kdf_limits.{option}",
+            )

@@ -1,0 +1,282 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Proofs by derivation: which secret opens which slot, each question derived at most once, on all cores where that helps."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import hmac
+import typing as t
+
+from ..crypto.memory import wipe
+from ..crypto.workers import Job
+from ..errors import LuksmithError, Refused
+from ..header.model import Header, Keyslot
+from . import key_material
+from .derivations import Derivations, Derived, Measurement
+from .verdict import Verdict
+
+Read = t.Callable[[int, int], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    """``key``: the volume key, when the trial opened a bound slot and nobody had it yet; else empty. material: what was read, hashed."""
+
+    opened: bool
+    key: bytearray
+    measurement: Measurement
+    material: bytes
+
+
+class Prover:
+    """Answers of :class:`.plan.types.Proofs` for one volume whose header was read as ``header``.
+
+    A slot holds one key: once a secret has opened it, any other secret that would enter the derivation as different
+    bytes cannot, and one that would enter it as the same bytes does. Neither costs another derivation. Therefore two
+    secrets are never tried on one slot at the same time, and what :meth:`expect` begins early is never in vain.
+
+    What was found early counts only once somebody asks (``_told``), so that results do not depend on the number of cores.
+    """
+
+    def __init__(self, header: Header, read: Read, derivations: Derivations, hints: t.Mapping[int, int]) -> None:
+        self.header = header
+        self.derivations = derivations
+        self.volume_key: t.Optional[bytearray] = None
+        self.measured: t.Optional[Measurement] = None
+        self._read = read
+        self._hints = hints
+        self._opener: t.Dict[int, int] = {}
+        self._closed: t.Dict[int, t.List[int]] = {}
+        self._measurements: t.Dict[int, Measurement] = {}
+        self._faults: t.Dict[t.Tuple[int, int], BaseException] = {}
+        self._told_open: t.Set[int] = set()
+        self._told_closed: t.Dict[int, t.List[int]] = {}
+        self._untriable: t.Dict[int, str] = {}
+        self._material: t.Dict[int, bytes] = {}  # slot -> hash of the key material that opened
+        self._queues: t.Dict[int, t.List[int]] = {}  # slot -> secrets that will be asked about, in this order
+        self._jobs: t.Dict[int, t.Tuple[int, Job[_Trial]]] = {}  # slot -> the trial under way
+        self._search: t.Tuple[int, t.List[int], bool] = (-1, [], False)
+
+    def why_untried(self, keyslot: int) -> str:
+        if keyslot not in self._untriable:
+            slot = self.header.keyslots[keyslot]
+            digests = key_material.digests_of(self.header, slot)
+            self._untriable[keyslot] = self._out_of_reach(slot) or key_material.why_untriable(slot, digests, self.derivations.budget)
+        return self._untriable[keyslot]
+
+    def _out_of_reach(self, slot: Keyslot) -> str:
+        if slot.number >= self.header.slot_count:
+            return f"keyslots are numbered 0 to {self.header.slot_count - 1}, and cryptsetup does not open others either"
+        end = slot.area.offset + key_material.material_size(slot)
+        if end > self.header.extent and slot.key_size <= key_material.LARGEST_KEY:
+            return f"its key material would end at byte {end}, but the room for keyslots ends at byte {self.header.extent}"
+        return ""
+
+    def hint(self, secret: int) -> t.Optional[int]:
+        return self._hints.get(secret)
+
+    def verdict(self, secret: int, keyslot: int) -> Verdict:
+        slot = self.header.keyslots.get(keyslot)
+        return Verdict.CLOSED if slot is None or not slot.bound else self.try_slot(secret, keyslot)
+
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]], *, unbound: bool = False) -> None:
+        if self.derivations.workers.cores < 2:
+            return
+        for secret, keyslot in questions:
+            slot = self.header.keyslots.get(keyslot)
+            if slot is not None and (slot.bound or unbound) and not self.why_untried(keyslot):
+                queue = self._queues.setdefault(keyslot, [])
+                if secret not in queue:
+                    queue.append(secret)
+        self._advance()
+
+    def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
+        bound = [keyslot for keyslot in keyslots if keyslot in self.header.keyslots and self.header.keyslots[keyslot].bound]
+        self._search = (secret, [keyslot for keyslot in bound if not self.why_untried(keyslot) and self._answer(secret, keyslot) is None], in_vain)
+
+    def try_slot(self, secret: int, keyslot: int) -> Verdict:
+        """Like :meth:`verdict`, for unbound slots too (they open something, though not the volume)."""
+        if self.why_untried(keyslot):
+            return Verdict.UNTRIED
+        while True:
+            if (secret, keyslot) in self._faults:
+                raise self._faults[secret, keyslot]
+            opens = self._answer(secret, keyslot)
+            if opens is not None:
+                return self._tell(secret, keyslot, opens)
+            if keyslot not in self._jobs:
+                self._begin(secret, keyslot)
+                self._search_ahead(secret, keyslot)
+            self._collect()
+
+    def _answer(self, secret: int, keyslot: int) -> t.Optional[bool]:
+        parameters = self.header.keyslots[keyslot].kdf
+        opener = self._opener.get(keyslot)
+        if opener is not None:
+            return opener == secret or self.derivations.same_input(opener, secret, parameters)
+        closed = self._closed.get(keyslot, ())
+        return False if any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in closed) else None
+
+    def _is_open(self, secret: int, keyslot: int) -> bool:
+        return (secret, keyslot) not in self._faults and self._answer(secret, keyslot) is None
+
+    def _tell(self, secret: int, keyslot: int, opens: bool) -> Verdict:
+        if opens:
+            self._told_open.add(keyslot)
+            self.measured = self.measured or self._measurements[keyslot]
+        elif keyslot not in self._told_open:
+            self._told_closed.setdefault(keyslot, []).append(secret)
+        if opens and secret == self._search[0]:
+            self._end_search()
+        return Verdict.OPENS if opens else Verdict.CLOSED
+
+    def _advance(self) -> None:
+        """Begin what is expected on every slot that nothing is tried on now."""
+        for keyslot, queue in self._queues.items():
+            while queue and keyslot not in self._jobs:
+                secret = queue.pop(0)
+                if self._is_open(secret, keyslot):
+                    self._begin(secret, keyslot)
+
+    def _begin(self, secret: int, keyslot: int) -> None:
+        slot = self.header.keyslots[keyslot]
+        check = functools.partial(self._check, slot)
+        self._jobs[keyslot] = (secret, self.derivations.start(secret, slot.kdf, slot.area_key_size, check, lambda trial: wipe(trial.key)))
+
+    def _search_ahead(self, secret: int, keyslot: int) -> None:
+        """A search that missed its first slot goes on in as many slots at once as cores are idle; so does one expected to be in vain."""
+        searched, keyslots, in_vain = self._search
+        if secret != searched or keyslot not in keyslots or (keyslot == keyslots[0] and not in_vain):
+            return
+        for ahead in keyslots[keyslots.index(keyslot) + 1 :]:
+            if self.derivations.workers.idle() < 1:
+                return
+            if ahead not in self._jobs and not self._queues.get(ahead) and self._is_open(secret, ahead):
+                self._begin(secret, ahead)
+
+    def _end_search(self) -> None:
+        """It is found: what was to be tried further and has not begun is not tried."""
+        secret, keyslots, _in_vain = self._search
+        self._search = (-1, [], False)
+        for keyslot in keyslots:
+            trying, job = self._jobs.get(keyslot, (None, None))
+            if job is not None and trying == secret and not job.begun and self.derivations.workers.abandon(job):
+                del self._jobs[keyslot]
+
+    def _collect(self) -> None:
+        """Wait until something is found out, note all that was, and begin what follows from it."""
+        self.derivations.workers.wait([job for _secret, job in self._jobs.values()])
+        for keyslot, (secret, job) in list(self._jobs.items()):
+            if job.done:
+                del self._jobs[keyslot]
+                self._note(secret, keyslot, job)
+        self._advance()
+
+    def _note(self, secret: int, keyslot: int, job: Job[_Trial]) -> None:
+        try:
+            trial = job.result()
+        except (LuksmithError, OSError) as error:
+            self._faults[secret, keyslot] = error
+            return
+        if trial.opened:
+            self._opener[keyslot] = secret
+            self._measurements[keyslot] = trial.measurement
+            self._material[keyslot] = trial.material
+        else:
+            self._closed.setdefault(keyslot, []).append(secret)
+        if trial.key and self.volume_key is None:
+            self.volume_key = trial.key
+        else:
+            wipe(trial.key)
+
+    def _check(self, slot: Keyslot, derived: Derived) -> _Trial:
+        """In the thread of the derivation: does the derived key open the slot?"""
+        sealed = self._read(slot.area.offset, key_material.material_size(slot))
+        candidate = key_material.unseal(slot, derived.key, sealed)
+        known = self.volume_key
+        if known is not None and slot.bound:
+            opened, keep = hmac.compare_digest(candidate, known), False
+        else:
+            opened = any(key_material.matches(digest, candidate) for digest in key_material.digests_of(self.header, slot))
+            keep = opened and slot.bound
+        if not keep:
+            wipe(candidate)
+        return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _name_of(sealed))
+
+    def openers(self) -> t.Dict[int, t.Tuple[int, ...]]:
+        """What is known by now: slot -> the secrets that open it. Asks nothing new."""
+        secrets = range(len(self.derivations.secrets))
+        return {keyslot: tuple(secret for secret in secrets if self._answer(secret, keyslot)) for keyslot in sorted(self._told_open)}
+
+    def tried(self) -> t.Set[int]:
+        """Slots that some secret opens, and slots that every secret was tried on: of the others nobody knows. Asks nothing new."""
+        secrets = range(len(self.derivations.secrets))
+        refused = {keyslot for keyslot in self._told_closed if all(self._told(secret, keyslot) for secret in secrets)}
+        return self._told_open | refused
+
+    def _told(self, secret: int, keyslot: int) -> bool:
+        parameters = self.header.keyslots[keyslot].kdf
+        return any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in self._told_closed[keyslot])
+
+    def stale(self, header: Header, read: Read) -> t.List[int]:
+        """Slots of ``header`` that opened, and whose key material is no longer what opened although their parameters are."""
+        return [
+            keyslot
+            for keyslot, name in sorted(self._material.items())
+            if keyslot in header.keyslots
+            and header.keyslots[keyslot].kdf == self.header.keyslots[keyslot].kdf
+            and not hmac.compare_digest(name, _name_of(read(header.keyslots[keyslot].area.offset, key_material.material_size(header.keyslots[keyslot]))))
+        ]
+
+    def need_volume_key(self) -> bytearray:
+        """The volume key that a verdict brought. The planner has proven an opener before any action that needs it."""
+        if self.volume_key is None:
+            raise Refused(
+                "no secret of this task opens a keyslot of the volume", why="the volume key is needed", remedy="give a secret that works today under unlock"
+            )
+        return self.volume_key
+
+    def close(self) -> None:
+        """Wipe the volume key and whatever is still being found out."""
+        for _secret, job in self._jobs.values():
+            self.derivations.workers.abandon(job)
+        self._jobs.clear()
+        self._queues.clear()
+        if self.volume_key is not None:
+            wipe(self.volume_key)
+            self.volume_key = None
+
+
+class RecordProver(Prover):
+    """Verdicts from the record alone (``verify: record``): no derivation, and no proof either.
+
+    The record is forgeable and blind to a damaged area; the caller reports such answers as unverified and plans again
+    with real proofs before anything is written.
+    """
+
+    def __init__(self, header: Header, derivations: Derivations, remembered: t.Mapping[int, t.Collection[int]]) -> None:
+        super().__init__(header, _no_reading, derivations, {})
+        self._remembered = remembered
+
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]], *, unbound: bool = False) -> None:
+        pass
+
+    def try_slot(self, secret: int, keyslot: int) -> Verdict:
+        return Verdict.OPENS if secret in self._remembered.get(keyslot, ()) else Verdict.CLOSED
+
+
+def _name_of(sealed: bytes) -> bytes:
+    return hashlib.sha256(sealed).digest()
+
+
+def _no_reading(offset: int, length: int) -> bytes:
+    raise LuksmithError(f"{length} bytes at {offset} were asked for, and the record needs no key material")
+
+
+def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:
+    return {keyslot: [labels[secret] for secret in secrets] for keyslot, secrets in prover.openers().items()}

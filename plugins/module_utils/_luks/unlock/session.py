@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The one owner of the keys that a run derives: amend, inspect, audit and backup try secrets through a session only."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+import typing as t
+
+from ..crypto.host import cores
+from ..crypto.kdf import Budget
+from ..crypto.workers import Workers
+from ..header.model import Header
+from ..header.reading import Read
+from .derivations import Derivations, HoldsBytes
+from .prover import Prover, RecordProver
+
+_P = t.TypeVar("_P", bound=Prover)
+
+
+@contextlib.contextmanager
+def all_cores(budget: Budget) -> t.Iterator[t.Tuple[Budget, Workers]]:
+    """``budget`` with the memory that the host has free now, and workers on all cores, stopped on every way out.
+
+    Several sessions share them when a task has several volumes, so that together they stay within the host's memory.
+    """
+    measured = budget.of_this_moment()
+    workers = Workers(cores(), measured.total_memory)
+    try:
+        yield measured, workers
+    finally:
+        workers.stop()
+
+
+@t.final
+class UnlockSession:
+    """Tries ``secrets`` on keyslots. Every derived key and volume key that this brings is wiped at its end, however that comes.
+
+    ``secrets`` stay with the caller, who wipes them. ``workers`` are not stopped here. ``rank``: sessions with a lower
+    one are served first.
+    """
+
+    def __init__(self, secrets: t.Sequence[HoldsBytes], budget: Budget, workers: Workers, rank: int = 0) -> None:
+        self.derivations = Derivations(secrets, budget, workers, rank)
+        self._prover: t.Optional[Prover] = None
+
+    @property
+    def evaluations(self) -> int:
+        """How many keys were derived, see :class:`.derivations.Derivations`."""
+        return self.derivations.evaluations
+
+    def prover(self, header: Header, read: Read, hints: t.Optional[t.Mapping[int, int]] = None) -> Prover:
+        """Proofs for ``header``, whose key material ``read`` takes from the medium; ``hints``: secret -> keyslot to try first.
+
+        A session looks at one header at a time: the prover that it made before is closed, and its volume key wiped.
+        """
+        return self._take(Prover(header, read, self.derivations, hints or {}))
+
+    def record_prover(self, header: Header, remembered: t.Mapping[int, t.Collection[int]]) -> RecordProver:
+        """Answers from the record of ``header`` alone, see :class:`.prover.RecordProver`."""
+        return self._take(RecordProver(header, self.derivations, remembered))
+
+    def _take(self, prover: _P) -> _P:
+        if self._prover is not None:
+            self._prover.close()
+        self._prover = prover
+        return prover
+
+    def close(self) -> None:
+        """Wipe every derived key and the volume key; what is still being derived is wiped as soon as it is there."""
+        if self._prover is not None:
+            self._prover.close()
+        self.derivations.close()
+
+    def __enter__(self) -> UnlockSession:
+        return self
+
+    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
+        self.close()
+

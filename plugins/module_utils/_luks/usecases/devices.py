@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Several volumes at once, each in a thread of its own, with results in the order of the task.
+
+No thread holds the locks of one volume while it waits for those of another one, so that two runs over the same volumes
+in different orders can at most wait for each other's writes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import typing as t
+
+from ..crypto.workers import Stopped
+from ..errors import LuksmithError, end_of_run, expected_only
+from ..result.actions import Result
+from ..volume.storage import open_volume
+
+T = t.TypeVar("T")
+
+# What a thread may need for the write that it is in when the run is being given up; longer is not waited for.
+_PATIENCE = 5.0
+
+
+def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callable[[], None]) -> t.List[T]:
+    """The results of ``works``, of which at most ``crew`` are under way at a time; they begin in order.
+
+    An exception of one is raised when all the others have ended. When this thread is interrupted, ``stop`` is called,
+    nothing more begins, and what is under way gets a moment to unwind.
+    """
+    shared = _Shared(works)
+    try:
+        for number in range(min(crew, len(works))):
+            try:
+                shared.begin()
+            except RuntimeError as error:  # no more threads on this host: those that could be started do all the work
+                if not number or end_of_run(error) is not None:
+                    raise
+                break
+        shared.wait()
+    except BaseException as error:  # noqa: BLE001 - it is raised again, or what it came up on the way of
+        shared.give_up()
+        stop()
+        shared.wait(_PATIENCE)
+        raise end_of_run(error) or error from None
+    return shared.results()
+
+
+class _Shared(t.Generic[T]):
+    def __init__(self, works: t.Sequence[t.Callable[[], T]]) -> None:
+        self._works = works
+        self._lock = threading.RLock()
+        self._next = 0
+        self._results: t.Dict[int, T] = {}
+        self._errors: t.Dict[int, Exception] = {}
+        self._begun: t.List[threading.Thread] = []
+        self._ended: t.List[int] = []
+        # Thread.join takes a thread for ended when a signal comes while it waits; a queue in C waits on.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def begin(self) -> None:
+        """One more thread. Raises RuntimeError if the host has none."""
+        thread = threading.Thread(target=self._work, daemon=True)
+        self._begun.append(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if end_of_run(error) is None:
+                self._begun.remove(thread)
+            raise
+
+    def wait(self, patience: t.Optional[float] = None) -> None:
+        """Until all threads have ended, or for ``patience`` seconds."""
+        deadline = None if patience is None else time.monotonic() + patience
+        while len(self._ended) < len([thread for thread in self._begun if thread.ident is not None]):
+            try:
+                self._bell.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+
+    def _work(self) -> None:
+        try:
+            self._work_off()
+        finally:
+            self._ended.append(1)
+            self._bell.put(None)
+
+    def _work_off(self) -> None:
+        while True:
+            with self._lock:
+                number = self._next
+                self._next += 1
+            if number >= len(self._works):
+                return
+            try:
+                self._results[number] = self._works[number]()
+            except Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - raised by results()
+                self._errors[number] = error
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._next = len(self._works)
+
+    def results(self) -> t.List[T]:
+        for _number, error in sorted(self._errors.items(), key=lambda item: item[0]):
+            raise error
+        return [self._results[number] for number in range(len(self._works))]
+
+
+def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
+    """Each header once, with the other names that lead to it (symlink, loop device and its file)."""
+    found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
+    for path in paths:
+        try:
+            with expected_only(), open_volume(path, writable=False) as volume:
+                identity: t.Any = volume.identity
+        except LuksmithError:
+            identity = ("unreadable", path)
+        if identity in found:
+            found[identity][1].append(path)
+        else:
+            found[identity] = (path, [])
+    return list(found.values())
+
+
+def _together(volumes: t.Sequence[Result]) -> Result:
+    failed = [one for one in volumes if one.get("failed")]
+    result: Result = {
+        "changed": any(one["changed"] for one in volumes),
+        "volumes": list(volumes),
+        "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
+        "warnings": list(dict.fromkeys(f"{one['device']}: {warning}" for one in volumes for warning in one.get("warnings", ()))),
+        "diff": [one["diff"] for one in volumes if "diff" in one],
+    }
+    if failed:
+        result["failed"] = True
+        counts = ", ".join(f"{sum(one['status'] == status for one in volumes)} {status}" for status in ("unchanged", "done", "refused", "partial"))
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes failed ({counts}). " + " ".join(one["msg"] for one in failed)
+    return result

@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What a header says, and which of the given secrets opens which keyslot. Never writes."""
+
+from __future__ import annotations
+
+from ..errors import LuksmithError
+from ..result.actions import Result
+from ..result.describe import describe_header, unfinished
+from ..result.slot_table import rows
+from ..task.parse import InfoTask
+from ..unlock.prover import _labels
+from ..unlock.session import UnlockSession, all_cores
+from ..volume.read_header import header_at_rest
+from ..volume.storage import open_volume
+
+
+def inspect(task: InfoTask) -> Result:
+    """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
+    try:
+        with all_cores(task.budget) as (budget, workers), UnlockSession(
+            task.secrets, budget, workers
+        ) as session, open_volume(task.device, task.header, writable=False) as volume:
+            header = header_at_rest(volume, task.lock_timeout)
+            prover = session.prover(header, volume.region.reread)
+            warnings = list(header.warnings)
+            prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
+            cut = unfinished(header)
+            if cut is not None:
+                warnings.append(cut["says"])
+            for keyslot in header.keyslots:
+                for secret in range(len(task.secrets)):
+                    prover.try_slot(secret, keyslot)
+                reason = prover.why_untried(keyslot)
+                if reason:
+                    warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
+            opened_by = _labels(prover, task.labels)
+            tried = prover.tried()
+            untried = [keyslot for keyslot in header.keyslots if keyslot not in tried]
+            return {
+                "changed": False,
+                "uuid": header.uuid,
+                "type": header.format,
+                "container": volume.container,
+                "header": describe_header(header),
+                "keyslots": rows(header, opened_by, untried),
+                "opened_by": {label: [keyslot for keyslot, labels in opened_by.items() if label in labels] for label in task.labels},
+                "kdf_evaluations": session.evaluations,
+                "warnings": [*task.warnings, *warnings],
+            }
+    except LuksmithError as error:
+        raise error.on(task.device) from None

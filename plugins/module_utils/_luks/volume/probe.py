@@ -1,0 +1,154 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""What is at one path: a LUKS header, none, or a reason why it cannot be read. Only a magic is read unless that says LUKS."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+import re
+import stat
+import typing as t
+
+from ..errors import LuksmithError, NotLuks, StorageFault
+from ..header import detect, qcow2, signatures
+from ..header.model import Header
+from .inventory import natural
+from .node import fault, open_node
+from .read_header import header_at_rest, header_of
+from .storage import Region, Volume, open_volume
+
+Row = t.Dict[str, t.Any]
+
+# A header that looks damaged is read once more beside no writer; the writer may be a run of ours that takes seconds.
+LOCK_TIMEOUT = 10.0
+
+# Both formats keep the UUID at the same place, so that a header that breaks the format still tells it.
+_UUID_FIELD = (168, 40)
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+@dataclasses.dataclass
+class Found:
+    """One header, or a place where one should be.
+
+    blocks: kernel names of the block devices that are this volume (a multipath device and its members); digest: of the header's bytes.
+    """
+
+    device: str
+    aliases: t.Set[str] = dataclasses.field(default_factory=set)
+    blocks: t.List[str] = dataclasses.field(default_factory=list)
+    identity: t.Optional[t.Tuple[t.Any, ...]] = None
+    digest: bytes = b""
+    header: t.Optional[str] = None
+    uuid: t.Optional[str] = None
+    format: t.Optional[str] = None
+    container: str = "raw"
+    label: str = ""
+    size: int = 0
+    problem: t.Optional[str] = None
+    open: t.List[Row] = dataclasses.field(default_factory=list)
+    crypttab: t.List[Row] = dataclasses.field(default_factory=list)
+
+    def row(self) -> Row:
+        return {
+            "device": self.device,
+            "aliases": sorted(self.aliases - {self.device}, key=natural),
+            "header": self.header,
+            "uuid": self.uuid,
+            "type": self.format,
+            "container": self.container,
+            "label": self.label,
+            "size": self.size,
+            "open": sorted(self.open, key=lambda row: natural(row["name"])),
+            "crypttab": sorted(self.crypttab, key=lambda row: int(row["line"])),
+            "problem": self.problem,
+        }
+
+
+def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
+    """What is at ``path``; None when it is no LUKS volume and nobody expected one there.
+
+    A header that breaks the format is an item with a problem. rdev: the number that a block device must have. Raises StorageFault;
+    with ``expected`` also NotLuks.
+    """
+    if rdev:
+        _check_number(path, rdev)
+    node = open_node(path, writable=False)
+    try:
+        size = node.size
+        medium = Region(node, 0, size)
+        start = medium.reread(0, min(sum(_UUID_FIELD), size))
+        luks = start.startswith(b"LUKS") or (not start.startswith(qcow2.MAGIC) and _second_copy(medium))
+        uuid = start[_UUID_FIELD[0] :].partition(b"\0")[0].decode("ascii", "replace") if luks else ""
+    except StorageFault as error:
+        raise fault(path, "cannot read it", OSError(error.errno, "")) from None
+    finally:
+        node.close()
+    if not (expected or luks or start.startswith(qcow2.MAGIC)):
+        return None
+    try:
+        with open_volume(path, writable=False) as volume:
+            header = _read(volume)
+            return Found(
+                path,
+                identity=volume.identity,
+                digest=hashlib.sha256(b"".join(header.image())).digest(),
+                uuid=header.uuid or None,
+                format=header.format,
+                container=volume.container,
+                label=header.label,
+                size=size,
+            )
+    except StorageFault:
+        raise
+    except LuksmithError as error:
+        if isinstance(error, NotLuks) and not luks:
+            if expected:
+                raise
+            return None
+        container = "qcow2" if start.startswith(qcow2.MAGIC) else "raw"
+        return Found(path, uuid=uuid if _UUID.fullmatch(uuid) else None, container=container, size=size, problem=sentence_of(error))
+
+
+def _read(volume: Volume) -> Header:
+    """Without locks, so that nobody is disturbed; what then looks damaged may be a write in progress, and is read beside no writer."""
+    try:
+        header = header_of(volume)
+        if not header.needs_heal:
+            return header
+    except LuksmithError:
+        pass
+    try:
+        return header_at_rest(volume, LOCK_TIMEOUT)
+    except StorageFault:
+        return header_of(volume)
+
+
+def _second_copy(medium: Region) -> bool:
+    """Is there a LUKS2 header whose first copy is lost? Not where something else owns the device: then it is a remainder."""
+    length = len(detect.SECONDARY_MAGIC)
+    places = (offset for offset in detect.SECONDARY_OFFSETS if offset + length <= medium.size)
+    if not any(medium.reread(offset, length) == detect.SECONDARY_MAGIC for offset in places):
+        return False
+    return signatures.signature(medium.reread, medium.size) is None
+
+
+def _check_number(path: str, rdev: int) -> None:
+    """Is the node still the one that sysfs meant? /dev of a container may hold others. Raises StorageFault."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise fault(path, "cannot find its node", error) from None
+    if stat.S_ISBLK(status.st_mode) and status.st_rdev != rdev:
+        raise fault(path, "its node belongs to another device", OSError(errno.ENOENT, ""))
+
+
+def sentence_of(error: LuksmithError) -> str:
+    """What was found, why it matters, what to do; the path stands beside it, and nobody meant to change anything."""
+    parts = (error.found, error.why, error.remedy)
+    return " ".join(f"{part[:1].upper()}{part[1:]}{'' if part.endswith('.') else '.'}" for part in (part.strip() for part in parts) if part)

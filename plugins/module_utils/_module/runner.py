@@ -1,0 +1,106 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The edge between a module and the engine: the one place where errors become results, and secrets stay inside."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import types
+import typing as t
+
+from .._luks.errors import NOTHING_CHANGED, Interrupted, LuksmithError, Unexpected, end_of_run
+from .._luks.result.actions import interruption
+from .cores import forbid_core_dumps
+
+Result = t.Dict[str, t.Any]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Told(BaseException):
+    """A signal asked this process to end; not an Exception, so that no error handling mistakes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = signal.Signals(number).name
+
+
+class Module(t.Protocol):
+    """What is used of AnsibleModule."""
+
+    check_mode: bool
+
+    def warn(self, warning: str) -> None:
+        ...
+
+    def exit_json(self, **result: t.Any) -> t.NoReturn:
+        ...
+
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
+        ...
+
+
+def finish(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
+    """Do ``work`` and end the module with its result, or with the sentence of its error.
+
+    leaves: what can be there when the module is ended in the middle, as a sentence; NOTHING_CHANGED for one that never writes.
+    A result with ``failed`` ends as a failure. No exception leaves this function: a traceback or the text of a foreign
+    exception could show what a secret was.
+    """
+    forbid_core_dumps()
+    unwind_on_signals()
+    # What dies in a thread or in a destructor is printed with its text; whoever waits for a thread gets its error anyway.
+    threading.excepthook = sys.unraisablehook = _say_nothing
+    result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
+    for warning in result.pop("warnings", ()):
+        module.warn(warning)
+    # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def _say_nothing(_unraisable: t.Any) -> None:
+    """An exception hook."""
+
+
+def unwind_on_signals() -> None:
+    """The signals that end a process raise :class:`Told` once, so that secrets are wiped and locks given back; a second one ends it at once."""
+
+    def tell(number: int, frame: t.Optional[types.FrameType]) -> t.NoReturn:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise Told(number)
+
+    for each in _SIGNALS:
+        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP, and so do we then
+            signal.signal(each, tell)
+
+
+def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
+    try:
+        return work()
+    except Told as told:
+        return _told(told, leaves)
+    except Interrupted as error:
+        return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
+        ending = end_of_run(error)  # an error on the way out of a signal is not what ended the run
+        if isinstance(ending, Told):
+            return _told(ending, leaves)
+        if isinstance(error, LuksmithError):
+            return {"failed": True, "changed": error.after_change, "msg": str(error)}
+        changed = NOTHING_CHANGED if leaves == NOTHING_CHANGED else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+        return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
+
+
+def _told(told: Told, leaves: str) -> Result:
+    return {"failed": True, **_unchanged(leaves), "msg": f"The run was ended by {told.name}. {leaves}"}
+
+
+def _unchanged(leaves: str) -> Result:
+    return {"changed": False} if leaves == NOTHING_CHANGED else {}

@@ -1,0 +1,30 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a test once for each rung of a ladder, with that rung alone; skipped where this host does not have it."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
+
+
+@contextlib.contextmanager
+def alone(rungs: t.List[t.Any], rung: t.Any, ability: t.Callable[[t.Any], object]) -> t.Iterator[None]:
+    try:
+        ability(rung)
+    except NotProvided as reason:
+        pytest.skip(f"{rung.name}: {reason}")
+    before = rungs[:]
+    rungs[:] = [rung]
+    try:
+        yield
+    finally:
+        rungs[:] = before
+
+
+def named(rung: t.Any) -> str:
+    return str(rung.name)

@@ -1,0 +1,153 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which sentence refuses what. Whether a plan may be refused at all is judged in tests/property."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Situation, SlotView
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.verdict import Verdict
+
+AREA = 258048
+LABELS = ("red", "green", "blue")
+RED, GREEN, BLUE = range(3)
+UNTRIABLE = -1
+
+
+class Told:
+    """Proofs from a table: keyslot -> the secret that opens it, None for nobody's, UNTRIABLE for what cannot be tried here."""
+
+    def __init__(self, opens: t.Mapping[int, t.Optional[int]]) -> None:
+        self.opens = opens
+
+    def verdict(self, secret: int, keyslot: int) -> Verdict:
+        if self.opens[keyslot] == UNTRIABLE:
+            return Verdict.UNTRIED
+        return Verdict.OPENS if self.opens[keyslot] == secret else Verdict.CLOSED
+
+    def why_untried(self, keyslot: int) -> str:
+        return "unsupported cipher 'serpent'" if self.opens[keyslot] == UNTRIABLE else ""
+
+    def hint(self, secret: int) -> t.Optional[int]:
+        return None
+
+    def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
+        pass
+
+    def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
+        pass
+
+
+def situation(opens: t.Mapping[int, t.Optional[int]], *, luks1: bool, intent: t.Optional[model.Intent] = None) -> Situation:
+    kdf: model.Kdf = model.Pbkdf2("sha256", 1000, bytes(32)) if luks1 else model.Argon2("argon2id", 4, 65536, 1, bytes(32))
+    count = 8 if luks1 else 32
+    places = {number: model.Extent(AREA * (number + 1), AREA) for number in range(count)}
+    taken = {number: places[number] for number in opens}
+    layout = model.Layout(count, taken, fixed=places) if luks1 else model.Layout(count, taken, window=model.Extent(AREA, count * AREA), unit=AREA)
+    slots = {number: SlotView(number=number, kdf=kdf) for number in opens}
+    return Situation("luks1" if luks1 else "luks2", count, slots, layout, intent=intent, only_hash="sha256" if luks1 else "")
+
+
+def present(new: int, old: t.Optional[int] = None, keyslot: t.Optional[int] = None, position: int = 0, **members: t.Any) -> Entry:
+    return Entry(position, "present", keyslot, new, old, **members)
+
+
+def plan(
+    opens: t.Mapping[int, t.Optional[int]],
+    *entries: Entry,
+    unlock: t.Sequence[int] = (RED,),
+    luks1: bool = False,
+    intent: t.Optional[model.Intent] = None,
+    **flags: bool,
+) -> t.List[t.Tuple[str, t.Optional[int]]]:
+    made = make_plan(situation(opens, luks1=luks1, intent=intent), Desired(entries, tuple(unlock), LABELS, **flags), Told(opens))
+    return [(action.kind, action.keyslot) for action in made.actions]
+
+
+@pytest.mark.parametrize("luks1", [True, False])
+@pytest.mark.parametrize("old", [None, BLUE])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pinned_slot_that_cannot_be_tried(luks1: bool, old: t.Optional[int], force: bool) -> None:
+    if force and old is None:
+        assert plan({0: RED, 3: UNTRIABLE}, present(GREEN, keyslot=3), luks1=luks1, force=True)[-1][1] == 3
+        return
+    with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use.*unsupported cipher 'serpent'.*nobody can tell on this host whose key it holds"):
+        plan({0: RED, 3: UNTRIABLE}, present(GREEN, old, keyslot=3), luks1=luks1, force=force)
+
+
+def test_a_pinned_slot_that_another_entry_wants_to_keep() -> None:
+    entries = present(GREEN, keyslot=0), present(RED, position=1)
+    with pytest.raises(Refused, match=r"(?i)keyslot 0 opens with red, which another present entry of the task wants to keep"):
+        plan({0: RED, 1: None}, *entries)
+
+
+def test_a_pinned_slot_of_nobody_who_is_known() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslot 1 is in use, and neither green nor an unlock secret opens it"):
+        plan({0: RED, 1: None}, present(GREEN, keyslot=1))
+
+
+def test_one_slot_cannot_hold_two_new_secrets() -> None:
+    entries = present(GREEN, RED), present(BLUE, RED, position=1)
+    with pytest.raises(Refused, match=r"(?i)keyslot 0 opens with red, which is replaced by green and by blue"):
+        plan({0: RED}, *entries)
+
+
+@pytest.mark.parametrize("given", [{"memory": 65536}, {"time": 4}, {"parallel": 1}], ids=str)
+def test_argon2_costs_on_luks1(given: t.Dict[str, int]) -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives Argon2 costs, and LUKS1 knows only pbkdf2"):
+        plan({0: RED}, present(GREEN, costs=Costs(**given)), luks1=True)
+
+
+def test_argon2_on_luks1() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants argon2id, and LUKS1 knows only pbkdf2"):
+        plan({0: RED}, present(GREEN, costs=Costs(type="argon2id")), luks1=True)
+
+
+def test_a_priority_on_luks1() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants priority prefer, and LUKS1 keyslots have none"):
+        plan({0: RED}, present(GREEN, priority="prefer"), luks1=True)
+    assert plan({0: RED}, present(GREEN, priority="normal"), luks1=True)[0][0] == "add"
+
+
+def test_another_hash_on_luks1() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants hash sha512, and every keyslot of this LUKS1 header uses sha256"):
+        plan({0: RED}, present(GREEN, costs=Costs(hash="sha512")), luks1=True)
+    assert plan({0: RED}, present(GREEN, costs=Costs(hash="SHA256")), luks1=True)[0][0] == "add"
+    assert plan({0: RED}, present(GREEN, costs=Costs(type="pbkdf2", hash="sha512")))[0][0] == "add"
+
+
+@pytest.mark.parametrize(
+    ("kind", "via"), [(model.INTENT_ERASE, None), (model.INTENT_REPLACE_ERASE, None), (model.INTENT_HOP_FILL, 3)], ids=["erase", "replace", "hop"]
+)
+def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: str, via: t.Optional[int]) -> None:
+    """The slot to be erased may be the only one that still opens."""
+    intent = model.Intent(kind, 2, via=via)
+    doomed = via or 2
+    slots = {2: None, doomed: None, 0: RED}
+    with pytest.raises(Refused, match="no secret of this task opens any other keyslot"):
+        plan(slots, present(GREEN), unlock=(BLUE,), luks1=True, intent=intent)
+    assert plan(slots, present(RED), unlock=(BLUE,), luks1=True, intent=intent)[0] == ("finish-erase", doomed)
+
+
+def test_an_interrupted_erase_of_the_only_slot_needs_consent() -> None:
+    intent = model.Intent(model.INTENT_ERASE, 2)
+    with pytest.raises(Refused, match="no secret of this task opens any other keyslot"):
+        plan({2: RED}, present(RED), luks1=True, intent=intent)
+
+
+@pytest.mark.parametrize("kind", [model.INTENT_HOP_ADD, model.INTENT_HOP_ERASE, model.INTENT_HOP_FILL])
+def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
+    with pytest.raises(Refused, match=r"(?i)the note of an interrupted rekey of keyslot 2 does not say through which keyslot it went"):
+        plan({0: RED, 2: None}, present(RED), luks1=True, intent=model.Intent(kind, 2))
+
+
+def test_a_note_of_an_unknown_kind() -> None:
+    with pytest.raises(Refused, match=r"(?i)an interrupted run left a note of the unknown kind 'polish'"):
+        plan({0: RED}, present(RED), luks1=True, intent=model.Intent("polish", 2))

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Somebody or something comes between the writes of a run. tests/crash does it at every moment; here is one of each kind."""
+
+from __future__ import annotations
+
+import pathlib
+import types
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ERASE, Action, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, absent, present, scribble
+
+BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
+# A byte of the header that no check of a format looks at: padding in LUKS1, the label in LUKS2.
+QUIET = {"luks1": 900, "luks2": 30}
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path, format: str) -> pathlib.Path:
+    path = tmp_path / "volume"
+    full.make(path, format, 2)
+    return path
+
+
+@BOTH
+def test_a_header_that_changes_in_spite_of_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the other one wrote stays."""
+    right, areas = Region.write, []
+
+    def write(region: Region, offset: int, data: bytes) -> None:
+        right(region, offset, data)
+        if offset >= 4096 and not areas:  # key material; the header comes next
+            areas.append(offset)
+            scribble(volume, QUIET[format], b"\xa5")
+
+    monkeypatch.setattr(Region, "write", write)
+    with pytest.raises(Interrupted, match=r"(?i)the header on disk is no longer the one that was read"):
+        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert areas
+    assert volume.read_bytes()[QUIET[format]] == 0xA5
+
+
+@BOTH
+def test_a_header_that_cannot_be_read_any_more(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not said that somebody changed it."""
+    write, reread, written = Region.write, Region.reread, []
+
+    def fails(region: Region, offset: int, length: int) -> bytes:
+        if written and offset < 512:
+            raise StorageFault("input/output error")
+        return reread(region, offset, length)
+
+    monkeypatch.setattr(Region, "write", lambda region, offset, data: (write(region, offset, data), written.append(offset)))
+    monkeypatch.setattr(Region, "reread", fails)
+    with pytest.raises(Interrupted, match=r"(?i)input/output error") as caught:
+        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert "another program" not in str(caught.value)
+
+
+@BOTH
+def test_a_fault_before_the_first_write_is_no_interruption(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_disk: Disk) -> None:
+        raise StorageFault("input/output error")
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(Disk, "_guard", fail)
+    with pytest.raises(StorageFault, match=r"(?s)input/output error.*Nothing was changed\."):
+        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert volume.read_bytes() == before
+
+
+def test_a_header_that_must_not_be_written_is_not() -> None:
+    maker: t.Any = types.SimpleNamespace(disk=types.SimpleNamespace(header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))))
+    with pytest.raises(Refused, match="requirement from the future"):
+        apply_plan(Plan((Action(ERASE, 1, "because"),)), maker, record=False)
+
+
+@BOTH
+def test_another_volume_behind_the_path(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came between the plan and the locks: not even the same secrets make it the one that was meant."""
+    right = amend.header_of
+
+    def header_of(opened: t.Any) -> t.Any:
+        header = right(opened)
+        monkeypatch.setattr(header, "uuid", "0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55")
+        return header
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(amend, "header_of", header_of)
+    with pytest.raises(Refused, match=r"(?i)the path leads to another volume \(uuid 0b6dd9bb"):
+        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert volume.read_bytes() == before
+
+
+@BOTH
+def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slot that was shown to open opens no more: the other one must not be erased on the strength of that."""
+    right = locked_write.open_volume
+    with right(str(volume), None, writable=False) as opened:
+        area = amend.header_of(opened).keyslots[0].area
+
+    def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
+        scribble(volume, area.offset, bytes(area.size))
+        return right(*arguments, writable=writable)
+
+    monkeypatch.setattr(locked_write, "open_volume", open_volume)
+    with pytest.raises(Refused):
+        full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.undo()
+    assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]
+
+
+@BOTH
+def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keyslot 1 may only go because keyslot 0 was shown to open; it is looked at again right before."""
+    right = amend.Disk
+
+    def disk(opened: t.Any, header: t.Any, **options: t.Any) -> Disk:
+        area = header.keyslots[0].area
+        scribble(volume, area.offset, bytes(area.size))
+        return right(opened, header, **options)
+
+    monkeypatch.setattr(amend, "Disk", disk)
+    with pytest.raises(HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"):
+        full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.undo()
+    assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]

@@ -1,0 +1,128 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The edge of a module: errors become results, and nothing of a secret gets out with them."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import threading
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action
+from ansible_collections.luksmith.luks.plugins.module_utils._module import cores, runner
+
+
+class Ended(Exception):
+    """What AnsibleModule does by leaving the process."""
+
+
+class FakeModule:
+    check_mode = False
+
+    def __init__(self) -> None:
+        self.warnings: t.List[str] = []
+        self.ended: t.Tuple[str, t.Dict[str, t.Any]] = ("", {})
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+    def exit_json(self, **result: t.Any) -> t.NoReturn:
+        self._end("exit", result)
+
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
+        self._end("fail", {"msg": msg, **result})
+
+    def _end(self, how: str, result: t.Dict[str, t.Any]) -> t.NoReturn:
+        assert sys.exc_info() == (None, None, None), "Ansible would add the exception being handled to the result"
+        self.ended = (how, result)
+        raise Ended
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
+    """What the guard sets, instead of setting it for the process of all tests."""
+    given: t.List[t.Tuple[int, int]] = []
+    monkeypatch.setattr(cores.resource, "setrlimit", lambda _which, limit: given.append(limit))
+    monkeypatch.setattr(cores.ctypes, "CDLL", lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    return given
+
+
+def finish(work: t.Callable[[], t.Dict[str, t.Any]]) -> t.Tuple[str, t.Dict[str, t.Any], t.List[str]]:
+    module = FakeModule()
+    with pytest.raises(Ended):
+        runner.finish(module, work, leaves="What was begun is done by the next run.")
+    return (*module.ended, module.warnings)
+
+
+def raising(error: Exception) -> t.Callable[[], t.Dict[str, t.Any]]:
+    def work() -> t.Dict[str, t.Any]:
+        raise error
+
+    return work
+
+
+def test_a_result_ends_well_and_its_warnings_are_warned() -> None:
+    assert finish(lambda: {"changed": True, "warnings": ["one", "two"]}) == ("exit", {"changed": True}, ["one", "two"])
+
+
+def test_a_failed_result_ends_as_a_failure() -> None:
+    assert finish(lambda: {"failed": True, "msg": "no", "changed": True, "volumes": []}) == ("fail", {"msg": "no", "changed": True, "volumes": []}, [])
+
+
+def test_a_refusal_is_its_sentence_without_a_traceback() -> None:
+    assert finish(raising(Refused("keyslot 3 is in use", remedy="choose another"))) == (
+        "fail",
+        {"changed": False, "msg": "Keyslot 3 is in use. Choose another. Nothing was changed."},
+        [],
+    )
+
+
+def test_an_interruption_tells_what_was_done_and_what_is_left() -> None:
+    error = Interrupted(
+        "the medium failed", changed="one keyslot was added", actions_done=[Action("add", 1, "why", label="x")], actions_left=[Action("erase", 0, "why")]
+    )
+    how, result, _warnings = finish(raising(error))
+    assert (how, result["changed"]) == ("fail", True)
+    assert result["actions_done"] == [{"action": "add", "keyslot": 1, "label": "x", "reason": "why"}]
+    assert result["actions_left"] == [{"action": "erase", "keyslot": 0, "label": "", "reason": "why"}]
+    json.dumps(result)
+
+
+def test_an_unexpected_error_tells_its_place_and_not_its_text() -> None:
+    secret = "hunter2"
+
+    def work() -> t.Dict[str, t.Any]:
+        secret.encode("utf-8").decode("utf-16")
+        raise ValueError(f"{secret} is bad")
+
+    how, result, _warnings = finish(work)
+    assert how == "fail"
+    assert secret not in json.dumps(result)
+    assert "test_runner.py" in result["msg"]
+    assert "(work)" in result["msg"]
+    assert "changed" not in result
+
+
+def test_an_error_in_a_thread_is_not_printed_with_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> t.Dict[str, t.Any]:
+        thread = threading.Thread(target=raising(ValueError("hunter2")))
+        thread.start()
+        thread.join()
+        return {"changed": False}
+
+    finish(work)
+    assert "hunter2" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(("hard", "set_to"), [(resource.RLIM_INFINITY, 1), (4096, 1), (1, 1), (0, 0)])
+def test_core_dumps_are_off(monkeypatch: pytest.MonkeyPatch, limits: t.List[t.Tuple[int, int]], hard: int, set_to: int) -> None:
+    monkeypatch.setattr(cores.resource, "getrlimit", lambda _which: (0, hard))
+    finish(lambda: {"changed": False})
+    assert limits == [(set_to, set_to)]

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module that a signal ends says so, whichever error comes up on its way out."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
+
+REGISTER = pathlib.Path(__file__).resolve().parents[4] / "tools" / "register.py"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot release un-acquired lock"), Refused("keyslot 3 is in use"), OSError(5, "Input/output error")], ids=repr)
+def test_an_error_on_the_way_out_is_not_what_ended_the_run(error: Exception) -> None:
+    def work() -> t.NoReturn:
+        try:
+            raise runner.Told(signal.SIGTERM)
+        finally:
+            raise error
+
+    assert runner._outcome(work, "What was begun is noted.") == {"failed": True, "msg": "The run was ended by SIGTERM. What was begun is noted."}
+
+
+_MODULE = """
+import json, os, runpy, signal, sys
+runpy.run_path(sys.argv[1])
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
+class Module:
+    check_mode = False
+    def warn(self, warning): pass
+    def fail_json(self, **result):
+        print(json.dumps(result))
+        sys.exit(1)
+def work():
+    try:
+        os.kill(os.getpid(), int(sys.argv[2]))
+        signal.pause()
+    finally:
+        [].remove("hunter2")
+if sys.argv[3] == "ignored":
+    signal.signal(int(sys.argv[2]), signal.SIG_IGN)
+    work = lambda: {"failed": True, "msg": os.kill(os.getpid(), int(sys.argv[2])) or "went on"}
+else:
+    signal.signal(int(sys.argv[2]), signal.default_int_handler if int(sys.argv[2]) == signal.SIGINT else signal.SIG_DFL)
+runner.finish(Module(), work, leaves="What was begun is noted.")
+"""
+
+
+def said(number: signal.Signals, how: str) -> str:
+    command = [sys.executable, "-c", _MODULE, str(REGISTER), str(int(number)), how]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == "", done.stderr
+    return str(json.loads(done.stdout)["msg"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_every_signal_that_ends_a_run(number: signal.Signals) -> None:
+    """Without a traceback, which could show what was handled meanwhile."""
+    assert said(number, "asked to end") == f"The run was ended by {number.name}. What was begun is noted."
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_was_ignored_before_stays_so(number: signal.Signals) -> None:
+    assert said(number, "ignored") == "went on"
