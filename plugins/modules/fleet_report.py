@@ -171,7 +171,7 @@ from ..module_utils._luks import files
 from ..module_utils._luks.errors import BadTask, LuksmithError
 from ..module_utils._luks.report import data, exchange, page
 from ..module_utils._module.argument_spec import Spec
-from ..module_utils._module.runner import finish
+from ..module_utils._module.runner import run_module
 
 FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
 PATIENCE = 10.0  # seconds for another process that writes the same report
@@ -246,7 +246,7 @@ def _is(path: str, content: bytes) -> bool:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module), leaves=LEAVES)
+    run_module(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

@@ -357,11 +357,11 @@ actions_left:
 import typing as t
 
 from ..module_utils._luks.backup.backup_task import RESTORED, parse_backup
-from ..module_utils._luks.backup.create import take
+from ..module_utils._luks.backup.create import create
 from ..module_utils._luks.backup.restore import restore
 from ..module_utils._module.argument_spec import Spec, secrets, volume_options
-from ..module_utils._module.runner import finish
-from ..module_utils._module.safe_module import QuietModule
+from ..module_utils._module.runner import run_module
+from ..module_utils._module.safe_module import SafeModule
 
 LEAVES = (
     "If a backup was to be made, the file of the backup is the old one or the new one. If one was to be restored, that may have begun: do not destroy the "
@@ -380,17 +380,17 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: QuietModule) -> t.Dict[str, t.Any]:
+def work(module: SafeModule) -> t.Dict[str, t.Any]:
     task = parse_backup(module.params)
     try:
-        return (restore if task.state == RESTORED else take)(task, check=module.check_mode)
+        return (restore if task.state == RESTORED else create)(task, check=module.check_mode)
     finally:
         task.wipe_secrets()
 
 
 def main() -> None:
-    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module), leaves=LEAVES)
+    module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True)
+    run_module(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

@@ -110,10 +110,10 @@ holds:
 
 import typing as t
 
-from ..module_utils._luks.usecases.keyfile import follow
+from ..module_utils._luks.usecases.keyfile import update_keyfile
 from ..module_utils._module.argument_spec import Spec, secret, secrets
-from ..module_utils._module.runner import finish
-from ..module_utils._module.safe_module import QuietModule
+from ..module_utils._module.runner import run_module
+from ..module_utils._module.safe_module import SafeModule
 
 LEAVES = "The keyfile holds the old secret or the new one. Run the same task again."
 
@@ -128,13 +128,13 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: QuietModule) -> t.Dict[str, t.Any]:
-    return follow(module.params, check=module.check_mode)
+def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    return update_keyfile(module.params, check=module.check_mode)
 
 
 def main() -> None:
-    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module), leaves=LEAVES)
+    module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True)
+    run_module(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

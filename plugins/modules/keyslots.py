@@ -698,10 +698,10 @@ actions_left:
 import typing as t
 
 from ..module_utils._luks.task.parse import parse_task
-from ..module_utils._luks.usecases.amend import bring
+from ..module_utils._luks.usecases.amend import amend
 from ..module_utils._module.argument_spec import Spec, secret, secrets, volume_options
-from ..module_utils._module.runner import finish
-from ..module_utils._module.safe_module import QuietModule
+from ..module_utils._module.runner import run_module
+from ..module_utils._module.safe_module import SafeModule
 
 LEAVES = (
     "A change that had begun is noted in the header where it needs finishing, and every volume still opens. "
@@ -748,22 +748,22 @@ def entry_options() -> Spec:
     }
 
 
-def work(module: QuietModule) -> t.Dict[str, t.Any]:
+def work(module: SafeModule) -> t.Dict[str, t.Any]:
     task = parse_task(module.params)
     try:
-        return bring(task, check=module.check_mode)
+        return amend(task, check=module.check_mode)
     finally:
         task.wipe_secrets()
 
 
 def main() -> None:
-    module = QuietModule(
+    module = SafeModule(
         argument_spec=argument_spec(),
         mutually_exclusive=[("device", "devices"), ("header", "devices")],
         required_one_of=[("device", "devices")],
         supports_check_mode=True,
     )
-    finish(module, lambda: work(module), leaves=LEAVES)
+    run_module(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

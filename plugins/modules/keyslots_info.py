@@ -338,8 +338,8 @@ from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._luks.task.parse import parse_info
 from ..module_utils._luks.usecases.inspect import inspect
 from ..module_utils._module.argument_spec import Spec, secrets, volume_options
-from ..module_utils._module.runner import finish
-from ..module_utils._module.safe_module import QuietModule
+from ..module_utils._module.runner import run_module
+from ..module_utils._module.safe_module import SafeModule
 
 
 def argument_spec() -> Spec:
@@ -350,7 +350,7 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: QuietModule) -> t.Dict[str, t.Any]:
+def work(module: SafeModule) -> t.Dict[str, t.Any]:
     task = parse_info(module.params)
     try:
         return inspect(task)
@@ -359,8 +359,8 @@ def work(module: QuietModule) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    module = QuietModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module), leaves=NOTHING_CHANGED)
+    module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True)
+    run_module(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._luks.errors import NOTHING_CHANGED
 from ..module_utils._luks.volume.discovery import discover
 from ..module_utils._module.argument_spec import Spec
-from ..module_utils._module.runner import finish
+from ..module_utils._module.runner import run_module
 
 
 def argument_spec() -> Spec:
@@ -248,7 +248,7 @@ def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    finish(module, lambda: work(module), leaves=NOTHING_CHANGED)
+    run_module(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,8 @@ def processes(python: pathlib.Path, image: pathlib.Path, folder: pathlib.Path) -
 import runpy, sys, json
 runpy.run_path({str(ROOT / "tests/unit/conftest.py")!r})
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
-bring(parse_task({{"device": {str(image)!r}, "keyslots": [{{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}]}}), check=False)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
+amend(parse_task({{"device": {str(image)!r}, "keyslots": [{{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}]}}), check=False)
 """
     trace = folder / "trace"
     subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=execve,fork,vfork", python, "-c", code], check=True, stdin=subprocess.DEVNULL)

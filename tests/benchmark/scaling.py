@@ -74,11 +74,11 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: order["cores"]])
     runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 
     task = parse_task({"devices": order["devices"], "keyslots": order["keyslots"]})
     started = time.monotonic()
-    result = bring(task, check=False)
+    result = amend(task, check=False)
     seconds = time.monotonic() - started
     if result.get("failed"):
         raise SystemExit(result["msg"])

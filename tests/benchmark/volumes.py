@@ -116,9 +116,9 @@ def _record(volume: Volume, image: pathlib.Path) -> None:
     others = [{"keyslot": position, "new_secret": labelled(position), "pbkdf": volume.pbkdf} for position in range(1, volume.slots)]
     runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
-    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 
-    bring(parse_task({"device": str(draft), "keyslots": [first, *others]}), check=False)
+    amend(parse_task({"device": str(draft), "keyslots": [first, *others]}), check=False)
     draft.rename(image)
 
 

@@ -41,7 +41,7 @@ def _pbkdf2_once(name: str, secret: bytes, salt: bytes, iterations: int, length:
     return bytes(_pbkdf2_function(name)(secret, salt, iterations, length))
 
 
-def _pbkdf2(name: str) -> hashes.Pbkdf2:
+def _pbkdf2(name: str) -> hashes.DerivePbkdf2:
     _pbkdf2_function(name)  # raises if there is none
     return lambda secret, salt, iterations, length: _pbkdf2_once(name, bytes(secret), salt, iterations, length)
 

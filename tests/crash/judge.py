@@ -21,7 +21,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_info, parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.blocklog import Call, recorded
@@ -97,7 +97,7 @@ class Lab:
         self.volume.write_bytes(image)
         task = parse_task({**self.where, **self.operation.task, "lock_timeout": 0})
         with recorded(self.volume) as calls, the_same_noise(f"depth {depth}"):
-            result = bring(task, check=check)
+            result = amend(task, check=check)
         assert not check or not calls, "check mode wrote"
         return result, self.volume.read_bytes(), calls
 

@@ -16,8 +16,8 @@ import tempfile
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import Maker
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import KeyslotWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.detect import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
@@ -159,14 +159,14 @@ def absent(*, keyslot: t.Optional[int] = None, old: t.Optional[int] = None, posi
     return Entry(position, "absent", keyslot, None, old)
 
 
-def bring(data: bytes, task: Desired) -> Outcome:
+def amend_volume(data: bytes, task: Desired) -> Outcome:
     region = Region(data)
     volume = Volume(region)
     header = parse_header(region.read, region.size)
     derivations = Derivations([Secret(bytearray(secret)) for secret in SECRETS], kdf.Budget())
     prover = Prover(header, region.read, derivations, {})
     plan = make_plan(Situation.of(header), task, prover)
-    apply_plan(plan, Maker(Disk(volume, header, wipe_passes=1), prover, task, 65536), record=True)
+    apply_plan(plan, KeyslotWriter(HeaderWriter(volume, header, wipe_passes=1), prover, task, 65536), record=True)
     assert not region.unsynced, "the last write was never made durable"
     return Outcome(bytes(region.data), plan, region.writes)
 

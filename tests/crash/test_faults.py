@@ -19,7 +19,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import bring
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.economy import the_same_noise
@@ -104,7 +104,7 @@ class Trial:
         self.lab.put(self.start)
         task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
         with injected(str(self.lab.volume), fault) as state, the_same_noise(self.name, salts=True):
-            result = runner._outcome(lambda: bring(task, check=False), "")
+            result = runner._outcome(lambda: amend(task, check=False), "")
             # What a thread was deriving when the run failed ends in vain, but ends.
             for thread in threading.enumerate():
                 if thread is not threading.main_thread() and thread.daemon and thread.name == "luksmith derivation":

@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import executor as applying
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as usecases_amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
@@ -35,7 +35,7 @@ ROTATE = task(present(B, old=A), absent(old=C))
 
 
 def module(device: pathlib.Path, wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return runner._outcome(lambda: usecases_amend.bring(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
+    return runner._outcome(lambda: usecases_amend.amend(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
 
 
 def openers(path: pathlib.Path) -> t.Dict[int, t.FrozenSet[str]]:
@@ -65,19 +65,19 @@ def volume(kind: str, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def before_locking(monkeypatch: pytest.MonkeyPatch, intrude: t.Callable[[], None]) -> None:
     """Once, after the plan was made and before the volume is opened for writing."""
-    amend = usecases_amend._Run._amend
+    amend = usecases_amend._Amendment._write
 
     def intruded(self: t.Any, look: t.Any) -> t.Any:
-        monkeypatch.setattr(usecases_amend._Run, "_amend", amend)
+        monkeypatch.setattr(usecases_amend._Amendment, "_write", amend)
         intrude()
         return amend(self, look)
 
-    monkeypatch.setattr(usecases_amend._Run, "_amend", intruded)
+    monkeypatch.setattr(usecases_amend._Amendment, "_write", intruded)
 
 
 def before_write(monkeypatch: pytest.MonkeyPatch, number: int, intrude: t.Callable[[], None]) -> t.List[int]:
     """Before the write of that number, counted from 0 and including its comparison. Returns the list of writes that began."""
-    write, seen = Disk._guarded_write, [0]
+    write, seen = HeaderWriter._guarded_write, [0]
 
     def intruded(self: t.Any, offset: int, data: bytes) -> None:
         seen[0] += 1
@@ -85,19 +85,19 @@ def before_write(monkeypatch: pytest.MonkeyPatch, number: int, intrude: t.Callab
             intrude()
         write(self, offset, data)
 
-    monkeypatch.setattr(Disk, "_guarded_write", intruded)
+    monkeypatch.setattr(HeaderWriter, "_guarded_write", intruded)
     return seen
 
 
 def writes_of(volume: pathlib.Path, wanted: t.Mapping[str, t.Any]) -> int:
-    image, write, count = volume.read_bytes(), Disk._guarded_write, [0]
+    image, write, count = volume.read_bytes(), HeaderWriter._guarded_write, [0]
 
     def counted(self: t.Any, offset: int, data: bytes) -> None:
         count[0] += 1
         write(self, offset, data)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Disk, "_guarded_write", counted)
+        patch.setattr(HeaderWriter, "_guarded_write", counted)
         assert module(volume, wanted)["changed"]
     volume.write_bytes(image)
     return count[0]

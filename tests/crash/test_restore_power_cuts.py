@@ -31,7 +31,7 @@ from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (
     Region,
     Volume,
     absent,
-    bring,
+    amend_volume,
     desired,
     luks1_volume,
     luks2_volume,
@@ -147,7 +147,7 @@ def volumes(case: Case, format: str) -> t.Tuple[bytes, Image]:
     start = luks1_volume(case.start) if format == "luks1" else luks2_volume(case.start)
     now = start
     for task in case.since:
-        now = bring(now, task).data
+        now = amend_volume(now, task).data
     return now, parse_image(start[: image_size(read(start))])
 
 
@@ -191,7 +191,7 @@ def test_a_header_that_cannot_be_read_is_there_again_or_not_at_all(format: str) 
 @pytest.mark.needs("cryptsetup")
 def test_luks2_without_room_beside_is_refused_before_a_write() -> None:
     start = luks2_volume(dict.fromkeys(range(LUKS2_AREAS), A))
-    now = bring(start, desired(present(BRAVO, keyslot=2, old=ALPHA))).data
+    now = amend_volume(start, desired(present(BRAVO, keyslot=2, old=ALPHA))).data
     with pytest.raises(LuksmithError, match="no room beside"):
         begin(now, parse_image(start[: image_size(read(start))]), ["alpha"])
 
@@ -201,7 +201,7 @@ def test_an_interrupted_run_of_the_keyslots_module_is_ended_too(format: str) -> 
     """Whatever state a cut rekey left: the restore ends it and leaves the backup's keyslots."""
     start = luks1_volume({0: A, 1: B}) if format == "luks1" else luks2_volume({0: A, 1: B})
     backup = parse_image(start[: image_size(read(start))])
-    cut = bring(start, desired(present(CHARLIE, old=BRAVO)))
+    cut = amend_volume(start, desired(present(CHARLIE, old=BRAVO)))
     disk = bytearray(start)
     for offset, data in cut.writes:
         disk[offset : offset + len(data)] = data

@@ -217,7 +217,7 @@ def _inspect(device: str) -> Params:
 
 
 def _bring(params: Params, *, check: bool) -> Params:
-    return amend.bring(parse.parse_task(params), check=check)
+    return amend.amend(parse.parse_task(params), check=check)
 
 
 def _result(work: t.Callable[[], Params]) -> t.Union[str, Params]:

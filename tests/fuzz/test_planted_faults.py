@@ -115,13 +115,13 @@ def written_while_looking(patch: pytest.MonkeyPatch) -> None:
 
 
 def check_mode_lies(patch: pytest.MonkeyPatch) -> None:
-    bring = amend.bring
+    bring = amend.amend
 
     def liar(task: t.Any, *, check: bool) -> t.Any:
         result = bring(task, check=check)
         return {**result, "plan": result["plan"][:1]} if check else result
 
-    patch.setattr(amend, "bring", liar)
+    patch.setattr(amend, "amend", liar)
 
 
 # kind of case, the fault, what is found of it, whether cryptsetup is needed to see it

@@ -134,7 +134,7 @@ def cut(volume: pathlib.Path) -> None:
     lab.SECRETS, lab.LABELS = (FIRST.encode(), NEW.encode()), ("old", "new")
     try:
         entry = Entry(0, "present", None, 1, 0, costs=Costs(type="argon2id", time=4, memory=32, parallel=1))
-        outcome = lab.bring(volume.read_bytes(), Desired((entry,), (), lab.LABELS))
+        outcome = lab.amend_volume(volume.read_bytes(), Desired((entry,), (), lab.LABELS))
         disk = bytearray(volume.read_bytes())
         commits = [number for number, (offset, _data) in enumerate(outcome.writes) if offset < 32768]
         for offset, data in outcome.writes[: commits[3] + 1]:

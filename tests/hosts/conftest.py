@@ -41,8 +41,8 @@ def tell(record_property: t.Callable[[str, object], None]) -> t.Callable[[Host, 
     """Notes what a host answered for the table at the end; a test may run in another process than the one that prints."""
 
     def note(host: Host, found: t.Mapping[str, t.Any]) -> None:
-        aes = ", ".join(sorted({str(rung) for rung in found["aes"].values()}))
-        lacking = ", ".join(name for name, rung in found["hashes"].items() if rung is None)
+        aes = ", ".join(sorted({str(provider) for provider in found["aes"].values()}))
+        lacking = ", ".join(name for name, provider in found["hashes"].items() if provider is None)
         row = (host.name, found["python"], found["cryptography"] or "-", found["openssl"], found["argon2id"] or "-", aes, lacking or "-")
         record_property("host", [*row, f"{found['seconds']:.2f} s"])
 

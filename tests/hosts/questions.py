@@ -29,9 +29,9 @@ def cryptography() -> t.Optional[str]:
     return str(__version__)
 
 
-def rung_of(rungs: t.Sequence[t.Any], ask: t.Callable[[t.Any], object]) -> t.Optional[str]:
+def provider_of(candidates: t.Sequence[t.Any], ask: t.Callable[[t.Any], object]) -> t.Optional[str]:
     try:
-        return str(providers.climb(rungs, ask)[0].name)
+        return str(providers.select(candidates, ask)[0].name)
     except providers.NotProvided:
         return None
 
@@ -44,11 +44,11 @@ def argon2(kind: str) -> t.Optional[str]:
 
 
 def aes_rung(mode: str, bits: int) -> t.Optional[str]:
-    return rung_of(aes.RUNGS, lambda rung: rung.ability(mode, bits))
+    return provider_of(aes.PROVIDERS, lambda provider: provider.ability(mode, bits))
 
 
 def pbkdf2(name: str) -> t.Optional[str]:
-    return rung_of(hashes.RUNGS, lambda rung: rung.pbkdf2(hashes._names(name)))
+    return provider_of(hashes.PROVIDERS, lambda provider: provider.pbkdf2(hashes._names(name)))
 
 
 begin = time.monotonic()

@@ -155,17 +155,17 @@ def test_luks1_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bits: int,
     cryptsetup_format(volume, "--type", "luks1", *options)
     slot = luks1(volume)
     assert (slot.encryption, slot.key_size * 8, slot.af_hash) == (encryption, bits, hash_name)
-    for rung in aes.RUNGS[:]:
-        with alone(aes.RUNGS, rung, lambda one: one.ability("xts", 256)):
+    for provider in aes.PROVIDERS[:]:
+        with alone(aes.PROVIDERS, provider, lambda one: one.ability("xts", 256)):
             prove(volume, slot)
         assert cryptsetup_opens(volume)
 
 
-@pytest.mark.parametrize("hash_rung", hashes.RUNGS, ids=named)
+@pytest.mark.parametrize("hash_provider", hashes.PROVIDERS, ids=named)
 @pytest.mark.parametrize("hash_name", ["sha256", "whirlpool"])
-def test_luks1_through_each_library_of_hashes(tmp_path: pathlib.Path, hash_rung: hashes.HashRung, hash_name: str) -> None:
+def test_luks1_through_each_library_of_hashes(tmp_path: pathlib.Path, hash_provider: hashes.HashProvider, hash_name: str) -> None:
     volume = tmp_path / "volume"
-    with alone(hashes.RUNGS, hash_rung, lambda one: one.pbkdf2(hashes._HASHES[hash_name])):
+    with alone(hashes.PROVIDERS, hash_provider, lambda one: one.pbkdf2(hashes._HASHES[hash_name])):
         cryptsetup_format(volume, "--type", "luks1", "--cipher", "aes-xts-plain64", "--hash", hash_name, "--pbkdf-force-iterations", "1000")
         prove(volume, luks1(volume))
         assert cryptsetup_opens(volume)
@@ -187,18 +187,18 @@ def test_upper_case_hash_in_a_luks1_header(tmp_path: pathlib.Path) -> None:
 # Each library at least once; in the long form each with each, and both kinds of Argon2.
 ARGON2 = [
     pytest.param(kind, one, other, id=f"{named(other)}-{named(one)}-{kind}", marks=() if kind == "argon2id" and 0 in (row, column) else full)
-    for column, other in enumerate(aes.RUNGS)
-    for row, one in enumerate(argon2.RUNGS)
+    for column, other in enumerate(aes.PROVIDERS)
+    for row, one in enumerate(argon2.PROVIDERS)
     for kind in argon2.TYPES
 ]
 
 
-@pytest.mark.parametrize(("kind", "argon2_rung", "aes_rung"), ARGON2)
-def test_luks2_argon2_of_cryptsetup(tmp_path: pathlib.Path, kind: str, argon2_rung: argon2.Argon2Rung, aes_rung: aes.AesRung) -> None:
+@pytest.mark.parametrize(("kind", "argon2_provider", "aes_provider"), ARGON2)
+def test_luks2_argon2_of_cryptsetup(tmp_path: pathlib.Path, kind: str, argon2_provider: argon2.Argon2Provider, aes_provider: aes.AesProvider) -> None:
     volume = tmp_path / "volume"
     costs = ("--pbkdf-memory", "64", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2")
     sizes = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k")
-    with alone(argon2.RUNGS, argon2_rung, lambda one: one.ability(kind)), alone(aes.RUNGS, aes_rung, lambda one: one.ability("xts", 256)):
+    with alone(argon2.PROVIDERS, argon2_provider, lambda one: one.ability(kind)), alone(aes.PROVIDERS, aes_provider, lambda one: one.ability("xts", 256)):
         cryptsetup_format(volume, "--type", "luks2", "--pbkdf", kind, *costs, *sizes)
         slot = luks2(volume)
         assert isinstance(slot.kdf, Argon2)
@@ -238,8 +238,8 @@ def test_luks1_of_qemu(tmp_path: pathlib.Path, options: str, encryption: str) ->
     image = QemuImage(tmp_path, "luks", options=options)
     slot = luks1(image.path)
     assert slot.encryption == encryption
-    for rung in aes.RUNGS[:]:
-        with alone(aes.RUNGS, rung, lambda one: one.ability("xts", 256)):
+    for provider in aes.PROVIDERS[:]:
+        with alone(aes.PROVIDERS, provider, lambda one: one.ability("xts", 256)):
             prove(image.path, slot)
         assert image.opens(OPENER)
 

@@ -25,7 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.derivations import Derivations
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.prover import Prover
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import _Shared, side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import _Shared, run_concurrently
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -307,9 +307,9 @@ def test_volumes_side_by_side_keep_their_order(kinds: t.List[str], crew: int) ->
     works = [lambda number=number: work(number) for number in range(len(kinds))]  # type: ignore[misc]
     if "error" in kinds:
         with pytest.raises(ValueError, match=str(kinds.index("error"))):
-            side_by_side(works, crew, lambda: None)
+            run_concurrently(works, crew, lambda: None)
     else:
-        assert side_by_side(works, crew, lambda: None) == list(range(len(kinds)))
+        assert run_concurrently(works, crew, lambda: None) == list(range(len(kinds)))
 
 
 def test_volumes_side_by_side_unwind_when_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,6 +336,6 @@ def test_volumes_side_by_side_unwind_when_interrupted(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(_Shared, "wait", interrupted)
     with pytest.raises((KeyboardInterrupt, Stopped)):
-        side_by_side([work] * 8, 3, workers.stop)
+        run_concurrently([work] * 8, 3, workers.stop)
     assert 0 < len(unwound) <= 3
     never.set()

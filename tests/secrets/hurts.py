@@ -100,11 +100,11 @@ def tell_exceptions_and_raise_in(place: Place, text: str) -> None:
 
 
 def log_as_ansible() -> None:
-    safe_module.QuietModule.log = basic.AnsibleModule.log
+    safe_module.SafeModule.log = basic.AnsibleModule.log
 
 
 def fail_as_ansible() -> None:
-    safe_module.QuietModule.fail_json = basic.AnsibleModule.fail_json
+    safe_module.SafeModule.fail_json = basic.AnsibleModule.fail_json
 
 
 # Errors that a test cannot bring about from outside
@@ -114,7 +114,7 @@ def change_the_header() -> None:
     def changed(self: t.Any) -> t.NoReturn:
         raise errors.HeaderChanged("the header on disk is no longer the one that was read", why="a test says so")
 
-    header_writer.Disk._guard = changed
+    header_writer.HeaderWriter._guard = changed
 
 
 def give_no_memory() -> None:

@@ -25,7 +25,7 @@ from ansible_collections.luksmith.luks.tests.secrets.scene import CHEAP, Scene, 
 
 pytestmark = pytest.mark.needs("cryptsetup")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GUARD = f"{ENGINE}/_module/runner.py"
+MODULE_RUNNER = f"{ENGINE}/_module/runner.py"
 # While this function runs, the module holds the volume key.
 SEAL = f"{ENGINE}/_luks/unlock/key_material.py", "seal"
 
@@ -81,7 +81,7 @@ def functions_that_run(lab: Lab) -> t.List[Place]:
     lab.restore()
     places: t.List[Place] = [(place[0], place[1]) for place in ended.memory["entered"]]  # JSON made lists of them
     # What comes before has no secret in its hands yet: the table of options, the guard itself.
-    return places[places.index((GUARD, "_outcome")) + 1 :]
+    return places[places.index((MODULE_RUNNER, "_outcome")) + 1 :]
 
 
 SHARES = 16
@@ -169,7 +169,7 @@ def test_syslog_and_journal(lab: Lab) -> None:
 
 @one_format
 def test_ansibles_own_log_holds_such_secrets(lab: Lab) -> None:
-    """The detector, and the reason for QuietModule: the same run with AnsibleModule as it comes."""
+    """The detector, and the reason for SafeModule: the same run with AnsibleModule as it comes."""
     ended = child.run("keyslots", lab.task, hurt=hurts.log_as_ansible)
     assert {name for name, _form in lab.search(ended.logged)} == {"old", "new", "more"}, ended.logged
 
@@ -196,7 +196,7 @@ def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, 
         if quiet:
             silent(lab, ended)
         else:
-            assert lab.search(ended.said), "Ansible hides it by itself now: QuietModule need not"
+            assert lab.search(ended.said), "Ansible hides it by itself now: SafeModule need not"
 
 
 @one_format

@@ -119,7 +119,7 @@ _LEAKS = '''    import os, subprocess, sys, base64
         device.seek(900)
         device.write(leaked[:16].encode())
     try:
-        return bring(task, check=module.check_mode)
+        return amend(task, check=module.check_mode)
 '''
 
 
@@ -127,7 +127,7 @@ _LEAKS = '''    import os, subprocess, sys, base64
 def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> None:
     """Each detector fires: on output, on a file that stays, on one that is gone again, on an argument, on an environment, on the volume."""
     folder, beside = tmp_path, tmp_path_factory.mktemp("beside")
-    collection = copy_of_collection(beside, {"plugins/modules/keyslots.py": ("    try:\n        return bring(task, check=module.check_mode)\n", _LEAKS)})
+    collection = copy_of_collection(beside, {"plugins/modules/keyslots.py": ("    try:\n        return amend(task, check=module.check_mode)\n", _LEAKS)})
     scene = build(folder, 1, shared, collection=collection)
     trace = beside / "trace"
     task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", folder), "pbkdf": CHEAP}, unlock=[secret_of("current", folder)])

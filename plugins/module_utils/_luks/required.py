@@ -11,7 +11,7 @@ import typing as t
 _Value = t.TypeVar("_Value")
 
 
-def given(value: t.Optional[_Value]) -> _Value:
+def required(value: t.Optional[_Value]) -> _Value:
     """``value``, where the kind of entry, action or intent guarantees that there is one."""
     if value is None:
         raise TypeError("a field is missing that this kind always has")

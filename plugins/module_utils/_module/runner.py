@@ -21,7 +21,7 @@ Result = t.Dict[str, t.Any]
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-class Told(BaseException):
+class Terminated(BaseException):
     """A signal asked this process to end; not an Exception, so that no error handling mistakes it for one."""
 
     def __init__(self, number: int) -> None:
@@ -44,7 +44,7 @@ class Module(t.Protocol):
         ...
 
 
-def finish(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
+def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
     """Do ``work`` and end the module with its result, or with the sentence of its error.
 
     leaves: what can be there when the module is ended in the middle, as a sentence; NOTHING_CHANGED for one that never writes.
@@ -69,28 +69,28 @@ def _say_nothing(_unraisable: t.Any) -> None:
 
 
 def unwind_on_signals() -> None:
-    """The signals that end a process raise :class:`Told` once, so that secrets are wiped and locks given back; a second one ends it at once."""
+    """The signals that end a process raise :class:`Terminated` once, so that secrets are wiped and locks given back; a second one ends it at once."""
 
-    def tell(number: int, frame: t.Optional[types.FrameType]) -> t.NoReturn:
+    def terminate(number: int, frame: t.Optional[types.FrameType]) -> t.NoReturn:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        raise Told(number)
+        raise Terminated(number)
 
     for each in _SIGNALS:
         if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP, and so do we then
-            signal.signal(each, tell)
+            signal.signal(each, terminate)
 
 
 def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
     try:
         return work()
-    except Told as told:
+    except Terminated as told:
         return _told(told, leaves)
     except Interrupted as error:
         return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
     except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
         ending = end_of_run(error)  # an error on the way out of a signal is not what ended the run
-        if isinstance(ending, Told):
+        if isinstance(ending, Terminated):
             return _told(ending, leaves)
         if isinstance(error, LuksmithError):
             return {"failed": True, "changed": error.after_change, "msg": str(error)}
@@ -98,7 +98,7 @@ def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
         return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
 
 
-def _told(told: Told, leaves: str) -> Result:
+def _told(told: Terminated, leaves: str) -> Result:
     return {"failed": True, **_unchanged(leaves), "msg": f"The run was ended by {told.name}. {leaves}"}
 
 

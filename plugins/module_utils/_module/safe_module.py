@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.validation import check_type_dict
 
 
-class QuietModule(AnsibleModule):
+class SafeModule(AnsibleModule):
     """Two ways out that Ansible leaves open for secrets in nested options are closed here.
 
     It logs to syslog and the journal how a module was called, nested options as Python spells them. A passphrase with a quote,

@@ -16,12 +16,12 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import Extent, Header
-from ..plan.types import Action, Choice, Plan
+from ..plan.types import Action, KdfChoice, Plan
 from .executor import steps_for
-from .keyslot_writer import Ingredients, priority_to_set
+from .keyslot_writer import SlotKeys, priority_to_set
 
 
-def rehearse(header: Header, plan: Plan, choices: t.Mapping[Action, Choice], *, record: bool) -> t.List[str]:
+def dry_run(header: Header, plan: Plan, choices: t.Mapping[Action, KdfChoice], *, record: bool) -> t.List[str]:
     """Warnings that carrying out ``plan`` on ``header`` will give.
 
     choices: the parameters of the slots that adds and rekeys make. Raises Refused when the header cannot hold what the plan
@@ -29,8 +29,8 @@ def rehearse(header: Header, plan: Plan, choices: t.Mapping[Action, Choice], *, 
     """
     if header.format == "luks1" or plan.empty or header.write_obstacle is not None:
         return []
-    disk = _Paper(header)
-    perform = steps_for(header, _Author(disk, choices), record=record)
+    disk = _MemoryDisk(header)
+    perform = steps_for(header, _DryKeyslotBuilder(disk, choices), record=record)
     for action in plan.actions:
         try:
             perform[action.kind](action)
@@ -43,8 +43,8 @@ def rehearse(header: Header, plan: Plan, choices: t.Mapping[Action, Choice], *, 
     return disk.notes
 
 
-class _Paper:
-    """What :class:`.header_writer.Disk` is to the steps, without a disk."""
+class _MemoryDisk:
+    """What :class:`.header_writer.HeaderWriter` is to the steps, without a disk."""
 
     def __init__(self, header: Header) -> None:
         self.header = header
@@ -58,19 +58,19 @@ class _Paper:
         """Nothing is there."""
 
 
-class _Author:
-    """What :class:`.keyslot_writer.Maker` is to the steps: parameters without keys."""
+class _DryKeyslotBuilder:
+    """What :class:`.keyslot_writer.KeyslotWriter` is to the steps: parameters without keys."""
 
-    def __init__(self, disk: _Paper, choices: t.Mapping[Action, Choice]) -> None:
+    def __init__(self, disk: _MemoryDisk, choices: t.Mapping[Action, KdfChoice]) -> None:
         self.disk = disk
         self._choices = choices
 
     @contextlib.contextmanager
-    def prepare(self, action: Action, area: Extent) -> t.Iterator[Ingredients]:
-        yield Ingredients(self._choices[action].kdf, bytearray(), bytearray())
+    def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:
+        yield SlotKeys(self._choices[action].kdf, bytearray(), bytearray())
 
-    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
-        """No material: only metadata is rehearsed."""
+    def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
+        """No material: only metadata is tried."""
 
     def priority(self, action: Action) -> str:
         return priority_to_set(action, self.disk.header)

@@ -11,27 +11,27 @@ import typing as t
 from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
 from ..header.model import Header
 from ..plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, REKEY, SET_PRIORITY, Action, Plan
-from .keyslot_writer import Maker
+from .keyslot_writer import KeyslotWriter
 from .luks1_steps import Luks1Steps
-from .luks2_steps import Luks2Steps, Workshop
+from .luks2_steps import KeyslotBuilder, Luks2Steps
 
 _DESTROYING = (ERASE, REKEY, FINISH_ERASE)
 
 
-def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
-    """Execute ``plan`` on ``maker.disk``, whose header tells afterwards what is on disk.
+def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
+    """Execute ``plan`` on ``writer.disk``, whose header tells afterwards what is on disk.
 
     The caller holds the exclusive locks and has read the header under them. Errors before the first write come out as
     they are; after it as Interrupted, which tells what was done and what is left.
     """
-    disk = maker.disk
+    disk = writer.disk
     if not plan.empty and disk.header.write_obstacle is not None:
         raise disk.header.write_obstacle
-    perform = steps_for(disk.header, maker, record=record)
+    perform = steps_for(disk.header, writer, record=record)
     for position, action in enumerate(plan.actions):
         try:
             if action.kind in _DESTROYING:
-                maker.check_proofs()
+                writer.check_proofs()
             perform[action.kind](action)
         except Exception as error:
             if not disk.written:
@@ -40,9 +40,9 @@ def apply_plan(plan: Plan, maker: Maker, *, record: bool) -> None:
             raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
 
 
-def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:
+def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:
     """What each kind of action does with a header of this format."""
-    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(Maker, maker)) if header.format == "luks1" else Luks2Steps(maker, record=record)
+    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
     return {
         ADD: steps.add,
         REKEY: steps.rekey,
@@ -54,7 +54,7 @@ def steps_for(header: Header, maker: Workshop, *, record: bool) -> t.Dict[str, t
 
 
 def _interrupted(error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]) -> Interrupted:
-    changed = f"Done before: {_listed(done)}. Begun and not completed: {describe(left[0])}. Not begun: {_listed(left[1:])}."
+    changed = f"Done before: {_listed(done)}. Begun and not completed: {describe_action(left[0])}. Not begun: {_listed(left[1:])}."
     remedy = "mend the cause and run the same task again: it finishes what was begun"
     if isinstance(error, HeaderChanged):
         remedy = error.remedy
@@ -62,10 +62,10 @@ def _interrupted(error: t.Union[LuksmithError, OSError], path: str, done: t.Sequ
 
 
 def _listed(actions: t.Sequence[Action]) -> str:
-    return "; ".join(describe(action) for action in actions) or "nothing"
+    return "; ".join(describe_action(action) for action in actions) or "nothing"
 
 
-def describe(action: Action) -> str:
+def describe_action(action: Action) -> str:
     """``"rekey keyslot 3 (primary)"``."""
     where = "" if action.keyslot is None else f" keyslot {action.keyslot}"
     return f"{action.kind}{where}" + (f" ({action.label})" if action.label else "")

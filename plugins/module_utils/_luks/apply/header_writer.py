@@ -16,14 +16,14 @@ import typing as t
 
 from ..errors import HeaderChanged
 from ..header.model import Extent, Header
-from ..header.reading import PatientRead
+from ..header.reading import TolerantRead
 from ..volume.storage import Volume
 
 PASSES_SINGLE = 1
 PASSES_MULTIPLE = 40  # what QEMU and cryptsetup write on rotational media
 
 
-class Disk:
+class HeaderWriter:
     """``header`` is what the disk holds; ``written`` becomes true with the first write; ``notes``: warnings of what was committed."""
 
     def __init__(self, volume: Volume, header: Header, *, wipe_passes: int) -> None:
@@ -88,7 +88,7 @@ class Disk:
 
     def _guard(self) -> None:
         # What could not be read when the header was parsed is expected to be as unreadable now; writing may mend it.
-        read = PatientRead(self._region.reread)
+        read = TolerantRead(self._region.reread)
         for extent, expected in self._expected:
             if not hmac.compare_digest(read(extent.offset, extent.size), bytes(expected)):
                 if read.fault is not None:

@@ -17,7 +17,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..header.model import Argon2, Kdf, Pbkdf2
-from ..plan.types import Choice
+from ..plan.types import KdfChoice
 from ..task.desired import Costs
 from ..unlock.derivations import Measurement
 from ..unlock.hints import SALT_SIZE
@@ -54,7 +54,7 @@ class Precedents:
         return [kdf for kdf in (self.replaced, self.opener) if kdf is not None]
 
 
-def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> Choice:
+def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> KdfChoice:
     """Parameters with a fresh salt. ``iter_time`` in milliseconds, None for :data:`DEFAULT_ITER_TIME`."""
     known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
     kind = "pbkdf2" if precedents.only_hash else costs.type or known
@@ -62,7 +62,7 @@ def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> 
     if kind == "pbkdf2":
         inherited = next((kdf.hash for kdf in precedents.parents if isinstance(kdf, Pbkdf2)), "sha256")
         iterations, measured = _iterations(costs, iter_time, precedents)
-        return Choice(Pbkdf2(precedents.only_hash or costs.hash or inherited, iterations, salt), frozenset({"iterations"} if measured else ()))
+        return KdfChoice(Pbkdf2(precedents.only_hash or costs.hash or inherited, iterations, salt), frozenset({"iterations"} if measured else ()))
     return _argon2(kind, costs, iter_time, precedents, salt)
 
 
@@ -81,7 +81,7 @@ def _iterations(costs: Costs, iter_time: t.Optional[int], precedents: Precedents
     return max(min(wanted, MAXIMUM_ITERATIONS, precedents.budget.max_iterations), MINIMUM_ITERATIONS), True
 
 
-def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Precedents, salt: bytes) -> Choice:
+def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Precedents, salt: bytes) -> KdfChoice:
     measured = set()
     parent = next((kdf for kdf in precedents.parents if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY), None)
     parallel = costs.parallel or (parent.parallel if parent else None)
@@ -109,4 +109,4 @@ def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Pre
     stored = precedents.replaced
     if isinstance(stored, Argon2) and stored.type == kind:
         time, memory, parallel = max(time, stored.time), max(memory, stored.memory), max(parallel, stored.parallel)
-    return Choice(Argon2(kind, time, max(memory, 8 * parallel), parallel, salt), frozenset(measured))
+    return KdfChoice(Argon2(kind, time, max(memory, 8 * parallel), parallel, salt), frozenset(measured))

@@ -15,18 +15,18 @@ from ..crypto import cipher, kdf
 from ..crypto.memory import wipe
 from ..errors import BudgetExceeded, HeaderChanged, Refused, StorageFault
 from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf, Keyslot
-from ..plan.types import Action, Choice
-from ..required import given
+from ..plan.types import Action, KdfChoice
+from ..required import required
 from ..task.desired import Costs, Desired
 from ..unlock import key_material
 from ..unlock.hints import labelled_salt
 from ..unlock.prover import Prover
-from .header_writer import Disk
+from .header_writer import HeaderWriter
 from .kdf_policy import Precedents, choose
 
 
 @dataclasses.dataclass(frozen=True)
-class Ingredients:
+class SlotKeys:
     """Parameters and the key derived with them; several areas may be sealed with it (a LUKS1 rekey needs a copy)."""
 
     kdf: Kdf
@@ -35,40 +35,40 @@ class Ingredients:
 
 
 @dataclasses.dataclass(frozen=True)
-class Maker:
+class KeyslotWriter:
     """``memory_limit``: KiB that Argon2 may use on this host when nothing pins the memory cost.
 
     choices: what was decided for actions before; their keys are derived already.
     record:  the salt of a new LUKS1 keyslot may carry its label.
     """
 
-    disk: Disk
+    disk: HeaderWriter
     prover: Prover
     desired: Desired
     memory_limit: int
-    choices: t.Mapping[Action, Choice] = dataclasses.field(default_factory=dict)
+    choices: t.Mapping[Action, KdfChoice] = dataclasses.field(default_factory=dict)
     record: bool = False
 
     @contextlib.contextmanager
-    def prepare(self, action: Action, area: Extent) -> t.Iterator[Ingredients]:
+    def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:
         """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.kdf_policy` decides."""
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
         choice = self.choices.get(action) or choice_for(action, header, self.prover, self.desired, self.memory_limit, record=self.record)
         parameters = choice.kdf
-        key = self.prover.derivations.derive(given(action.secret), parameters, key_length(header, given(action.keyslot), parameters))
+        key = self.prover.derivations.derive(required(action.secret), parameters, key_length(header, required(action.keyslot), parameters))
         try:
-            yield Ingredients(parameters, key, volume_key)
+            yield SlotKeys(parameters, key, volume_key)
         finally:
             wipe(key)
 
-    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
+    def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
         """Seal the volume key into ``area`` and open what the medium gives back. The header does not know it yet."""
-        slot = self.disk.header.new_keyslot(number, ingredients.kdf, area)
-        back = self.disk.write_area(area, key_material.seal(slot, ingredients.key, ingredients.volume_key))
-        opened = key_material.unseal(slot, ingredients.key, back)
+        slot = self.disk.header.new_keyslot(number, keys.kdf, area)
+        back = self.disk.write_area(area, key_material.seal(slot, keys.key, keys.volume_key))
+        opened = key_material.unseal(slot, keys.key, back)
         try:
-            if not hmac.compare_digest(opened, ingredients.volume_key):
+            if not hmac.compare_digest(opened, keys.volume_key):
                 raise StorageFault(
                     f"the key material for keyslot {number}, read back from the medium, does not open",
                     why="the medium or its driver loses writes: replace it",
@@ -93,7 +93,7 @@ def priority_to_set(action: Action, header: Header) -> str:
     """That of the action, else the one that the slot has."""
     if action.priority is not None:
         return action.priority
-    slot = header.keyslots.get(given(action.keyslot))
+    slot = header.keyslots.get(required(action.keyslot))
     return slot.priority if slot else PRIORITY_NORMAL
 
 
@@ -109,14 +109,14 @@ def _new_keyslot(header: Header, keyslot: int, parameters: Kdf) -> Keyslot:
     return header.new_keyslot(keyslot, parameters, area)
 
 
-def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
+def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> KdfChoice:
     """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it.
 
     Raises Refused where it would cost more than the task or this host allows, and Unsupported for a cipher or hash that the
     new slot would have and nobody here can compute: both are so known before the first write.
     """
     choice = _choice(action, header, prover, desired, memory_limit, record=record)
-    slot = _new_keyslot(header, given(action.keyslot), choice.kdf)
+    slot = _new_keyslot(header, required(action.keyslot), choice.kdf)
     cipher.check(slot.encryption, slot.area_key_size)
     kdf.hash_size(slot.af_hash)
     try:
@@ -130,10 +130,10 @@ def choice_for(action: Action, header: Header, prover: Prover, desired: Desired,
     return choice
 
 
-def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> Choice:
-    number = given(action.keyslot)
-    if action.via is not None:
-        return Choice(header.keyslots[action.via].kdf)  # the copy of an interrupted rekey was made with the right ones
+def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> KdfChoice:
+    number = required(action.keyslot)
+    if action.temporary_slot is not None:
+        return KdfChoice(header.keyslots[action.temporary_slot].kdf)  # the copy of an interrupted rekey was made with the right ones
     # What a stranger stored says nothing about what our secret needs, and may be hostile.
     proven = number in header.keyslots and number in prover.openers()
     measured = prover.measured
@@ -154,15 +154,15 @@ def _choice(action: Action, header: Header, prover: Prover, desired: Desired, me
 
 def choice_if_opened(
     entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool
-) -> t.Optional[Choice]:
+) -> t.Optional[KdfChoice]:
     """What :func:`choice_for` will say if the old secret of ``entry`` opens ``keyslot``; None where that is not known before."""
     stored = header.keyslots[keyslot].kdf
-    label = desired.labels[given(desired.entries[entry].new_secret)] if record else ""
+    label = desired.labels[required(desired.entries[entry].new_secret)] if record else ""
     choice = _choose(entry, header, desired, Precedents(replaced=stored, opener=stored, memory_limit=memory_limit, budget=budget), label=label)
     return None if choice.measured else choice
 
 
-def _choose(entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str) -> Choice:
+def _choose(entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str) -> KdfChoice:
     costs, iter_time = (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
     if header.format == "luks1":
         precedents = dataclasses.replace(precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None)

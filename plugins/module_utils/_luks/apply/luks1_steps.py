@@ -15,25 +15,16 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import (
-    INTENT_ERASE,
-    INTENT_HOP_ADD,
-    INTENT_HOP_ERASE,
-    INTENT_HOP_FILL,
-    INTENT_REPLACE_ERASE,
-    INTENT_REPLACE_FILL,
-    Extent,
-    Intent,
-)
+from ..header.model import INTENT_ERASE, INTENT_MOVE_ADD, INTENT_MOVE_ERASE, INTENT_MOVE_FILL, INTENT_REPLACE_ERASE, INTENT_REPLACE_FILL, Extent, Intent
 from ..plan.types import Action
-from ..required import given
-from .keyslot_writer import Ingredients, Maker
+from ..required import required
+from .keyslot_writer import KeyslotWriter, SlotKeys
 
 
 class Luks1Steps:
-    def __init__(self, maker: Maker) -> None:
-        self.maker = maker
-        self.disk = maker.disk
+    def __init__(self, writer: KeyslotWriter) -> None:
+        self.writer = writer
+        self.disk = writer.disk
 
     def heal(self, action: Action) -> None:
         raise Refused("a LUKS1 header has no second copy", why="there is nothing to heal it from")
@@ -42,41 +33,41 @@ class Luks1Steps:
         raise Refused(f"keyslot {action.keyslot} of a LUKS1 header has no priority")
 
     def add(self, action: Action) -> None:
-        number = given(action.keyslot)
-        with self.maker.prepare(action, self._area(number)) as ingredients:
-            self._fill(number, ingredients)
+        number = required(action.keyslot)
+        with self.writer.prepare(action, self._area(number)) as keys:
+            self._fill(number, keys)
 
     def erase(self, action: Action) -> None:
-        self._erase(given(action.keyslot))
+        self._erase(required(action.keyslot))
 
     def rekey(self, action: Action) -> None:
         if action.resume and action.in_place:
             self._refill(action)
         elif action.resume:
-            self._resume_hop(action)
+            self._resume_move(action)
         elif action.in_place:
-            self._rekey_in_place(given(action.keyslot), action)
+            self._rekey_in_place(required(action.keyslot), action)
         else:
-            self._rekey_through_copy(given(action.keyslot), action)
+            self._rekey_through_copy(required(action.keyslot), action)
 
     def _rekey_in_place(self, number: int, action: Action) -> None:
-        with self.maker.prepare(action, self._area(number)) as ingredients:
-            self._note(Intent(INTENT_REPLACE_ERASE, number))
+        with self.writer.prepare(action, self._area(number)) as keys:
+            self._journal(Intent(INTENT_REPLACE_ERASE, number))
             self._clear(number)
-            self._note(Intent(INTENT_REPLACE_FILL, number))
-            self._fill(number, ingredients)
-            self._note(None)
+            self._journal(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, keys)
+            self._journal(None)
 
     def _rekey_through_copy(self, number: int, action: Action) -> None:
-        with self.maker.prepare(action, self._area(number)) as ingredients:
-            via = self.disk.header.layout.free_numbers()[0]
-            self._note(Intent(INTENT_HOP_ADD, number, via))
-            self._fill(via, ingredients)
-            self._move_back(number, via, ingredients)
+        with self.writer.prepare(action, self._area(number)) as keys:
+            temporary_slot = self.disk.header.layout.free_numbers()[0]
+            self._journal(Intent(INTENT_MOVE_ADD, number, temporary_slot))
+            self._fill(temporary_slot, keys)
+            self._move_back(number, temporary_slot, keys)
 
     def finish(self, action: Action) -> None:
         """What :mod:`.plan.resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
-        number, intent = given(action.keyslot), given(self.disk.header.intent)
+        number, intent = required(action.keyslot), required(self.disk.header.intent)
         active = number in self.disk.header.keyslots
         if active and intent.kind != INTENT_REPLACE_FILL:
             self._erase(number)
@@ -84,40 +75,40 @@ class Luks1Steps:
         if not active:
             # A cut run may have left material of a new secret in the area of a slot that it never activated.
             self.disk.overwrite(self._area(number))
-        self._note(None)
+        self._journal(None)
 
-    def _resume_hop(self, action: Action) -> None:
-        """The copy in ``via`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
-        number, via, intent = given(action.keyslot), given(action.via), given(self.disk.header.intent)
-        with self.maker.prepare(action, self._area(number)) as ingredients:
-            if intent.kind == INTENT_HOP_FILL:
-                self._fill_from_copy(number, via, ingredients)
+    def _resume_move(self, action: Action) -> None:
+        """The copy in ``temporary_slot`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
+        number, temporary_slot, intent = required(action.keyslot), required(action.temporary_slot), required(self.disk.header.intent)
+        with self.writer.prepare(action, self._area(number)) as keys:
+            if intent.kind == INTENT_MOVE_FILL:
+                self._fill_from_copy(number, temporary_slot, keys)
             else:
-                self._move_back(number, via, ingredients)
+                self._move_back(number, temporary_slot, keys)
 
-    def _move_back(self, number: int, via: int, ingredients: Ingredients) -> None:
-        self._note(Intent(INTENT_HOP_ERASE, number, via))
+    def _move_back(self, number: int, temporary_slot: int, keys: SlotKeys) -> None:
+        self._journal(Intent(INTENT_MOVE_ERASE, number, temporary_slot))
         self._clear(number)
-        self._note(Intent(INTENT_HOP_FILL, number, via))
-        self._fill_from_copy(number, via, ingredients)
+        self._journal(Intent(INTENT_MOVE_FILL, number, temporary_slot))
+        self._fill_from_copy(number, temporary_slot, keys)
 
-    def _fill_from_copy(self, number: int, via: int, ingredients: Ingredients) -> None:
-        self._fill(number, ingredients)
-        self._erase(via)
+    def _fill_from_copy(self, number: int, temporary_slot: int, keys: SlotKeys) -> None:
+        self._fill(number, keys)
+        self._erase(temporary_slot)
 
     def _refill(self, action: Action) -> None:
-        number, intent = given(action.keyslot), given(self.disk.header.intent)
-        with self.maker.prepare(action, self._area(number)) as ingredients:
+        number, intent = required(action.keyslot), required(self.disk.header.intent)
+        with self.writer.prepare(action, self._area(number)) as keys:
             if intent.kind == INTENT_REPLACE_ERASE:
                 self._clear(number)
-                self._note(Intent(INTENT_REPLACE_FILL, number))
-            self._fill(number, ingredients)
-            self._note(None)
+                self._journal(Intent(INTENT_REPLACE_FILL, number))
+            self._fill(number, keys)
+            self._journal(None)
 
     def _erase(self, number: int) -> None:
-        self._note(Intent(INTENT_ERASE, number))
+        self._journal(Intent(INTENT_ERASE, number))
         self._clear(number)
-        self._note(None)
+        self._journal(None)
 
     def _clear(self, number: int) -> None:
         """Wipe, then deactivate: an active slot whose material is gone is dead, the other way round it is a residue."""
@@ -125,14 +116,14 @@ class Luks1Steps:
         if number in self.disk.header.keyslots:
             self.disk.commit(self.disk.header.without_keyslot(number))
 
-    def _fill(self, number: int, ingredients: Ingredients) -> None:
+    def _fill(self, number: int, keys: SlotKeys) -> None:
         area = self._area(number)
-        self.maker.place(number, area, ingredients)
-        self.disk.commit(self.disk.header.with_keyslot(number, ingredients.kdf, area))
+        self.writer.place(number, area, keys)
+        self.disk.commit(self.disk.header.with_keyslot(number, keys.kdf, area))
 
-    def _note(self, intent: t.Optional[Intent]) -> None:
+    def _journal(self, intent: t.Optional[Intent]) -> None:
         if self.disk.header.intent != intent:
             self.disk.commit(self.disk.header.with_intent(intent))
 
     def _area(self, number: int) -> Extent:
-        return given(self.disk.header.layout.fixed)[number]
+        return required(self.disk.header.layout.fixed)[number]

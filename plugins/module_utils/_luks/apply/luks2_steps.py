@@ -25,13 +25,13 @@ from ..header.model import (
     RecordEntry,
 )
 from ..plan.types import Action
-from ..required import given
+from ..required import required
 from ..unlock.hints import fingerprint
-from .keyslot_writer import Ingredients
+from .keyslot_writer import SlotKeys
 
 
-class Medium(t.Protocol):
-    """Where the steps leave headers: :class:`.header_writer.Disk`, or paper for a rehearsal."""
+class Disk(t.Protocol):
+    """Where the steps leave headers: :class:`.header_writer.HeaderWriter`, or memory in a dry run."""
 
     header: Header
 
@@ -42,17 +42,17 @@ class Medium(t.Protocol):
         """Nothing of what the area held is left."""
 
 
-class Workshop(t.Protocol):
-    """Where the steps get key material: :class:`.keyslot_writer.Maker`, or none for a rehearsal."""
+class KeyslotBuilder(t.Protocol):
+    """Where the steps get key material: :class:`.keyslot_writer.KeyslotWriter`, or no key material in a dry run."""
 
     @property
-    def disk(self) -> Medium:
+    def disk(self) -> Disk:
         """Where its material goes."""
 
-    def prepare(self, action: Action, area: Extent) -> t.ContextManager[Ingredients]:
+    def prepare(self, action: Action, area: Extent) -> t.ContextManager[SlotKeys]:
         """Parameters and keys for the slot that ``action`` makes in ``area``."""
 
-    def place(self, number: int, area: Extent, ingredients: Ingredients) -> None:
+    def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
         """Key material into ``area``, proven to open."""
 
     def priority(self, action: Action) -> str:
@@ -60,9 +60,9 @@ class Workshop(t.Protocol):
 
 
 class Luks2Steps:
-    def __init__(self, maker: Workshop, *, record: bool) -> None:
-        self.maker = maker
-        self.disk = maker.disk
+    def __init__(self, builder: KeyslotBuilder, *, record: bool) -> None:
+        self.builder = builder
+        self.disk = builder.disk
         self._record = record
         self._made: t.Dict[int, str] = {}
 
@@ -70,47 +70,47 @@ class Luks2Steps:
         self.disk.commit(self.disk.header)
 
     def set_priority(self, action: Action) -> None:
-        self._commit(self.disk.header.with_priority(given(action.keyslot), given(action.priority)))
+        self._commit(self.disk.header.with_priority(required(action.keyslot), required(action.priority)))
 
     def add(self, action: Action) -> None:
-        number = given(action.keyslot)
+        number = required(action.keyslot)
         area = self._place_for(number)
-        with self.maker.prepare(action, area) as ingredients:
-            self.maker.place(number, area, ingredients)
+        with self.builder.prepare(action, area) as keys:
+            self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)))
+            self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)))
 
     def erase(self, action: Action) -> None:
-        number = given(action.keyslot)
+        number = required(action.keyslot)
         self._leave(number, self.disk.header.without_keyslot(number), self.disk.header.keyslots[number].area)
 
     def rekey(self, action: Action) -> None:
-        number, header = given(action.keyslot), self.disk.header
+        number, header = required(action.keyslot), self.disk.header
         if action.in_place:
             self._rekey_in_place(action)
             return
         old, area = header.keyslots[number].area, self._place_for(number)
-        with self.maker.prepare(action, area) as ingredients:
-            self.maker.place(number, area, ingredients)
+        with self.builder.prepare(action, area) as keys:
+            self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._leave(number, header.with_keyslot(number, ingredients.kdf, area, priority=self.maker.priority(action)), old)
+            self._leave(number, header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)), old)
 
     def _rekey_in_place(self, action: Action) -> None:
-        number, header = given(action.keyslot), self.disk.header
-        area, priority = self._place_for(number, instead=True), self.maker.priority(action)
-        with self.maker.prepare(action, area) as ingredients:
+        number, header = required(action.keyslot), self.disk.header
+        area, priority = self._place_for(number, instead=True), self.builder.priority(action)
+        with self.builder.prepare(action, area) as keys:
             if action.resume:
                 self._empty(number, Intent(INTENT_REPLACE_FILL, number))
             else:
                 self._commit(header.with_intent(Intent(INTENT_REPLACE_ERASE, number)))
                 self.disk.overwrite(header.keyslots[number].area)
-            self.maker.place(number, area, ingredients)
+            self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._commit(self.disk.header.with_keyslot(number, ingredients.kdf, area, priority=priority).with_intent(None))
+            self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None))
 
     def finish(self, action: Action) -> None:
         """What :mod:`.plan.resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
-        intent = given(self.disk.header.intent)
+        intent = required(self.disk.header.intent)
         if intent.kind == INTENT_REPLACE_ERASE:
             self._empty(intent.keyslot, None)
             return

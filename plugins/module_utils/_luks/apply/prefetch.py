@@ -15,8 +15,8 @@ import typing as t
 from ..crypto import kdf
 from ..errors import LuksmithError
 from ..header.model import Header, Kdf, Keyslot, UnknownKdf
-from ..plan.types import Action, Choice
-from ..required import given
+from ..plan.types import Action, KdfChoice
+from ..required import required
 from ..task.desired import PRESENT, Desired
 from ..unlock.derivations import Derivations, Question
 from .keyslot_writer import choice_if_opened, key_length
@@ -24,7 +24,7 @@ from .keyslot_writer import choice_if_opened, key_length
 _Place = t.Tuple[int, int]  # secret, keyslot
 
 
-class Ahead:
+class Prefetch:
     """``record``: salts of LUKS1 may carry labels. ``memory_limit``: KiB that Argon2 may use when nothing pins its memory."""
 
     def __init__(self, derivations: Derivations, desired: Desired, memory_limit: int, *, record: bool) -> None:
@@ -32,7 +32,7 @@ class Ahead:
         self._desired = desired
         self._memory_limit = memory_limit
         self._record = record
-        self._early: t.Dict[_Place, t.Tuple[Choice, Question]] = {}
+        self._early: t.Dict[_Place, t.Tuple[KdfChoice, Question]] = {}
 
     def begin(self, header: Header, hints: t.Mapping[int, int]) -> None:
         """Derive the new key of a likely rekey beside the trial of its old secret, if that leaves no core without work.
@@ -41,20 +41,20 @@ class Ahead:
         It is in vain when the old secret does not open the slot.
         """
         for entry in self._desired.entries:
-            if entry.state != PRESENT or entry.old_secret is None or entry.old_secret == entry.new_secret or given(entry.new_secret) in hints:
+            if entry.state != PRESENT or entry.old_secret is None or entry.old_secret == entry.new_secret or required(entry.new_secret) in hints:
                 continue
             keyslot = entry.keyslot if entry.keyslot is not None else hints.get(entry.old_secret, _only(header))
             slot = header.keyslots.get(-1 if keyslot is None else keyslot)
-            if slot is None or not slot.bound or isinstance(slot.kdf, UnknownKdf) or (given(entry.new_secret), slot.number) in self._early:
+            if slot is None or not slot.bound or isinstance(slot.kdf, UnknownKdf) or (required(entry.new_secret), slot.number) in self._early:
                 continue
             choice = self._affordable_choice(entry.position, slot, header)
             if choice is None:
                 continue
-            question = (given(entry.new_secret), choice.kdf, key_length(header, slot.number, choice.kdf))
-            self._early[given(entry.new_secret), slot.number] = (choice, question)
+            question = (required(entry.new_secret), choice.kdf, key_length(header, slot.number, choice.kdf))
+            self._early[required(entry.new_secret), slot.number] = (choice, question)
             self._derivations.prepare(question, early=True)
 
-    def _affordable_choice(self, entry: int, slot: Keyslot, header: Header) -> t.Optional[Choice]:
+    def _affordable_choice(self, entry: int, slot: Keyslot, header: Header) -> t.Optional[KdfChoice]:
         budget = self._derivations.budget
         choice = choice_if_opened(entry, slot.number, header, self._desired, self._memory_limit, budget, record=self._record)
         try:
@@ -65,14 +65,14 @@ class Ahead:
             return None
         return choice
 
-    def settle(self, header: Header, choices: t.Mapping[Action, Choice]) -> t.Tuple[t.Dict[Action, Choice], t.List[Question]]:
+    def settle(self, header: Header, choices: t.Mapping[Action, KdfChoice]) -> t.Tuple[t.Dict[Action, KdfChoice], t.List[Question]]:
         """``choices``, where possible with the salts of keys that are there or under way, and all the keys that they need."""
-        settled: t.Dict[Action, Choice] = {}
+        settled: t.Dict[Action, KdfChoice] = {}
         questions = []
-        for place in set(self._early) - {(given(action.secret), given(action.keyslot)) for action in choices}:
+        for place in set(self._early) - {(required(action.secret), required(action.keyslot)) for action in choices}:
             self._derivations.give_up(self._early.pop(place)[1])
         for action, choice in choices.items():
-            place = (given(action.secret), given(action.keyslot))
+            place = (required(action.secret), required(action.keyslot))
             early, question = self._early.pop(place, (None, None))
             if early is not None and question is not None and _alike(early.kdf, choice.kdf):
                 settled[action] = early
@@ -80,7 +80,7 @@ class Ahead:
                 settled[action] = choice
                 if question is not None:
                     self._derivations.give_up(question)
-                question = (given(action.secret), choice.kdf, key_length(header, given(action.keyslot), choice.kdf))
+                question = (required(action.secret), choice.kdf, key_length(header, required(action.keyslot), choice.kdf))
             questions.append(question)
             self._early[place] = (settled[action], question)  # a plan made again under the lock mostly wants the same
         return settled, questions

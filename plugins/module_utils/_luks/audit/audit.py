@@ -16,13 +16,13 @@ from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expec
 from ..result.slot_table import rows
 from ..task.secrets import Secret
 from ..unlock.session import UnlockSession, all_cores
-from ..usecases.devices import distinct_volumes, side_by_side
-from ..volume.read_header import header_at_rest
+from ..usecases.devices import distinct_volumes, run_concurrently
+from ..volume.read_header import read_header_locked
 from ..volume.storage import Volume, open_volume
 from . import rules
 from .audit_task import NEVER, AuditTask
-from .backups import BackupShelf
-from .collect import Examination
+from .backups import BackupFiles
+from .collect import EvidenceCollector
 from .evidence import Evidence
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
@@ -31,7 +31,7 @@ from .unreadable import judge_unreadable
 Result = t.Dict[str, t.Any]
 
 COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = ("compliant", "recorded", "unverified", "findings", "failed")
-_LOOKS = 3
+_ATTEMPTS = 3
 
 
 def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Result:
@@ -41,34 +41,34 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     the result, ``failed`` is set at the end, and the others are complete.
     """
     moment = now or datetime.datetime.now(datetime.timezone.utc)
-    shelf = BackupShelf(task.backups, task.lock_timeout)
+    backup_files = BackupFiles(task.backups, task.lock_timeout)
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _judged(task, _single(_Volume(task, task.devices[0], task.header, shelf, budget, workers, 0, moment)))
+            return _judged(task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment)))
         volumes = [
-            _Volume(task, path, None, shelf, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
+            _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
         crew = 1 + workers.cores  # while some read, others have keys derived
-        return _judged(task, _together(task, side_by_side([volume.one_of_several for volume in volumes], crew, workers.stop), shelf))
+        return _judged(task, _together(task, run_concurrently([volume.one_of_several for volume in volumes], crew, workers.stop), backup_files))
 
 
-def _single(volume: _Volume) -> Result:
+def _single(volume: _OneAudit) -> Result:
     try:
         result = volume.result()
     except LuksmithError as error:
         raise error.on(volume.path) from None
-    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.shelf)]
+    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.backup_files)]
     return {"changed": False, **result}
 
 
 @dataclasses.dataclass(frozen=True)
-class _Volume:
+class _OneAudit:
     """``rank``: its place in the task; ``names``: further paths to it."""
 
     task: AuditTask
     path: str
     header_path: t.Optional[str]
-    shelf: BackupShelf
+    backup_files: BackupFiles
     budget: Budget
     workers: Workers
     rank: int
@@ -95,17 +95,17 @@ class _Volume:
     def result(self) -> Result:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             try:
-                header = header_at_rest(volume, self.task.lock_timeout)
+                header = read_header_locked(volume, self.task.lock_timeout)
             except (MalformedHeader, Unsupported, Refused) as error:
                 return _unreadable(self.task, volume, self.header_path, error)
-            for _attempt in range(_LOOKS):
-                examination = Examination(self.task, volume, header, self.shelf, self._unlock, self.now)
-                evidence = examination.evidence()
-                again = header_at_rest(volume, self.task.lock_timeout)
+            for _attempt in range(_ATTEMPTS):
+                collector = EvidenceCollector(self.task, volume, header, self.backup_files, self._unlock, self.now)
+                evidence = collector.evidence()
+                again = read_header_locked(volume, self.task.lock_timeout)
                 if again.image() == header.image():
-                    return _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+                    return _report(self.task, volume, self.header_path, evidence, collector.evaluations)
                 header = again
-            result = _report(self.task, volume, self.header_path, evidence, examination.evaluations)
+            result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
             result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
             return result
 
@@ -187,7 +187,7 @@ def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Fin
     return RECORDED if recorded else COMPLIANT
 
 
-def _together(task: AuditTask, volumes: t.Sequence[Result], shelf: BackupShelf) -> Result:
+def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: BackupFiles) -> Result:
     failed = [one for one in volumes if one["state"] == FAILED]
     findings = [{"device": one["device"], **finding} for one in volumes for finding in one["findings"]]
     findings.sort(key=lambda finding: SEVERITIES.index(finding["severity"]))
@@ -201,7 +201,7 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], shelf: BackupShelf) 
         "unverified": [{"device": one["device"], **other} for one in volumes for other in one["unverified"]],
         "volumes": list(volumes),
         "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
-        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_strange_backups(shelf)],
+        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_strange_backups(backup_files)],
     }
     if failed:
         result["failed"] = True
@@ -225,9 +225,9 @@ def _judged(task: AuditTask, result: Result) -> Result:
     return result
 
 
-def _strange_backups(shelf: BackupShelf) -> t.List[str]:
+def _strange_backups(backup_files: BackupFiles) -> t.List[str]:
     return [
         f"the header backup {path} is of the uuid {header.uuid}, which is no volume of this task"
-        for path, header in shelf.headers.items()
-        if path not in shelf.used
+        for path, header in backup_files.headers.items()
+        if path not in backup_files.used
     ]

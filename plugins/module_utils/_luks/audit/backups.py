@@ -15,7 +15,7 @@ from ..task.secrets import Secret
 from ..unlock.hints import fingerprint
 from ..unlock.session import UnlockSession
 from ..unlock.verdict import Verdict
-from ..volume.read_header import header_at_rest
+from ..volume.read_header import read_header_locked
 from ..volume.storage import open_volume
 
 
@@ -35,7 +35,7 @@ class Backup:
     untried: t.Mapping[int, str]
 
 
-class BackupShelf:
+class BackupFiles:
     """The backups of a task, read once for all of its volumes. Never writes."""
 
     def __init__(self, paths: t.Sequence[str], lock_timeout: float) -> None:
@@ -70,7 +70,7 @@ class BackupShelf:
 
     def _read(self, path: str) -> Header:
         with open_volume(path, writable=False) as volume:
-            return header_at_rest(volume, self._lock_timeout)
+            return read_header_locked(volume, self._lock_timeout)
 
     def _try(
         self, path: str, header: Header, slots: t.Sequence[int], session: UnlockSession, labels: t.Sequence[str]

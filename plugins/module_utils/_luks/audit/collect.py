@@ -22,13 +22,13 @@ from ..unlock.session import UnlockSession
 from ..volume.storage import Volume
 from . import randomness
 from .audit_task import AuditTask
-from .backups import BackupShelf
+from .backups import BackupFiles
 from .evidence import Evidence
 
 _EMPTY = "the empty secret"
 
 
-class Examination:
+class EvidenceCollector:
     """The evidence of one header. ``evaluations``: keys that were derived for it. ``unlock`` opens a session for secrets."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Examination:
         task: AuditTask,
         volume: Volume,
         header: Header,
-        shelf: BackupShelf,
+        backup_files: BackupFiles,
         unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
         now: datetime.datetime,
     ) -> None:
@@ -45,9 +45,9 @@ class Examination:
         self._unlock = unlock
         self._volume = volume
         self._header = header
-        self._shelf = shelf
+        self._backup_files = backup_files
         self._now = now
-        self._areas = self._look_at_areas()
+        self._areas = self._measure_areas()
 
     def evidence(self) -> Evidence:
         task, header = self._task, self._header
@@ -55,7 +55,7 @@ class Examination:
         opened_by, untried, empty = self._try_secrets(recorded)
         opened_by.update(recorded)
         forbidden = [(task.secrets[number], task.labels[number]) for number in task.forbidden]
-        backups, evaluations = self._shelf.of(header, forbidden, self._unlock)
+        backups, evaluations = self._backup_files.of(header, forbidden, self._unlock)
         self.evaluations += evaluations
         return Evidence(
             header=header,
@@ -71,7 +71,7 @@ class Examination:
             areas=self._areas,
             signature=None if self._volume.container == "qcow2" else signatures.signature(self._volume.region.reread, self._volume.region.size),
             backups=backups,
-            unread_backups=self._shelf.unread,
+            unread_backups=self._backup_files.unread,
             now=self._now,
         )
 
@@ -116,12 +116,12 @@ class Examination:
         entry = self._header.record.get(slot.number)
         return sorted(range(len(labels)), key=lambda number: (entry is None or labels[number] != entry.label, number))
 
-    def _look_at_areas(self) -> t.Dict[int, randomness.Randomness]:
+    def _measure_areas(self) -> t.Dict[int, randomness.Randomness]:
         found = {}
         for number, slot in self._header.keyslots.items():
             if slot.kind in ("luks1", "luks2") and slot.key_size:
                 size = min(key_material.material_size(slot), slot.area.size, max(self._volume.region.size - slot.area.offset, 0))
-                found[number] = randomness.look_at(self._volume.region.reread(slot.area.offset, size))
+                found[number] = randomness.measure(self._volume.region.reread(slot.area.offset, size))
         return found
 
     def _beyond_limits(self) -> t.Dict[int, str]:

@@ -89,7 +89,7 @@ def worst(severities: t.Iterable[str]) -> t.Optional[str]:
     return next((severity for severity in SEVERITIES if severity in found), None)
 
 
-Fields = t.Dict[str, t.Any]
+PolicyFields = t.Dict[str, t.Any]
 
 
 def _list(names: t.Iterable[str]) -> str:
@@ -102,17 +102,17 @@ def _text(value: t.Any, where: str) -> str:
     return value
 
 
-def _name(value: t.Any, where: str) -> Fields:
+def _name(value: t.Any, where: str) -> PolicyFields:
     return {"name": _text(value, where)}
 
 
-def _ignored(value: t.Any, where: str) -> Fields:
+def _ignored(value: t.Any, where: str) -> PolicyFields:
     _text(value, where)
     return {}
 
 
-def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str], Fields]:
-    def read(value: t.Any, where: str) -> Fields:
+def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str], PolicyFields]:
+    def read(value: t.Any, where: str) -> PolicyFields:
         if not isinstance(value, (list, tuple)):
             raise BadTask(
                 f"{where} is {_shown(value)}, not a list", remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to ask for nothing"
@@ -126,7 +126,7 @@ def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str]
     return read
 
 
-def _number(field: str, unit: str, least: int = 1) -> t.Callable[[t.Any, str], Fields]:
+def _number(field: str, unit: str, least: int = 1) -> t.Callable[[t.Any, str], PolicyFields]:
     return lambda value, where: {field: _whole(value, where, unit, least)}
 
 
@@ -136,8 +136,8 @@ def _whole(value: t.Any, where: str, unit: str, least: int = 1) -> int:
     return value
 
 
-def _flag(field: str) -> t.Callable[[t.Any, str], Fields]:
-    def read(value: t.Any, where: str) -> Fields:
+def _flag(field: str) -> t.Callable[[t.Any, str], PolicyFields]:
+    def read(value: t.Any, where: str) -> PolicyFields:
         if not isinstance(value, bool):
             raise BadTask(f"{where} is {_shown(value)}", remedy="Give true or false")
         return {field: value}
@@ -154,8 +154,8 @@ def _mapping(value: t.Any, where: str, keys: t.Sequence[str] = ()) -> t.Mapping[
     return value
 
 
-def _costs(value: t.Any, where: str) -> Fields:
-    fields: Fields = {}
+def _costs(value: t.Any, where: str) -> PolicyFields:
+    fields: PolicyFields = {}
     given = _mapping(value, where, ("pbkdf2", "argon2"))
     if "pbkdf2" in given:
         pairs = given["pbkdf2"] if isinstance(given["pbkdf2"], t.Mapping) else {OTHER: given["pbkdf2"]}
@@ -174,7 +174,7 @@ def _argon2(value: t.Any, where: str) -> t.Tuple[int, int]:
     return _whole(given["time"], f"{where}.time", "passes"), _whole(given["memory"], f"{where}.memory", "KiB")
 
 
-def _expected(value: t.Any, where: str) -> Fields:
+def _expected(value: t.Any, where: str) -> PolicyFields:
     given = _mapping(value, where, _EXPECTED)
     for key, item in given.items():
         if not isinstance(item, str):
@@ -182,7 +182,7 @@ def _expected(value: t.Any, where: str) -> Fields:
     return {"expected": dict(given)}
 
 
-def _rules(value: t.Any, where: str) -> Fields:
+def _rules(value: t.Any, where: str) -> PolicyFields:
     given = _mapping(value, where)
     rules = {}
     for rule, severity in given.items():
@@ -199,7 +199,7 @@ def _shown(value: t.Any) -> str:
 
 
 _MERGED = ("pbkdf2_costs", "expected", "rules")
-_READERS: t.Dict[str, t.Callable[[t.Any, str], Fields]] = {
+_READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "name": _name,
     "description": _ignored,
     "formats": _texts("formats", FORMATS),

@@ -33,7 +33,7 @@ class Randomness:
         return self.blocks > 0 and self.blank == self.blocks
 
 
-def look_at(material: bytes) -> Randomness:
+def measure(material: bytes) -> Randomness:
     blank = odd = blocks = 0
     for offset in range(0, len(material) - BLOCK + 1, BLOCK):
         block = material[offset : offset + BLOCK]

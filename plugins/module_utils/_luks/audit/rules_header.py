@@ -17,7 +17,7 @@ from .rule import AREA, Hit, RuleSet
 RULES = RuleSet()
 
 _HEAL = "Make a header backup first, then run luksmith.luks.keyslots with a change, or 'cryptsetup repair'; both write the copies anew"
-_LOOK = "Find out which program wrote the header; if nobody knows, treat it as forged and restore a backup that you trust"
+_INSPECT = "Find out which program wrote the header; if nobody knows, treat it as forged and restore a backup that you trust"
 # LUKS2 On-Disk Format 1.1, figure "binary header": padding behind hdr_offset, the checksum field, padding up to the JSON.
 _SALT, _PADDING, _CHECKSUM, _REST = slice(104, 168), slice(264, 448), slice(448, 512), slice(512, 4096)
 _ALGORITHM = slice(72, 104)
@@ -51,7 +51,7 @@ def _copies(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _salts(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
     if len(copies) == 2 and all(word == OK for word in evidence.header.health.values()) and copies[0][_SALT] == copies[1][_SALT]:
-        yield Hit("both copies of the header have the same salt; cryptsetup never writes that", _LOOK)
+        yield Hit("both copies of the header have the same salt; cryptsetup never writes that", _INSPECT)
 
 
 @RULES.rule("header-checksum", "low", "The checksum of a LUKS2 header is made with another hash than sha256.")
@@ -59,21 +59,21 @@ def _checksum(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for copy in _luks2_copies(evidence)[:1]:
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         if algorithm != "sha256":
-            yield Hit(f"the header checksum is made with {algorithm}; cryptsetup itself writes sha256 only", _LOOK)
+            yield Hit(f"the header checksum is made with {algorithm}; cryptsetup itself writes sha256 only", _INSPECT)
 
 
 @RULES.rule("header-padding", "low", "Bytes that mean nothing are not zero: padding of the header, or what follows the checksum in its field.")
 def _header_padding(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
     if not copies and (any(evidence.raw[592:768]) or any(evidence.raw[832:1024])):
-        yield Hit("the padding behind byte 592 of the header holds bytes that mean nothing", _LOOK)
+        yield Hit("the padding behind byte 592 of the header holds bytes that mean nothing", _INSPECT)
     for name, copy in zip(evidence.header.health, copies):
         if evidence.header.health[name] != OK:
             continue
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         size = _digest_size(algorithm)
         if any(copy[_PADDING]) or any(copy[_REST]) or (size and any(copy[_CHECKSUM][size:])):
-            yield Hit(f"the padding of the {name} copy of the header holds bytes that mean nothing", _LOOK)
+            yield Hit(f"the padding of the {name} copy of the header holds bytes that mean nothing", _INSPECT)
 
 
 @RULES.rule("metadata-unknown", "low", "The metadata of a LUKS2 header has members that its specification does not know.")
@@ -88,7 +88,7 @@ def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             found += [f"{section}.{number}.{name}" for name in item if name not in known]
     if found:
         shown = ", ".join(repr(name) for name in found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-        yield Hit(f"the metadata has members that the specification does not know: {shown}", _LOOK)
+        yield Hit(f"the metadata has members that the specification does not know: {shown}", _INSPECT)
 
 
 @RULES.rule("foreign-signature", "high", "The device also carries the signature of another format, at that format's own place.")

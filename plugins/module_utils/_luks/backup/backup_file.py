@@ -17,7 +17,7 @@ from .image import Image, image_size, parse_image
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class BackupFile:
     """What is at a path: ``size`` in bytes; ``image`` is None, and ``problem`` says why, where it is no header backup."""
 
     size: int
@@ -25,45 +25,45 @@ class Held:
     problem: t.Optional[LuksmithError] = None
 
 
-def look_at(path: str) -> t.Optional[Held]:
+def read_backup_file(path: str) -> t.Optional[BackupFile]:
     """None where there is nothing, a link that leads nowhere included. Raises StorageFault where it cannot be read."""
     if not os.path.exists(path):
         return None
     try:
         with open_volume(path, writable=False) as volume:
-            return _held(volume)
+            return _read_existing(volume)
     except NotLuks as error:  # a qcow2 image without LUKS
-        return Held(os.stat(path).st_size, None, error)
+        return BackupFile(os.stat(path).st_size, None, error)
 
 
-def _held(volume: Volume) -> Held:
+def _read_existing(volume: Volume) -> BackupFile:
     size = volume.node.size
     if volume.container != "raw":
-        return Held(size, None, Refused("it is a qcow2 image, not a header backup", volume=volume.path))
+        return BackupFile(size, None, Refused("it is a qcow2 image, not a header backup", volume=volume.path))
     try:
         header = parse_header(volume.region.reread, size, embedded=True)
-        return Held(size, parse_image(volume.region.reread(0, min(image_size(header), size))))
+        return BackupFile(size, parse_image(volume.region.reread(0, min(image_size(header), size))))
     except LuksmithError as error:
-        return Held(size, None, error.on(volume.path))
+        return BackupFile(size, None, error.on(volume.path))
 
 
-def check_may_replace(path: str, held: Held, now: Image, *, force: bool) -> None:
+def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: bool) -> None:
     """Refuse to write over what is no backup, over a whole volume, or (without ``force``) over a backup that is worth keeping."""
-    if held.size == 0:
+    if existing.size == 0:
         return
-    if held.image is None:
-        found = held.problem.found if held.problem is not None else "it is unknown"
+    if existing.image is None:
+        found = existing.problem.found if existing.problem is not None else "it is unknown"
         raise Refused(
             f"there is a file already, and it is no header backup: {found}",
             why="it would be lost",
             remedy="Give another path, or remove the file",
             volume=path,
         )
-    header = held.image.header
+    header = existing.image.header
     longest = max(image_size(header), *(segment.offset for segment in header.segments))
-    if held.size > longest:
+    if existing.size > longest:
         raise Refused(
-            f"there is a file of {held.size} bytes already, and a header backup of it would have {image_size(header)}",
+            f"there is a file of {existing.size} bytes already, and a header backup of it would have {image_size(header)}",
             why="it looks like a whole volume, whose data would be lost",
             remedy="Give another path, or remove the file",
             volume=path,
@@ -77,9 +77,9 @@ def check_may_replace(path: str, held: Held, now: Image, *, force: bool) -> None
             remedy="Give another path, or set force: true to replace it",
             volume=path,
         )
-    if held.image.seqid is not None and now.seqid is not None and held.image.seqid > now.seqid:
+    if existing.image.seqid is not None and now.seqid is not None and existing.image.seqid > now.seqid:
         raise Refused(
-            f"the backup that is there has sequence id {held.image.seqid}, and the volume's header only {now.seqid}",
+            f"the backup that is there has sequence id {existing.image.seqid}, and the volume's header only {now.seqid}",
             why="the header may have been replaced by an older one, and the backup may be the better of the two",
             remedy="Look at both with luksmith.luks.keyslots_info; to replace the backup, set force: true",
             volume=path,

@@ -18,7 +18,7 @@ from .image import Image
 
 
 @dataclasses.dataclass(frozen=True)
-class Proof:
+class SecretCheck:
     """``volume_key``: wiped when the proof ends; None where no secret opens a keyslot of the data."""
 
     opened: Opened
@@ -26,12 +26,12 @@ class Proof:
 
 
 @contextlib.contextmanager
-def proof_of(task: BackupTask, image: Image) -> t.Iterator[Proof]:
+def check_secrets(task: BackupTask, image: Image) -> t.Iterator[SecretCheck]:
     """Try every secret of the task on every keyslot of ``image``. Raises what a derivation raises."""
     with all_cores(task.budget) as (budget, workers), UnlockSession(task.secrets, budget, workers) as session:
         prover = session.prover(image.header, image.read)
         opened = _try_all(task, prover)
-        yield Proof(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)
+        yield SecretCheck(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)
 
 
 def _try_all(task: BackupTask, prover: Prover) -> Opened:

@@ -13,21 +13,21 @@ from ..plan.types import Action
 from ..result.actions import action_row
 from ..result.slot_table import rows
 from ..volume import locks, whole_file
-from ..volume.read_header import header_of
+from ..volume.read_header import read_header
 from ..volume.storage import Volume, open_volume
-from .backup_file import Held, check_may_replace, look_at
+from .backup_file import BackupFile, check_may_replace, read_backup_file
 from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, names_of
 from .backup_task import BackupTask
-from .check_secrets import proof_of
+from .check_secrets import check_secrets
 from .image import SAME, Image, image_size, parse_image, relation, same_bytes
 
 WRITE_BACKUP = "write-backup"
 RESTRICT_MODE = "restrict-mode"
 
-_LOOKS = 5
+_ATTEMPTS = 5
 
 
-def take(task: BackupTask, *, check: bool) -> Result:
+def create(task: BackupTask, *, check: bool) -> Result:
     """Bring the backup at ``task.path`` up to date. Raises LuksmithError; the file that was there is then untouched."""
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
@@ -36,24 +36,24 @@ def take(task: BackupTask, *, check: bool) -> Result:
             refused = now.header.write_obstacle
     except LuksmithError as error:
         raise error.on(task.device) from None
-    held = look_at(task.path)
+    existing = read_backup_file(task.path)
     mode = whole_file.mode_of(task.path)
-    steps = _steps(held, mode, now)
+    steps = _steps(existing, mode, now)
     if any(action.kind == WRITE_BACKUP for action in steps):
-        if held is not None:
-            check_may_replace(task.path, held, now, force=task.force)
+        if existing is not None:
+            check_may_replace(task.path, existing, now, force=task.force)
         whole_file.check_replaceable(task.path)
-    warnings = [*task.warnings, *_warnings(now, held)]
+    warnings = [*task.warnings, *_warnings(now, existing)]
     if refused is not None:
         warnings.append(f"The backup could not be restored with this module: {refused.found}.")
-    with proof_of(task, now) as proof:
-        opened = proof.opened
+    with check_secrets(task, now) as secret_check:
+        opened = secret_check.opened
     warnings += opened.warnings
     if task.secrets and not any(opened.by_slot.values()):
         warnings.append("No secret under unlock opens a keyslot of the backup.")
     if steps and not check:
         _write(task.path, steps, now)
-    before = held.image if held is not None else None
+    before = existing.image if existing is not None else None
     return {
         "changed": bool(steps),
         "plan": [action_row(action) for action in steps],
@@ -77,12 +77,12 @@ def consistent_image(volume: Volume, timeout: float) -> Image:
 
 def read_image(volume: Volume) -> Image:
     """For a caller that holds a lock. Raises HeaderChanged, and what the parser raises."""
-    for _attempt in range(_LOOKS):
+    for _attempt in range(_ATTEMPTS):
         one = _read(volume)
         if _read(volume) == one:
             return parse_image(one)
     raise HeaderChanged(
-        f"the header changed each of {_LOOKS} times that it was read",
+        f"the header changed each of {_ATTEMPTS} times that it was read",
         why="a copy of it would be torn",
         remedy="Find out what keeps changing this volume, then run the task again",
         volume=volume.path,
@@ -90,14 +90,14 @@ def read_image(volume: Volume) -> Image:
 
 
 def _read(volume: Volume) -> bytes:
-    return volume.region.reread(0, min(image_size(header_of(volume)), volume.region.size))
+    return volume.region.reread(0, min(image_size(read_header(volume)), volume.region.size))
 
 
-def _steps(held: t.Optional[Held], mode: t.Optional[int], now: Image) -> t.List[Action]:
-    if held is None:
+def _steps(existing: t.Optional[BackupFile], mode: t.Optional[int], now: Image) -> t.List[Action]:
+    if existing is None:
         return [Action(WRITE_BACKUP, None, "there is no backup yet")]
-    if held.image is None or not same_bytes(held.image, now):
-        said = "" if held.image is None else f", it is {relation(held.image, now)}"
+    if existing.image is None or not same_bytes(existing.image, now):
+        said = "" if existing.image is None else f", it is {relation(existing.image, now)}"
         return [Action(WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
     if mode != whole_file.MODE:
         return [Action(RESTRICT_MODE, None, f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure")]
@@ -110,20 +110,20 @@ def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
         return
     whole_file.replace(path, now.data)
     try:
-        held = look_at(path)
-        if held is None or held.image is None or held.image.data != now.data:
+        existing = read_backup_file(path)
+        if existing is None or existing.image is None or existing.image.data != now.data:
             raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
     except LuksmithError as error:
         error.changed, error.after_change = "What was there before has been replaced", True
         raise
 
 
-def _warnings(now: Image, held: t.Optional[Held]) -> t.Iterator[str]:
+def _warnings(now: Image, existing: t.Optional[BackupFile]) -> t.Iterator[str]:
     yield from now.header.warnings
     if now.header.intent is not None:
         yield "An interrupted run left the header unfinished, and so it is in the backup. Run luksmith.luks.keyslots, then make the backup again."
-    if held is not None and held.image is not None and relation(held.image, now) != SAME:
-        gone = compared(held.image, now, Opened())["only_in_backup"]
+    if existing is not None and existing.image is not None and relation(existing.image, now) != SAME:
+        gone = compared(existing.image, now, Opened())["only_in_backup"]
         if gone:
             yield (
                 f"The backup at this path still held {names_of(gone)}, which the volume no longer has. "

@@ -31,7 +31,7 @@ DIFFERENT = "different"  # which of the two is the older one, nobody can tell
 FOREIGN = "foreign"  # of another volume
 
 # A keyslot by what opens it: parameters with their salt, and the key material.
-Lock = t.Tuple[Kdf, bytes]
+KeyslotIdentity = t.Tuple[Kdf, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Image:
     def read(self, offset: int, length: int) -> bytes:
         return read_of(self.data)(offset, length)
 
-    def lock(self, number: int) -> t.Optional[Lock]:
+    def identity(self, number: int) -> t.Optional[KeyslotIdentity]:
         """What keyslot ``number`` is, or None where it is not active."""
         slot = self.header.keyslots.get(number)
         if slot is None:
@@ -88,8 +88,8 @@ def same_bytes(one: Image, other: Image) -> bool:
 
 def only_in(one: Image, other: Image) -> t.List[int]:
     """The keyslots of ``one`` that no keyslot of ``other`` is."""
-    there = [other.lock(number) for number in other.header.keyslots]
-    return [number for number in one.header.keyslots if one.lock(number) not in there]
+    there = [other.identity(number) for number in other.header.keyslots]
+    return [number for number in one.header.keyslots if one.identity(number) not in there]
 
 
 def relation(backup: Image, now: Image) -> str:

@@ -29,10 +29,10 @@ from ..volume import locks
 from ..volume.inventory import read_inventory
 from ..volume.locked_write import Expected, locked_write
 from ..volume.storage import Volume, open_volume
-from .backup_file import look_at
+from .backup_file import read_backup_file
 from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
 from .backup_task import BackupTask
-from .check_secrets import Proof, proof_of
+from .check_secrets import SecretCheck, check_secrets
 from .create import read_image
 from .image import Image, image_size, only_in
 from .restore_steps import Restore, make_restore
@@ -43,7 +43,7 @@ _OTHER_BACKUP = "Give a backup of this volume"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Look:
+class _VolumeState:
     """What the volume holds. ``now`` is None where no header can be read, and ``damage`` says why; ``raw``: its bytes."""
 
     now: t.Optional[Image]
@@ -59,63 +59,63 @@ class _Look:
 def restore(task: BackupTask, *, check: bool) -> Result:
     """Bring the keyslots of ``task.path`` back. Raises LuksmithError; Interrupted once a write has begun."""
     backup = _backup(task)
-    with proof_of(task, backup) as proof:
-        key = _checked_key(task, proof)
+    with check_secrets(task, backup) as secret_check:
+        key = _checked_key(task, secret_check)
         try:
             with open_volume(task.device, task.header, writable=False) as volume:
                 identity = volume.identity
                 with locks.shared(volume, timeout=task.lock_timeout):
-                    look = _look(volume, backup)
-                if look.now is not None:
-                    _check_same_volume(task, look.now.header, backup.header, key)
+                    state = _read_state(volume, backup)
+                if state.now is not None:
+                    _check_same_volume(task, state.now.header, backup.header, key)
                 else:
-                    _check_ruin(look, backup, volume)
-                current = _openers_of(task, look)
-                work = make_restore(look.now, backup, _bound(backup, proof.opened), _bound(look.now, current), look.damage)
-                _check_consent(task, work, look, backup, proof.opened)
-                result = _result(task, volume, look, backup, (proof.opened, current), work)
+                    _check_ruin(state, backup, volume)
+                current = _openers_of(task, state)
+                work = make_restore(state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage)
+                _check_consent(task, work, state, backup, secret_check.opened)
+                result = _result(task, volume, state, backup, (secret_check.opened, current), work)
                 if check and work.steps:
                     volume.check_writable()
                     result["warnings"] += locks.writer_obstacles(volume)
             if work.steps and not check:
-                result["warnings"] += _write(task, look, identity, backup, work)
+                result["warnings"] += _write(task, state, identity, backup, work)
         except LuksmithError as error:
             raise error.on(task.device) from None
         return result
 
 
 def _backup(task: BackupTask) -> Image:
-    held = look_at(task.path)
-    if held is None:
+    existing = read_backup_file(task.path)
+    if existing is None:
         raise StorageFault("there is no such file", remedy="Check the path of the backup", volume=task.path)
-    if held.image is None:
-        raise (held.problem or NotLuks("it is no header backup")).on(task.path)
-    obstacle = held.image.header.write_obstacle
+    if existing.image is None:
+        raise (existing.problem or NotLuks("it is no header backup")).on(task.path)
+    obstacle = existing.image.header.write_obstacle
     if obstacle is not None:
         raise Refused(f"the backup cannot be restored: {obstacle.found}", why=obstacle.why, remedy=obstacle.remedy, volume=task.path)
-    return held.image
+    return existing.image
 
 
-def _checked_key(task: BackupTask, proof: Proof) -> bytearray:
-    if proof.volume_key is None:
-        untried = f" ({'; '.join(proof.opened.warnings)})" if proof.opened.warnings else ""
+def _checked_key(task: BackupTask, secret_check: SecretCheck) -> bytearray:
+    if secret_check.volume_key is None:
+        untried = f" ({'; '.join(secret_check.opened.warnings)})" if secret_check.opened.warnings else ""
         raise Refused(
             f"no secret under unlock opens a keyslot of the backup{untried}",
             why="a header that nobody is known to open would take the place of one that may be needed",
             remedy="Give a secret that worked when the backup was made",
             volume=task.path,
         )
-    return proof.volume_key
+    return secret_check.volume_key
 
 
-def _look(volume: Volume, backup: Image) -> _Look:
+def _read_state(volume: Volume, backup: Image) -> _VolumeState:
     try:
         now = read_image(volume)
-        return _Look(now, "", now.data)
+        return _VolumeState(now, "", now.data)
     except (NotLuks, MalformedHeader) as error:
         _check_not_misunderstood(volume, error)
         size = min(image_size(backup.header), volume.region.size)
-        return _Look(None, error.found, volume.region.reread(0, size))
+        return _VolumeState(None, error.found, volume.region.reread(0, size))
 
 
 def _check_not_misunderstood(volume: Volume, error: LuksmithError) -> None:
@@ -166,11 +166,11 @@ def _data_of(header: Header) -> t.List[t.Tuple[t.Any, ...]]:
     return [(segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size) for segment in header.segments]
 
 
-def _check_ruin(look: _Look, backup: Image, volume: Volume) -> None:
+def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
     """No header can be read: is this at least a place where that of the backup may have been?"""
     start, length = _UUID_FIELD
-    uuid = look.raw[start : start + length].partition(b"\0")[0].decode("ascii", "replace")
-    if look.raw.startswith(b"LUKS") and _UUID.fullmatch(uuid) and uuid != backup.header.uuid:
+    uuid = state.raw[start : start + length].partition(b"\0")[0].decode("ascii", "replace")
+    if state.raw.startswith(b"LUKS") and _UUID.fullmatch(uuid) and uuid != backup.header.uuid:
         raise Refused(
             f"the damaged header has the UUID {uuid}, and the backup is of {backup.header.uuid}",
             why="it is a backup of another volume",
@@ -207,46 +207,46 @@ def _check_mappings(backup: Image, volume: Volume) -> None:
             )
 
 
-def _openers_of(task: BackupTask, look: _Look) -> Opened:
-    if look.now is None:
+def _openers_of(task: BackupTask, state: _VolumeState) -> Opened:
+    if state.now is None:
         return Opened()
-    with proof_of(task, look.now) as proof:
-        return proof.opened
+    with check_secrets(task, state.now) as secret_check:
+        return secret_check.opened
 
 
 def _bound(image: t.Optional[Image], opened: Opened) -> t.List[int]:
     return [] if image is None else [number for number in opened.by_slot if image.header.keyslots[number].bound]
 
 
-def _check_consent(task: BackupTask, work: Restore, look: _Look, backup: Image, opened: Opened) -> None:
+def _check_consent(task: BackupTask, work: Restore, state: _VolumeState, backup: Image, opened: Opened) -> None:
     if not work.steps or task.force:
         return
-    back, gone = _revived(look, backup, opened), _dropped(look, backup)
+    back, gone = _revived(state, backup, opened), _dropped(state, backup)
     effects = [f"{names_of(back)} of the backup would open the volume again, whoever has those secrets"] if back else []
     effects += [f"{names_of(gone)} of the volume would be erased"] if gone else []
-    if look.now is None:
-        effects.insert(0, f"the volume's own header cannot be read ({look.damage})")
+    if state.now is None:
+        effects.insert(0, f"the volume's own header cannot be read ({state.damage})")
     raise Refused(
         "; ".join(effects) or "the backup differs from the header of the volume",
         why="Restoring undoes every change of keyslots since the backup was made"
-        if look.now is not None
+        if state.now is not None
         else "Whether the backup is of this volume cannot be seen",
         remedy="If that is wanted, set force: true",
     )
 
 
-def _revived(look: _Look, backup: Image, opened: Opened) -> t.List[Result]:
-    numbers = list(backup.header.keyslots) if look.now is None else only_in(backup, look.now)
+def _revived(state: _VolumeState, backup: Image, opened: Opened) -> t.List[Result]:
+    numbers = list(backup.header.keyslots) if state.now is None else only_in(backup, state.now)
     return [named(backup, number, opened) for number in numbers]
 
 
-def _dropped(look: _Look, backup: Image) -> t.List[Result]:
-    return [] if look.now is None else [named(look.now, number, Opened()) for number in only_in(look.now, backup)]
+def _dropped(state: _VolumeState, backup: Image) -> t.List[Result]:
+    return [] if state.now is None else [named(state.now, number, Opened()) for number in only_in(state.now, backup)]
 
 
-def _result(task: BackupTask, volume: Volume, look: _Look, backup: Image, openers: t.Tuple[Opened, Opened], work: Restore) -> Result:
+def _result(task: BackupTask, volume: Volume, state: _VolumeState, backup: Image, openers: t.Tuple[Opened, Opened], work: Restore) -> Result:
     opened, current = openers
-    revived, dropped = _revived(look, backup, opened), _dropped(look, backup)
+    revived, dropped = _revived(state, backup, opened), _dropped(state, backup)
     warnings = [*task.warnings, *backup.header.warnings, *opened.warnings]
     if revived and work.steps:
         warnings.append(
@@ -254,12 +254,12 @@ def _result(task: BackupTask, volume: Volume, look: _Look, backup: Image, opener
         )
     if backup.header.intent is not None:
         warnings.append("The backup was made while a run was interrupted, so that one of its keyslots may open with nothing.")
-    after = Image(backup.data, work.after) if work.steps else look.now
+    after = Image(backup.data, work.after) if work.steps else state.now
     return {
         "changed": bool(work.steps),
         "plan": [action_row(action) for action in work.steps],
-        "diff": diff_of(task.device, Side(look.now, current), Side(after, opened)),
-        "backup": {"path": task.path, **describe_backup(backup, opened), **(compared(backup, look.now, opened) if look.now is not None else {})},
+        "diff": diff_of(task.device, Side(state.now, current), Side(after, opened)),
+        "backup": {"path": task.path, **describe_backup(backup, opened), **(compared(backup, state.now, opened) if state.now is not None else {})},
         "revived": revived if work.steps else [],
         "dropped": dropped if work.steps else [],
         "keyslots": rows(work.after, opened.by_slot, opened.untried),
@@ -271,12 +271,12 @@ def _result(task: BackupTask, volume: Volume, look: _Look, backup: Image, opener
     }
 
 
-def _write(task: BackupTask, look: _Look, identity: t.Any, backup: Image, work: Restore) -> t.List[str]:
-    def read(volume: Volume) -> t.Tuple[_Look, str, bytes]:
-        found = _look(volume, backup)
+def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image, work: Restore) -> t.List[str]:
+    def read(volume: Volume) -> t.Tuple[_VolumeState, str, bytes]:
+        found = _read_state(volume, backup)
         return found, found.uuid, found.raw
 
-    with locked_write(task.device, task.header, Expected(look.uuid, identity, look.raw), read, timeout=task.lock_timeout) as locked:
+    with locked_write(task.device, task.header, Expected(state.uuid, identity, state.raw), read, timeout=task.lock_timeout) as locked:
         volume = locked.volume
         if locked.outdated:
             raise HeaderChanged(

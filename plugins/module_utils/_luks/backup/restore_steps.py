@@ -22,13 +22,13 @@ import abc
 import hmac
 import typing as t
 
-from ..apply.header_writer import Disk
+from ..apply.header_writer import HeaderWriter
 from ..errors import Refused, StorageFault
 from ..header.luks2.codec import Luks2Header
 from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
 from ..header.model import INTENT_ERASE, INTENT_WIPE, SECTOR, Extent, Header, Intent, Write
 from ..plan.types import ERASE, HEAL_HEADER, Action
-from ..required import given
+from ..required import required
 from ..volume.storage import Volume
 from .image import Image
 
@@ -74,18 +74,18 @@ class _Edit(Restore):
         self.now = now
         self.backup = backup
         self.done = []
-        self._disk: t.Optional[Disk] = None
+        self._disk: t.Optional[HeaderWriter] = None
 
     @property
-    def disk(self) -> Disk:
-        return given(self._disk)
+    def disk(self) -> HeaderWriter:
+        return required(self._disk)
 
     @property
     def begun(self) -> bool:
         return self._disk is not None and self._disk.written
 
     def run(self, volume: Volume, wipe_passes: int) -> None:
-        self._disk = Disk(volume, self.now.header, wipe_passes=wipe_passes)
+        self._disk = HeaderWriter(volume, self.now.header, wipe_passes=wipe_passes)
         self._execute()
         self.done = list(self.steps)
 
@@ -95,7 +95,7 @@ class _Edit(Restore):
 
     def _slot_steps(self) -> t.Iterator[Action]:
         for number in range(self.now.header.slot_count):
-            wanted, present = self.backup.lock(number), self.now.lock(number)
+            wanted, present = self.backup.identity(number), self.now.identity(number)
             if wanted == present:
                 continue
             if wanted is None:
@@ -125,7 +125,7 @@ class Luks1Restore(_Edit):
 
     def _execute(self) -> None:
         self._end_interrupted_run()
-        wrong = [given(action.keyslot) for action in self.steps if action.keyslot is not None]
+        wrong = [required(action.keyslot) for action in self.steps if action.keyslot is not None]
         opener = next((number for number in self._proven if number not in wrong), None)
         if opener is None:
             opener = min(self._proven, key=lambda number: number in self.disk.header.keyslots)
@@ -143,40 +143,40 @@ class Luks1Restore(_Edit):
         """The proven keyslot takes its place from another one; returns the number through which it went."""
         free = self.disk.header.layout.free_numbers()
         others = [number for number in self.disk.header.keyslots if number != opener]
-        via = free[0] if free else min(others, key=lambda number: number in self._proven_now)
+        temporary_slot = free[0] if free else min(others, key=lambda number: number in self._proven_now)
         if not free:
-            self._erase(via)
-        self._put(via, opener)
+            self._erase(temporary_slot)
+        self._put(temporary_slot, opener)
         self._erase(opener)
         self._put(opener, opener)
-        return via
+        return temporary_slot
 
     def _end_interrupted_run(self) -> None:
         intent = self.disk.header.intent
         if intent is None:
             return
-        for number in filter(lambda number: number is not None, (intent.keyslot, intent.via)):
-            if given(number) not in self.disk.header.keyslots:
+        for number in filter(lambda number: number is not None, (intent.keyslot, intent.temporary_slot)):
+            if required(number) not in self.disk.header.keyslots:
                 # Material of a secret may lie there that was never activated.
-                self.disk.overwrite(self._area(given(number)))
-        self._note(None)
+                self.disk.overwrite(self._area(required(number)))
+        self._journal(None)
 
     def _erase(self, number: int) -> None:
-        self._note(Intent(INTENT_ERASE, number))
+        self._journal(Intent(INTENT_ERASE, number))
         self.disk.overwrite(self._area(number))
         self.disk.commit(self.disk.header.without_keyslot(number))
-        self._note(None)
+        self._journal(None)
 
     def _put(self, number: int, source: int) -> None:
         area = self._area(number)
         self._put_material(source, area)
         self.disk.commit(self.disk.header.with_keyslot(number, self.backup.header.keyslots[source].kdf, area))
 
-    def _note(self, intent: t.Optional[Intent]) -> None:
+    def _journal(self, intent: t.Optional[Intent]) -> None:
         self.disk.commit(self.disk.header.with_intent(intent))
 
     def _area(self, number: int) -> Extent:
-        return given(self.disk.header.layout.fixed)[number]
+        return required(self.disk.header.layout.fixed)[number]
 
 
 class Luks2Restore(_Edit):
@@ -191,7 +191,7 @@ class Luks2Restore(_Edit):
         if present.needs_heal:
             steps.append(Action(HEAL_HEADER, None, "the copies of the header do not agree"))
         self.steps = tuple(steps)
-        self._missing = [number for number in wanted.keyslots if backup.lock(number) != now.lock(number)]
+        self._missing = [number for number in wanted.keyslots if backup.identity(number) != now.identity(number)]
         self._places = self._place_all(present, wanted) if steps else {}
         self._stale = self._left_behind(present)
         target = present.with_metadata_of(wanted, self._places) if steps else present

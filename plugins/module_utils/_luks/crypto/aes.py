@@ -14,7 +14,7 @@ import typing as t
 
 from . import libcrypto
 from .memory import Bytes, wipe
-from .providers import NotProvided, climb
+from .providers import NotProvided, select
 
 # (start, end, IV) of each piece; the IV is 16 bytes, or b"" in ECB.
 Chunks = t.Sequence[t.Tuple[int, int, bytes]]
@@ -24,7 +24,7 @@ Crypt = t.Callable[[Bytes, Chunks, bytearray, bool], None]
 _BLOCK = 16
 
 
-class AesRung(t.Protocol):
+class AesProvider(t.Protocol):
     """A library with AES."""
 
     @property
@@ -87,9 +87,9 @@ class Libcrypto:
         return crypt
 
 
-RUNGS: t.List[AesRung] = [Libcrypto(), Cryptography()]
+PROVIDERS: t.List[AesProvider] = [Libcrypto(), Cryptography()]
 
 
 def aes(mode: str, bits: int) -> Crypt:
-    """AES-``bits`` in ``mode`` from the first rung that has it; NotProvided with the reason of every rung."""
-    return climb(RUNGS, lambda rung: rung.ability(mode, bits))[1]
+    """AES-``bits`` in ``mode`` from the first library that has it; NotProvided with the reason of each."""
+    return select(PROVIDERS, lambda provider: provider.ability(mode, bits))[1]

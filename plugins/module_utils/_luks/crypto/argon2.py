@@ -18,13 +18,13 @@ import typing as t
 from ..errors import BudgetExceeded, Unsupported
 from . import libcrypto
 from .memory import Bytes, filled, lent
-from .providers import NotProvided, climb
+from .providers import NotProvided, select
 
 TYPES = ("argon2i", "argon2id")
 
 
 @dataclasses.dataclass(frozen=True)
-class Costs:
+class Argon2Costs:
     """``time`` passes over ``memory`` KiB in ``parallel`` lanes, ``length`` bytes of result."""
 
     time: int
@@ -37,10 +37,10 @@ class Failed(Exception):
     """A library that provides Argon2 did not deliver; with checked costs that means memory."""
 
 
-Derive = t.Callable[[Bytes, bytes, Costs], bytearray]
+Derive = t.Callable[[Bytes, bytes, Argon2Costs], bytearray]
 
 
-class Argon2Rung(t.Protocol):
+class Argon2Provider(t.Protocol):
     """A library with Argon2."""
 
     @property
@@ -63,7 +63,7 @@ class Argon2Cffi:
             raise NotProvided(str(error)) from error
         version = {"argon2i": low_level.Type.I, "argon2id": low_level.Type.ID}[kind]
 
-        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+        def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
                 return bytearray(low_level.hash_secret_raw(bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version))
             except exceptions.HashingError as error:
@@ -89,7 +89,7 @@ class Libcrypto:
         with library.context("default") as probe:
             library.has_derivation(probe, kind.upper())
 
-        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+        def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             with library.context("default") as context:
                 parameters: t.Dict[str, libcrypto.Parameter] = {
                     "pass": secret,
@@ -128,7 +128,7 @@ class Libargon2:
             raise NotProvided(str(error)) from error
         run = library.argon2i_hash_raw if kind == "argon2i" else library.argon2id_hash_raw
 
-        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+        def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             result = bytearray(costs.length)
             with lent(secret) as secret_at, filled(result) as result_at:
                 code = run(costs.time, costs.memory, costs.parallel, secret_at, len(secret), salt, len(salt), result_at, costs.length)
@@ -160,7 +160,7 @@ class Cryptography:
         except (AttributeError, UnsupportedAlgorithm):
             raise NotProvided(f"this version has no {kind}") from None
 
-        def derive(secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+        def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
                 with self._one_at_a_time:
                     run = function(salt=salt, length=costs.length, iterations=costs.time, lanes=costs.parallel, memory_cost=costs.memory)
@@ -172,12 +172,12 @@ class Cryptography:
 
 
 ONE_AT_A_TIME = Cryptography.name
-RUNGS: t.List[Argon2Rung] = [Argon2Cffi(), Libcrypto(), Libargon2(), Cryptography()]
+PROVIDERS: t.List[Argon2Provider] = [Argon2Cffi(), Libcrypto(), Libargon2(), Cryptography()]
 
 
 def _provider(kind: str) -> t.Tuple[str, Derive]:
     try:
-        rung, derive = climb(RUNGS, lambda rung: rung.ability(kind))
+        provider, derive = select(PROVIDERS, lambda provider: provider.ability(kind))
     except NotProvided as reasons:
         raise Unsupported(
             "key derivation",
@@ -185,15 +185,15 @@ def _provider(kind: str) -> t.Tuple[str, Derive]:
             why=f"no library of this host provides it ({reasons})",
             remedy="install one of: libargon2 (Debian and Ubuntu: libargon2-1), python3-argon2 (PyPI: argon2-cffi), OpenSSL 3.2+, cryptography 47+",
         ) from None
-    return rung.name, derive
+    return provider.name, derive
 
 
 def argon2_provider(kind: str = "argon2id") -> str:
-    """Name of the rung that derives ``kind`` on this host; Unsupported with the reason of every rung and what to install."""
+    """Name of the library that derives ``kind`` on this host; Unsupported with the reason of each library and what to install."""
     return _provider(kind)[0]
 
 
-def argon2(kind: str, secret: Bytes, salt: bytes, costs: Costs) -> bytearray:
+def argon2(kind: str, secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
     """Derive; ``costs`` were checked before. Raises Unsupported, and BudgetExceeded when the library gets no memory."""
     name, derive = _provider(kind)
     try:

@@ -4,7 +4,7 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Hashes by the names of LUKS headers, and PBKDF2 over them.
 
-Rungs: hashlib; ``cryptography`` (where the system's OpenSSL was built without a hash); libcrypto 3 with its "legacy"
+Providers: hashlib; ``cryptography`` (where the system's OpenSSL was built without a hash); libcrypto 3 with its "legacy"
 provider in a context of its own (whirlpool).
 """
 
@@ -18,7 +18,7 @@ import typing as t
 from ..errors import MalformedHeader, Unsupported
 from . import libcrypto
 from .memory import Bytes
-from .providers import NotProvided, climb
+from .providers import NotProvided, select
 
 HASH = "hash"
 
@@ -48,7 +48,7 @@ class Hash(t.Protocol):
 
 
 New = t.Callable[[], Hash]
-Pbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
+DerivePbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Whole:
         return _Whole(self._names, self._compute, self._message)
 
 
-class HashRung(t.Protocol):
+class HashProvider(t.Protocol):
     """A library of hashes; both raise NotProvided."""
 
     @property
@@ -111,7 +111,7 @@ class HashRung(t.Protocol):
     def new(self, names: _Names) -> New:
         """A constructor of empty hash objects."""
 
-    def pbkdf2(self, names: _Names) -> Pbkdf2:
+    def pbkdf2(self, names: _Names) -> DerivePbkdf2:
         """A function of (secret, salt, iterations, length)."""
 
 
@@ -129,7 +129,7 @@ class Hashlib:
             return functools.partial(hashlib.new, name)
         raise NotProvided(f"no {names.hashlib}")
 
-    def pbkdf2(self, names: _Names) -> Pbkdf2:
+    def pbkdf2(self, names: _Names) -> DerivePbkdf2:
         for name in (names.hashlib, names.openssl):
             try:
                 hashlib.pbkdf2_hmac(name, b"", b"", 1)
@@ -173,7 +173,7 @@ class Cryptography:
             raise NotProvided(str(error)) from error
         return functools.partial(_Whole, names, compute)
 
-    def pbkdf2(self, names: _Names) -> Pbkdf2:
+    def pbkdf2(self, names: _Names) -> DerivePbkdf2:
         algorithm = self._algorithm(names)
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.backends import default_backend
@@ -208,7 +208,7 @@ class LibcryptoLegacy:
         compute(b"")
         return functools.partial(_Whole, names, compute)
 
-    def pbkdf2(self, names: _Names) -> Pbkdf2:
+    def pbkdf2(self, names: _Names) -> DerivePbkdf2:
         library = libcrypto.load(self._libraries)
 
         context = library.lasting_context("default", "legacy")
@@ -222,7 +222,7 @@ class LibcryptoLegacy:
         return derive
 
 
-RUNGS: t.List[HashRung] = [Hashlib(), Cryptography(), LibcryptoLegacy()]
+PROVIDERS: t.List[HashProvider] = [Hashlib(), Cryptography(), LibcryptoLegacy()]
 
 
 def _names(name: str) -> _Names:
@@ -236,7 +236,7 @@ def new_hash(name: str) -> Hash:
     """A fresh hash object for the LUKS name ``name``, in any case; raises Unsupported("hash", name)."""
     names = _names(name)
     try:
-        return climb(RUNGS, lambda rung: rung.new(names))[1]()
+        return select(PROVIDERS, lambda provider: provider.new(names))[1]()
     except NotProvided as reason:
         raise Unsupported(HASH, name, why=f"no library of this host provides it ({reason})") from None
 
@@ -246,11 +246,11 @@ def hash_size(name: str) -> int:
     return new_hash(name).digest_size
 
 
-def pbkdf2_function(name: str) -> Pbkdf2:
+def pbkdf2_function(name: str) -> DerivePbkdf2:
     """PBKDF2-HMAC over hash ``name`` as a function of (secret, salt, iterations, length); raises Unsupported("hash", name)."""
     names = _names(name)
     try:
-        return climb(RUNGS, lambda rung: rung.pbkdf2(names))[1]
+        return select(PROVIDERS, lambda provider: provider.pbkdf2(names))[1]
     except NotProvided as reason:
         raise Unsupported(HASH, name, why=f"no library of this host provides PBKDF2 with it ({reason})") from None
 

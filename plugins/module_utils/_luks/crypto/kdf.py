@@ -14,7 +14,7 @@ import typing as t
 
 from ..errors import BudgetExceeded, MalformedHeader, Unsupported
 from ..header import model
-from .argon2 import ONE_AT_A_TIME, TYPES, Costs, argon2, argon2_provider
+from .argon2 import ONE_AT_A_TIME, TYPES, Argon2Costs, argon2, argon2_provider
 from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pbkdf2, pbkdf2_function
 from .host import available_memory
 from .memory import Bytes, wipe
@@ -138,5 +138,5 @@ def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> byt
     if isinstance(kdf, model.Argon2):
         if length < _SHORTEST_ARGON2_RESULT:
             raise MalformedHeader(f"{kdf.type} for {length} bytes", why=f"Argon2 gives at least {_SHORTEST_ARGON2_RESULT}")
-        return argon2(kdf.type, secret, kdf.salt, Costs(kdf.time, kdf.memory, kdf.parallel, length))
+        return argon2(kdf.type, secret, kdf.salt, Argon2Costs(kdf.time, kdf.memory, kdf.parallel, length))
     raise _unknown(kdf.type)

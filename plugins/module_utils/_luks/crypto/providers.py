@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Ladders of libraries: the first rung that can do a thing does it; what no rung can do says why, rung by rung."""
+"""Libraries in the order of preference: the first one that can do a thing does it; what none can do says why, library by library."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typing as t
 
 
 class NotProvided(Exception):
-    """A rung cannot do what was asked ("not installed", "OpenSSL 3.0 has no ARGON2ID"). Never leaves this package."""
+    """A library cannot do what was asked ("not installed", "OpenSSL 3.0 has no ARGON2ID"). Never leaves this package."""
 
 
-class Rung(t.Protocol):
+class Provider(t.Protocol):
     """One library."""
 
     @property
@@ -21,16 +21,16 @@ class Rung(t.Protocol):
         """How people call the library."""
 
 
-RungT = t.TypeVar("RungT", bound=Rung)
+ProviderT = t.TypeVar("ProviderT", bound=Provider)
 AbilityT = t.TypeVar("AbilityT")
 
 
-def climb(rungs: t.Sequence[RungT], ask: t.Callable[[RungT], AbilityT]) -> t.Tuple[RungT, AbilityT]:
-    """The first rung for which ``ask(rung)`` does not raise NotProvided, with its answer; else NotProvided with all reasons."""
+def select(providers: t.Sequence[ProviderT], ask: t.Callable[[ProviderT], AbilityT]) -> t.Tuple[ProviderT, AbilityT]:
+    """The first provider for which ``ask(provider)`` does not raise NotProvided, with its answer; else NotProvided with all reasons."""
     reasons = []
-    for rung in rungs:
+    for provider in providers:
         try:
-            return rung, ask(rung)
+            return provider, ask(provider)
         except NotProvided as reason:
-            reasons.append(f"{rung.name}: {reason}")
+            reasons.append(f"{provider.name}: {reason}")
     raise NotProvided("; ".join(reasons))

@@ -166,7 +166,7 @@ class Workers:
                 with self._lock:
                     if bell in self._bells:
                         self._bells.remove(bell)
-                    self._bury_the_dead()
+                    self._reap()
 
     def idle(self) -> int:
         """Cores that neither run a job nor have one queued for them."""
@@ -236,7 +236,7 @@ class Workers:
             self._let_in()
             self._ring()
 
-    def _bury_the_dead(self) -> None:
+    def _reap(self) -> None:
         """A thread that ended well took its job off ``_running`` before. Whatever the dead did not come to is done here: letting in what is queued."""
         for job in [job for job, thread in self._running.items() if not thread.is_alive()]:
             if job in self._queue:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..errors import MalformedHeader, NotLuks
 from .luks1.fields import MAGIC
 from .model import Header
-from .reading import PatientRead, Read
+from .reading import Read, TolerantRead
 
 SECONDARY_MAGIC = b"SKUL\xba\xbe"
 # Where LUKS2 may keep its second copy: behind a first one of 16 KiB to 4 MiB.
@@ -28,8 +28,8 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     codec of the version raises. As in cryptsetup, an
     unknown version in the first copy is refused even if a good second copy exists.
     """
-    patient = PatientRead(read)
-    start = patient(0, 8) if size >= 8 else b""
+    tolerant = TolerantRead(read)
+    start = tolerant(0, 8) if size >= 8 else b""
     try:
         if start.startswith(MAGIC):
             version = int.from_bytes(start[6:8], "big")
@@ -41,22 +41,22 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
             if version == 2:
                 from .luks2 import codec as luks2_codec
 
-                return luks2_codec.parse(patient, size)
+                return luks2_codec.parse(tolerant, size)
             raise MalformedHeader(
                 f"it has a LUKS header of version {version}",
                 why="only the versions 1 and 2 exist",
                 remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
             )
-        if any(patient(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
+        if any(tolerant(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
             from .luks2 import codec as luks2_codec
 
-            return luks2_codec.parse(patient, size)
-        if patient.fault is None:
+            return luks2_codec.parse(tolerant, size)
+        if tolerant.fault is None:
             raise not_luks(read, size)
     except (NotLuks, MalformedHeader):
-        if patient.fault is None:
+        if tolerant.fault is None:
             raise
-    raise patient.fault
+    raise tolerant.fault
 
 
 def not_luks(read: Read, size: int) -> NotLuks:

@@ -145,9 +145,9 @@ class RecordEntry:
 
 # What an interrupted run was doing. Which secret it was about is never stored.
 INTENT_ERASE = "erase"  # LUKS1: `keyslot` is being wiped and must end inactive
-INTENT_HOP_ADD = "hop-add"  # LUKS1 rekey: a copy may be appearing in `via`; `keyslot` is untouched
-INTENT_HOP_ERASE = "hop-erase"  # LUKS1 rekey: the copy in `via` works; `keyslot` is being wiped
-INTENT_HOP_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` was wiped and may be filled again; then `via` goes
+INTENT_MOVE_ADD = "hop-add"  # LUKS1 rekey: a copy may be appearing in `temporary_slot`; `keyslot` is untouched
+INTENT_MOVE_ERASE = "hop-erase"  # LUKS1 rekey: the copy in `temporary_slot` works; `keyslot` is being wiped
+INTENT_MOVE_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` was wiped and may be filled again; then `temporary_slot` goes
 INTENT_REPLACE_ERASE = "replace-erase"  # full header: `keyslot` is being wiped to be filled again
 INTENT_REPLACE_FILL = "replace-fill"  # full header: `keyslot` was wiped and may be filled again
 INTENT_WIPE = "wipe"  # LUKS2: `extents` belong to no slot any more and must be overwritten
@@ -159,7 +159,7 @@ class Intent:
 
     kind: str
     keyslot: int
-    via: t.Optional[int] = None
+    temporary_slot: t.Optional[int] = None
     extents: t.Tuple[Extent, ...] = ()
 
 

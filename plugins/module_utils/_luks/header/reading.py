@@ -19,7 +19,7 @@ Read = t.Callable[[int, int], bytes]
 BLOCK = 4096  # the unit in which what is readable is told from what is not
 
 
-class PatientRead:
+class TolerantRead:
     """A ``Read`` over another one; ``fault`` is the first thing that went wrong, ``unreadable`` the offsets of bad blocks."""
 
     def __init__(self, read: t.Callable[[int, int], bytes]) -> None:

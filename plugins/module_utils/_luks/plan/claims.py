@@ -10,11 +10,11 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL
-from ..required import given
+from ..required import required
 from ..task.desired import ABSENT, PRESENT, Desired, Entry
 from .drift import costs_drift
 from .ordering import Add, Changes, Rekey
-from .proof_cache import Knowledge
+from .proof_cache import ProofCache
 from .types import Proofs, Situation
 
 
@@ -24,7 +24,7 @@ class Claims:
     def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
         self.situation = situation
         self.desired = desired
-        self.knowledge = Knowledge(situation, desired, proofs)
+        self.proofs = ProofCache(situation, desired, proofs)
         self.changes = Changes()
         self.warnings: t.List[str] = []
         self.layout = situation.layout
@@ -35,7 +35,7 @@ class Claims:
         self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
         self.wanted = distinct(entry.new_secret for entry in present)
         self.claims: t.Set[int] = set()
-        self.doomed: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
+        self.marked_for_erase: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
         self.costly: t.Set[int] = set()  # slots that keep their secret and get other costs
         self.pins: t.Dict[int, int] = {slot_of(entry): new_of(entry) for entry in self.pinned}
 
@@ -56,8 +56,8 @@ class Claims:
 
     def _staying(self) -> t.List[int]:
         """Active slots that no entry has sent away or filled with something else so far."""
-        leaving = set(self.changes.erases) | set(self.doomed) | (set(self.changes.rekeys) - self.costly)
-        return [keyslot for keyslot in self.knowledge.slots if keyslot not in leaving]
+        leaving = set(self.changes.erases) | set(self.marked_for_erase) | (set(self.changes.rekeys) - self.costly)
+        return [keyslot for keyslot in self.proofs.slots if keyslot not in leaving]
 
     def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
         """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
@@ -70,8 +70,8 @@ class Claims:
             open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
             lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
             # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
-            ascending = (keyslot for keyslot in lower if self.knowledge.opens(new_of(entry), keyslot))
-            keyslot = next(ascending, None) if self.desired.purge else self.knowledge.first_opened(new_of(entry), lower, spread=True)
+            ascending = (keyslot for keyslot in lower if self.proofs.opens(new_of(entry), keyslot))
+            keyslot = next(ascending, None) if self.desired.purge else self.proofs.first_opened(new_of(entry), lower, spread=True)
             if keyslot is not None:
                 return keyslot
             if known:
@@ -98,16 +98,16 @@ class Claims:
         add = next((add for add in self.changes.adds if add.keyslot == keyslot), None)
         if add is not None:
             return add.priority or PRIORITY_NORMAL
-        return self.knowledge.slots[keyslot].priority
+        return self.proofs.slots[keyslot].priority
 
     # Building blocks
 
     def _opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
         staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
-        return self.knowledge.first_opened(secret, staying, spread=True, in_vain=in_vain)
+        return self.proofs.first_opened(secret, staying, spread=True, in_vain=in_vain)
 
     def _opens_anything(self, secret: int) -> bool:
-        return self.knowledge.first_opened(secret, self.knowledge.slots) is not None
+        return self.proofs.first_opened(secret, self.proofs.slots) is not None
 
     def _will_open(self, secret: int) -> bool:
         return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
@@ -118,18 +118,18 @@ class Claims:
             if entry is not but and new_of(entry) == secret:
                 if entry.keyslot is not None or entry.old_secret is None:
                     return True
-                if self.knowledge.first_opened(old_of(entry), self.knowledge.slots) is not None:
+                if self.proofs.first_opened(old_of(entry), self.proofs.slots) is not None:
                     return True
         return False
 
     def _keep(self, entry: Entry, keyslot: int) -> None:
         """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
-        slot = self.knowledge.slots.get(keyslot)
-        if slot is not None and not self.knowledge.is_settled(keyslot) and keyslot not in self.changes.rekeys:
+        slot = self.proofs.slots.get(keyslot)
+        if slot is not None and not self.proofs.is_settled(keyslot) and keyslot not in self.changes.rekeys:
             drift = costs_drift(slot.kdf, entry.costs)
             if drift:
                 self._require_sole_claim(entry, keyslot, drift)
-                label = self.knowledge.label(new_of(entry))
+                label = self.proofs.label(new_of(entry))
                 priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
                 reason = f"keyslot {keyslot} of {label}: {drift}"
                 self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True)
@@ -140,28 +140,28 @@ class Claims:
 
     def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
         """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
-        if keyslot not in self.knowledge.slots:
+        if keyslot not in self.proofs.slots:
             return
         for secret in self.wanted:
-            if secret != new_of(entry) and self.knowledge.opens(secret, keyslot):
+            if secret != new_of(entry) and self.proofs.opens(secret, keyslot):
                 raise Refused(
-                    f"keyslot {keyslot} opens with {self.knowledge.label(new_of(entry))} and with {self.knowledge.label(secret)}, and {change}",
+                    f"keyslot {keyslot} opens with {self.proofs.label(new_of(entry))} and with {self.proofs.label(secret)}, and {change}",
                     why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
                     " a change for the one could end what holds for the other",
                     remedy="want only one of the two secrets",
                 )
 
     def _add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
-        label = self.knowledge.label(new_of(entry))
+        label = self.proofs.label(new_of(entry))
         where = "no keyslot" if keyslot is None else f"keyslot {keyslot} is free, and {label} is wanted there"
         reason = f"{label} opens {where}" if keyslot is None else where
         self.changes.adds.append(Add(new_of(entry), keyslot, entry.position, entry.priority, reason))
 
     def _rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
-        label = self.knowledge.label(new_of(entry))
-        slot = self.knowledge.slots[keyslot]
+        label = self.proofs.label(new_of(entry))
+        slot = self.proofs.slots[keyslot]
         priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
-        replaced = "" if old is None else self.knowledge.label(old)
+        replaced = "" if old is None else self.proofs.label(old)
         reason = f"{label} replaces {replaced}" if old is not None else f"{label} overwrites a key that nobody proved (force)"
         self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=replaced)
 
@@ -170,15 +170,15 @@ class Claims:
 
 
 def slot_of(entry: Entry) -> int:
-    return given(entry.keyslot)
+    return required(entry.keyslot)
 
 
 def new_of(entry: Entry) -> int:
-    return given(entry.new_secret)
+    return required(entry.new_secret)
 
 
 def old_of(entry: Entry) -> int:
-    return given(entry.old_secret)
+    return required(entry.old_secret)
 
 
 def distinct(secrets: t.Iterable[t.Optional[int]]) -> t.List[int]:

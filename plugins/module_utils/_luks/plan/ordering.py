@@ -16,7 +16,7 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import Layout
-from .proof_cache import Knowledge
+from .proof_cache import ProofCache
 from .types import ADD, ERASE, REKEY, SET_PRIORITY, Action
 
 
@@ -58,17 +58,17 @@ class Changes:
 class Ordering:
     """Simulates the volume while it puts :class:`Changes` in order."""
 
-    def __init__(self, changes: Changes, layout: Layout, knowledge: Knowledge, wanted: t.Collection[int]) -> None:
+    def __init__(self, changes: Changes, layout: Layout, proofs: ProofCache, wanted: t.Collection[int]) -> None:
         self.changes = changes
-        self.knowledge = knowledge
+        self.proofs = proofs
         self.wanted = wanted
-        self.allow_lockout = knowledge.desired.allow_lockout
+        self.allow_lockout = proofs.desired.allow_lockout
         self.start = layout
         self._rewind()
 
     def _rewind(self) -> None:
         self.layout = self.start
-        self.old = set(self.knowledge.slots)  # active slots that still hold what they held at the start
+        self.old = set(self.proofs.slots)  # active slots that still hold what they held at the start
         self.new: t.Dict[int, int] = {}  # slot -> secret that this plan put there
         self.actions: t.List[Action] = []
 
@@ -107,9 +107,9 @@ class Ordering:
         return True
 
     def _require_opener_for_writing(self) -> None:
-        if self.knowledge.find_opener(self.old) is None:
+        if self.proofs.find_opener(self.old) is None:
             raise Refused(
-                f"no secret of this task opens a keyslot of the volume{self.knowledge.not_tried(self.old)}",
+                f"no secret of this task opens a keyslot of the volume{self.proofs.not_tried(self.old)}",
                 why="a new keyslot can only be made from the volume key, and only an open keyslot gives that",
                 remedy="give a secret that works today under unlock",
             )
@@ -128,7 +128,7 @@ class Ordering:
                     ADD,
                     number,
                     add.reason,
-                    label=self.knowledge.label(add.secret),
+                    label=self.proofs.label(add.secret),
                     secret=add.secret,
                     entry=add.entry,
                     priority=add.priority,
@@ -151,7 +151,7 @@ class Ordering:
     def _needed_before_room(self, secret: int) -> bool:
         leaving = set(self.changes.erases) | {keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret != secret}
         going, staying = self.old & leaving, self.old - leaving
-        return self.knowledge.first_opened(secret, going) is not None and self.knowledge.first_opened(secret, staying) is None
+        return self.proofs.first_opened(secret, going) is not None and self.proofs.first_opened(secret, staying) is None
 
     def _number_for(self, add: Add, pending: t.List[Add]) -> t.Optional[int]:
         if add.keyslot is not None:
@@ -189,7 +189,7 @@ class Ordering:
                 REKEY,
                 keyslot,
                 rekey.reason,
-                label=self.knowledge.label(rekey.secret),
+                label=self.proofs.label(rekey.secret),
                 secret=rekey.secret,
                 entry=rekey.entry,
                 priority=rekey.priority,
@@ -206,7 +206,7 @@ class Ordering:
 
         def rank(keyslot: int) -> t.Tuple[bool, bool, bool, int]:
             fillable = bool(rekeys) or any(keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold for add in adds)
-            opener = self.knowledge.find_opener([keyslot])
+            opener = self.proofs.find_opener([keyslot])
             return (not fillable, opener is not None and opener[1] in self.wanted, opener is not None, keyslot)
 
         self._erase(min(safe, key=rank), erases)
@@ -224,7 +224,7 @@ class Ordering:
     def _opener_beside(self, keyslot: int) -> bool:
         if any(number != keyslot for number in self.new):
             return True
-        return self.knowledge.find_opener(self.old - {keyslot}) is not None
+        return self.proofs.find_opener(self.old - {keyslot}) is not None
 
     def _wanted_keep_working(self, *, without: int, new_secret: t.Optional[int] = None) -> bool:
         """Every wanted secret that opens ``without`` now opens another active slot too, or is what comes into it."""
@@ -233,16 +233,16 @@ class Ordering:
         for secret in self.wanted:
             if secret == new_secret or secret in self.new.values():
                 continue
-            if self.knowledge.opens(secret, without) and self.knowledge.first_opened(secret, self.old - {without}) is None:
+            if self.proofs.opens(secret, without) and self.proofs.first_opened(secret, self.old - {without}) is None:
                 return False
         return True
 
     def _no_safe_order(self) -> Refused:
         pending = [
-            f"{self.knowledge.label(add.secret)} into {'a free keyslot' if add.keyslot is None else f'keyslot {add.keyslot}'}" for add in self.changes.adds
+            f"{self.proofs.label(add.secret)} into {'a free keyslot' if add.keyslot is None else f'keyslot {add.keyslot}'}" for add in self.changes.adds
         ]
         pending += [
-            f"{self.knowledge.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in sorted(self.changes.rekeys.items())
+            f"{self.proofs.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in sorted(self.changes.rekeys.items())
         ]
         return Refused(
             f"there is no safe order for this change: {'; '.join(pending)}, with keyslots {_numbers(self.start.taken)} in use",
@@ -255,7 +255,7 @@ class Ordering:
         return Refused(
             f"erasing keyslot {keyslot} would leave no keyslot that a secret of this task is proven to open"
             + (f" (keyslots {_numbers(left)} stay, but nobody proved them)" if left else " (it is the last one)")
-            + self.knowledge.not_tried(left),
+            + self.proofs.not_tried(left),
             why="if none of them worked, the data would be lost for ever",
             remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry), or consent with allow_lockout: true",
         )

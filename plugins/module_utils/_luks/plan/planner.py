@@ -15,7 +15,7 @@ import typing as t
 from ..errors import Refused
 from ..header.model import PRIORITY_NORMAL, UnknownKdf
 from ..task.desired import ABSENT, Desired, Entry
-from ..task.normalize import agreed
+from ..task.normalize import normalize
 from ..task.validate import check_entries
 from .claims import Claims, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
@@ -31,7 +31,7 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     impossible.
     """
     check_entries(desired)
-    return _Planner(situation, agreed(desired), proofs).plan()
+    return _Planner(situation, normalize(desired), proofs).plan()
 
 
 class _Planner(Claims):
@@ -41,8 +41,8 @@ class _Planner(Claims):
         self._named_absent()
         self._ask_where_hinted()
         self._pinned_present()
-        self._doom_pairs()
-        self.knowledge.expect((old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
+        self._mark_pairs_for_erase()
+        self.proofs.expect((old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
         replaced = {old_of(entry): self._slots_of(entry) for entry in self.replacing}
         forbidden = {old_of(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
@@ -50,7 +50,7 @@ class _Planner(Claims):
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
-        ordering = Ordering(self.changes, self.layout, self.knowledge, self.wanted)
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.wanted)
         return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
 
     # What comes before the entries: a healthy header, the end of an interrupted run
@@ -60,7 +60,7 @@ class _Planner(Claims):
         if self.situation.needs_heal:
             actions.append(Action(HEAL_HEADER, None, "one copy of the header is damaged, stale or different and is rewritten from the good one"))
         if self.situation.intent is not None:
-            ended = resume(self.situation, self.situation.intent, self.knowledge, self.wanted)
+            ended = resume(self.situation, self.situation.intent, self.proofs, self.wanted)
             self.layout = ended.layout
             refilled = self._refill(ended.refill) if ended.refill is not None else None
             actions.append(refilled or ended.action)
@@ -72,18 +72,18 @@ class _Planner(Claims):
             new, old = new_of(entry), old_of(entry)
             if keyslot in self.pins or self._provided(new, but=entry):
                 continue
-            if self.knowledge.first_opened(new, self.knowledge.slots) is not None or self.knowledge.first_opened(old, self.knowledge.slots) is not None:
+            if self.proofs.first_opened(new, self.proofs.slots) is not None or self.proofs.first_opened(old, self.proofs.slots) is not None:
                 continue
             extent = self.layout.place(keyslot)
-            if extent is None or self.knowledge.find_opener(self.knowledge.slots) is None:
+            if extent is None or self.proofs.find_opener(self.proofs.slots) is None:
                 continue
             self.layout = self.layout.with_slot(keyslot, extent)
-            self.knowledge.overlay(keyslot, new, SlotView(keyslot, UnknownKdf("set at apply"), priority=entry.priority or PRIORITY_NORMAL))
+            self.proofs.overlay(keyslot, new, SlotView(keyslot, UnknownKdf("set at apply"), priority=entry.priority or PRIORITY_NORMAL))
             return Action(
                 REKEY,
                 keyslot,
                 f"an interrupted run erased keyslot {keyslot} to give it a new secret",
-                label=self.knowledge.label(new),
+                label=self.proofs.label(new),
                 secret=new,
                 entry=entry.position,
                 priority=entry.priority,
@@ -98,7 +98,7 @@ class _Planner(Claims):
         for entry in self.absent:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
-                if entry.keyslot in self.knowledge.slots:
+                if entry.keyslot in self.proofs.slots:
                     self._erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
 
     def _ask_where_hinted(self) -> None:
@@ -109,18 +109,18 @@ class _Planner(Claims):
         questions = [self._first_question(entry) for entry in self.pinned]
         named = {new_of(entry) for entry in self.pinned}
         for entry in (*self.replacing, *self.plain):
-            hint = self.knowledge.hint(new_of(entry))
+            hint = self.proofs.hint(new_of(entry))
             if hint is not None and new_of(entry) not in named and hint not in self.changes.never_fill:
                 questions.append((new_of(entry), hint))
-        self.knowledge.expect(questions)
+        self.proofs.expect(questions)
         for secret, keyslot in questions:
-            if keyslot in self.knowledge.slots:
-                self.knowledge.opens(secret, keyslot)
+            if keyslot in self.proofs.slots:
+                self.proofs.opens(secret, keyslot)
 
     def _first_question(self, entry: Entry) -> t.Tuple[int, int]:
         """The old secret first, unless a hint says that the new one is there: whichever opens it answers for the other."""
         keyslot, new = slot_of(entry), new_of(entry)
-        if entry.old_secret is None or self.knowledge.hint(new) == keyslot:
+        if entry.old_secret is None or self.proofs.hint(new) == keyslot:
             return new, keyslot
         return entry.old_secret, keyslot
 
@@ -133,10 +133,10 @@ class _Planner(Claims):
             if keyslot in self.changes.rekeys:
                 continue
             self.claims.add(keyslot)
-            if keyslot not in self.knowledge.slots:
+            if keyslot not in self.proofs.slots:
                 if not any(add.keyslot == keyslot for add in self.changes.adds):
                     self._add(entry, keyslot)
-            elif self.knowledge.opens(new, keyslot):
+            elif self.proofs.opens(new, keyslot):
                 self._keep(entry, keyslot)
             else:
                 self._rekey_occupied(entry)
@@ -145,26 +145,26 @@ class _Planner(Claims):
         keyslot = slot_of(entry)
         peers = [other for other in self.pinned if other.keyslot == keyslot]
         replaces = all(peer.old_secret is not None for peer in peers)
-        if self.knowledge.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
+        if self.proofs.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
             raise Refused(
-                f"keyslot {keyslot} is in use{self.knowledge.not_tried([keyslot])}",
+                f"keyslot {keyslot} is in use{self.proofs.not_tried([keyslot])}",
                 why="nobody can tell on this host whose key it holds",
                 remedy="make it triable on this host, choose another keyslot, or overwrite it (force: true, and no old_secret)",
             )
         for old in distinct(peer.old_secret for peer in peers):
-            if self.knowledge.opens(old, keyslot):
+            if self.proofs.opens(old, keyslot):
                 return self._rekey(entry, keyslot, old)
         if replaces:
-            labels = ", ".join(self.knowledge.label(old_of(peer)) for peer in peers)
+            labels = ", ".join(self.proofs.label(old_of(peer)) for peer in peers)
             raise Refused(
-                f"keyslot {keyslot} is in use, and neither {self.knowledge.label(new_of(entry))} nor {labels} opens it",
+                f"keyslot {keyslot} is in use, and neither {self.proofs.label(new_of(entry))} nor {labels} opens it",
                 why="it holds somebody else's key, or the old secret is a wrong one",
                 remedy="correct old_secret, or choose another keyslot",
             )
         reserved = []
         licences = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
         for secret in licences:
-            if self.knowledge.opens(secret, keyslot):
+            if self.proofs.opens(secret, keyslot):
                 if secret not in self.wanted:
                     return self._rekey(entry, keyslot, secret)
                 reserved.append(secret)
@@ -172,46 +172,46 @@ class _Planner(Claims):
             return self._rekey(entry, keyslot, None)
         if reserved:
             raise Refused(
-                f"keyslot {keyslot} opens with {self.knowledge.label(reserved[0])}, which another present entry of the task wants to keep",
-                why=f"giving keyslot {keyslot} to {self.knowledge.label(new_of(entry))} would overwrite it",
+                f"keyslot {keyslot} opens with {self.proofs.label(reserved[0])}, which another present entry of the task wants to keep",
+                why=f"giving keyslot {keyslot} to {self.proofs.label(new_of(entry))} would overwrite it",
                 remedy="name the secret to be replaced as old_secret of this entry, choose another keyslot, or overwrite with force: true",
             )
         raise Refused(
-            f"keyslot {keyslot} is in use, and neither {self.knowledge.label(new_of(entry))} nor an unlock secret opens it",
+            f"keyslot {keyslot} is in use, and neither {self.proofs.label(new_of(entry))} nor an unlock secret opens it",
             why="overwriting it would destroy a key that nobody proved to be theirs",
             remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with force: true",
         )
 
-    def _doom_pairs(self) -> None:
+    def _mark_pairs_for_erase(self) -> None:
         """Slots that a secret must not open, named together: they end erased, unless a rekey fills them otherwise."""
         for entry in self.absent:
             if entry.keyslot is None or entry.old_secret is None:
                 continue
             self.changes.never_hold.add((entry.keyslot, entry.old_secret))
-            if entry.keyslot in self._undecided() and self.knowledge.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
+            if entry.keyslot in self._undecided() and self.proofs.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
                 if entry.keyslot in self.pins:
                     raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.pins[entry.keyslot])
-                label = self.knowledge.label(entry.old_secret)
-                self.doomed[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
+                label = self.proofs.label(entry.old_secret)
+                self.marked_for_erase[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
 
     def _slots_of(self, entry: Entry) -> t.List[int]:
         """What the old secret of ``entry`` opens, among the slots whose end no entry has decided by name."""
-        doing = "absent" if entry.state == ABSENT else "replaces " + self.knowledge.label(old_of(entry))
-        return self.knowledge.all_opened(old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
+        doing = "absent" if entry.state == ABSENT else "replaces " + self.proofs.label(old_of(entry))
+        return self.proofs.all_opened(old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
 
     def _undecided(self) -> t.List[int]:
         decided = self.changes.never_fill | (set(self.changes.rekeys) - self.costly)
-        return [keyslot for keyslot in self.knowledge.slots if keyslot not in decided]
+        return [keyslot for keyslot in self.proofs.slots if keyslot not in decided]
 
     def _absent_by_secret(self, forbidden: t.Mapping[int, t.Sequence[int]]) -> None:
         """A slot that an entry above fills with another secret is rid of the forbidden one already."""
         for entry in self.absent:
             if entry.keyslot is None:
-                label = self.knowledge.label(old_of(entry))
+                label = self.proofs.label(old_of(entry))
                 for keyslot in forbidden[old_of(entry)]:
                     if keyslot not in self.changes.rekeys:
                         self._erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
-        for keyslot, (label, reason) in self.doomed.items():
+        for keyslot, (label, reason) in self.marked_for_erase.items():
             if keyslot not in self.changes.rekeys:
                 self._erase(keyslot, label, reason)
 
@@ -219,12 +219,12 @@ class _Planner(Claims):
         for old, keyslots in gone.items():
             for keyslot in keyslots:
                 for secret in self.wanted:
-                    if secret != old and self.knowledge.opens(secret, keyslot):
+                    if secret != old and self.proofs.opens(secret, keyslot):
                         raise self._same_for_the_slot(keyslot, old, secret)
 
     def _same_for_the_slot(self, keyslot: int, gone: int, wanted: int) -> Refused:
         return Refused(
-            f"keyslot {keyslot} opens with {self.knowledge.label(gone)}, which is to go, and with {self.knowledge.label(wanted)}, which is wanted",
+            f"keyslot {keyslot} opens with {self.proofs.label(gone)}, which is to go, and with {self.proofs.label(wanted)}, which is wanted",
             why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash)",
             remedy="choose a new secret that differs from the old one",
         )
@@ -239,31 +239,31 @@ class _Planner(Claims):
                 self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
                 for keyslot in replaced[old]:
-                    reason = f"{self.knowledge.label(new)}, which replaces {self.knowledge.label(old)}, opens keyslot {opened_before[new]} already"
-                    self._erase(keyslot, self.knowledge.label(old), reason)
+                    reason = f"{self.proofs.label(new)}, which replaces {self.proofs.label(old)}, opens keyslot {opened_before[new]} already"
+                    self._erase(keyslot, self.proofs.label(old), reason)
                 self._claim_and_keep(entry)
             elif replaced[old] or self._opens_anything(old) or self._opens_anything(new):
                 self._rekey_all(entry, replaced[old])
             elif not self._provided(new, but=entry):
                 raise Refused(
-                    f"neither {self.knowledge.label(old)} nor {self.knowledge.label(new)} opens any keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
+                    f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot{self.proofs.not_tried(self.proofs.slots)}",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
                     remedy="correct old_secret, add the secret that works today as another old_secret entry, or leave old_secret out to add the new one",
                 )
 
     def _rekey_all(self, entry: Entry, keyslots: t.Sequence[int]) -> None:
         """Every slot of the old secret gets the new one; ``purge`` keeps it in one slot only."""
-        new, label = new_of(entry), self.knowledge.label(old_of(entry))
+        new, label = new_of(entry), self.proofs.label(old_of(entry))
         for keyslot in keyslots:
             other = self.changes.rekeys.get(keyslot)
             if other is not None and other.secret != new:
                 raise Refused(
-                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.knowledge.label(other.secret)} and by {self.knowledge.label(new)}",
+                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.proofs.label(other.secret)} and by {self.proofs.label(new)}",
                     why="one keyslot cannot hold both",
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )
             if (keyslot, new) in self.changes.never_hold or (self.desired.purge and other is None and self._has_a_slot(new)):
-                self._erase(keyslot, label, f"{label} is replaced by {self.knowledge.label(new)} in another keyslot")
+                self._erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
             elif other is None:
                 self._rekey(entry, keyslot, old_of(entry))
                 self.claims.add(keyslot)
@@ -278,11 +278,12 @@ class _Planner(Claims):
         new = new_of(entry)
         if not slots and not self._opens_anything(new) and not self._provided(new, but=entry):
             raise Refused(
-                f"{self.knowledge.label(new)} opens no keyslot{self.knowledge.not_tried(self.knowledge.slots)}",
+                f"{self.proofs.label(new)} opens no keyslot{self.proofs.not_tried(self.proofs.slots)}",
                 why="there is none whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )
-        staying = [] if self.desired.purge else [keyslot for keyslot in slots if keyslot not in self.doomed and (keyslot, new) not in self.changes.never_hold]
+        kept = [keyslot for keyslot in slots if keyslot not in self.marked_for_erase and (keyslot, new) not in self.changes.never_hold]
+        staying = [] if self.desired.purge else kept
         for keyslot in staying:
             self.claims.add(keyslot)
             self._keep(entry, keyslot)
@@ -297,14 +298,14 @@ class _Planner(Claims):
     def _purge(self) -> None:
         if not self.desired.purge:
             return
-        for keyslot, slot in self.knowledge.slots.items():
+        for keyslot, slot in self.proofs.slots.items():
             if keyslot in self.claims or keyslot in self.changes.erases or keyslot in self.changes.rekeys:
                 continue
             if not slot.bound:
                 self.warnings.append(f"keyslot {keyslot} is not bound to the volume and stays; name it by keyslot to erase it")
             elif slot.protected_by:
                 self.warnings.append(f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; name it by keyslot to erase it")
-            elif self.knowledge.cannot_be_tried(keyslot):
+            elif self.proofs.cannot_be_tried(keyslot):
                 self.warnings.append(
                     f"keyslot {keyslot} could not be tried with any secret and stays, so this is not yet the exact set; name it by keyslot to erase it"
                 )

@@ -14,7 +14,7 @@ from ..unlock.verdict import Verdict
 from .types import Proofs, Situation, SlotView
 
 
-class Knowledge:
+class ProofCache:
     """The observed slots, with the outcome of an interrupted run's end already counted in (``overlay``).
 
     Every answer comes from :class:`Proofs`; what was answered is remembered, so that cheap questions can be asked of

@@ -16,16 +16,16 @@ import typing as t
 from ..errors import Refused
 from ..header.model import (
     INTENT_ERASE,
-    INTENT_HOP_ADD,
-    INTENT_HOP_ERASE,
-    INTENT_HOP_FILL,
+    INTENT_MOVE_ADD,
+    INTENT_MOVE_ERASE,
+    INTENT_MOVE_FILL,
     INTENT_REPLACE_ERASE,
     INTENT_REPLACE_FILL,
     INTENT_WIPE,
     Intent,
     Layout,
 )
-from .proof_cache import Knowledge
+from .proof_cache import ProofCache
 from .types import FINISH_ERASE, REKEY, Action, Situation, SlotView
 
 
@@ -38,105 +38,106 @@ class Resumption:
     refill: t.Optional[int] = None
 
 
-def resume(situation: Situation, intent: Intent, knowledge: Knowledge, wanted: t.Collection[int]) -> Resumption:
-    """End what ``intent`` says was interrupted; ``knowledge`` is updated. Raises Refused where that needs another secret."""
-    return _Resume(situation, intent, knowledge, wanted).result()
+def resume(situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int]) -> Resumption:
+    """End what ``intent`` says was interrupted; ``proofs`` is updated. Raises Refused where that needs another secret."""
+    return _Resume(situation, intent, proofs, wanted).result()
 
 
 class _Resume:
-    def __init__(self, situation: Situation, intent: Intent, knowledge: Knowledge, wanted: t.Collection[int]) -> None:
+    def __init__(self, situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int]) -> None:
         self.situation = situation
         self.intent = intent
-        self.knowledge = knowledge
+        self.proofs = proofs
         self.wanted = wanted
         self.layout = dataclasses.replace(situation.layout, held=())
 
     def result(self) -> Resumption:
         kind, keyslot = self.intent.kind, self.intent.keyslot
         if kind == INTENT_WIPE:
-            return self._note_only(f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot)
+            return self._journal_only(f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot)
         if kind == INTENT_ERASE:
             return self._finish_erase(keyslot, f"an interrupted run was erasing keyslot {keyslot}")
         if kind == INTENT_REPLACE_ERASE:
             ended = self._finish_erase(keyslot, f"an interrupted run was erasing keyslot {keyslot} to fill it again")
             return dataclasses.replace(ended, refill=keyslot)
         if kind == INTENT_REPLACE_FILL:
-            filled = keyslot in self.knowledge.slots
-            ended = self._note_only(f"an interrupted run was filling keyslot {keyslot}", keyslot)
+            filled = keyslot in self.proofs.slots
+            ended = self._journal_only(f"an interrupted run was filling keyslot {keyslot}", keyslot)
             return ended if filled else dataclasses.replace(ended, refill=keyslot)
-        if kind == INTENT_HOP_ADD:
-            return self._hop_not_begun()
-        if kind == INTENT_HOP_ERASE:
-            return self._hop_half_way()
-        if kind == INTENT_HOP_FILL:
-            if keyslot in self.knowledge.slots:
-                return self._finish_erase(self._via(), f"an interrupted rekey of keyslot {keyslot} left its copy in keyslot {self._via()}")
-            return self._hop_half_way()
+        if kind == INTENT_MOVE_ADD:
+            return self._move_not_begun()
+        if kind == INTENT_MOVE_ERASE:
+            return self._move_half_way()
+        if kind == INTENT_MOVE_FILL:
+            if keyslot in self.proofs.slots:
+                temporary_slot = self._temporary_slot()
+                return self._finish_erase(temporary_slot, f"an interrupted rekey of keyslot {keyslot} left its copy in keyslot {temporary_slot}")
+            return self._move_half_way()
         raise Refused(
             f"an interrupted run left a note of the unknown kind {kind!r} in the header",
             why="what it was doing must be finished first, and this version does not know how",
             remedy="run the newer version of luksmith.luks that began it",
         )
 
-    def _via(self) -> int:
-        if self.intent.via is None:
+    def _temporary_slot(self) -> int:
+        if self.intent.temporary_slot is None:
             raise Refused(
                 f"the note of an interrupted rekey of keyslot {self.intent.keyslot} does not say through which keyslot it went",
                 why="finishing it would be guessing",
                 remedy="inspect the volume with keyslots_info",
             )
-        return self.intent.via
+        return self.intent.temporary_slot
 
-    def _note_only(self, reason: str, keyslot: t.Optional[int]) -> Resumption:
+    def _journal_only(self, reason: str, keyslot: t.Optional[int]) -> Resumption:
         return Resumption(Action(FINISH_ERASE, keyslot, reason, resume=True), self.layout)
 
     def _finish_erase(self, keyslot: int, reason: str) -> Resumption:
-        if keyslot in self.knowledge.slots:
-            others = [number for number in self.knowledge.slots if number != keyslot]
-            if self.knowledge.find_opener(others) is None and not self.knowledge.desired.allow_lockout:
+        if keyslot in self.proofs.slots:
+            others = [number for number in self.proofs.slots if number != keyslot]
+            if self.proofs.find_opener(others) is None and not self.proofs.desired.allow_lockout:
                 raise Refused(
                     f"{reason}, and no secret of this task opens any other keyslot",
                     why="the erase must be finished first, and that is safe only with a proof that another keyslot stays usable",
                     remedy="give a secret that opens another keyslot under unlock, or consent with allow_lockout: true",
                 )
-            self.knowledge.drop(keyslot)
+            self.proofs.drop(keyslot)
             self.layout = self.layout.without_slot(keyslot)
         return Resumption(Action(FINISH_ERASE, keyslot, reason, resume=True), self.layout)
 
-    def _hop_not_begun(self) -> Resumption:
-        """``keyslot`` still holds its old secret; the copy of the new one in ``via`` may or may not be active."""
-        keyslot, via = self.intent.keyslot, self._via()
-        reason = f"an interrupted run was about to rekey keyslot {keyslot} through keyslot {via}"
-        if via not in self.knowledge.slots:
-            return self._note_only(reason, via)
-        copy = self.knowledge.secret_of(via)
+    def _move_not_begun(self) -> Resumption:
+        """``keyslot`` still holds its old secret; the copy of the new one in ``temporary_slot`` may or may not be active."""
+        keyslot, temporary_slot = self.intent.keyslot, self._temporary_slot()
+        reason = f"an interrupted run was about to rekey keyslot {keyslot} through keyslot {temporary_slot}"
+        if temporary_slot not in self.proofs.slots:
+            return self._journal_only(reason, temporary_slot)
+        copy = self.proofs.secret_of(temporary_slot)
         # Going back loses nothing as long as something else opens; going on is right only if nobody asks for the old secret.
-        others = [number for number in self.knowledge.slots if number != via]
-        old_is_wanted = any(self.knowledge.opens(secret, keyslot) for secret in self.wanted)
+        others = [number for number in self.proofs.slots if number != temporary_slot]
+        old_is_wanted = any(self.proofs.opens(secret, keyslot) for secret in self.wanted)
         if copy is not None and copy in self.wanted and not old_is_wanted:
-            return self._carry_on(copy, reason)
-        if self.knowledge.find_opener(others) is not None:
-            return self._finish_erase(via, reason)
+            return self._continue(copy, reason)
+        if self.proofs.find_opener(others) is not None:
+            return self._finish_erase(temporary_slot, reason)
         if copy is not None and not old_is_wanted:
-            return self._carry_on(copy, reason)
-        return self._finish_erase(via, reason)
+            return self._continue(copy, reason)
+        return self._finish_erase(temporary_slot, reason)
 
-    def _hop_half_way(self) -> Resumption:
-        """``keyslot`` is being wiped or is empty; ``via`` holds the new secret and stays if nobody can say which it is."""
-        keyslot, via = self.intent.keyslot, self._via()
-        reason = f"an interrupted run was rekeying keyslot {keyslot} through keyslot {via}"
-        copy = self.knowledge.secret_of(via) if via in self.knowledge.slots else None
+    def _move_half_way(self) -> Resumption:
+        """``keyslot`` is being wiped or is empty; ``temporary_slot`` holds the new secret and stays if nobody can say which it is."""
+        keyslot, temporary_slot = self.intent.keyslot, self._temporary_slot()
+        reason = f"an interrupted run was rekeying keyslot {keyslot} through keyslot {temporary_slot}"
+        copy = self.proofs.secret_of(temporary_slot) if temporary_slot in self.proofs.slots else None
         if copy is not None:
-            return self._carry_on(copy, reason)
+            return self._continue(copy, reason)
         return self._finish_erase(keyslot, reason)
 
-    def _carry_on(self, secret: int, reason: str) -> Resumption:
-        keyslot, via = self.intent.keyslot, self._via()
-        view = self.knowledge.slots[via]
-        self.knowledge.drop(via)
-        self.knowledge.overlay(keyslot, secret, SlotView(number=keyslot, kdf=view.kdf, bound=True, priority=view.priority))
+    def _continue(self, secret: int, reason: str) -> Resumption:
+        keyslot, temporary_slot = self.intent.keyslot, self._temporary_slot()
+        view = self.proofs.slots[temporary_slot]
+        self.proofs.drop(temporary_slot)
+        self.proofs.overlay(keyslot, secret, SlotView(number=keyslot, kdf=view.kdf, bound=True, priority=view.priority))
         extent = self.situation.layout.taken.get(keyslot) or self.layout.without_slot(keyslot).place(keyslot)
-        layout = self.layout.without_slot(via)
+        layout = self.layout.without_slot(temporary_slot)
         self.layout = layout.with_slot(keyslot, extent) if extent else layout
-        action = Action(REKEY, keyslot, reason, label=self.knowledge.label(secret), secret=secret, resume=True, via=via)
+        action = Action(REKEY, keyslot, reason, label=self.proofs.label(secret), secret=secret, resume=True, temporary_slot=temporary_slot)
         return Resumption(action, self.layout)

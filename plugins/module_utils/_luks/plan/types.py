@@ -93,7 +93,7 @@ class Action:
     reason:   a sentence for people; never decides anything.
     in_place: rekey with no room beside: erase durably, then add, under an intent.
     resume:   the intent of an interrupted run is carried on from where it stopped.
-    via:      the other slot of an interrupted LUKS1 rekey.
+    temporary_slot: the other slot of an interrupted LUKS1 rekey.
     priority: the one to set (add, set-priority), else None.
     """
 
@@ -105,7 +105,7 @@ class Action:
     entry: t.Optional[int] = None
     in_place: bool = False
     resume: bool = False
-    via: t.Optional[int] = None
+    temporary_slot: t.Optional[int] = None
     priority: t.Optional[str] = None
 
 
@@ -122,7 +122,7 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class KdfChoice:
     """``kdf`` for a slot to be made; ``measured`` names its fields that another run or host could choose differently."""
 
     kdf: Kdf

@@ -12,9 +12,9 @@ import typing as t
 from ..errors import shown
 from ..header.model import (
     INTENT_ERASE,
-    INTENT_HOP_ADD,
-    INTENT_HOP_ERASE,
-    INTENT_HOP_FILL,
+    INTENT_MOVE_ADD,
+    INTENT_MOVE_ERASE,
+    INTENT_MOVE_FILL,
     INTENT_REPLACE_ERASE,
     INTENT_REPLACE_FILL,
     INTENT_WIPE,
@@ -30,11 +30,11 @@ _UNFINISHED = {
     INTENT_REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
     "and fills it if its task says with what",
     INTENT_REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
-    INTENT_HOP_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {via}; {next} goes on if a secret of its task opens the copy, "
+    INTENT_MOVE_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {temporary_slot}; {next} goes on if a secret of its task opens the copy, "
     "else it takes the copy back",
-    INTENT_HOP_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {via}; {next} goes on "
-    "if a secret of its task opens that, else keyslot {keyslot} ends erased",
-    INTENT_HOP_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {via}; {next} finishes that first",
+    INTENT_MOVE_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {temporary_slot}; "
+    "{next} goes on if a secret of its task opens that, else keyslot {keyslot} ends erased",
+    INTENT_MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; {next} finishes that first",
 }
 
 
@@ -78,8 +78,8 @@ def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
     if intent is None:
         return None
     says = _UNFINISHED.get(intent.kind, "left a note of an unknown kind about keyslot {keyslot}; only its own version can finish that")
-    says = f"An interrupted run {says.format(keyslot=intent.keyslot, via=intent.via, next=_NEXT)}."
-    return {"kind": intent.kind, "keyslot": intent.keyslot, "via": intent.via, "says": says}
+    says = f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
+    return {"kind": intent.kind, "keyslot": intent.keyslot, "via": intent.temporary_slot, "says": says}
 
 
 def _area(slot: Keyslot) -> t.Dict[str, t.Any]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import typing as t
 
 from ..header.model import INTENT_REPLACE_FILL, INTENT_WIPE, PRIORITY_NORMAL, Argon2, Header, Kdf, Pbkdf2, Token
-from ..plan.types import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, Choice, Plan
-from ..required import given
+from ..plan.types import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, KdfChoice, Plan
+from ..required import required
 
 Row = t.Dict[str, t.Any]
 
@@ -49,7 +49,7 @@ def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.
     return table
 
 
-def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, Choice]) -> t.List[Row]:
+def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, KdfChoice]) -> t.List[Row]:
     """The table that ``plan`` will leave of ``before``, the table of ``header``; needs no volume, so check mode has it too.
 
     choices: position in the plan -> what each add and rekey will derive with.
@@ -60,8 +60,8 @@ def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapp
             continue
         if action.kind in (ADD, REKEY):
             table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
-            if action.via is not None:
-                _clear(table, action.via, header)
+            if action.temporary_slot is not None:
+                _clear(table, action.temporary_slot, header)
         elif action.kind == ERASE or (action.kind == FINISH_ERASE and not _slot_survives(header)):
             _clear(table, action.keyslot, header)
         elif action.kind == SET_PRIORITY:
@@ -101,8 +101,8 @@ def _slot_survives(header: Header) -> bool:
     return header.intent is not None and header.intent.kind in (INTENT_WIPE, INTENT_REPLACE_FILL)
 
 
-def _filled(old: t.Optional[Row], action: Action, choice: Choice) -> Row:
-    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(given(action.keyslot))
+def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:
+    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(required(action.keyslot))
     return {
         **row,
         "state": ACTIVE,

@@ -17,16 +17,16 @@ from ..header.model import PRIORITY_IGNORE
 from .desired import PRESENT, Desired, Entry
 
 
-def agreed(desired: Desired) -> Desired:
+def normalize(desired: Desired) -> Desired:
     """``desired`` with costs and priorities taken over from entry to entry; what contradicts is left to ``check_entries``.
 
     An entry takes them from one that names the same slot, and from one that names none and so may be held by that slot.
     An entry without a number takes nothing from one with a number: it is content with any slot.
     """
-    return dataclasses.replace(desired, entries=tuple(_agreed_entry(entry, desired.entries) for entry in desired.entries))
+    return dataclasses.replace(desired, entries=tuple(_normalized_entry(entry, desired.entries) for entry in desired.entries))
 
 
-def _agreed_entry(entry: Entry, entries: t.Sequence[Entry]) -> Entry:
+def _normalized_entry(entry: Entry, entries: t.Sequence[Entry]) -> Entry:
     if entry.state != PRESENT:
         return entry
     peers = [other for other in entries if other.state == PRESENT and other.new_secret == entry.new_secret and other.keyslot in (None, entry.keyslot)]

@@ -19,7 +19,7 @@ from ..errors import BadTask
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
 from .costs import parse_costs, parse_iter_time
 from .desired import ABSENT, PRESENT, Costs, Desired, Entry
-from .normalize import agreed
+from .normalize import normalize
 from .options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds, parse_volumes, whole_number
 from .secret_list import SecretList
 from .secrets import Secret
@@ -99,7 +99,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             allow_lockout=bool(params.get("allow_lockout")),
         )
         check_entries(desired)
-        desired = agreed(desired)
+        desired = normalize(desired)
         new = {entry.new_secret for entry in entries}
         return Task(
             devices=devices,

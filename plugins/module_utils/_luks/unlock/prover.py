@@ -40,7 +40,7 @@ class Prover:
     bytes cannot, and one that would enter it as the same bytes does. Neither costs another derivation. Therefore two
     secrets are never tried on one slot at the same time, and what :meth:`expect` begins early is never in vain.
 
-    What was found early counts only once somebody asks (``_told``), so that results do not depend on the number of cores.
+    What was found early counts only once somebody asks (``_reported``), so that results do not depend on the number of cores.
     """
 
     def __init__(self, header: Header, read: Read, derivations: Derivations, hints: t.Mapping[int, int]) -> None:
@@ -54,8 +54,8 @@ class Prover:
         self._closed: t.Dict[int, t.List[int]] = {}
         self._measurements: t.Dict[int, Measurement] = {}
         self._faults: t.Dict[t.Tuple[int, int], BaseException] = {}
-        self._told_open: t.Set[int] = set()
-        self._told_closed: t.Dict[int, t.List[int]] = {}
+        self._reported_open: t.Set[int] = set()
+        self._reported_closed: t.Dict[int, t.List[int]] = {}
         self._untriable: t.Dict[int, str] = {}
         self._material: t.Dict[int, bytes] = {}  # slot -> hash of the key material that opened
         self._queues: t.Dict[int, t.List[int]] = {}  # slot -> secrets that will be asked about, in this order
@@ -108,7 +108,7 @@ class Prover:
                 raise self._faults[secret, keyslot]
             opens = self._answer(secret, keyslot)
             if opens is not None:
-                return self._tell(secret, keyslot, opens)
+                return self._report(secret, keyslot, opens)
             if keyslot not in self._jobs:
                 self._begin(secret, keyslot)
                 self._search_ahead(secret, keyslot)
@@ -125,12 +125,12 @@ class Prover:
     def _is_open(self, secret: int, keyslot: int) -> bool:
         return (secret, keyslot) not in self._faults and self._answer(secret, keyslot) is None
 
-    def _tell(self, secret: int, keyslot: int, opens: bool) -> Verdict:
+    def _report(self, secret: int, keyslot: int, opens: bool) -> Verdict:
         if opens:
-            self._told_open.add(keyslot)
+            self._reported_open.add(keyslot)
             self.measured = self.measured or self._measurements[keyslot]
-        elif keyslot not in self._told_open:
-            self._told_closed.setdefault(keyslot, []).append(secret)
+        elif keyslot not in self._reported_open:
+            self._reported_closed.setdefault(keyslot, []).append(secret)
         if opens and secret == self._search[0]:
             self._end_search()
         return Verdict.OPENS if opens else Verdict.CLOSED
@@ -206,22 +206,22 @@ class Prover:
             keep = opened and slot.bound
         if not keep:
             wipe(candidate)
-        return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _name_of(sealed))
+        return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _hash_of(sealed))
 
     def openers(self) -> t.Dict[int, t.Tuple[int, ...]]:
         """What is known by now: slot -> the secrets that open it. Asks nothing new."""
         secrets = range(len(self.derivations.secrets))
-        return {keyslot: tuple(secret for secret in secrets if self._answer(secret, keyslot)) for keyslot in sorted(self._told_open)}
+        return {keyslot: tuple(secret for secret in secrets if self._answer(secret, keyslot)) for keyslot in sorted(self._reported_open)}
 
     def tried(self) -> t.Set[int]:
         """Slots that some secret opens, and slots that every secret was tried on: of the others nobody knows. Asks nothing new."""
         secrets = range(len(self.derivations.secrets))
-        refused = {keyslot for keyslot in self._told_closed if all(self._told(secret, keyslot) for secret in secrets)}
-        return self._told_open | refused
+        refused = {keyslot for keyslot in self._reported_closed if all(self._reported(secret, keyslot) for secret in secrets)}
+        return self._reported_open | refused
 
-    def _told(self, secret: int, keyslot: int) -> bool:
+    def _reported(self, secret: int, keyslot: int) -> bool:
         parameters = self.header.keyslots[keyslot].kdf
-        return any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in self._told_closed[keyslot])
+        return any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in self._reported_closed[keyslot])
 
     def stale(self, header: Header, read: Read) -> t.List[int]:
         """Slots of ``header`` that opened, and whose key material is no longer what opened although their parameters are."""
@@ -230,7 +230,7 @@ class Prover:
             for keyslot, name in sorted(self._material.items())
             if keyslot in header.keyslots
             and header.keyslots[keyslot].kdf == self.header.keyslots[keyslot].kdf
-            and not hmac.compare_digest(name, _name_of(read(header.keyslots[keyslot].area.offset, key_material.material_size(header.keyslots[keyslot]))))
+            and not hmac.compare_digest(name, _hash_of(read(header.keyslots[keyslot].area.offset, key_material.material_size(header.keyslots[keyslot]))))
         ]
 
     def need_volume_key(self) -> bytearray:
@@ -270,7 +270,7 @@ class RecordProver(Prover):
         return Verdict.OPENS if secret in self._remembered.get(keyslot, ()) else Verdict.CLOSED
 
 
-def _name_of(sealed: bytes) -> bytes:
+def _hash_of(sealed: bytes) -> bytes:
     return hashlib.sha256(sealed).digest()
 
 
@@ -278,5 +278,5 @@ def _no_reading(offset: int, length: int) -> bytes:
     raise LuksmithError(f"{length} bytes at {offset} were asked for, and the record needs no key material")
 
 
-def _labels(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:
+def labels_by_keyslot(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:
     return {keyslot: [labels[secret] for secret in secrets] for keyslot, secrets in prover.openers().items()}

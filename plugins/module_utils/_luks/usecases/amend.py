@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""From task to result, volume by volume: look, plan, and (outside check mode) apply under the exclusive locks."""
+"""From task to result, volume by volume: read, plan, and (outside check mode) apply under the exclusive locks."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import contextlib
 import dataclasses
 import typing as t
 
-from ..apply.dry_run import rehearse
-from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE, Disk
-from ..apply.keyslot_writer import Maker, choice_for
-from ..apply.prefetch import Ahead
+from ..apply.dry_run import dry_run
+from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE, HeaderWriter
+from ..apply.keyslot_writer import KeyslotWriter, choice_for
+from ..apply.prefetch import Prefetch
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
 from ..header.model import Header
 from ..plan.planner import make_plan
-from ..plan.types import ADD, REKEY, Action, Choice, Plan, Situation
+from ..plan.types import ADD, REKEY, Action, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
 from ..result.slot_table import Row, predict, rows
 from ..task.parse import Task
 from ..unlock.hints import hints, remembered
-from ..unlock.prover import Prover, _labels
+from ..unlock.prover import Prover, labels_by_keyslot
 from ..unlock.session import UnlockSession, all_cores
 from ..volume import locks
 from ..volume.locked_write import Expected, locked_write
-from ..volume.read_header import header_at_rest, header_of
+from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
-from .devices import _together, distinct_volumes, side_by_side
+from .devices import combined, distinct_volumes, run_concurrently
 
-UNLOCKED_LOOKS = 3
+UNLOCKED_ATTEMPTS = 3
 _ALL_DONE = "Everything was done before: nothing is left"
 
 
 @dataclasses.dataclass
-class Look:
+class PlannedChange:
     """A header, what was proven about it, and the plan that follows. ``notes``: warnings that carrying the plan out gives."""
 
     header: Header
@@ -48,7 +48,7 @@ class Look:
     notes: t.Sequence[str] = ()
 
 
-def bring(task: Task, *, check: bool) -> Result:
+def amend(task: Task, *, check: bool) -> Result:
     """Bring every volume of the task to the desired state; in check mode tell what that would do.
 
     With ``device`` errors come out as LuksmithError. With ``devices`` every volume is planned and applied alone, the
@@ -57,14 +57,15 @@ def bring(task: Task, *, check: bool) -> Result:
     with all_cores(task.budget) as (budget, workers):
         if task.single:
             with UnlockSession(task.secrets, budget, workers) as session:
-                return _Run(task, task.devices[0], task.header, session, check=check).result()
+                return _Amendment(task, task.devices[0], task.header, session, check=check).result()
         volumes = distinct_volumes(task.devices)
-        crew = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
-        return _together(side_by_side([_Volume(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)], crew, workers.stop))
+        concurrency = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
+        works = [_OneOfSeveral(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)]
+        return combined(run_concurrently(works, concurrency, workers.stop))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Volume:
+class _OneOfSeveral:
     """One of several; ``names`` are further paths to it, ``rank`` its place in the task."""
 
     task: Task
@@ -78,7 +79,7 @@ class _Volume:
     def __call__(self) -> Result:
         with UnlockSession(self.task.secrets, self.budget, self.workers, self.rank) as session:
             try:
-                one = _Run(self.task, self.path, None, session, check=self.check).result()
+                one = _Amendment(self.task, self.path, None, session, check=self.check).result()
                 one["status"] = "done" if one["changed"] else "unchanged"
             except Interrupted as error:
                 one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
@@ -88,7 +89,7 @@ class _Volume:
         return {"device": self.path, **({"also": self.names} if self.names else {}), **one}
 
 
-class _Run:
+class _Amendment:
     def __init__(self, task: Task, path: str, header_path: t.Optional[str], session: UnlockSession, *, check: bool) -> None:
         self.task = task
         self.path = path
@@ -96,7 +97,7 @@ class _Run:
         self.check = check
         self.session = session
         self.derivations = session.derivations
-        self.ahead = Ahead(session.derivations, task.desired, self._memory_limit(), record=task.record)
+        self.prefetch = Prefetch(session.derivations, task.desired, self._memory_limit(), record=task.record)
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
         self.identity: t.Any = None
@@ -104,57 +105,57 @@ class _Run:
     def result(self) -> Result:
         try:
             with expected_only():
-                look = self._look_without_writing()
-                if look.plan.empty or self.check:
-                    choices = self._choices(look)
-                    self._rehearse(look, choices)
-                    return self._report(look, *self._tables(look, choices))
-                return self._amend(look)
+                planned = self._plan_without_writing()
+                if planned.plan.empty or self.check:
+                    choices = self._choices(planned)
+                    self._dry_run(planned, choices)
+                    return self._report(planned, *self._tables(planned, choices))
+                return self._write(planned)
         except LuksmithError as error:
             raise error.on(self.path) from None
 
-    def _look_without_writing(self) -> Look:
+    def _plan_without_writing(self) -> PlannedChange:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
-            look = self._look_undisturbed(volume)
-            if self.check and not look.plan.empty:
+            planned = self._plan_undisturbed(volume)
+            if self.check and not planned.plan.empty:
                 # What the real run would be refused for although the plan is good.
                 volume.check_writable()
                 self.warnings.extend(locks.writer_obstacles(volume))
-            return look
+            return planned
 
-    def _look_undisturbed(self, volume: Volume) -> Look:
-        """A look during which nobody wrote, so that a long derivation holds no lock against anybody.
+    def _plan_undisturbed(self, volume: Volume) -> PlannedChange:
+        """A plan for a header that nobody wrote meanwhile, so that a long derivation holds no lock against anybody.
 
         A plan that is to be executed is compared with the header again under the exclusive lock, so it may be outdated
-        here. When others keep writing, the last look is taken under the shared lock, which makes them wait.
+        here. When others keep writing, the last plan is made under the shared lock, which makes them wait.
         """
-        for _attempt in range(UNLOCKED_LOOKS):
-            header = header_at_rest(volume, self.task.lock_timeout)
+        for _attempt in range(UNLOCKED_ATTEMPTS):
+            header = read_header_locked(volume, self.task.lock_timeout)
             try:
-                look = self._look(volume, header)
+                planned = self._plan(volume, header)
             except LuksmithError:
-                if _image(header_at_rest(volume, self.task.lock_timeout)) == _image(header):
+                if _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
                     raise
                 continue
-            if not (self.check or look.plan.empty) or _image(header_at_rest(volume, self.task.lock_timeout)) == _image(header):
-                return look
+            if not (self.check or planned.plan.empty) or _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
+                return planned
         with locks.shared(volume, timeout=self.task.lock_timeout):
-            return self._look(volume, header_of(volume))
+            return self._plan(volume, read_header(volume))
 
-    def _look(self, volume: Volume, header: Header) -> Look:
+    def _plan(self, volume: Volume, header: Header) -> PlannedChange:
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal that rests on the record alone says nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
                 plan = make_plan(Situation.of(header), self.task.desired, prover)
                 if plan.empty:
-                    return Look(header, prover, plan, verified=False)
+                    return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
         prover = self.session.prover(header, volume.region.reread, suggested)
         try:
             if not self.check and len(self.task.devices) < self.derivations.workers.cores:
-                self.ahead.begin(header, suggested)
+                self.prefetch.begin(header, suggested)
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
@@ -162,33 +163,33 @@ class _Run:
             if header.write_obstacle is not None:  # what stands in the way of every change, whatever stands in the way of this one
                 raise header.write_obstacle from None
             raise
-        return Look(header, prover, plan)
+        return PlannedChange(header, prover, plan)
 
-    def _amend(self, look: Look) -> Result:
+    def _write(self, planned: PlannedChange) -> Result:
         from ..apply.executor import apply_plan  # not needed by a run that changes nothing, which is the usual one
 
-        before, predicted, choices = self._foresee(look)
-        planned_for = Expected(look.header.uuid, self.identity, _image(look.header))
+        before, predicted, choices = self._prepare(planned)
+        planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
         with locked_write(self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout) as locked:
             volume, header = locked.volume, locked.found
-            outdated = locked.outdated or ("key material changed" if look.prover.stale(header, volume.region.reread) else "")
+            outdated = locked.outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
             if outdated:
                 self.warnings.append(f"{outdated} between planning and locking; the plan was made again under the lock")
-                fresh = self._look(volume, header)
-                look.header, look.prover, look.plan = fresh.header, fresh.prover, fresh.plan
-                before, predicted, choices = self._foresee(look)
-            disk = Disk(volume, look.header, wipe_passes=self._wipe_passes(volume))
-            maker = Maker(disk, look.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
-            apply_plan(look.plan, maker, record=self.task.record)
-            look.notes = disk.notes
-            self._check_kept_its_place(volume, look.plan)
+                fresh = self._plan(volume, header)
+                planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
+                before, predicted, choices = self._prepare(planned)
+            disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
+            writer = KeyslotWriter(disk, planned.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
+            apply_plan(planned.plan, writer, record=self.task.record)
+            planned.notes = disk.notes
+            self._check_kept_its_place(volume, planned.plan)
             try:
-                erases = any(action.kind != "add" for action in look.plan.actions)
+                erases = any(action.kind != "add" for action in planned.plan.actions)
                 if volume.copy_on_write and erases:
                     self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
-                return self._report(look, before, predicted, disk.header)
+                return self._report(planned, before, predicted, disk.header)
             except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
-                raise Interrupted.by(expected(error), volume.node.path, changed=_ALL_DONE, actions_done=look.plan.actions) from None
+                raise Interrupted.by(expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions) from None
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -203,67 +204,67 @@ class _Run:
                 actions_done=plan.actions,
             ) from None
 
-    def _foresee(self, look: Look) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, Choice]]:
+    def _prepare(self, planned: PlannedChange) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, KdfChoice]]:
         """The tables, and what new keyslots will cost; their keys are derived when this returns."""
-        choices, questions = self.ahead.settle(look.header, self._choices(look))
+        choices, questions = self.prefetch.settle(planned.header, self._choices(planned))
         if choices:
-            look.prover.need_volume_key()
+            planned.prover.need_volume_key()
         self.derivations.finish(questions)
         if self.task.rederive:
             self.derivations.confirm(questions)
-        self._rehearse(look, choices)
-        return (*self._tables(look, choices), choices)
+        self._dry_run(planned, choices)
+        return (*self._tables(planned, choices), choices)
 
-    def _rehearse(self, look: Look, choices: t.Mapping[Action, Choice]) -> None:
-        look.notes = rehearse(look.header, look.plan, choices, record=self.task.record)
+    def _dry_run(self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]) -> None:
+        planned.notes = dry_run(planned.header, planned.plan, choices, record=self.task.record)
 
     def _wipe_passes(self, volume: Volume) -> int:
         if self.task.wipe == "auto":
             return PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE
         return PASSES_MULTIPLE if self.task.wipe == "multiple" else PASSES_SINGLE
 
-    def _choices(self, look: Look) -> t.Dict[Action, Choice]:
+    def _choices(self, planned: PlannedChange) -> t.Dict[Action, KdfChoice]:
         return {
-            action: choice_for(action, look.header, look.prover, self.task.desired, self._memory_limit(), record=self.task.record)
-            for action in look.plan.actions
+            action: choice_for(action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record)
+            for action in planned.plan.actions
             if action.kind in (ADD, REKEY)
         }
 
-    def _tables(self, look: Look, choices: t.Mapping[Action, Choice]) -> t.Tuple[t.List[Row], t.List[Row]]:
+    def _tables(self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]) -> t.Tuple[t.List[Row], t.List[Row]]:
         """The slots as found and as the plan will leave them, with what is proven by now."""
-        opened_by = _labels(look.prover, self.task.desired.labels)
-        tried = look.prover.tried()
-        before = rows(look.header, opened_by, [keyslot for keyslot in look.header.keyslots if keyslot not in tried])
-        by_position = {position: choices[action] for position, action in enumerate(look.plan.actions) if action in choices}
-        return before, predict(before, look.plan, look.header, by_position)
+        opened_by = labels_by_keyslot(planned.prover, self.task.desired.labels)
+        tried = planned.prover.tried()
+        before = rows(planned.header, opened_by, [keyslot for keyslot in planned.header.keyslots if keyslot not in tried])
+        by_position = {position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices}
+        return before, predict(before, planned.plan, planned.header, by_position)
 
     def _memory_limit(self) -> int:
         """KiB: half of what the host has free, as cryptsetup's own benchmark bounds itself on small machines."""
         budget = self.derivations.budget
         return budget.max_memory if budget.available is None else min(budget.max_memory, budget.available // 2)
 
-    def _report(self, look: Look, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
+    def _report(self, planned: PlannedChange, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
         keyslots = predicted
         if after is not None:
             labels = {row["keyslot"]: row["opened_by"] for row in predicted}
             untried = [row["keyslot"] for row in predicted if not row["tried"]]
             keyslots = rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
-        if not look.verified:
+        if not planned.verified:
             self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")
-        self.warnings.extend(look.plan.warnings)
-        self.warnings.extend(look.header.warnings)
-        self.warnings.extend(look.notes)
-        if look.header.format == "luks1":
+        self.warnings.extend(planned.plan.warnings)
+        self.warnings.extend(planned.header.warnings)
+        self.warnings.extend(planned.notes)
+        if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
         return {
-            "changed": not look.plan.empty,
-            "plan": [action_row(action) for action in look.plan.actions],
+            "changed": not planned.plan.empty,
+            "plan": [action_row(action) for action in planned.plan.actions],
             "keyslots": keyslots,
-            "diff": diff(before, predicted, look.plan, path=self.path, uuid=look.header.uuid, format=look.header.format),
-            "uuid": look.header.uuid,
-            "type": look.header.format,
+            "diff": diff(before, predicted, planned.plan, path=self.path, uuid=planned.header.uuid, format=planned.header.format),
+            "uuid": planned.header.uuid,
+            "type": planned.header.format,
             "container": self.container,
-            "verified": look.verified,
+            "verified": planned.verified,
             "kdf_evaluations": self.derivations.evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
@@ -274,5 +275,5 @@ def _image(header: Header) -> t.Tuple[t.Any, ...]:
 
 
 def _header_and_image(volume: Volume) -> t.Tuple[Header, str, t.Any]:
-    header = header_of(volume)
+    header = read_header(volume)
     return header, header.uuid, _image(header)

@@ -23,18 +23,18 @@ from ..volume.storage import open_volume
 T = t.TypeVar("T")
 
 # What a thread may need for the write that it is in when the run is being given up; longer is not waited for.
-_PATIENCE = 5.0
+_GRACE_PERIOD = 5.0
 
 
-def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callable[[], None]) -> t.List[T]:
-    """The results of ``works``, of which at most ``crew`` are under way at a time; they begin in order.
+def run_concurrently(works: t.Sequence[t.Callable[[], T]], concurrency: int, stop: t.Callable[[], None]) -> t.List[T]:
+    """The results of ``works``, of which at most ``concurrency`` are under way at a time; they begin in order.
 
     An exception of one is raised when all the others have ended. When this thread is interrupted, ``stop`` is called,
     nothing more begins, and what is under way gets a moment to unwind.
     """
     shared = _Shared(works)
     try:
-        for number in range(min(crew, len(works))):
+        for number in range(min(concurrency, len(works))):
             try:
                 shared.begin()
             except RuntimeError as error:  # no more threads on this host: those that could be started do all the work
@@ -45,7 +45,7 @@ def side_by_side(works: t.Sequence[t.Callable[[], T]], crew: int, stop: t.Callab
     except BaseException as error:  # noqa: BLE001 - it is raised again, or what it came up on the way of
         shared.give_up()
         stop()
-        shared.wait(_PATIENCE)
+        shared.wait(_GRACE_PERIOD)
         raise end_of_run(error) or error from None
     return shared.results()
 
@@ -129,7 +129,7 @@ def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]
     return list(found.values())
 
 
-def _together(volumes: t.Sequence[Result]) -> Result:
+def combined(volumes: t.Sequence[Result]) -> Result:
     failed = [one for one in volumes if one.get("failed")]
     result: Result = {
         "changed": any(one["changed"] for one in volumes),

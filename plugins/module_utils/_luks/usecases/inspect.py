@@ -11,9 +11,9 @@ from ..result.actions import Result
 from ..result.describe import describe_header, unfinished
 from ..result.slot_table import rows
 from ..task.parse import InfoTask
-from ..unlock.prover import _labels
+from ..unlock.prover import labels_by_keyslot
 from ..unlock.session import UnlockSession, all_cores
-from ..volume.read_header import header_at_rest
+from ..volume.read_header import read_header_locked
 from ..volume.storage import open_volume
 
 
@@ -23,7 +23,7 @@ def inspect(task: InfoTask) -> Result:
         with all_cores(task.budget) as (budget, workers), UnlockSession(
             task.secrets, budget, workers
         ) as session, open_volume(task.device, task.header, writable=False) as volume:
-            header = header_at_rest(volume, task.lock_timeout)
+            header = read_header_locked(volume, task.lock_timeout)
             prover = session.prover(header, volume.region.reread)
             warnings = list(header.warnings)
             prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
@@ -36,7 +36,7 @@ def inspect(task: InfoTask) -> Result:
                 reason = prover.why_untried(keyslot)
                 if reason:
                     warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
-            opened_by = _labels(prover, task.labels)
+            opened_by = labels_by_keyslot(prover, task.labels)
             tried = prover.tried()
             untried = [keyslot for keyslot in header.keyslots if keyslot not in tried]
             return {

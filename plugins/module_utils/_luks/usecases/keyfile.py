@@ -18,7 +18,7 @@ from ..volume import keyfiles
 NEW, OLD, OTHER, MISSING = "new", "old", "other", "missing"
 
 
-def follow(params: t.Mapping[str, t.Any], *, check: bool) -> t.Dict[str, t.Any]:
+def update_keyfile(params: t.Mapping[str, t.Any], *, check: bool) -> t.Dict[str, t.Any]:
     """Give the keyfile ``path`` the ``new_secret`` if it holds one of ``old_secrets``. Raises LuksmithError."""
     path = params["path"]
     check_path(path, "path")

@@ -22,14 +22,14 @@ from ..errors import LuksmithError, NotLuks, StorageFault, expected_only
 from ..files import remedy_for, unusable
 from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
-from .probe import Found, Row, look, sentence_of
+from .probe import Facts, FoundVolume, probe, sentence_of
 
 # Floppy drives take seconds to say that there is nothing in them.
 _NEVER_OPENED = frozenset((2,))
 _EMPTY_DRIVE = (errno.ENOMEDIUM, errno.ENXIO, errno.ENODEV)
 
 
-def discover(*, paths: t.Sequence[str] = (), block_devices: bool = True, crypttab_path: str = "/etc/crypttab") -> Row:
+def discover(*, paths: t.Sequence[str] = (), block_devices: bool = True, crypttab_path: str = "/etc/crypttab") -> Facts:
     """``volumes`` (one row for each header, by device), ``unreadable`` (devices that could not be looked at) and ``warnings``.
 
     paths: globs of image and header files. block_devices: look at every block device; without it crypttab's devices are not
@@ -42,16 +42,16 @@ class _Search:
     def __init__(self, inventory: Inventory, block_devices: bool) -> None:
         self._inventory = inventory
         self._block_devices = block_devices
-        self._found: t.List[Found] = []
-        self._by_identity: t.Dict[t.Tuple[t.Any, ...], Found] = {}
+        self._found: t.List[FoundVolume] = []
+        self._by_identity: t.Dict[t.Tuple[t.Any, ...], FoundVolume] = {}
         self._loops = _loops(inventory)
         self._unreadable: t.Dict[str, str] = {}
         self._warnings: t.List[str] = []
 
-    def result(self, paths: t.Sequence[str], crypttab_path: str) -> Row:
-        self._look_at_paths(paths)
+    def result(self, paths: t.Sequence[str], crypttab_path: str) -> Facts:
+        self._probe_paths(paths)
         if self._block_devices:
-            self._look_at_devices()
+            self._probe_devices()
             self._fold_members()
         self._read_crypttab(crypttab_path)
         self._join_mappings()
@@ -59,18 +59,18 @@ class _Search:
         found = sorted(self._found, key=lambda item: (natural(item.device), item.header or "", item.problem or ""))
         return {"volumes": [item.row() for item in found], "unreadable": sorted(self._unreadable, key=natural), "warnings": self._warnings}
 
-    def _look_at_paths(self, patterns: t.Sequence[str]) -> None:
+    def _probe_paths(self, patterns: t.Sequence[str]) -> None:
         for pattern in patterns:
             if unusable(pattern):
-                self._found.append(Found(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}."))
+                self._found.append(FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}."))
                 continue
             # A path that exists is meant as it is written, brackets and all.
             named = os.path.lexists(pattern) or not glob.has_magic(pattern)
             for path in [pattern] if named else sorted(glob.iglob(pattern, recursive=True), key=natural):
                 if named or _is_volume_like(path):
-                    self._look_at_path(path, named=named)
+                    self._probe_path(path, named=named)
 
-    def _look_at_path(self, path: str, *, named: bool) -> None:
+    def _probe_path(self, path: str, *, named: bool) -> None:
         block = self._inventory.at(path)
         try:
             item = _look(path, expected=named)
@@ -78,7 +78,7 @@ class _Search:
             # A pattern matches what it matches; a path that is written out claims that there is a volume.
             if not named and isinstance(error, NotLuks):
                 return
-            item = Found(path, problem=sentence_of(error))
+            item = FoundVolume(path, problem=sentence_of(error))
         if item is None:
             return
         if block is not None:
@@ -91,7 +91,7 @@ class _Search:
                 item.blocks.append(loop.name)
         self._add(item)
 
-    def _look_at_devices(self) -> None:
+    def _probe_devices(self) -> None:
         mapped: t.Dict[str, t.Tuple[str, str]] = {}
         for mapping in self._inventory.mappings():
             for beneath in self._inventory.beneath_mapping(mapping):
@@ -99,11 +99,11 @@ class _Search:
         for block in self._inventory:
             if not block.size or os.major(block.rdev) in _NEVER_OPENED or block.attribute("hidden") == "1" or _is_member(self._inventory, block):
                 continue
-            item = self._look_at_block(block, *mapped.get(block.name, ("", "")))
+            item = self._probe_block(block, *mapped.get(block.name, ("", "")))
             if item is not None:
                 self._add(item)
 
-    def _look_at_block(self, block: BlockDevice, open_format: str, open_uuid: str) -> t.Optional[Found]:
+    def _probe_block(self, block: BlockDevice, open_format: str, open_uuid: str) -> t.Optional[FoundVolume]:
         """``open_format`` and ``open_uuid``: what a mapping over the device says that it is, or "" twice."""
         try:
             if block.is_suspended:
@@ -114,21 +114,21 @@ class _Search:
                 return None
             item = self._unread(block, error, open_format, open_uuid)
         except LuksmithError as error:
-            item = Found(block.path, problem=sentence_of(error))
+            item = FoundVolume(block.path, problem=sentence_of(error))
         if item is not None:
             item.device, item.aliases = block.path, item.aliases | set(block.links)
             item.blocks.append(block.name)
             item.size = item.size or block.size
         return item
 
-    def _unread(self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str) -> t.Optional[Found]:
+    def _unread(self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str) -> t.Optional[FoundVolume]:
         """A volume that cannot be read is one if a mapping or udev's database says so; of the others nobody knows."""
         udev = block.udev()
         if open_uuid:
-            return Found(block.path, uuid=open_uuid, format=open_format, problem=sentence_of(error))
+            return FoundVolume(block.path, uuid=open_uuid, format=open_format, problem=sentence_of(error))
         if udev.get("ID_FS_TYPE") == "crypto_LUKS":
             version = udev.get("ID_FS_VERSION", "")
-            return Found(
+            return FoundVolume(
                 block.path,
                 uuid=udev.get("ID_FS_UUID") or None,
                 format=f"luks{version}" if version in ("1", "2") else None,
@@ -138,7 +138,7 @@ class _Search:
         self._unreadable[block.path] = sentence_of(error)
         return None
 
-    def _add(self, item: Found) -> Found:
+    def _add(self, item: FoundVolume) -> FoundVolume:
         """The item, or the one that was found before for the same header by another path."""
         if item.identity is not None:
             other = self._by_identity.setdefault(item.identity, item)
@@ -186,20 +186,20 @@ class _Search:
             if item is not None:
                 item.crypttab.append(line.row())
 
-    def _item_of(self, line: crypttab.Line) -> t.Optional[Found]:
+    def _item_of(self, line: crypttab.Line) -> t.Optional[FoundVolume]:
         device, block, item = self._resolve(line)
         if line.header is not None and line.expects_luks:
             return self._detached(line, device, block)
         if item is not None or not line.expects_luks:
             return item
         if block is None and not os.path.exists(device):
-            return self._add(Found(device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."))
+            return self._add(FoundVolume(device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."))
         if block is not None and not self._block_devices:
             return None
         try:
             found = _look(device, expected=True)
         except LuksmithError as error:
-            found = Found(device, problem=sentence_of(error))
+            found = FoundVolume(device, problem=sentence_of(error))
             self._unreadable.pop(device, None)
         if found is None:
             return None
@@ -208,7 +208,7 @@ class _Search:
             found.aliases |= set(block.links)
         return self._add(found)
 
-    def _resolve(self, line: crypttab.Line) -> t.Tuple[str, t.Optional[BlockDevice], t.Optional[Found]]:
+    def _resolve(self, line: crypttab.Line) -> t.Tuple[str, t.Optional[BlockDevice], t.Optional[FoundVolume]]:
         """Path, block device and known item of a line's source, as far as they are known."""
         kind, value = line.tag
         block = self._inventory.tagged(kind, value) if kind else self._inventory.at(value)
@@ -226,10 +226,10 @@ class _Search:
                     return item.device, None, item
         return device, block, None
 
-    def _block_of(self, item: Found) -> t.Optional[BlockDevice]:
+    def _block_of(self, item: FoundVolume) -> t.Optional[BlockDevice]:
         return self._inventory.by_name.get(item.blocks[0]) if item.blocks else None
 
-    def _detached(self, line: crypttab.Line, device: str, block: t.Optional[BlockDevice]) -> Found:
+    def _detached(self, line: crypttab.Line, device: str, block: t.Optional[BlockDevice]) -> FoundVolume:
         path = line.header or ""
         kind, value = dataclasses.replace(line, source=path).tag
         place = self._inventory.tagged(kind, value) if kind else self._inventory.at(path)
@@ -241,7 +241,7 @@ class _Search:
             item = None
             problem = f"Its detached header {path}: {sentence_of(error)}"
         if item is None:
-            item = Found(device, problem=problem)
+            item = FoundVolume(device, problem=problem)
             self._found.append(item)
         else:
             item.problem = f"Its detached header {path}: {item.problem}" if item.problem else None
@@ -251,7 +251,7 @@ class _Search:
         self._detach(item, device, block, path)
         return item
 
-    def _detach(self, item: Found, device: str, block: t.Optional[BlockDevice], header: str) -> None:
+    def _detach(self, item: FoundVolume, device: str, block: t.Optional[BlockDevice], header: str) -> None:
         """Turn what was found as a file with a header into the volume whose header it is."""
         item.header, item.device = header, device
         item.aliases = set(block.links) if block is not None else set()
@@ -263,12 +263,12 @@ class _Search:
         swaps = [block.name for block in map(self._inventory.at, mounts.swaps()) if block is not None]
         groups = mounts.btrfs_groups()
         for mapping in self._inventory.mappings():
-            row = self._mapping_row(mapping, table, swaps, groups)
+            row = self._mapping_facts(mapping, table, swaps, groups)
             beneath = self._inventory.beneath_mapping(mapping)
             for item in self._items_of_mapping(mapping, beneath):
                 item.open.append(row)
 
-    def _items_of_mapping(self, mapping: BlockDevice, beneath: t.Sequence[BlockDevice]) -> t.List[Found]:
+    def _items_of_mapping(self, mapping: BlockDevice, beneath: t.Sequence[BlockDevice]) -> t.List[FoundVolume]:
         format, uuid = mapping.luks
         names = {block.name for block in beneath} | {member.name for block in beneath for member in _members(self._inventory, block)}
         there = [item for item in self._found if names & set(item.blocks)]
@@ -291,11 +291,11 @@ class _Search:
             problem = f"It is open as {mapping.dm_name} with the LUKS header {uuid}, but the header there says {there[0].uuid}: it was written over since."
         else:
             problem = f"It is open as {mapping.dm_name}, but has no LUKS header at its start. Name a detached header in crypttab (header=) or in paths."
-        item = Found(main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem)
+        item = FoundVolume(main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem)
         self._found.append(item)
         return [item]
 
-    def _mapping_row(self, mapping: BlockDevice, table: t.Sequence[mounts.Mount], swaps: t.Sequence[str], groups: t.Sequence[t.Set[str]]) -> Row:
+    def _mapping_facts(self, mapping: BlockDevice, table: t.Sequence[mounts.Mount], swaps: t.Sequence[str], groups: t.Sequence[t.Set[str]]) -> Facts:
         above = self._inventory.above(mapping)
         names = {mapping.name, *(block.name for block in above)}
         with_groups = names.union(*(group for group in groups if group & names))
@@ -320,7 +320,7 @@ class _Search:
                 f"{len(paths)} block device{'s' if len(paths) > 1 else ''} could not be looked at, so that volumes there may be missing: {shown}. "
                 f"The first says: {self._unreadable[paths[0]]}"
             )
-        by_uuid: t.Dict[str, t.List[Found]] = {}
+        by_uuid: t.Dict[str, t.List[FoundVolume]] = {}
         for item in self._found:
             if item.uuid:
                 by_uuid.setdefault(item.uuid, []).append(item)
@@ -332,10 +332,10 @@ class _Search:
                 )
 
 
-def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
-    """:func:`.probe.look`; a fault of ours is a problem with this one path, too."""
+def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
+    """:func:`.probe.probe`; a fault of ours is a problem with this one path, too."""
     with expected_only():
-        return look(path, expected=expected, rdev=rdev)
+        return probe(path, expected=expected, rdev=rdev)
 
 
 def _loops(inventory: Inventory) -> t.Dict[t.Tuple[t.Any, ...], t.List[BlockDevice]]:

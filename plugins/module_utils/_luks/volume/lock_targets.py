@@ -44,13 +44,13 @@ def targets_of(volume: Volume) -> t.List[Target]:
     places = blockdev.stack(header.stat, header.path, volume.start)
     for place in places[1:]:
         if place.how == blockdev.LOOP_OF:
-            node = _kin(volume, place, optional=False)
+            node = _related_node(volume, place, optional=False)
             if node is not None:
                 targets.append(Target(node, f"{place.path}, which is behind the loop device"))
     seen = {place.numbers for place in places}
     for place in places:
         for alias in blockdev.above(place.numbers, {place.offset, place.offset - volume.start}):
-            node = None if alias.numbers in seen else _kin(volume, alias, optional=True)
+            node = None if alias.numbers in seen else _related_node(volume, alias, optional=True)
             seen.add(alias.numbers)
             if node is not None:
                 targets.append(Target(node, f"{alias.path}, a loop device that shows the same bytes", optional=True))
@@ -60,10 +60,10 @@ def targets_of(volume: Volume) -> t.List[Target]:
     return list(unique.values())
 
 
-def _kin(volume: Volume, place: blockdev.Place, *, optional: bool) -> t.Optional[Node]:
+def _related_node(volume: Volume, place: blockdev.Place, *, optional: bool) -> t.Optional[Node]:
     """Opened once per volume: a second descriptor of the same file would be in the way of the locks of the first."""
-    if place.numbers in volume.kin:
-        return volume.kin[place.numbers]
+    if place.numbers in volume.related_nodes:
+        return volume.related_nodes[place.numbers]
     try:
         node = open_node(place.path, writable=False)
     except StorageFault:
@@ -73,5 +73,5 @@ def _kin(volume: Volume, place: blockdev.Place, *, optional: bool) -> t.Optional
     if blockdev.numbers_of(node.stat) != place.numbers:
         node.close()
         return None
-    volume.kin[place.numbers] = node
+    volume.related_nodes[place.numbers] = node
     return node

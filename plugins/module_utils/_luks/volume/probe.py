@@ -19,10 +19,10 @@ from ..header import detect, qcow2, signatures
 from ..header.model import Header
 from .inventory import natural
 from .node import fault, open_node
-from .read_header import header_at_rest, header_of
+from .read_header import read_header, read_header_locked
 from .storage import Region, Volume, open_volume
 
-Row = t.Dict[str, t.Any]
+Facts = t.Dict[str, t.Any]
 
 # A header that looks damaged is read once more beside no writer; the writer may be a run of ours that takes seconds.
 LOCK_TIMEOUT = 10.0
@@ -33,7 +33,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 @dataclasses.dataclass
-class Found:
+class FoundVolume:
     """One header, or a place where one should be.
 
     blocks: kernel names of the block devices that are this volume (a multipath device and its members); digest: of the header's bytes.
@@ -51,10 +51,10 @@ class Found:
     label: str = ""
     size: int = 0
     problem: t.Optional[str] = None
-    open: t.List[Row] = dataclasses.field(default_factory=list)
-    crypttab: t.List[Row] = dataclasses.field(default_factory=list)
+    open: t.List[Facts] = dataclasses.field(default_factory=list)
+    crypttab: t.List[Facts] = dataclasses.field(default_factory=list)
 
-    def row(self) -> Row:
+    def row(self) -> Facts:
         return {
             "device": self.device,
             "aliases": sorted(self.aliases - {self.device}, key=natural),
@@ -70,7 +70,7 @@ class Found:
         }
 
 
-def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
+def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
     """What is at ``path``; None when it is no LUKS volume and nobody expected one there.
 
     A header that breaks the format is an item with a problem. rdev: the number that a block device must have. Raises StorageFault;
@@ -94,7 +94,7 @@ def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
     try:
         with open_volume(path, writable=False) as volume:
             header = _read(volume)
-            return Found(
+            return FoundVolume(
                 path,
                 identity=volume.identity,
                 digest=hashlib.sha256(b"".join(header.image())).digest(),
@@ -112,21 +112,21 @@ def look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[Found]:
                 raise
             return None
         container = "qcow2" if start.startswith(qcow2.MAGIC) else "raw"
-        return Found(path, uuid=uuid if _UUID.fullmatch(uuid) else None, container=container, size=size, problem=sentence_of(error))
+        return FoundVolume(path, uuid=uuid if _UUID.fullmatch(uuid) else None, container=container, size=size, problem=sentence_of(error))
 
 
 def _read(volume: Volume) -> Header:
     """Without locks, so that nobody is disturbed; what then looks damaged may be a write in progress, and is read beside no writer."""
     try:
-        header = header_of(volume)
+        header = read_header(volume)
         if not header.needs_heal:
             return header
     except LuksmithError:
         pass
     try:
-        return header_at_rest(volume, LOCK_TIMEOUT)
+        return read_header_locked(volume, LOCK_TIMEOUT)
     except StorageFault:
-        return header_of(volume)
+        return read_header(volume)
 
 
 def _second_copy(medium: Region) -> bool:

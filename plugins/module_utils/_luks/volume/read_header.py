@@ -12,13 +12,13 @@ from . import locks
 from .storage import Volume
 
 
-def header_of(volume: Volume) -> Header:
+def read_header(volume: Volume) -> Header:
     """For a caller that holds a lock or does without. Raises what the parser raises, and StorageFault."""
     # From the medium: the page cache of a loop device does not see what was written through its backing file.
     return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
 
 
-def header_at_rest(volume: Volume, timeout: float) -> Header:
+def read_header_locked(volume: Volume, timeout: float) -> Header:
     """Read beside no writer who takes locks; ``timeout`` in seconds. Raises Busy too."""
     with locks.shared(volume, timeout=timeout):
-        return header_of(volume)
+        return read_header(volume)

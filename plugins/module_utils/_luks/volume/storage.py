@@ -143,7 +143,7 @@ class Volume:
     container:   "raw" or "qcow2".
     node:        the open file with the header, which also carries the locks; payload: the other one, if detached.
     start:       the header's first byte in that file.
-    kin:         further files and devices that show the same bytes, opened by locks.py for its purposes only.
+    related_nodes: further files and devices that show the same bytes, opened by locks.py for its purposes only.
     notes:       sentences about the container that a person may want to know.
     """
 
@@ -156,7 +156,7 @@ class Volume:
         self.start = 0 if crypto is None else crypto.offset
         self.region = Region(node, self.start, node.size if crypto is None else crypto.length)
         self.notes = () if crypto is None else crypto.notes
-        self.kin: t.Dict[t.Tuple[str, int, int], Node] = {}
+        self.related_nodes: t.Dict[t.Tuple[str, int, int], Node] = {}
         self._clear: t.Optional[Write] = None if crypto is None else crypto.clear
         self._places = blockdev.stack(node.stat, node.path, self.start)
 
@@ -215,10 +215,10 @@ class Volume:
 
     def close(self) -> None:
         """Closes every descriptor, which also ends every lock. Safe to call twice."""
-        for node in (*self.kin.values(), self.payload, self.node):
+        for node in (*self.related_nodes.values(), self.payload, self.node):
             if node is not None:
                 node.close()
-        self.kin.clear()
+        self.related_nodes.clear()
 
     def __enter__(self) -> Volume:
         return self

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every option of every module that takes a secret is masked, and every module that has one is a QuietModule."""
+"""Every option of every module that takes a secret is masked, and every module that has one is a SafeModule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import QuietModule, _texts_for_dictionaries, _unknown_texts
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule, _texts_for_dictionaries, _unknown_texts
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 # Those without code here are documentation of action plugins.
@@ -35,7 +35,7 @@ def test_secrets_are_masked_and_not_logged(name: str) -> None:
     masked = [option for option, spec in found if spec.get("no_log")]
     assert [option for option, spec in found if (option in SECRET) != bool(spec.get("no_log"))] == []
     if masked:
-        assert module.QuietModule is QuietModule and not hasattr(module, "AnsibleModule")
+        assert module.SafeModule is SafeModule and not hasattr(module, "AnsibleModule")
 
 
 def test_texts_of_unknown_options_are_found_at_any_depth() -> None:

@@ -68,7 +68,7 @@ def asked(name: str) -> t.Dict[str, t.Any]:
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("check", [True, False])
 def test_a_signal(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    result = ended(name, {**asked(name), "_ansible_check_mode": check}, runner.Told(signal.SIGTERM), monkeypatch, capsys)
+    result = ended(name, {**asked(name), "_ansible_check_mode": check}, runner.Terminated(signal.SIGTERM), monkeypatch, capsys)
     assert result["failed"] is True and "SIGTERM" in result["msg"]
     if check or name in READERS:
         assert result["msg"] == "The run was ended by SIGTERM. Nothing was changed."

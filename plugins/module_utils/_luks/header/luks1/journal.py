@@ -29,16 +29,16 @@ OFFSET = 768
 SIZE = 64
 MAGIC = b"LUKSMITH"
 VERSION = 1
-_NO_VIA = 0xFF
+_NO_TEMPORARY_SLOT = 0xFF
 _KINDS = {
     model.INTENT_ERASE: 1,
-    model.INTENT_HOP_ADD: 2,
-    model.INTENT_HOP_ERASE: 3,
-    model.INTENT_HOP_FILL: 4,
+    model.INTENT_MOVE_ADD: 2,
+    model.INTENT_MOVE_ERASE: 3,
+    model.INTENT_MOVE_FILL: 4,
     model.INTENT_REPLACE_ERASE: 5,
     model.INTENT_REPLACE_FILL: 6,
 }
-_WITH_VIA = (model.INTENT_HOP_ADD, model.INTENT_HOP_ERASE, model.INTENT_HOP_FILL)
+_WITH_TEMPORARY_SLOT = (model.INTENT_MOVE_ADD, model.INTENT_MOVE_ERASE, model.INTENT_MOVE_FILL)
 _IDENTITY = slice(112, 208)
 
 # magic, version, kind, keyslot, via; zeros up to the check
@@ -46,7 +46,7 @@ _BODY = struct.Struct(">8sBBBB20x")
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Padding:
     """What the padding holds: an intent, or why no write is safe, or sentences on unknown bytes, or nothing."""
 
     intent: t.Optional[model.Intent] = None
@@ -61,9 +61,9 @@ def _check(body: bytes, raw: bytes) -> bytes:
 def _valid(intent: model.Intent) -> bool:
     if intent.kind not in _KINDS or not 0 <= intent.keyslot < SLOT_COUNT or intent.extents:
         return False
-    if intent.kind in _WITH_VIA:
-        return intent.via is not None and 0 <= intent.via < SLOT_COUNT and intent.via != intent.keyslot
-    return intent.via is None
+    if intent.kind in _WITH_TEMPORARY_SLOT:
+        return intent.temporary_slot is not None and 0 <= intent.temporary_slot < SLOT_COUNT and intent.temporary_slot != intent.keyslot
+    return intent.temporary_slot is None
 
 
 def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
@@ -72,11 +72,11 @@ def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
         return bytes(SIZE)
     if not _valid(intent):
         raise Refused(f"an intent of kind {intent.kind!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state")
-    body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_VIA if intent.via is None else intent.via)
+    body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot)
     return body + _check(body, raw)
 
 
-def decode(raw: bytes) -> Found:
+def decode(raw: bytes) -> Padding:
     """Look for a record in the padding of the header ``raw``."""
     record = raw[OFFSET : OFFSET + SIZE]
     around = raw[PADDING_OFFSET:OFFSET] + raw[OFFSET + SIZE : HEADER_SIZE]
@@ -84,19 +84,19 @@ def decode(raw: bytes) -> Found:
     if any(around) or (any(record) and not record.startswith(MAGIC)):
         warnings.append(f"the padding behind byte {PADDING_OFFSET} of the header holds unknown bytes; cryptsetup would zero them, they are kept here")
     if not record.startswith(MAGIC):
-        return Found(warnings=tuple(warnings))
+        return Padding(warnings=tuple(warnings))
     body, check = record[: _BODY.size], record[_BODY.size :]
-    _magic, version, kind, keyslot, via = _BODY.unpack(body)
+    _magic, version, kind, keyslot, temporary_slot = _BODY.unpack(body)
     if version != VERSION:
-        return Found(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
+        return Padding(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
     if not hmac.compare_digest(check, _check(body, raw)):
         warnings.append("the header holds an intent record with a wrong check: it was damaged or belongs to another header, and is ignored")
-        return Found(warnings=tuple(warnings))
+        return Padding(warnings=tuple(warnings))
     names = [name for name, code in _KINDS.items() if code == kind]
-    intent = model.Intent(kind=names[0], keyslot=keyslot, via=None if via == _NO_VIA else via) if names else None
+    intent = model.Intent(kind=names[0], keyslot=keyslot, temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot) if names else None
     if intent is None or not _valid(intent) or any(body[_BODY.size - 20 :]):
-        return Found(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
-    return Found(intent=intent, warnings=tuple(warnings))
+        return Padding(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
+    return Padding(intent=intent, warnings=tuple(warnings))
 
 
 def _unknown(name: str) -> Unsupported:

@@ -15,7 +15,7 @@ import typing as t
 
 from ...errors import LuksmithError, Refused, shown
 from .. import model
-from ..reading import PatientRead
+from ..reading import TolerantRead
 from . import edit, obstacles, recovery, tokens, validate_metadata, view
 from . import metadata as luks2_metadata
 from .binary import BINARY_SIZE, build_copy
@@ -33,7 +33,7 @@ def parse(read: Read, size: int) -> Luks2Header:
     passes through.
     """
     copies, tree = recovery.choose(read, size)
-    return Luks2Header(copies, tree, notes=read.notes if isinstance(read, PatientRead) else ())
+    return Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
 
 
 class Luks2Header(model.Header):

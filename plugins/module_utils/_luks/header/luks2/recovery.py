@@ -16,7 +16,7 @@ import typing as t
 
 from ...errors import LuksmithError, MalformedHeader, NotLuks, Refused
 from .. import signatures
-from ..reading import PatientRead
+from ..reading import TolerantRead
 from . import binary, metadata, validate_metadata
 from .binary import Copy
 
@@ -29,7 +29,7 @@ INVALID = "invalid"  # right checksum, but the content breaks the format
 STALE = "stale"  # intact, with a lower sequence id
 DIFFERS = "differs"  # intact, with the same sequence id and another content
 
-_LOOK = "Look at both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup"
+_REMEDY = "Look at both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Copies:
 
 
 @dataclasses.dataclass
-class _Found:
+class _Candidate:
     """What is at one place: a copy with its tree, a copy with a problem, or a reason."""
 
     name: str
@@ -74,8 +74,8 @@ def choose(read: Read, size: int) -> t.Tuple[Copies, metadata.Tree]:
     header needs recovery (as cryptsetup does), Unsupported for a checksum algorithm that Python lacks.
     """
     _check_version(read, size)
-    primary = _look(read, size, 0, "primary")
-    secondary = _scan(read, size) if primary.copy is None else _look(read, size, primary.copy.hdr_size, "secondary")
+    primary = _read_candidate(read, size, 0, "primary")
+    secondary = _scan(read, size) if primary.copy is None else _read_candidate(read, size, primary.copy.hdr_size, "secondary")
     good, other = _better(primary, secondary)
     if good.copy is None or good.tree is None:
         raise _unusable(read, size, primary, secondary)
@@ -97,29 +97,29 @@ def _check_version(read: Read, size: int) -> None:
     version = int.from_bytes(start[6:8], "big")
     if start.startswith(binary.MAGIC_PRIMARY) and version != 2:
         raise MalformedHeader(
-            f"it begins with a LUKS header of version {version}, not 2", why="a second copy behind it would not be asked by cryptsetup either", remedy=_LOOK
+            f"it begins with a LUKS header of version {version}, not 2", why="a second copy behind it would not be asked by cryptsetup either", remedy=_REMEDY
         )
 
 
-def _look(read: Read, size: int, offset: int, name: str) -> _Found:
+def _read_candidate(read: Read, size: int, offset: int, name: str) -> _Candidate:
     copy = binary.read_copy(read, size, offset)
-    if isinstance(copy, binary.Copy) and isinstance(read, PatientRead) and read.lacks(offset, copy.hdr_size):
+    if isinstance(copy, binary.Copy) and isinstance(read, TolerantRead) and read.lacks(offset, copy.hdr_size):
         copy = "a part of it cannot be read"  # where there is nothing but zeros anyway, or the checksum would be wrong
     if isinstance(copy, str):
-        return _Found(name, reason=copy)
+        return _Candidate(name, reason=copy)
     try:
         tree = metadata.parse_area(copy.json_area)
         repaired = validate_metadata.repair(tree)
         validate_metadata.check(tree, copy.hdr_size)
     except MalformedHeader as problem:
-        return _Found(name, copy=copy, problem=problem, word=INVALID, reason=problem.found)
-    return _Found(name, copy=copy, tree=tree, word=OK, repaired=repaired)
+        return _Candidate(name, copy=copy, problem=problem, word=INVALID, reason=problem.found)
+    return _Candidate(name, copy=copy, tree=tree, word=OK, repaired=repaired)
 
 
-def _scan(read: Read, size: int) -> _Found:
-    result = _Found("secondary", reason=binary.NO_MAGIC)
+def _scan(read: Read, size: int) -> _Candidate:
+    result = _Candidate("secondary", reason=binary.NO_MAGIC)
     for offset in binary.HEADER_SIZES:
-        found = _look(read, size, offset, "secondary")
+        found = _read_candidate(read, size, offset, "secondary")
         if found.copy is not None:
             return found
         if found.reason not in (binary.NO_MAGIC, binary.BEYOND):
@@ -127,7 +127,7 @@ def _scan(read: Read, size: int) -> _Found:
     return result
 
 
-def _better(primary: _Found, secondary: _Found) -> t.Tuple[_Found, _Found]:
+def _better(primary: _Candidate, secondary: _Candidate) -> t.Tuple[_Candidate, _Candidate]:
     if primary.tree is None or primary.copy is None:
         return secondary, primary
     if secondary.tree is not None and secondary.copy is not None and secondary.copy.seqid > primary.copy.seqid:
@@ -135,7 +135,7 @@ def _better(primary: _Found, secondary: _Found) -> t.Tuple[_Found, _Found]:
     return primary, secondary
 
 
-def _judge(name: str, good: Copy, other: _Found) -> None:
+def _judge(name: str, good: Copy, other: _Candidate) -> None:
     """Set the word of ``other``; raise where passing it over could undo a change that somebody made."""
     if other.copy is None:
         return
@@ -145,7 +145,7 @@ def _judge(name: str, good: Copy, other: _Found) -> None:
             raise metadata.StricterThanCryptsetup(
                 f"the {other.name} copy of the header has a right checksum and sequence id {other.copy.seqid}, but cannot be understood: {other.problem.found}",
                 why=f"the {name} copy has sequence id {good.seqid}; using it could undo a change",
-                remedy=_LOOK,
+                remedy=_REMEDY,
             )
         return
     if other.copy.seqid != good.seqid:
@@ -154,7 +154,7 @@ def _judge(name: str, good: Copy, other: _Found) -> None:
         other.word, other.reason = DIFFERS, "it has the same sequence id, but another content"
 
 
-def _collect(read: Read, size: int, good: Copy, primary: _Found, secondary: _Found) -> Copies:
+def _collect(read: Read, size: int, good: Copy, primary: _Candidate, secondary: _Candidate) -> Copies:
     blocks: t.List[bytes] = []
     salts: t.List[bytes] = []
     for found, offset in ((primary, 0), (secondary, good.hdr_size)):
@@ -193,7 +193,7 @@ def _check_extent(tree: metadata.Tree, hdr_size: int, size: int) -> None:
         )
 
 
-def _unusable(read: Read, size: int, primary: _Found, secondary: _Found) -> LuksmithError:
+def _unusable(read: Read, size: int, primary: _Candidate, secondary: _Candidate) -> LuksmithError:
     for found in (primary, secondary):
         if found.problem is not None:
             return found.problem

@@ -36,7 +36,7 @@ _BOUND_TO_SLOT = re.compile(r"systemd-.*|clevis")
 
 
 @dataclasses.dataclass(frozen=True)
-class IntentNote:
+class JournalEntry:
     """``intent``: what to finish; ``problem``: why it cannot be followed (then intent is None); ``notes``: warnings."""
 
     intent: t.Optional[model.Intent] = None
@@ -53,7 +53,7 @@ def tokens(tree: Tree) -> t.Tuple[model.Token, ...]:
     return tuple(found)
 
 
-def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Extent]) -> IntentNote:
+def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Extent]) -> JournalEntry:
     """The note of an interrupted run. An extent outside ``window`` (the keyslots area) is never followed.
 
     Parts of an extent where a keyslot lies by now are left out: somebody gave the place away since, and the new material is
@@ -61,25 +61,25 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
     """
     names = [name for name, token in tree["tokens"].items() if token["type"] == INTENT_TYPE]
     if not names:
-        return IntentNote()
+        return JournalEntry()
     if len(names) > 1:
-        return IntentNote(problem=f"there are several of them (tokens {', '.join(names)})")
+        return JournalEntry(problem=f"there are several of them (tokens {', '.join(names)})")
     try:
         intent = _decode_intent(tree["tokens"][names[0]], f"token {names[0]}")
     except MalformedHeader as error:
-        return IntentNote(problem=error.found)
+        return JournalEntry(problem=error.found)
     ordered = sorted(intent.extents, key=lambda extent: extent.offset)
     if len(intent.extents) > _MOST_EXTENTS:
-        return IntentNote(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
+        return JournalEntry(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
     if any(one.end > other.offset for one, other in zip(ordered, ordered[1:])):
-        return IntentNote(problem=f"token {names[0]} names the same bytes twice")
+        return JournalEntry(problem=f"token {names[0]} names the same bytes twice")
     if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
-        return IntentNote(problem=f"token {names[0]} names bytes outside of the keyslots area")
+        return JournalEntry(problem=f"token {names[0]} names bytes outside of the keyslots area")
     own = intent.keyslot if intent.kind != model.INTENT_WIPE else None
     live = [area for number, area in areas.items() if number != own]
     left = tuple(part for extent in intent.extents for part in _without(extent, live))
     notes = () if left == intent.extents else ("A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",)
-    return IntentNote(intent=dataclasses.replace(intent, extents=left), notes=notes)
+    return JournalEntry(intent=dataclasses.replace(intent, extents=left), notes=notes)
 
 
 def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[str]]:
@@ -102,8 +102,8 @@ def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
     if intent.kind not in INTENT_KINDS:
         raise Refused(f"an interrupted {intent.kind!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
     body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": intent.kind, "keyslot": intent.keyslot}
-    if intent.via is not None:
-        body["via"] = intent.via
+    if intent.temporary_slot is not None:
+        body["via"] = intent.temporary_slot
     body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
     if not _store(tree, INTENT_TYPE, body):
         raise Refused(
@@ -160,8 +160,8 @@ def _decode_intent(token: Tree, where: str) -> model.Intent:
     extents = []
     for item in members.member(token, "extents", list, where):
         extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
-    via = _slot_number(token, "via", where) if "via" in token else None
-    return model.Intent(kind=kind, keyslot=_slot_number(token, "keyslot", where), via=via, extents=tuple(extents))
+    temporary_slot = _slot_number(token, "via", where) if "via" in token else None
+    return model.Intent(kind=kind, keyslot=_slot_number(token, "keyslot", where), temporary_slot=temporary_slot, extents=tuple(extents))
 
 
 def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:

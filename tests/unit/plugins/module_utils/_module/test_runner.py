@@ -57,7 +57,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
 def finish(work: t.Callable[[], t.Dict[str, t.Any]]) -> t.Tuple[str, t.Dict[str, t.Any], t.List[str]]:
     module = FakeModule()
     with pytest.raises(Ended):
-        runner.finish(module, work, leaves="What was begun is done by the next run.")
+        runner.run_module(module, work, leaves="What was begun is done by the next run.")
     return (*module.ended, module.warnings)
 
 

@@ -23,7 +23,7 @@ REGISTER = pathlib.Path(__file__).resolve().parents[4] / "tools" / "register.py"
 def test_an_error_on_the_way_out_is_not_what_ended_the_run(error: Exception) -> None:
     def work() -> t.NoReturn:
         try:
-            raise runner.Told(signal.SIGTERM)
+            raise runner.Terminated(signal.SIGTERM)
         finally:
             raise error
 
@@ -51,7 +51,7 @@ if sys.argv[3] == "ignored":
     work = lambda: {"failed": True, "msg": os.kill(os.getpid(), int(sys.argv[2])) or "went on"}
 else:
     signal.signal(int(sys.argv[2]), signal.default_int_handler if int(sys.argv[2]) == signal.SIGINT else signal.SIG_DFL)
-runner.finish(Module(), work, leaves="What was begun is noted.")
+runner.run_module(Module(), work, leaves="What was begun is noted.")
 """
 
 

@@ -29,7 +29,7 @@ def rotated(folder: pathlib.Path, name: str = "volume") -> Image:
     image = luks2(folder, name)
     entries = [{"old_secret": secret(old), "new_secret": new, "pbkdf": CHEAP} for old, new in zip((WINTER, FIRE), NEW)]
     task = parse_task({"device": str(image.path), "keyslots": entries})
-    keyslots_run.bring(task, check=False)
+    keyslots_run.amend(task, check=False)
     task.wipe_secrets()
     return image
 
@@ -182,9 +182,9 @@ def test_no_secret_in_the_result(tmp_path: pathlib.Path) -> None:
 
 
 def test_randomness() -> None:
-    assert randomness.look_at(bytes(4096) + b"\xff" * 4096) == randomness.Randomness(2, 2, 2)
-    assert randomness.look_at(bytes(8192)).wiped
-    assert not randomness.look_at(b"").wiped
+    assert randomness.measure(bytes(4096) + b"\xff" * 4096) == randomness.Randomness(2, 2, 2)
+    assert randomness.measure(bytes(8192)).wiped
+    assert not randomness.measure(b"").wiped
     text = (b"This is no key material. " * 200)[:4096]
-    assert randomness.look_at(text).odd == 1
-    assert randomness.look_at(bytes(range(256)) * 16).odd == 1, "too even is not random either"
+    assert randomness.measure(text).odd == 1
+    assert randomness.measure(bytes(range(256)) * 16).odd == 1, "too even is not random either"

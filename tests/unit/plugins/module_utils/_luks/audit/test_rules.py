@@ -133,7 +133,7 @@ def intent(tree: Tree) -> None:
 
 def recorded(image: Image) -> None:
     """A third secret in slot 2, with a record by the collection itself, more than a year old."""
-    bring(image, {"new_secret": secret("a third secret"), "keyslot": 2, "pbkdf": CHEAP})
+    amend_volume(image, {"new_secret": secret("a third secret"), "keyslot": 2, "pbkdf": CHEAP})
     image.edit(lambda tree: [entry.update({"changed": "2025-11-01T00:00:00Z"}) for entry in record(tree).values()])
 
 
@@ -149,10 +149,10 @@ def record(tree: Tree) -> Tree:
     return t.cast(Tree, next(token["slots"] for token in tree["tokens"].values() if token["type"] == "luksmith.luks-record"))
 
 
-def bring(image: Image, *entries: t.Any, unlock: str = WINTER, **options: t.Any) -> t.Any:
+def amend_volume(image: Image, *entries: t.Any, unlock: str = WINTER, **options: t.Any) -> t.Any:
     task = parse_task({"device": str(image.path), "keyslots": list(entries), "unlock": [secret(unlock)], **options})
     try:
-        return keyslots_run.bring(task, check=False)
+        return keyslots_run.amend(task, check=False)
     finally:
         task.wipe_secrets()
 
@@ -163,7 +163,7 @@ def empty_secret(image: Image) -> None:
 
     task = parse_task({"device": str(image.path), "keyslots": [{"new_secret": secret("to be emptied"), "pbkdf": CHEAP}], "unlock": [secret(WINTER)]})
     emptied = [Secret(bytearray(), one.labels) if one.is_text("to be emptied") else one for one in task.secrets]
-    keyslots_run.bring(dataclasses.replace(task, secrets=tuple(emptied)), check=False)
+    keyslots_run.amend(dataclasses.replace(task, secrets=tuple(emptied)), check=False)
 
 
 def beside(make: t.Callable[[Image], t.Any]) -> t.Callable[[Image], t.Any]:
@@ -247,17 +247,17 @@ CASES = (
     Case("number-range", token(32, "systemd-tpm2", "1"), name="token"),
     Case("token-type", token(0, "systemd-tpm2", "1"), options={"policy": extended(token_types=["clevis"])}, keyslot=1),
     Case("token-orphan", token(0, "clevis")),
-    Case("slots-full", lambda image: bring(image, *({"new_secret": secret(f"no {number}"), "pbkdf": CHEAP} for number in (2, 3)))),
+    Case("slots-full", lambda image: amend_volume(image, *({"new_secret": secret(f"no {number}"), "pbkdf": CHEAP} for number in (2, 3)))),
     Case(
         "secret-forbidden",
-        lambda image: bring(image, {"new_secret": secret("leaked"), "keyslot": 2, "pbkdf": CHEAP}),
+        lambda image: amend_volume(image, {"new_secret": secret("leaked"), "keyslot": 2, "pbkdf": CHEAP}),
         options={"forbidden_secrets": [secret("leaked")]},
         keyslot=2,
     ),
     Case("secret-forbidden", slot(1, kdf={"type": "scrypt"}), options={"forbidden_secrets": [secret("leaked")]}, keyslot=1, unverified=True, name="untried"),
     Case(
         "label-missing",
-        lambda image: bring(image, {"old_secret": secret(FIRE), "state": "absent"}),
+        lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"}),
         keyslot=None,
         options={**ALL, "policy": extended(required_labels=[FIRE.upper()])},
     ),
@@ -265,7 +265,7 @@ CASES = (
     Case(
         "label-missing", slot(1, kdf={"type": "scrypt"}), options={**ALL, "policy": extended(required_labels=[FIRE.upper()])}, unverified=True, name="untried"
     ),
-    Case("slot-unknown", lambda image: bring(image, {"new_secret": secret("whose?"), "keyslot": 2, "pbkdf": CHEAP}), options=ALL, keyslot=2),
+    Case("slot-unknown", lambda image: amend_volume(image, {"new_secret": secret("whose?"), "keyslot": 2, "pbkdf": CHEAP}), options=ALL, keyslot=2),
     Case("slot-unknown", slot(1, kdf={"type": "scrypt"}), options=ALL, keyslot=1, unverified=True, name="untried"),
     Case(
         "record-label",
@@ -273,7 +273,7 @@ CASES = (
         options={"verify": "record", "policy": extended(allowed_labels=["IN USE"])},
         keyslot=2,
         unverified=True,
-        clean=lambda image: bring(image, {"new_secret": secret("new one", "IN USE"), "keyslot": 2, "pbkdf": CHEAP}),
+        clean=lambda image: amend_volume(image, {"new_secret": secret("new one", "IN USE"), "keyslot": 2, "pbkdf": CHEAP}),
     ),
     Case("secret-empty", empty_secret, options=ALL, keyslot=2),
     Case("secret-duplicate", lambda image: image.edit(lambda tree: twin(image, tree)), options=ALL, keyslot=2),
@@ -283,7 +283,7 @@ CASES = (
         recorded,
         options={**ALL, "policy": extended(maximum_age_days=365)},
         keyslot=2,
-        clean=lambda image: bring(image, *({"old_secret": secret(old), "new_secret": secret(f"{old} new"), "pbkdf": CHEAP} for old in (WINTER, FIRE))),
+        clean=lambda image: amend_volume(image, *({"old_secret": secret(old), "new_secret": secret(f"{old} new"), "pbkdf": CHEAP} for old in (WINTER, FIRE))),
     ),
     Case("cve-2021-4122", in_tree(old_reencryption("online-reencrypt"))),
     Case("reencryption", in_tree(old_reencryption("online-reencrypt-v2")), keyslot=2),
@@ -291,13 +291,13 @@ CASES = (
     Case("requirement", requirement("inline-hw-tags")),
     Case(
         "backup-forbidden",
-        beside(lambda image: bring(image, {"old_secret": secret(FIRE), "state": "absent"})),
+        beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
         options={"backups": ["backup"], "forbidden_secrets": [secret(FIRE)]},
-        clean=lambda image: (bring(image, {"old_secret": secret(FIRE), "state": "absent"}), beside(lambda image: None)(image)),
+        clean=lambda image: (amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"}), beside(lambda image: None)(image)),
     ),
     Case(
         "backup-outdated",
-        beside(lambda image: bring(image, {"old_secret": secret(FIRE), "state": "absent"})),
+        beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
         options={"backups": ["backup"]},
         clean=beside(lambda image: None),
     ),

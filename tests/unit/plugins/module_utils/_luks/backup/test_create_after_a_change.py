@@ -22,7 +22,7 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.use
 def backup(tmp_path: pathlib.Path) -> t.Dict[str, t.Any]:
     if not (tmp_path / "volume").exists():
         full.make(tmp_path / "volume", "luks2", 2)
-    return create.take(parse_backup({"device": str(tmp_path / "volume"), "path": str(tmp_path / "backup")}), check=False)
+    return create.create(parse_backup({"device": str(tmp_path / "volume"), "path": str(tmp_path / "backup")}), check=False)
 
 
 def told(tmp_path: pathlib.Path) -> t.Tuple[LuksmithError, t.Dict[str, t.Any]]:
@@ -51,7 +51,7 @@ def test_a_fault_of_the_folder(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
 
 
 def test_a_fault_while_it_is_read_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right, looks = create.look_at, []
+    right, looks = create.read_backup_file, []
 
     def look_at(path: str) -> t.Any:
         looks.append(path)
@@ -59,7 +59,7 @@ def test_a_fault_while_it_is_read_again(tmp_path: pathlib.Path, monkeypatch: pyt
             raise StorageFault("input/output error")
         return right(path)
 
-    monkeypatch.setattr(create, "look_at", look_at)
+    monkeypatch.setattr(create, "read_backup_file", look_at)
     _error, result = told(tmp_path)
     assert "What was there before has been replaced." in result["msg"] and result["changed"] is True
 

@@ -9,11 +9,11 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import create as taking
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore as restoring
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import take
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import parse_image
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
@@ -59,7 +59,7 @@ def bring(
     given = {"device": str(volume), "path": str(path), "state": state, "force": force, "unlock": [secret(text) for text in unlock], **options}
     task = parse_backup(given)
     try:
-        return (restore if state == "restored" else take)(task, check=check)
+        return (restore if state == "restored" else create)(task, check=check)
     finally:
         task.wipe_secrets()
 
@@ -196,32 +196,32 @@ def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) 
 
 @BOTH
 def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     refused(volume, path, r"(?i)keyslot 1.*would open the volume again.*force: true", force=False)
 
 
 @BOTH
 def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     right = locked_write.open_volume
 
     def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
         with monkeypatch.context() as patch:
             patch.setattr(locked_write, "open_volume", right)
-            full.bring(volume, full.present(format, "newer"), unlock=MADE[:1])
+            full.amend_volume(volume, full.present(format, "newer"), unlock=MADE[:1])
         return right(*arguments, writable=writable)
 
     monkeypatch.setattr(locked_write, "open_volume", open_volume)
     with pytest.raises(HeaderChanged, match=r"(?i)the header changed between looking at it and locking it"):
         bring(volume, path, *MADE[:1])
     monkeypatch.undo()
-    assert not full.bring(volume, full.present(format, "newer"), check=True)["changed"]
+    assert not full.amend_volume(volume, full.present(format, "newer"), check=True)["changed"]
 
 
 @BOTH
 def test_a_clone_that_took_the_place_of_the_volume(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has the same header to the byte. Which of the two the task means is not for the run to guess."""
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     right, clone = locked_write.open_volume, volume.with_name("clone")
     clone.write_bytes(volume.read_bytes())
 
@@ -238,14 +238,14 @@ def test_a_clone_that_took_the_place_of_the_volume(volume: pathlib.Path, path: p
 
 @BOTH
 def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     before = volume.read_bytes()
 
     def fail(*_arguments: t.Any) -> None:
         raise StorageFault("the write failed")
 
     with monkeypatch.context() as faulty:
-        faulty.setattr(Disk, "_guard", fail)
+        faulty.setattr(HeaderWriter, "_guard", fail)
         with pytest.raises(StorageFault, match=r"(?s)The write failed.*Nothing was changed"):
             bring(volume, path, *MADE[:1])
         assert volume.read_bytes() == before
@@ -259,7 +259,7 @@ def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path:
 
 @BOTH
 def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     before = parse_image(volume.read_bytes())
     right, looks = restoring.read_image, []
 
@@ -275,7 +275,7 @@ def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path:
 
 @BOTH
 def test_a_backup_that_somebody_else_writes_at_the_same_time(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.setattr(taking.whole_file, "replace", lambda _path, _data: None)
     with pytest.raises(HeaderChanged, match=r"(?i)the backup that was just written reads back as another one"):
         bring(volume, path, state="present")
@@ -285,14 +285,14 @@ def test_a_backup_that_somebody_else_writes_at_the_same_time(volume: pathlib.Pat
 def test_a_whole_volume_is_not_replaced_by_a_backup(volume: pathlib.Path) -> None:
     copy = volume.with_name("copy")
     copy.write_bytes(volume.read_bytes().ljust(17 << 20, b"\0"))
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     refused(volume, copy, r"(?i)looks like a whole volume", state="present")
 
 
 @LUKS2
 def test_a_newer_backup_is_not_replaced_by_an_older_header(volume: pathlib.Path) -> None:
     older = volume.read_bytes()
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     newer = volume.with_name("newer")
     bring(volume, newer, state="present")
     volume.write_bytes(older)

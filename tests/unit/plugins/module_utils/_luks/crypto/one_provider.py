@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a test once for each rung of a ladder, with that rung alone; skipped where this host does not have it."""
+"""Run a test once for each provider of a list, with that provider alone; skipped where this host does not have it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.provide
 
 
 @contextlib.contextmanager
-def alone(rungs: t.List[t.Any], rung: t.Any, ability: t.Callable[[t.Any], object]) -> t.Iterator[None]:
+def alone(providers: t.List[t.Any], provider: t.Any, ability: t.Callable[[t.Any], object]) -> t.Iterator[None]:
     try:
-        ability(rung)
+        ability(provider)
     except NotProvided as reason:
-        pytest.skip(f"{rung.name}: {reason}")
-    before = rungs[:]
-    rungs[:] = [rung]
+        pytest.skip(f"{provider.name}: {reason}")
+    before = providers[:]
+    providers[:] = [provider]
     try:
         yield
     finally:
-        rungs[:] = before
+        providers[:] = before
 
 
-def named(rung: t.Any) -> str:
-    return str(rung.name)
+def named(provider: t.Any) -> str:
+    return str(provider.name)

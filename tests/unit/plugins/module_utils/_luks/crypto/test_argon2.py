@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Argon2: fixed vectors through every library, the order of the ladder, and what is said when no rung holds."""
+"""Argon2: fixed vectors through every library, the order of the providers, and what is said when none can."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ VECTORS = [
 ]
 
 
-@pytest.mark.parametrize("rung", argon2.RUNGS, ids=named)
+@pytest.mark.parametrize("provider", argon2.PROVIDERS, ids=named)
 @pytest.mark.parametrize(("kind", "lanes", "expected"), VECTORS)
-def test_reference_vectors(rung: argon2.Argon2Rung, kind: str, lanes: int, expected: str) -> None:
-    with alone(argon2.RUNGS, rung, lambda one: one.ability(kind)):
-        assert argon2.argon2(kind, bytearray(b"password"), b"somesalt", argon2.Costs(2, 256, lanes, 32)).hex() == expected
-        assert kdf.argon2_provider(kind) == rung.name
+def test_reference_vectors(provider: argon2.Argon2Provider, kind: str, lanes: int, expected: str) -> None:
+    with alone(argon2.PROVIDERS, provider, lambda one: one.ability(kind)):
+        assert argon2.argon2(kind, bytearray(b"password"), b"somesalt", argon2.Argon2Costs(2, 256, lanes, 32)).hex() == expected
+        assert kdf.argon2_provider(kind) == provider.name
 
 
 @pytest.mark.parametrize("kind", argon2.TYPES)
 @pytest.mark.parametrize("secret", [b"", b"\0", b"x" * 600, memoryview(b"view")], ids=["empty", "nul", "long", "view"])
 def test_all_libraries_agree(kind: str, secret: kdf.Bytes) -> None:
     seen = []
-    for rung in argon2.RUNGS:
+    for provider in argon2.PROVIDERS:
         try:
-            derive = rung.ability(kind)
+            derive = provider.ability(kind)
         except NotProvided:
             continue
-        seen.append(bytes(derive(secret, b"salt" * 8, argon2.Costs(4, 67, 3, 64))))
+        seen.append(bytes(derive(secret, b"salt" * 8, argon2.Argon2Costs(4, 67, 3, 64))))
     assert len(seen) >= 1
     assert len(set(seen)) == 1
 
@@ -55,56 +55,56 @@ class Fake:
         if kind not in self.kinds:
             raise NotProvided(f"has no {kind}")
 
-        def fails(secret: kdf.Bytes, salt: bytes, costs: argon2.Costs) -> bytearray:
+        def fails(secret: kdf.Bytes, salt: bytes, costs: argon2.Argon2Costs) -> bytearray:
             raise argon2.Failed("Memory allocation error")
 
         return fails
 
 
-@pytest.mark.parametrize("rung", argon2.RUNGS, ids=named)
-def test_failing_library_never_gives_a_key(rung: argon2.Argon2Rung) -> None:
-    too_little_memory = argon2.Costs(4, 1, 4, 32)
-    with alone(argon2.RUNGS, rung, lambda one: one.ability("argon2id")), pytest.raises(BudgetExceeded, match=rung.name):
+@pytest.mark.parametrize("provider", argon2.PROVIDERS, ids=named)
+def test_failing_library_never_gives_a_key(provider: argon2.Argon2Provider) -> None:
+    too_little_memory = argon2.Argon2Costs(4, 1, 4, 32)
+    with alone(argon2.PROVIDERS, provider, lambda one: one.ability("argon2id")), pytest.raises(BudgetExceeded, match=provider.name):
         argon2.argon2("argon2id", b"x", b"s" * 32, too_little_memory)
 
 
 def test_order_of_the_ladder() -> None:
-    assert [rung.name for rung in argon2.RUNGS] == ["argon2-cffi", "libcrypto", "libargon2", "cryptography"]
+    assert [provider.name for provider in argon2.PROVIDERS] == ["argon2-cffi", "libcrypto", "libargon2", "cryptography"]
 
 
 def test_first_rung_with_the_type_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argon2, "RUNGS", [Fake("new", ["argon2id"]), Fake("old", ["argon2id", "argon2i"])])
+    monkeypatch.setattr(argon2, "PROVIDERS", [Fake("new", ["argon2id"]), Fake("old", ["argon2id", "argon2i"])])
     assert (kdf.argon2_provider(), kdf.argon2_provider("argon2i")) == ("new", "old")
 
 
 def test_library_without_memory_is_a_budget_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argon2, "RUNGS", [Fake("some", ["argon2id"])])
+    monkeypatch.setattr(argon2, "PROVIDERS", [Fake("some", ["argon2id"])])
     with pytest.raises(BudgetExceeded, match=r"(?i)argon2id over 1048576 KiB failed in some \(Memory allocation error\)"):
-        argon2.argon2("argon2id", b"x", b"s" * 32, argon2.Costs(4, 1048576, 4, 64))
+        argon2.argon2("argon2id", b"x", b"s" * 32, argon2.Argon2Costs(4, 1048576, 4, 64))
 
 
 def test_no_rung_names_all_four_and_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("argon2", "cryptography", "cryptography.exceptions", "cryptography.hazmat.primitives.kdf"):
         monkeypatch.setitem(sys.modules, module, None)
-    rungs = [argon2.Argon2Cffi(), argon2.Libcrypto(["libcrypto.so.none"]), argon2.Libargon2("libargon2.so.none"), argon2.Cryptography()]
-    monkeypatch.setattr(argon2, "RUNGS", rungs)
+    providers = [argon2.Argon2Cffi(), argon2.Libcrypto(["libcrypto.so.none"]), argon2.Libargon2("libargon2.so.none"), argon2.Cryptography()]
+    monkeypatch.setattr(argon2, "PROVIDERS", providers)
     with pytest.raises(Unsupported) as caught:
         kdf.argon2_provider("argon2i")
     assert (caught.value.what, caught.value.name) == ("key derivation", "argon2i")
-    for rung in rungs:
-        assert f"{rung.name}: " in str(caught.value)
+    for provider in providers:
+        assert f"{provider.name}: " in str(caught.value)
     assert "libargon2-1" in str(caught.value)
 
 
 def test_cryptography_derives_one_at_a_time() -> None:
-    rung = argon2.Cryptography()
+    provider = argon2.Cryptography()
     try:
-        derive = rung.ability("argon2id")
+        derive = provider.ability("argon2id")
     except NotProvided as reason:
         pytest.skip(str(reason))
     finished: t.List[bytearray] = []
-    thread = threading.Thread(target=lambda: finished.append(derive(b"x", b"s" * 32, argon2.Costs(1, 16, 2, 32))))
-    with rung._one_at_a_time:
+    thread = threading.Thread(target=lambda: finished.append(derive(b"x", b"s" * 32, argon2.Argon2Costs(1, 16, 2, 32))))
+    with provider._one_at_a_time:
         thread.start()
         thread.join(0.05)
         assert finished == []
@@ -112,15 +112,15 @@ def test_cryptography_derives_one_at_a_time() -> None:
     assert len(finished) == 1
 
 
-@pytest.mark.parametrize("rung", argon2.RUNGS, ids=named)
-def test_threads_do_not_wait_for_each_other_for_ever(rung: argon2.Argon2Rung) -> None:
+@pytest.mark.parametrize("provider", argon2.PROVIDERS, ids=named)
+def test_threads_do_not_wait_for_each_other_for_ever(provider: argon2.Argon2Provider) -> None:
     results: t.List[bytes] = []
-    with alone(argon2.RUNGS, rung, lambda one: one.ability("argon2id")):
-        derive = rung.ability("argon2id")
+    with alone(argon2.PROVIDERS, provider, lambda one: one.ability("argon2id")):
+        derive = provider.ability("argon2id")
 
         def work() -> None:
             for _round in range(5):
-                results.append(bytes(derive(b"x", b"s" * 32, argon2.Costs(2, 256, 4, 32))))
+                results.append(bytes(derive(b"x", b"s" * 32, argon2.Argon2Costs(2, 256, 4, 32))))
 
         threads = [threading.Thread(target=work, daemon=True) for _thread in range(3)]
         for thread in threads:

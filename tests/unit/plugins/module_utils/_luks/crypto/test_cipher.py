@@ -60,11 +60,11 @@ SPECS = [
     ("aes-ecb", 32),
 ]
 
-each_rung = pytest.mark.parametrize("rung", aes.RUNGS, ids=named)
+each_provider = pytest.mark.parametrize("provider", aes.PROVIDERS, ids=named)
 
 
-def only(rung: aes.AesRung) -> t.ContextManager[None]:
-    return alone(aes.RUNGS, rung, lambda one: one.ability("xts", 256))
+def only(provider: aes.AesProvider) -> t.ContextManager[None]:
+    return alone(aes.PROVIDERS, provider, lambda one: one.ability("xts", 256))
 
 
 def xor(left: bytes, right: bytes) -> bytes:
@@ -79,28 +79,28 @@ def looks_like(block: t.Union[bytes, bytearray], vector: t.Tuple[str, str]) -> b
     return block.hex().startswith(vector[0]) and hashlib.sha256(block).hexdigest() == vector[1]
 
 
-@each_rung
+@each_provider
 @pytest.mark.parametrize("size", KEYS)
-def test_nist_ecb(rung: aes.AesRung, size: int) -> None:
-    with only(rung):
+def test_nist_ecb(provider: aes.AesProvider, size: int) -> None:
+    with only(provider):
         assert cipher.encrypt("aes-ecb", KEYS[size], PLAIN * 8) == bytes.fromhex(ECB[size]) * 8
         assert cipher.decrypt("aes-ecb", bytearray(KEYS[size]), bytes.fromhex(ECB[size]) * 8) == PLAIN * 8
 
 
-@each_rung
+@each_provider
 @pytest.mark.parametrize("size", KEYS)
-def test_nist_cbc(rung: aes.AesRung, size: int) -> None:
+def test_nist_cbc(provider: aes.AesProvider, size: int) -> None:
     # The IV of sector 0 is zero; the vector's IV goes into its first block, which CBC makes the same thing.
     sector = xor(PLAIN[:16], CBC_IV) + PLAIN[16:] + bytes(448)
-    with only(rung):
+    with only(provider):
         encrypted = cipher.encrypt("aes-cbc-plain", KEYS[size], sector)
         assert encrypted[:64].hex() == CBC[size]
         assert cipher.decrypt("aes-cbc-plain64", KEYS[size], encrypted) == sector
 
 
-@each_rung
-def test_ieee_xts_128(rung: aes.AesRung) -> None:
-    with only(rung):
+@each_provider
+def test_ieee_xts_128(provider: aes.AesProvider) -> None:
+    with only(provider):
         first = cipher.encrypt("aes-xts-plain64", XTS_128, XTS_PLAIN)
         assert looks_like(first, VECTOR_4)
         both = cipher.encrypt("aes-xts-plain", XTS_128, XTS_PLAIN + first)
@@ -108,20 +108,20 @@ def test_ieee_xts_128(rung: aes.AesRung) -> None:
         assert cipher.decrypt("aes-xts-plain64", XTS_128, both) == XTS_PLAIN + first
 
 
-@each_rung
-def test_ieee_xts_256(rung: aes.AesRung) -> None:
-    with only(rung):
+@each_provider
+def test_ieee_xts_256(provider: aes.AesProvider) -> None:
+    with only(provider):
         encrypted = cipher.encrypt("aes-xts-plain64", XTS_256, bytes(255 * 512) + XTS_PLAIN)
         assert looks_like(encrypted[-512:], VECTOR_10)
 
 
-@each_rung
+@each_provider
 @pytest.mark.parametrize("iv_hash", ["sha256", "md5", "SHA256", "blake2s-256"])
-def test_essiv_by_its_definition(rung: aes.AesRung, iv_hash: str) -> None:
+def test_essiv_by_its_definition(provider: aes.AesProvider, iv_hash: str) -> None:
     key = key_of(32)
     salt = hashlib.new({"blake2s-256": "blake2s"}.get(iv_hash, iv_hash.lower()), key).digest()
     sectors = [bytes([number]) * 512 for number in range(3)]
-    with only(rung):
+    with only(provider):
         encrypted = cipher.encrypt(f"aes-cbc-essiv:{iv_hash}", key, b"".join(sectors))
         for number, sector in enumerate(sectors):
             iv = bytes(cipher.encrypt("aes-ecb", salt, number.to_bytes(512, "little")))[:16]
@@ -129,10 +129,10 @@ def test_essiv_by_its_definition(rung: aes.AesRung, iv_hash: str) -> None:
             assert encrypted[number * 512 :][:512] == alike
 
 
-@each_rung
-def test_ctr_counts_from_the_sector_number(rung: aes.AesRung) -> None:
+@each_provider
+def test_ctr_counts_from_the_sector_number(provider: aes.AesProvider) -> None:
     key = key_of(16)
-    with only(rung):
+    with only(provider):
         stream = cipher.encrypt("aes-ctr-plain64", key, bytes(1024))
         counter = (1).to_bytes(16, "little")
         blocks = [counter, counter[:-1] + b"\1"]
@@ -144,12 +144,12 @@ def test_all_libraries_agree_and_turn_back(encryption: str, size: int) -> None:
     data = bytearray(hashlib.shake_128(b"data").digest(5 * 512))
     cipher.check(encryption, size)
     seen = set()
-    for rung in aes.RUNGS[:]:
+    for provider in aes.PROVIDERS[:]:
         try:
-            rung.ability("xts", 256)
+            provider.ability("xts", 256)
         except aes.NotProvided:
             continue
-        with only(rung):
+        with only(provider):
             encrypted = cipher.encrypt(encryption, memoryview(key_of(size)), data)
             assert cipher.decrypt(encryption, key_of(size), memoryview(encrypted)) == data
             seen.add(bytes(encrypted))
@@ -245,16 +245,16 @@ def test_essiv_needs_a_hash_that_makes_a_key() -> None:
         cipher.check("aes-cbc-essiv:sha512", 32)
 
 
-@each_rung
-def test_xts_with_aes_192_is_unsupported(rung: aes.AesRung) -> None:
-    with only(rung), pytest.raises(Unsupported, match="AES-192 in mode xts"):
+@each_provider
+def test_xts_with_aes_192_is_unsupported(provider: aes.AesProvider) -> None:
+    with only(provider), pytest.raises(Unsupported, match="AES-192 in mode xts"):
         cipher.check("aes-xts-plain64", 48)
 
 
-@each_rung
+@each_provider
 @pytest.mark.parametrize("size", [32, 64])
-def test_equal_halves_of_an_xts_key_are_refused(rung: aes.AesRung, size: int) -> None:
-    with only(rung):
+def test_equal_halves_of_an_xts_key_are_refused(provider: aes.AesProvider, size: int) -> None:
+    with only(provider):
         for call in (cipher.encrypt, cipher.decrypt):
             with pytest.raises(Unsupported, match="halves of its key are equal"):
                 call("aes-xts-plain64", bytearray(b"k" * size), bytes(512))
@@ -273,13 +273,13 @@ def test_input_is_left_alone() -> None:
 
 
 def test_order_of_the_ladder() -> None:
-    assert [rung.name for rung in aes.RUNGS] == ["libcrypto", "cryptography"]
+    assert [provider.name for provider in aes.PROVIDERS] == ["libcrypto", "cryptography"]
 
 
 def test_no_library_names_both_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("cryptography", "cryptography.hazmat.backends", "cryptography.hazmat.primitives.ciphers"):
         monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(aes, "RUNGS", [aes.Libcrypto(["libcrypto.so.none"]), aes.Cryptography()])
+    monkeypatch.setattr(aes, "PROVIDERS", [aes.Libcrypto(["libcrypto.so.none"]), aes.Cryptography()])
     with pytest.raises(Unsupported, match=r"libcrypto: libcrypto\.so\.none.*; cryptography: "):
         cipher.check("aes-xts-plain64", 64)
 
@@ -288,12 +288,12 @@ def test_library_that_fails_is_no_wrong_secret(monkeypatch: pytest.MonkeyPatch) 
     def fails(key: object, chunks: object, buffer: bytearray, encrypt: bool) -> None:
         raise aes.NotProvided("OpenSSL 9 refused to run the cipher")
 
-    class Rung:
+    class Provider:
         name = "failing"
 
         def ability(self, mode: str, bits: int) -> aes.Crypt:
             return fails
 
-    monkeypatch.setattr(aes, "RUNGS", [Rung()])
+    monkeypatch.setattr(aes, "PROVIDERS", [Provider()])
     with pytest.raises(Unsupported, match="OpenSSL 9 refused"):
         cipher.decrypt("aes-cbc-plain", key_of(32), bytes(512))

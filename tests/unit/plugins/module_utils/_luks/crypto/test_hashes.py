@@ -46,17 +46,17 @@ ABC = {
 }
 
 
-@pytest.mark.parametrize("rung", hashes.RUNGS, ids=named)
+@pytest.mark.parametrize("provider", hashes.PROVIDERS, ids=named)
 @pytest.mark.parametrize(("name", "secret", "salt", "iterations", "expected"), VECTORS)
-def test_pbkdf2_of_the_rfcs(rung: hashes.HashRung, name: str, secret: bytes, salt: bytes, iterations: int, expected: str) -> None:
-    with alone(hashes.RUNGS, rung, lambda one: one.pbkdf2(SHA256)):
+def test_pbkdf2_of_the_rfcs(provider: hashes.HashProvider, name: str, secret: bytes, salt: bytes, iterations: int, expected: str) -> None:
+    with alone(hashes.PROVIDERS, provider, lambda one: one.pbkdf2(SHA256)):
         assert kdf.pbkdf2(name, bytearray(secret), salt, iterations, len(expected) // 2).hex() == expected
 
 
-@pytest.mark.parametrize("rung", hashes.RUNGS, ids=named)
+@pytest.mark.parametrize("provider", hashes.PROVIDERS, ids=named)
 @pytest.mark.parametrize("name", ABC)
-def test_digest_of_abc(rung: hashes.HashRung, name: str) -> None:
-    with alone(hashes.RUNGS, rung, lambda one: one.new(hashes._HASHES[name])):
+def test_digest_of_abc(provider: hashes.HashProvider, name: str) -> None:
+    with alone(hashes.PROVIDERS, provider, lambda one: one.new(hashes._HASHES[name])):
         first = kdf.new_hash(name)
         first.update(b"ab")
         second = first.copy()
@@ -69,10 +69,10 @@ def test_digest_of_abc(rung: hashes.HashRung, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(hashes._HASHES))
 def test_all_libraries_agree(name: str) -> None:
     seen: t.Set[t.Tuple[bytes, bytes, int, int]] = set()
-    for rung in hashes.RUNGS:
+    for provider in hashes.PROVIDERS:
         try:
-            derived = rung.pbkdf2(hashes._HASHES[name])(bytearray(b"secret"), b"salt" * 8, 7, 70)
-            digest = rung.new(hashes._HASHES[name])()
+            derived = provider.pbkdf2(hashes._HASHES[name])(bytearray(b"secret"), b"salt" * 8, 7, 70)
+            digest = provider.new(hashes._HASHES[name])()
         except hashes.NotProvided:
             continue
         digest.update(b"x" * 200)
@@ -99,7 +99,7 @@ def test_hash_that_no_library_has_is_unsupported_with_every_reason(monkeypatch: 
 
     monkeypatch.setattr(hashlib, "new", without)
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", without)
-    monkeypatch.setattr(hashes, "RUNGS", [hashes.Hashlib(), hashes.LibcryptoLegacy(["libcrypto.so.none"])])
+    monkeypatch.setattr(hashes, "PROVIDERS", [hashes.Hashlib(), hashes.LibcryptoLegacy(["libcrypto.so.none"])])
     for call in (lambda: kdf.new_hash("sha256"), lambda: kdf.hash_size("sha256"), lambda: kdf.pbkdf2("sha256", b"x", b"y", 1, 1)):
         with pytest.raises(Unsupported, match=r"hashlib: no .*libcrypto: libcrypto\.so\.none"):
             call()

@@ -25,13 +25,13 @@ def no_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
     def derived(*arguments: t.Any) -> t.Any:
         raise Derived
 
-    class Rung:
+    class Provider:
         name = "rung"
 
         def ability(self, kind: str) -> argon2.Derive:
             return derived
 
-    monkeypatch.setattr(argon2, "RUNGS", [Rung()])
+    monkeypatch.setattr(argon2, "PROVIDERS", [Provider()])
     monkeypatch.setattr(hashes, "pbkdf2", derived)
     monkeypatch.setattr(kdf, "pbkdf2", derived)
     monkeypatch.setattr(kdf, "available_memory", lambda: 8 * 1024 * 1024)

@@ -49,7 +49,7 @@ def test_wipe_keeps_length() -> None:
 def test_failed_cipher_leaves_no_half_done_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: t.List[bytearray] = []
 
-    class Rung:
+    class Provider:
         name = "failing"
 
         def ability(self, mode: str, bits: int) -> aes.Crypt:
@@ -59,7 +59,7 @@ def test_failed_cipher_leaves_no_half_done_buffer(monkeypatch: pytest.MonkeyPatc
 
             return fails
 
-    monkeypatch.setattr(aes, "RUNGS", [Rung()])
+    monkeypatch.setattr(aes, "PROVIDERS", [Provider()])
     with pytest.raises(Unsupported):
         cipher.encrypt("aes-cbc-plain", b"k" * 32, b"volume key" + bytes(502))
     assert seen == [bytearray(512)]

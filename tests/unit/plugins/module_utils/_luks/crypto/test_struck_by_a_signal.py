@@ -16,7 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import workers as scheduling
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Job, Workers
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import run_concurrently
 
 DEADLINE = 30.0  # seconds; only a deadlock ever waits so long
 MOMENTS = 80  # several rounds of waiting
@@ -114,7 +114,7 @@ def test_while_volumes_are_under_way() -> None:
         def enough(stopping: threading.Event = stopping) -> None:
             stopping.set()
 
-        if not strike(moment, lambda volume=volume, stopping=stopping: side_by_side([volume] * 4, 2, stopping.set), enough):  # type: ignore[misc]
+        if not strike(moment, lambda volume=volume, stopping=stopping: run_concurrently([volume] * 4, 2, stopping.set), enough):  # type: ignore[misc]
             break
         may_end.set()
         assert len(unwound) == len(begun) <= 2, moment

@@ -230,12 +230,12 @@ def test_a_result_that_cannot_be_discarded_keeps_nobody_waiting(monkeypatch: pyt
 
 def test_the_provider_that_hangs_with_two_threads_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """cryptography 50.0 waits for ever when two threads derive Argon2 with several lanes: it is let in alone, and would be locked if not."""
-    rung = argon2.Cryptography()
+    provider = argon2.Cryptography()
     try:
-        rung.ability("argon2id")
+        provider.ability("argon2id")
     except NotProvided as reason:
         pytest.skip(str(reason))
-    monkeypatch.setattr(argon2, "RUNGS", [rung])
+    monkeypatch.setattr(argon2, "PROVIDERS", [provider])
     costs = Argon2("argon2id", 4, 4096, 2, bytes(32))
     workers = Workers(4, 10**6)
     jobs = [Job(lambda: kdf.derive(costs, b"secret", 64, budget=kdf.Budget()), lanes=kdf.lanes(costs), memory=kdf.memory(costs)) for _number in range(6)]

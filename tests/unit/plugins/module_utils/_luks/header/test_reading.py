@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.detect import parse_header
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.reading import PatientRead
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.reading import TolerantRead
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -59,7 +59,7 @@ def test_a_luks1_header_has_no_second_copy() -> None:
 
 def test_a_bad_block_is_asked_once_and_costs_no_good_neighbour() -> None:
     medium = BadMedium(GOOD, 9)
-    read = PatientRead(medium)
+    read = TolerantRead(medium)
     assert read(0, SIZE) == GOOD[:4096] + bytes(4096) + GOOD[8192:SIZE]
     asked = medium.asked
     assert read(4096, 4096) == bytes(4096) and medium.asked == asked

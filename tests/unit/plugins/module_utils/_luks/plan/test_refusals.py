@@ -124,12 +124,12 @@ def test_another_hash_on_luks1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "via"), [(model.INTENT_ERASE, None), (model.INTENT_REPLACE_ERASE, None), (model.INTENT_HOP_FILL, 3)], ids=["erase", "replace", "hop"]
+    ("kind", "temporary_slot"), [(model.INTENT_ERASE, None), (model.INTENT_REPLACE_ERASE, None), (model.INTENT_MOVE_FILL, 3)], ids=["erase", "replace", "hop"]
 )
-def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: str, via: t.Optional[int]) -> None:
+def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: str, temporary_slot: t.Optional[int]) -> None:
     """The slot to be erased may be the only one that still opens."""
-    intent = model.Intent(kind, 2, via=via)
-    doomed = via or 2
+    intent = model.Intent(kind, 2, temporary_slot=temporary_slot)
+    doomed = temporary_slot or 2
     slots = {2: None, doomed: None, 0: RED}
     with pytest.raises(Refused, match="no secret of this task opens any other keyslot"):
         plan(slots, present(GREEN), unlock=(BLUE,), luks1=True, intent=intent)
@@ -142,7 +142,7 @@ def test_an_interrupted_erase_of_the_only_slot_needs_consent() -> None:
         plan({2: RED}, present(RED), luks1=True, intent=intent)
 
 
-@pytest.mark.parametrize("kind", [model.INTENT_HOP_ADD, model.INTENT_HOP_ERASE, model.INTENT_HOP_FILL])
+@pytest.mark.parametrize("kind", [model.INTENT_MOVE_ADD, model.INTENT_MOVE_ERASE, model.INTENT_MOVE_FILL])
 def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
     with pytest.raises(Refused, match=r"(?i)the note of an interrupted rekey of keyslot 2 does not say through which keyslot it went"):
         plan({0: RED, 2: None}, present(RED), luks1=True, intent=model.Intent(kind, 2))

@@ -10,7 +10,7 @@ import textwrap
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, Action, Choice, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, Action, KdfChoice, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff, slot_table
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import PBKDF2, header, slot
 
@@ -26,7 +26,7 @@ def difference(found: t.Any, *actions: Action, opened_by: t.Mapping[int, t.Seque
     plan = Plan(actions)
     return diff.diff(
         before,
-        slot_table.predict(before, plan, found, dict.fromkeys(range(len(actions)), Choice(PBKDF2, frozenset({"iterations"})))),
+        slot_table.predict(before, plan, found, dict.fromkeys(range(len(actions)), KdfChoice(PBKDF2, frozenset({"iterations"})))),
         plan,
         path="/dev/x",
         uuid=UUID,

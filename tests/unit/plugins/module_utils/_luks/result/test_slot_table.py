@@ -17,17 +17,17 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types imp
     REKEY,
     SET_PRIORITY,
     Action,
-    Choice,
+    KdfChoice,
     Plan,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import slot_table
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.slot_table import SET_AT_APPLY, Row
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import ARGON2, PBKDF2, header, slot
 
-CHOSEN = Choice(PBKDF2)
+CHOSEN = KdfChoice(PBKDF2)
 
 
-def after(found: t.Any, *actions: Action, chosen: Choice = CHOSEN, opened_by: t.Optional[t.Mapping[int, t.Sequence[str]]] = None) -> t.Dict[int, Row]:
+def after(found: t.Any, *actions: Action, chosen: KdfChoice = CHOSEN, opened_by: t.Optional[t.Mapping[int, t.Sequence[str]]] = None) -> t.Dict[int, Row]:
     before = slot_table.rows(found, {0: ["old"]} if opened_by is None else opened_by)
     kept = [dict(row) for row in before]
     predicted = slot_table.predict(before, Plan(actions), found, dict.fromkeys(range(len(actions)), chosen))
@@ -77,7 +77,7 @@ def test_an_opened_slot_counts_as_tried() -> None:
 
 def test_an_added_slot_shows_what_will_be_derived_and_leaves_open_what_is_measured() -> None:
     action = Action(ADD, 1, "why", label="new", secret=1, entry=0)
-    assert after(header(slot(0)), action, chosen=Choice(ARGON2, frozenset({"time"})))[1] == {
+    assert after(header(slot(0)), action, chosen=KdfChoice(ARGON2, frozenset({"time"})))[1] == {
         "keyslot": 1,
         "state": "active",
         "bound": True,
@@ -106,8 +106,8 @@ def test_a_rekeyed_slot_is_bound() -> None:
 
 
 def test_the_end_of_an_interrupted_rekey_frees_the_slot_between() -> None:
-    found = header(slot(0, PBKDF2), slot(3, PBKDF2), luks1=True, intent=model.Intent(model.INTENT_HOP_ERASE, 0, via=3))
-    table = after(found, Action(REKEY, 0, "why", label="new", resume=True, via=3), opened_by={3: ["new"]})
+    found = header(slot(0, PBKDF2), slot(3, PBKDF2), luks1=True, intent=model.Intent(model.INTENT_MOVE_ERASE, 0, temporary_slot=3))
+    table = after(found, Action(REKEY, 0, "why", label="new", resume=True, temporary_slot=3), opened_by={3: ["new"]})
     assert (table[0]["state"], table[0]["opened_by"], table[3]["state"]) == ("active", ["new"], "inactive")
 
 

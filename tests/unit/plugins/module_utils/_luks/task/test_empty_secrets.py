@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import follow
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import BadEntry, blank, staged
 
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
@@ -34,7 +34,7 @@ def test_a_keyfile_is_not_emptied(tmp_path: pathlib.Path, empty: t.Dict[str, str
     path = tmp_path / "data.key"
     path.write_bytes(b"old")
     with pytest.raises(BadSecret, match=r"new_secret .*is empty") as refused:
-        follow(keyfile_task(path, empty, {"passphrase": "old"}), check=check)
+        update_keyfile(keyfile_task(path, empty, {"passphrase": "old"}), check=check)
     assert "at least one byte" in str(refused.value)
     assert path.read_bytes() == b"old"
 
@@ -42,7 +42,7 @@ def test_a_keyfile_is_not_emptied(tmp_path: pathlib.Path, empty: t.Dict[str, str
 def test_an_empty_keyfile_gives_way(tmp_path: pathlib.Path, empty: t.Dict[str, str]) -> None:
     path = tmp_path / "data.key"
     path.touch()
-    assert follow(keyfile_task(path, {"passphrase": "new"}, empty), check=False) == {"changed": True, "holds": "new"}
+    assert update_keyfile(keyfile_task(path, {"passphrase": "new"}, empty), check=False) == {"changed": True, "holds": "new"}
     assert path.read_bytes() == b"new"
 
 

@@ -9,17 +9,17 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import ABSENT, PRESENT, Costs, Desired, Entry
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.normalize import agreed
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.normalize import normalize
 
 STRONG = Costs(memory=100000)
 
 
-def entry(keyslot: t.Optional[int] = None, **wishes: t.Any) -> Entry:
-    return Entry(0, PRESENT, keyslot=keyslot, new_secret=wishes.pop("new_secret", 0), **wishes)
+def entry(keyslot: t.Optional[int] = None, **options: t.Any) -> Entry:
+    return Entry(0, PRESENT, keyslot=keyslot, new_secret=options.pop("new_secret", 0), **options)
 
 
 def after(*entries: Entry) -> t.List[t.Tuple[Costs, t.Optional[int], t.Optional[str]]]:
-    found = agreed(Desired(entries=entries, unlock=(), labels=("primary", "spare")))
+    found = normalize(Desired(entries=entries, unlock=(), labels=("primary", "spare")))
     return [(one.costs, one.iter_time, one.priority) for one in found.entries]
 
 

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit as audit_run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import take
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
@@ -24,7 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import prover as unlock_prover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import session as unlock_session
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import inspect as usecases_inspect
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import header_of
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, secret
@@ -71,7 +71,7 @@ def wiped(keys: Keys) -> bool:
 def backup(volume: pathlib.Path, state: str) -> t.Dict[str, t.Any]:
     path = volume.with_name("backup")
     task = parse_backup({"device": str(volume), "path": str(path), "state": state, "force": True, "unlock": [secret(MADE[0]), secret("wrong")]})
-    return (restore if state == "restored" else take)(task, check=False)
+    return (restore if state == "restored" else create)(task, check=False)
 
 
 def audit(volume: pathlib.Path, **options: t.Any) -> t.Any:
@@ -137,7 +137,7 @@ def test_the_first_of_two_headers_is_given_up(volume: pathlib.Path, keys: Keys) 
         budget, workers = stack.enter_context(unlock_session.all_cores(task.budget))
         session = stack.enter_context(unlock_session.UnlockSession(task.secrets, budget, workers))
         opened = stack.enter_context(open_volume(str(volume), None, writable=False))
-        header = header_of(opened)
+        header = read_header(opened)
         first = session.prover(header, opened.region.reread)
         first.try_slot(0, 0)
         key = first.volume_key

@@ -39,13 +39,13 @@ def absent(old: str) -> t.Dict[str, t.Any]:
     return {"state": "absent", "old_secret": secret(old)}
 
 
-def bring(
+def amend_volume(
     path: t.Union[pathlib.Path, t.Sequence[pathlib.Path]], *entries: t.Dict[str, t.Any], unlock: t.Sequence[str] = (), check: bool = False, **options: t.Any
 ) -> Result:
     where = {"device": str(path)} if isinstance(path, pathlib.Path) else {"devices": [str(one) for one in path]}
     task = parse_task({**where, "keyslots": list(entries), "unlock": [secret(text) for text in unlock], **options})
     try:
-        return amend.bring(task, check=check)
+        return amend.amend(task, check=check)
     finally:
         task.wipe_secrets()
 
@@ -66,9 +66,9 @@ def _made(format: str, slots: int) -> bytes:
         path = pathlib.Path(folder, "volume")
         path.write_bytes(gzip.decompress((FIXTURES / f"{format}.img.gz").read_bytes()))
         if slots < 2:
-            bring(path, {"state": "absent", "keyslot": 1}, unlock=MADE[:1], record=False)
+            amend_volume(path, {"state": "absent", "keyslot": 1}, unlock=MADE[:1], record=False)
         for number, text in enumerate(_more(slots), 2):
-            bring(path, present(format, text, keyslot=number), unlock=MADE[:1], record=False)
+            amend_volume(path, present(format, text, keyslot=number), unlock=MADE[:1], record=False)
         return path.read_bytes()
 
 

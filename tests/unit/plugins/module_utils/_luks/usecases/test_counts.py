@@ -79,7 +79,7 @@ def test_count(case: Case, format: str, check: bool, cores: int, tmp_path: pathl
     path = tmp_path / "volume"
     secrets = volume.make(path, format, case.slots or SLOTS[format])
     notes = volume.noted(monkeypatch)
-    result = volume.bring(path, *case.entries(format, secrets), unlock=case.unlock(secrets), check=check, **case.options)
+    result = volume.amend_volume(path, *case.entries(format, secrets), unlock=case.unlock(secrets), check=check, **case.options)
     assert result["changed"] is case.changed
     assert result["kdf_evaluations"] == len(notes.derived)
     if not case.options.get("rederive"):
@@ -94,12 +94,12 @@ def test_the_second_run_of_a_rotation_knows_where_to_look(format: str, cores: in
     path = tmp_path / "volume"
     secrets = volume.make(path, format, 3)
     named, unnamed = present(format, "new", keyslot=2, old=secrets[2]), present(format, "newer", old="new")
-    assert volume.bring(path, named)["kdf_evaluations"] == 2
-    again = volume.bring(path, named)
+    assert volume.amend_volume(path, named)["kdf_evaluations"] == 2
+    again = volume.amend_volume(path, named)
     assert (again["changed"], again["kdf_evaluations"]) == (False, 1)
-    assert volume.bring(path, present(format, "new"))["kdf_evaluations"] == 1
-    assert volume.bring(path, unnamed)["changed"]
-    again = volume.bring(path, unnamed)  # the new one where it was put; the old one must be shown to open none of the others
+    assert volume.amend_volume(path, present(format, "new"))["kdf_evaluations"] == 1
+    assert volume.amend_volume(path, unnamed)["changed"]
+    again = volume.amend_volume(path, unnamed)  # the new one where it was put; the old one must be shown to open none of the others
     assert (again["changed"], again["kdf_evaluations"]) == (False, 3)
 
 
@@ -107,8 +107,8 @@ def test_a_record_that_is_believed_costs_nothing(tmp_path: pathlib.Path) -> None
     path = tmp_path / "volume"
     secrets = volume.make(path, "luks2", 2)
     entry = present("luks2", "new", keyslot=1, old=secrets[1])
-    assert volume.bring(path, entry)["changed"]
-    result = volume.bring(path, entry, verify="record")
+    assert volume.amend_volume(path, entry)["changed"]
+    result = volume.amend_volume(path, entry, verify="record")
     assert (result["changed"], result["verified"], result["kdf_evaluations"]) == (False, False, 0)
 
 
@@ -116,8 +116,8 @@ def test_labels_leave_luks1_salts_alone_without_record(tmp_path: pathlib.Path) -
     path = tmp_path / "volume"
     secrets = volume.make(path, "luks1", 3)
     entry = present("luks1", "new", keyslot=2, old=secrets[2])
-    volume.bring(path, entry, record=False)
-    assert volume.bring(path, present("luks1", "new"))["kdf_evaluations"] == 3  # searched for, from keyslot 0 on
+    volume.amend_volume(path, entry, record=False)
+    assert volume.amend_volume(path, present("luks1", "new"))["kdf_evaluations"] == 3  # searched for, from keyslot 0 on
 
 
 @pytest.mark.parametrize("format", ["luks1", "luks2"])
@@ -126,9 +126,9 @@ def test_digests_are_compared_until_a_trial_opens(format: str, tmp_path: pathlib
     path = tmp_path / "volume"
     secrets = volume.make(path, format, 3)
     notes = volume.noted(monkeypatch)
-    volume.bring(path, present(format, secrets[2]))
+    volume.amend_volume(path, present(format, secrets[2]))
     assert (len(notes.derived), notes.digests) == (3, 3)
-    volume.bring(path, *[present(format, text, keyslot=number) for number, text in enumerate(secrets)])
+    volume.amend_volume(path, *[present(format, text, keyslot=number) for number, text in enumerate(secrets)])
     assert (len(notes.derived), notes.digests) == (6, 4)
 
 
@@ -143,7 +143,7 @@ def test_a_search_on_many_cores_tries_what_it_would_have_tried_and_few_more(form
     for cores in (1, 2, 4, 16):
         monkeypatch.setattr(session, "cores", lambda cores=cores: cores)
         for position, text in enumerate(secrets):
-            counted = volume.bring(path, present(format, text))["kdf_evaluations"]
+            counted = volume.amend_volume(path, present(format, text))["kdf_evaluations"]
             least = position + 1
             assert least <= counted <= (least if position == 0 or cores == 1 else len(secrets))
 
@@ -154,7 +154,7 @@ def test_a_plan_made_again_derives_only_what_is_new(format: str, tmp_path: pathl
     path = tmp_path / "volume"
     secrets = volume.make(path, format, 2)
     notes = volume.noted(monkeypatch)
-    foresee = amend._Run._foresee
+    foresee = amend._Amendment._prepare
     meddled = []
 
     def meddle(self: t.Any, look: t.Any) -> t.Any:
@@ -162,11 +162,11 @@ def test_a_plan_made_again_derives_only_what_is_new(format: str, tmp_path: pathl
         if not meddled:
             meddled.append(True)
             seen = list(notes.derived)
-            volume.bring(path, present(format, "theirs", keyslot=2), unlock=secrets[:1])
+            volume.amend_volume(path, present(format, "theirs", keyslot=2), unlock=secrets[:1])
             notes.derived[:] = seen
         return answer
 
-    monkeypatch.setattr(amend._Run, "_foresee", meddle)
-    result = volume.bring(path, present(format, "ours", keyslot=0, old=secrets[0]))
+    monkeypatch.setattr(amend._Amendment, "_prepare", meddle)
+    result = volume.amend_volume(path, present(format, "ours", keyslot=0, old=secrets[0]))
     assert any("planning and locking" in warning for warning in result["warnings"])
     assert (result["changed"], result["kdf_evaluations"], notes.twice()) == (True, 2, [])

@@ -45,11 +45,11 @@ def test_results_do_not_depend_on_cores(tmp_path: pathlib.Path, monkeypatch: pyt
         paths = make_all(folder)
         monkeypatch.setattr(session, "cores", lambda cores=cores: cores)
         entries = [{**present("luks1", "new", keyslot=1, old=volume.MADE[1]), "pbkdf": {"iterations": 1000}}]
-        result = volume.bring(paths, *entries, kdf_limits={"total_memory": 70_000})
+        result = volume.amend_volume(paths, *entries, kdf_limits={"total_memory": 70_000})
         assert (result["changed"], result["failed"]) == (True, True)
         assert result["kdf_evaluations"] == 2 * (VOLUMES - 2)
         outcomes.append(outcome(result, folder))
-        again = volume.bring(paths, *entries)
+        again = volume.amend_volume(paths, *entries)
         assert (again["changed"], again["kdf_evaluations"]) == (False, VOLUMES - 2)
     assert outcomes[0] == outcomes[1] == outcomes[2]
     statuses = [status for _device, status, *_rest in outcomes[0]]
@@ -65,7 +65,7 @@ def test_memory_of_all_volumes_together_stays_within_the_budget(tmp_path: pathli
         volume.make(path, "luks2", 2)
     notes = volume.noted(monkeypatch)
     entry = {**present("luks2", "new"), "pbkdf": {"type": "argon2id", "time": 4, "memory": 65536, "parallel": 1}}
-    result = volume.bring(paths, entry, unlock=volume.MADE[:1], kdf_limits={"total_memory": 150_000})
+    result = volume.amend_volume(paths, entry, unlock=volume.MADE[:1], kdf_limits={"total_memory": 150_000})
     assert result["changed"] and not result.get("failed")
     assert 65536 <= notes.peak <= 150_000
 
@@ -77,7 +77,7 @@ def test_a_derivation_larger_than_the_budget_runs_alone(tmp_path: pathlib.Path, 
         volume.make(path, "luks2", 2)
     notes = volume.noted(monkeypatch)
     entry = {**present("luks2", "new"), "pbkdf": {"type": "argon2id", "time": 4, "memory": 65536, "parallel": 1}}
-    assert volume.bring(paths, entry, unlock=volume.MADE[:1], kdf_limits={"total_memory": 1000})["changed"]
+    assert volume.amend_volume(paths, entry, unlock=volume.MADE[:1], kdf_limits={"total_memory": 1000})["changed"]
     assert notes.peak == 65536
 
 
@@ -85,17 +85,17 @@ def test_a_fault_in_one_volume_that_nobody_expected_leaves_the_others_done(tmp_p
     paths = [tmp_path / str(number) for number in range(3)]
     for path in paths:
         volume.make(path, "luks2", 2)
-    look = amend._Run._look_without_writing
+    look = amend._Amendment._plan_without_writing
 
     def stumble(self: t.Any) -> t.Any:
         if self.path == str(paths[0]):
             raise ZeroDivisionError
         return look(self)
 
-    monkeypatch.setattr(amend._Run, "_look_without_writing", stumble)
-    result = volume.bring(paths, present("luks2", "new", keyslot=1, old=volume.MADE[1]))
+    monkeypatch.setattr(amend._Amendment, "_plan_without_writing", stumble)
+    result = volume.amend_volume(paths, present("luks2", "new", keyslot=1, old=volume.MADE[1]))
     assert [one["status"] for one in result["volumes"]] == ["refused", "done", "done"]
     assert "ZeroDivisionError" in result["volumes"][0]["msg"]
     monkeypatch.undo()
-    again = volume.bring(paths[1:], present("luks2", "new", keyslot=1))
+    again = volume.amend_volume(paths[1:], present("luks2", "new", keyslot=1))
     assert not again["changed"]

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ERASE, Action, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
@@ -45,7 +45,7 @@ def test_a_header_that_changes_in_spite_of_the_locks(volume: pathlib.Path, forma
 
     monkeypatch.setattr(Region, "write", write)
     with pytest.raises(Interrupted, match=r"(?i)the header on disk is no longer the one that was read"):
-        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert areas
     assert volume.read_bytes()[QUIET[format]] == 0xA5
 
@@ -63,32 +63,32 @@ def test_a_header_that_cannot_be_read_any_more(volume: pathlib.Path, format: str
     monkeypatch.setattr(Region, "write", lambda region, offset, data: (write(region, offset, data), written.append(offset)))
     monkeypatch.setattr(Region, "reread", fails)
     with pytest.raises(Interrupted, match=r"(?i)input/output error") as caught:
-        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert "another program" not in str(caught.value)
 
 
 @BOTH
 def test_a_fault_before_the_first_write_is_no_interruption(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_disk: Disk) -> None:
+    def fail(_disk: HeaderWriter) -> None:
         raise StorageFault("input/output error")
 
     before = volume.read_bytes()
-    monkeypatch.setattr(Disk, "_guard", fail)
+    monkeypatch.setattr(HeaderWriter, "_guard", fail)
     with pytest.raises(StorageFault, match=r"(?s)input/output error.*Nothing was changed\."):
-        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert volume.read_bytes() == before
 
 
 def test_a_header_that_must_not_be_written_is_not() -> None:
-    maker: t.Any = types.SimpleNamespace(disk=types.SimpleNamespace(header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))))
+    writer: t.Any = types.SimpleNamespace(disk=types.SimpleNamespace(header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))))
     with pytest.raises(Refused, match="requirement from the future"):
-        apply_plan(Plan((Action(ERASE, 1, "because"),)), maker, record=False)
+        apply_plan(Plan((Action(ERASE, 1, "because"),)), writer, record=False)
 
 
 @BOTH
 def test_another_volume_behind_the_path(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It came between the plan and the locks: not even the same secrets make it the one that was meant."""
-    right = amend.header_of
+    right = amend.read_header
 
     def header_of(opened: t.Any) -> t.Any:
         header = right(opened)
@@ -96,9 +96,9 @@ def test_another_volume_behind_the_path(volume: pathlib.Path, format: str, monke
         return header
 
     before = volume.read_bytes()
-    monkeypatch.setattr(amend, "header_of", header_of)
+    monkeypatch.setattr(amend, "read_header", header_of)
     with pytest.raises(Refused, match=r"(?i)the path leads to another volume \(uuid 0b6dd9bb"):
-        full.bring(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert volume.read_bytes() == before
 
 
@@ -107,7 +107,7 @@ def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path
     """The slot that was shown to open opens no more: the other one must not be erased on the strength of that."""
     right = locked_write.open_volume
     with right(str(volume), None, writable=False) as opened:
-        area = amend.header_of(opened).keyslots[0].area
+        area = amend.read_header(opened).keyslots[0].area
 
     def open_volume(*arguments: t.Any, writable: bool) -> t.Any:
         scribble(volume, area.offset, bytes(area.size))
@@ -115,23 +115,23 @@ def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path
 
     monkeypatch.setattr(locked_write, "open_volume", open_volume)
     with pytest.raises(Refused):
-        full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
+        full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
-    assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]
+    assert not full.amend_volume(volume, present(format, MADE[1], keyslot=1))["changed"]
 
 
 @BOTH
 def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keyslot 1 may only go because keyslot 0 was shown to open; it is looked at again right before."""
-    right = amend.Disk
+    right = amend.HeaderWriter
 
-    def disk(opened: t.Any, header: t.Any, **options: t.Any) -> Disk:
+    def disk(opened: t.Any, header: t.Any, **options: t.Any) -> HeaderWriter:
         area = header.keyslots[0].area
         scribble(volume, area.offset, bytes(area.size))
         return right(opened, header, **options)
 
-    monkeypatch.setattr(amend, "Disk", disk)
+    monkeypatch.setattr(amend, "HeaderWriter", disk)
     with pytest.raises(HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"):
-        full.bring(volume, absent(MADE[1]), unlock=MADE[:1])
+        full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
-    assert not full.bring(volume, present(format, MADE[1], keyslot=1))["changed"]
+    assert not full.amend_volume(volume, present(format, MADE[1], keyslot=1))["changed"]

@@ -11,7 +11,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import Disk
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit as audit_run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import backups as audit_backups
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import create
@@ -20,7 +20,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Stopped
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, LuksmithError, Unexpected, expected_only
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import side_by_side
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import run_concurrently
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, discovery
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, Image, audit
@@ -52,12 +52,12 @@ def paths(tmp_path: pathlib.Path) -> t.List[pathlib.Path]:
 
 
 def replacing(paths: t.Any) -> t.Dict[str, t.Any]:
-    return full.bring(paths, present("luks2", "new", keyslot=1, old=MADE[1]))
+    return full.amend_volume(paths, present("luks2", "new", keyslot=1, old=MADE[1]))
 
 
 def test_before_a_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
     before = paths[1].read_bytes()
-    monkeypatch.setattr(amend._Run, "_look_without_writing", stumbling_at(paths[1], amend._Run._look_without_writing))
+    monkeypatch.setattr(amend._Amendment, "_plan_without_writing", stumbling_at(paths[1], amend._Amendment._plan_without_writing))
     result = replacing(paths)
     assert [one["status"] for one in result["volumes"]] == ["done", "refused", "done"]
     assert (result["changed"], result["failed"], result["volumes"][1]["changed"]) == (True, True, False)
@@ -67,20 +67,20 @@ def test_before_a_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyP
     assert HIDDEN not in str(result)
     assert paths[1].read_bytes() == before
     monkeypatch.undo()
-    assert not full.bring([paths[0], paths[2]], present("luks2", "new", keyslot=1))["changed"]
+    assert not full.amend_volume([paths[0], paths[2]], present("luks2", "new", keyslot=1))["changed"]
 
 
 def test_after_a_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a plan: what was done and what is left is told, as for any other fault."""
-    commit = Disk.commit
+    commit = HeaderWriter.commit
 
-    def stumble(disk: Disk, header: t.Any) -> None:
+    def stumble(disk: HeaderWriter, header: t.Any) -> None:
         commit(disk, header)
         if disk.path == str(paths[0]):
             raise ZeroDivisionError(HIDDEN)
 
-    monkeypatch.setattr(Disk, "commit", stumble)
-    result = full.bring(paths, present("luks2", "new", keyslot=5), absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.setattr(HeaderWriter, "commit", stumble)
+    result = full.amend_volume(paths, present("luks2", "new", keyslot=5), absent(MADE[1]), unlock=MADE[:1])
     assert [one["status"] for one in result["volumes"]] == ["partial", "done", "done"]
     first = result["volumes"][0]
     assert first["changed"] is True and first["actions_done"] == []
@@ -100,7 +100,7 @@ def test_after_the_last_write(paths: t.List[pathlib.Path], monkeypatch: pytest.M
 
 
 def test_one_volume(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amend._Run, "_look_without_writing", stumbling_at(paths[0], amend._Run._look_without_writing))
+    monkeypatch.setattr(amend._Amendment, "_plan_without_writing", stumbling_at(paths[0], amend._Amendment._plan_without_writing))
     with pytest.raises(Unexpected, match=TOLD) as caught:
         replacing(paths[0])
     assert caught.value.volume == str(paths[0]) and HIDDEN not in str(caught.value)
@@ -122,16 +122,16 @@ def test_too_few_threads(paths: t.List[pathlib.Path], monkeypatch: pytest.Monkey
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    assert side_by_side([lambda number=number: number for number in range(5)], 4, lambda: None) == list(range(5))  # type: ignore[misc]
+    assert run_concurrently([lambda number=number: number for number in range(5)], 4, lambda: None) == list(range(5))  # type: ignore[misc]
     del begun[:]
     begun.extend(threading.enumerate()[:1] * 2)
     with pytest.raises(RuntimeError, match="can't start"):
-        side_by_side([lambda: 1], 4, lambda: None)
+        run_concurrently([lambda: 1], 4, lambda: None)
 
 
 def test_an_audit(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [Image(tmp_path / str(number), "luks2.img") for number in range(3)]
-    monkeypatch.setattr(audit_run, "header_at_rest", stumbling_at(images[1].path, audit_run.header_at_rest))
+    monkeypatch.setattr(audit_run, "read_header_locked", stumbling_at(images[1].path, audit_run.read_header_locked))
     result = audit(*images, secrets=BOTH)
     assert [one["state"] for one in result["volumes"]] == ["compliant", "failed", "compliant"]
     assert "did not expect: ZeroDivisionError" in result["volumes"][1]["msg"] and HIDDEN not in str(result)
@@ -147,7 +147,7 @@ def test_a_backup_in_an_audit(tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
 
 def test_a_search_of_the_host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [Image(tmp_path / f"{number}.img", "luks2.img") for number in range(3)]
-    monkeypatch.setattr(discovery, "look", stumbling_at(images[1].path, discovery.look))
+    monkeypatch.setattr(discovery, "probe", stumbling_at(images[1].path, discovery.probe))
     found = discovery.discover(paths=[f"{tmp_path}/*.img"], block_devices=False, crypttab_path=str(tmp_path / "none"))["volumes"]
     assert [row["type"] for row in found] == ["luks2", None, "luks2"]
     assert "did not expect: ZeroDivisionError" in found[1]["problem"] and HIDDEN not in str(found)
@@ -157,8 +157,8 @@ def test_a_restore_that_has_begun(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     path, backup = tmp_path / "volume", tmp_path / "backup"
     full.make(path, "luks2", 2)
     options = {"device": str(path), "path": str(backup), "unlock": [{"passphrase": text} for text in MADE]}
-    create.take(parse_backup(options), check=False)
-    full.bring(path, absent(MADE[1]), unlock=MADE[:1])
+    create.create(parse_backup(options), check=False)
+    full.amend_volume(path, absent(MADE[1]), unlock=MADE[:1])
 
     def stumble(*_arguments: t.Any) -> t.NoReturn:
         raise ZeroDivisionError(HIDDEN)

@@ -39,7 +39,7 @@ def test_a_key_that_comes_out_differently_the_second_time(format: str, tmp_path:
 
     monkeypatch.setattr(kdf, "derive", derive)
     with pytest.raises(Refused, match=r"(?s)[Tt]wo derivations of one and the same key.*Nothing was changed\."):
-        volume.bring(path, present(format, "new", old=MADE[0]), rederive=True)
+        volume.amend_volume(path, present(format, "new", old=MADE[0]), rederive=True)
     assert path.read_bytes() == before
 
 
@@ -52,7 +52,7 @@ def test_key_material_that_was_encrypted_wrong(format: str, tmp_path: pathlib.Pa
     with monkeypatch.context() as faulty:
         faulty.setattr(key_material, "seal", lambda *arguments: flipped(right(*arguments)))
         with pytest.raises(Interrupted, match="does not open"):
-            volume.bring(path, present(format, "new", old=secrets[0]))
-    kept = volume.bring(path, *[present(format, text, keyslot=number) for number, text in enumerate(secrets)])
+            volume.amend_volume(path, present(format, "new", old=secrets[0]))
+    kept = volume.amend_volume(path, *[present(format, text, keyslot=number) for number, text in enumerate(secrets)])
     assert {action["action"] for action in kept["plan"]} <= {"finish-erase"}
-    assert volume.bring(path, present(format, "new", old=secrets[0]))["changed"]
+    assert volume.amend_volume(path, present(format, "new", old=secrets[0]))["changed"]

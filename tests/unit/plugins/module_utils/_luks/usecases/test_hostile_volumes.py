@@ -43,8 +43,8 @@ def inspect(path: pathlib.Path) -> t.Dict[str, t.Any]:
     return usecases_inspect.inspect(parse.parse_info({"device": str(path), "secrets": [LEAKED, SPARE]}))
 
 
-def bring(path: pathlib.Path, *entries: t.Any, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
-    return amend.bring(parse.parse_task({"device": str(path), "keyslots": list(entries), "wipe": "single", **options}), check=check)
+def amend_volume(path: pathlib.Path, *entries: t.Any, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
+    return amend.amend(parse.parse_task({"device": str(path), "keyslots": list(entries), "wipe": "single", **options}), check=check)
 
 
 def alone(slot: Tree, digest: Tree, tree: Tree) -> None:
@@ -90,7 +90,7 @@ def test_keys_of_two_sizes_under_one_digest_are_refused_before_a_write(volume: t
         before = path.read_bytes()
         for check in (True, False):
             with pytest.raises(errors.Refused, match="different sizes"):
-                bring(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)
+                amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)
         assert path.read_bytes() == before
 
 
@@ -101,7 +101,7 @@ def test_costs_beyond_the_limits_are_refused_before_a_write(volume: t.Any) -> No
     limits = {"iterations": 10_000, "memory": 1024}
     for check in (True, False):
         with pytest.raises(errors.Refused, match=r"keyslot 2 would cost too much: argon2id asks for .* KiB of memory.*kdf_limits"):
-            bring(path, {"new_secret": NEXT, "old_secret": LEAKED, "pbkdf": CHEAP}, {"new_secret": {"passphrase": "x"}}, kdf_limits=limits, check=check)
+            amend_volume(path, {"new_secret": NEXT, "old_secret": LEAKED, "pbkdf": CHEAP}, {"new_secret": {"passphrase": "x"}}, kdf_limits=limits, check=check)
     assert path.read_bytes() == before
 
 
@@ -111,7 +111,7 @@ def test_a_cipher_that_a_new_keyslot_could_not_use_is_refused_before_a_write(vol
     before = path.read_bytes()
     for check in (True, False):
         with pytest.raises(errors.Unsupported, match="serpent-xts-plain64"):
-            bring(path, {"new_secret": NEXT, "pbkdf": CHEAP}, {"state": "absent", "keyslot": 0}, unlock=[SPARE], check=check)
+            amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, {"state": "absent", "keyslot": 0}, unlock=[SPARE], check=check)
     assert path.read_bytes() == before
 
 
@@ -119,8 +119,8 @@ def test_an_entry_that_ignores_and_one_that_does_not_cannot_share_a_secret(volum
     """Each run set the priority again, in turn with itself."""
     path = volume(lambda tree: None)
     with pytest.raises(errors.BadTask, match="priority ignore"):
-        bring(path, {"new_secret": SPARE, "priority": "ignore"}, {"new_secret": SPARE})
-    assert bring(path, {"new_secret": SPARE, "priority": "prefer"}, {"new_secret": SPARE})["changed"]
+        amend_volume(path, {"new_secret": SPARE, "priority": "ignore"}, {"new_secret": SPARE})
+    assert amend_volume(path, {"new_secret": SPARE, "priority": "prefer"}, {"new_secret": SPARE})["changed"]
 
 
 def test_a_forged_note_of_an_erase_is_no_plan_that_is_then_not_carried_out(volume: t.Any) -> None:
@@ -129,4 +129,4 @@ def test_a_forged_note_of_an_erase_is_no_plan_that_is_then_not_carried_out(volum
     path = volume(lambda tree: tree["tokens"].update({"0": note}))
     for check in (True, False):
         with pytest.raises(errors.Refused, match="cannot be followed"):
-            bring(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)
+            amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)

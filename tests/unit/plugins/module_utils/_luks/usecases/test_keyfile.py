@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, Refused, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import follow
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import keyfiles
 
 
@@ -43,22 +43,22 @@ def keyfile(tmp_path: pathlib.Path) -> pathlib.Path:
 )
 def test_only_an_old_secret_gives_way(keyfile: pathlib.Path, content: bytes, after: bytes, result: t.Dict[str, t.Any]) -> None:
     keyfile.write_bytes(content)
-    foreseen = follow(task(keyfile), check=True)
+    foreseen = update_keyfile(task(keyfile), check=True)
     assert foreseen["changed"] == result["changed"] and keyfile.read_bytes() == content
-    assert follow(task(keyfile), check=False) == result
+    assert update_keyfile(task(keyfile), check=False) == result
     assert keyfile.read_bytes() == after
     assert list(keyfile.parent.iterdir()) == [keyfile]
 
 
 def test_a_missing_file_is_not_made(tmp_path: pathlib.Path) -> None:
-    assert follow(task(tmp_path / "none"), check=False) == {"changed": False, "holds": "missing"}
+    assert update_keyfile(task(tmp_path / "none"), check=False) == {"changed": False, "holds": "missing"}
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("before", "after"), [(0o600, 0o600), (0o400, 0o400), (0o644, 0o400), (0o640, 0o400)])
 def test_the_mode_stays_private_or_becomes_so(keyfile: pathlib.Path, before: int, after: int) -> None:
     keyfile.chmod(before)
-    follow(task(keyfile), check=False)
+    update_keyfile(task(keyfile), check=False)
     assert keyfile.stat().st_mode & 0o7777 == after
 
 
@@ -79,8 +79,8 @@ def test_an_owner_replaces_a_file_that_only_its_mode_protects(keyfile: pathlib.P
     """To replace by a rename takes the right to write in the folder; the old blocks are overwritten all the same."""
     keyfile.chmod(0o400)
     with keyfile.open("rb") as old:
-        assert follow(task(keyfile), check=True)["changed"]
-        assert follow(task(keyfile), check=False) == {"changed": True, "holds": "new"}
+        assert update_keyfile(task(keyfile), check=True)["changed"]
+        assert update_keyfile(task(keyfile), check=False) == {"changed": True, "holds": "new"}
         content = old.read()
         assert len(content) == 3 and content != b"old"
         assert stat.S_IMODE(os.fstat(old.fileno()).st_mode) == 0o400
@@ -90,13 +90,13 @@ def test_an_owner_replaces_a_file_that_only_its_mode_protects(keyfile: pathlib.P
 def test_a_link_stays_a_link(keyfile: pathlib.Path, tmp_path: pathlib.Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(keyfile)
-    follow(task(link), check=False)
+    update_keyfile(task(link), check=False)
     assert link.is_symlink() and keyfile.read_bytes() == b"new"
 
 
 def test_the_old_content_is_overwritten(keyfile: pathlib.Path) -> None:
     with keyfile.open("rb") as old:
-        follow(task(keyfile), check=False)
+        update_keyfile(task(keyfile), check=False)
         assert os.fstat(old.fileno()).st_nlink == 0
         content = old.read()
     assert len(content) == 3 and content != b"old"
@@ -104,7 +104,7 @@ def test_the_old_content_is_overwritten(keyfile: pathlib.Path) -> None:
 
 def test_what_another_hard_link_names_is_left_alone(keyfile: pathlib.Path, tmp_path: pathlib.Path) -> None:
     os.link(keyfile, tmp_path / "other")
-    follow(task(keyfile), check=False)
+    update_keyfile(task(keyfile), check=False)
     assert keyfile.read_bytes() == b"new" and (tmp_path / "other").read_bytes() == b"old"
 
 
@@ -115,7 +115,7 @@ def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, mo
 
     monkeypatch.setattr(keyfiles.os, call, fault)
     with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write it: .*EIO") as failed:
-        follow(task(keyfile), check=False)
+        update_keyfile(task(keyfile), check=False)
     assert str(failed.value).endswith("It still holds the old secret.")
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
@@ -127,7 +127,7 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypat
     os.mkfifo(path)
     monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile.read_keyfile", lambda *_part: bytearray(b"old"))
     with pytest.raises(Refused, match="is no regular file"):
-        follow(task(path), check=check)
+        update_keyfile(task(path), check=check)
     with pytest.raises(Refused, match="is no regular file"):
         keyfiles.replace(str(path), bytearray(b"new"))
     assert list(tmp_path.iterdir()) == [path] and path.is_fifo()
@@ -140,7 +140,7 @@ def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything
     link.symlink_to(keyfile)
     monkeypatch.setattr(os, "access", lambda path, _mode, **_options: path != str(keyfile.parent))
     with pytest.raises(StorageFault, match=f"cannot be replaced: cannot write into its folder {keyfile.parent}: "):
-        follow(task(link), check=check)
+        update_keyfile(task(link), check=check)
     assert keyfile.read_bytes() == b"old"
 
 
@@ -153,7 +153,7 @@ def test_a_keyfile_of_somebody_else_is_left_to_root(keyfile: pathlib.Path, monke
     monkeypatch.setattr(os, "getgroups", list)
     monkeypatch.setattr(os, identity, lambda: 4712)
     with pytest.raises(StorageFault, match="cannot be replaced: cannot give the new file the owner and group of the old one"):
-        follow(task(keyfile), check=check)
+        update_keyfile(task(keyfile), check=check)
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
 
@@ -161,7 +161,7 @@ def test_a_medium_that_keeps_the_old_bytes_is_not_believed(keyfile: pathlib.Path
     right = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: right(descriptor, bytes(len(data)), offset))
     with pytest.raises(StorageFault, match="loses writes"):
-        follow(task(keyfile), check=False)
+        update_keyfile(task(keyfile), check=False)
     assert keyfile.read_bytes() == b"old"
     assert list(keyfile.parent.iterdir()) == [keyfile]
 
@@ -170,7 +170,7 @@ def test_what_a_killed_run_left_is_overwritten_and_gone(keyfile: pathlib.Path) -
     left = keyfile.with_name(".data.key.luksmith-00ff")
     left.write_bytes(b"new")
     with left.open("rb") as content:
-        follow(task(keyfile), check=False)
+        update_keyfile(task(keyfile), check=False)
         assert content.read() != b"new"
     assert list(keyfile.parent.iterdir()) == [keyfile]
 
@@ -180,6 +180,6 @@ def test_what_a_killed_run_left_is_overwritten_and_gone(keyfile: pathlib.Path) -
 def test_a_part_of_a_file_is_refused_if_it_holds_an_old_secret(keyfile: pathlib.Path, part: t.Dict[str, int], check: bool) -> None:
     keyfile.write_bytes(b"xold" if "keyfile_offset" in part else b"oldx")
     with pytest.raises(LuksmithError, match="nly a part of the keyfile"):
-        follow(task(keyfile, **part), check=check)
+        update_keyfile(task(keyfile, **part), check=check)
     keyfile.write_bytes(b"something else")
-    assert follow(task(keyfile, **part), check=check)["holds"] == "other"
+    assert update_keyfile(task(keyfile, **part), check=check)["holds"] == "other"

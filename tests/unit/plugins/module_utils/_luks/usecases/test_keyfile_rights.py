@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import follow
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
 
 CHANGED = {"changed": True, "holds": "new"}
 BOTH = pytest.mark.parametrize("check", [True, False])
@@ -31,7 +31,7 @@ def keyfile(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
 
 def give(path: pathlib.Path, check: bool) -> t.Dict[str, t.Any]:
     new, old = {"passphrase": "new"}, {"passphrase": "old"}
-    return follow({"path": str(path), "new_secret": new, "old_secrets": [old], "keyfile_offset": None, "keyfile_size": None}, check=check)
+    return update_keyfile({"path": str(path), "new_secret": new, "old_secrets": [old], "keyfile_offset": None, "keyfile_size": None}, check=check)
 
 
 def test_its_owner_needs_no_right_to_write_to_it(keyfile: pathlib.Path) -> None:

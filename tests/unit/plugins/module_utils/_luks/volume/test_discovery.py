@@ -327,7 +327,7 @@ def test_a_node_that_leads_to_another_device_is_not_opened(host: FakeHost, monke
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda _path: types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(8, 1)))
         with pytest.raises(StorageFault, match="Its node belongs to another device"):
-            probe.look(path, expected=False, rdev=os.makedev(8, 0))
+            probe.probe(path, expected=False, rdev=os.makedev(8, 0))
 
 
 def test_empty_and_hidden_devices_are_not_opened(host: FakeHost, closed: t.List[str]) -> None:

@@ -32,7 +32,7 @@ def volume(path: pathlib.Path, name: str) -> pathlib.Path:
 
 def rotate(path: pathlib.Path) -> None:
     task = parse_task({"device": str(path), "keyslots": [{"old_secret": BOTH[0], "new_secret": NEXT}]})
-    assert amend.bring(task, check=False)["changed"] is True
+    assert amend.amend(task, check=False)["changed"] is True
     task.wipe_secrets()
 
 
@@ -102,7 +102,7 @@ def test_a_search_of_the_host_for_a_second_copy(tmp_path: pathlib.Path, stale: N
 def test_a_restore(tmp_path: pathlib.Path, stale: None, damage: bytes, says: str) -> None:
     path, backup = volume(tmp_path / "luks2.img", "luks2.img"), tmp_path / "backup"
     options = {"device": str(path), "path": str(backup), "unlock": BOTH}
-    create.take(parse_backup(options), check=False)
+    create.create(parse_backup(options), check=False)
     with path.open("r+b") as file:
         file.write(damage)
         file.seek(16384)

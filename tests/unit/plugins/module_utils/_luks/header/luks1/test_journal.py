@@ -19,9 +19,9 @@ PLACE = 768
 BASE = image.build((0, 1), padding=b"")
 VALID = [
     model.Intent(model.INTENT_ERASE, 7),
-    model.Intent(model.INTENT_HOP_ADD, 0, via=7),
-    model.Intent(model.INTENT_HOP_ERASE, 3, via=0),
-    model.Intent(model.INTENT_HOP_FILL, 7, via=6),
+    model.Intent(model.INTENT_MOVE_ADD, 0, temporary_slot=7),
+    model.Intent(model.INTENT_MOVE_ERASE, 3, temporary_slot=0),
+    model.Intent(model.INTENT_MOVE_FILL, 7, temporary_slot=6),
     model.Intent(model.INTENT_REPLACE_ERASE, 0),
     model.Intent(model.INTENT_REPLACE_FILL, 5),
 ]
@@ -31,9 +31,11 @@ def parse(raw: bytes) -> codec.Luks1Header:
     return codec.parse(image.reader(raw), 16 << 20)
 
 
-def record(raw: bytes, *, magic: bytes = b"LUKSMITH", version: int = 1, kind: int = 1, keyslot: int = 1, via: int = 0xFF, rest: bytes = bytes(20)) -> bytes:
+def record(
+    raw: bytes, *, magic: bytes = b"LUKSMITH", version: int = 1, kind: int = 1, keyslot: int = 1, temporary_slot: int = 0xFF, rest: bytes = bytes(20)
+) -> bytes:
     """The documented record, packed here and not by the code under test."""
-    body = magic + struct.pack(">BBBB", version, kind, keyslot, via) + rest
+    body = magic + struct.pack(">BBBB", version, kind, keyslot, temporary_slot) + rest
     return image.patch(raw, PLACE, body + hashlib.sha256(body + raw[112:208]).digest())
 
 
@@ -50,8 +52,8 @@ def test_an_intent_is_found_again_and_leaves_no_trace(intent: model.Intent) -> N
 
 
 def test_the_bytes_are_the_documented_ones() -> None:
-    header = parse(BASE).with_intent(model.Intent(model.INTENT_HOP_ERASE, 1, via=6))
-    assert header.image()[0] == record(BASE, kind=3, keyslot=1, via=6)
+    header = parse(BASE).with_intent(model.Intent(model.INTENT_MOVE_ERASE, 1, temporary_slot=6))
+    assert header.image()[0] == record(BASE, kind=3, keyslot=1, temporary_slot=6)
 
 
 def test_slots_may_change_under_an_intent_but_not_the_volume() -> None:
@@ -75,9 +77,9 @@ UNKNOWN: t.List[t.Tuple[str, t.Dict[str, t.Any]]] = [
     ("kind", {"kind": 7}),
     ("slot", {"keyslot": 8}),
     ("hop-without-via", {"kind": 2}),
-    ("hop-to-itself", {"kind": 2, "keyslot": 3, "via": 3}),
-    ("via-8", {"kind": 2, "via": 8}),
-    ("erase-with-via", {"via": 3}),
+    ("hop-to-itself", {"kind": 2, "keyslot": 3, "temporary_slot": 3}),
+    ("via-8", {"kind": 2, "temporary_slot": 8}),
+    ("erase-with-via", {"temporary_slot": 3}),
     ("more", {"rest": bytes(19) + b"\1"}),
 ]
 
@@ -112,8 +114,8 @@ def test_junk_at_the_place_is_kept_until_an_intent_needs_it() -> None:
         model.Intent(model.INTENT_WIPE, 0),
         model.Intent(model.INTENT_ERASE, 0, extents=(model.Extent(4096, 512),)),
         model.Intent(model.INTENT_ERASE, 8),
-        model.Intent(model.INTENT_ERASE, 0, via=1),
-        model.Intent(model.INTENT_HOP_ADD, 0),
+        model.Intent(model.INTENT_ERASE, 0, temporary_slot=1),
+        model.Intent(model.INTENT_MOVE_ADD, 0),
     ],
 )
 def test_an_intent_that_no_luks1_run_can_have_is_refused(intent: model.Intent) -> None:

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ERASE = model.Intent(model.INTENT_ERASE, 2)
-HOP = model.Intent(model.INTENT_HOP_ERASE, 2, via=6)
-INTENTS = {"none": (None, None), "set": (None, ERASE), "keep": (ERASE, ERASE), "clear": (ERASE, None), "replace": (ERASE, HOP)}
+MOVE = model.Intent(model.INTENT_MOVE_ERASE, 2, temporary_slot=6)
+INTENTS = {"none": (None, None), "set": (None, ERASE), "keep": (ERASE, ERASE), "clear": (ERASE, None), "replace": (ERASE, MOVE)}
 Slots = t.Dict[int, t.Tuple[int, bytes]]
 
 

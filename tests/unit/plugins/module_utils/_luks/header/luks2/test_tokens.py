@@ -43,7 +43,7 @@ def test_the_note_has_its_documented_form() -> None:
 
 @pytest.mark.parametrize("kind", ["wipe", "replace-erase", "replace-fill"])
 def test_every_kind_comes_back(kind: str) -> None:
-    intent = model.Intent(kind, 3, via=4, extents=(FREE, model.Extent(9437184, 512)))
+    intent = model.Intent(kind, 3, temporary_slot=4, extents=(FREE, model.Extent(9437184, 512)))
     assert again(read().with_intent(intent)).intent == intent
 
 
@@ -145,7 +145,7 @@ def test_an_extent_is_whole_again_once_the_slot_is_gone() -> None:
 
 def test_hops_belong_to_luks1() -> None:
     with pytest.raises(errors.Refused, match="hop-fill"):
-        read().with_intent(model.Intent("hop-fill", 1, via=2))
+        read().with_intent(model.Intent("hop-fill", 1, temporary_slot=2))
 
 
 def test_without_a_free_token_a_note_is_refused_and_a_record_warned_of() -> None:
