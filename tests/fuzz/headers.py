@@ -102,8 +102,8 @@ def _edits(header: Header, rng: random.Random) -> t.List[Edit]:
     number = rng.choice([*header.keyslots, rng.randrange(header.slot_count)])
     kdf = model.Pbkdf2(header.keyslots[number].kdf.hash if number in header.keyslots and header.format == "luks1" else "sha256", 1000, SALT)
     extent = header.layout.place(number) or model.Extent(header.extent - 258048, 258048)
-    kind = rng.choice((model.INTENT_ERASE, model.INTENT_MOVE_FILL, model.INTENT_WIPE))
-    intent = model.Intent(kind, rng.randrange(8), temporary_slot=rng.choice((None, 7)), extents=(extent,) if kind == model.INTENT_WIPE else ())
+    kind = rng.choice((model.IntentKind.ERASE, model.IntentKind.MOVE_FILL, model.IntentKind.WIPE))
+    intent = model.Intent(kind, rng.randrange(8), temporary_slot=rng.choice((None, 7)), extents=(extent,) if kind == model.IntentKind.WIPE else ())
     return [
         ("nothing", lambda: header.with_intent(header.intent)),
         ("remove", lambda: header.without_keyslot(number)),

@@ -68,7 +68,7 @@ def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
 
 def interrupted() -> Result:
     """What the edge makes of a run that could not go on after its first write; the tests of crashes have real ones."""
-    add, erase = types.Action(types.ADD, 1, "why", label="admin 2026"), types.Action(types.ERASE, 0, "why", label="leaked")
+    add, erase = types.Action(types.ActionKind.ADD, 1, "why", label="admin 2026"), types.Action(types.ActionKind.ERASE, 0, "why", label="leaked")
     return interruption(Interrupted("x", actions_done=[add], actions_left=[erase]))
 
 

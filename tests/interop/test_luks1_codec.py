@@ -249,7 +249,7 @@ def test_erasing_by_qemu_leaves_the_same_header(tmp_path: pathlib.Path) -> None:
 class TestIntent:
     """What the peers do with the padding that holds our intent."""
 
-    NOTE = model.Intent(model.INTENT_MOVE_ERASE, 0, temporary_slot=3)
+    NOTE = model.Intent(model.IntentKind.MOVE_ERASE, 0, temporary_slot=3)
 
     @pytest.fixture(name="note")
     def fixture_note(self, tmp_path: pathlib.Path) -> t.Callable[[str], Made]:

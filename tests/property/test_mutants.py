@@ -50,16 +50,16 @@ def with_slots(**changes: t.Any) -> Wrapper:
 
 
 def erases_first(actions: t.List[words.Action]) -> t.List[words.Action]:
-    return sorted(actions, key=lambda action: action.kind != words.ERASE)
+    return sorted(actions, key=lambda action: action.kind != words.ActionKind.ERASE)
 
 
 def one_too_many(actions: t.List[words.Action]) -> t.List[words.Action]:
-    added = [action for action in actions if action.kind == words.ADD]
-    return [*actions, words.Action(kind=words.ERASE, keyslot=added[0].keyslot, reason="superfluous")] if added else actions
+    added = [action for action in actions if action.kind == words.ActionKind.ADD]
+    return [*actions, words.Action(kind=words.ActionKind.ERASE, keyslot=added[0].keyslot, reason="superfluous")] if added else actions
 
 
 def in_place_upside_down(actions: t.List[words.Action]) -> t.List[words.Action]:
-    return [dataclasses.replace(action, in_place=not action.in_place) if action.kind == words.REKEY else action for action in actions]
+    return [dataclasses.replace(action, in_place=not action.in_place) if action.kind == words.ActionKind.REKEY else action for action in actions]
 
 
 def first_entry_only(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
@@ -76,7 +76,7 @@ def gives_up_when_full(situation: words.Situation, desired: task_desired.Desired
 def last_free_slot(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     plan = make_plan(situation, desired, proofs)
     free = situation.layout.free_numbers()
-    actions = [dataclasses.replace(action, keyslot=free[-1]) if action.kind == words.ADD and free else action for action in plan.actions]
+    actions = [dataclasses.replace(action, keyslot=free[-1]) if action.kind == words.ActionKind.ADD and free else action for action in plan.actions]
     return dataclasses.replace(plan, actions=tuple(actions))
 
 

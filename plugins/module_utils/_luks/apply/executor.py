@@ -10,12 +10,12 @@ import typing as t
 
 from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
 from ..header.model import Header
-from ..plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, REKEY, SET_PRIORITY, Action, Plan
+from ..plan.types import Action, ActionKind, Plan
 from .keyslot_writer import KeyslotWriter
 from .luks1_steps import Luks1Steps
 from .luks2_steps import KeyslotBuilder, Luks2Steps
 
-_DESTROYING = (ERASE, REKEY, FINISH_ERASE)
+_DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE)
 
 
 def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
@@ -44,12 +44,12 @@ def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict
     """What each kind of action does with a header of this format."""
     steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
     return {
-        ADD: steps.add,
-        REKEY: steps.rekey,
-        ERASE: steps.erase,
-        FINISH_ERASE: steps.finish,
-        SET_PRIORITY: steps.set_priority,
-        HEAL_HEADER: steps.heal,
+        ActionKind.ADD: steps.add,
+        ActionKind.REKEY: steps.rekey,
+        ActionKind.ERASE: steps.erase,
+        ActionKind.FINISH_ERASE: steps.finish,
+        ActionKind.SET_PRIORITY: steps.set_priority,
+        ActionKind.HEAL_HEADER: steps.heal,
     }
 
 

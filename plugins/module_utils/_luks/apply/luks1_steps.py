@@ -15,7 +15,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import INTENT_ERASE, INTENT_MOVE_ADD, INTENT_MOVE_ERASE, INTENT_MOVE_FILL, INTENT_REPLACE_ERASE, INTENT_REPLACE_FILL, Extent, Intent
+from ..header.model import Extent, Intent, IntentKind
 from ..plan.types import Action
 from ..required import required
 from .keyslot_writer import KeyslotWriter, SlotKeys
@@ -52,16 +52,16 @@ class Luks1Steps:
 
     def _rekey_in_place(self, number: int, action: Action) -> None:
         with self.writer.prepare(action, self._area(number)) as keys:
-            self._journal(Intent(INTENT_REPLACE_ERASE, number))
+            self._journal(Intent(IntentKind.REPLACE_ERASE, number))
             self._clear(number)
-            self._journal(Intent(INTENT_REPLACE_FILL, number))
+            self._journal(Intent(IntentKind.REPLACE_FILL, number))
             self._fill(number, keys)
             self._journal(None)
 
     def _rekey_through_copy(self, number: int, action: Action) -> None:
         with self.writer.prepare(action, self._area(number)) as keys:
             temporary_slot = self.disk.header.layout.free_numbers()[0]
-            self._journal(Intent(INTENT_MOVE_ADD, number, temporary_slot))
+            self._journal(Intent(IntentKind.MOVE_ADD, number, temporary_slot))
             self._fill(temporary_slot, keys)
             self._move_back(number, temporary_slot, keys)
 
@@ -69,7 +69,7 @@ class Luks1Steps:
         """What :mod:`.plan.resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
         number, intent = required(action.keyslot), required(self.disk.header.intent)
         active = number in self.disk.header.keyslots
-        if active and intent.kind != INTENT_REPLACE_FILL:
+        if active and intent.kind != IntentKind.REPLACE_FILL:
             self._erase(number)
             return
         if not active:
@@ -81,15 +81,15 @@ class Luks1Steps:
         """The copy in ``temporary_slot`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
         number, temporary_slot, intent = required(action.keyslot), required(action.temporary_slot), required(self.disk.header.intent)
         with self.writer.prepare(action, self._area(number)) as keys:
-            if intent.kind == INTENT_MOVE_FILL:
+            if intent.kind == IntentKind.MOVE_FILL:
                 self._fill_from_copy(number, temporary_slot, keys)
             else:
                 self._move_back(number, temporary_slot, keys)
 
     def _move_back(self, number: int, temporary_slot: int, keys: SlotKeys) -> None:
-        self._journal(Intent(INTENT_MOVE_ERASE, number, temporary_slot))
+        self._journal(Intent(IntentKind.MOVE_ERASE, number, temporary_slot))
         self._clear(number)
-        self._journal(Intent(INTENT_MOVE_FILL, number, temporary_slot))
+        self._journal(Intent(IntentKind.MOVE_FILL, number, temporary_slot))
         self._fill_from_copy(number, temporary_slot, keys)
 
     def _fill_from_copy(self, number: int, temporary_slot: int, keys: SlotKeys) -> None:
@@ -99,14 +99,14 @@ class Luks1Steps:
     def _refill(self, action: Action) -> None:
         number, intent = required(action.keyslot), required(self.disk.header.intent)
         with self.writer.prepare(action, self._area(number)) as keys:
-            if intent.kind == INTENT_REPLACE_ERASE:
+            if intent.kind == IntentKind.REPLACE_ERASE:
                 self._clear(number)
-                self._journal(Intent(INTENT_REPLACE_FILL, number))
+                self._journal(Intent(IntentKind.REPLACE_FILL, number))
             self._fill(number, keys)
             self._journal(None)
 
     def _erase(self, number: int) -> None:
-        self._journal(Intent(INTENT_ERASE, number))
+        self._journal(Intent(IntentKind.ERASE, number))
         self._clear(number)
         self._journal(None)
 

@@ -15,15 +15,7 @@ import datetime
 import typing as t
 
 from ..errors import Refused
-from ..header.model import (
-    INTENT_REPLACE_ERASE,
-    INTENT_REPLACE_FILL,
-    INTENT_WIPE,
-    Extent,
-    Header,
-    Intent,
-    RecordEntry,
-)
+from ..header.model import Extent, Header, Intent, IntentKind, RecordEntry
 from ..plan.types import Action
 from ..required import required
 from ..unlock.hints import fingerprint
@@ -100,9 +92,9 @@ class Luks2Steps:
         area, priority = self._place_for(number, instead=True), self.builder.priority(action)
         with self.builder.prepare(action, area) as keys:
             if action.resume:
-                self._empty(number, Intent(INTENT_REPLACE_FILL, number))
+                self._empty(number, Intent(IntentKind.REPLACE_FILL, number))
             else:
-                self._commit(header.with_intent(Intent(INTENT_REPLACE_ERASE, number)))
+                self._commit(header.with_intent(Intent(IntentKind.REPLACE_ERASE, number)))
                 self.disk.overwrite(header.keyslots[number].area)
             self.builder.place(number, area, keys)
             self._made[number] = action.label
@@ -111,7 +103,7 @@ class Luks2Steps:
     def finish(self, action: Action) -> None:
         """What :mod:`.plan.resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
         intent = required(self.disk.header.intent)
-        if intent.kind == INTENT_REPLACE_ERASE:
+        if intent.kind == IntentKind.REPLACE_ERASE:
             self._empty(intent.keyslot, None)
             return
         live = [slot.area for slot in self.disk.header.keyslots.values()]
@@ -131,7 +123,7 @@ class Luks2Steps:
 
     def _leave(self, number: int, header: Header, area: Extent) -> None:
         """Commit ``header``, in which ``area`` belongs to no slot; wipe it; take the note away."""
-        self._commit(header.with_intent(Intent(INTENT_WIPE, number, extents=(area,))))
+        self._commit(header.with_intent(Intent(IntentKind.WIPE, number, extents=(area,))))
         self.disk.overwrite(area)
         self._commit(self.disk.header.with_intent(None))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import HeaderChanged, LuksmithError
-from ..plan.types import Action
+from ..plan.types import Action, ActionKind
 from ..result.actions import action_row
 from ..result.slot_table import rows
 from ..volume import locks, whole_file
@@ -20,9 +20,6 @@ from .backup_result import Opened, Result, Side, compared, describe_backup, diff
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
 from .image import SAME, Image, image_size, parse_image, relation, same_bytes
-
-WRITE_BACKUP = "write-backup"
-RESTRICT_MODE = "restrict-mode"
 
 _ATTEMPTS = 5
 
@@ -39,7 +36,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
     existing = read_backup_file(task.path)
     mode = whole_file.mode_of(task.path)
     steps = _steps(existing, mode, now)
-    if any(action.kind == WRITE_BACKUP for action in steps):
+    if any(action.kind == ActionKind.WRITE_BACKUP for action in steps):
         if existing is not None:
             check_may_replace(task.path, existing, now, force=task.force)
         whole_file.check_replaceable(task.path)
@@ -95,17 +92,18 @@ def _read(volume: Volume) -> bytes:
 
 def _steps(existing: t.Optional[BackupFile], mode: t.Optional[int], now: Image) -> t.List[Action]:
     if existing is None:
-        return [Action(WRITE_BACKUP, None, "there is no backup yet")]
+        return [Action(ActionKind.WRITE_BACKUP, None, "there is no backup yet")]
     if existing.image is None or not same_bytes(existing.image, now):
         said = "" if existing.image is None else f", it is {relation(existing.image, now)}"
-        return [Action(WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
+        return [Action(ActionKind.WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
     if mode != whole_file.MODE:
-        return [Action(RESTRICT_MODE, None, f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure")]
+        reason = f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure"
+        return [Action(ActionKind.RESTRICT_MODE, None, reason)]
     return []
 
 
 def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
-    if steps[0].kind == RESTRICT_MODE:
+    if steps[0].kind == ActionKind.RESTRICT_MODE:
         whole_file.restrict(path)
         return
     whole_file.replace(path, now.data)

@@ -21,7 +21,7 @@ from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader,
 from ..header import signatures
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
-from ..plan.types import ERASE
+from ..plan.types import ActionKind
 from ..result.actions import action_row
 from ..result.slot_table import rows
 from ..unlock import key_material
@@ -290,7 +290,7 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
                 raise
             known = error if isinstance(error, OSError) else expected(error)
             raise _interrupted(known, volume.node.path, work) from None
-        erased = any(action.kind == ERASE for action in work.steps)
+        erased = any(action.kind == ActionKind.ERASE for action in work.steps)
         if erased and volume.copy_on_write:
             return [f"what was erased may survive in older copies: {volume.copy_on_write}"]
         return []

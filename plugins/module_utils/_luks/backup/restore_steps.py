@@ -26,14 +26,11 @@ from ..apply.header_writer import HeaderWriter
 from ..errors import Refused, StorageFault
 from ..header.luks2.codec import Luks2Header
 from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
-from ..header.model import INTENT_ERASE, INTENT_WIPE, SECTOR, Extent, Header, Intent, Write
-from ..plan.types import ERASE, HEAL_HEADER, Action
+from ..header.model import SECTOR, Extent, Header, Intent, IntentKind, Write
+from ..plan.types import Action, ActionKind
 from ..required import required
 from ..volume.storage import Volume
 from .image import Image
-
-RESTORE = "restore"
-RESTORE_HEADER = "restore-header"
 
 _ALIGN = 4096
 
@@ -99,11 +96,11 @@ class _Edit(Restore):
             if wanted == present:
                 continue
             if wanted is None:
-                yield Action(ERASE, number, "the backup does not have it")
+                yield Action(ActionKind.ERASE, number, "the backup does not have it")
             elif present is None:
-                yield Action(RESTORE, number, "only the backup has it")
+                yield Action(ActionKind.RESTORE, number, "only the backup has it")
             else:
-                yield Action(RESTORE, number, "the backup has another key there, which takes the place of the present one")
+                yield Action(ActionKind.RESTORE, number, "the backup has another key there, which takes the place of the present one")
 
     def _put_material(self, source: int, area: Extent) -> None:
         slot = self.backup.header.keyslots[source]
@@ -119,7 +116,7 @@ class Luks1Restore(_Edit):
         self._proven_now = set(proven_now)
         steps = list(self._slot_steps())
         if now.header.intent is not None:
-            steps.append(Action(RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
         self.steps = tuple(steps)
         self.after = backup.header
 
@@ -162,7 +159,7 @@ class Luks1Restore(_Edit):
         self._journal(None)
 
     def _erase(self, number: int) -> None:
-        self._journal(Intent(INTENT_ERASE, number))
+        self._journal(Intent(IntentKind.ERASE, number))
         self.disk.overwrite(self._area(number))
         self.disk.commit(self.disk.header.without_keyslot(number))
         self._journal(None)
@@ -185,18 +182,18 @@ class Luks2Restore(_Edit):
         present, wanted = _luks2(now.header), _luks2(backup.header)
         steps = list(self._slot_steps())
         if _plain(present) != _plain(wanted) and not steps:
-            steps.append(Action(RESTORE_HEADER, None, "tokens, digests or settings differ"))
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "tokens, digests or settings differ"))
         if present.intent is not None:
-            steps.append(Action(RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
         if present.needs_heal:
-            steps.append(Action(HEAL_HEADER, None, "the copies of the header do not agree"))
+            steps.append(Action(ActionKind.HEAL_HEADER, None, "the copies of the header do not agree"))
         self.steps = tuple(steps)
         self._missing = [number for number in wanted.keyslots if backup.identity(number) != now.identity(number)]
         self._places = self._place_all(present, wanted) if steps else {}
         self._stale = self._left_behind(present)
         target = present.with_metadata_of(wanted, self._places) if steps else present
         # Made here, so that a header without room for the note is refused before anything is written.
-        self._target = target.with_intent(Intent(INTENT_WIPE, 0, extents=self._stale)) if self._stale else target
+        self._target = target.with_intent(Intent(IntentKind.WIPE, 0, extents=self._stale)) if self._stale else target
         self.after = target
 
     def _execute(self) -> None:
@@ -244,8 +241,8 @@ class Rebuild(Restore):
         # A note of an interrupted run would speak of a state that is gone.
         self.after = backup.header.with_intent(None)
         self.steps = (
-            Action(RESTORE_HEADER, None, f"the volume's own header cannot be read: {damage}"),
-            *(Action(RESTORE, number, "only the backup has it") for number in backup.header.keyslots),
+            Action(ActionKind.RESTORE_HEADER, None, f"the volume's own header cannot be read: {damage}"),
+            *(Action(ActionKind.RESTORE, number, "only the backup has it") for number in backup.header.keyslots),
         )
 
     @property

@@ -14,6 +14,8 @@ import abc
 import dataclasses
 import typing as t
 
+from ..word import Word
+
 if t.TYPE_CHECKING:
     from ..errors import LuksmithError
 
@@ -143,21 +145,23 @@ class RecordEntry:
     changed: str
 
 
-# What an interrupted run was doing. Which secret it was about is never stored.
-INTENT_ERASE = "erase"  # LUKS1: `keyslot` is being wiped and must end inactive
-INTENT_MOVE_ADD = "hop-add"  # LUKS1 rekey: a copy may be appearing in `temporary_slot`; `keyslot` is untouched
-INTENT_MOVE_ERASE = "hop-erase"  # LUKS1 rekey: the copy in `temporary_slot` works; `keyslot` is being wiped
-INTENT_MOVE_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` was wiped and may be filled again; then `temporary_slot` goes
-INTENT_REPLACE_ERASE = "replace-erase"  # full header: `keyslot` is being wiped to be filled again
-INTENT_REPLACE_FILL = "replace-fill"  # full header: `keyslot` was wiped and may be filled again
-INTENT_WIPE = "wipe"  # LUKS2: `extents` belong to no slot any more and must be overwritten
+class IntentKind(Word):
+    """What an interrupted run was doing. Which secret it was about is never stored. The words are those of results and of LUKS2 tokens."""
+
+    ERASE = "erase"  # LUKS1: `keyslot` is being wiped and must end inactive
+    MOVE_ADD = "hop-add"  # LUKS1 rekey: a copy may be appearing in `temporary_slot`; `keyslot` is untouched
+    MOVE_ERASE = "hop-erase"  # LUKS1 rekey: the copy in `temporary_slot` works; `keyslot` is being wiped
+    MOVE_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` was wiped and may be filled again; then `temporary_slot` goes
+    REPLACE_ERASE = "replace-erase"  # full header: `keyslot` is being wiped to be filled again
+    REPLACE_FILL = "replace-fill"  # full header: `keyslot` was wiped and may be filled again
+    WIPE = "wipe"  # LUKS2: `extents` belong to no slot any more and must be overwritten
 
 
 @dataclasses.dataclass(frozen=True)
 class Intent:
     """A secret-free note in the header that says what an interrupted run was doing."""
 
-    kind: str
+    kind: IntentKind
     keyslot: int
     temporary_slot: t.Optional[int] = None
     extents: t.Tuple[Extent, ...] = ()

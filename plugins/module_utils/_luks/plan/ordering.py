@@ -17,7 +17,7 @@ import typing as t
 from ..errors import Refused
 from ..header.model import Layout
 from .proof_cache import ProofCache
-from .types import ADD, ERASE, REKEY, SET_PRIORITY, Action
+from .types import Action, ActionKind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Ordering:
                 raise self._no_safe_order()
         erases = {keyslot: why for keyslot, why in sorted(self.changes.erases.items()) if keyslot in self.old}
         for keyslot, priority in sorted(self.changes.priorities.items()):
-            self.actions.append(Action(SET_PRIORITY, keyslot, f"an entry wants priority {priority}", priority=priority))
+            self.actions.append(Action(ActionKind.SET_PRIORITY, keyslot, f"an entry wants priority {priority}", priority=priority))
         for keyslot in list(erases):
             if not self._erase_is_safe(keyslot):
                 raise self._would_lock_out(keyslot)
@@ -125,7 +125,7 @@ class Ordering:
             self.new[number] = add.secret
             self.actions.append(
                 Action(
-                    ADD,
+                    ActionKind.ADD,
                     number,
                     add.reason,
                     label=self.proofs.label(add.secret),
@@ -186,7 +186,7 @@ class Ordering:
         self.new[keyslot] = rekey.secret
         self.actions.append(
             Action(
-                REKEY,
+                ActionKind.REKEY,
                 keyslot,
                 rekey.reason,
                 label=self.proofs.label(rekey.secret),
@@ -216,7 +216,7 @@ class Ordering:
         label, reason = erases.pop(keyslot)
         self.old.discard(keyslot)
         self.layout = self.layout.without_slot(keyslot)
-        self.actions.append(Action(ERASE, keyslot, reason, label=label))
+        self.actions.append(Action(ActionKind.ERASE, keyslot, reason, label=label))
 
     def _erase_is_safe(self, keyslot: int) -> bool:
         return self.allow_lockout or self._opener_beside(keyslot)

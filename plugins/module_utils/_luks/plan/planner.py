@@ -21,7 +21,7 @@ from .claims import Claims, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
 from .ordering import Ordering
 from .resume import resume
-from .types import HEAL_HEADER, REKEY, Action, Plan, Proofs, Situation, SlotView
+from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
@@ -58,7 +58,7 @@ class _Planner(Claims):
     def _first_actions(self) -> t.List[Action]:
         actions = []
         if self.situation.needs_heal:
-            actions.append(Action(HEAL_HEADER, None, "one copy of the header is damaged, stale or different and is rewritten from the good one"))
+            actions.append(Action(ActionKind.HEAL_HEADER, None, "one copy of the header is damaged, stale or different and is rewritten from the good one"))
         if self.situation.intent is not None:
             ended = resume(self.situation, self.situation.intent, self.proofs, self.wanted)
             self.layout = ended.layout
@@ -80,7 +80,7 @@ class _Planner(Claims):
             self.layout = self.layout.with_slot(keyslot, extent)
             self.proofs.overlay(keyslot, new, SlotView(keyslot, UnknownKdf("set at apply"), priority=entry.priority or PRIORITY_NORMAL))
             return Action(
-                REKEY,
+                ActionKind.REKEY,
                 keyslot,
                 f"an interrupted run erased keyslot {keyslot} to give it a new secret",
                 label=self.proofs.label(new),

@@ -14,19 +14,9 @@ import dataclasses
 import typing as t
 
 from ..errors import Refused
-from ..header.model import (
-    INTENT_ERASE,
-    INTENT_MOVE_ADD,
-    INTENT_MOVE_ERASE,
-    INTENT_MOVE_FILL,
-    INTENT_REPLACE_ERASE,
-    INTENT_REPLACE_FILL,
-    INTENT_WIPE,
-    Intent,
-    Layout,
-)
+from ..header.model import Intent, IntentKind, Layout
 from .proof_cache import ProofCache
-from .types import FINISH_ERASE, REKEY, Action, Situation, SlotView
+from .types import Action, ActionKind, Situation, SlotView
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,28 +43,28 @@ class _Resume:
 
     def result(self) -> Resumption:
         kind, keyslot = self.intent.kind, self.intent.keyslot
-        if kind == INTENT_WIPE:
+        if kind == IntentKind.WIPE:
             return self._journal_only(f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot)
-        if kind == INTENT_ERASE:
+        if kind == IntentKind.ERASE:
             return self._finish_erase(keyslot, f"an interrupted run was erasing keyslot {keyslot}")
-        if kind == INTENT_REPLACE_ERASE:
+        if kind == IntentKind.REPLACE_ERASE:
             ended = self._finish_erase(keyslot, f"an interrupted run was erasing keyslot {keyslot} to fill it again")
             return dataclasses.replace(ended, refill=keyslot)
-        if kind == INTENT_REPLACE_FILL:
+        if kind == IntentKind.REPLACE_FILL:
             filled = keyslot in self.proofs.slots
             ended = self._journal_only(f"an interrupted run was filling keyslot {keyslot}", keyslot)
             return ended if filled else dataclasses.replace(ended, refill=keyslot)
-        if kind == INTENT_MOVE_ADD:
+        if kind == IntentKind.MOVE_ADD:
             return self._move_not_begun()
-        if kind == INTENT_MOVE_ERASE:
+        if kind == IntentKind.MOVE_ERASE:
             return self._move_half_way()
-        if kind == INTENT_MOVE_FILL:
+        if kind == IntentKind.MOVE_FILL:
             if keyslot in self.proofs.slots:
                 temporary_slot = self._temporary_slot()
                 return self._finish_erase(temporary_slot, f"an interrupted rekey of keyslot {keyslot} left its copy in keyslot {temporary_slot}")
             return self._move_half_way()
         raise Refused(
-            f"an interrupted run left a note of the unknown kind {kind!r} in the header",
+            f"an interrupted run left a note of the unknown kind {str(kind)!r} in the header",
             why="what it was doing must be finished first, and this version does not know how",
             remedy="run the newer version of luksmith.luks that began it",
         )
@@ -89,7 +79,7 @@ class _Resume:
         return self.intent.temporary_slot
 
     def _journal_only(self, reason: str, keyslot: t.Optional[int]) -> Resumption:
-        return Resumption(Action(FINISH_ERASE, keyslot, reason, resume=True), self.layout)
+        return Resumption(Action(ActionKind.FINISH_ERASE, keyslot, reason, resume=True), self.layout)
 
     def _finish_erase(self, keyslot: int, reason: str) -> Resumption:
         if keyslot in self.proofs.slots:
@@ -102,7 +92,7 @@ class _Resume:
                 )
             self.proofs.drop(keyslot)
             self.layout = self.layout.without_slot(keyslot)
-        return Resumption(Action(FINISH_ERASE, keyslot, reason, resume=True), self.layout)
+        return Resumption(Action(ActionKind.FINISH_ERASE, keyslot, reason, resume=True), self.layout)
 
     def _move_not_begun(self) -> Resumption:
         """``keyslot`` still holds its old secret; the copy of the new one in ``temporary_slot`` may or may not be active."""
@@ -139,5 +129,5 @@ class _Resume:
         extent = self.situation.layout.taken.get(keyslot) or self.layout.without_slot(keyslot).place(keyslot)
         layout = self.layout.without_slot(temporary_slot)
         self.layout = layout.with_slot(keyslot, extent) if extent else layout
-        action = Action(REKEY, keyslot, reason, label=self.proofs.label(secret), secret=secret, resume=True, temporary_slot=temporary_slot)
+        action = Action(ActionKind.REKEY, keyslot, reason, label=self.proofs.label(secret), secret=secret, resume=True, temporary_slot=temporary_slot)
         return Resumption(action, self.layout)

@@ -11,13 +11,23 @@ import typing as t
 
 from ..header.model import Header, Intent, Kdf, Layout
 from ..unlock.verdict import Verdict
+from ..word import Word
 
-ADD = "add"
-REKEY = "rekey"
-ERASE = "erase"
-FINISH_ERASE = "finish-erase"
-SET_PRIORITY = "set-priority"
-HEAL_HEADER = "heal-header"
+
+class ActionKind(Word):
+    """The words are those of results."""
+
+    ADD = "add"
+    REKEY = "rekey"
+    ERASE = "erase"
+    FINISH_ERASE = "finish-erase"
+    SET_PRIORITY = "set-priority"
+    HEAL_HEADER = "heal-header"
+    # Of header backups
+    WRITE_BACKUP = "write-backup"
+    RESTRICT_MODE = "restrict-mode"
+    RESTORE = "restore"
+    RESTORE_HEADER = "restore-header"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +107,7 @@ class Action:
     priority: the one to set (add, set-priority), else None.
     """
 
-    kind: str
+    kind: ActionKind
     keyslot: t.Optional[int]
     reason: str
     label: str = ""

@@ -19,4 +19,4 @@ def interruption(error: Interrupted) -> Result:
 
 
 def action_row(action: Action) -> Result:
-    return {"action": action.kind, "keyslot": action.keyslot, "label": action.label, "reason": action.reason}
+    return {"action": str(action.kind), "keyslot": action.keyslot, "label": action.label, "reason": action.reason}

@@ -10,31 +10,21 @@ import dataclasses
 import typing as t
 
 from ..errors import shown
-from ..header.model import (
-    INTENT_ERASE,
-    INTENT_MOVE_ADD,
-    INTENT_MOVE_ERASE,
-    INTENT_MOVE_FILL,
-    INTENT_REPLACE_ERASE,
-    INTENT_REPLACE_FILL,
-    INTENT_WIPE,
-    Header,
-    Keyslot,
-)
+from ..header.model import Header, IntentKind, Keyslot
 from ..unlock.hints import fingerprint
 
 _NEXT = "the next run of luksmith.luks.keyslots that writes"
 _UNFINISHED = {
-    INTENT_WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
-    INTENT_ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; {next} finishes that first",
-    INTENT_REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
+    IntentKind.WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
+    IntentKind.ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; {next} finishes that first",
+    IntentKind.REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
     "and fills it if its task says with what",
-    INTENT_REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
-    INTENT_MOVE_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {temporary_slot}; {next} goes on if a secret of its task opens the copy, "
-    "else it takes the copy back",
-    INTENT_MOVE_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {temporary_slot}; "
+    IntentKind.REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
+    IntentKind.MOVE_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {temporary_slot}; {next} goes on if a secret of its task opens "
+    "the copy, else it takes the copy back",
+    IntentKind.MOVE_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {temporary_slot}; "
     "{next} goes on if a secret of its task opens that, else keyslot {keyslot} ends erased",
-    INTENT_MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; {next} finishes that first",
+    IntentKind.MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; {next} finishes that first",
 }
 
 
@@ -79,7 +69,7 @@ def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
         return None
     says = _UNFINISHED.get(intent.kind, "left a note of an unknown kind about keyslot {keyslot}; only its own version can finish that")
     says = f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
-    return {"kind": intent.kind, "keyslot": intent.keyslot, "via": intent.temporary_slot, "says": says}
+    return {"kind": str(intent.kind), "keyslot": intent.keyslot, "via": intent.temporary_slot, "says": says}
 
 
 def _area(slot: Keyslot) -> t.Dict[str, t.Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import shown
-from ..plan.types import FINISH_ERASE, HEAL_HEADER, Plan
+from ..plan.types import ActionKind, Plan
 from .slot_table import ACTIVE, SET_AT_APPLY, Row
 
 COLUMNS = ("keyslot", "opened by", "key derivation", "remarks")
@@ -42,12 +42,12 @@ def _header_lines(plan: Plan) -> t.Tuple[t.List[str], t.List[str]]:
     """What a plan mends beside the slots, as lines before and after."""
     found, left = [], []
     for action in plan.actions:
-        if action.kind == HEAL_HEADER:
+        if action.kind == ActionKind.HEAL_HEADER:
             found.append("header copies differ")
             left.append("header copies agree")
         elif action.resume:
             found.append(f"unfinished: {action.reason}")
-            if action.kind == FINISH_ERASE:
+            if action.kind == ActionKind.FINISH_ERASE:
                 left.append("nothing unfinished")
     return found, left
 

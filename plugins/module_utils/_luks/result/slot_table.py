@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.model import INTENT_REPLACE_FILL, INTENT_WIPE, PRIORITY_NORMAL, Argon2, Header, Kdf, Pbkdf2, Token
-from ..plan.types import ADD, ERASE, FINISH_ERASE, REKEY, SET_PRIORITY, Action, KdfChoice, Plan
+from ..header.model import PRIORITY_NORMAL, Argon2, Header, IntentKind, Kdf, Pbkdf2, Token
+from ..plan.types import Action, ActionKind, KdfChoice, Plan
 from ..required import required
 
 Row = t.Dict[str, t.Any]
@@ -58,13 +58,13 @@ def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapp
     for position, action in enumerate(plan.actions):
         if action.keyslot is None:
             continue
-        if action.kind in (ADD, REKEY):
+        if action.kind in (ActionKind.ADD, ActionKind.REKEY):
             table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
             if action.temporary_slot is not None:
                 _clear(table, action.temporary_slot, header)
-        elif action.kind == ERASE or (action.kind == FINISH_ERASE and not _slot_survives(header)):
+        elif action.kind == ActionKind.ERASE or (action.kind == ActionKind.FINISH_ERASE and not _slot_survives(header)):
             _clear(table, action.keyslot, header)
-        elif action.kind == SET_PRIORITY:
+        elif action.kind == ActionKind.SET_PRIORITY:
             table[action.keyslot]["priority"] = action.priority
     return [table[number] for number in sorted(table)]
 
@@ -98,7 +98,7 @@ def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
 
 def _slot_survives(header: Header) -> bool:
     """These two intents are about areas beside a slot; the slot itself, if active, is whole."""
-    return header.intent is not None and header.intent.kind in (INTENT_WIPE, INTENT_REPLACE_FILL)
+    return header.intent is not None and header.intent.kind in (IntentKind.WIPE, IntentKind.REPLACE_FILL)
 
 
 def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:

@@ -19,7 +19,7 @@ from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
 from ..header.model import Header
 from ..plan.planner import make_plan
-from ..plan.types import ADD, REKEY, Action, KdfChoice, Plan, Situation
+from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
 from ..result.slot_table import Row, predict, rows
@@ -184,7 +184,7 @@ class _Amendment:
             planned.notes = disk.notes
             self._check_kept_its_place(volume, planned.plan)
             try:
-                erases = any(action.kind != "add" for action in planned.plan.actions)
+                erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
                 if volume.copy_on_write and erases:
                     self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
                 return self._report(planned, before, predicted, disk.header)
@@ -227,7 +227,7 @@ class _Amendment:
         return {
             action: choice_for(action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record)
             for action in planned.plan.actions
-            if action.kind in (ADD, REKEY)
+            if action.kind in (ActionKind.ADD, ActionKind.REKEY)
         }
 
     def _tables(self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]) -> t.Tuple[t.List[Row], t.List[Row]]:

@@ -31,14 +31,14 @@ MAGIC = b"LUKSMITH"
 VERSION = 1
 _NO_TEMPORARY_SLOT = 0xFF
 _KINDS = {
-    model.INTENT_ERASE: 1,
-    model.INTENT_MOVE_ADD: 2,
-    model.INTENT_MOVE_ERASE: 3,
-    model.INTENT_MOVE_FILL: 4,
-    model.INTENT_REPLACE_ERASE: 5,
-    model.INTENT_REPLACE_FILL: 6,
+    model.IntentKind.ERASE: 1,
+    model.IntentKind.MOVE_ADD: 2,
+    model.IntentKind.MOVE_ERASE: 3,
+    model.IntentKind.MOVE_FILL: 4,
+    model.IntentKind.REPLACE_ERASE: 5,
+    model.IntentKind.REPLACE_FILL: 6,
 }
-_WITH_TEMPORARY_SLOT = (model.INTENT_MOVE_ADD, model.INTENT_MOVE_ERASE, model.INTENT_MOVE_FILL)
+_WITH_TEMPORARY_SLOT = (model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL)
 _IDENTITY = slice(112, 208)
 
 # magic, version, kind, keyslot, via; zeros up to the check
@@ -71,7 +71,9 @@ def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
     if intent is None:
         return bytes(SIZE)
     if not _valid(intent):
-        raise Refused(f"an intent of kind {intent.kind!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state")
+        raise Refused(
+            f"an intent of kind {str(intent.kind)!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state"
+        )
     body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot)
     return body + _check(body, raw)
 

@@ -76,7 +76,7 @@ class Luks2Header(model.Header):
             window=self._window,
             unit=view.area_size(self.key_size),
             align=view.AREA_UNIT,
-            held=self.intent.extents if self.intent is not None and self.intent.kind == model.INTENT_WIPE else (),
+            held=self.intent.extents if self.intent is not None and self.intent.kind == model.IntentKind.WIPE else (),
         )
 
     @property

@@ -26,7 +26,7 @@ VERSION = 1
 
 # The kinds of work on LUKS2 that need a note; the others of the model are for LUKS1: here a
 # keyslot leaves the header before its area is wiped, and a rekey moves it.
-INTENT_KINDS = (model.INTENT_REPLACE_ERASE, model.INTENT_REPLACE_FILL, model.INTENT_WIPE)
+INTENT_KINDS = (model.IntentKind.REPLACE_ERASE, model.IntentKind.REPLACE_FILL, model.IntentKind.WIPE)
 
 # Each of 32 keyslots can leave one area behind, and 32 newer ones can cut these in two.
 _MOST_EXTENTS = 64
@@ -75,7 +75,7 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
         return JournalEntry(problem=f"token {names[0]} names the same bytes twice")
     if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
         return JournalEntry(problem=f"token {names[0]} names bytes outside of the keyslots area")
-    own = intent.keyslot if intent.kind != model.INTENT_WIPE else None
+    own = intent.keyslot if intent.kind != model.IntentKind.WIPE else None
     live = [area for number, area in areas.items() if number != own]
     left = tuple(part for extent in intent.extents for part in _without(extent, live))
     notes = () if left == intent.extents else ("A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",)
@@ -100,8 +100,8 @@ def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
         _remove(tree, INTENT_TYPE)
         return
     if intent.kind not in INTENT_KINDS:
-        raise Refused(f"an interrupted {intent.kind!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
-    body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": intent.kind, "keyslot": intent.keyslot}
+        raise Refused(f"an interrupted {str(intent.kind)!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
+    body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": str(intent.kind), "keyslot": intent.keyslot}
     if intent.temporary_slot is not None:
         body["via"] = intent.temporary_slot
     body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
@@ -161,7 +161,7 @@ def _decode_intent(token: Tree, where: str) -> model.Intent:
     for item in members.member(token, "extents", list, where):
         extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
     temporary_slot = _slot_number(token, "via", where) if "via" in token else None
-    return model.Intent(kind=kind, keyslot=_slot_number(token, "keyslot", where), temporary_slot=temporary_slot, extents=tuple(extents))
+    return model.Intent(kind=model.IntentKind(kind), keyslot=_slot_number(token, "keyslot", where), temporary_slot=temporary_slot, extents=tuple(extents))
 
 
 def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:

@@ -124,7 +124,9 @@ def test_another_hash_on_luks1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "temporary_slot"), [(model.INTENT_ERASE, None), (model.INTENT_REPLACE_ERASE, None), (model.INTENT_MOVE_FILL, 3)], ids=["erase", "replace", "hop"]
+    ("kind", "temporary_slot"),
+    [(model.IntentKind.ERASE, None), (model.IntentKind.REPLACE_ERASE, None), (model.IntentKind.MOVE_FILL, 3)],
+    ids=["erase", "replace", "move"],
 )
 def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: str, temporary_slot: t.Optional[int]) -> None:
     """The slot to be erased may be the only one that still opens."""
@@ -137,12 +139,12 @@ def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: st
 
 
 def test_an_interrupted_erase_of_the_only_slot_needs_consent() -> None:
-    intent = model.Intent(model.INTENT_ERASE, 2)
+    intent = model.Intent(model.IntentKind.ERASE, 2)
     with pytest.raises(Refused, match="no secret of this task opens any other keyslot"):
         plan({2: RED}, present(RED), luks1=True, intent=intent)
 
 
-@pytest.mark.parametrize("kind", [model.INTENT_MOVE_ADD, model.INTENT_MOVE_ERASE, model.INTENT_MOVE_FILL])
+@pytest.mark.parametrize("kind", [model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL])
 def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
     with pytest.raises(Refused, match=r"(?i)the note of an interrupted rekey of keyslot 2 does not say through which keyslot it went"):
         plan({0: RED, 2: None}, present(RED), luks1=True, intent=model.Intent(kind, 2))

@@ -16,7 +16,7 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.res
 
 def test_everything_is_plain_data() -> None:
     found = header(
-        slot(0), tokens=(model.Token(3, "clevis", (0,)),), intent=model.Intent(model.INTENT_ERASE, 4), write_obstacle=Unsupported("requirement", "x")
+        slot(0), tokens=(model.Token(3, "clevis", (0,)),), intent=model.Intent(model.IntentKind.ERASE, 4), write_obstacle=Unsupported("requirement", "x")
     )
     shown = json.loads(json.dumps(describe_header(found)))
     assert shown["version"] == 2

@@ -10,7 +10,7 @@ import textwrap
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ADD, ERASE, FINISH_ERASE, HEAL_HEADER, Action, KdfChoice, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, KdfChoice, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff, slot_table
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import PBKDF2, header, slot
 
@@ -86,7 +86,7 @@ def test_costs_that_the_real_run_decides() -> None:
 def test_only_changed_slots_are_changed_lines() -> None:
     found = header(slot(0), slot(1), slot(2))
     long = "a label that is much longer than every other word in the table"
-    shown = difference(found, Action(ADD, 3, "why", label=long), Action(ERASE, 1, "why"), opened_by={0: ["a"], 1: ["b"], 2: ["c"]})
+    shown = difference(found, Action(ActionKind.ADD, 3, "why", label=long), Action(ActionKind.ERASE, 1, "why"), opened_by={0: ["a"], 1: ["b"], 2: ["c"]})
     lines = list(difflib.ndiff(shown["before"].splitlines(), shown["after"].splitlines()))
     assert [line[2:3] for line in lines if line.startswith("- ")] == ["1"]
     assert [line[2:3] for line in lines if line.startswith("+ ")] == ["3"]
@@ -100,8 +100,8 @@ def test_no_change_is_no_difference() -> None:
 
 
 def test_what_is_mended_beside_the_slots_shows() -> None:
-    found = header(slot(0), intent=model.Intent(model.INTENT_WIPE, 0))
-    heal, finish = Action(HEAL_HEADER, None, "why"), Action(FINISH_ERASE, 0, "an interrupted run left something", resume=True)
+    found = header(slot(0), intent=model.Intent(model.IntentKind.WIPE, 0))
+    heal, finish = Action(ActionKind.HEAL_HEADER, None, "why"), Action(ActionKind.FINISH_ERASE, 0, "an interrupted run left something", resume=True)
     shown = difference(found, heal, finish, opened_by={0: ["a"]})
     assert "header copies differ\nunfinished: an interrupted run left something\n" in shown["before"]
     assert "header copies agree\nnothing unfinished\n" in shown["after"]

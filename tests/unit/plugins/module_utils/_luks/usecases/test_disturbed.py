@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import ERASE, Action, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
@@ -82,7 +82,7 @@ def test_a_fault_before_the_first_write_is_no_interruption(volume: pathlib.Path,
 def test_a_header_that_must_not_be_written_is_not() -> None:
     writer: t.Any = types.SimpleNamespace(disk=types.SimpleNamespace(header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))))
     with pytest.raises(Refused, match="requirement from the future"):
-        apply_plan(Plan((Action(ERASE, 1, "because"),)), writer, record=False)
+        apply_plan(Plan((Action(ActionKind.ERASE, 1, "because"),)), writer, record=False)
 
 
 @BOTH

@@ -18,12 +18,12 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.hea
 PLACE = 768
 BASE = image.build((0, 1), padding=b"")
 VALID = [
-    model.Intent(model.INTENT_ERASE, 7),
-    model.Intent(model.INTENT_MOVE_ADD, 0, temporary_slot=7),
-    model.Intent(model.INTENT_MOVE_ERASE, 3, temporary_slot=0),
-    model.Intent(model.INTENT_MOVE_FILL, 7, temporary_slot=6),
-    model.Intent(model.INTENT_REPLACE_ERASE, 0),
-    model.Intent(model.INTENT_REPLACE_FILL, 5),
+    model.Intent(model.IntentKind.ERASE, 7),
+    model.Intent(model.IntentKind.MOVE_ADD, 0, temporary_slot=7),
+    model.Intent(model.IntentKind.MOVE_ERASE, 3, temporary_slot=0),
+    model.Intent(model.IntentKind.MOVE_FILL, 7, temporary_slot=6),
+    model.Intent(model.IntentKind.REPLACE_ERASE, 0),
+    model.Intent(model.IntentKind.REPLACE_FILL, 5),
 ]
 
 
@@ -52,14 +52,14 @@ def test_an_intent_is_found_again_and_leaves_no_trace(intent: model.Intent) -> N
 
 
 def test_the_bytes_are_the_documented_ones() -> None:
-    header = parse(BASE).with_intent(model.Intent(model.INTENT_MOVE_ERASE, 1, temporary_slot=6))
+    header = parse(BASE).with_intent(model.Intent(model.IntentKind.MOVE_ERASE, 1, temporary_slot=6))
     assert header.image()[0] == record(BASE, kind=3, keyslot=1, temporary_slot=6)
 
 
 def test_slots_may_change_under_an_intent_but_not_the_volume() -> None:
     marked = record(BASE)
     edited = parse(marked).without_keyslot(1)
-    assert edited.intent == model.Intent(model.INTENT_ERASE, 1)
+    assert edited.intent == model.Intent(model.IntentKind.ERASE, 1)
     other_key = image.patch(marked, 112, b"\xff")
     other_uuid = image.patch(marked, 168, b"f")
     for raw in (other_key, other_uuid, image.patch(marked, PLACE + 10, b"\5"), image.patch(marked, PLACE + 63, b"\0\0")):
@@ -111,11 +111,11 @@ def test_junk_at_the_place_is_kept_until_an_intent_needs_it() -> None:
 @pytest.mark.parametrize(
     "intent",
     [
-        model.Intent(model.INTENT_WIPE, 0),
-        model.Intent(model.INTENT_ERASE, 0, extents=(model.Extent(4096, 512),)),
-        model.Intent(model.INTENT_ERASE, 8),
-        model.Intent(model.INTENT_ERASE, 0, temporary_slot=1),
-        model.Intent(model.INTENT_MOVE_ADD, 0),
+        model.Intent(model.IntentKind.WIPE, 0),
+        model.Intent(model.IntentKind.ERASE, 0, extents=(model.Extent(4096, 512),)),
+        model.Intent(model.IntentKind.ERASE, 8),
+        model.Intent(model.IntentKind.ERASE, 0, temporary_slot=1),
+        model.Intent(model.IntentKind.MOVE_ADD, 0),
     ],
 )
 def test_an_intent_that_no_luks1_run_can_have_is_refused(intent: model.Intent) -> None:

@@ -16,8 +16,8 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.hea
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-ERASE = model.Intent(model.INTENT_ERASE, 2)
-MOVE = model.Intent(model.INTENT_MOVE_ERASE, 2, temporary_slot=6)
+ERASE = model.Intent(model.IntentKind.ERASE, 2)
+MOVE = model.Intent(model.IntentKind.MOVE_ERASE, 2, temporary_slot=6)
 INTENTS = {"none": (None, None), "set": (None, ERASE), "keep": (ERASE, ERASE), "clear": (ERASE, None), "replace": (ERASE, MOVE)}
 Slots = t.Dict[int, t.Tuple[int, bytes]]
 

@@ -14,7 +14,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 i
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
 FREE = model.Extent(8388608, 258048)
-WIPE = model.Intent(model.INTENT_WIPE, 3, extents=(FREE,))
+WIPE = model.Intent(model.IntentKind.WIPE, 3, extents=(FREE,))
 ENTRY = model.RecordEntry(keyslot=1, label="primary \u00e9", fingerprint="00ffab", changed="2026-01-02T03:04:05Z")
 
 

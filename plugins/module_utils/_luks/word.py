@@ -1,0 +1,20 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Enums whose members are words that people and other programs read."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Word(str, enum.Enum):
+    """A member is its word in comparisons and dictionaries, as a str is, and in sentences, on every Python.
+
+    In a value that leaves this package write ``str(member)``: serializers may know only the types of JSON.
+    """
+
+    # What enum has of its own differs between versions of Python; format() follows __str__ since 3.8.
+    def __str__(self) -> str:
+        return str(self.value)
