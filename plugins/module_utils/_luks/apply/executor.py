@@ -40,7 +40,7 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
             raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
 
 
-def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict[str, t.Callable[[Action], None]]:
+def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict[ActionKind, t.Callable[[Action], None]]:
     """What each kind of action does with a header of this format."""
     steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
     return {

@@ -13,11 +13,10 @@ from ..errors import LuksmithError
 from ..header.luks2 import binary as luks2_binary
 from ..header.luks2 import metadata as luks2_metadata
 from ..header.luks2.validate_segments import is_backup
+from ..header.reading import Read
 from .policy import Policy
 from .rule import Rule, severity_of
 from .rules import SEGMENT_GAP, UNREADABLE, Finding, finding
-
-Read = t.Callable[[int, int], bytes]
 
 
 def judge_unreadable(error: LuksmithError, read: Read, size: int, policy: Policy) -> t.List[Finding]:

@@ -18,6 +18,7 @@ from ..header.detect import parse_header
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
+from ..header.reading import Read
 from ..unlock.key_material import material_size
 
 _PAGE = 4096
@@ -69,7 +70,7 @@ def parse_image(data: bytes) -> Image:
     return Image(data, parse_header(read_of(data), len(data), embedded=True))
 
 
-def read_of(data: bytes) -> t.Callable[[int, int], bytes]:
+def read_of(data: bytes) -> Read:
     def read(offset: int, length: int) -> bytes:
         if offset < 0 or offset + length > len(data):
             raise StorageFault(f"bytes {offset} to {offset + length} are wanted, but the file ends at byte {len(data)}", why="the backup is incomplete")

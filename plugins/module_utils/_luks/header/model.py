@@ -14,10 +14,8 @@ import abc
 import dataclasses
 import typing as t
 
+from ..errors import LuksmithError
 from ..word import Word
-
-if t.TYPE_CHECKING:
-    from ..errors import LuksmithError
 
 SECTOR = 512
 

@@ -18,9 +18,7 @@ import typing as t
 
 from ..errors import MalformedHeader, NotLuks, Unsupported
 from .model import Extent, Write
-
-if t.TYPE_CHECKING:
-    from .reading import Read
+from .reading import Read
 
 MAGIC = b"QFI\xfb"
 CRYPTO_EXTENSION = 0x0537BE77

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Reading a header with two copies from a medium that cannot give all of it: what is unreadable counts as zeros.
+"""How a header is read: what a reader is, and one that tolerates a medium that cannot give all of it.
 
-A copy with zeros in it has no right checksum, so it counts as damaged and the other one is used, as cryptsetup does.
+To the tolerant reader what is unreadable counts as zeros. A copy of a header with zeros in it has no right checksum, so it
+counts as damaged and the other copy is used, as cryptsetup does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ BLOCK = 4096  # the unit in which what is readable is told from what is not
 class TolerantRead:
     """A ``Read`` over another one; ``fault`` is the first thing that went wrong, ``unreadable`` the offsets of bad blocks."""
 
-    def __init__(self, read: t.Callable[[int, int], bytes]) -> None:
+    def __init__(self, read: Read) -> None:
         self._read = read
         self.fault: t.Optional[StorageFault] = None
         self.unreadable: t.Set[int] = set()

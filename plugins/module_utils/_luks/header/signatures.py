@@ -13,8 +13,7 @@ from __future__ import annotations
 import struct
 import typing as t
 
-if t.TYPE_CHECKING:
-    from .reading import Read
+from .reading import Read
 
 # Largest first read: everything up to the LVM label and the superblocks behind the first KiB.
 _START = 8192

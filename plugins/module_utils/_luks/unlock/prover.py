@@ -16,11 +16,10 @@ from ..crypto.memory import wipe
 from ..crypto.workers import Job
 from ..errors import LuksmithError, Refused
 from ..header.model import Header, Keyslot
+from ..header.reading import Read
 from . import key_material
 from .derivations import Derivations, Derived, Measurement
 from .verdict import Verdict
-
-Read = t.Callable[[int, int], bytes]
 
 
 @dataclasses.dataclass(frozen=True)

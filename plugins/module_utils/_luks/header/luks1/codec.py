@@ -13,11 +13,9 @@ import typing as t
 
 from ...errors import LuksmithError, MalformedHeader, Refused
 from .. import model
+from ..reading import Read
 from . import fields as luks1_fields
 from . import journal, writes
-
-if t.TYPE_CHECKING:
-    from ..reading import Read
 
 
 def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:

@@ -16,9 +16,7 @@ import struct
 import typing as t
 
 from ...errors import Unsupported
-
-if t.TYPE_CHECKING:
-    from ..reading import Read
+from ..reading import Read
 
 BINARY_SIZE = 4096
 MAGIC_PRIMARY = b"LUKS\xba\xbe"

@@ -15,15 +15,11 @@ import typing as t
 
 from ...errors import LuksmithError, Refused, shown
 from .. import model
-from ..reading import TolerantRead
+from ..reading import Read, TolerantRead
 from . import edit, obstacles, recovery, tokens, validate_metadata, view
 from . import metadata as luks2_metadata
-from .binary import BINARY_SIZE, build_copy
-
-if t.TYPE_CHECKING:
-    from ..reading import Read
-    from .binary import Copy
-    from .recovery import Copies
+from .binary import BINARY_SIZE, Copy, build_copy
+from .recovery import Copies
 
 
 def parse(read: Read, size: int) -> Luks2Header:

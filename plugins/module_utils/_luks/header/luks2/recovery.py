@@ -16,12 +16,9 @@ import typing as t
 
 from ...errors import LuksmithError, MalformedHeader, NotLuks, Refused
 from .. import signatures
-from ..reading import TolerantRead
+from ..reading import Read, TolerantRead
 from . import binary, metadata, validate_metadata
 from .binary import Copy
-
-if t.TYPE_CHECKING:
-    from ..reading import Read
 
 OK = "ok"
 BAD = "bad"  # no magic, wrong checksum, or out of place
