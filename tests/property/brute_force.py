@@ -78,9 +78,16 @@ class Tally:
 
 
 def load_planner() -> Planner:
+    """The planner behind what a task goes through before it: entries that contradict each other never reach it."""
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.normalize import normalize
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.validate import check_entries
 
-    return t.cast(Planner, make_plan)
+    def planner(situation: t.Any, desired: t.Any, proofs: t.Any) -> t.Any:
+        check_entries(desired)
+        return make_plan(situation, normalize(desired), proofs)
+
+    return t.cast(Planner, planner)
 
 
 def run_lists(world: World, orders: int, split: bool, batch: t.Sequence[t.Tuple[Item, ...]]) -> Tally:

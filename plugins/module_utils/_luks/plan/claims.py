@@ -15,49 +15,55 @@ from ..task.desired import ABSENT, PRESENT, Desired, Entry
 from .drift import costs_drift
 from .ordering import Add, Changes, Rekey
 from .proof_cache import ProofCache
-from .types import Proofs, Situation
 
 
-class Claims:
-    """The changes of a plan while they grow entry by entry, and the slots that entries claim."""
+class Entries:
+    """The entries of a task by what they ask for."""
 
-    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
-        self.situation = situation
-        self.desired = desired
-        self.proofs = ProofCache(situation, desired, proofs)
-        self.changes = Changes()
-        self.warnings: t.List[str] = []
-        self.layout = situation.layout
+    def __init__(self, desired: Desired) -> None:
         present = [entry for entry in desired.entries if entry.state == PRESENT]
         self.pinned = [entry for entry in present if entry.keyslot is not None]
         self.replacing = [entry for entry in present if entry.keyslot is None and entry.old_secret is not None]
         self.plain = [entry for entry in present if entry.keyslot is None and entry.old_secret is None]
         self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
         self.wanted = distinct(entry.new_secret for entry in present)
-        self.claims: t.Set[int] = set()
-        self.marked_for_erase: t.Dict[int, t.Tuple[str, str]] = {}  # slot -> (label, reason) of an erase, unless it is rekeyed
-        self.costly: t.Set[int] = set()  # slots that keep their secret and get other costs
         self.pins: t.Dict[int, int] = {slot_of(entry): new_of(entry) for entry in self.pinned}
 
-    # Claims
 
-    def _claim_and_keep(self, entry: Entry) -> bool:
+class Claims:
+    """The changes of a plan while they grow entry by entry, and the keyslots that entries claim.
+
+    claimed:          keyslots that make an entry hold; ``purge`` leaves them.
+    marked_for_erase: keyslot -> (label, reason) of an erase, unless the keyslot is rekeyed.
+    new_costs:        keyslots that keep their secret and get other costs.
+    """
+
+    def __init__(self, entries: Entries, proofs: ProofCache, *, purge: bool) -> None:
+        self.changes = Changes()
+        self.claimed: t.Set[int] = set()
+        self.marked_for_erase: t.Dict[int, t.Tuple[str, str]] = {}
+        self.new_costs: t.Set[int] = set()
+        self._entries = entries
+        self._proofs = proofs
+        self._purge = purge
+
+    def claim_and_keep(self, entry: Entry) -> bool:
         """Find the slot that makes the entry hold, as it will be; mend its costs and priority. False when there is none yet."""
         new = new_of(entry)
-        coming = [keyslot for keyslot, secret in self.pins.items() if secret == new]
+        coming = [keyslot for keyslot, secret in self._entries.pins.items() if secret == new]
         coming += [keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming]
         staying = [keyslot for keyslot in self._staying() if keyslot not in coming and (keyslot, new) not in self.changes.never_hold]
         keyslot = self._best_claim(entry, coming, staying)
         if keyslot is None:
             return False
-        self.claims.add(keyslot)
-        self._keep(entry, keyslot)
+        self.claimed.add(keyslot)
+        self.keep(entry, keyslot)
         return True
 
     def _staying(self) -> t.List[int]:
         """Active slots that no entry has sent away or filled with something else so far."""
-        leaving = set(self.changes.erases) | set(self.marked_for_erase) | (set(self.changes.rekeys) - self.costly)
-        return [keyslot for keyslot in self.proofs.slots if keyslot not in leaving]
+        leaving = set(self.changes.erases) | set(self.marked_for_erase) | (set(self.changes.rekeys) - self.new_costs)
+        return [keyslot for keyslot in self._proofs.slots if keyslot not in leaving]
 
     def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
         """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
@@ -67,11 +73,11 @@ class Claims:
         """
         for fits in (self._priority_fits, self._not_ignored, self._any):
             known = [keyslot for keyslot in coming if fits(entry, keyslot)]
-            open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self.desired.purge or not known)]
+            open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self._purge or not known)]
             lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
             # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
-            ascending = (keyslot for keyslot in lower if self.proofs.opens(new_of(entry), keyslot))
-            keyslot = next(ascending, None) if self.desired.purge else self.proofs.first_opened(new_of(entry), lower, spread=True)
+            ascending = (keyslot for keyslot in lower if self._proofs.opens(new_of(entry), keyslot))
+            keyslot = next(ascending, None) if self._purge else self._proofs.first_opened(new_of(entry), lower, spread=True)
             if keyslot is not None:
                 return keyslot
             if known:
@@ -98,74 +104,74 @@ class Claims:
         add = next((add for add in self.changes.adds if add.keyslot == keyslot), None)
         if add is not None:
             return add.priority or PRIORITY_NORMAL
-        return self.proofs.slots[keyslot].priority
+        return self._proofs.slots[keyslot].priority
 
     # Building blocks
 
-    def _opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
+    def opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
         staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
-        return self.proofs.first_opened(secret, staying, spread=True, in_vain=in_vain)
+        return self._proofs.first_opened(secret, staying, spread=True, in_vain=in_vain)
 
-    def _opens_anything(self, secret: int) -> bool:
-        return self.proofs.first_opened(secret, self.proofs.slots) is not None
+    def opens_anything(self, secret: int) -> bool:
+        return self._proofs.first_opened(secret, self._proofs.slots) is not None
 
-    def _will_open(self, secret: int) -> bool:
+    def will_open(self, secret: int) -> bool:
         return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
 
-    def _provided(self, secret: int, *, but: Entry) -> bool:
+    def provided(self, secret: int, *, but: Entry) -> bool:
         """Another entry makes ``secret`` open a slot."""
-        for entry in (*self.pinned, *self.plain, *self.replacing):
+        for entry in (*self._entries.pinned, *self._entries.plain, *self._entries.replacing):
             if entry is not but and new_of(entry) == secret:
                 if entry.keyslot is not None or entry.old_secret is None:
                     return True
-                if self.proofs.first_opened(old_of(entry), self.proofs.slots) is not None:
+                if self._proofs.first_opened(old_of(entry), self._proofs.slots) is not None:
                     return True
         return False
 
-    def _keep(self, entry: Entry, keyslot: int) -> None:
+    def keep(self, entry: Entry, keyslot: int) -> None:
         """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
-        slot = self.proofs.slots.get(keyslot)
-        if slot is not None and not self.proofs.is_settled(keyslot) and keyslot not in self.changes.rekeys:
+        slot = self._proofs.slots.get(keyslot)
+        if slot is not None and not self._proofs.is_settled(keyslot) and keyslot not in self.changes.rekeys:
             drift = costs_drift(slot.kdf, entry.costs)
             if drift:
                 self._require_sole_claim(entry, keyslot, drift)
-                label = self.proofs.label(new_of(entry))
+                label = self._proofs.label(new_of(entry))
                 priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
                 reason = f"keyslot {keyslot} of {label}: {drift}"
                 self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True)
-                self.costly.add(keyslot)
+                self.new_costs.add(keyslot)
         if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
             self._require_sole_claim(entry, keyslot, "another priority is wanted")
             self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
 
     def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
         """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
-        if keyslot not in self.proofs.slots:
+        if keyslot not in self._proofs.slots:
             return
-        for secret in self.wanted:
-            if secret != new_of(entry) and self.proofs.opens(secret, keyslot):
+        for secret in self._entries.wanted:
+            if secret != new_of(entry) and self._proofs.opens(secret, keyslot):
                 raise Refused(
-                    f"keyslot {keyslot} opens with {self.proofs.label(new_of(entry))} and with {self.proofs.label(secret)}, and {change}",
+                    f"keyslot {keyslot} opens with {self._proofs.label(new_of(entry))} and with {self._proofs.label(secret)}, and {change}",
                     why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
                     " a change for the one could end what holds for the other",
                     remedy="want only one of the two secrets",
                 )
 
-    def _add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
-        label = self.proofs.label(new_of(entry))
+    def add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
+        label = self._proofs.label(new_of(entry))
         where = "no keyslot" if keyslot is None else f"keyslot {keyslot} is free, and {label} is wanted there"
         reason = f"{label} opens {where}" if keyslot is None else where
         self.changes.adds.append(Add(new_of(entry), keyslot, entry.position, entry.priority, reason))
 
-    def _rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
-        label = self.proofs.label(new_of(entry))
-        slot = self.proofs.slots[keyslot]
+    def rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
+        label = self._proofs.label(new_of(entry))
+        slot = self._proofs.slots[keyslot]
         priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
-        replaced = "" if old is None else self.proofs.label(old)
+        replaced = "" if old is None else self._proofs.label(old)
         reason = f"{label} replaces {replaced}" if old is not None else f"{label} overwrites a key that nobody proved (force)"
         self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=replaced)
 
-    def _erase(self, keyslot: int, label: str, reason: str) -> None:
+    def erase(self, keyslot: int, label: str, reason: str) -> None:
         self.changes.erases.setdefault(keyslot, (label, reason))
 
 

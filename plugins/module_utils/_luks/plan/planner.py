@@ -15,11 +15,10 @@ import typing as t
 from ..errors import Refused
 from ..header.model import PRIORITY_NORMAL, UnknownKdf
 from ..task.desired import ABSENT, Desired, Entry
-from ..task.normalize import normalize
-from ..task.validate import check_entries
-from .claims import Claims, distinct, new_of, old_of, slot_of
+from .claims import Claims, Entries, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
 from .ordering import Ordering
+from .proof_cache import ProofCache
 from .resume import resume
 from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 
@@ -27,14 +26,24 @@ from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     """The plan that takes ``situation`` to ``desired``; empty when nothing needs to change.
 
-    Raises BadTask when the entries contradict each other, Refused when the state found makes the task unsafe or
-    impossible.
+    desired: what :mod:`.task.parse` leaves: no entry contradicts another one, and what one says of a secret the others say, too.
+
+    Raises Refused when the state found makes the task unsafe or impossible.
     """
-    check_entries(desired)
-    return _Planner(situation, normalize(desired), proofs).plan()
+    return _Planner(situation, desired, proofs).plan()
 
 
-class _Planner(Claims):
+class _Planner:
+    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
+        self.situation = situation
+        self.desired = desired
+        self.entries = Entries(desired)
+        self.proofs = ProofCache(situation, desired, proofs)
+        self.claims = Claims(self.entries, self.proofs, purge=desired.purge)
+        self.changes = self.claims.changes
+        self.layout = situation.layout
+        self.warnings: t.List[str] = []
+
     def plan(self) -> Plan:
         check_format(self.situation, self.desired)
         first = self._first_actions()
@@ -43,14 +52,14 @@ class _Planner(Claims):
         self._pinned_present()
         self._mark_pairs_for_erase()
         self.proofs.expect((old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
-        replaced = {old_of(entry): self._slots_of(entry) for entry in self.replacing}
-        forbidden = {old_of(entry): self._slots_of(entry) for entry in self.absent if entry.keyslot is None}
+        replaced = {old_of(entry): self._slots_of(entry) for entry in self.entries.replacing}
+        forbidden = {old_of(entry): self._slots_of(entry) for entry in self.entries.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
         self._replace(replaced)
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.wanted)
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted)
         return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
 
     # What comes before the entries: a healthy header, the end of an interrupted run
@@ -60,7 +69,7 @@ class _Planner(Claims):
         if self.situation.needs_heal:
             actions.append(Action(ActionKind.HEAL_HEADER, None, "one copy of the header is damaged, stale or different and is rewritten from the good one"))
         if self.situation.intent is not None:
-            ended = resume(self.situation, self.situation.intent, self.proofs, self.wanted)
+            ended = resume(self.situation, self.situation.intent, self.proofs, self.entries.wanted)
             self.layout = ended.layout
             refilled = self._refill(ended.refill) if ended.refill is not None else None
             actions.append(refilled or ended.action)
@@ -68,9 +77,9 @@ class _Planner(Claims):
 
     def _refill(self, keyslot: int) -> t.Optional[Action]:
         """A cut in-place rekey erased the old secret's slot: the entry that asks for the rekey may still fill it."""
-        for entry in self.replacing:
+        for entry in self.entries.replacing:
             new, old = new_of(entry), old_of(entry)
-            if keyslot in self.pins or self._provided(new, but=entry):
+            if keyslot in self.entries.pins or self.claims.provided(new, but=entry):
                 continue
             if self.proofs.first_opened(new, self.proofs.slots) is not None or self.proofs.first_opened(old, self.proofs.slots) is not None:
                 continue
@@ -95,20 +104,20 @@ class _Planner(Claims):
     # Entries, from the most to the least specific
 
     def _named_absent(self) -> None:
-        for entry in self.absent:
+        for entry in self.entries.absent:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.proofs.slots:
-                    self._erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
+                    self.claims.erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
 
     def _ask_where_hinted(self) -> None:
         """What will be asked first anyway, together: each wanted secret in the slot that is named for it or suggested.
 
         A secret found there spares every trial of another one on that slot, so this comes before the searches.
         """
-        questions = [self._first_question(entry) for entry in self.pinned]
-        named = {new_of(entry) for entry in self.pinned}
-        for entry in (*self.replacing, *self.plain):
+        questions = [self._first_question(entry) for entry in self.entries.pinned]
+        named = {new_of(entry) for entry in self.entries.pinned}
+        for entry in (*self.entries.replacing, *self.entries.plain):
             hint = self.proofs.hint(new_of(entry))
             if hint is not None and new_of(entry) not in named and hint not in self.changes.never_fill:
                 questions.append((new_of(entry), hint))
@@ -125,25 +134,25 @@ class _Planner(Claims):
         return entry.old_secret, keyslot
 
     def _judged_by_secret(self) -> t.List[Entry]:
-        return [*self.replacing, *(entry for entry in self.absent if entry.keyslot is None)]
+        return [*self.entries.replacing, *(entry for entry in self.entries.absent if entry.keyslot is None)]
 
     def _pinned_present(self) -> None:
-        for entry in self.pinned:
+        for entry in self.entries.pinned:
             keyslot, new = slot_of(entry), new_of(entry)
             if keyslot in self.changes.rekeys:
                 continue
-            self.claims.add(keyslot)
+            self.claims.claimed.add(keyslot)
             if keyslot not in self.proofs.slots:
                 if not any(add.keyslot == keyslot for add in self.changes.adds):
-                    self._add(entry, keyslot)
+                    self.claims.add(entry, keyslot)
             elif self.proofs.opens(new, keyslot):
-                self._keep(entry, keyslot)
+                self.claims.keep(entry, keyslot)
             else:
                 self._rekey_occupied(entry)
 
     def _rekey_occupied(self, entry: Entry) -> None:
         keyslot = slot_of(entry)
-        peers = [other for other in self.pinned if other.keyslot == keyslot]
+        peers = [other for other in self.entries.pinned if other.keyslot == keyslot]
         replaces = all(peer.old_secret is not None for peer in peers)
         if self.proofs.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
             raise Refused(
@@ -153,7 +162,7 @@ class _Planner(Claims):
             )
         for old in distinct(peer.old_secret for peer in peers):
             if self.proofs.opens(old, keyslot):
-                return self._rekey(entry, keyslot, old)
+                return self.claims.rekey(entry, keyslot, old)
         if replaces:
             labels = ", ".join(self.proofs.label(old_of(peer)) for peer in peers)
             raise Refused(
@@ -165,11 +174,11 @@ class _Planner(Claims):
         licences = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
         for secret in licences:
             if self.proofs.opens(secret, keyslot):
-                if secret not in self.wanted:
-                    return self._rekey(entry, keyslot, secret)
+                if secret not in self.entries.wanted:
+                    return self.claims.rekey(entry, keyslot, secret)
                 reserved.append(secret)
         if self.desired.force:
-            return self._rekey(entry, keyslot, None)
+            return self.claims.rekey(entry, keyslot, None)
         if reserved:
             raise Refused(
                 f"keyslot {keyslot} opens with {self.proofs.label(reserved[0])}, which another present entry of the task wants to keep",
@@ -184,15 +193,15 @@ class _Planner(Claims):
 
     def _mark_pairs_for_erase(self) -> None:
         """Slots that a secret must not open, named together: they end erased, unless a rekey fills them otherwise."""
-        for entry in self.absent:
+        for entry in self.entries.absent:
             if entry.keyslot is None or entry.old_secret is None:
                 continue
             self.changes.never_hold.add((entry.keyslot, entry.old_secret))
             if entry.keyslot in self._undecided() and self.proofs.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
-                if entry.keyslot in self.pins:
-                    raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.pins[entry.keyslot])
+                if entry.keyslot in self.entries.pins:
+                    raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])
                 label = self.proofs.label(entry.old_secret)
-                self.marked_for_erase[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
+                self.claims.marked_for_erase[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
 
     def _slots_of(self, entry: Entry) -> t.List[int]:
         """What the old secret of ``entry`` opens, among the slots whose end no entry has decided by name."""
@@ -200,25 +209,25 @@ class _Planner(Claims):
         return self.proofs.all_opened(old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
 
     def _undecided(self) -> t.List[int]:
-        decided = self.changes.never_fill | (set(self.changes.rekeys) - self.costly)
+        decided = self.changes.never_fill | (set(self.changes.rekeys) - self.claims.new_costs)
         return [keyslot for keyslot in self.proofs.slots if keyslot not in decided]
 
     def _absent_by_secret(self, forbidden: t.Mapping[int, t.Sequence[int]]) -> None:
         """A slot that an entry above fills with another secret is rid of the forbidden one already."""
-        for entry in self.absent:
+        for entry in self.entries.absent:
             if entry.keyslot is None:
                 label = self.proofs.label(old_of(entry))
                 for keyslot in forbidden[old_of(entry)]:
                     if keyslot not in self.changes.rekeys:
-                        self._erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
-        for keyslot, (label, reason) in self.marked_for_erase.items():
+                        self.claims.erase(keyslot, label, f"keyslots[{entry.position}] wants {label} to open nothing")
+        for keyslot, (label, reason) in self.claims.marked_for_erase.items():
             if keyslot not in self.changes.rekeys:
-                self._erase(keyslot, label, reason)
+                self.claims.erase(keyslot, label, reason)
 
     def _check_proof_conflicts(self, gone: t.Mapping[int, t.Sequence[int]]) -> None:
         for old, keyslots in gone.items():
             for keyslot in keyslots:
-                for secret in self.wanted:
+                for secret in self.entries.wanted:
                     if secret != old and self.proofs.opens(secret, keyslot):
                         raise self._same_for_the_slot(keyslot, old, secret)
 
@@ -230,21 +239,21 @@ class _Planner(Claims):
         )
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        news = distinct(entry.new_secret for entry in self.replacing)
-        going = {new: any(replaced[old_of(entry)] for entry in self.replacing if new_of(entry) == new) for new in news}
-        opened_before = {new: self._opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
-        for entry in sorted(self.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)):
+        news = distinct(entry.new_secret for entry in self.entries.replacing)
+        going = {new: any(replaced[old_of(entry)] for entry in self.entries.replacing if new_of(entry) == new) for new in news}
+        opened_before = {new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
+        for entry in sorted(self.entries.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)):
             new, old = new_of(entry), old_of(entry)
             if new == old:
                 self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
                 for keyslot in replaced[old]:
                     reason = f"{self.proofs.label(new)}, which replaces {self.proofs.label(old)}, opens keyslot {opened_before[new]} already"
-                    self._erase(keyslot, self.proofs.label(old), reason)
-                self._claim_and_keep(entry)
-            elif replaced[old] or self._opens_anything(old) or self._opens_anything(new):
+                    self.claims.erase(keyslot, self.proofs.label(old), reason)
+                self.claims.claim_and_keep(entry)
+            elif replaced[old] or self.claims.opens_anything(old) or self.claims.opens_anything(new):
                 self._rekey_all(entry, replaced[old])
-            elif not self._provided(new, but=entry):
+            elif not self.claims.provided(new, but=entry):
                 raise Refused(
                     f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot{self.proofs.not_tried(self.proofs.slots)}",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
@@ -263,43 +272,43 @@ class _Planner(Claims):
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )
             if (keyslot, new) in self.changes.never_hold or (self.desired.purge and other is None and self._has_a_slot(new)):
-                self._erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
+                self.claims.erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
             elif other is None:
-                self._rekey(entry, keyslot, old_of(entry))
-                self.claims.add(keyslot)
-        if not self._will_open(new):
-            self._add(entry, None)
+                self.claims.rekey(entry, keyslot, old_of(entry))
+                self.claims.claimed.add(keyslot)
+        if not self.claims.will_open(new):
+            self.claims.add(entry, None)
 
     def _has_a_slot(self, secret: int) -> bool:
-        return secret in self.pins.values() or any(rekey.secret == secret for rekey in self.changes.rekeys.values())
+        return secret in self.entries.pins.values() or any(rekey.secret == secret for rekey in self.changes.rekeys.values())
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
         """Old and new are one secret: the entry asks for other costs in every slot of it that stays; ``purge`` leaves one."""
         new = new_of(entry)
-        if not slots and not self._opens_anything(new) and not self._provided(new, but=entry):
+        if not slots and not self.claims.opens_anything(new) and not self.claims.provided(new, but=entry):
             raise Refused(
                 f"{self.proofs.label(new)} opens no keyslot{self.proofs.not_tried(self.proofs.slots)}",
                 why="there is none whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )
-        kept = [keyslot for keyslot in slots if keyslot not in self.marked_for_erase and (keyslot, new) not in self.changes.never_hold]
+        kept = [keyslot for keyslot in slots if keyslot not in self.claims.marked_for_erase and (keyslot, new) not in self.changes.never_hold]
         staying = [] if self.desired.purge else kept
         for keyslot in staying:
-            self.claims.add(keyslot)
-            self._keep(entry, keyslot)
-        if not staying and not self._claim_and_keep(entry) and not self._will_open(new):
-            self._add(entry, None)
+            self.claims.claimed.add(keyslot)
+            self.claims.keep(entry, keyslot)
+        if not staying and not self.claims.claim_and_keep(entry) and not self.claims.will_open(new):
+            self.claims.add(entry, None)
 
     def _plain_present(self) -> None:
-        for entry in self.plain:
-            if not self._claim_and_keep(entry) and not self._will_open(new_of(entry)):
-                self._add(entry, None)
+        for entry in self.entries.plain:
+            if not self.claims.claim_and_keep(entry) and not self.claims.will_open(new_of(entry)):
+                self.claims.add(entry, None)
 
     def _purge(self) -> None:
         if not self.desired.purge:
             return
         for keyslot, slot in self.proofs.slots.items():
-            if keyslot in self.claims or keyslot in self.changes.erases or keyslot in self.changes.rekeys:
+            if keyslot in self.claims.claimed or keyslot in self.changes.erases or keyslot in self.changes.rekeys:
                 continue
             if not slot.bound:
                 self.warnings.append(f"keyslot {keyslot} is not bound to the volume and stays; name it by keyslot to erase it")
@@ -310,4 +319,4 @@ class _Planner(Claims):
                     f"keyslot {keyslot} could not be tried with any secret and stays, so this is not yet the exact set; name it by keyslot to erase it"
                 )
             else:
-                self._erase(keyslot, "", "purge: no entry claims it")
+                self.claims.erase(keyslot, "", "purge: no entry claims it")
