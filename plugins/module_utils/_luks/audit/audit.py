@@ -13,6 +13,7 @@ import typing as t
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expected_only
+from ..result.actions import Result
 from ..result.slot_table import rows
 from ..task.secrets import Secret
 from ..unlock.session import UnlockSession, all_cores
@@ -27,8 +28,6 @@ from .evidence import Evidence
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
 from .unreadable import judge_unreadable
-
-Result = t.Dict[str, t.Any]
 
 COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = ("compliant", "recorded", "unverified", "findings", "failed")
 _ATTEMPTS = 3

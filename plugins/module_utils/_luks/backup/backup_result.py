@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ..result.actions import Result
 from ..result.diff import render
 from ..result.slot_table import rows
 from ..unlock.hints import fingerprint
 from .image import Image, only_in, relation
-
-Result = t.Dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,13 +10,13 @@ import typing as t
 
 from ..errors import HeaderChanged, LuksmithError
 from ..plan.types import Action, ActionKind
-from ..result.actions import action_row
+from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..volume import locks, whole_file
 from ..volume.read_header import read_header
 from ..volume.storage import Volume, open_volume
 from .backup_file import BackupFile, check_may_replace, read_backup_file
-from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, names_of
+from .backup_result import Opened, Side, compared, describe_backup, diff_of, names_of
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
 from .image import SAME, Image, image_size, parse_image, relation, same_bytes

@@ -22,7 +22,7 @@ from ..header import signatures
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
 from ..plan.types import ActionKind
-from ..result.actions import action_row
+from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..unlock import key_material
 from ..volume import locks
@@ -30,7 +30,7 @@ from ..volume.inventory import read_inventory
 from ..volume.locked_write import Expected, locked_write
 from ..volume.storage import Volume, open_volume
 from .backup_file import read_backup_file
-from .backup_result import Opened, Result, Side, compared, describe_backup, diff_of, named, names_of
+from .backup_result import Opened, Side, compared, describe_backup, diff_of, named, names_of
 from .backup_task import BackupTask
 from .check_secrets import SecretCheck, check_secrets
 from .create import read_image
