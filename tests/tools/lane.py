@@ -68,7 +68,9 @@ class LaneSkipped(Exception):
 @functools.lru_cache(maxsize=None)
 def scratch() -> pathlib.Path:
     """A folder of this run for whatever it leaves; below the usual one, because the paths of sockets must be short."""
-    return pathlib.Path(tempfile.mkdtemp(prefix="luksmith-"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-"))
+    folder.chmod(0o711)  # a test that becomes another user leads it to a file in here
+    return folder
 
 
 def environment() -> t.Dict[str, str]:

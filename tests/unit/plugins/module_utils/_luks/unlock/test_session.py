@@ -61,7 +61,7 @@ def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Key
 
 def wiped(keys: Keys) -> bool:
     for thread in threading.enumerate():
-        if thread.name == "luksmith derivation":
+        if thread.name == "luksmith derivation" and thread.ident is not None:
             thread.join(60)
     assert len(keys) >= 2, "nothing was derived"
     assert all(any(first) for _buffer, first in keys)
@@ -86,7 +86,7 @@ def inspect(volume: pathlib.Path) -> t.Any:
 def test_a_backup_and_a_restore(volume: pathlib.Path, keys: Keys) -> None:
     backup(volume, "present")
     assert wiped(keys)
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     keys.clear()
     assert backup(volume, "restored")["changed"]
     assert wiped(keys)
@@ -123,7 +123,7 @@ def test_keyslots_info_where_a_keyslot_cannot_be_read(volume: pathlib.Path, keys
 
 def test_an_audit_with_a_backup(volume: pathlib.Path, keys: Keys) -> None:
     backup(volume, "present")
-    full.bring(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     keys.clear()
     findings = audit(volume, backups=[str(volume.with_name("backup"))])["findings"]
     assert any(finding["rule"].startswith("backup") for finding in findings)
