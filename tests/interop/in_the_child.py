@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.tests.tools.module_server import around, 
 
 # Places to stop at.
 LOCKING = "_luks.volume.locks:exclusive"  # the plan is made, the volume is open for writing, and nothing is locked
-FIRST_WRITE = "_luks.apply.header_writer:Disk._guarded_write"  # all locks are held, and nothing is written
+FIRST_WRITE = "_luks.apply.header_writer:HeaderWriter._guarded_write"  # all locks are held, and nothing is written
 
 
 def pause_at_a_conflict() -> None:

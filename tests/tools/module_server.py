@@ -9,8 +9,8 @@ request. A child runs the whole module, from its arguments as JSON to its answer
 imported, patched or opened is there. Everything goes through memory: no secret gets on a disk or into a list of arguments.
 
     run_module("keyslots_info", {"device": path})            # the result; ModuleFailed when the module failed
-    running = start_module("keyslots", task, hooks=[stop_before("_luks.apply.header_writer:Disk._guarded_write")])
-    running.reached("_luks.apply.header_writer:Disk._guarded_write")   # it is there now, and goes no further ...
+    running = start_module("keyslots", task, hooks=[stop_before("_luks.apply.header_writer:HeaderWriter._guarded_write")])
+    running.reached("_luks.apply.header_writer:HeaderWriter._guarded_write")   # it is there now, and goes no further ...
     running.go_on()                                          # ... until it is told to (or: running.kill())
     running.result()
 
@@ -274,7 +274,7 @@ def pause_at(name: str) -> Hook:
 def stop_before(place: str, number: int = 0) -> Hook:
     """A hook: pause at the call ``number`` (from 0) of ``place``, before it does anything.
 
-    place: module and function as the caller finds it, below plugins/module_utils: "_luks.apply.header_writer:Disk._guarded_write".
+    place: module and function as the caller finds it, below plugins/module_utils: "_luks.apply.header_writer:HeaderWriter._guarded_write".
     """
     return functools.partial(_stop, place, number, True)
 
