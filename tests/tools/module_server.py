@@ -315,7 +315,7 @@ def around(place: str, wrapper: t.Callable[..., t.Any]) -> None:
 
 def stay_dumpable() -> None:
     """A hook: ordinary users may look into /proc of this module, as they may for most programs. (Modules forbid it.)"""
-    around("_module.guard:forbid_core_dumps", lambda real: None)
+    around("_module.runner:forbid_core_dumps", lambda real: None)
 
 
 def be_the_module(name: str, arguments: bytes, hooks: t.Sequence[Hook] = ()) -> None:
