@@ -73,7 +73,9 @@ def mirror() -> t.List[str]:
 
 def run_logged(log: pathlib.Path, *command: str) -> None:
     with log.open("ab") as output:
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        # The folder for this run's scratch files does not exist inside a root.
+        outside = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        code = subprocess.run(command, env=outside, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         last = log.read_text(errors="replace").splitlines()[-3:]
         raise Unavailable(f"{' '.join(command[:2])}… ended with {code}: {' / '.join(last)} (all of it: {log.relative_to(ROOT)})")
