@@ -56,6 +56,7 @@ def segments_not_checked(patch: pytest.MonkeyPatch) -> None:
 
 def unknown_members_lost(patch: pytest.MonkeyPatch) -> None:
     emit = luks2_metadata.emit
+
     def forgetful(tree: t.Any) -> bytes:
         return emit({name: value for name, value in tree.items() if name != "vendor"} if isinstance(tree, dict) else tree)
 

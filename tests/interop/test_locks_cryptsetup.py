@@ -127,10 +127,12 @@ def test_two_of_us_and_a_cryptsetup_leave_no_lock_file_behind(image: pathlib.Pat
 def test_cryptsetup_still_opens_what_we_have_written_to_under_the_lock(image: pathlib.Path, place: str) -> None:
     """A write of the same bytes; the header stays one that cryptsetup takes without repairing it."""
     before = image.read_bytes()
-    with places(image, place, place) as (mine, _other), open_volume(mine, writable=True) as volume, locks.exclusive(volume, timeout=0):
-        volume.region.write(0, volume.region.read(0, 16384))
-        volume.region.barrier()
-        assert volume.region.reread(0, 16384) == before[:16384]
+    with places(image, place, place) as (mine, _other):
+        opened = open_volume(mine, writable=True)
+        with opened as volume, locks.exclusive(volume, timeout=0):
+            volume.region.write(0, volume.region.read(0, 16384))
+            volume.region.barrier()
+            assert volume.region.reread(0, 16384) == before[:16384]
     command = ["cryptsetup", "open", "--test-passphrase", "--key-file", image.parent / "key", image]
     assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0
     assert image.read_bytes() == before

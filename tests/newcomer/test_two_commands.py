@@ -49,7 +49,8 @@ def type_both(fresh: Fresh) -> str:
 
     said = fresh.type(f"cd luksmith.luks && {tests}", "tests")
     assert re.fullmatch(r"[1-9]\d* passed, 0 failed(, \d+ skipped)?", said.splitlines()[-1]), said.splitlines()[-1]
-    assert fresh.type("cd luksmith.luks && git status --porcelain", "status") == ""
+    left = fresh.type("cd luksmith.luks && git status --porcelain", "status")
+    assert left == ""
     assert fresh.files(f"/home/{USER}/luksmith.luks") == before
     return said
 

@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from ..unlock.prover import Prover
-from ..unlock.session import UnlockSession, all_cores
+from ..unlock.session import unlock_session
 from .backup_result import Opened
 from .backup_task import BackupTask
 from .image import Image
@@ -28,7 +28,7 @@ class SecretCheck:
 @contextlib.contextmanager
 def check_secrets(task: BackupTask, image: Image) -> t.Iterator[SecretCheck]:
     """Try every secret of the task on every keyslot of ``image``. Raises what a derivation raises."""
-    with all_cores(task.budget) as (budget, workers), UnlockSession(task.secrets, budget, workers) as session:
+    with unlock_session(task.secrets, task.budget) as session:
         prover = session.prover(image.header, image.read)
         opened = _try_all(task, prover)
         yield SecretCheck(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)

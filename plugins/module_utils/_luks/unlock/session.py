@@ -81,3 +81,11 @@ class UnlockSession:
     def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
         self.close()
 
+
+@contextlib.contextmanager
+def unlock_session(secrets: t.Sequence[HoldsBytes], budget: Budget) -> t.Iterator[UnlockSession]:
+    """A session for one volume, on all cores of the host."""
+    with all_cores(budget) as (measured, workers):
+        session = UnlockSession(secrets, measured, workers)
+        with session:
+            yield session

@@ -12,7 +12,7 @@ from ..result.describe import describe_header, unfinished
 from ..result.slot_table import rows
 from ..task.parse import InfoTask
 from ..unlock.prover import labels_by_keyslot
-from ..unlock.session import UnlockSession, all_cores
+from ..unlock.session import unlock_session
 from ..volume.read_header import read_header_locked
 from ..volume.storage import open_volume
 
@@ -20,9 +20,7 @@ from ..volume.storage import open_volume
 def inspect(task: InfoTask) -> Result:
     """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
     try:
-        with all_cores(task.budget) as (budget, workers), UnlockSession(
-            task.secrets, budget, workers
-        ) as session, open_volume(task.device, task.header, writable=False) as volume:
+        with unlock_session(task.secrets, task.budget) as session, open_volume(task.device, task.header, writable=False) as volume:
             header = read_header_locked(volume, task.lock_timeout)
             prover = session.prover(header, volume.region.reread)
             warnings = list(header.warnings)

@@ -408,7 +408,8 @@ def place(path: pathlib.Path, kind: str) -> str:
     elif kind == "named pipe":
         os.mkfifo(path)
     elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
+        inside = contextlib.chdir(path.parent) if hasattr(contextlib, "chdir") else contextlib.nullcontext()
+        with inside, socket.socket(socket.AF_UNIX) as one:
             one.bind(path.name if hasattr(contextlib, "chdir") else str(path))
     else:
         path.symlink_to("/dev/null")

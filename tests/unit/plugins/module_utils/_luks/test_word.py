@@ -28,13 +28,13 @@ def test_a_member_is_its_word() -> None:
 @pytest.mark.parametrize("kind", ActionKind)
 def test_the_actions_of_a_result_are_plain_words(kind: ActionKind) -> None:
     told = action_row(Action(kind, 1, "why"))["action"]
-    assert type(told) is str and told == kind.value
+    assert told.__class__ is str and told == kind.value
 
 
 @pytest.mark.parametrize("kind", model.IntentKind)
 def test_the_kind_of_what_is_unfinished_is_a_plain_word(kind: model.IntentKind) -> None:
     told = unfinished(header(slot(0), intent=model.Intent(kind, 1, temporary_slot=2)))
-    assert told is not None and type(told["kind"]) is str and told["kind"] == kind.value
+    assert told is not None and told["kind"].__class__ is str and told["kind"] == kind.value
 
 
 @pytest.mark.parametrize("kind", tokens.INTENT_KINDS)
@@ -42,4 +42,4 @@ def test_the_kind_in_a_token_is_a_plain_word(kind: model.IntentKind) -> None:
     tree = luks2_image.tree()
     tokens.store_intent(tree, model.Intent(kind, 1))
     (stored,) = (token for token in tree["tokens"].values() if token["type"] == tokens.INTENT_TYPE)
-    assert type(stored["kind"]) is str and stored["kind"] == kind.value
+    assert stored["kind"].__class__ is str and stored["kind"] == kind.value

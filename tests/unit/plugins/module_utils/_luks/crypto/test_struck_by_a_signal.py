@@ -8,6 +8,7 @@ The interpreter runs handlers after a call and at the entry of a function. The t
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -104,7 +105,7 @@ def test_while_volumes_are_under_way() -> None:
         unwound: t.List[int] = []
         stopping, may_end = threading.Event(), threading.Event()
 
-        def volume(begun: t.List[int] = begun, unwound: t.List[int] = unwound, stopping: threading.Event = stopping) -> None:
+        def volume(begun: t.List[int], unwound: t.List[int], stopping: threading.Event) -> None:
             begun.append(1)
             stopping.wait(DEADLINE)
             for _step in range(100):
@@ -114,7 +115,8 @@ def test_while_volumes_are_under_way() -> None:
         def enough(stopping: threading.Event = stopping) -> None:
             stopping.set()
 
-        if not strike(moment, lambda volume=volume, stopping=stopping: run_concurrently([volume] * 4, 2, stopping.set), enough):  # type: ignore[misc]
+        volumes = [functools.partial(volume, begun, unwound, stopping)] * 4
+        if not strike(moment, functools.partial(run_concurrently, volumes, 2, stopping.set), enough):
             break
         may_end.set()
         assert len(unwound) == len(begun) <= 2, moment

@@ -61,7 +61,7 @@ def keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Key
 
 def wiped(keys: Keys) -> bool:
     for thread in threading.enumerate():
-        if thread.name == "luksmith derivation" and thread.ident is not None:
+        if thread.name == "luksmith derivation" and thread.is_alive():
             thread.join(60)
     assert len(keys) >= 2, "nothing was derived"
     assert all(any(first) for _buffer, first in keys)
