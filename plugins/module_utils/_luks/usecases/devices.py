@@ -25,6 +25,9 @@ T = t.TypeVar("T")
 # What a thread may need for the write that it is in when the run is being given up; longer is not waited for.
 _GRACE_PERIOD = 5.0
 
+# Seconds after which a wait for the threads looks whether a signal has come meanwhile.
+_LOOK_AGAIN = 0.2
+
 
 def run_concurrently(works: t.Sequence[t.Callable[[], T]], concurrency: int, stop: t.Callable[[], None]) -> t.List[T]:
     """The results of ``works``, of which at most ``concurrency`` are under way at a time; they begin in order.
@@ -77,10 +80,14 @@ class _Shared(t.Generic[T]):
         """Until all threads have ended, or for ``patience`` seconds."""
         deadline = None if patience is None else time.monotonic() + patience
         while len(self._ended) < len([thread for thread in self._begun if thread.ident is not None]):
-            try:
-                self._bell.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
+            left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 return
+            # A signal that comes right before the wait in C does not end it; its handler runs at the next look.
+            try:
+                self._bell.get(timeout=min(left, _LOOK_AGAIN))
+            except queue.Empty:
+                continue
 
     def _work(self) -> None:
         try:
