@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import gc
 import os
@@ -17,9 +18,10 @@ import threading
 import typing as t
 
 from ansible.module_utils import basic
-from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors, files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import node, storage
 from ansible_collections.luksmith.luks.plugins.module_utils._module import runner, safe_module
 
 ENGINE = str(pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils")
@@ -122,6 +124,41 @@ def give_no_memory() -> None:
         raise errors.BudgetExceeded("argon2id gets no memory", why="a test says so")
 
     kdf.derive = none
+
+
+def fail_writes() -> None:
+    """The disk takes no write."""
+
+    def fails(self: t.Any, offset: int, data: bytes) -> t.NoReturn:
+        raise node.fault("the volume", f"cannot write at byte {offset}", OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    storage.Region.write = fails
+
+
+def fail_reads_from(start: int) -> None:
+    """The disk does not give back what lies at byte ``start`` of the header or behind it."""
+    real = storage.Region.reread
+
+    def fails(self: t.Any, offset: int, length: int) -> t.Any:
+        if offset >= start:
+            raise node.fault("the volume", f"cannot read at byte {offset}", OSError(errno.EIO, os.strerror(errno.EIO)))
+        return real(self, offset, length)
+
+    storage.Region.reread = fails
+
+
+def fill_file_systems() -> None:
+    """No file has room for more; those that are there can be read."""
+
+    def fails(path: str, *arguments: t.Any, **options: t.Any) -> t.NoReturn:
+        raise files.fault(path, "cannot be written", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    files.replace = fails
+
+
+def each_of(hooks: t.Sequence[t.Callable[[], None]]) -> None:
+    for hook in hooks:
+        hook()
 
 
 # What is left of it

@@ -215,33 +215,6 @@ def test_the_process_says_that_it_may_not_be_dumped(lab: Lab) -> None:
     assert child.run("keyslots", lab.task, afterwards=hurts.limits).memory == {"core": [1, 1], "dumpable": 0}
 
 
-# Copies that are left, and that docs/security.md tells of. More would be a buffer that we forgot.
-LEFT = {"volume key": 0, "derived key": 0, "split key": 0, "keyfile": 0}
-
-
-@pytest.mark.parametrize("forgetful", [False, True], ids=["wiped", "not wiped"])
-def test_what_is_left_in_memory(tmp_path: pathlib.Path, forgetful: bool) -> None:
-    """After the work, in all writable memory of the process. Ansible keeps the arguments; and where nothing is wiped, keys are found."""
-    old = canary.passphrase("old", random.Random(os.urandom(8)))
-    volume = volumes.make(tmp_path / "volume", "luks2", old.value)
-    keyfile = canary.key("keyfile", os.urandom(32))
-    (tmp_path / "keyfile").write_bytes(keyfile.value)
-    # Inverted, so that what the child is told of them is not what it finds.
-    needles = {one.name.partition(" of ")[0]: bytes(byte ^ 0xFF for byte in one.parts[0]) for one in (*known_keys(volume, {0: old.value}), keyfile)}
-    needles["passphrase"] = bytes(byte ^ 0xFF for byte in old.parts[0])
-    entries = [{"new_secret": {"label": "x", "keyfile": str(tmp_path / "keyfile")}, "pbkdf": CHEAP}]
-    task = {"device": str(volume.path), "unlock": [{"label": "old", "passphrase": old.text}], "keyslots": entries}
-    ended = child.run("keyslots", task, hurt=hurts.wipe_nothing if forgetful else None, afterwards=partial(hurts.search_memory, needles))
-    assert ended.result["changed"], ended.said
-    print(f"left in memory: {ended.memory}")
-    assert ended.memory.pop("passphrase") >= 1, "the search finds what Ansible keeps"
-    assert ended.memory.keys() == LEFT.keys()
-    if forgetful:
-        assert all(count > LEFT[name] for name, count in ended.memory.items()), ended.memory
-    else:
-        assert all(count <= LEFT[name] for name, count in ended.memory.items()), ended.memory
-
-
 def _classes(node: ast.AST) -> t.Iterator[str]:
     for call in ast.walk(node):
         if isinstance(call, ast.Call):

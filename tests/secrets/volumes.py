@@ -68,6 +68,11 @@ def derived(volume: Volume, secret: bytes, keyslot: int) -> t.List[canary.Canary
     return [canary.key(f"derived key {name}", key), canary.key(f"split key {name}", stripes[:32])]
 
 
+def place_of(volume: Volume, keyslot: int) -> int:
+    """First byte of the key material of a keyslot."""
+    return _slot(volume.path.read_bytes(), volume.format, keyslot)[2]
+
+
 def _slot(raw: bytes, form: str, keyslot: int) -> t.Tuple[bytes, int, int]:
     """Salt, iterations, first byte of the area."""
     if form == "luks1":
