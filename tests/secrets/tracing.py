@@ -16,14 +16,14 @@ _CALLS = "trace=execve,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sen
 # Of a process that says that it may not be dumped, strace sees no strings, unless root runs it. So the modules are only made to believe that they said so;
 # test_the_process_says_that_it_may_not_be_dumped looks at the real call.
 _STAY_VISIBLE = "inject=prctl:retval=0"
-_CALL = re.compile(r"\d+ +(\w+)\((?:(\d+)<((?:\\x[0-9a-f]{2}|[^>])*)>)?(, 0x|0x)?")
+_CALL = re.compile(r"\d+ +(\w+)\((?:(\d+)<((?:\\.|[^>])*)>)?(, 0x|0x)?")
 _THROUGH = re.compile(r"(pipe|socket|UNIX|anon_inode)[:\[]|/dev/ptmx|/dev/pts")
 _AT_ONCE = 1 << 20  # bytes that are searched together
 
 
 def command(trace: pathlib.Path) -> t.List[str]:
     """What goes before the command line. ``trace`` must be outside of the box: it shows what went through pipes."""
-    return ["strace", "--seccomp-bpf", "-f", "-qq", "-v", "-y", "-xx", "-s", "4194304", "-e", _CALLS, "-e", _STAY_VISIBLE, "-o", str(trace)]
+    return ["strace", "--seccomp-bpf", "-f", "-qq", "-v", "-y", "-x", "-s", "4194304", "-e", _CALLS, "-e", _STAY_VISIBLE, "-o", str(trace)]
 
 
 class Call(t.NamedTuple):
@@ -84,5 +84,17 @@ def _sift(search: canary.Search, batch: t.Sequence[Call]) -> t.Iterator[t.Tuple[
                 yield call, found
 
 
+# strace -x: a string with a character that cannot be printed is all hexadecimal, any other is as C writes it.
+_ESCAPE = re.compile(rb"((?:\\x[0-9a-f]{2})+)|\\([0-7]{1,3})|\\(.)", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
+
+
 def unescaped(text: str) -> bytes:
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda code: bytes([int(code.group(1), 16)]), text.encode("latin-1"))
+    return _ESCAPE.sub(_characters, text.encode("latin-1"))
+
+
+def _characters(escape: t.Match[bytes]) -> bytes:
+    codes, octal, letter = escape.groups()
+    if codes:
+        return bytes.fromhex(codes.replace(b"\\x", b"").decode())
+    return bytes([int(octal, 8)]) if octal else _LETTERS.get(letter, letter)
