@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook luksmith.luks.audit on several hosts, one of which is gone: check mode and the real run tell the same, and nothing is hidden.
+"""The playbook luksmith.luks.audit on several hosts, two of which give no answer: check mode and the real run tell the same, and nothing is hidden.
 
 A run of it on four hosts takes some ten seconds of a processor, so that the short form looks at one run from all sides. It is as talkative as
 can be, because no output may hold a secret.
@@ -32,7 +32,8 @@ POLICY = {"extends": "legacy", "required_labels": ["admin"]}
 
 
 class Fleet:
-    """A controller's folder: ``good`` is in order, ``bad`` opens with a leaked secret and a stranger's, ``odd`` holds no volume, ``gone`` is no host."""
+    """A controller's folder: ``good`` is in order, ``bad`` opens with a leaked secret and a stranger's, ``odd`` holds no volume, ``gone`` is no host,
+    and ``mute`` cannot run a module."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -50,6 +51,7 @@ class Fleet:
         hosts: t.Dict[str, t.Any] = {host: {**local, "audit_paths": [str(folder / host / "*.img")]} for host in ("good", "bad")}
         hosts["odd"] = {**local, "audit_volumes": [{"device": str(folder / "odd" / "volume.img")}]}
         hosts["gone"] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+        hosts["mute"] = {**local, "ansible_python_interpreter": "/bin/false"}
         self.variables: t.Dict[str, t.Any] = {
             "audit_block_devices": False,
             "audit_crypttab": str(folder / "crypttab"),
@@ -110,7 +112,7 @@ def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> 
         ("bad", "volume.img"): "findings",
         ("odd", "volume.img"): "failed",
     }
-    assert [host["host"] for host in report["hosts"] if host["error"]] == ["gone"]
+    assert [host["host"] for host in report["hosts"] if host["error"]] == ["gone", "mute"]
     bad = volumes(report)["bad", "volume.img"]
     assert [(one["rule"], one["severity"], one["keyslot"]) for one in bad["findings"]] == [("secret-forbidden", "critical", 1), ("slot-unknown", "high", 2)]
     assert [row["opened_by"] for row in bad["keyslots"]] == [["admin"], ["leaked"], []]
@@ -125,7 +127,7 @@ def test_a_volume_may_have_a_policy_of_its_own(fleet: Fleet, played: t.Any) -> N
 def test_what_could_not_be_audited_fails_at_the_end_and_findings_do_not(played: t.Any) -> None:
     assert played.returncode == 2, played.stdout
     recap = {line.split()[0]: "failed=1" in line for line in played.stdout.splitlines() if "unreachable=" in line}
-    assert recap == {"good": False, "bad": False, "odd": True, "gone": True}
+    assert recap == {"good": False, "bad": False, "odd": True, "gone": True, "mute": True}
 
 
 @pytest.mark.full
@@ -159,9 +161,9 @@ def test_with_serial_the_last_batch_has_all(fleet: Fleet) -> None:
 def test_other_programs_can_read_it(fleet: Fleet, played: t.Any) -> None:
     folder = fleet.folder / "report"
     with (folder / "luks-audit.csv").open(newline="", encoding="utf-8") as file:
-        assert {line["host"] for line in csv.DictReader(file)} == {"good", "bad", "odd", "gone"}
+        assert {line["host"] for line in csv.DictReader(file)} == {"good", "bad", "odd", "gone", "mute"}
     root = ElementTree.parse(folder / "luks-audit.xml").getroot()
-    assert sum(int(suite.get("failures", 0)) for suite in root) == 3 and sum(int(suite.get("errors", 0)) for suite in root) == 2
+    assert sum(int(suite.get("failures", 0)) for suite in root) == 3 and sum(int(suite.get("errors", 0)) for suite in root) == 3
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
