@@ -1,11 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same wishes told to luks_device and to keyslots, step by step.
+"""The same scenarios for luks_device and for keyslots, step by step.
 
-The first scenarios are those of luks_device's own integration tests, by the names of its files; the others are situations
-in which it is known to do something that nobody wants. What it does then is measured here as well, so that the table in
-docs/peers.md stays true when it changes.
+The first scenarios are those of the integration tests of luks_device, by the names of its files. In the others it is known to do
+something unwanted. The tests measure what it does then, so that the table in docs/peers.md stays true when it changes.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Scenario:
     """``differs`` says why the final states are not the same, in a sentence for docs/peers.md; empty: they are."""
 
     source: str
-    wish: str
+    task: str
     holds: t.Mapping[int, str]
     steps: t.Sequence[Step]
     differs: str = ""
@@ -128,7 +127,7 @@ def _damaged_magic(pair: Pair) -> None:
 SCENARIOS: t.Sequence[Scenario] = (
     Scenario(
         "key-management",
-        "a second keyfile, then the first goes, then the last",
+        "add a second keyfile, remove the first one, then the last one",
         {0: "one"},
         (
             Step(*add_file(None, "two", "one"), CHANGED),
@@ -141,7 +140,7 @@ SCENARIOS: t.Sequence[Scenario] = (
     ),
     Scenario(
         "passphrase",
-        "passphrases and keyfiles give access to each other and take it away",
+        "add and remove passphrases and keyfiles, unlocked by each other",
         {0: "one"},
         (
             Step(
@@ -174,7 +173,7 @@ SCENARIOS: t.Sequence[Scenario] = (
     ),
     Scenario(
         "keyfile binary",
-        "a secret that is not text, as base64",
+        "add and remove a binary secret, as base64",
         {0: "binary"},
         (
             Step(
@@ -191,7 +190,7 @@ SCENARIOS: t.Sequence[Scenario] = (
     ),
     Scenario(
         "keyslot-create-destroy",
-        "keys into named keyslots and out of them",
+        "add and remove keys in named keyslots",
         {4: "one"},
         (
             Step(*add_file(2, "two", "one"), CHANGED, check=True),
@@ -224,15 +223,14 @@ SCENARIOS: t.Sequence[Scenario] = (
     ),
     Scenario(
         "keyslot-duplicate",
-        "a secret that opens keyslot 0 is wanted in keyslot 1 as well",
+        "add a secret that opens keyslot 0 to keyslot 1",
         {0: "one"},
         (Step(*add_file(1, "one", "one"), REFUSED, our_outcome=CHANGED), Step(*add_file(1, "one", "one"), REFUSED, our_outcome=UNCHANGED)),
-        differs="An entry with `keyslot` says which keyslot opens with the secret, whatever else does: that is how a secret is moved. "
-        "Without `keyslot` nothing is added.",
+        differs="`luks_device` refuses. With `keyslot`, ours adds the secret to that keyslot, so that a secret can be moved; without, it changes nothing.",
     ),
     Scenario(
         "device-check",
-        "a path where nothing is",
+        "a path that does not exist",
         {0: "one"},
         (
             Step(
@@ -259,50 +257,50 @@ SCENARIOS: t.Sequence[Scenario] = (
     ),
     Scenario(
         "measured: wrong passphrase",
-        "a secret is added with an unlocking secret that opens nothing; check mode is asked first",
+        "add a secret with a wrong unlocking secret; first in check mode",
         {0: "one"},
         (Step(*add_file(None, "two", "three"), CHANGED, our_outcome=REFUSED, check=True), Step(*add_file(None, "two", "three"), REFUSED)),
     ),
     Scenario(
         "measured: no unlocking secret",
-        "a secret is added, and nothing is given that opens the volume",
+        "add a secret without an unlocking secret",
         {0: "one"},
         (Step({"new_keyfile": "@two"}, ours({"new_secret": file("two")}), UNCHANGED, our_outcome=REFUSED),),
     ),
     Scenario(
         "measured: removed by number with a wrong secret",
-        "keyslot 1 goes, and the secret that is given opens nothing",
+        "remove keyslot 1 with a wrong secret",
         {0: "one", 1: "two"},
         (Step({"keyfile": "@three", "remove_keyslot": 1}, ours({"state": "absent", "keyslot": 1}, unlock=[file("three")]), UNCHANGED, our_outcome=REFUSED),),
     ),
     Scenario(
         "measured: two keyslots of one secret",
-        "a secret that opens two keyslots goes",
+        "remove a secret that opens two keyslots",
         {0: "one", 1: "one", 2: "two"},
         (Step({"keyfile": "@two", "remove_keyfile": "@one"}, ours(absent("one"), unlock=[file("two")]), CHANGED),),
-        differs="One run of `luks_device` removes one of the two keyslots and reports success; the secret still opens the volume. Ours removes both.",
+        differs="`luks_device` removes one of the two and reports success; the secret still opens the volume. Ours erases both.",
     ),
     Scenario(
         "measured: last keyslot that opens the data",
-        "a secret goes, and the only other keyslot is unbound",
+        "remove a secret; the only other keyslot is unbound",
         {0: "one"},
         (Step({"keyfile": "@one", "remove_keyfile": "@one"}, ours(absent("one")), CHANGED, our_outcome=REFUSED),),
-        differs="`luks_device` counts keyslots and loses the volume. Ours asks for proof that another keyslot opens the data.",
+        differs="`luks_device` counts keyslots, and the volume is lost. Ours needs proof that another keyslot opens the data.",
         formats=("luks2",),
         prepare=_unbound_slot,
     ),
     Scenario(
         "measured: keyslot with priority ignore",
-        "a secret goes whose keyslot has the priority ignore",
+        "remove a secret whose keyslot has the priority ignore",
         {0: "one", 1: "two"},
         (Step({"keyfile": "@one", "remove_keyfile": "@two"}, ours(absent("two"), unlock=[file("one")]), UNCHANGED, our_outcome=CHANGED),),
-        differs="`luks_device` does not see the keyslot and reports that all is well; the secret still opens it by number. Ours erases it.",
+        differs="`luks_device` does not see the keyslot and reports `ok`; the secret still opens it by number. Ours erases it.",
         formats=("luks2",),
         prepare=_ignored_slot,
     ),
     Scenario(
         "measured: rotation on a full header",
-        "a secret replaces another when every keyslot is in use",
+        "replace a secret when every keyslot is in use",
         {0: "one"},
         (
             Step(
@@ -318,13 +316,13 @@ SCENARIOS: t.Sequence[Scenario] = (
                 our_outcome=CHANGED,
             ),
         ),
-        differs="`luks_device` promises a change in check mode and fails. Ours makes room safely where another proven secret stays, and does the change.",
+        differs="`luks_device` reports `changed` in check mode, and fails. Ours makes room if another proven secret stays, and replaces it.",
         formats=("luks1",),
         prepare=_full_header,
     ),
     Scenario(
         "measured: damaged magic",
-        "a secret replaces another, and the first byte of each header copy is gone",
+        "replace a secret; the first byte of each header copy is damaged",
         {0: "one"},
         (
             Step(
@@ -334,7 +332,7 @@ SCENARIOS: t.Sequence[Scenario] = (
                 our_outcome=REFUSED,
             ),
         ),
-        differs="`luks_device` formats what it does not recognise, and the data is gone. Ours never formats; the header can still be repaired.",
+        differs="`luks_device` formats the volume, and the data is lost. Ours refuses, and the header can still be repaired.",
         prepare=_damaged_magic,
     ),
 )

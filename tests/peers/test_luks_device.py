@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where luks_device does what was asked, keyslots leaves the same state; where it does not, the difference is on purpose and documented."""
+"""keyslots leaves the same state as luks_device, or the documentation says why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.luksmith.luks.tests.peers.scenarios import CHANGED, REF
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "peers.md"
 
-CASES = [pytest.param(scenario, form, id=f"{scenario.source}: {scenario.wish}, {form}") for scenario in SCENARIOS for form in scenario.formats]
+CASES = [pytest.param(scenario, form, id=f"{scenario.source}: {scenario.task}, {form}") for scenario in SCENARIOS for form in scenario.formats]
 
 
 def _ours(pair: Pair, step: Step) -> str:
@@ -35,7 +35,7 @@ def _theirs(pair: Pair, step: Step) -> str:
 
 @pytest.mark.skipif(not peer.PYTHON, reason="the package ansible is not there; tests/run peers installs it")
 @pytest.mark.parametrize(("scenario", "form"), CASES)
-def test_same_wish(scenario: Scenario, form: str, tmp_path: pathlib.Path) -> None:
+def test_same_scenario(scenario: Scenario, form: str, tmp_path: pathlib.Path) -> None:
     pair = Pair(tmp_path, form, scenario.holds)
     scenario.prepare(pair)
     with pair.split():
@@ -48,15 +48,15 @@ def test_same_wish(scenario: Scenario, form: str, tmp_path: pathlib.Path) -> Non
 
 
 def table() -> str:
-    lines = ["| scenario | wish | formats | final state |", "|---|---|---|---|"]
+    lines = ["| scenario | task | formats | final state |", "|---|---|---|---|"]
     for scenario in SCENARIOS:
         verdict = f"differs on purpose: {scenario.differs}" if scenario.differs else "the same"
         refused = [step for step in scenario.steps if step.our_outcome and step.our_outcome != step.outcome]
         if refused and not scenario.differs:
-            said = ", ".join(f"{'check mode ' if step.check else ''}`{step.outcome}`, ours `{step.our_outcome}`" for step in refused)
-            verdict += f"; `luks_device` says {said}"
+            said = ", ".join(f"`luks_device` returns `{step.outcome}`{' in check mode' if step.check else ''}, ours `{step.our_outcome}`" for step in refused)
+            verdict += f"; {said}"
         formats = " and ".join(form.upper() for form in scenario.formats)
-        lines.append(f"| {scenario.source} | {scenario.wish} | {formats} | {verdict} |")
+        lines.append(f"| {scenario.source} | {scenario.task} | {formats} | {verdict} |")
     return "\n".join(lines)
 
 
