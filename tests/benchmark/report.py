@@ -72,8 +72,9 @@ class Report:
         parts = [
             "# Benchmarks",
             "",
-            "Written by `tests/benchmark/run`; no figure here is typed by hand. Compare within the file only: the machine is a shared one, so that",
-            "times vary and ratios are taken within one round, in which everybody gets the same volume, one after the other, in changing order.",
+            "`tests/benchmark/run` writes this page with all its figures. Compare figures only with each other: other work on the",
+            "machine changes times. Ratios are taken within one round, in which all contestants get the same volume, one after the",
+            "other, in changing order.",
             "",
             "## The machine and the costs",
             "",
@@ -81,10 +82,11 @@ class Report:
             *(f"- {format.upper()}: {', '.join(f'{cost} {value}' for cost, value in found.items())}" for format, found in costs.items()),
             "",
             *self._load(),
-            "Every contestant is one task of one play (local connection, pipelining on), with the time that the controller sees. What Ansible does once",
-            "in a play (collecting the files of a module) was done before by a task of each module that is not timed. `luks_device` is given the costs of",
-            "the volume, so that its own benchmark of the key derivation does not run; the script tests the new secret, adds it, tests it and removes the",
-            "old one. `qemu-img amend` cannot be told a number of iterations: see below what it chose.",
+            "Every contestant is one task of one play (local connection, pipelining on). The controller measures the time. A task of",
+            "each module runs before, untimed, so that what Ansible does once in a play (collecting the files of a module) is not",
+            "measured. `luks_device` gets the costs of the volume, so that its own benchmark of the key derivation does not run. The",
+            "script tests the new secret, adds it, tests it and removes the old one. `qemu-img amend` does not accept a number of",
+            "iterations; what it chose is below.",
             "",
         ]
         return "\n".join([*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()])
@@ -125,20 +127,21 @@ class Report:
         return [
             "## Targets",
             "",
-            "How many times as long the other one takes (median of the rounds):",
+            "The time of the other contestant as a multiple of ours (median of the rounds):",
             "",
             *table(("scenario", "against", "target", "measured", ""), rows),
-            "Where a target is missed: Argon2 with as many lanes as there are cores uses them all by itself, so that on LUKS2 the times follow the numbers of",
-            "derivations: `luks_device` needs 6 where 2 are the least that can be (3 times), and 21 where 6 are (3.5 times), less what Ansible costs both.",
-            "PBKDF2 uses one core, so ours runs two at once.",
+            "Why a target is missed: Argon2 with as many lanes as cores uses all cores by itself, so that on LUKS2 the times follow",
+            "the numbers of derivations. `luks_device` needs 6 where 2 are the minimum (3 times), and 21 where 6 are the minimum (3.5",
+            "times), less what Ansible costs both. PBKDF2 uses one core, so ours runs two at once.",
             "",
             *self._trusted(),
-            "Against the limit: what must be derived, in bare threads on all cores, at most 1.25 times plus the overhead of Ansible. That is what the module",
-            "costs on keyslots of 1,000 iterations (under Overhead; at most two pings); the column before takes off no more than one ping:",
+            "The limit is 1.25 times the necessary derivations in bare threads on all cores, plus the overhead. The overhead is the",
+            "time of the module on keyslots of 1,000 iterations (see Overhead; at most two pings). The column before subtracts one",
+            "ping only:",
             "",
             *table(("scenario", "bare (s)", "task (s)", "(task - ping) / bare", "(task - overhead) / bare", ""), limits),
-            "What lies between the two is mostly the import of the module, and it is the same for cheap and dear keyslots. What is left are the syncs of a",
-            "rotation's writes.",
+            "The difference between the two columns is mostly the import of the module; it is the same for cheap and expensive",
+            "keyslots. The rest are the syncs of the writes of a rotation.",
             "",
             "![Times as long as keyslots](benchmarks-ratios.svg)",
             "",
@@ -151,8 +154,8 @@ class Report:
         if peer is None or own is None:
             return []
         return [
-            "Who trusts the record in the header (`verify: record`: no secret is tried, and the result says so) has the answer for six wanted secrets on",
-            f"LUKS2 in {own:.2f} s instead of the {peer:.0f} s of `luks_device`: {peer / own:.0f} times as fast.",
+            "With `verify: record` the module trusts the record in the header. It tries no secret, and the result says so. For six",
+            f"wanted secrets on LUKS2 that takes {own:.2f} s instead of the {peer:.0f} s of `luks_device`: {peer / own:.0f} times as fast.",
             "",
         ]
 
@@ -165,7 +168,8 @@ class Report:
         return [
             "## Times",
             "",
-            "Median (least to most, how many). Bare derivations: those of the keyslots, then that of the digest of the volume key.",
+            "Median (minimum to maximum, number of runs). Bare derivations: those of the keyslots, then that of the digest of the",
+            "volume key.",
             "",
             *table(head, rows),
             *chosen,
@@ -186,9 +190,9 @@ class Report:
         return [
             "## Key derivations",
             "",
-            "Of keyslots + others (digests of volume keys, benchmarks), noted by a library that is preloaded into the task and all its children",
-            "(`tests/benchmark/counting.c`) on volumes whose keyslots have costs that nothing else has. Ours is `kdf_evaluations`; for LUKS1 the benchmark",
-            "fails if the library counts anything else.",
+            "Keyslots + others (digests of volume keys, benchmarks). A library that is preloaded into the task and all its children",
+            "counts them (`tests/benchmark/counting.c`), on volumes whose keyslots have costs of their own. Ours is",
+            "`kdf_evaluations`; for LUKS1 the benchmark fails if the library counts a different number.",
             "",
             *table(("scenario", *cast.CONTESTANTS), rows),
         ]
@@ -202,11 +206,11 @@ class Report:
         return [
             "## Overhead",
             "",
-            "A task on a LUKS1 volume of 1,000 iterations (one named keyslot, no change) against `ansible.builtin.ping` in the same play, and its parts in a",
-            "process of their own:",
+            "A task on a LUKS1 volume of 1,000 iterations (one named keyslot, no change) compared with `ansible.builtin.ping` in the",
+            "same play. Its parts are measured in a process of their own:",
             "",
             *table(
-                ("", "median (least to most, how many)"),
+                ("", "median (minimum to maximum, number of runs)"),
                 [
                     ("task / ping", spread(ratios)),
                     ("task (s)", spread([line["task"] for line in lines])),
@@ -220,7 +224,7 @@ class Report:
         lines = [line for line in self.results if line["kind"] == "scaling"]
         if not lines:
             return []
-        about = "The engine alone, without Ansible, on LUKS1; bare: as many derivations with nothing around them, on the same cores."
+        about = "The engine alone, without Ansible, on LUKS1. Bare: the same number of derivations and nothing else, on the same cores."
         parts = ["## Scaling", "", about, ""]
         parts += ["![Scaling curves](benchmarks-scaling.svg)", ""]
         for curve in dict.fromkeys(line["curve"] for line in lines):
@@ -265,14 +269,17 @@ class Report:
 
 
 EXPLAINED = {
-    "slots": "With the keyslot named, the number of keyslots does not matter: one derivation. Without a name, the first keyslot is tried alone and the others\n"
-    "as many at a time as there are cores, so that the curve is a staircase: n keyslots on c cores take 1 + (n - 1) / c rounds, rounded up.",
-    "secrets": "Each named secret is one derivation, and they run side by side: secrets / cores rounds, rounded up, so that an odd number on two cores costs\n"
-    "as much as the next even one.",
-    "volumes": "Two derivations for each volume. One volume alone derives the new key while the old one is still being tried; with more volumes than cores\n"
-    "the other volumes fill the cores instead. Beyond that it is linear; wiping and syncing of one volume run beside the derivations of others.",
-    "cores": "PBKDF2 scales with the cores as long as there are as many independent derivations. Two virtual cores of one physical core share its\n"
-    "arithmetic, and a busy host gives neither in full, so that two can be less than twice as fast as one; the bare derivations show the same.",
+    "slots": "With the keyslot named, the number of keyslots does not matter: one derivation. Without a name, the first keyslot is\n"
+    "tried alone, and then as many at a time as there are cores. So the curve is a staircase: n keyslots on c cores take 1 +\n"
+    "(n - 1) / c rounds, rounded up.",
+    "secrets": "Each named secret is one derivation. They run side by side in secrets / cores rounds, rounded up, so that an odd number\n"
+    "on two cores costs as much as the next even one.",
+    "volumes": "Two derivations for each volume. With one volume, the new key is derived while the old secret is still being tried; with\n"
+    "more volumes than cores, the other volumes fill the cores instead. Beyond that it is linear. Wiping and syncing of one\n"
+    "volume run beside the derivations of others.",
+    "cores": "PBKDF2 scales with the cores as long as there are as many independent derivations. Two virtual cores of one physical\n"
+    "core share its arithmetic units, and a busy host gives neither in full. So two can be less than twice as fast as one;\n"
+    "the bare derivations show the same.",
 }
 
 
