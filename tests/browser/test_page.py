@@ -16,10 +16,11 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import page
+from ansible_collections.luksmith.luks.tests import needs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or "chromium"
-pytestmark = pytest.mark.skipif(not shutil.which(BROWSER), reason="not installed here: chromium")
+pytestmark = pytest.mark.needs("chromium")
+BROWSER = needs.program("chromium") or "chromium"
 # A network namespace of its own has not even a loopback interface that is up.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
 VOID = {"meta", "input", "link", "br", "img", "hr"}
