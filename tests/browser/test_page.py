@@ -168,6 +168,7 @@ def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
 
 
 def test_keyboard(tmp_path: pathlib.Path) -> None:
+    """It may take some seconds: a browser starts twice, once to press a key."""
     doing = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = document.activeElement.id;"
     assert show(tmp_path, fleets.fleet(3), doing=doing).all("title")[0].text == "search"
     document = show(tmp_path, fleets.fleet(3))
