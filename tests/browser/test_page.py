@@ -216,6 +216,7 @@ def test_the_pages_own_policy_lets_its_own_script_run(tmp_path: pathlib.Path) ->
 
 
 def test_paper_has_all_findings(tmp_path: pathlib.Path) -> None:
+    """It may take some seconds: a browser draws 300 volumes and prints them."""
     doing = "window.dispatchEvent(new Event('beforeprint'));"
     document = show(tmp_path, fleets.fleet(300), doing=doing)
     paper = document.all("section", class_="only-print")[0].text
