@@ -25,7 +25,7 @@ except ImportError:
     runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
 
 # These need that the collection is importable.
-from ansible_collections.luksmith.luks.tests import ledger, needs, ordering  # noqa: E402
+from ansible_collections.luksmith.luks.tests import forks, ledger, needs, ordering  # noqa: E402
 
 RUN_BY = pytest.StashKey[int]()
 
@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         config.pluginmanager.register(ledger.Ledger(config.getoption("--ledger"), _durations(config)), "luksmith-ledger")
     config.pluginmanager.register(ledger, "luksmith-reports")
+    config.pluginmanager.register(forks, "luksmith-forks")
 
 
 @pytest.hookimpl(optionalhook=True)

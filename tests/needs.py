@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import platform
 import re
 import resource
 import shutil
@@ -23,14 +24,12 @@ SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 # Programs, each with the package of Debian that has it.
 PACKAGES: t.Mapping[str, str] = {
-    "addpart": "util-linux",
     "blockdev": "util-linux",
     "ceph-mon": "ceph-mon",
     "chromium": "chromium",
     "clevis": "clevis",
     "cryptsetup": "cryptsetup-bin",
     "debootstrap": "debootstrap",
-    "delpart": "util-linux",
     "gcc": "gcc libc6-dev",
     "losetup": "mount",
     "luksmeta": "luksmeta",
@@ -55,6 +54,13 @@ PACKAGES: t.Mapping[str, str] = {
     "swtpm": "swtpm",
     "systemd-cryptenroll": "systemd",
 }
+# Since this release of Debian another package has the program.
+_MOVED: t.Mapping[str, t.Tuple[int, str]] = {
+    "qemu-storage-daemon": (13, "qemu-utils"),
+    "systemd-cryptenroll": (13, "systemd-cryptsetup"),
+}
+# Programs that do as well as the one that is asked for, in this order.
+_AS_GOOD: t.Mapping[str, t.Tuple[str, ...]] = {"chromium": ("chromium-browser", "google-chrome")}
 
 
 class Need(t.NamedTuple):
@@ -86,8 +92,30 @@ def told_by(text: str) -> t.List[Need]:
 def missing(name: str) -> t.Optional[Need]:
     """What is missing for the need ``name``, None if nothing is. Raises LookupError for a need that is not in a table."""
     if name in PACKAGES:
-        return None if shutil.which(name, path=SEARCH_PATH) else Need(name, f"apt install {PACKAGES[name]}")
+        return None if program(name) else Need(name, f"apt install {package(name)}")
     return _SPECIAL[name]()
+
+
+def program(name: str) -> t.Optional[str]:
+    """The path of a program of PACKAGES, or of one that does as well; None where there is none."""
+    found = (shutil.which(one, path=SEARCH_PATH) for one in (name, *_AS_GOOD.get(name, ())))
+    return next(filter(None, found), None)
+
+
+def package(name: str) -> str:
+    """The package that has a program of PACKAGES in this release of Debian."""
+    since, moved = _MOVED.get(name, (0, ""))
+    return moved if moved and _debian() >= since else PACKAGES[name]
+
+
+def _debian() -> int:
+    """The number of this release of Debian; 0 for other systems and for testing."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return 0
+    number = release.get("VERSION_ID", "")
+    return int(number) if release["ID"] == "debian" and number.isdigit() else 0
 
 
 def _root() -> t.Optional[Need]:

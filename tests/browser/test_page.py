@@ -16,10 +16,11 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import page
+from ansible_collections.luksmith.luks.tests import needs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or "chromium"
-pytestmark = pytest.mark.skipif(not shutil.which(BROWSER), reason="not installed here: chromium")
+pytestmark = pytest.mark.needs("chromium")
+BROWSER = needs.program("chromium") or "chromium"
 # A network namespace of its own has not even a loopback interface that is up.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
 VOID = {"meta", "input", "link", "br", "img", "hr"}
@@ -167,6 +168,7 @@ def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
 
 
 def test_keyboard(tmp_path: pathlib.Path) -> None:
+    """It may take some seconds: a browser starts twice, once to press a key."""
     doing = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = document.activeElement.id;"
     assert show(tmp_path, fleets.fleet(3), doing=doing).all("title")[0].text == "search"
     document = show(tmp_path, fleets.fleet(3))
@@ -214,6 +216,7 @@ def test_the_pages_own_policy_lets_its_own_script_run(tmp_path: pathlib.Path) ->
 
 
 def test_paper_has_all_findings(tmp_path: pathlib.Path) -> None:
+    """It may take some seconds: a browser draws 300 volumes and prints them."""
     doing = "window.dispatchEvent(new Event('beforeprint'));"
     document = show(tmp_path, fleets.fleet(300), doing=doing)
     paper = document.all("section", class_="only-print")[0].text

@@ -16,6 +16,7 @@ import contextlib
 import os
 import pathlib
 import random
+import stat
 import subprocess
 import typing as t
 
@@ -61,6 +62,8 @@ def locks_on(*paths: str) -> t.List[str]:
     for path in paths:
         status = os.stat(path)
         wanted.append(f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}")
+        if not stat.S_ISBLK(status.st_mode):
+            continue  # and the folder is not for everybody
         with contextlib.suppress(FileNotFoundError):
             lock = os.stat(f"/run/cryptsetup/L_{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
             wanted.append(f"{os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino}")

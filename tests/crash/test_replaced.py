@@ -187,6 +187,7 @@ def wipe_area(volume: pathlib.Path, keyslot: int) -> None:
 
 
 def test_a_key_that_somebody_adds_between_two_writes_is_never_overwritten(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """It may take long: before each write of a rotation cryptsetup adds a key; the module then runs twice more."""
     start = volume.read_bytes()
     for number in range(writes_of(volume, ROTATE)):
         volume.write_bytes(start)

@@ -24,6 +24,7 @@ import time
 import typing as t
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+REGISTER = str(ROOT / "tests" / "tools" / "register.py")
 BLOCK = 500
 Line = t.Dict[str, t.Any]
 
@@ -59,6 +60,7 @@ def block(work: t.Tuple[str, int]) -> Line:
 
 def start(nice: int) -> None:
     """At the beginning of a process that runs blocks."""
+    runpy.run_path(REGISTER)
     from ansible_collections.luksmith.luks.tests.fuzz import case
 
     os.nice(nice)
@@ -73,7 +75,9 @@ def _fuzz(arguments: argparse.Namespace, kept: pathlib.Path) -> t.List[Line]:
     if done:
         print(f"{len(done) * BLOCK} cases were done before", flush=True)
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs, start, (arguments.nice,), maxtasksperchild=20) as pool, kept.open("a") as file:
+    # A pool has threads when it replaces a process, so that this one must not fork.
+    processes = multiprocessing.get_context("forkserver")
+    with processes.Pool(arguments.jobs, start, (arguments.nice,), maxtasksperchild=20) as pool, kept.open("a") as file:
         for count, line in enumerate(pool.imap_unordered(block, wanted), 1):
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -105,7 +109,7 @@ def _report(done: t.Sequence[Line]) -> int:
 
 
 def main() -> int:
-    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
+    runpy.run_path(REGISTER)
     arguments = _arguments()
     from ansible_collections.luksmith.luks.tests.fuzz import case, judge
 

@@ -21,5 +21,5 @@ def provided(make: t.Callable[[], Made]) -> Made:
         return make()
     except roots.Unavailable as reason:
         if os.environ.get("CI") == "true":
-            pytest.fail(str(reason))
+            pytest.fail(f"no root file system: {reason}", pytrace=False)
         pytest.skip(str(reason))

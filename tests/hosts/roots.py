@@ -78,7 +78,8 @@ def run_logged(log: pathlib.Path, *command: str) -> None:
         code = subprocess.run(command, env=outside, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         last = log.read_text(errors="replace").splitlines()[-3:]
-        raise Unavailable(f"{' '.join(command[:2])}… ended with {code}: {' / '.join(last)} (all of it: {log.relative_to(ROOT)})")
+        program = next(word for word in command if word not in (*OWN_MOUNTS, "env") and "=" not in word)
+        raise Unavailable(f"{program} ended with {code}: {' / '.join(last)} (all of it: {log.relative_to(ROOT)})")
 
 
 def ensure_folder(folder: pathlib.Path, make: t.Callable[[pathlib.Path, pathlib.Path], None]) -> pathlib.Path:

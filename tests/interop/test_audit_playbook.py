@@ -104,6 +104,7 @@ def volumes(report: t.Any) -> t.Dict[t.Tuple[str, str], t.Any]:
 
 
 def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> None:
+    """It may take long: the first test here makes the volumes, and plays the audit of four hosts for all of them."""
     report = fleet.report()
     states = {where: volume["state"] for where, volume in volumes(report).items()}
     assert states == {

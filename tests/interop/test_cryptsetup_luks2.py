@@ -100,6 +100,7 @@ SHORT = [("pbkdf2-sha512", "aes-cbc-essiv:sha256", 128), ("argon2id", "aes-xts-p
     ("kdf", "cipher", "bits", "metadata", "sector"), [case if case[:3] in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in MATRIX]
 )
 def test_both_directions(tmp_path: pathlib.Path, kdf: str, cipher: str, bits: int, metadata: str, sector: int) -> None:
+    """It may take some seconds: cryptsetup derives keys of its own costs, and each program opens what the other wrote."""
     options, costs = KDFS[kdf]
     volume = Luks2Volume(tmp_path / "volume").format(
         *("--cipher", cipher, "--key-size", bits, "--sector-size", sector, *options),

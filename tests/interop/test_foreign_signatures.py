@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 import subprocess
 import typing as t
 
@@ -60,13 +59,12 @@ def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str,
         detect.parse_header(read, length)
 
 
-@pytest.mark.needs("cryptsetup")
+@pytest.mark.needs("cryptsetup", "mkfs.ext4")
 @pytest.mark.parametrize("kind", ["luks1", "luks2"])
 def test_a_luks_volume_over_an_old_file_system_has_no_foreign_signature(tmp_path: pathlib.Path, kind: str) -> None:
     path = tmp_path / "volume"
     path.write_bytes(bytes(32 << 20))
-    if shutil.which("mkfs.ext4"):
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True)
     command = ["cryptsetup", "luksFormat", "-q", "--type", kind, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", str(path), "-"]
     subprocess.run(command, input=b"x", check=True, capture_output=True)
     assert signatures.signature(*on(path)) is None

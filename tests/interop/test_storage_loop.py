@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 import typing as t
 
@@ -21,10 +22,13 @@ from ansible_collections.luksmith.luks.tests.interop.in_the_child import as_nobo
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import holder_of, loop_device, refused, until
 from ansible_collections.luksmith.luks.tests.tools.module_server import in_a_fork, start
 
-pytestmark = pytest.mark.needs("loop", "addpart", "delpart")
+pytestmark = pytest.mark.needs("loop")
 
 SIZE = 1 << 20
 FIRST_SECTOR = 64
+BLKPG = 0x1269
+ADD_PARTITION = 1
+DELETE_PARTITION = 2
 
 
 @pytest.fixture
@@ -37,12 +41,33 @@ def image(tmp_path: pathlib.Path) -> pathlib.Path:
 @contextlib.contextmanager
 def partition(device: str) -> t.Iterator[str]:
     """One from sector 64 to the end, told to the kernel directly: not every kernel reads partition tables."""
-    subprocess.run(["addpart", device, "1", str(FIRST_SECTOR), str(SIZE // 512 - FIRST_SECTOR)], check=True)
+    _tell_the_kernel(device, ADD_PARTITION)
     try:
         until(lambda: os.path.exists(f"{device}p1"), "the node of the partition appears")
         yield f"{device}p1"
     finally:
-        subprocess.run(["delpart", device, "1"], check=True)
+        _tell_the_kernel(device, DELETE_PARTITION)
+
+
+class _Partition(ctypes.Structure):
+    """struct blkpg_partition of linux/blkpg.h."""
+
+    _fields_ = (("start", ctypes.c_longlong), ("length", ctypes.c_longlong), ("number", ctypes.c_int), ("names", ctypes.c_char * 128))
+
+
+class _Request(ctypes.Structure):
+    """struct blkpg_ioctl_arg of linux/blkpg.h."""
+
+    _fields_ = (("what", ctypes.c_int), ("flags", ctypes.c_int), ("size", ctypes.c_int), ("partition", ctypes.c_void_p))
+
+
+def _tell_the_kernel(device: str, what: int) -> None:
+    """What addpart and delpart do, which Debian 13 does not have any more."""
+    first = FIRST_SECTOR * 512
+    told = _Partition(first, SIZE - first, 1, b"")
+    request = _Request(what, 0, ctypes.sizeof(told), ctypes.addressof(told))
+    with open(device, "rb") as opened:
+        fcntl.ioctl(opened, BLKPG, bytes(request))
 
 
 def identity(path: t.Union[str, pathlib.Path]) -> t.Tuple[str, int, int, int]:

@@ -99,6 +99,7 @@ def _on_hosts(scene: Scene) -> t.List[Task]:
 
 
 def test_modules_on_the_host(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It may take long: a playbook calls each of them several times, in a new interpreter each time, under strace."""
     trace = tmp_path_factory.mktemp("beside") / "trace"
     ran = play(scene, trace, _on_hosts(scene))
     assert volumes.opens(scene.luks2, scene.canaries["text"].value) and not volumes.opens(scene.luks2, scene.canaries["current"].value)
@@ -163,6 +164,7 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
 
 @pytest.mark.needs("openssl")
 def test_modules_on_the_controller(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It may take long: a playbook reads and writes both stores, and openssl seals, all of it under strace."""
     beside = tmp_path_factory.mktemp("beside")
     key, certificate, trace = beside / "key", beside / "certificate", beside / "trace"
     words = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=escrow"]
@@ -229,6 +231,7 @@ def _roles(scene: Scene) -> t.List[Task]:
 
 
 def test_roles(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It may take long: three rotations and two audits, each with all the tasks of its role, under strace."""
     trace = tmp_path_factory.mktemp("beside") / "trace"
     tasks = _roles(scene)
     ran = play(scene, trace, tasks)

@@ -45,6 +45,7 @@ def test_success_under_the_eyes_of_strace(scene: Scene) -> None:
 
 
 def test_every_kind_of_refusal(scene: Scene) -> None:
+    """It may take long: Ansible starts a module in a new interpreter for each class of error."""
     ran = scene.box.play(list(refusals(scene).values()), "-vvvv", "--diff", *vault(scene))
     assert ran.output.count("Nothing was changed.") >= len(refusals(scene)), ran.output
     assert "unexpected" not in ran.output and "did not expect" not in ran.output and "Traceback" not in ran.output

@@ -10,6 +10,10 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
+from ansible_collections.luksmith.luks.tests.needs import Need
+
+# What apt brings; tests/requirements/unit.txt has the others.
+PACKAGES = {"libargon2": "libargon2-1"}
 
 
 @contextlib.contextmanager
@@ -17,7 +21,8 @@ def alone(providers: t.List[t.Any], provider: t.Any, ability: t.Callable[[t.Any]
     try:
         ability(provider)
     except NotProvided as reason:
-        pytest.skip(f"{provider.name}: {reason}")
+        package = PACKAGES.get(provider.name)
+        pytest.skip(str(Need(provider.name, f"apt install {package}")) if package else f"{provider.name}: {reason}")
     before = providers[:]
     providers[:] = [provider]
     try:

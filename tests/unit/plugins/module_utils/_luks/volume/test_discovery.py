@@ -336,6 +336,7 @@ def test_empty_and_hidden_devices_are_not_opened(host: FakeHost, closed: t.List[
 
 
 def test_a_thousand_devices_are_peeked_at_and_not_parsed(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take some seconds: a thousand devices with their folders in sysfs are made up, looked at and removed."""
     for number in range(1000):
         host.device(f"sd{number}", b"\1" if number else luks2())
     opened: t.List[str] = []

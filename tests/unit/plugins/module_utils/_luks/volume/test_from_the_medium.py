@@ -65,6 +65,8 @@ def test_an_audit_of_a_header_that_cannot_be_used(tmp_path: pathlib.Path, stale:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_look_and_a_change(tmp_path: pathlib.Path, stale: None, name: str) -> None:
+    """It may take some seconds: no costs are given, so that the new keyslot takes a second to derive, several times."""
+    """It may take some seconds: the keyslots have the costs that cryptsetup gave them, and each secret is tried."""
     path = volume(tmp_path / name, name)
     rotate(path)
     info = parse_info({"device": str(path), "secrets": [NEXT, BOTH[0], BOTH[1]]})
@@ -98,6 +100,7 @@ def test_a_search_of_the_host_for_a_second_copy(tmp_path: pathlib.Path, stale: N
         # An intact header of a version that nobody here knows.
         (b"LUKS\xba\xbe\x00\x03" + bytes(4088), "intact"),
     ],
+    ids=["NTFS", "a version to come"],
 )
 def test_a_restore(tmp_path: pathlib.Path, stale: None, damage: bytes, says: str) -> None:
     path, backup = volume(tmp_path / "luks2.img", "luks2.img"), tmp_path / "backup"

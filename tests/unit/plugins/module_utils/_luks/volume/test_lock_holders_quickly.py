@@ -16,6 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import lock_holders, locks, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
+from ansible_collections.luksmith.luks.tests.needs import Need
 
 REGISTER = pathlib.Path(__file__).resolve().parents[5] / "tools" / "register.py"
 
@@ -47,7 +48,8 @@ def inode(path: pathlib.Path) -> t.Tuple[int, int]:
 
 
 initial_namespace = pytest.mark.skipif(
-    os.stat("/proc/self/ns/pid").st_ino != lock_holders.INITIAL_NAMESPACE, reason="in a pid namespace of its own, where the kernel's list is not complete"
+    os.stat("/proc/self/ns/pid").st_ino != lock_holders.INITIAL_NAMESPACE,
+    reason=str(Need("the kernel's whole list of locks", "run the same command outside of a container")),
 )
 
 
