@@ -14,10 +14,10 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import page
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data as report_data
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import page
 from ansible_collections.luksmith.luks.tests import needs
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
 pytestmark = pytest.mark.needs("chromium")
 BROWSER = needs.program("chromium") or "chromium"

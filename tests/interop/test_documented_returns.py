@@ -24,6 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
 
@@ -114,8 +115,10 @@ def audit(folder: pathlib.Path) -> t.Iterator[Result]:
 
 
 def fleet_report(folder: pathlib.Path) -> t.Iterator[Result]:
+    """What the action plugin does; Ansible itself runs it for CONTROLLER."""
+    usual = {"sources": [], "kind": "audit", "title": "", "generated": None, **dict.fromkeys(writing.FORMS)}
     hosts = [{"host": "web-1", "volumes": [run("audit", {"device": volume(folder, "a.img")})]}]
-    yield run("fleet_report", {"hosts": hosts, "html": str(folder / "report.html")})
+    yield writing.write({**usual, "hosts": hosts, "html": str(folder / "report.html")}, mode=lambda _old: 0o600, check=False)
 
 
 def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
@@ -127,14 +130,16 @@ RUNS = {one.__name__: one for one in (keyslots, keyslots_info, header_backup, vo
 
 OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device": "/dev/sdb"}
 KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"
+FLEET = [{"host": "web-1", "volumes": [{"device": "/dev/sdb", "state": "compliant"}]}]
 CONTROLLER = [
+    ("fleet_report", {"hosts": FLEET, "html": "{{ folder }}/report.html"}),
     ("rotation_entry", {"operation": "decide", **OF, "generation": "2026-11", "replaces": [LEAKED]}),
-    ("rotation_entry", {"operation": "compare", **OF, "entry": "{{ r0.staged }}", "secret": "{{ r0.new }}"}),
-    ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r1.promoted }}", "keep_older": 0}),
-    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r1.promoted }}"}),
+    ("rotation_entry", {"operation": "compare", **OF, "entry": "{{ r1.staged }}", "secret": "{{ r1.new }}"}),
+    ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r2.promoted }}", "keep_older": 0}),
+    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}"}),
     (
         "escrow_entry",
-        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r1.promoted }}", "certificates": ["{{ folder }}/certificate"]},
+        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}", "certificates": ["{{ folder }}/certificate"]},
     ),
 ]
 

@@ -41,8 +41,11 @@ ENGINE = (
     ("tests/secrets/test_inside_the_module.py",),
 )
 ROTATION = (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets"))
+REPORT = (("tests/browser",), ("tests/interop/test_audit_playbook.py",))
 # The first part of the path that fits says which slow tests are asked, and in which order.
 DEEP = {
+    "plugins/action/fleet_report": REPORT,
+    "plugins/plugin_utils/_report/": REPORT,
     "plugins/action/": ROTATION,
     "plugins/plugin_utils/": ROTATION,
     "plugins/module_utils/_luks/backup/": (

@@ -28,7 +28,6 @@ WRITERS: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "keyslots": ({**DEVICE, "keyslots": [{"new_secret": SECRET}]}, "noted in the header where it needs finishing"),
     "header_backup": ({**DEVICE, "path": "/none", "unlock": [SECRET]}, "the file of the backup is the old one or the new one"),
     "keyfile": ({"path": "/none", "new_secret": SECRET}, "keyfile holds the old secret or the new one"),
-    "fleet_report": ({"json": "/none"}, "each file is the old one or the new one"),
 }
 MODULES = sorted(path.stem for path in PLUGINS.glob("[a-z]*.py") if "def argument_spec" in path.read_text())
 

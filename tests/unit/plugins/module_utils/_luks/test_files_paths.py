@@ -29,10 +29,8 @@ TASKS: t.Dict[str, t.Tuple[str, t.Dict[str, t.Any]]] = {
     "backups of an audit": ("audit", {"device": "/dev/null", "backups": ["PATH"]}),
     "secret from a keyfile": ("keyslots", {"device": "/dev/null", "keyslots": [{"new_secret": {"keyfile": "PATH"}}]}),
     "keyfile": ("keyfile", {"path": "PATH", "new_secret": SECRET, "old_secrets": [{"passphrase": "old"}]}),
-    "report": ("fleet_report", {"json": "PATH"}),
-    "source of a report": ("fleet_report", {"json": "/nowhere/report", "sources": ["PATH"]}),
 }
-SHORT = ("device", "secret from a keyfile", "report")
+SHORT = ("device", "secret from a keyfile")
 NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 _MODULE = """
@@ -73,8 +71,10 @@ def test_every_option_says_so(tmp_path: pathlib.Path, name: str) -> None:
 
 def test_with_utf8_it_is_a_path_like_any_other(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("ansible")
-    result = run("fleet_report", {"json": str(tmp_path / NAME)}, **{**NO_UTF8, "PYTHONUTF8": "1"})
-    assert result["changed"] is True and [path.name for path in tmp_path.iterdir()] == [NAME]
+    (tmp_path / NAME).write_text("old")
+    params = {"path": str(tmp_path / NAME), "new_secret": SECRET, "old_secrets": [{"passphrase": "old"}]}
+    result = run("keyfile", params, **{**NO_UTF8, "PYTHONUTF8": "1"})
+    assert result["changed"] is True and (tmp_path / NAME).read_text() == SECRET["passphrase"]
 
 
 def test_a_search_names_the_pattern_and_finds_the_others(tmp_path: pathlib.Path) -> None:

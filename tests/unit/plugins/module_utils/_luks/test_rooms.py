@@ -34,7 +34,6 @@ FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("result",),
     ("usecases",),
     ("audit", "backup"),
-    ("report",),
 )
 # Neither format knows the other one.
 APART = (("header.luks1", "header.luks2"), ("header.luks2", "header.luks1"))

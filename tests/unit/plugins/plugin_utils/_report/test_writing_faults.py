@@ -8,25 +8,18 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
-import types
 import typing as t
 
 import pytest
-
-pytest.importorskip("ansible")
-
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask  # noqa: E402
-from ansible_collections.luksmith.luks.plugins.modules import fleet_report  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
 
 BOTH = pytest.mark.parametrize("check", [True, False])
 
 
-def write(check: bool = False, **params: t.Any) -> t.Dict[str, t.Any]:
-    usual = {"hosts": [], "sources": [], "kind": "audit", "title": "", "generated": "now", "mode": "0600", **dict.fromkeys(fleet_report.FORMS)}
-    module: t.Any = types.SimpleNamespace(
-        params={**usual, **params}, check_mode=check, set_mode_if_different=lambda path, mode, changed: (os.chmod(path, int(mode, 8)), changed)[1]
-    )
-    return fleet_report.work(module)
+def write(check: bool = False, mode: int = 0o600, **options: t.Any) -> t.Dict[str, t.Any]:
+    usual = {"hosts": [], "sources": [], "kind": "audit", "title": "", "generated": "now"}
+    return writing.write({**usual, **dict.fromkeys(writing.FORMS), **options}, mode=lambda _old: mode, check=check)
 
 
 @BOTH
@@ -133,6 +126,58 @@ def test_the_owner_and_the_mode(tmp_path: pathlib.Path) -> None:
     report = tmp_path / "new" / "report"
     assert write(json=str(report))["changed"] is True
     assert [path.stat().st_mode & 0o777 for path in (report.parent, report)] == [0o700, 0o600]
-    assert write(json=str(report), title="other", mode="0644")["changed"] is True
+    assert write(json=str(report), title="other", mode=0o644)["changed"] is True
     assert report.stat().st_mode & 0o777 == 0o644
-    assert write(json=str(report), title="other", mode="0644")["changed"] is False
+    assert write(json=str(report), title="other", mode=0o644)["changed"] is False
+
+
+def test_the_mode_alone(tmp_path: pathlib.Path) -> None:
+    """It is a change of its own, which check mode foresees."""
+    report = tmp_path / "report"
+    write(json=str(report))
+    content = report.read_bytes()
+    assert write(True, json=str(report), mode=0o640)["changed"] is True
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert write(json=str(report), mode=0o640)["changed"] is True
+    assert report.stat().st_mode & 0o777 == 0o640 and report.read_bytes() == content
+    assert write(True, json=str(report), mode=0o640)["changed"] is False
+
+
+def test_no_moment_with_another_mode(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only its owner may read from now on is not open to all between the content and the mode."""
+    report = tmp_path / "report"
+    report.write_text("old")
+    report.chmod(0o644)
+    seen = []
+    right = os.rename
+
+    def rename(source: str, target: str) -> None:
+        right(source, target)
+        seen.append(report.stat().st_mode & 0o777)
+
+    monkeypatch.setattr(os, "rename", rename)
+    write(json=str(report))
+    assert seen == [0o600]
+
+
+@BOTH
+def test_what_a_link_leads_to_keeps_its_mode(tmp_path: pathlib.Path, check: bool) -> None:
+    write(json=str(tmp_path / "report"), mode=0o644)
+    (tmp_path / "link").symlink_to("report")
+    assert write(check, json=str(tmp_path / "link"))["changed"] is False
+    assert (tmp_path / "report").stat().st_mode & 0o777 == 0o644 and (tmp_path / "link").is_symlink()
+
+
+@BOTH
+def test_a_mode_that_cannot_be_changed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    def fchmod(*_arguments: t.Any) -> t.NoReturn:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    write(json=str(tmp_path / "report"))
+    monkeypatch.setattr(os, "fchmod", fchmod)
+    if check:
+        assert write(True, json=str(tmp_path / "report"), mode=0o644)["changed"] is True
+        return
+    with pytest.raises(BadTask, match=r"report cannot be written: cannot change its mode: .*EPERM.*Nothing was changed\.") as caught:
+        write(json=str(tmp_path / "report"), mode=0o644)
+    assert caught.value.after_change is False

@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import data as report_data
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.report import exchange, page
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.report import fleets
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data as report_data
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import exchange, page
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
 HOSTS = [
     {"host": "b", "volumes": [fleets.volume(1), fleets.bad_volume(2)]},

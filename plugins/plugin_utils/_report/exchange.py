@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This module util is PRIVATE to luksmith.luks; it may change in any release.
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """A report for other programs: CSV for spreadsheets, JUnit XML for pipelines, JSON for everything else."""
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import json
 import typing as t
 from xml.etree import ElementTree
 
-from ..errors import BadTask
-from ..files import read_regular
+from ...module_utils._luks.errors import BadTask
+from ...module_utils._luks.files import read_regular
 from .data import VERSION
 
 Report = t.Mapping[str, t.Any]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This module util is PRIVATE to luksmith.luks; it may change in any release.
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """The data of a fleet report: what hosts sent, reduced to what is known here and made safe to show.
 
 Hosts are not trusted: a label, a token type or a device name may hold anything. Only members that are named here go into a report,
@@ -13,8 +13,8 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ..audit.policy import SEVERITIES, worst
-from ..errors import BadTask
+from ...module_utils._luks.audit.policy import SEVERITIES, worst
+from ...module_utils._luks.errors import BadTask
 
 Report = t.Dict[str, t.Any]
 

@@ -1,44 +1,29 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# This module util is PRIVATE to luksmith.luks; it may change in any release.
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """A report as one HTML page that needs nothing else: no request, no library, no server; it may be mailed or archived."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import html
 import json
+import pathlib
+import re
+import textwrap
 import typing as t
 
-from .page_script import SCRIPT
-from .page_style import STYLE
+_FOLDER = pathlib.Path(__file__).parent
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<a class="skip" href="#volumes">Skip to the volumes</a>
-<header class="top">
-<div><h1>{title}</h1><p class="sub">{summary}</p></div>
-<div class="top-buttons"><button type="button" id="theme">Dark or light</button><button type="button" id="print">Print</button></div>
-</header>
-<main id="main"><noscript><p class="note">{summary} This page draws its tables with a script of its own, which is switched off here; the CSV and
-JSON files beside it hold the same data.</p></noscript></main>
-<dialog id="details" aria-labelledby="details-title"></dialog>
-<script type="application/json" id="report">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+# In this order they become one function, so that they see each other's names and the browser's global scope gets none. Each
+# imports only from those before it.
+PARTS = ("shared", "slots", "filters", "details", "overview", "volumes", "paper", "layout")
+
+_IMPORT = re.compile(r"^import \{[^{}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=const |function )", re.MULTILINE)
 
 
 _WORDS = {
@@ -52,14 +37,30 @@ _WORDS = {
 
 def render(report: t.Mapping[str, t.Any]) -> str:
     """The page for a report that :func:`.data.build` made. Everything from hosts is data in a JSON block, never markup."""
-    return _PAGE.format(
-        policy=f"default-src 'none'; style-src '{_hash(STYLE)}'; script-src '{_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'",
+    return _text("page.html").format(
+        policy=f"default-src 'none'; style-src '{_hash(style())}'; script-src '{_hash(script())}'; base-uri 'none'; form-action 'none'",
         title=html.escape(report["title"]),
         summary=html.escape(summary(report)),
-        style=STYLE,
+        style=style(),
         data=_data(report),
-        script=SCRIPT,
+        script=script(),
     )
+
+
+def style() -> str:
+    return "\n" + _text("page.css")
+
+
+def script() -> str:
+    """The modules of script/ as one function, because a page that is a single file cannot import any."""
+    parts = [_EXPORT.sub("", _IMPORT.sub("", _text(f"script/{part}.js"))).lstrip("\n") for part in PARTS]
+    return '\n"use strict";\n(() => {' + "".join("\n" + textwrap.indent(part, "  ") for part in parts) + "})();\n"
+
+
+@functools.lru_cache(maxsize=None)
+def _text(name: str) -> str:
+    """A file beside this one, without the comment at its beginning, which ends with an empty line."""
+    return (_FOLDER / name).read_text(encoding="utf-8").partition("\n\n")[2]
 
 
 def summary(report: t.Mapping[str, t.Any]) -> str:

@@ -1,0 +1,7 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""The report of a fleet: its data, its forms for programs, its page, and its files. Runs on the controller."""
+
+from __future__ import annotations

@@ -1,0 +1,33 @@
+// Copyright (c) 2026 The luksmith developers
+// GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What is different in print: there are no buttons there, so that everything is written out.
+
+const paper = h("section", { class: "card only-print" });
+function drawPaper() {
+  const found = volumes.filter((volume) => volume.findings.length || volume.unverified.length || volume.msg);
+  paper.replaceChildren(
+    h("h2", {}, "All findings, with what to do"),
+    ...found.map((volume) =>
+      h(
+        "div",
+        {},
+        h("h3", {}, volume.host.host + "  " + volume.device),
+        volume.msg ? h("p", { class: "note" }, volume.msg) : null,
+        findingList(volume.findings, false),
+        findingList(volume.unverified, true),
+      ),
+    ),
+  );
+}
+window.addEventListener("beforeprint", () => {
+  printing = true;
+  drawVolumes();
+  drawPaper();
+});
+window.addEventListener("afterprint", () => {
+  printing = false;
+  drawVolumes();
+  paper.replaceChildren();
+});

@@ -1,0 +1,73 @@
+// Copyright (c) 2026 The luksmith developers
+// GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+//
+// What all parts of it use: the data, the words for it, and the making of elements.
+
+const started = performance.now();
+const report = JSON.parse(document.getElementById("report").textContent);
+const rotation = report.kind === "rotation";
+const SEVERITIES = ["critical", "high", "medium", "low", "info"];
+const STATES = Object.keys(report.totals.states);
+const WORDS = {
+  failed: "failed",
+  findings: "findings",
+  unverified: "not verified",
+  recorded: "by record",
+  compliant: "compliant",
+  partial: "partly done",
+  refused: "refused",
+  running: "running",
+  waiting: "waiting",
+  done: "done",
+  unchanged: "nothing to do",
+};
+const SIGNS = {
+  failed: "!",
+  findings: "\u2717",
+  unverified: "?",
+  recorded: "\u25d0",
+  compliant: "\u2713",
+  partial: "!",
+  refused: "\u2717",
+  running: "\u2026",
+  waiting: "\u25cb",
+  done: "\u2713",
+  unchanged: "=",
+};
+const PAGE = 50,
+  PAPER = 200;
+const SVG = "http://www.w3.org/2000/svg";
+
+const volumes = [];
+report.hosts.forEach((host) =>
+  host.volumes.forEach((volume) => {
+    volume.host = host;
+    volume.number = volumes.length;
+    volumes.push(volume);
+  }),
+);
+
+function add(parent, children) {
+  for (const child of children.flat(9)) {
+    if (child !== null && child !== undefined && child !== false) parent.append(child instanceof Node ? child : String(child));
+  }
+  return parent;
+}
+function h(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  return add(element, children);
+}
+function svg(tag, attributes) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+const many = (count, noun) => count.toLocaleString("en") + " " + noun + (count === 1 ? "" : "s");
+const tone = (volume) => (volume.state === "findings" && volume.worst ? volume.worst : volume.state);
+const chip = (word, quiet, text) => h("span", { class: "chip t-" + word + (quiet ? " quiet" : "") }, text || word);

@@ -1,0 +1,106 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""The files of a report: each is replaced whole and durably, and only where it differs."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+import typing as t
+
+from ...module_utils._luks import files
+from ...module_utils._luks.errors import BadTask, LuksmithError
+from . import data, exchange, page
+
+# The mode of a file from the one that it has.
+Mode = t.Callable[[int], int]
+
+FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
+PATIENCE = 10.0  # seconds for another process that writes the same report
+
+
+def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[str, t.Any]:
+    """The result of the task with these options. Raises LuksmithError, whose ``after_change`` says whether a file was written before."""
+    wanted = {options[form]: render for form, render in FORMS.items() if options[form] is not None}
+    if not wanted:
+        raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
+    for path in (*options["sources"], *wanted):
+        files.check_path(path, "a path")
+    kind = options["kind"]
+    hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
+    generated = options["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    report = data.build([*hosts, *options["hosts"]], kind=kind, title=options["title"], generated=generated)
+    contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
+    stale = [path for path, content in contents.items() if not _is(path, content)]
+    changed: t.List[str] = []
+    try:
+        for path in stale:
+            files.check_replaceable(path, follow=False, new_folders=True)
+        for path, content in contents.items():
+            if _put(path, content, mode, check) if path in stale else _set_mode(path, mode, check):
+                changed.append(path)
+    except LuksmithError as error:
+        raise _cannot_write(path, error, changed) from None
+    return {
+        "changed": bool(changed),
+        "totals": report["totals"],
+        "summary": page.summary(report),
+        "files": list(contents),
+    }
+
+
+def _is(path: str, content: bytes) -> bool:
+    try:
+        return files.read_regular(path) == content
+    except OSError:
+        return False
+
+
+def _put(path: str, content: bytes, mode: Mode, check: bool) -> bool:
+    if not check:
+        files.make_folder(os.path.dirname(os.path.abspath(path)))
+        final = mode(_mode_of(path))
+        files.replace(path, content, mode=final, owner=files.LIKE_THE_OLD, follow=False, patience=PATIENCE)
+    return True
+
+
+def _mode_of(path: str) -> int:
+    """Of the regular file that is replaced; a new file, also one in the place of a link, begins as a private one."""
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return files.PRIVATE
+    return stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else files.PRIVATE
+
+
+def _set_mode(path: str, mode: Mode, check: bool) -> bool:
+    """Whether the file, which holds the right content, had another mode. A link stays as it is, and so does what it leads to."""
+    if os.path.islink(path):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            old = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            new = mode(old)
+            if new != old and not check:
+                os.fchmod(descriptor, new)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise files.fault(path, "cannot change its mode", error) from None
+    return new != old
+
+
+def _cannot_write(path: str, error: LuksmithError, changed: t.Sequence[str]) -> LuksmithError:
+    before = [f"Written before that: {', '.join(changed)}."] if changed else []
+    told = BadTask(
+        f"the report {path} cannot be written: {error.found}",
+        why=error.why,
+        remedy=error.remedy or "Make room for it there, or give another path",
+        changed=" ".join([*before, *([error.changed] if error.after_change or not before else [])]),
+    )
+    told.after_change = bool(changed) or error.after_change
+    return told
