@@ -96,4 +96,7 @@ def parse_mode(text: str) -> Mode:
 
 
 def _bad_mode(text: str) -> BadTask:
-    return BadTask(f"mode is {text!r}, which are no permissions of a file", remedy="Use octal digits in quotes ('0640') or symbols (u=rw,g=r)")
+    return BadTask(
+        f"mode is {text!r}, which are no permissions of a file",
+        remedy="Use octal digits in quotes ('0640') or symbols (u=rw,g=r)",
+    )

@@ -15,8 +15,8 @@ description:
     JSON, as CSV and as JUnit XML.
   - Always runs on the controller, in the process of Ansible itself, and asks no host. Use it with C(run_once=true);
     C(delegate_to=localhost) is allowed and changes nothing, and delegation to another host is refused.
-  - The files are those of the user who runs C(ansible-playbook), also with C(become). Relative paths begin in the folder
-    of the playbook.
+  - The files are those of the user who runs C(ansible-playbook), also with C(become). Relative paths begin in the
+    folder of the playbook.
   - Everything in the task is checked before a file is written.
   - A folder that does not exist yet is made, for its owner only.
   - A file is replaced as a whole and durably, and keeps its owner where that user may give files away. A symbolic link

@@ -110,12 +110,13 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 @dataclasses.dataclass
 class Lane:
-    """One run of one lane. ``part``: what followed the @ of its name."""
+    """One run of one lane. ``part``: what followed the @ of its name; ``strict``: what cannot be run has failed."""
 
     name: str
     arguments: t.Sequence[str] = ()
     size: str = "default"
     part: str = ""
+    strict: bool = False
     results: t.List[Result] = dataclasses.field(default_factory=list)
 
     @property

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import tempfile
@@ -13,6 +14,7 @@ import time
 import typing as t
 
 import importable
+import npm
 import pythons
 import suite
 import venvs
@@ -83,12 +85,33 @@ def _lint(lane: Lane) -> None:
     tools = sorted(str(file.relative_to(ROOT)) for folder in ("tests", "tests/tools") for file in (ROOT / folder).glob("*.py") if file.name != "conftest.py")
     lane.check("ruff", [lane.tool("ruff"), "check", "--output-format", "concise", "."])
     lane.check("mypy engine", [lane.tool("mypy"), "plugins/module_utils/_luks"])
+    lane.check("mypy report", [lane.tool("mypy"), "--package", "plugins.plugin_utils._report"])
     lane.check("mypy tools", [lane.tool("mypy"), *tools])
     lane.check("yamllint", [lane.tool("yamllint"), "--strict", "."])
     lane.check("ansible-lint", [lane.tool("ansible-lint"), "--offline", "--profile", "production", "--strict"], PATH=path)
     lane.check("antsibull-docs", [lane.tool("antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."], PATH=path)
     lane.check("antsibull-changelog", [lane.tool("antsibull-changelog"), "lint"], PATH=path)
     lane.check("reuse", [lane.tool("reuse"), "lint", "--quiet"])
+    _lint_page(lane)
+
+
+def _lint_page(lane: Lane) -> None:
+    """The HTML, CSS and JavaScript of the report page, by linters from npm."""
+    try:
+        found = npm.ensure("page")
+    except npm.NotThere as error:
+        print(f"lint: {error}", flush=True)
+        need = Need("the page's linters from npm", "the same command where PyPI and npm can be reached")
+        lane.note("eslint, stylelint, html-validate, prettier", "failed" if lane.strict else "skipped", why=str(need))
+        return
+    page = "plugins/plugin_utils/_report"
+    for name, settings, *words in (
+        ("eslint", "eslint.config.mjs", "--max-warnings", "0", page),
+        ("stylelint", "stylelint.config.mjs", "--max-warnings", "0", f"{page}/**/*.css"),
+        ("html-validate", "htmlvalidate.json", "--max-warnings", "0", f"{page}/page.html"),
+        ("prettier", "prettier.json", "--no-editorconfig", "--check", f"{page}/**/*.{{css,js}}"),
+    ):
+        lane.check(name, [found.named(name), "--config", str(found.folder / settings), *words], PATH=found.path)
 
 
 def _build(lane: Lane) -> None:
@@ -104,6 +127,10 @@ def _build(lane: Lane) -> None:
             names = [f"luksmith.luks.{module}" for module in modules]
             ansible_doc = [lane.tool("ansible-doc", "unit"), "--type", "module", "--json", *names]
             lane.check("ansible-doc", ansible_doc, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
+            # Its page is made of files that are no Python.
+            report = json.dumps({"hosts": [{"host": "web"}], "html": f"{temporary}/page.html"})
+            command = [lane.tool("ansible", "unit"), "localhost", "--module-name", "luksmith.luks.fleet_report", "--args", report]
+            lane.check("report", command, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
 
 
 def _importer(lane: Lane) -> None:
@@ -264,7 +291,7 @@ LANES: t.Dict[str, Description] = {
     ),
     "browser": Description("the report page in a headless browser without a network", paths=("tests/browser",)),
     "demo": Description("demo/run: the README's first command", run=_demo, cores=0),
-    "build": Description("the collection is built, installed elsewhere, and its documentation read from there", run=_build, cores=0),
+    "build": Description("the collection is built, installed elsewhere, its documentation read and a report made from there", run=_build, cores=0),
     "vm": Description(
         "virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
         "full",
@@ -311,7 +338,12 @@ LANES: t.Dict[str, Description] = {
         needs=("debootstrap", "mkfs.ext4", "qemu-system-x86_64", "root", "ssh"),
         judged=True,
     ),
-    "lint": Description("ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse", "full", run=_lint),
+    "lint": Description(
+        "ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse; for the report page "
+        "eslint, stylelint, html-validate, prettier",
+        "full",
+        run=_lint,
+    ),
     "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", "full", run=_importer),
     "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", "full", run=_docsite),
     "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets),

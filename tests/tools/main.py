@@ -56,7 +56,12 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="LANE", help="what to run; LANE@CORE is sanity, units, integration or guides with that ansible-core")
-    parser.add_argument("--strict", action="store_true", default=os.environ.get("CI") == "true", help="without cryptsetup and qemu-img: fail (also: CI=true)")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        default=os.environ.get("CI") == "true",
+        help="without cryptsetup, qemu-img or a linter: fail (also: CI=true)",
+    )
     own, passed_on = sys.argv[1:], []
     if "--" in own:
         passed_on = own[own.index("--") + 1 :]
@@ -99,7 +104,7 @@ class Run:
 
     def _lane(self, name: str) -> Lane:
         lane, _at, part = name.partition("@")
-        made = Lane(lane, self._arguments, self._size, part)
+        made = Lane(lane, self._arguments, self._size, part, self._strict)
         self._done.append(made)
         return made
 

@@ -18,8 +18,8 @@ import typing as t
 
 _FOLDER = pathlib.Path(__file__).parent
 
-# In this order they become one function, so that they see each other's names and the browser's global scope gets none. Each
-# imports only from those before it.
+# In this order they become one function, so that they see each other's names and the browser's global scope gets none.
+# Each imports only from those before it.
 PARTS = ("shared", "slots", "filters", "details", "overview", "volumes", "paper", "layout")
 
 _IMPORT = re.compile(r"^import \{[^{}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
@@ -37,8 +37,9 @@ _WORDS = {
 
 def render(report: t.Mapping[str, t.Any]) -> str:
     """The page for a report that :func:`.data.build` made. Everything from hosts is data in a JSON block, never markup."""
+    own = f"style-src '{_hash(style())}'; script-src '{_hash(script())}'"
     return _text("page.html").format(
-        policy=f"default-src 'none'; style-src '{_hash(style())}'; script-src '{_hash(script())}'; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'",
         title=html.escape(report["title"]),
         summary=html.escape(summary(report)),
         style=style(),
@@ -68,7 +69,9 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     totals = report["totals"]
     states = ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in totals["states"].items() if count)
     lost = totals["hosts_without_answer"]
-    parts = [f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."]
+    parts = [
+        f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."
+    ]
     if lost:
         parts.append(f"{_count(lost, 'host')} gave no answer.")
     if report["generated"]:

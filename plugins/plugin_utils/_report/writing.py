@@ -23,7 +23,10 @@ PATIENCE = 10.0  # seconds for another process that writes the same report
 
 
 def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[str, t.Any]:
-    """The result of the task with these options. Raises LuksmithError, whose ``after_change`` says whether a file was written before."""
+    """The result of the task with these options.
+
+    Raises LuksmithError, whose ``after_change`` says whether a file was written before.
+    """
     wanted = {options[form]: render for form, render in FORMS.items() if options[form] is not None}
     if not wanted:
         raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
@@ -77,7 +80,10 @@ def _mode_of(path: str) -> int:
 
 
 def _set_mode(path: str, mode: Mode, check: bool) -> bool:
-    """Whether the file, which holds the right content, had another mode. A link stays as it is, and so does what it leads to."""
+    """Whether the file, which holds the right content, had another mode.
+
+    A link stays as it is, and so does what it leads to.
+    """
     if os.path.islink(path):
         return False
     try:

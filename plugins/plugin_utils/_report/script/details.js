@@ -4,11 +4,24 @@
 //
 // One volume in full, in a dialog.
 
+import { add, chip, h, SIGNS, WORDS } from "./shared.js";
+
 function cost(kdf) {
-  if (!kdf || !kdf.type) return "";
-  if (kdf.type === "pbkdf2") return kdf.type + ", " + kdf.hash + ", " + Number(kdf.iterations).toLocaleString("en") + " iterations";
-  if (kdf.time === undefined) return kdf.type;
-  const memory = typeof kdf.memory === "number" ? (kdf.memory >= 1024 ? Math.round(kdf.memory / 1024) + " MiB" : kdf.memory + " KiB") : kdf.memory;
+  if (!kdf || !kdf.type) {
+    return "";
+  }
+  if (kdf.type === "pbkdf2") {
+    return kdf.type + ", " + kdf.hash + ", " + Number(kdf.iterations).toLocaleString("en") + " iterations";
+  }
+  if (kdf.time === undefined) {
+    return kdf.type;
+  }
+  const memory =
+    typeof kdf.memory === "number"
+      ? kdf.memory >= 1024
+        ? Math.round(kdf.memory / 1024) + " MiB"
+        : kdf.memory + " KiB"
+      : kdf.memory;
   return kdf.type + ", " + kdf.time + " passes, " + memory + ", " + kdf.parallel + " lanes";
 }
 function slotTable(rows, title) {
@@ -26,7 +39,9 @@ function slotTable(rows, title) {
           h(
             "tr",
             {},
-            ["Slot", "Opened by", "Key derivation", "Priority", "Tokens", "Changed"].map((name) => h("th", { scope: "col" }, name)),
+            ["Slot", "Opened by", "Key derivation", "Priority", "Tokens", "Changed"].map((name) =>
+              h("th", { scope: "col" }, name),
+            ),
           ),
         ),
         h(
@@ -50,7 +65,11 @@ function slotTable(rows, title) {
                 h("td", { class: "small" }, cost(row.kdf)),
                 h("td", {}, row.priority || ""),
                 h("td", {}, row.tokens.join(", ")),
-                h("td", { class: "small" }, row.changed ? row.changed.slice(0, 10) + " (" + row.age_days + " days)" : ""),
+                h(
+                  "td",
+                  { class: "small" },
+                  row.changed ? row.changed.slice(0, 10) + " (" + row.age_days + " days)" : "",
+                ),
               ),
             ),
         ),
@@ -58,12 +77,18 @@ function slotTable(rows, title) {
     ),
   ];
 }
-function findingList(list, unverified) {
+export function findingList(list, unverified) {
   return list.map((one) =>
     h(
       "div",
       { class: "finding t-" + (unverified ? "unverified" : one.severity) },
-      h("div", {}, chip(unverified ? "unverified" : one.severity, unverified, unverified ? "not verified" : one.severity), " ", one.message),
+      h(
+        "div",
+        {},
+        chip(unverified ? "unverified" : one.severity, unverified, unverified ? "not verified" : one.severity),
+        " ",
+        one.message,
+      ),
       h("div", { class: "remedy small" }, one.remedy, " ", h("span", { class: "soft" }, "(" + one.rule + ")")),
     ),
   );
@@ -89,8 +114,9 @@ function steps(list, title) {
       ]
     : null;
 }
-const details = document.getElementById("details");
-function openDetails(volume) {
+export const details = document.getElementById("details");
+details.setAttribute("aria-labelledby", "details-title");
+export function openDetails(volume) {
   const facts = [
     ["Host", volume.host.host],
     ["Detached header", volume.header],
@@ -137,5 +163,7 @@ function openDetails(volume) {
   details.showModal();
 }
 details.addEventListener("click", (event) => {
-  if (event.target === details) details.close();
+  if (event.target === details) {
+    details.close();
+  }
 });

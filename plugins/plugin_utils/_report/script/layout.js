@@ -4,10 +4,23 @@
 //
 // The parts in their places, keys and buttons for the whole page.
 
+import { add, h, rotation, SEVERITIES, started, volumes } from "./shared.js";
+import { slotLegend } from "./slots.js";
+import { search, setFilter, whenFiltered } from "./filters.js";
+import { details, openDetails } from "./details.js";
+import { ages, drawRules, drawTiles, groups, phases, rules, share, tiles } from "./overview.js";
+import { count, drawVolumes, matrix, pager, paperNote } from "./volumes.js";
+import { paper } from "./paper.js";
+
 const main = document.getElementById("main");
 add(main, [
   tiles,
-  h("section", { class: "card" }, h("h2", {}, volumes.length > 60 ? "The fleet at a glance" : "Share of the volumes"), share()),
+  h(
+    "section",
+    { class: "card" },
+    h("h2", {}, volumes.length > 60 ? "The fleet at a glance" : "Share of the volumes"),
+    share(),
+  ),
   h(
     "div",
     { class: rotation && !groups.length ? "" : "columns" },
@@ -66,9 +79,10 @@ add(main, [
   ),
   paper,
 ]);
-drawTiles();
-drawRules();
-drawVolumes();
+for (const draw of [drawTiles, drawRules, drawVolumes]) {
+  whenFiltered(draw);
+  draw();
+}
 
 const root = document.documentElement,
   dark = matchMedia("(prefers-color-scheme: dark)");
@@ -88,7 +102,9 @@ document.addEventListener("keydown", (event) => {
 });
 function followHash() {
   const wanted = /^#volume-(\d+)$/.exec(location.hash);
-  if (wanted && volumes[Number(wanted[1])]) openDetails(volumes[Number(wanted[1])]);
+  if (wanted && volumes[Number(wanted[1])]) {
+    openDetails(volumes[Number(wanted[1])]);
+  }
 }
 window.addEventListener("hashchange", followHash);
 followHash();

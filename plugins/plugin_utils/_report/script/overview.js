@@ -4,29 +4,69 @@
 //
 // The whole fleet at a glance: counts, shares, findings by rule, ages, phases.
 
-const tiles = h("div", { class: "tiles" }),
-  rules = h("div", { class: "scroll" });
-function drawTiles() {
+import { chip, h, report, SEVERITIES, SIGNS, STATES, svg, tone, volumes, WORDS } from "./shared.js";
+import { filter, setFilter } from "./filters.js";
+import { openDetails } from "./details.js";
+
+export const tiles = h("div", { class: "tiles" });
+export const rules = h("div", { class: "scroll" });
+export function drawTiles() {
   tiles.replaceChildren(
-    ...STATES.filter((state) => report.totals.states[state] || ["findings", "compliant", "done"].includes(state)).map((state) =>
-      h(
-        "button",
-        {
-          type: "button",
-          class: "tile t-" + state,
-          "aria-pressed": String(filter.state === state),
-          onclick: () => setFilter({ state: filter.state === state ? "" : state }),
-        },
-        h("b", {}, report.totals.states[state].toLocaleString("en")),
-        SIGNS[state] + " " + WORDS[state],
-      ),
+    ...STATES.filter((state) => report.totals.states[state] || ["findings", "compliant", "done"].includes(state)).map(
+      (state) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "tile t-" + state,
+            "aria-pressed": String(filter.state === state),
+            onclick: () => setFilter({ state: filter.state === state ? "" : state }),
+          },
+          h("b", {}, report.totals.states[state].toLocaleString("en")),
+          SIGNS[state] + " " + WORDS[state],
+        ),
     ),
     ...(report.totals.hosts_without_answer
-      ? [h("div", { class: "tile t-failed" }, h("b", {}, report.totals.hosts_without_answer.toLocaleString("en")), "! hosts without an answer")]
+      ? [
+          h(
+            "div",
+            { class: "tile t-failed" },
+            h("b", {}, report.totals.hosts_without_answer.toLocaleString("en")),
+            "! hosts without an answer",
+          ),
+        ]
       : []),
   );
 }
-function share() {
+// Each volume a dot, in the order of the hosts; one path for each tone.
+function fleetMap() {
+  const across = Math.max(40, Math.ceil(Math.sqrt(volumes.length * 5))),
+    down = Math.ceil(volumes.length / across),
+    paths = {};
+  volumes.forEach((volume, index) => {
+    const name = tone(volume);
+    paths[name] =
+      (paths[name] || "") + "M" + (index % across) * 10 + " " + Math.floor(index / across) * 10 + "h8v8h-8z";
+  });
+  const image = svg("svg", {
+    viewBox: "0 0 " + across * 10 + " " + down * 10,
+    role: "img",
+    preserveAspectRatio: "xMinYMin meet",
+    "aria-label": "Every volume as a dot, in the order of the hosts; the table below has the same data",
+  });
+  for (const [name, shape] of Object.entries(paths)) {
+    image.append(svg("path", { class: "t-" + name, d: shape }));
+  }
+  image.addEventListener("click", (event) => {
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(image.getScreenCTM().inverse());
+    const volume = volumes[Math.floor(point.y / 10) * across + Math.floor(point.x / 10)];
+    if (volume) {
+      openDetails(volume);
+    }
+  });
+  return h("div", { class: "map" }, image);
+}
+export function share() {
   const groups = new Map();
   volumes.forEach((volume) => groups.set(tone(volume), (groups.get(tone(volume)) || 0) + 1));
   const order = [
@@ -67,41 +107,21 @@ function share() {
   const box = h("div", {}, volumes.length > 60 ? fleetMap() : bar, legend);
   return box;
 }
-// Each volume a dot, in the order of the hosts; one path for each tone.
-function fleetMap() {
-  const across = Math.max(40, Math.ceil(Math.sqrt(volumes.length * 5))),
-    down = Math.ceil(volumes.length / across),
-    paths = {};
-  volumes.forEach((volume, index) => {
-    const name = tone(volume);
-    paths[name] = (paths[name] || "") + "M" + (index % across) * 10 + " " + Math.floor(index / across) * 10 + "h8v8h-8z";
-  });
-  const image = svg("svg", {
-    viewBox: "0 0 " + across * 10 + " " + down * 10,
-    role: "img",
-    preserveAspectRatio: "xMinYMin meet",
-    "aria-label": "Every volume as a dot, in the order of the hosts; the table below has the same data",
-  });
-  for (const [name, shape] of Object.entries(paths)) image.append(svg("path", { class: "t-" + name, d: shape }));
-  image.addEventListener("click", (event) => {
-    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(image.getScreenCTM().inverse());
-    const volume = volumes[Math.floor(point.y / 10) * across + Math.floor(point.x / 10)];
-    if (volume) openDetails(volume);
-  });
-  return h("div", { class: "map" }, image);
-}
 function ruleGroups() {
   const groups = new Map();
   for (const [list, unverified] of [
     ["findings", false],
     ["unverified", true],
   ]) {
-    for (const volume of volumes)
+    for (const volume of volumes) {
       for (const one of volume[list]) {
         const key = one.rule + "|" + one.severity + "|" + unverified;
-        if (!groups.has(key)) groups.set(key, { rule: one.rule, severity: one.severity, unverified, example: one, volumes: new Set() });
+        if (!groups.has(key)) {
+          groups.set(key, { rule: one.rule, severity: one.severity, unverified, example: one, volumes: new Set() });
+        }
         groups.get(key).volumes.add(volume.number);
       }
+    }
   }
   return [...groups.values()].sort(
     (one, other) =>
@@ -110,8 +130,8 @@ function ruleGroups() {
       other.volumes.size - one.volumes.size,
   );
 }
-const groups = ruleGroups();
-function drawRules() {
+export const groups = ruleGroups();
+export function drawRules() {
   if (!groups.length) {
     rules.replaceChildren(h("p", { class: "soft" }, "Nothing was found, and nothing was left unverified."));
     return;
@@ -142,7 +162,11 @@ function drawRules() {
             h(
               "td",
               {},
-              chip(group.unverified ? "unverified" : group.severity, group.unverified, group.unverified ? "not verified" : group.severity),
+              chip(
+                group.unverified ? "unverified" : group.severity,
+                group.unverified,
+                group.unverified ? "not verified" : group.severity,
+              ),
             ),
             h(
               "td",
@@ -166,7 +190,7 @@ function drawRules() {
     ),
   );
 }
-function ages() {
+export function ages() {
   const buckets = [
     ["up to 30 days", 30],
     ["31 to 90 days", 90],
@@ -176,12 +200,15 @@ function ages() {
     ["over 2 years", Infinity],
   ].map(([name, most]) => ({ name, most, slots: 0 }));
   const unknown = { name: "no record", slots: 0 };
-  for (const volume of volumes)
+  for (const volume of volumes) {
     for (const row of volume.keyslots) {
-      if (row.state === "inactive" || row.bound === false) continue;
+      if (row.state === "inactive" || row.bound === false) {
+        continue;
+      }
       const known = typeof row.age_days === "number" && row.age_days >= 0;
       (known ? buckets.find((bucket) => row.age_days <= bucket.most) : unknown).slots += 1;
     }
+  }
   const all = [...buckets, unknown],
     most = Math.max(1, ...all.map((bucket) => bucket.slots));
   return h(
@@ -190,8 +217,12 @@ function ages() {
     all.map((bucket) => {
       const fill = h("i", {});
       fill.style.width = (100 * bucket.slots) / most + "%";
-      if (!bucket.slots) fill.style.display = "none";
-      if (bucket === unknown) fill.style.background = "var(--idle)";
+      if (!bucket.slots) {
+        fill.style.display = "none";
+      }
+      if (bucket === unknown) {
+        fill.style.background = "var(--idle)";
+      }
       return [
         h("span", { class: "small", role: "listitem" }, bucket.name),
         h("span", { class: "track", "aria-hidden": "true" }, fill),
@@ -200,7 +231,7 @@ function ages() {
     }),
   );
 }
-function phases() {
+export function phases() {
   const counts = new Map();
   volumes.forEach((volume) => {
     const name = volume.phase || WORDS[volume.state];

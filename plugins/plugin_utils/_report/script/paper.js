@@ -4,7 +4,12 @@
 //
 // What is different in print: there are no buttons there, so that everything is written out.
 
-const paper = h("section", { class: "card only-print" });
+import { h, volumes } from "./shared.js";
+import { view } from "./filters.js";
+import { findingList } from "./details.js";
+import { drawVolumes } from "./volumes.js";
+
+export const paper = h("section", { class: "card only-print" });
 function drawPaper() {
   const found = volumes.filter((volume) => volume.findings.length || volume.unverified.length || volume.msg);
   paper.replaceChildren(
@@ -22,12 +27,12 @@ function drawPaper() {
   );
 }
 window.addEventListener("beforeprint", () => {
-  printing = true;
+  view.printing = true;
   drawVolumes();
   drawPaper();
 });
 window.addEventListener("afterprint", () => {
-  printing = false;
+  view.printing = false;
   drawVolumes();
   paper.replaceChildren();
 });

@@ -4,12 +4,12 @@
 //
 // What all parts of it use: the data, the words for it, and the making of elements.
 
-const started = performance.now();
-const report = JSON.parse(document.getElementById("report").textContent);
-const rotation = report.kind === "rotation";
-const SEVERITIES = ["critical", "high", "medium", "low", "info"];
-const STATES = Object.keys(report.totals.states);
-const WORDS = {
+export const started = performance.now();
+export const report = JSON.parse(document.getElementById("report").textContent);
+export const rotation = report.kind === "rotation";
+export const SEVERITIES = ["critical", "high", "medium", "low", "info"];
+export const STATES = Object.keys(report.totals.states);
+export const WORDS = {
   failed: "failed",
   findings: "findings",
   unverified: "not verified",
@@ -22,7 +22,7 @@ const WORDS = {
   done: "done",
   unchanged: "nothing to do",
 };
-const SIGNS = {
+export const SIGNS = {
   failed: "!",
   findings: "\u2717",
   unverified: "?",
@@ -35,11 +35,12 @@ const SIGNS = {
   done: "\u2713",
   unchanged: "=",
 };
-const PAGE = 50,
-  PAPER = 200;
+// Hosts on one page of the screen; volumes from which on paper shows only those with something to say.
+export const PAGE = 50;
+export const PAPER = 200;
 const SVG = "http://www.w3.org/2000/svg";
 
-const volumes = [];
+export const volumes = [];
 report.hosts.forEach((host) =>
   host.volumes.forEach((volume) => {
     volume.host = host;
@@ -48,26 +49,36 @@ report.hosts.forEach((host) =>
   }),
 );
 
-function add(parent, children) {
+export function add(parent, children) {
   for (const child of children.flat(9)) {
-    if (child !== null && child !== undefined && child !== false) parent.append(child instanceof Node ? child : String(child));
+    if (child !== null && child !== undefined && child !== false) {
+      parent.append(child instanceof Node ? child : String(child));
+    }
   }
   return parent;
 }
-function h(tag, attributes, ...children) {
+export function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    if (value === null || value === undefined || value === false) {
+      continue;
+    }
+    if (name.startsWith("on")) {
+      element.addEventListener(name.slice(2), value);
+    } else {
+      element.setAttribute(name, value === true ? "" : value);
+    }
   }
   return add(element, children);
 }
-function svg(tag, attributes) {
+export function svg(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) {
+    element.setAttribute(name, value);
+  }
   return element;
 }
-const many = (count, noun) => count.toLocaleString("en") + " " + noun + (count === 1 ? "" : "s");
-const tone = (volume) => (volume.state === "findings" && volume.worst ? volume.worst : volume.state);
-const chip = (word, quiet, text) => h("span", { class: "chip t-" + word + (quiet ? " quiet" : "") }, text || word);
+export const many = (count, noun) => count.toLocaleString("en") + " " + noun + (count === 1 ? "" : "s");
+export const tone = (volume) => (volume.state === "findings" && volume.worst ? volume.worst : volume.state);
+export const chip = (word, quiet, text) =>
+  h("span", { class: "chip t-" + word + (quiet ? " quiet" : "") }, text || word);

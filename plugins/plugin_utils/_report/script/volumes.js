@@ -4,20 +4,25 @@
 //
 // Hosts and their volumes, one page of hosts at a time.
 
-const matrix = h("div", { id: "matrix" }),
-  pager = h("nav", { class: "pager", "aria-label": "Pages of hosts" }),
-  count = h("span", { class: "count", role: "status" });
-const paperNote = h("p", { class: "only-print soft" });
-let printing = false;
+import { chip, h, many, PAGE, PAPER, SEVERITIES, SIGNS, tone, volumes, WORDS } from "./shared.js";
+import { movedSlots, picture } from "./slots.js";
+import { chosenHosts, view } from "./filters.js";
+import { openDetails } from "./details.js";
+
+export const matrix = h("div", { id: "matrix" });
+export const pager = h("nav", { class: "pager", "aria-label": "Pages of hosts" });
+export const count = h("span", { class: "count", role: "status" });
+export const paperNote = h("p", { class: "only-print soft" });
 
 function oldest(volume) {
   const known = volume.keyslots.map((row) => row.age_days).filter((age) => typeof age === "number" && age >= 0);
   return known.length ? Math.max(...known) : null;
 }
 function card(volume) {
-  const counts = SEVERITIES.map((severity) => [severity, volume.findings.filter((one) => one.severity === severity).length]).filter(
-    ([, number]) => number,
-  );
+  const counts = SEVERITIES.map((severity) => [
+    severity,
+    volume.findings.filter((one) => one.severity === severity).length,
+  ]).filter(([, number]) => number);
   const age = oldest(volume),
     pair = volume.before;
   const pictures = pair
@@ -31,7 +36,12 @@ function card(volume) {
     : picture(volume, volume.keyslots);
   return h(
     "button",
-    { type: "button", class: "volume t-" + tone(volume), "data-volume": volume.number, onclick: () => openDetails(volume) },
+    {
+      type: "button",
+      class: "volume t-" + tone(volume),
+      "data-volume": volume.number,
+      onclick: () => openDetails(volume),
+    },
     h("span", { class: "name", title: volume.device }, volume.device),
     pictures,
     h(
@@ -39,24 +49,26 @@ function card(volume) {
       { class: "line small" },
       h("b", {}, SIGNS[volume.state] + " " + WORDS[volume.state]),
       counts.map(([severity, number]) => chip(severity, false, number + " " + severity)),
-      volume.unverified.length && volume.state !== "unverified" ? chip("unverified", true, volume.unverified.length + " ?") : null,
+      volume.unverified.length && volume.state !== "unverified"
+        ? chip("unverified", true, volume.unverified.length + " ?")
+        : null,
       volume.phase ? h("span", { class: "soft" }, volume.phase) : null,
       age !== null ? h("span", { class: "soft" }, age + " days") : null,
     ),
   );
 }
-function drawVolumes() {
+export function drawVolumes() {
   const chosen = chosenHosts(),
     pages = Math.max(1, Math.ceil(chosen.length / PAGE));
-  page = Math.min(page, pages - 1);
-  const brief = printing && volumes.length > PAPER,
+  view.page = Math.min(view.page, pages - 1);
+  const brief = view.printing && volumes.length > PAPER,
     fine = (volume) => ["compliant", "recorded", "done", "unchanged"].includes(volume.state) && !volume.findings.length;
   const pruned = brief
     ? chosen
         .map((one) => ({ host: one.host, volumes: one.volumes.filter((volume) => !fine(volume)) }))
         .filter((one) => one.volumes.length || one.host.error)
     : chosen;
-  const visible = printing ? pruned : chosen.slice(page * PAGE, (page + 1) * PAGE),
+  const visible = view.printing ? pruned : chosen.slice(view.page * PAGE, (view.page + 1) * PAGE),
     found = chosen.reduce((sum, one) => sum + one.volumes.length, 0);
   count.textContent = many(found, "volume") + " on " + many(chosen.length, "host");
   paperNote.textContent = brief ? "On paper, volumes with nothing to say are left out of the table below." : "";
@@ -87,8 +99,14 @@ function drawVolumes() {
                 h(
                   "td",
                   {},
-                  one.host.error ? h("p", { class: "note" }, chip("failed", false, "no answer"), " ", one.host.error) : null,
-                  h("div", { class: one.volumes.some((volume) => volume.before) ? "cells pairs" : "cells" }, one.volumes.map(card)),
+                  one.host.error
+                    ? h("p", { class: "note" }, chip("failed", false, "no answer"), " ", one.host.error)
+                    : null,
+                  h(
+                    "div",
+                    { class: one.volumes.some((volume) => volume.before) ? "cells pairs" : "cells" },
+                    one.volumes.map(card),
+                  ),
                 ),
               ),
             ),
@@ -97,16 +115,20 @@ function drawVolumes() {
       : h("p", { class: "soft" }, "No volume matches."),
   );
   const turn = (to) => () => {
-    page = to;
+    view.page = to;
     drawVolumes();
     document.getElementById("volumes").scrollIntoView();
   };
   pager.replaceChildren(
     ...(pages > 1
       ? [
-          h("button", { type: "button", disabled: page === 0, onclick: turn(page - 1) }, "\u2190 Previous"),
-          h("span", {}, "Page " + (page + 1) + " of " + pages),
-          h("button", { type: "button", disabled: page === pages - 1, onclick: turn(page + 1) }, "Next \u2192"),
+          h("button", { type: "button", disabled: view.page === 0, onclick: turn(view.page - 1) }, "\u2190 Previous"),
+          h("span", {}, "Page " + (view.page + 1) + " of " + pages),
+          h(
+            "button",
+            { type: "button", disabled: view.page === pages - 1, onclick: turn(view.page + 1) },
+            "Next \u2192",
+          ),
         ]
       : []),
   );

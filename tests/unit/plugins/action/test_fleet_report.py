@@ -26,10 +26,17 @@ def this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_report, "forbid_core_dumps", lambda: None)
 
 
-def report(folder: pathlib.Path, *, check: bool = False, delegate_to: str = "", transport: str = "ssh", **arguments: t.Any) -> t.Dict[str, t.Any]:
+def report(
+    folder: pathlib.Path, *, check: bool = False, delegate_to: str = "", transport: str = "ssh", **arguments: t.Any
+) -> t.Dict[str, t.Any]:
     """The result of a task in a playbook that is in ``folder``."""
     action = object.__new__(fleet_report.ActionModule)
-    task = {"args": {"hosts": HOSTS, "generated": "now", **arguments}, "check_mode": check, "async_val": 0, "delegate_to": delegate_to or None}
+    task = {
+        "args": {"hosts": HOSTS, "generated": "now", **arguments},
+        "check_mode": check,
+        "async_val": 0,
+        "delegate_to": delegate_to or None,
+    }
     action._task = types.SimpleNamespace(**task, action="fleet_report", diff=False)
     action._connection = types.SimpleNamespace(transport=transport, _shell=types.SimpleNamespace(tmpdir=None))
     action._loader = types.SimpleNamespace(get_basedir=lambda: str(folder))
@@ -45,7 +52,9 @@ def test_what_is_no_mode(tmp_path: pathlib.Path, mode: str, check: bool) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", [{"hosts": "x"}, {"kind": "weather"}, {"jason": "report"}], ids=lambda wrong: next(iter(wrong)))
+@pytest.mark.parametrize(
+    "wrong", [{"hosts": "x"}, {"kind": "weather"}, {"jason": "report"}], ids=lambda wrong: next(iter(wrong))
+)
 def test_what_is_no_option(tmp_path: pathlib.Path, wrong: t.Dict[str, t.Any]) -> None:
     with pytest.raises(AnsibleActionFail, match=next(iter(wrong))):
         report(tmp_path, json="report", **wrong)
@@ -54,7 +63,14 @@ def test_what_is_no_option(tmp_path: pathlib.Path, wrong: t.Dict[str, t.Any]) ->
 
 @pytest.mark.parametrize(
     ("old", "mode", "new"),
-    [(0o600, "0640", 0o640), (0o600, "640", 0o640), (0o600, "u=rw,g=r", 0o640), (0o644, "o-r", 0o640), (0o600, "a+r", 0o644), (0o600, "", 0o600)],
+    [
+        (0o600, "0640", 0o640),
+        (0o600, "640", 0o640),
+        (0o600, "u=rw,g=r", 0o640),
+        (0o644, "o-r", 0o640),
+        (0o600, "a+r", 0o644),
+        (0o600, "", 0o600),
+    ],
 )
 def test_modes(tmp_path: pathlib.Path, old: int, mode: str, new: int) -> None:
     """Of a file that is replaced, and of one whose content is right."""
@@ -72,13 +88,17 @@ def test_paths_begin_in_the_folder_of_the_playbook(tmp_path: pathlib.Path, monke
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     book = tmp_path / "book"
     result = report(book, json="parts/one.json", csv="~/report.csv", html=str(tmp_path / "page.html"))
-    assert sorted(result["files"]) == sorted(str(tmp_path / path) for path in ("book/parts/one.json", "home/report.csv", "page.html"))
+    assert sorted(result["files"]) == sorted(
+        str(tmp_path / path) for path in ("book/parts/one.json", "home/report.csv", "page.html")
+    )
     assert all(pathlib.Path(path).is_file() for path in result["files"])
     joined = report(book, sources=["parts/one.json"], hosts=[], json="all.json")
     assert joined["totals"]["hosts"] == 1
 
 
-@pytest.mark.parametrize(("delegate_to", "transport"), [("localhost", "ssh"), ("127.0.0.1", "local"), ("controller", "local")])
+@pytest.mark.parametrize(
+    ("delegate_to", "transport"), [("localhost", "ssh"), ("127.0.0.1", "local"), ("controller", "local")]
+)
 def test_delegated_to_the_controller(tmp_path: pathlib.Path, delegate_to: str, transport: str) -> None:
     assert report(tmp_path, json="report", delegate_to=delegate_to, transport=transport)["changed"] is True
 
@@ -99,7 +119,10 @@ def test_in_check_mode_nothing_is_written(tmp_path: pathlib.Path) -> None:
 
 def test_an_error_after_the_first_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fleet.csv").mkdir()
-    monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.files.check_replaceable", lambda *_path, **_how: None)
+    monkeypatch.setattr(
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.files.check_replaceable",
+        lambda *_path, **_how: None,
+    )
     result = report(tmp_path, json="fleet.json", csv="fleet.csv")
     assert result["failed"] is True and result["changed"] is True
     assert result["msg"].endswith(f"Written before that: {tmp_path}/fleet.json.")

@@ -15,7 +15,14 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writi
 
 
 def foresee(**options: t.Any) -> t.Any:
-    usual = {"hosts": [], "sources": [], "kind": "audit", "title": "", "generated": "now", **dict.fromkeys(writing.FORMS)}
+    usual = {
+        "hosts": [],
+        "sources": [],
+        "kind": "audit",
+        "title": "",
+        "generated": "now",
+        **dict.fromkeys(writing.FORMS),
+    }
     return writing.write({**usual, **options}, mode=lambda _old: 0o600, check=True)
 
 
@@ -25,7 +32,13 @@ def test_no_file_is_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("folder", "no regular file but a directory"), ("file/report", r"file is no folder"), ("file/more/report", r"file is no folder")], ids=str
+    ("path", "why"),
+    [
+        ("folder", "no regular file but a directory"),
+        ("file/report", r"file is no folder"),
+        ("file/more/report", r"file is no folder"),
+    ],
+    ids=str,
 )
 def test_places_for_no_report(tmp_path: pathlib.Path, path: str, why: str) -> None:
     (tmp_path / "folder").mkdir()

@@ -25,7 +25,9 @@ def write(check: bool = False, mode: int = 0o600, **options: t.Any) -> t.Dict[st
 @BOTH
 def test_a_pipe_in_the_place_of_a_report(tmp_path: pathlib.Path, check: bool) -> None:
     os.mkfifo(tmp_path / "report")
-    with pytest.raises(BadTask, match=r"report cannot be written: it is no regular file but a named pipe.*Nothing was changed\."):
+    with pytest.raises(
+        BadTask, match=r"report cannot be written: it is no regular file but a named pipe.*Nothing was changed\."
+    ):
         write(check, json=str(tmp_path / "report"), csv=str(tmp_path / "other"))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
@@ -69,7 +71,9 @@ def test_no_space(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
     report = tmp_path / "report"
     report.write_text("old")
     full_after(0, monkeypatch)
-    with pytest.raises(BadTask, match=r"report cannot be written: cannot write it: No space left.*Make room.*before is untouched\.") as caught:
+    with pytest.raises(
+        BadTask, match=r"report cannot be written: cannot write it: No space left.*Make room.*before is untouched\."
+    ) as caught:
         write(json=str(report))
     assert caught.value.after_change is False
     assert report.read_text() == "old" and list(tmp_path.iterdir()) == [report]
@@ -77,7 +81,9 @@ def test_no_space(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_space_for_the_second_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full_after(1, monkeypatch)
-    with pytest.raises(BadTask, match=rf"csv cannot be written: .*No space left.*Written before that: {tmp_path}/json\.$") as caught:
+    with pytest.raises(
+        BadTask, match=rf"csv cannot be written: .*No space left.*Written before that: {tmp_path}/json\.$"
+    ) as caught:
         write(json=str(tmp_path / "json"), csv=str(tmp_path / "csv"))
     assert caught.value.after_change is True
     assert [path.name for path in tmp_path.iterdir()] == ["json"]
@@ -88,7 +94,9 @@ def test_no_space_for_a_new_folder(tmp_path: pathlib.Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    with pytest.raises(BadTask, match=r"cannot be written: cannot make the folder .*No space left.*Nothing was changed\."):
+    with pytest.raises(
+        BadTask, match=r"cannot be written: cannot make the folder .*No space left.*Nothing was changed\."
+    ):
         write(json=str(tmp_path / "new" / "report"))
 
 
@@ -100,7 +108,10 @@ def test_a_file_system_that_is_really_full(tmp_path: pathlib.Path) -> None:
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=True)
     try:
-        with pytest.raises(BadTask, match=r"html cannot be written: cannot write it: No space left on device \(ENOSPC\).*Nothing was changed\."):
+        with pytest.raises(
+            BadTask,
+            match=r"html cannot be written: cannot write it: No space left on device \(ENOSPC\).*Nothing was changed\.",
+        ):
             write(html=str(folder / "html"))
         assert list(folder.iterdir()) == []
     finally:
@@ -178,6 +189,8 @@ def test_a_mode_that_cannot_be_changed(tmp_path: pathlib.Path, monkeypatch: pyte
     if check:
         assert write(True, json=str(tmp_path / "report"), mode=0o644)["changed"] is True
         return
-    with pytest.raises(BadTask, match=r"report cannot be written: cannot change its mode: .*EPERM.*Nothing was changed\.") as caught:
+    with pytest.raises(
+        BadTask, match=r"report cannot be written: cannot change its mode: .*EPERM.*Nothing was changed\."
+    ) as caught:
         write(json=str(tmp_path / "report"), mode=0o644)
     assert caught.value.after_change is False
