@@ -108,4 +108,3 @@ function followHash() {
 }
 window.addEventListener("hashchange", followHash);
 followHash();
-root.dataset.milliseconds = String(Math.round((performance.now() - started) * 100) / 100);
