@@ -29,7 +29,13 @@ from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
 from .unreadable import judge_unreadable
 
-COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = ("compliant", "recorded", "unverified", "findings", "failed")
+COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = (
+    "compliant",
+    "recorded",
+    "unverified",
+    "findings",
+    "failed",
+)
 _ATTEMPTS = 3
 
 
@@ -43,12 +49,20 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     backup_files = BackupFiles(task.backups, task.lock_timeout)
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _judged(task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment)))
+            return _judged(
+                task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment))
+            )
         volumes = [
-            _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
+            _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names)
+            for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
         crew = 1 + workers.cores  # while some read, others have keys derived
-        return _judged(task, _together(task, run_concurrently([volume.one_of_several for volume in volumes], crew, workers.stop), backup_files))
+        return _judged(
+            task,
+            _together(
+                task, run_concurrently([volume.one_of_several for volume in volumes], crew, workers.stop), backup_files
+            ),
+        )
 
 
 def _single(volume: _OneAudit) -> Result:
@@ -105,20 +119,26 @@ class _OneAudit:
                     return _report(self.task, volume, self.header_path, evidence, collector.evaluations)
                 header = again
             result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
-            result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
+            result["warnings"].append(
+                "somebody kept writing to the header during the audit; the result may mix two states"
+            )
             return result
 
     def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
         return UnlockSession(secrets, self.budget, self.workers, self.rank)
 
 
-def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int) -> Result:
+def _report(
+    task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int
+) -> Result:
     header, policy = evidence.header, task.policy
     findings, unverified = rules.judge(evidence, policy)
     state = _state(findings, unverified, bool(evidence.recorded))
     warnings = list(header.warnings)
     if evidence.recorded:
-        warnings.append("verify: record: who opens which keyslot is what the record in the header says; no secret was tried there, so nothing is proven")
+        warnings.append(
+            "verify: record: who opens which keyslot is what the record in the header says; no secret was tried there, so nothing is proven"
+        )
     return {
         "device": volume.path,
         "header": header_path,
@@ -166,7 +186,10 @@ def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], e
 
 
 def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Result]:
-    opened_by = {**evidence.opened_by, **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty}}
+    opened_by = {
+        **evidence.opened_by,
+        **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty},
+    }
     table = rows(evidence.header, opened_by, list(evidence.untried))
     for row in table:
         changed = evidence.changed(row["keyslot"])
@@ -205,7 +228,9 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
     if failed:
         result["failed"] = True
         counts = ", ".join(f"{sum(one['state'] == state for one in volumes)} {state}" for state in STATES)
-        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(one["msg"] for one in failed)
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(
+            one["msg"] for one in failed
+        )
     return result
 
 
@@ -213,7 +238,11 @@ def _judged(task: AuditTask, result: Result) -> Result:
     """``fail_on``: what nobody could verify counts like a finding of the same severity."""
     if task.fail_on == NEVER:
         return result
-    bad = [one for one in (*result["findings"], *result["unverified"]) if SEVERITIES.index(one["severity"]) <= SEVERITIES.index(task.fail_on)]
+    bad = [
+        one
+        for one in (*result["findings"], *result["unverified"])
+        if SEVERITIES.index(one["severity"]) <= SEVERITIES.index(task.fail_on)
+    ]
     if bad and not result.get("failed"):
         result["failed"] = True
         first = bad[0]

@@ -56,8 +56,13 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
     given = params.get("policy")
     asked = policy.parse("strict" if given is None else given, IDS)
     with SecretList() as secrets:
-        allowed = [secrets.number_of(item, f"secrets[{index}]") for index, item in enumerate(items_of(params, "secrets"))]
-        forbidden = [secrets.number_of(item, f"forbidden_secrets[{index}]") for index, item in enumerate(items_of(params, "forbidden_secrets"))]
+        allowed = [
+            secrets.number_of(item, f"secrets[{index}]") for index, item in enumerate(items_of(params, "secrets"))
+        ]
+        forbidden = [
+            secrets.number_of(item, f"forbidden_secrets[{index}]")
+            for index, item in enumerate(items_of(params, "forbidden_secrets"))
+        ]
         labels = secrets.labels()
         both = set(allowed).intersection(forbidden)
         if both:
@@ -74,7 +79,9 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             labels=labels,
             allowed=tuple(dict.fromkeys(allowed)),
             forbidden=tuple(dict.fromkeys(forbidden)),
-            backups=tuple(parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))),
+            backups=tuple(
+                parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))
+            ),
             by_record=choice_of(params, "verify", VERIFY) == RECORD,
             fail_on=choice_of(params, "fail_on", FAIL_ON),
             warnings=secrets.warnings(),

@@ -51,7 +51,10 @@ class BackupFiles:
                 self.unread[path] = error.found
 
     def of(
-        self, header: Header, forbidden: t.Sequence[t.Tuple[Secret, str]], unlock: t.Callable[[t.Sequence[Secret]], UnlockSession]
+        self,
+        header: Header,
+        forbidden: t.Sequence[t.Tuple[Secret, str]],
+        unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
     ) -> t.Tuple[t.Tuple[Backup, ...], int]:
         """Backups of the volume with ``header``, and how many keys were derived for it. ``forbidden``: secrets with labels."""
         found, evaluations = [], 0
@@ -63,7 +66,11 @@ class BackupFiles:
             foreign = _keys(backup).isdisjoint(_keys(header))
             with unlock([secret for secret, _label in forbidden]) as session:
                 # A slot that the volume has too is tried there.
-                opened, untried = ({}, {}) if foreign else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
+                opened, untried = (
+                    ({}, {})
+                    if foreign
+                    else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
+                )
                 evaluations += session.evaluations
             found.append(Backup(path, foreign, gone, opened, untried))
         return tuple(found), evaluations

@@ -69,7 +69,9 @@ class EvidenceCollector:
             empty=frozenset(empty),
             beyond_limits=self._beyond_limits(),
             areas=self._areas,
-            signature=None if self._volume.container == "qcow2" else signatures.signature(self._volume.region.reread, self._volume.region.size),
+            signature=None
+            if self._volume.container == "qcow2"
+            else signatures.signature(self._volume.region.reread, self._volume.region.size),
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
@@ -85,7 +87,9 @@ class EvidenceCollector:
                 found[number] = (entry.label,)
         return found
 
-    def _try_secrets(self, recorded: t.Container[int]) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
+    def _try_secrets(
+        self, recorded: t.Container[int]
+    ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
         """Openers, slots that could not be tried with the reason, slots that the empty secret opens."""
         secrets, labels = list(self._task.secrets), list(self._task.labels)
         slots = [slot for slot in self._header.keyslots.values() if slot.number not in recorded]
@@ -120,7 +124,11 @@ class EvidenceCollector:
         found = {}
         for number, slot in self._header.keyslots.items():
             if slot.kind in ("luks1", "luks2") and slot.key_size:
-                size = min(key_material.material_size(slot), slot.area.size, max(self._volume.region.size - slot.area.offset, 0))
+                size = min(
+                    key_material.material_size(slot),
+                    slot.area.size,
+                    max(self._volume.region.size - slot.area.offset, 0),
+                )
                 found[number] = randomness.measure(self._volume.region.reread(slot.area.offset, size))
         return found
 

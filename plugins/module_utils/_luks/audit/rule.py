@@ -57,7 +57,14 @@ class RuleSet:
         self.rules: t.List[Rule] = []
 
     def rule(
-        self, id: str, severity: str, about: str, looks_at: str = HEADER, *, option: str = "", references: t.Sequence[str] = ()
+        self,
+        id: str,
+        severity: str,
+        about: str,
+        looks_at: str = HEADER,
+        *,
+        option: str = "",
+        references: t.Sequence[str] = (),
     ) -> t.Callable[[Check], Check]:
         def register(check: Check) -> Check:
             self.rules.append(Rule(id, severity, about, looks_at, check, option, tuple(references)))

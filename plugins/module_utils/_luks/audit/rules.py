@@ -60,7 +60,9 @@ def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List
         if severity is None:
             continue
         for hit in rule.check(evidence, policy):
-            (unverified if hit.unverified else findings).append(finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot))
+            (unverified if hit.unverified else findings).append(
+                finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot)
+            )
     return _sorted(findings), _sorted(unverified)
 
 

@@ -20,7 +20,9 @@ from .rule import Hit, RuleSet
 RULES = RuleSet()
 
 _REENCRYPT = "Encrypt the data anew with 'cryptsetup reencrypt --cipher aes-xts-plain64' (a header backup first)"
-_NEW_SLOT = "Set its secret anew with luksmith.luks.keyslots: a new keyslot takes the payload's cipher where that is a good one"
+_NEW_SLOT = (
+    "Set its secret anew with luksmith.luks.keyslots: a new keyslot takes the payload's cipher where that is a good one"
+)
 # ECB repeats itself; plain IVs let CBC leak equal beginnings, and without a 64-bit counter repeat after 2 TiB.
 _WEAK = re.compile(r"(^|[-(])ecb([-)]|$)|-cbc-plain(64)?($|:)|^(arc4|des|des3_ede|blowfish|cast5)\b|-plain$")
 _SECTORS = (512, 1024, 2048, 4096)
@@ -48,20 +50,34 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("cipher-weak", "high", "The data or a keyslot is encrypted in a mode that leaks (ECB, CBC with plain IVs, IVs of 32 bits) or by a broken cipher.")
+@RULES.rule(
+    "cipher-weak",
+    "high",
+    "The data or a keyslot is encrypted in a mode that leaks (ECB, CBC with plain IVs, IVs of 32 bits) or by a broken cipher.",
+)
 def _weak(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for place, encryption, slot in _encryptions(evidence):
         if _WEAK.search(encryption.lower()):
-            yield Hit(f"{place} is encrypted with {encryption}, which leaks or repeats", _NEW_SLOT if slot is not None else _REENCRYPT, keyslot=slot)
+            yield Hit(
+                f"{place} is encrypted with {encryption}, which leaks or repeats",
+                _NEW_SLOT if slot is not None else _REENCRYPT,
+                keyslot=slot,
+            )
 
 
-@RULES.rule("cipher-driver", "high", "A cipher is named through the kernel's crypto API (capi:), which can select a driver and not only a cipher.")
+@RULES.rule(
+    "cipher-driver",
+    "high",
+    "A cipher is named through the kernel's crypto API (capi:), which can select a driver and not only a cipher.",
+)
 def _driver(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for place, encryption, slot in _encryptions(evidence):
         if encryption.startswith("capi:"):
             yield Hit(
                 f"{place} names its cipher as {encryption!r}; such names can pick a driver of the kernel, and cryptsetup 2.7 and later refuses those",
-                _NEW_SLOT if slot is not None else "Find out who wrote it; encrypt the data anew with a plain cipher name if it is not needed for an HSM",
+                _NEW_SLOT
+                if slot is not None
+                else "Find out who wrote it; encrypt the data anew with a plain cipher name if it is not needed for an HSM",
                 keyslot=slot,
             )
 
@@ -70,10 +86,18 @@ def _driver(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for segment in _data(evidence):
         if policy.ciphers and segment.encryption not in policy.ciphers:
-            yield Hit(f"the data is encrypted with {segment.encryption or 'nothing that is known'}; the policy allows {', '.join(policy.ciphers)}", _REENCRYPT)
+            yield Hit(
+                f"the data is encrypted with {segment.encryption or 'nothing that is known'}; the policy allows {', '.join(policy.ciphers)}",
+                _REENCRYPT,
+            )
 
 
-@RULES.rule("keyslot-cipher", "medium", "A keyslot is encrypted with a cipher that the policy does not list.", option="keyslot_ciphers")
+@RULES.rule(
+    "keyslot-cipher",
+    "medium",
+    "A keyslot is encrypted with a cipher that the policy does not list.",
+    option="keyslot_ciphers",
+)
 def _keyslot_cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if policy.keyslot_ciphers and slot.encryption not in policy.keyslot_ciphers:
@@ -81,7 +105,12 @@ def _keyslot_cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(found, _NEW_SLOT, keyslot=slot.number)
 
 
-@RULES.rule("key-size", "high", "The volume key is shorter than the policy asks (XTS uses one half of it for the tweak).", option="minimum_key_size")
+@RULES.rule(
+    "key-size",
+    "high",
+    "The volume key is shorter than the policy asks (XTS uses one half of it for the tweak).",
+    option="minimum_key_size",
+)
 def _key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     size = evidence.header.key_size
     if size < policy.minimum_key_size:
@@ -91,7 +120,12 @@ def _key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("keyslot-key-size", "medium", "A keyslot is encrypted with a shorter key than the policy asks.", option="minimum_keyslot_key_size")
+@RULES.rule(
+    "keyslot-key-size",
+    "medium",
+    "A keyslot is encrypted with a shorter key than the policy asks.",
+    option="minimum_keyslot_key_size",
+)
 def _area_key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if slot.area_key_size < policy.minimum_keyslot_key_size:
@@ -99,11 +133,17 @@ def _area_key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(found, _NEW_SLOT, keyslot=slot.number)
 
 
-@RULES.rule("key-size-mismatch", "high", "Keyslots of one digest hold keys of different sizes, so that not all of them can be right.")
+@RULES.rule(
+    "key-size-mismatch",
+    "high",
+    "Keyslots of one digest hold keys of different sizes, so that not all of them can be right.",
+)
 def _mismatch(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     slots = evidence.header.keyslots
     for digest in evidence.header.digests:
-        sizes = sorted({slots[number].key_size for number in digest.keyslots if number in slots and slots[number].kind == "luks2"})
+        sizes = sorted(
+            {slots[number].key_size for number in digest.keyslots if number in slots and slots[number].kind == "luks2"}
+        )
         if len(sizes) > 1:
             yield Hit(
                 f"the keyslots of digest {digest.number} hold keys of {', '.join(map(str, sizes))} bytes",
@@ -128,19 +168,32 @@ def _segments(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if segment.type != "crypt" and not segment.type.startswith("hw-opal"):
             yield Hit(f"segment {segment.number} is of the unknown type {segment.type!r}: no program opens it", look)
         if segment.sector_size not in _SECTORS:
-            yield Hit(f"segment {segment.number} has sectors of {segment.sector_size} bytes, which the kernel does not know", look)
+            yield Hit(
+                f"segment {segment.number} has sectors of {segment.sector_size} bytes, which the kernel does not know",
+                look,
+            )
         if (
             isinstance(raw.get("integrity"), dict)
             and str(raw["integrity"].get("type")) in ("none", "aead")
             and "aead" not in segment.encryption
             and "gcm" not in segment.encryption
         ):
-            yield Hit(f"segment {segment.number} claims integrity protection of type {raw['integrity'].get('type')!r}, which protects nothing", look)
+            yield Hit(
+                f"segment {segment.number} claims integrity protection of type {raw['integrity'].get('type')!r}, which protects nothing",
+                look,
+            )
     if data and 0 < data[0].offset < evidence.header.extent:
-        yield Hit(f"the payload begins at byte {data[0].offset}, inside the room of the header that ends at {evidence.header.extent}", look)
+        yield Hit(
+            f"the payload begins at byte {data[0].offset}, inside the room of the header that ends at {evidence.header.extent}",
+            look,
+        )
 
 
-@RULES.rule("area-size", "high", "The area of a keyslot is smaller than its key material, which reaches into what looks like free room.")
+@RULES.rule(
+    "area-size",
+    "high",
+    "The area of a keyslot is smaller than its key material, which reaches into what looks like free room.",
+)
 def _area_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         needed = slot.key_size * STRIPES
@@ -152,19 +205,33 @@ def _area_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("area-alignment", "low", "The area of a LUKS2 keyslot is not aligned to 4096 bytes; conversion from LUKS1 leaves that, an attacker may too.")
+@RULES.rule(
+    "area-alignment",
+    "low",
+    "The area of a LUKS2 keyslot is not aligned to 4096 bytes; conversion from LUKS1 leaves that, an attacker may too.",
+)
 def _alignment(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if slot.kind == "luks2" and slot.area.offset % AREA_UNIT:
-            yield Hit(f"the area of keyslot {slot.number} begins at byte {slot.area.offset}, not at a multiple of {AREA_UNIT}", _NEW_SLOT, keyslot=slot.number)
+            yield Hit(
+                f"the area of keyslot {slot.number} begins at byte {slot.area.offset}, not at a multiple of {AREA_UNIT}",
+                _NEW_SLOT,
+                keyslot=slot.number,
+            )
 
 
-@RULES.rule("stripes", "low", "A keyslot claims another number of anti-forensic stripes than 4000, which cryptsetup ignores.")
+@RULES.rule(
+    "stripes", "low", "A keyslot claims another number of anti-forensic stripes than 4000, which cryptsetup ignores."
+)
 def _stripes(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, slot in (evidence.metadata.get("keyslots") or {}).items():
         stripes = slot.get("af", {}).get("stripes") if slot["type"] == "luks2" else STRIPES
         if stripes != STRIPES:
-            yield Hit(f"keyslot {number} claims {stripes} anti-forensic stripes; cryptsetup ignores that and uses {STRIPES}", _NEW_SLOT, keyslot=int(number))
+            yield Hit(
+                f"keyslot {number} claims {stripes} anti-forensic stripes; cryptsetup ignores that and uses {STRIPES}",
+                _NEW_SLOT,
+                keyslot=int(number),
+            )
 
 
 def _data(evidence: Evidence) -> t.List[Segment]:

@@ -17,7 +17,9 @@ from .rule import AREA, Hit, RuleSet
 RULES = RuleSet()
 
 _HEAL = "Make a header backup first, then run luksmith.luks.keyslots with a change, or 'cryptsetup repair'; both write the copies anew"
-_INSPECT = "Find out which program wrote the header; if nobody knows, treat it as forged and restore a backup that you trust"
+_INSPECT = (
+    "Find out which program wrote the header; if nobody knows, treat it as forged and restore a backup that you trust"
+)
 # LUKS2 On-Disk Format 1.1, figure "binary header": padding behind hdr_offset, the checksum field, padding up to the JSON.
 _SALT, _PADDING, _CHECKSUM, _REST = slice(104, 168), slice(264, 448), slice(448, 512), slice(512, 4096)
 _ALGORITHM = slice(72, 104)
@@ -44,13 +46,21 @@ def _format(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _copies(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for name, word in evidence.header.health.items():
         if word != OK:
-            yield Hit(f"the {name} copy of the header is {word}: the header has no second copy to survive an accident", _HEAL)
+            yield Hit(
+                f"the {name} copy of the header is {word}: the header has no second copy to survive an accident", _HEAL
+            )
 
 
-@RULES.rule("header-salt", "medium", "Both copies of a LUKS2 header have the same salt, which no program that is known writes.")
+@RULES.rule(
+    "header-salt", "medium", "Both copies of a LUKS2 header have the same salt, which no program that is known writes."
+)
 def _salts(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
-    if len(copies) == 2 and all(word == OK for word in evidence.header.health.values()) and copies[0][_SALT] == copies[1][_SALT]:
+    if (
+        len(copies) == 2
+        and all(word == OK for word in evidence.header.health.values())
+        and copies[0][_SALT] == copies[1][_SALT]
+    ):
         yield Hit("both copies of the header have the same salt; cryptsetup never writes that", _INSPECT)
 
 
@@ -62,7 +72,11 @@ def _checksum(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(f"the header checksum is made with {algorithm}; cryptsetup itself writes sha256 only", _INSPECT)
 
 
-@RULES.rule("header-padding", "low", "Bytes that mean nothing are not zero: padding of the header, or what follows the checksum in its field.")
+@RULES.rule(
+    "header-padding",
+    "low",
+    "Bytes that mean nothing are not zero: padding of the header, or what follows the checksum in its field.",
+)
 def _header_padding(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
     if not copies and (any(evidence.raw[592:768]) or any(evidence.raw[832:1024])):
@@ -76,7 +90,9 @@ def _header_padding(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(f"the padding of the {name} copy of the header holds bytes that mean nothing", _INSPECT)
 
 
-@RULES.rule("metadata-unknown", "low", "The metadata of a LUKS2 header has members that its specification does not know.")
+@RULES.rule(
+    "metadata-unknown", "low", "The metadata of a LUKS2 header has members that its specification does not know."
+)
 def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     tree = evidence.metadata
     if not tree:
@@ -91,7 +107,9 @@ def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         yield Hit(f"the metadata has members that the specification does not know: {shown}", _INSPECT)
 
 
-@RULES.rule("foreign-signature", "high", "The device also carries the signature of another format, at that format's own place.")
+@RULES.rule(
+    "foreign-signature", "high", "The device also carries the signature of another format, at that format's own place."
+)
 def _signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.signature:
         yield Hit(
@@ -109,11 +127,18 @@ def _boot_signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("write-obstacle", "medium", "The header has something that makes every change of its keyslots unsafe, so that a rotation would be refused.")
+@RULES.rule(
+    "write-obstacle",
+    "medium",
+    "The header has something that makes every change of its keyslots unsafe, so that a rotation would be refused.",
+)
 def _obstacle(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     obstacle = evidence.header.write_obstacle
     if obstacle is not None:
-        yield Hit(f"no keyslot can be changed: {obstacle.found}", obstacle.remedy or "Make a header backup and look at the header with 'cryptsetup luksDump'")
+        yield Hit(
+            f"no keyslot can be changed: {obstacle.found}",
+            obstacle.remedy or "Make a header backup and look at the header with 'cryptsetup luksDump'",
+        )
 
 
 @RULES.rule("interrupted-run", "high", "An interrupted run of this collection has left work to do.")
@@ -127,10 +152,17 @@ def _interrupted(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("inventory", "high", "uuid, label, subsystem or fingerprint is not what the policy expects.", option="expected")
+@RULES.rule(
+    "inventory", "high", "uuid, label, subsystem or fingerprint is not what the policy expects.", option="expected"
+)
 def _inventory(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     header = evidence.header
-    seen = {"uuid": header.uuid, "label": header.label, "subsystem": header.subsystem, "fingerprint": header_fingerprint(evidence.raw)}
+    seen = {
+        "uuid": header.uuid,
+        "label": header.label,
+        "subsystem": header.subsystem,
+        "fingerprint": header_fingerprint(evidence.raw),
+    }
     for key, wanted in policy.expected.items():
         if seen[key] != wanted:
             yield Hit(
@@ -139,7 +171,12 @@ def _inventory(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("slot-remnant", "low", "An inactive LUKS1 keyslot still has its salt and iterations, so that its secret may not be gone.", AREA)
+@RULES.rule(
+    "slot-remnant",
+    "low",
+    "An inactive LUKS1 keyslot still has its salt and iterations, so that its secret may not be gone.",
+    AREA,
+)
 def _remnant(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format != "luks1":
         return

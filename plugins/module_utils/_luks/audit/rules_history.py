@@ -38,10 +38,18 @@ def _forged_reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("reencryption", "high", "A reencryption is under way or was interrupted; two volume keys are in use, and keyslots cannot be changed.")
+@RULES.rule(
+    "reencryption",
+    "high",
+    "A reencryption is under way or was interrupted; two volume keys are in use, and keyslots cannot be changed.",
+)
 def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     header = evidence.header
-    flags = [flag for flag in header.requirements if flag == "offline-reencrypt" or (REENCRYPT_CANDIDATE.fullmatch(flag) and flag != "online-reencrypt")]
+    flags = [
+        flag
+        for flag in header.requirements
+        if flag == "offline-reencrypt" or (REENCRYPT_CANDIDATE.fullmatch(flag) and flag != "online-reencrypt")
+    ]
     slots = [slot.number for slot in header.keyslots.values() if slot.kind == "reencrypt"]
     crashed = [segment.number for segment in header.segments if "in-reencryption" in segment.flags]
     if flags or (slots and "online-reencrypt" not in header.requirements):
@@ -53,28 +61,43 @@ def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("requirement-unknown", "high", "The header demands a feature that is not known here, so that nobody may write to it.")
+@RULES.rule(
+    "requirement-unknown",
+    "high",
+    "The header demands a feature that is not known here, so that nobody may write to it.",
+)
 def _requirement(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for flag in evidence.header.requirements:
         if flag not in _KNOWN and flag != "offline-reencrypt" and not REENCRYPT_CANDIDATE.fullmatch(flag):
-            yield Hit(f"the header demands the unknown feature {flag!r}", "Find out which program set it; a newer cryptsetup may know it")
+            yield Hit(
+                f"the header demands the unknown feature {flag!r}",
+                "Find out which program set it; a newer cryptsetup may know it",
+            )
 
 
 @RULES.rule("requirement", "info", "The volume uses a self-encrypting drive (OPAL) or integrity tags of the drive.")
 def _feature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for flag in evidence.header.requirements:
         if flag in _KNOWN:
-            yield Hit(f"the header has the requirement {flag!r}", "Nothing to do; change its keyslots with cryptsetup 2.8 or later")
+            yield Hit(
+                f"the header has the requirement {flag!r}",
+                "Nothing to do; change its keyslots with cryptsetup 2.8 or later",
+            )
 
 
 @RULES.rule("backup-forbidden", "critical", "A header backup still opens with a forbidden secret.", BACKUP)
 def _backup_forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for backup in evidence.backups:
         for number, labels in backup.opened.items():
-            yield Hit(f"the header backup {backup.path} still opens with {', '.join(map(repr, labels))} (its keyslot {number})", _DESTROY)
+            yield Hit(
+                f"the header backup {backup.path} still opens with {', '.join(map(repr, labels))} (its keyslot {number})",
+                _DESTROY,
+            )
         for number, reason in backup.untried.items():
             yield Hit(
-                f"nobody could tell whether a forbidden secret opens keyslot {number} of the header backup {backup.path}: {reason}", _DESTROY, unverified=True
+                f"nobody could tell whether a forbidden secret opens keyslot {number} of the header backup {backup.path}: {reason}",
+                _DESTROY,
+                unverified=True,
             )
 
 
@@ -88,10 +111,18 @@ def _backup_outdated(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for backup in evidence.backups:
         if backup.gone and not backup.foreign:
             numbers = ", ".join(map(str, backup.gone))
-            yield Hit(f"the header backup {backup.path} is older than the header: its keyslots {numbers} were removed or changed since", _DESTROY)
+            yield Hit(
+                f"the header backup {backup.path} is older than the header: its keyslots {numbers} were removed or changed since",
+                _DESTROY,
+            )
 
 
-@RULES.rule("backup-foreign", "low", "A header backup has the uuid of the volume, but another volume key: restoring it would lose the data.", BACKUP)
+@RULES.rule(
+    "backup-foreign",
+    "low",
+    "A header backup has the uuid of the volume, but another volume key: restoring it would lose the data.",
+    BACKUP,
+)
 def _backup_foreign(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for backup in evidence.backups:
         if backup.foreign:
@@ -101,7 +132,16 @@ def _backup_foreign(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("backup-unreadable", "medium", "A header backup could not be read, so that nobody knows which volume it is of and who opens it.", BACKUP)
+@RULES.rule(
+    "backup-unreadable",
+    "medium",
+    "A header backup could not be read, so that nobody knows which volume it is of and who opens it.",
+    BACKUP,
+)
 def _backup_unreadable(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for path, reason in evidence.unread_backups.items():
-        yield Hit(f"nobody could tell what the header backup {path} holds: {reason}", "Check the path and the file", unverified=True)
+        yield Hit(
+            f"nobody could tell what the header backup {path} holds: {reason}",
+            "Check the path and the file",
+            unverified=True,
+        )

@@ -16,7 +16,9 @@ from .rule import RECORD, SECRETS, Hit, RuleSet
 RULES = RuleSet()
 
 _TRIABLE = "Audit where it can be tried, or erase the keyslot by its number if nobody needs it"
-_RECORD = "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 has no place for a record"
+_RECORD = (
+    "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 has no place for a record"
+)
 
 
 @RULES.rule("secret-forbidden", "critical", "A forbidden secret opens a keyslot.", SECRETS)
@@ -30,7 +32,12 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     keyslot=number,
                 )
             elif number in evidence.untried:
-                yield Hit(f"nobody could tell whether {label!r} opens keyslot {number}: {evidence.untried[number]}", _TRIABLE, keyslot=number, unverified=True)
+                yield Hit(
+                    f"nobody could tell whether {label!r} opens keyslot {number}: {evidence.untried[number]}",
+                    _TRIABLE,
+                    keyslot=number,
+                    unverified=True,
+                )
 
 
 @RULES.rule(
@@ -53,15 +60,31 @@ def _missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 keyslot=opened[0].number,
             )
         elif label not in evidence.labels:
-            yield Hit(f"nobody could tell whether {label!r} opens the volume: no secret with this label was given", "Give it in secrets", unverified=True)
+            yield Hit(
+                f"nobody could tell whether {label!r} opens the volume: no secret with this label was given",
+                "Give it in secrets",
+                unverified=True,
+            )
         elif untried:
             numbers = ", ".join(map(str, untried))
-            yield Hit(f"{label!r} opens no keyslot that could be tried, and these could not be: {numbers}", _TRIABLE, unverified=True)
+            yield Hit(
+                f"{label!r} opens no keyslot that could be tried, and these could not be: {numbers}",
+                _TRIABLE,
+                unverified=True,
+            )
         else:
-            yield Hit(f"{label!r} must open the volume, and opens no keyslot", "Add it with luksmith.luks.keyslots; check first that it is the right secret")
+            yield Hit(
+                f"{label!r} must open the volume, and opens no keyslot",
+                "Add it with luksmith.luks.keyslots; check first that it is the right secret",
+            )
 
 
-@RULES.rule("slot-unknown", "high", "A keyslot is opened by none of the given secrets: somebody may hold a secret that nobody knows of.", SECRETS)
+@RULES.rule(
+    "slot-unknown",
+    "high",
+    "A keyslot is opened by none of the given secrets: somebody may hold a secret that nobody knows of.",
+    SECRETS,
+)
 def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.kind not in ("luks1", "luks2") or evidence.opened_by.get(slot.number) or slot.number in evidence.empty:
@@ -74,7 +97,12 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             continue  # declared; nobody here can try what a TPM or a server holds
         by = f" (the token {', '.join(holders)} claims it, which proves nothing)" if holders else ""
         if slot.number in evidence.untried:
-            yield Hit(f"nobody could tell who opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}", _TRIABLE, keyslot=slot.number, unverified=True)
+            yield Hit(
+                f"nobody could tell who opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
+                _TRIABLE,
+                keyslot=slot.number,
+                unverified=True,
+            )
         elif not evidence.labels:
             yield Hit(
                 f"nobody could tell who opens keyslot {slot.number}{by}: no secret was given",
@@ -90,7 +118,12 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("record-label", "medium", "The record names a secret for a keyslot that neither the task nor the policy knows.", RECORD)
+@RULES.rule(
+    "record-label",
+    "medium",
+    "The record names a secret for a keyslot that neither the task nor the policy knows.",
+    RECORD,
+)
 def _record_label(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     known = {*evidence.labels, *evidence.forbidden, *policy.required_labels, *policy.allowed_labels}
     for number in sorted(evidence.recorded):
@@ -104,21 +137,42 @@ def _record_label(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("secret-empty", "critical", "The empty secret opens a keyslot: anybody opens the volume.", SECRETS, option="try_empty_secret")
+@RULES.rule(
+    "secret-empty",
+    "critical",
+    "The empty secret opens a keyslot: anybody opens the volume.",
+    SECRETS,
+    option="try_empty_secret",
+)
 def _empty(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number in sorted(evidence.empty):
-        yield Hit(f"the empty secret opens keyslot {number}", f"Erase keyslot {number}, or set a real secret for it", keyslot=number)
+        yield Hit(
+            f"the empty secret opens keyslot {number}",
+            f"Erase keyslot {number}, or set a real secret for it",
+            keyslot=number,
+        )
 
 
-@RULES.rule("secret-duplicate", "low", "One secret opens several keyslots, so that removing one of them changes nothing.", SECRETS)
+@RULES.rule(
+    "secret-duplicate",
+    "low",
+    "One secret opens several keyslots, so that removing one of them changes nothing.",
+    SECRETS,
+)
 def _duplicate(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.labels:
         numbers = [slot.number for slot in evidence.bound if label in evidence.opened_by.get(slot.number, ())]
         if len(numbers) > 1:
-            yield Hit(f"{label!r} opens the keyslots {', '.join(map(str, numbers))}", f"Erase all but keyslot {numbers[0]}", keyslot=numbers[1])
+            yield Hit(
+                f"{label!r} opens the keyslots {', '.join(map(str, numbers))}",
+                f"Erase all but keyslot {numbers[0]}",
+                keyslot=numbers[1],
+            )
 
 
-@RULES.rule("record-stale", "medium", "A keyslot was written by another program since this collection recorded it.", RECORD)
+@RULES.rule(
+    "record-stale", "medium", "A keyslot was written by another program since this collection recorded it.", RECORD
+)
 def _stale(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, entry in evidence.header.record.items():
         if number in evidence.header.keyslots and not evidence.is_current(number):
@@ -130,7 +184,11 @@ def _stale(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 
 @RULES.rule(
-    "secret-age", "medium", "The secret of a keyslot is older than the policy allows, or nobody knows how old it is.", RECORD, option="maximum_age_days"
+    "secret-age",
+    "medium",
+    "The secret of a keyslot is older than the policy allows, or nobody knows how old it is.",
+    RECORD,
+    option="maximum_age_days",
 )
 def _age(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.maximum_age_days is None:

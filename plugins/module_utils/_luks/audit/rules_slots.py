@@ -18,7 +18,9 @@ RULES = RuleSet()
 _HIGHEST = 31
 
 
-@RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or whoever holds the volume key still can.")
+@RULES.rule(
+    "no-keyslot", "high", "No keyslot opens the data: only a header backup or whoever holds the volume key still can."
+)
 def _none(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if not evidence.bound:
         yield Hit(
@@ -27,7 +29,11 @@ def _none(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         )
 
 
-@RULES.rule("slot-unbound", "medium", "A keyslot opens a key that belongs to no data of the volume; such slots survive 'cryptsetup luksErase'.")
+@RULES.rule(
+    "slot-unbound",
+    "medium",
+    "A keyslot opens a key that belongs to no data of the volume; such slots survive 'cryptsetup luksErase'.",
+)
 def _unbound(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if not slot.bound and slot.kind != "reencrypt":
@@ -38,7 +44,11 @@ def _unbound(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
-@RULES.rule("slot-ignored", "low", "A keyslot has the priority ignore: it opens the volume, but only when it is named, so that it is easily forgotten.")
+@RULES.rule(
+    "slot-ignored",
+    "low",
+    "A keyslot has the priority ignore: it opens the volume, but only when it is named, so that it is easily forgotten.",
+)
 def _ignored(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.priority == PRIORITY_IGNORE:
@@ -94,7 +104,10 @@ def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 @RULES.rule("number-range", "high", "A keyslot or token has a number beyond 31, on which cryptsetup fails or aborts.")
 def _numbers(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    for what, numbers in (("keyslot", list(evidence.header.keyslots)), ("token", [token.number for token in evidence.header.tokens])):
+    for what, numbers in (
+        ("keyslot", list(evidence.header.keyslots)),
+        ("token", [token.number for token in evidence.header.tokens]),
+    ):
         for number in numbers:
             if number > _HIGHEST:
                 yield Hit(
@@ -103,13 +116,22 @@ def _numbers(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 )
 
 
-@RULES.rule("token-type", "medium", "A token is of a type that the policy does not list: it may open a keyslot without any person.", option="token_types")
+@RULES.rule(
+    "token-type",
+    "medium",
+    "A token is of a type that the policy does not list: it may open a keyslot without any person.",
+    option="token_types",
+)
 def _token(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.token_types is None:
         return
     for token in evidence.header.tokens:
         if not token.ours and token.type not in policy.token_types:
-            where = f" for keyslot{'s' if len(token.keyslots) > 1 else ''} {', '.join(map(str, token.keyslots))}" if token.keyslots else ""
+            where = (
+                f" for keyslot{'s' if len(token.keyslots) > 1 else ''} {', '.join(map(str, token.keyslots))}"
+                if token.keyslots
+                else ""
+            )
             yield Hit(
                 f"token {token.number} of the type {token.type!r}{where} is not one that the policy lists",
                 "List its type in token_types if it is wanted; else remove it, and the keyslot that it opens, with the program that made it",
@@ -131,4 +153,6 @@ def _orphan(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _full(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     layout = evidence.header.layout
     if not any(layout.place(number) for number in layout.free_numbers()):
-        yield Hit("no keyslot is free, or its area has no room", "Erase a keyslot that nobody needs before the next rotation")
+        yield Hit(
+            "no keyslot is free, or its area has no room", "Erase a keyslot that nobody needs before the next rotation"
+        )

@@ -50,7 +50,9 @@ def compared(backup: Image, now: Image, opened: Opened) -> Result:
 def named(image: Image, number: int, opened: Opened) -> Result:
     """A keyslot with the label that the record in its header has for it, or that of a secret that opens it, or ""."""
     entry = image.header.record.get(number)
-    recorded = entry.label if entry is not None and entry.fingerprint == fingerprint(image.header.keyslots[number].kdf) else ""
+    recorded = (
+        entry.label if entry is not None and entry.fingerprint == fingerprint(image.header.keyslots[number].kdf) else ""
+    )
     labels = list(opened.by_slot.get(number, ()))
     return {"keyslot": number, "label": recorded or next(iter(labels), ""), "opened_by": labels}
 
@@ -79,6 +81,10 @@ def _drawn(side: Side) -> str:
     lines = [] if side.mode is None else [f"mode {side.mode:04o}"]
     if image is None:
         return "\n".join([*lines, "no header"]) + "\n"
-    untried = [number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations]
-    lines.append(render(rows(image.header, side.opened.by_slot, untried), uuid=image.header.uuid, format=image.header.format))
+    untried = [
+        number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations
+    ]
+    lines.append(
+        render(rows(image.header, side.opened.by_slot, untried), uuid=image.header.uuid, format=image.header.format)
+    )
     return "\n".join(lines)

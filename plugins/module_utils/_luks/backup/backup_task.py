@@ -48,7 +48,11 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
     state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):
         if other is not None and _same(path, other):
-            raise BadTask(f"path and {name} are the same file", why="A backup in the place of what it is to save is none", remedy="Give another path")
+            raise BadTask(
+                f"path and {name} are the same file",
+                why="A backup in the place of what it is to save is none",
+                remedy="Give another path",
+            )
     with SecretList() as secrets:
         for index, item in enumerate(items_of(params, "unlock")):
             secrets.number_of(item, f"unlock[{index}]")

@@ -46,5 +46,9 @@ def _try_all(task: BackupTask, prover: Prover) -> Opened:
         reason = prover.why_untried(keyslot)
         if reason:
             warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
-    by_slot = {keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()}
-    return Opened(by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings))
+    by_slot = {
+        keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()
+    }
+    return Opened(
+        by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings)
+    )

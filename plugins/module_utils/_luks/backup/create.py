@@ -56,7 +56,9 @@ def create(task: BackupTask, *, check: bool) -> Result:
         "plan": [action_row(action) for action in steps],
         "diff": diff_of(task.path, Side(before, mode=mode), Side(now, opened, whole_file.MODE)),
         "backup": {"path": task.path, **describe_backup(now, opened)},
-        "previous": None if before is None else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
+        "previous": None
+        if before is None
+        else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
         "keyslots": rows(now.header, opened.by_slot, opened.untried),
         "uuid": now.header.uuid,
         "type": now.header.format,
@@ -97,7 +99,9 @@ def _steps(existing: t.Optional[BackupFile], mode: t.Optional[int], now: Image) 
         said = "" if existing.image is None else f", it is {relation(existing.image, now)}"
         return [Action(ActionKind.WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
     if mode != whole_file.MODE:
-        reason = f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure"
+        reason = (
+            f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure"
+        )
         return [Action(ActionKind.RESTRICT_MODE, None, reason)]
     return []
 
@@ -110,7 +114,11 @@ def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
     try:
         existing = read_backup_file(path)
         if existing is None or existing.image is None or existing.image.data != now.data:
-            raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
+            raise HeaderChanged(
+                "the backup that was just written reads back as another one",
+                why="somebody else writes to the same path",
+                volume=path,
+            )
     except LuksmithError as error:
         error.changed, error.after_change = "What was there before has been replaced", True
         raise

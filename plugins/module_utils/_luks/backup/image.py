@@ -73,7 +73,10 @@ def parse_image(data: bytes) -> Image:
 def read_of(data: bytes) -> Read:
     def read(offset: int, length: int) -> bytes:
         if offset < 0 or offset + length > len(data):
-            raise StorageFault(f"bytes {offset} to {offset + length} are wanted, but the file ends at byte {len(data)}", why="the backup is incomplete")
+            raise StorageFault(
+                f"bytes {offset} to {offset + length} are wanted, but the file ends at byte {len(data)}",
+                why="the backup is incomplete",
+            )
         return data[offset : offset + length]
 
     return read
@@ -81,9 +84,17 @@ def read_of(data: bytes) -> Read:
 
 def same_bytes(one: Image, other: Image) -> bool:
     """Do both restore to the same? The padding of a LUKS1 header, where no note of ours is in it, does not count."""
-    if one.header.format == other.header.format == "luks1" and one.header.intent is None and other.header.intent is None:
+    if (
+        one.header.format == other.header.format == "luks1"
+        and one.header.intent is None
+        and other.header.intent is None
+    ):
         first = min((slot.offset for slot in (one.header.layout.fixed or {}).values()), default=_PAGE)
-        return len(one.data) == len(other.data) and one.data[:PADDING_OFFSET] == other.data[:PADDING_OFFSET] and one.data[first:] == other.data[first:]
+        return (
+            len(one.data) == len(other.data)
+            and one.data[:PADDING_OFFSET] == other.data[:PADDING_OFFSET]
+            and one.data[first:] == other.data[first:]
+        )
     return one.data == other.data
 
 

@@ -17,7 +17,16 @@ import typing as t
 
 from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE
 from ..crypto import kdf
-from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault, expected
+from ..errors import (
+    HeaderChanged,
+    Interrupted,
+    LuksmithError,
+    MalformedHeader,
+    NotLuks,
+    Refused,
+    StorageFault,
+    expected,
+)
 from ..header import signatures
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
@@ -71,7 +80,9 @@ def restore(task: BackupTask, *, check: bool) -> Result:
                 else:
                     _check_ruin(state, backup, volume)
                 current = _openers_of(task, state)
-                work = make_restore(state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage)
+                work = make_restore(
+                    state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage
+                )
                 _check_consent(task, work, state, backup, secret_check.opened)
                 result = _result(task, volume, state, backup, (secret_check.opened, current), work)
                 if check and work.steps:
@@ -92,7 +103,12 @@ def _backup(task: BackupTask) -> Image:
         raise (existing.problem or NotLuks("it is no header backup")).on(task.path)
     obstacle = existing.image.header.write_obstacle
     if obstacle is not None:
-        raise Refused(f"the backup cannot be restored: {obstacle.found}", why=obstacle.why, remedy=obstacle.remedy, volume=task.path)
+        raise Refused(
+            f"the backup cannot be restored: {obstacle.found}",
+            why=obstacle.why,
+            remedy=obstacle.remedy,
+            volume=task.path,
+        )
     return existing.image
 
 
@@ -133,9 +149,17 @@ def _check_not_misunderstood(volume: Volume, error: LuksmithError) -> None:
 
 def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytearray) -> None:
     if now.uuid != backup.uuid:
-        raise Refused(f"the volume has the UUID {now.uuid}, and the backup is of {backup.uuid}", why="it is a backup of another volume", remedy=_OTHER_BACKUP)
+        raise Refused(
+            f"the volume has the UUID {now.uuid}, and the backup is of {backup.uuid}",
+            why="it is a backup of another volume",
+            remedy=_OTHER_BACKUP,
+        )
     if now.format != backup.format:
-        raise Refused(f"the volume is {now.format}, and the backup is of a {backup.format} header", why="it was converted since", remedy=_OTHER_BACKUP)
+        raise Refused(
+            f"the volume is {now.format}, and the backup is of a {backup.format} header",
+            why="it was converted since",
+            remedy=_OTHER_BACKUP,
+        )
     if now.write_obstacle is not None:
         raise now.write_obstacle
     for what, mine, theirs in (
@@ -163,7 +187,10 @@ def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytea
 
 
 def _data_of(header: Header) -> t.List[t.Tuple[t.Any, ...]]:
-    return [(segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size) for segment in header.segments]
+    return [
+        (segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size)
+        for segment in header.segments
+    ]
 
 
 def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
@@ -244,7 +271,14 @@ def _dropped(state: _VolumeState, backup: Image) -> t.List[Result]:
     return [] if state.now is None else [named(state.now, number, Opened()) for number in only_in(state.now, backup)]
 
 
-def _result(task: BackupTask, volume: Volume, state: _VolumeState, backup: Image, openers: t.Tuple[Opened, Opened], work: Restore) -> Result:
+def _result(
+    task: BackupTask,
+    volume: Volume,
+    state: _VolumeState,
+    backup: Image,
+    openers: t.Tuple[Opened, Opened],
+    work: Restore,
+) -> Result:
     opened, current = openers
     revived, dropped = _revived(state, backup, opened), _dropped(state, backup)
     warnings = [*task.warnings, *backup.header.warnings, *opened.warnings]
@@ -253,13 +287,19 @@ def _result(task: BackupTask, volume: Volume, state: _VolumeState, backup: Image
             f"{names_of(revived)} of the backup open{'s' if len(revived) == 1 else ''} the volume again. If a secret was removed on purpose, remove it again."
         )
     if backup.header.intent is not None:
-        warnings.append("The backup was made while a run was interrupted, so that one of its keyslots may open with nothing.")
+        warnings.append(
+            "The backup was made while a run was interrupted, so that one of its keyslots may open with nothing."
+        )
     after = Image(backup.data, work.after) if work.steps else state.now
     return {
         "changed": bool(work.steps),
         "plan": [action_row(action) for action in work.steps],
         "diff": diff_of(task.device, Side(state.now, current), Side(after, opened)),
-        "backup": {"path": task.path, **describe_backup(backup, opened), **(compared(backup, state.now, opened) if state.now is not None else {})},
+        "backup": {
+            "path": task.path,
+            **describe_backup(backup, opened),
+            **(compared(backup, state.now, opened) if state.now is not None else {}),
+        },
         "revived": revived if work.steps else [],
         "dropped": dropped if work.steps else [],
         "keyslots": rows(work.after, opened.by_slot, opened.untried),
@@ -276,11 +316,15 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
         found = _read_state(volume, backup)
         return found, found.uuid, found.raw
 
-    with locked_write(task.device, task.header, Expected(state.uuid, identity, state.raw), read, timeout=task.lock_timeout) as locked:
+    with locked_write(
+        task.device, task.header, Expected(state.uuid, identity, state.raw), read, timeout=task.lock_timeout
+    ) as locked:
         volume = locked.volume
         if locked.outdated:
             raise HeaderChanged(
-                f"{locked.outdated} between looking at it and locking it", why="what was planned no longer fits", remedy="Run the task again"
+                f"{locked.outdated} between looking at it and locking it",
+                why="what was planned no longer fits",
+                remedy="Run the task again",
             )
         try:
             work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
@@ -299,7 +343,9 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
 def _verify(volume: Volume, backup: Image) -> None:
     now = read_image(volume)
     if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal:
-        raise StorageFault("the volume does not read back as it was written", why="the medium or its driver loses writes")
+        raise StorageFault(
+            "the volume does not read back as it was written", why="the medium or its driver loses writes"
+        )
 
 
 def _interrupted(error: t.Union[LuksmithError, OSError], path: str, work: Restore) -> Interrupted:

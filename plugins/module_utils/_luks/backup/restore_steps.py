@@ -55,7 +55,9 @@ class Restore(abc.ABC):
         """Carry out the steps. The caller holds the exclusive locks and has read the header under them."""
 
 
-def make_restore(now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = "") -> Restore:
+def make_restore(
+    now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = ""
+) -> Restore:
     """proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume. Raises Refused."""
     if now is None:
         return Rebuild(backup, damage)
@@ -100,13 +102,20 @@ class _Edit(Restore):
             elif present is None:
                 yield Action(ActionKind.RESTORE, number, "only the backup has it")
             else:
-                yield Action(ActionKind.RESTORE, number, "the backup has another key there, which takes the place of the present one")
+                yield Action(
+                    ActionKind.RESTORE,
+                    number,
+                    "the backup has another key there, which takes the place of the present one",
+                )
 
     def _put_material(self, source: int, area: Extent) -> None:
         slot = self.backup.header.keyslots[source]
         data = self.backup.read(slot.area.offset, slot.area.size)
         if not hmac.compare_digest(self.disk.write_area(area, bytearray(data)), data):
-            raise StorageFault(f"the key material at byte {area.offset} reads back as something else", why="the medium or its driver loses writes")
+            raise StorageFault(
+                f"the key material at byte {area.offset} reads back as something else",
+                why="the medium or its driver loses writes",
+            )
 
 
 class Luks1Restore(_Edit):
@@ -211,7 +220,11 @@ class Luks2Restore(_Edit):
         taken = [*(slot.area for slot in present.keyslots.values()), *present.layout.held]
         for number in self._missing:
             slot = wanted.keyslots[number]
-            place = slot.area if not any(slot.area.overlaps(other) for other in taken) else _gap(slot.area.size, taken, present.layout.window)
+            place = (
+                slot.area
+                if not any(slot.area.overlaps(other) for other in taken)
+                else _gap(slot.area.size, taken, present.layout.window)
+            )
             if place is None or (place != slot.area and slot.kind != "luks2"):
                 raise Refused(
                     f"the key material of keyslot {number} of the backup has no room beside the keyslots of the volume",
@@ -255,7 +268,9 @@ class Rebuild(Restore):
             self._written = True
             volume.region.write(write.offset, write.data)
             volume.region.barrier()
-            volume.region.confirm(write.offset, write.data, f"what was written at byte {write.offset} reads back as something else")
+            volume.region.confirm(
+                write.offset, write.data, f"what was written at byte {write.offset} reads back as something else"
+            )
         self.done = list(self.steps)
 
     def _writes(self) -> t.Iterator[Write]:
@@ -290,5 +305,7 @@ def _plain(header: Luks2Header) -> t.Dict[str, t.Any]:
     tree = header.metadata
     for slot in tree["keyslots"].values():
         slot["area"].pop("offset", None)
-    tree["tokens"] = {name: token for name, token in tree["tokens"].items() if token["type"] not in (RECORD_TYPE, INTENT_TYPE)}
+    tree["tokens"] = {
+        name: token for name, token in tree["tokens"].items() if token["type"] not in (RECORD_TYPE, INTENT_TYPE)
+    }
     return tree

@@ -50,7 +50,12 @@ class Cryptography:
             raise NotProvided("no AES-192 in XTS")
         # Before 3.1 the backend argument has no default.
         backend = default_backend()
-        make: t.Callable[[bytes], t.Any] = {"xts": modes.XTS, "cbc": modes.CBC, "ctr": modes.CTR, "ecb": lambda iv: modes.ECB()}[mode]
+        make: t.Callable[[bytes], t.Any] = {
+            "xts": modes.XTS,
+            "cbc": modes.CBC,
+            "ctr": modes.CTR,
+            "ecb": lambda iv: modes.ECB(),
+        }[mode]
 
         def crypt(key: Bytes, chunks: Chunks, buffer: bytearray, encrypt: bool) -> None:
             algorithm = algorithms.AES(bytes(key))

@@ -43,7 +43,9 @@ def _chain(stripes: t.Union[bytes, memoryview], size: int, hash_name: str) -> in
 
 def _require_shape(key_size: int, stripes: int) -> None:
     if key_size < 1 or stripes < 1:
-        raise MalformedHeader(f"anti-forensic split of a {key_size}-byte key into {stripes} stripes", why="both must be at least 1")
+        raise MalformedHeader(
+            f"anti-forensic split of a {key_size}-byte key into {stripes} stripes", why="both must be at least 1"
+        )
 
 
 def split(key: Bytes, stripes: int, hash_name: str) -> bytearray:
@@ -67,7 +69,9 @@ def merge(material: Bytes, key_size: int, stripes: int, hash_name: str) -> bytea
     _require_shape(key_size, stripes)
     need = key_size * stripes
     if len(material) < need:
-        raise MalformedHeader(f"{len(material)} bytes of key material", why=f"a {key_size}-byte key in {stripes} stripes takes {need}")
+        raise MalformedHeader(
+            f"{len(material)} bytes of key material", why=f"a {key_size}-byte key in {stripes} stripes takes {need}"
+        )
     with memoryview(material)[:need] as view:
         state = _chain(view[: need - key_size], key_size, hash_name)
         return bytearray((state ^ int.from_bytes(view[need - key_size :], "big")).to_bytes(key_size, "big"))

@@ -65,7 +65,11 @@ class Argon2Cffi:
 
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
-                return bytearray(low_level.hash_secret_raw(bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version))
+                return bytearray(
+                    low_level.hash_secret_raw(
+                        bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version
+                    )
+                )
             except exceptions.HashingError as error:
                 raise Failed(str(error)) from error
 
@@ -131,7 +135,17 @@ class Libargon2:
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             result = bytearray(costs.length)
             with lent(secret) as secret_at, filled(result) as result_at:
-                code = run(costs.time, costs.memory, costs.parallel, secret_at, len(secret), salt, len(salt), result_at, costs.length)
+                code = run(
+                    costs.time,
+                    costs.memory,
+                    costs.parallel,
+                    secret_at,
+                    len(secret),
+                    salt,
+                    len(salt),
+                    result_at,
+                    costs.length,
+                )
             if code != 0:
                 raise Failed(library.argon2_error_message(code).decode("ascii", "replace"))
             return result
@@ -163,7 +177,13 @@ class Cryptography:
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
                 with self._one_at_a_time:
-                    run = function(salt=salt, length=costs.length, iterations=costs.time, lanes=costs.parallel, memory_cost=costs.memory)
+                    run = function(
+                        salt=salt,
+                        length=costs.length,
+                        iterations=costs.time,
+                        lanes=costs.parallel,
+                        memory_cost=costs.memory,
+                    )
                     return bytearray(run.derive(bytes(secret)))
             except (MemoryError, ValueError) as error:
                 raise Failed(str(error) or "no memory") from None

@@ -35,7 +35,9 @@ class _Cipher:
 
 
 def _unsupported(encryption: str, why: str) -> Unsupported:
-    return Unsupported("cipher", encryption, why=why, remedy="cryptsetup on a host whose kernel has this cipher may know it")
+    return Unsupported(
+        "cipher", encryption, why=why, remedy="cryptsetup on a host whose kernel has this cipher may know it"
+    )
 
 
 def _parse(encryption: str) -> _Cipher:
@@ -70,7 +72,9 @@ def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
     size, odd = divmod(key_size, 2) if mode == "xts" else (key_size, 0)
     if odd or size not in _AES_KEYS:
         sizes = ", ".join(str(known * 2 if mode == "xts" else known) for known in _AES_KEYS)
-        raise MalformedHeader(f"cipher {cipher.encryption!r} with a key of {key_size} bytes", why=f"it takes one of {sizes}")
+        raise MalformedHeader(
+            f"cipher {cipher.encryption!r} with a key of {key_size} bytes", why=f"it takes one of {sizes}"
+        )
     try:
         return aes(mode, size * 8)
     except NotProvided as reasons:

@@ -38,12 +38,15 @@ class Hash(t.Protocol):
         ...
 
     def update(self, data: Bytes, /) -> None:
+
         ...
 
     def digest(self) -> bytes:
+
         ...
 
     def copy(self) -> Hash:
+
         ...
 
 
@@ -62,8 +65,14 @@ class _Names:
     cryptography: str = ""
 
 
-_SHA3 = {f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}") for bits in (224, 256, 384, 512)}
-_SHA2 = {f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}") for bits in (224, 256, 384, 512)}
+_SHA3 = {
+    f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}")
+    for bits in (224, 256, 384, 512)
+}
+_SHA2 = {
+    f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}")
+    for bits in (224, 256, 384, 512)
+}
 
 # The kernel and libgcrypt have names of their own for two of them (rmd160, wp512).
 _HASHES: t.Dict[str, _Names] = {
@@ -264,5 +273,9 @@ def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: 
     if iterations < 1 or length < 1:
         raise MalformedHeader(f"PBKDF2 with {iterations} iterations for {length} bytes", why="both must be at least 1")
     if iterations > MOST_ITERATIONS:
-        raise Unsupported("key derivation", f"pbkdf2 with {iterations} iterations", why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}")
+        raise Unsupported(
+            "key derivation",
+            f"pbkdf2 with {iterations} iterations",
+            why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}",
+        )
     return bytearray(pbkdf2_function(hash_name)(secret, salt, iterations, length))

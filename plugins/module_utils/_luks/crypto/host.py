@@ -62,7 +62,9 @@ def _left(group: pathlib.Path) -> t.Optional[int]:
     ):
         limit, used = _number(group / limit_file), _number(group / used_file)
         if limit is not None and used is not None:
-            given_up = [line.split()[1] for line in _text(group / "memory.stat").splitlines() if line.split()[:1] == [cached]]
+            given_up = [
+                line.split()[1] for line in _text(group / "memory.stat").splitlines() if line.split()[:1] == [cached]
+            ]
             return max(0, limit - used + int(given_up[0] if given_up else 0)) // _KIB
     return None
 

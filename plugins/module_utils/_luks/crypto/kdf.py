@@ -77,14 +77,20 @@ def _check_pbkdf2(kdf: model.Pbkdf2, budget: Budget) -> None:
         raise MalformedHeader(f"pbkdf2 with {kdf.iterations} iterations", why="there must be at least one")
     _within("pbkdf2", kdf.iterations, budget.max_iterations, "iterations")
     if kdf.iterations > MOST_ITERATIONS:
-        raise Unsupported("key derivation", f"pbkdf2 with {kdf.iterations} iterations", why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}")
+        raise Unsupported(
+            "key derivation",
+            f"pbkdf2 with {kdf.iterations} iterations",
+            why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}",
+        )
     pbkdf2_function(kdf.hash)
 
 
 def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
     if kdf.type not in TYPES:
         raise _unknown(kdf.type)
-    asked = f"{kdf.type} with {kdf.time} passes, {kdf.memory} KiB, {kdf.parallel} lanes and {len(kdf.salt)} bytes of salt"
+    asked = (
+        f"{kdf.type} with {kdf.time} passes, {kdf.memory} KiB, {kdf.parallel} lanes and {len(kdf.salt)} bytes of salt"
+    )
     if kdf.time < 1 or kdf.parallel < 1:
         raise MalformedHeader(asked, why="there must be at least one pass and one lane")
     if max(kdf.time, kdf.memory, kdf.parallel) > _LARGEST_ARGON2_NUMBER:
@@ -96,7 +102,12 @@ def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
     _within(kdf.type, kdf.time, budget.max_time, "passes")
     _within(kdf.type, kdf.parallel, budget.max_parallel, "lanes")
     _within(kdf.type, kdf.memory, budget.max_memory, "KiB of memory")
-    _within(f"{kdf.type} ({kdf.time} passes over {kdf.memory} KiB)", kdf.time * kdf.memory, budget.max_work, "KiB of memory traffic")
+    _within(
+        f"{kdf.type} ({kdf.time} passes over {kdf.memory} KiB)",
+        kdf.time * kdf.memory,
+        budget.max_work,
+        "KiB of memory traffic",
+    )
     available = available_memory() if budget.available is None else budget.available
     if available is not None:
         remedy = "free memory on the host or run this where the volume is usually unlocked"
@@ -137,6 +148,8 @@ def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> byt
         return pbkdf2(kdf.hash, secret, kdf.salt, kdf.iterations, length)
     if isinstance(kdf, model.Argon2):
         if length < _SHORTEST_ARGON2_RESULT:
-            raise MalformedHeader(f"{kdf.type} for {length} bytes", why=f"Argon2 gives at least {_SHORTEST_ARGON2_RESULT}")
+            raise MalformedHeader(
+                f"{kdf.type} for {length} bytes", why=f"Argon2 gives at least {_SHORTEST_ARGON2_RESULT}"
+            )
         return argon2(kdf.type, secret, kdf.salt, Argon2Costs(kdf.time, kdf.memory, kdf.parallel, length))
     raise _unknown(kdf.type)

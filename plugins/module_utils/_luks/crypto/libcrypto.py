@@ -64,7 +64,13 @@ Parameter = t.Union[int, str, Bytes]
 class _Param(ctypes.Structure):
     """OSSL_PARAM."""
 
-    _fields_ = [("key", _NAME), ("data_type", ctypes.c_uint), ("data", _POINTER), ("data_size", _SIZE), ("return_size", _SIZE)]
+    _fields_ = [
+        ("key", _NAME),
+        ("data_type", ctypes.c_uint),
+        ("data", _POINTER),
+        ("data_size", _SIZE),
+        ("return_size", _SIZE),
+    ]
 
 
 class LibCrypto:
@@ -110,7 +116,9 @@ class LibCrypto:
         getter.argtypes = ()
         return int(getter())
 
-    def crypt(self, cipher: int, key: Bytes, chunks: t.Sequence[t.Tuple[int, int, bytes]], buffer: bytearray, encrypt: bool) -> None:
+    def crypt(
+        self, cipher: int, key: Bytes, chunks: t.Sequence[t.Tuple[int, int, bytes]], buffer: bytearray, encrypt: bool
+    ) -> None:
         """Encrypt or decrypt ``buffer`` in place, chunk by chunk: ``chunks`` holds (start, end, 16 bytes of IV or b"")."""
         library = self._library
         context = library.EVP_CIPHER_CTX_new()
@@ -121,7 +129,10 @@ class LibCrypto:
                 good = good and library.EVP_CIPHER_CTX_set_padding(context, 0) == 1
                 for start, end, iv in chunks:
                     good = good and (not iv or library.EVP_CipherInit_ex(context, None, None, None, iv, -1) == 1)
-                    good = good and library.EVP_CipherUpdate(context, base + start, written, base + start, end - start) == 1
+                    good = (
+                        good
+                        and library.EVP_CipherUpdate(context, base + start, written, base + start, end - start) == 1
+                    )
                     if not good or written.value != end - start:
                         raise self._failed("refused to run the cipher")
         finally:

@@ -37,7 +37,15 @@ class Stopped(BaseException):
 class Job(t.Generic[T]):
     """``work`` for later. ``lanes``: threads that it keeps busy; ``memory``: KiB; ``discard`` gets a result that nobody wants."""
 
-    def __init__(self, work: t.Callable[[], T], *, lanes: int = 1, memory: int = 0, rank: int = 0, discard: t.Optional[t.Callable[[T], None]] = None) -> None:
+    def __init__(
+        self,
+        work: t.Callable[[], T],
+        *,
+        lanes: int = 1,
+        memory: int = 0,
+        rank: int = 0,
+        discard: t.Optional[t.Callable[[T], None]] = None,
+    ) -> None:
         self.work = work
         self.lanes = lanes
         self.memory = memory

@@ -47,7 +47,11 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
                 why="only the versions 1 and 2 exist",
                 remedy="Look at the device with 'cryptsetup luksDump'; if the header was damaged, restore a header backup",
             )
-        if any(tolerant(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC for offset in SECONDARY_OFFSETS if offset + len(SECONDARY_MAGIC) <= size):
+        if any(
+            tolerant(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC
+            for offset in SECONDARY_OFFSETS
+            if offset + len(SECONDARY_MAGIC) <= size
+        ):
             from .luks2 import codec as luks2_codec
 
             return luks2_codec.parse(tolerant, size)

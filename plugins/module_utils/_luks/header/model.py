@@ -251,7 +251,9 @@ class Header(abc.ABC):
     extent: int  # bytes from the header's start that header and key material may use; the file must be this long
     warnings: t.Tuple[str, ...]  # sentences: what is odd but readable
     edit_notes: t.Tuple[str, ...] = ()  # sentences on what the edits that led to this header had to leave out
-    health: t.Mapping[str, str]  # LUKS2: {"primary": "ok"|"bad"|"stale"|..., "secondary": ...}; LUKS1: {"primary": "ok"}
+    health: t.Mapping[
+        str, str
+    ]  # LUKS2: {"primary": "ok"|"bad"|"stale"|..., "secondary": ...}; LUKS1: {"primary": "ok"}
 
     @property
     @abc.abstractmethod

@@ -55,7 +55,11 @@ class Qcow2Crypto:
 
 
 def _malformed(found: str) -> MalformedHeader:
-    return MalformedHeader(f"the qcow2 header is damaged: {found}", why="the place of the LUKS header cannot be trusted", remedy=_CHECK_REMEDY)
+    return MalformedHeader(
+        f"the qcow2 header is damaged: {found}",
+        why="the place of the LUKS header cannot be trusted",
+        remedy=_CHECK_REMEDY,
+    )
 
 
 def locate(read: Read, size: int) -> Qcow2Crypto:
@@ -69,7 +73,12 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     head = read(0, min(size, _V3_LENGTH))
     version = _u32(head, 4)
     if version not in (2, 3):
-        raise Unsupported("qcow2 version", str(version), why="only the versions 2 and 3 are known", remedy="Convert it with 'qemu-img convert -O qcow2'")
+        raise Unsupported(
+            "qcow2 version",
+            str(version),
+            why="only the versions 2 and 3 are known",
+            remedy="Convert it with 'qemu-img convert -O qcow2'",
+        )
     if version == 3 and len(head) < _V3_LENGTH:
         raise _malformed(f"the file ends after {size} bytes, inside the header")
     cluster_bits = _u32(head, 20)
@@ -89,7 +98,12 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     end = backing or cluster
     region = _crypto_region(read(0, min(end, size)), header_length)
     _check_region(region, cluster, size)
-    return Qcow2Crypto(offset=region.offset, length=region.size, clear=_clear(head) if version == 3 else None, notes=_notes(head, version))
+    return Qcow2Crypto(
+        offset=region.offset,
+        length=region.size,
+        clear=_clear(head) if version == 3 else None,
+        notes=_notes(head, version),
+    )
 
 
 def _check_features(incompatible: int) -> None:
@@ -122,7 +136,9 @@ def _check_method(method: int) -> None:
             why="the old AES encryption of qcow2 has no keyslots",
             remedy="Convert it with 'qemu-img convert' to encrypt.format=luks",
         )
-    raise Unsupported("qcow2 encryption", f"crypt_method {method}", why="only 2 (LUKS) has keyslots", remedy=_CHECK_REMEDY)
+    raise Unsupported(
+        "qcow2 encryption", f"crypt_method {method}", why="only 2 (LUKS) has keyslots", remedy=_CHECK_REMEDY
+    )
 
 
 def _crypto_region(head: bytes, offset: int) -> Extent:
@@ -134,7 +150,9 @@ def _crypto_region(head: bytes, offset: int) -> Extent:
             break
         data = offset + 8
         if data + length > len(head):
-            raise _malformed(f"the header extension {kind:#010x} at byte {offset} has {length} bytes and runs out of the header")
+            raise _malformed(
+                f"the header extension {kind:#010x} at byte {offset} has {length} bytes and runs out of the header"
+            )
         if kind == CRYPTO_EXTENSION:
             if length != 16:
                 raise _malformed(f"the encryption header extension has {length} bytes instead of 16")
@@ -149,7 +167,9 @@ def _crypto_region(head: bytes, offset: int) -> Extent:
 
 def _check_region(region: Extent, cluster: int, size: int) -> None:
     if region.offset % cluster or region.offset == 0:
-        raise _malformed(f"the LUKS header would begin at byte {region.offset}, which is no cluster of {cluster} bytes behind the first one")
+        raise _malformed(
+            f"the LUKS header would begin at byte {region.offset}, which is no cluster of {cluster} bytes behind the first one"
+        )
     if region.size == 0:
         raise _malformed("the room for the LUKS header is empty")
     if region.end > size:

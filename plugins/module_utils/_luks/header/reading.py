@@ -55,5 +55,9 @@ class TolerantRead:
         """A sentence for the warnings, if anything was unreadable."""
         if not self.unreadable:
             return ()
-        places = ", ".join(str(block) for block in sorted(self.unreadable)[:4]) + (" and more" if len(self.unreadable) > 4 else "")
-        return (f"The medium cannot be read at byte {places} of the LUKS header (blocks of {BLOCK} bytes): look at its health (dmesg, smartctl).",)
+        places = ", ".join(str(block) for block in sorted(self.unreadable)[:4]) + (
+            " and more" if len(self.unreadable) > 4 else ""
+        )
+        return (
+            f"The medium cannot be read at byte {places} of the LUKS header (blocks of {BLOCK} bytes): look at its health (dmesg, smartctl).",
+        )

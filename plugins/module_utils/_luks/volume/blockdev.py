@@ -74,7 +74,12 @@ def _beneath(place: Place) -> t.Optional[Place]:
         numbers = attribute(whole, "dev").partition(":")
         if not numbers[2]:
             return None
-        return Place(("block", os.makedev(int(numbers[0]), int(numbers[2])), 0), place.offset + int(start) * _SECTOR, node_path(whole), PARTITION_OF)
+        return Place(
+            ("block", os.makedev(int(numbers[0]), int(numbers[2])), 0),
+            place.offset + int(start) * _SECTOR,
+            node_path(whole),
+            PARTITION_OF,
+        )
     backing = attribute(folder, "loop/backing_file")
     if not backing:
         return None

@@ -20,7 +20,9 @@ _BLANKS = re.compile(rb"[ \t\r]+")
 _COMMA = re.compile(r"(?<!\\),")
 _NOTHING = ("none", "-", "")
 # What these options open is no LUKS volume, whatever its first bytes look like.
-_OTHER_FORMATS = frozenset(("plain", "bitlk", "fvault2", "tcrypt", "tcrypt-hidden", "tcrypt-system", "tcrypt-veracrypt", "veracrypt"))
+_OTHER_FORMATS = frozenset(
+    ("plain", "bitlk", "fvault2", "tcrypt", "tcrypt-hidden", "tcrypt-system", "tcrypt-veracrypt", "veracrypt")
+)
 _RANDOM = ("/dev/urandom", "/dev/random", "/dev/hwrng")
 
 
@@ -55,7 +57,13 @@ class Line:
         return "", self.source
 
     def row(self) -> t.Dict[str, t.Any]:
-        return {"name": self.name, "source": self.source, "keyfile": self.keyfile, "options": list(self.options), "line": self.line}
+        return {
+            "name": self.name,
+            "source": self.source,
+            "keyfile": self.keyfile,
+            "options": list(self.options),
+            "line": self.line,
+        }
 
 
 def parse(data: bytes) -> t.Tuple[t.List[Line], t.List[str]]:
@@ -71,7 +79,11 @@ def parse(data: bytes) -> t.Tuple[t.List[Line], t.List[str]]:
             odd.append(f"line {number} of crypttab names no device; it was passed over")
             continue
         keyfile = fields[2] if len(fields) > 2 and fields[2] not in _NOTHING else None
-        options = tuple(option.replace("\\,", ",") for option in _COMMA.split(fields[3]) if option not in _NOTHING) if len(fields) > 3 else ()
+        options = (
+            tuple(option.replace("\\,", ",") for option in _COMMA.split(fields[3]) if option not in _NOTHING)
+            if len(fields) > 3
+            else ()
+        )
         lines.append(Line(fields[0], fields[1], keyfile, options, number))
     return lines, odd
 

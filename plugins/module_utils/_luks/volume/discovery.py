@@ -57,12 +57,18 @@ class _Search:
         self._join_mappings()
         self._warn()
         found = sorted(self._found, key=lambda item: (natural(item.device), item.header or "", item.problem or ""))
-        return {"volumes": [item.row() for item in found], "unreadable": sorted(self._unreadable, key=natural), "warnings": self._warnings}
+        return {
+            "volumes": [item.row() for item in found],
+            "unreadable": sorted(self._unreadable, key=natural),
+            "warnings": self._warnings,
+        }
 
     def _probe_paths(self, patterns: t.Sequence[str]) -> None:
         for pattern in patterns:
             if unusable(pattern):
-                self._found.append(FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}."))
+                self._found.append(
+                    FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}.")
+                )
                 continue
             # A path that exists is meant as it is written, brackets and all.
             named = os.path.lexists(pattern) or not glob.has_magic(pattern)
@@ -97,7 +103,12 @@ class _Search:
             for beneath in self._inventory.beneath_mapping(mapping):
                 mapped[beneath.name] = mapping.luks
         for block in self._inventory:
-            if not block.size or os.major(block.rdev) in _NEVER_OPENED or block.attribute("hidden") == "1" or _is_member(self._inventory, block):
+            if (
+                not block.size
+                or os.major(block.rdev) in _NEVER_OPENED
+                or block.attribute("hidden") == "1"
+                or _is_member(self._inventory, block)
+            ):
                 continue
             item = self._probe_block(block, *mapped.get(block.name, ("", "")))
             if item is not None:
@@ -107,7 +118,11 @@ class _Search:
         """``open_format`` and ``open_uuid``: what a mapping over the device says that it is, or "" twice."""
         try:
             if block.is_suspended:
-                raise StorageFault("the device is suspended", why="reading it would wait until somebody resumes it", remedy="Run 'dmsetup resume' on it")
+                raise StorageFault(
+                    "the device is suspended",
+                    why="reading it would wait until somebody resumes it",
+                    remedy="Run 'dmsetup resume' on it",
+                )
             item = _look(block.path, expected=False, rdev=block.rdev)
         except StorageFault as error:
             if error.errno in _EMPTY_DRIVE or (error.errno == errno.ENOENT and not open_uuid):
@@ -121,7 +136,9 @@ class _Search:
             item.size = item.size or block.size
         return item
 
-    def _unread(self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str) -> t.Optional[FoundVolume]:
+    def _unread(
+        self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str
+    ) -> t.Optional[FoundVolume]:
         """A volume that cannot be read is one if a mapping or udev's database says so; of the others nobody knows."""
         udev = block.udev()
         if open_uuid:
@@ -156,7 +173,14 @@ class _Search:
             for name in list(item.blocks):
                 above = self._inventory.above(self._inventory.by_name[name])
                 tops = [by_block[block.name] for block in above if block.name in by_block and not block.is_crypt]
-                top = next((other for other in reversed(tops) if other is not item and other.digest and other.digest == item.digest), None)
+                top = next(
+                    (
+                        other
+                        for other in reversed(tops)
+                        if other is not item and other.digest and other.digest == item.digest
+                    ),
+                    None,
+                )
                 if top is not None and item in self._found:
                     top.aliases |= {item.device, *item.aliases}
                     top.blocks += item.blocks
@@ -177,7 +201,9 @@ class _Search:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._warnings.append(f"{path} cannot be read ({os.strerror(error.errno or 0)}), so that its lines are not shown.")
+            self._warnings.append(
+                f"{path} cannot be read ({os.strerror(error.errno or 0)}), so that its lines are not shown."
+            )
             return
         lines, odd = crypttab.parse(data)
         self._warnings += [f"{path}: {sentence}." for sentence in odd]
@@ -193,7 +219,11 @@ class _Search:
         if item is not None or not line.expects_luks:
             return item
         if block is None and not os.path.exists(device):
-            return self._add(FoundVolume(device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."))
+            return self._add(
+                FoundVolume(
+                    device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."
+                )
+            )
         if block is not None and not self._block_devices:
             return None
         try:
@@ -270,7 +300,9 @@ class _Search:
 
     def _items_of_mapping(self, mapping: BlockDevice, beneath: t.Sequence[BlockDevice]) -> t.List[FoundVolume]:
         format, uuid = mapping.luks
-        names = {block.name for block in beneath} | {member.name for block in beneath for member in _members(self._inventory, block)}
+        names = {block.name for block in beneath} | {
+            member.name for block in beneath for member in _members(self._inventory, block)
+        }
         there = [item for item in self._found if names & set(item.blocks)]
         same = [item for item in there if item.uuid == uuid]
         if same or not beneath:
@@ -291,17 +323,31 @@ class _Search:
             problem = f"It is open as {mapping.dm_name} with the LUKS header {uuid}, but the header there says {there[0].uuid}: it was written over since."
         else:
             problem = f"It is open as {mapping.dm_name}, but has no LUKS header at its start. Name a detached header in crypttab (header=) or in paths."
-        item = FoundVolume(main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem)
+        item = FoundVolume(
+            main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem
+        )
         self._found.append(item)
         return [item]
 
-    def _mapping_facts(self, mapping: BlockDevice, table: t.Sequence[mounts.Mount], swaps: t.Sequence[str], groups: t.Sequence[t.Set[str]]) -> Facts:
+    def _mapping_facts(
+        self,
+        mapping: BlockDevice,
+        table: t.Sequence[mounts.Mount],
+        swaps: t.Sequence[str],
+        groups: t.Sequence[t.Set[str]],
+    ) -> Facts:
         above = self._inventory.above(mapping)
         names = {mapping.name, *(block.name for block in above)}
         with_groups = names.union(*(group for group in groups if group & names))
         targets: t.List[str] = []
         for mount in table:
-            block = self._inventory.number(mount.rdev) if mount.rdev else self._inventory.at(mount.source) if mount.source.startswith("/") else None
+            block = (
+                self._inventory.number(mount.rdev)
+                if mount.rdev
+                else self._inventory.at(mount.source)
+                if mount.source.startswith("/")
+                else None
+            )
             if block is not None and block.name in with_groups and mount.target not in targets:
                 targets.append(mount.target)
         return {

@@ -24,7 +24,26 @@ RUN = "/run"
 _SECTOR = 512
 _LUKS_UUID = re.compile(r"CRYPT-(LUKS[12])-([0-9a-f]{32})(?:-|$)")
 # Directories of /dev that hold no names of block devices, or too many nodes of other kinds.
-_NOT_NAMES = frozenset(("block", "bus", "char", "cpu", "disk", "dri", "fd", "hugepages", "input", "mapper", "mqueue", "net", "pts", "shm", "snd", "vfio"))
+_NOT_NAMES = frozenset(
+    (
+        "block",
+        "bus",
+        "char",
+        "cpu",
+        "disk",
+        "dri",
+        "fd",
+        "hugepages",
+        "input",
+        "mapper",
+        "mqueue",
+        "net",
+        "pts",
+        "shm",
+        "snd",
+        "vfio",
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +162,9 @@ class Inventory:
             if device is None or name in seen:
                 continue
             seen.add(name)
-            helper = device.is_crypt and (device.luks == mapping.luks or (not device.luks[0] and not device.dm_uuid.startswith("CRYPT-PLAIN")))
+            helper = device.is_crypt and (
+                device.luks == mapping.luks or (not device.luks[0] and not device.dm_uuid.startswith("CRYPT-PLAIN"))
+            )
             if helper and device.slaves:
                 waiting += device.slaves
             else:
@@ -224,7 +245,9 @@ def _links() -> t.Dict[str, t.List[str]]:
 
 def _udev_encoded(value: str) -> str:
     """udev writes what is neither alphanumeric nor one of a few marks as ``\\x20`` in the names of its links."""
-    return "".join(char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value)
+    return "".join(
+        char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value
+    )
 
 
 def _names(folder: str) -> t.List[str]:

@@ -72,7 +72,13 @@ def holders_of(inode: t.Tuple[int, int], *, own: t.Collection[int] = ()) -> t.Li
     for pid, where, lock in _parse(f"{PROC}/locks", ""):
         # What is listed for this process here includes its own descriptors, which were left out on purpose above.
         # A pid that is gone left its lock to a child, which the descriptors named.
-        if where == place and pid > 0 and pid != mine and lock not in found.get(pid, ()) and os.path.exists(f"{PROC}/{pid}"):
+        if (
+            where == place
+            and pid > 0
+            and pid != mine
+            and lock not in found.get(pid, ())
+            and os.path.exists(f"{PROC}/{pid}")
+        ):
             found.setdefault(pid, []).append(lock)
     return [Holder(pid, _program(pid), tuple(locks)) for pid, locks in sorted(found.items())]
 

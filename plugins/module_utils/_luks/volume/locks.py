@@ -122,7 +122,11 @@ def _taken(target: Target, role: _Role) -> t.Tuple[int, ...]:
     """Bytes that stand in the way: anybody on a byte that must be free, an exclusive holder on one that will be held."""
     with _sentences(target):
         fd = target.node.fd
-        return tuple(byte for byte in sorted({*role.hold, *role.free}) if ofd.held_by_others(fd, byte, only_exclusive=byte not in role.free))
+        return tuple(
+            byte
+            for byte in sorted({*role.hold, *role.free})
+            if ofd.held_by_others(fd, byte, only_exclusive=byte not in role.free)
+        )
 
 
 def _take_flock(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.Optional[_Conflict]:
@@ -188,7 +192,9 @@ def _busy(volume: Volume, conflict: _Conflict, own: t.Collection[int], timeout: 
 
 def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
     if conflict.flock:
-        return _flock_holders(conflict.flock) or [f"somebody who cannot be seen from here, or is gone again, held cryptsetup's lock {conflict.flock}"]
+        return _flock_holders(conflict.flock) or [
+            f"somebody who cannot be seen from here, or is gone again, held cryptsetup's lock {conflict.flock}"
+        ]
     found = []
     for holder in lock_holders.holders_of(conflict.target.node.inode, own=own):
         locks = [lock for lock in holder.locks if lock.kind != lock_holders.FLOCK]
@@ -211,7 +217,12 @@ def _bytes_held(locks: t.Sequence[lock_holders.Lock]) -> str:
 
 def _names(taken: t.Sequence[int]) -> str:
     """``the image locks "consistent read" (byte 100), deny "write" (byte 201)``."""
-    names = [f'"{_PERMISSIONS[byte - _USES]}" (byte {byte})' if byte < _FORBIDS else f'deny "{_PERMISSIONS[byte - _FORBIDS]}" (byte {byte})' for byte in taken]
+    names = [
+        f'"{_PERMISSIONS[byte - _USES]}" (byte {byte})'
+        if byte < _FORBIDS
+        else f'deny "{_PERMISSIONS[byte - _FORBIDS]}" (byte {byte})'
+        for byte in taken
+    ]
     return f"the image lock{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 

@@ -112,7 +112,13 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
                 raise
             return None
         container = "qcow2" if start.startswith(qcow2.MAGIC) else "raw"
-        return FoundVolume(path, uuid=uuid if _UUID.fullmatch(uuid) else None, container=container, size=size, problem=sentence_of(error))
+        return FoundVolume(
+            path,
+            uuid=uuid if _UUID.fullmatch(uuid) else None,
+            container=container,
+            size=size,
+            problem=sentence_of(error),
+        )
 
 
 def _read(volume: Volume) -> Header:
@@ -151,4 +157,8 @@ def _check_number(path: str, rdev: int) -> None:
 def sentence_of(error: LuksmithError) -> str:
     """What was found, why it matters, what to do; the path stands beside it, and nobody meant to change anything."""
     parts = (error.found, error.why, error.remedy)
-    return " ".join(f"{part[:1].upper()}{part[1:]}{'' if part.endswith('.') else '.'}" for part in (part.strip() for part in parts) if part)
+    return " ".join(
+        f"{part[:1].upper()}{part[1:]}{'' if part.endswith('.') else '.'}"
+        for part in (part.strip() for part in parts)
+        if part
+    )

@@ -57,7 +57,9 @@ class Region:
         direct = self._read_direct(offset, length)
         return self.read(offset, length) if direct is None else direct
 
-    def confirm(self, offset: int, written: bytes, found: str, why: str = "the medium or its driver loses writes") -> None:
+    def confirm(
+        self, offset: int, written: bytes, found: str, why: str = "the medium or its driver loses writes"
+    ) -> None:
         """Raise StorageFault with ``found`` unless :meth:`reread` gives back what was ``written``.
 
         Worn flash that has become read-only acknowledges writes and keeps what it had.
@@ -147,7 +149,9 @@ class Volume:
     notes:       sentences about the container that a person may want to know.
     """
 
-    def __init__(self, path: str, node: Node, *, payload: t.Optional[Node] = None, crypto: t.Optional[qcow2.Qcow2Crypto] = None) -> None:
+    def __init__(
+        self, path: str, node: Node, *, payload: t.Optional[Node] = None, crypto: t.Optional[qcow2.Qcow2Crypto] = None
+    ) -> None:
         self.path = path
         self.header_path = node.path
         self.node = node
@@ -187,7 +191,11 @@ class Volume:
             whole = Region(self.node, 0, self.node.size)
             whole.write(self._clear.offset, self._clear.data)
             whole.barrier()
-            whole.confirm(self._clear.offset, self._clear.data, "the qcow2 header still promises features that this writer does not keep")
+            whole.confirm(
+                self._clear.offset,
+                self._clear.data,
+                "the qcow2 header still promises features that this writer does not keep",
+            )
             self._clear = None
 
     def check_still_there(self) -> None:
@@ -211,7 +219,9 @@ class Volume:
             return
         _check_not_read_only(self.node)
         if not os.access(self.header_path, os.W_OK, effective_ids=True):
-            raise fault(self.header_path, "cannot open it for writing", OSError(errno.EACCES, os.strerror(errno.EACCES)))
+            raise fault(
+                self.header_path, "cannot open it for writing", OSError(errno.EACCES, os.strerror(errno.EACCES))
+            )
 
     def close(self) -> None:
         """Closes every descriptor, which also ends every lock. Safe to call twice."""
@@ -223,7 +233,12 @@ class Volume:
     def __enter__(self) -> Volume:
         return self
 
-    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[t.Type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
 
@@ -263,7 +278,9 @@ def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
         if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
             return None
     except StorageFault:
-        return None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
+        return (
+            None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
+        )
     try:
         return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:

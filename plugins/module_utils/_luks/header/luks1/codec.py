@@ -52,7 +52,11 @@ class Luks1Header(model.Header):
         self.cipher = fields.cipher
         self.key_size = fields.key_size
         self.slot_count = luks1_fields.SLOT_COUNT
-        self.keyslots = {number: self._keyslot(number, self._stored_kdf(slot)) for number, slot in enumerate(fields.slots) if slot.active}
+        self.keyslots = {
+            number: self._keyslot(number, self._stored_kdf(slot))
+            for number, slot in enumerate(fields.slots)
+            if slot.active
+        }
         self.digests = (
             model.Digest(
                 number=0,
@@ -65,7 +69,16 @@ class Luks1Header(model.Header):
                 segments=(0,),
             ),
         )
-        self.segments = (model.Segment(number=0, type="crypt", offset=fields.payload, size=None, encryption=fields.cipher, sector_size=model.SECTOR),)
+        self.segments = (
+            model.Segment(
+                number=0,
+                type="crypt",
+                offset=fields.payload,
+                size=None,
+                encryption=fields.cipher,
+                sector_size=model.SECTOR,
+            ),
+        )
         self.tokens = ()
         self.requirements = ()
         self.intent = padding.intent
@@ -130,14 +143,19 @@ class Luks1Header(model.Header):
                 why=f"it has room for 1 to {luks1_fields.MAX_ITERATIONS} iterations and a salt of {luks1_fields.SALT_SIZE} bytes",
             )
         if area != self._fields.slots[number].area:
-            raise Refused(f"the key material of keyslot {number} cannot lie at byte {area.offset}", why="LUKS1 gives each keyslot one fixed place")
+            raise Refused(
+                f"the key material of keyslot {number} cannot lie at byte {area.offset}",
+                why="LUKS1 gives each keyslot one fixed place",
+            )
         return kdf
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
         """Raises Refused for a number, derivation or area that LUKS1 cannot hold; the salt has 32 bytes."""
         return self._keyslot(number, self._accepted(number, kdf, area, model.PRIORITY_NORMAL))
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks1Header:
+    def with_keyslot(
+        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+    ) -> Luks1Header:
         """Raises Refused as :meth:`new_keyslot`, and for a priority."""
         accepted = self._accepted(number, kdf, area, priority or model.PRIORITY_NORMAL)
         return self._with_slot_fields(number, luks1_fields.ACTIVE, accepted.iterations, accepted.salt)

@@ -79,7 +79,9 @@ class Fields:
         return f"{self.cipher_name}-{self.cipher_mode}"
 
 
-def _refuse(found: str, why: str = "a header that breaks the format cannot be edited without guessing", remedy: str = _RESTORE) -> MalformedHeader:
+def _refuse(
+    found: str, why: str = "a header that breaks the format cannot be edited without guessing", remedy: str = _RESTORE
+) -> MalformedHeader:
     return MalformedHeader(f"the LUKS1 header is damaged: {found}", why=why, remedy=remedy)
 
 
@@ -120,7 +122,9 @@ def decode(raw: bytes) -> Fields:
 
     Raises MalformedHeader for a field that has no meaning; where the areas lie is the matter of :func:`check_areas`.
     """
-    magic, version, cipher, mode, digest_hash, payload, key_size, digest, salt, iterations, uuid = _HEAD.unpack_from(raw)
+    magic, version, cipher, mode, digest_hash, payload, key_size, digest, salt, iterations, uuid = _HEAD.unpack_from(
+        raw
+    )
     if magic != MAGIC or version != VERSION:
         raise _refuse("it does not begin with the magic and version of LUKS1")
     if not 1 <= key_size <= MAX_KEY_SIZE:
@@ -149,7 +153,9 @@ def check_areas(fields: Fields, size: int) -> None:
         if area.offset < HEADER_SIZE:
             raise _refuse(f"the key material of keyslot {number} begins at byte {area.offset}, inside the header")
         if fields.payload and area.end > fields.payload:
-            raise _refuse(f"the key material of keyslot {number} ends at byte {area.end}, behind the payload's start at byte {fields.payload}")
+            raise _refuse(
+                f"the key material of keyslot {number} ends at byte {area.end}, behind the payload's start at byte {fields.payload}"
+            )
     for left, right in zip(order, order[1:]):
         if fields.slots[left].area.overlaps(fields.slots[right].area):
             raise _refuse(f"the key material of the keyslots {min(left, right)} and {max(left, right)} overlaps")
@@ -173,7 +179,9 @@ def oddities(fields: Fields, size: int, embedded: bool) -> t.List[str]:
     if fields.hash != fields.hash.lower():
         found.append(f"the header spells its hash {fields.hash!r}; cryptsetup opens such a volume, QEMU refuses it")
     if fields.payload >= size and not embedded:
-        found.append(f"the payload begins at byte {fields.payload}, at or behind the end ({size} bytes): this looks like a header backup or a detached header")
+        found.append(
+            f"the payload begins at byte {fields.payload}, at or behind the end ({size} bytes): this looks like a header backup or a detached header"
+        )
     qemu = _qemu_refusal(fields)
     if qemu:
         found.append(f"QEMU refuses this header: {qemu}")
@@ -181,7 +189,9 @@ def oddities(fields: Fields, size: int, embedded: bool) -> t.List[str]:
 
 
 def _qemu_refusal(fields: Fields) -> str:
-    rounded = [Extent(slot.area.offset, -(-slot.area.size // _QEMU_ALIGNMENT) * _QEMU_ALIGNMENT) for slot in fields.slots]
+    rounded = [
+        Extent(slot.area.offset, -(-slot.area.size // _QEMU_ALIGNMENT) * _QEMU_ALIGNMENT) for slot in fields.slots
+    ]
     order = sorted(range(SLOT_COUNT), key=lambda number: rounded[number].offset)
     if rounded[order[0]].offset < _QEMU_ALIGNMENT:
         return f"the key material of keyslot {order[0]} begins below sector 8, as cryptsetup 1.0 wrote it"

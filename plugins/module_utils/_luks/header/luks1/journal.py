@@ -62,7 +62,11 @@ def _valid(intent: model.Intent) -> bool:
     if intent.kind not in _KINDS or not 0 <= intent.keyslot < SLOT_COUNT or intent.extents:
         return False
     if intent.kind in _WITH_TEMPORARY_SLOT:
-        return intent.temporary_slot is not None and 0 <= intent.temporary_slot < SLOT_COUNT and intent.temporary_slot != intent.keyslot
+        return (
+            intent.temporary_slot is not None
+            and 0 <= intent.temporary_slot < SLOT_COUNT
+            and intent.temporary_slot != intent.keyslot
+        )
     return intent.temporary_slot is None
 
 
@@ -72,9 +76,16 @@ def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
         return bytes(SIZE)
     if not _valid(intent):
         raise Refused(
-            f"an intent of kind {str(intent.kind)!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state"
+            f"an intent of kind {str(intent.kind)!r} for keyslot {intent.keyslot} has no form on LUKS1",
+            why="no interrupted LUKS1 run is in such a state",
         )
-    body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot)
+    body = _BODY.pack(
+        MAGIC,
+        VERSION,
+        _KINDS[intent.kind],
+        intent.keyslot,
+        _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot,
+    )
     return body + _check(body, raw)
 
 
@@ -84,7 +95,9 @@ def decode(raw: bytes) -> Padding:
     around = raw[PADDING_OFFSET:OFFSET] + raw[OFFSET + SIZE : HEADER_SIZE]
     warnings = []
     if any(around) or (any(record) and not record.startswith(MAGIC)):
-        warnings.append(f"the padding behind byte {PADDING_OFFSET} of the header holds unknown bytes; cryptsetup would zero them, they are kept here")
+        warnings.append(
+            f"the padding behind byte {PADDING_OFFSET} of the header holds unknown bytes; cryptsetup would zero them, they are kept here"
+        )
     if not record.startswith(MAGIC):
         return Padding(warnings=tuple(warnings))
     body, check = record[: _BODY.size], record[_BODY.size :]
@@ -92,10 +105,20 @@ def decode(raw: bytes) -> Padding:
     if version != VERSION:
         return Padding(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
     if not hmac.compare_digest(check, _check(body, raw)):
-        warnings.append("the header holds an intent record with a wrong check: it was damaged or belongs to another header, and is ignored")
+        warnings.append(
+            "the header holds an intent record with a wrong check: it was damaged or belongs to another header, and is ignored"
+        )
         return Padding(warnings=tuple(warnings))
     names = [name for name, code in _KINDS.items() if code == kind]
-    intent = model.Intent(kind=names[0], keyslot=keyslot, temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot) if names else None
+    intent = (
+        model.Intent(
+            kind=names[0],
+            keyslot=keyslot,
+            temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot,
+        )
+        if names
+        else None
+    )
     if intent is None or not _valid(intent) or any(body[_BODY.size - 20 :]):
         return Padding(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
     return Padding(intent=intent, warnings=tuple(warnings))

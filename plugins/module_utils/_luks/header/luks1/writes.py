@@ -60,7 +60,11 @@ def writes(old: bytes, new: bytes) -> t.Tuple[Write, ...]:
     Raises HeaderChanged when they differ in more than slots and intent, so that ``new`` was not made from ``old``.
     """
     if _without_edits(old) != _without_edits(new):
-        raise HeaderChanged("the LUKS1 header on disk is not the one that was edited", why="more than keyslots differs", remedy="Run the task again")
+        raise HeaderChanged(
+            "the LUKS1 header on disk is not the one that was edited",
+            why="more than keyslots differs",
+            remedy="Run the task again",
+        )
     present = bytearray(old)
     planned: t.List[Write] = []
 
@@ -76,7 +80,11 @@ def writes(old: bytes, new: bytes) -> t.Tuple[Write, ...]:
     changed = [number for number in range(SLOT_COUNT) if _differs(old, new, _slot_range(number))]
     rising = [number for number in changed if _state(new, number) == ACTIVE]
     falling = [number for number in changed if _state(new, number) != ACTIVE]
-    torn = _SPLIT_SLOT in rising and _state(old, _SPLIT_SLOT) == ACTIVE and all(_differs(old, new, _slot_range(_SPLIT_SLOT), sector) for sector in (0, 1))
+    torn = (
+        _SPLIT_SLOT in rising
+        and _state(old, _SPLIT_SLOT) == ACTIVE
+        and all(_differs(old, new, _slot_range(_SPLIT_SLOT), sector) for sector in (0, 1))
+    )
     intent_first = journal.decode(old).intent is None and journal.decode(new).intent is not None
 
     if intent_first:

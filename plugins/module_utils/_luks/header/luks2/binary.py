@@ -60,7 +60,10 @@ class Copy:
 
     def same_content(self, other: Copy) -> bool:
         """Do both say the same? Position, sequence id, salt and checksum may differ."""
-        mine, theirs = ((copy.hdr_size, copy.label, copy.subsystem, copy.uuid, copy.checksum_alg, copy.block[BINARY_SIZE:]) for copy in (self, other))
+        mine, theirs = (
+            (copy.hdr_size, copy.label, copy.subsystem, copy.uuid, copy.checksum_alg, copy.block[BINARY_SIZE:])
+            for copy in (self, other)
+        )
         return mine == theirs
 
 

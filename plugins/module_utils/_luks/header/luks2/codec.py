@@ -35,7 +35,9 @@ def parse(read: Read, size: int) -> Luks2Header:
 class Luks2Header(model.Header):
     """``copies``: what lies on the disk; ``tree``: validated metadata, never changed after construction."""
 
-    def __init__(self, copies: Copies, tree: luks2_metadata.Tree, *, key_size: int = 0, notes: t.Sequence[str] = ()) -> None:
+    def __init__(
+        self, copies: Copies, tree: luks2_metadata.Tree, *, key_size: int = 0, notes: t.Sequence[str] = ()
+    ) -> None:
         self._copies = copies
         self._tree = tree
         self._notes = tuple(notes)
@@ -96,7 +98,9 @@ class Luks2Header(model.Header):
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
         return edit.refusal_to_hold(kdf, priority)
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks2Header:
+    def with_keyslot(
+        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+    ) -> Luks2Header:
         """See the model.
 
         Raises Refused if the slot is of a foreign type, no single digest covers the data, or the metadata would not fit.
@@ -108,7 +112,10 @@ class Luks2Header(model.Header):
         if refusal or not 0 <= number < self.slot_count:
             raise Refused(refusal or f"LUKS2 has no keyslot {number}")
         if not self.key_size or area.size < self.key_size * view.STRIPES:
-            raise Refused(f"{area.size} bytes are no room for a volume key of {self.key_size} bytes", why="the key material would not fit")
+            raise Refused(
+                f"{area.size} bytes are no room for a volume key of {self.key_size} bytes",
+                why="the key material would not fit",
+            )
         tree = self.metadata
         edit.put_keyslot(tree, slot)
         return self._edited(tree)
@@ -148,7 +155,10 @@ class Luks2Header(model.Header):
         """
         for extent in intent.extents if intent else ():
             if extent.offset < self._window.offset or extent.end > self._window.end or extent.size <= 0:
-                raise Refused(f"{extent.size} bytes at {extent.offset} are not inside the keyslots area", why="only that may be wiped")
+                raise Refused(
+                    f"{extent.size} bytes at {extent.offset} are not inside the keyslots area",
+                    why="only that may be wiped",
+                )
         tree = self.metadata
         try:
             tokens.store_intent(tree, intent)
@@ -156,15 +166,23 @@ class Luks2Header(model.Header):
         except Refused:
             if not any(token.type == tokens.RECORD_TYPE for token in self.tokens):
                 raise
-        return self.with_record({})._noted("The record gave way to the note of the running change: the header has no room for both.").with_intent(intent)
+        return (
+            self.with_record({})
+            ._noted("The record gave way to the note of the running change: the header has no room for both.")
+            .with_intent(intent)
+        )
 
     def with_record(self, entries: t.Mapping[int, model.RecordEntry]) -> Luks2Header:
         """See the model. A record that has no room is left out, with a warning: it is a hint, and nothing depends on it."""
         tree = self.metadata
         if not tokens.store_record(tree, entries):
-            return self._noted(f"The record was not written: all {obstacles.TOKEN_COUNT} tokens of the header are taken.")
+            return self._noted(
+                f"The record was not written: all {obstacles.TOKEN_COUNT} tokens of the header are taken."
+            )
         if len(luks2_metadata.emit(tree)) >= self._json_size:
-            return self._noted(f"The record was not written: the JSON area of {self._json_size} bytes has no room for it.")
+            return self._noted(
+                f"The record was not written: the JSON area of {self._json_size} bytes has no room for it."
+            )
         return self._edited(tree)
 
     def with_metadata_of(self, backup: Luks2Header, places: t.Mapping[int, model.Extent]) -> Luks2Header:
@@ -222,7 +240,10 @@ class Luks2Header(model.Header):
         needed = len(luks2_metadata.emit(tree)) + 1
         if needed > self._json_size and tokens.store_record(tree, {}):
             needed = len(luks2_metadata.emit(tree)) + 1
-            notes = (*notes, f"The record gave way to this change: the JSON area of {self._json_size} bytes has no room for both.")
+            notes = (
+                *notes,
+                f"The record gave way to this change: the JSON area of {self._json_size} bytes has no room for both.",
+            )
         if needed > self._json_size:
             raise Refused(
                 f"the LUKS2 metadata would need {needed} bytes, but its area has {self._json_size}",

@@ -64,7 +64,11 @@ def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
     kdf = _kdf(slot.kdf)
     present = tree["keyslots"].get(name)
     if present is not None and present["type"] != "luks2":
-        raise Refused(f"keyslot {name} is of the type {present['type']!r}", why="it belongs to something else", remedy="Use another keyslot")
+        raise Refused(
+            f"keyslot {name} is of the type {present['type']!r}",
+            why="it belongs to something else",
+            remedy="Use another keyslot",
+        )
     new = {
         "type": "luks2",
         "key_size": slot.key_size,
@@ -127,7 +131,9 @@ def _kdf(kdf: model.Kdf) -> Tree:
     if isinstance(kdf, model.UnknownKdf):
         raise Refused(f"the key derivation {kdf.type!r} is not known")
     if len(kdf.salt) != members.SALT_SIZE:
-        raise Refused(f"a keyslot salt of {len(kdf.salt)} bytes was given", why=f"LUKS2 salts have {members.SALT_SIZE} bytes")
+        raise Refused(
+            f"a keyslot salt of {len(kdf.salt)} bytes was given", why=f"LUKS2 salts have {members.SALT_SIZE} bytes"
+        )
     salt = base64.b64encode(kdf.salt).decode("ascii")
     if isinstance(kdf, model.Pbkdf2):
         return {"type": kdf.type, "hash": kdf.hash, "iterations": kdf.iterations, "salt": salt}
@@ -135,4 +141,8 @@ def _kdf(kdf: model.Kdf) -> Tree:
 
 
 def _usable(encryption: str) -> bool:
-    return "-" in encryption and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS)) and not obstacles.is_null_cipher(encryption)
+    return (
+        "-" in encryption
+        and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS))
+        and not obstacles.is_null_cipher(encryption)
+    )

@@ -43,7 +43,9 @@ def decoded(text: str, what: str) -> bytes:
 
 
 def malformed(what: str) -> MalformedHeader:
-    return MalformedHeader(f"the LUKS2 metadata breaks the format: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY)
+    return MalformedHeader(
+        f"the LUKS2 metadata breaks the format: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+    )
 
 
 def stricter(what: str) -> StricterThanCryptsetup:
@@ -61,7 +63,9 @@ def refused_since(release: str) -> t.Iterator[None]:
         yield
     except MalformedHeader as error:
         raise StricterThanCryptsetup(
-            error.found, why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know what is wrong", remedy=_REMEDY
+            error.found,
+            why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know what is wrong",
+            remedy=_REMEDY,
         ) from None
 
 

@@ -164,7 +164,9 @@ def _check_strings(value: t.Any) -> None:
 
 
 def _broken(what: str) -> MalformedHeader:
-    return MalformedHeader(f"the LUKS2 metadata is not what it must be: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY)
+    return MalformedHeader(
+        f"the LUKS2 metadata is not what it must be: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+    )
 
 
 def _ambiguous(what: str) -> StricterThanCryptsetup:
@@ -175,4 +177,6 @@ def _ambiguous(what: str) -> StricterThanCryptsetup:
     )
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=Number, parse_int=_integer, parse_constant=_constant, strict=True)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=Number, parse_int=_integer, parse_constant=_constant, strict=True
+)

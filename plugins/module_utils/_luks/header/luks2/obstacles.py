@@ -30,7 +30,9 @@ def is_null_cipher(encryption: str) -> bool:
     return bool(_NULL_CIPHER.search(encryption.lower()))
 
 
-def obstacle(tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], note: str) -> t.Optional[Refused]:
+def obstacle(
+    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], note: str
+) -> t.Optional[Refused]:
     """The first reason why no write is safe. ``note``: what is wrong with a note of our own in the tokens, or ""."""
     for found in (
         _requirement(tree),
@@ -55,23 +57,31 @@ def requirements(tree: Tree) -> t.Tuple[str, ...]:
     return tuple(tree["config"].get("requirements", {}).get("mandatory", ()))
 
 
-def warnings(tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment]) -> t.List[str]:
+def warnings(
+    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment]
+) -> t.List[str]:
     """Sentences on what is odd, but neither broken nor in the way of a write."""
     found = list(copies.notes)
     if copies.good.checksum_alg != "sha256":
-        found.append(f"The LUKS2 header checksum is made with {copies.good.checksum_alg}; cryptsetup itself writes sha256 only.")
+        found.append(
+            f"The LUKS2 header checksum is made with {copies.good.checksum_alg}; cryptsetup itself writes sha256 only."
+        )
     for number, slot in keyslots.items():
         found += _slot_warnings(number, slot, tree["keyslots"][str(number)])
     for name, digest in tree["digests"].items():
         if digest["type"] != "pbkdf2":
-            found.append(f"Digest {name} is of the unknown type {digest['type']!r}: its keyslots cannot be opened here.")
+            found.append(
+                f"Digest {name} is of the unknown type {digest['type']!r}: its keyslots cannot be opened here."
+            )
         if len(set(digest["keyslots"])) != len(digest["keyslots"]):
             found.append(f"Digest {name} lists a keyslot twice.")
     for segment in segments:
         if segment.type != "crypt" and not segment.type.startswith("hw-opal"):
             found.append(f"Segment {segment.number} is of the unknown type {segment.type!r}.")
         elif segment.sector_size not in (512, 1024, 2048, 4096):
-            found.append(f"Segment {segment.number} has a sector size of {segment.sector_size} bytes, which the kernel does not know.")
+            found.append(
+                f"Segment {segment.number} has a sector size of {segment.sector_size} bytes, which the kernel does not know."
+            )
     return found
 
 
@@ -83,11 +93,17 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
         found.append(f"Keyslot {number} is of the type {slot.kind!r}: it is reported, and never opened here.")
         return found
     if raw["kdf"]["type"] not in validate_keyslots.KDF_MEMBERS:
-        found.append(f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, never opened.")
+        found.append(
+            f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, never opened."
+        )
     if raw["af"]["stripes"] != view.STRIPES:
-        found.append(f"Keyslot {number} claims {raw['af']['stripes']} stripes; cryptsetup ignores that and uses {view.STRIPES}.")
+        found.append(
+            f"Keyslot {number} claims {raw['af']['stripes']} stripes; cryptsetup ignores that and uses {view.STRIPES}."
+        )
     if "priority" in raw and (not members.is_a(raw["priority"], int) or raw["priority"] not in view.PRIORITIES):
-        found.append(f"Keyslot {number} has a priority that nobody knows; it is taken for 'ignore', as cryptsetup does.")
+        found.append(
+            f"Keyslot {number} has a priority that nobody knows; it is taken for 'ignore', as cryptsetup does."
+        )
     if not slot.key_size or not slot.area_key_size:
         found.append(f"Keyslot {number} has a key of 0 bytes: nothing opens it.")
     return found
@@ -151,7 +167,11 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
 def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:
     """All keyslots of a digest hold one key, so that they must agree on its size: a new keyslot takes its size from them."""
     for digest in view.data_digests(tree):
-        sizes = {number: tree["keyslots"][number]["key_size"] for number in tree["digests"][digest]["keyslots"] if tree["keyslots"][number]["type"] == "luks2"}
+        sizes = {
+            number: tree["keyslots"][number]["key_size"]
+            for number in tree["digests"][digest]["keyslots"]
+            if tree["keyslots"][number]["type"] == "luks2"
+        }
         told = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
         if len(told) > 1:
             return _refused(
@@ -208,5 +228,9 @@ def _copy_obstacle(copies: recovery.Copies) -> t.Optional[Refused]:
             "Find out what the device is; if it is the LUKS volume, run 'cryptsetup repair' on it first",
         )
     if copies.good.seqid >= MAX_SEQID:
-        return _refused("the sequence id of the LUKS2 header is at its end", "no newer header can be written", "Back up the data and format the volume anew")
+        return _refused(
+            "the sequence id of the LUKS2 header is at its end",
+            "no newer header can be written",
+            "Back up the data and format the volume anew",
+        )
     return None

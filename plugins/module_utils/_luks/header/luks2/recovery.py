@@ -72,21 +72,32 @@ def choose(read: Read, size: int) -> t.Tuple[Copies, metadata.Tree]:
     """
     _check_version(read, size)
     primary = _read_candidate(read, size, 0, "primary")
-    secondary = _scan(read, size) if primary.copy is None else _read_candidate(read, size, primary.copy.hdr_size, "secondary")
+    secondary = (
+        _scan(read, size) if primary.copy is None else _read_candidate(read, size, primary.copy.hdr_size, "secondary")
+    )
     good, other = _better(primary, secondary)
     if good.copy is None or good.tree is None:
         raise _unusable(read, size, primary, secondary)
     _judge(good.name, good.copy, other)
     _check_extent(good.tree, good.copy.hdr_size, size)
     copies = _collect(read, size, good.copy, primary, secondary)
-    notes = [f"Keyslot {number} carries leftovers of an earlier key derivation; they go with the next write." for number in good.repaired]
+    notes = [
+        f"Keyslot {number} carries leftovers of an earlier key derivation; they go with the next write."
+        for number in good.repaired
+    ]
     return dataclasses.replace(copies, notes=(*copies.notes, *notes)), good.tree
 
 
 def committed(on_disk: Copies, primary: Copy, secondary: Copy) -> Copies:
     """The copies after both were written."""
     good = primary if on_disk.good.offset == 0 else secondary
-    return Copies(good=good, primary=primary.block, secondary=secondary.block, salts=on_disk.salts, health={"primary": OK, "secondary": OK})
+    return Copies(
+        good=good,
+        primary=primary.block,
+        secondary=secondary.block,
+        salts=on_disk.salts,
+        health={"primary": OK, "secondary": OK},
+    )
 
 
 def _check_version(read: Read, size: int) -> None:
@@ -94,7 +105,9 @@ def _check_version(read: Read, size: int) -> None:
     version = int.from_bytes(start[6:8], "big")
     if start.startswith(binary.MAGIC_PRIMARY) and version != 2:
         raise MalformedHeader(
-            f"it begins with a LUKS header of version {version}, not 2", why="a second copy behind it would not be asked by cryptsetup either", remedy=_REMEDY
+            f"it begins with a LUKS header of version {version}, not 2",
+            why="a second copy behind it would not be asked by cryptsetup either",
+            remedy=_REMEDY,
         )
 
 
@@ -196,7 +209,10 @@ def _unusable(read: Read, size: int, primary: _Candidate, secondary: _Candidate)
             return found.problem
     if primary.reason in (binary.NO_MAGIC, binary.BEYOND) and secondary.reason == binary.NO_MAGIC:
         what = signatures.describe(read, size) or "something unknown"
-        return NotLuks(f"there is no LUKS2 header; it begins with {what}", remedy="Check the path; this collection never formats a device")
+        return NotLuks(
+            f"there is no LUKS2 header; it begins with {what}",
+            remedy="Check the path; this collection never formats a device",
+        )
     return MalformedHeader(
         f"no copy of the LUKS2 header is usable: as for the primary, {primary.reason}; as for the secondary, {secondary.reason}",
         why="without an intact copy nobody knows where the keyslots are",

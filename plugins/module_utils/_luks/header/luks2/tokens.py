@@ -49,7 +49,11 @@ def tokens(tree: Tree) -> t.Tuple[model.Token, ...]:
     for number in sorted(int(name) for name in tree["tokens"]):
         token = tree["tokens"][str(number)]
         slots = tuple(int(name) for name in token["keyslots"])
-        found.append(model.Token(number=number, type=token["type"], keyslots=slots, ours=token["type"] in (RECORD_TYPE, INTENT_TYPE)))
+        found.append(
+            model.Token(
+                number=number, type=token["type"], keyslots=slots, ours=token["type"] in (RECORD_TYPE, INTENT_TYPE)
+            )
+        )
     return tuple(found)
 
 
@@ -70,7 +74,9 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
         return JournalEntry(problem=error.found)
     ordered = sorted(intent.extents, key=lambda extent: extent.offset)
     if len(intent.extents) > _MOST_EXTENTS:
-        return JournalEntry(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
+        return JournalEntry(
+            problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe"
+        )
     if any(one.end > other.offset for one, other in zip(ordered, ordered[1:])):
         return JournalEntry(problem=f"token {names[0]} names the same bytes twice")
     if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
@@ -78,7 +84,13 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
     own = intent.keyslot if intent.kind != model.IntentKind.WIPE else None
     live = [area for number, area in areas.items() if number != own]
     left = tuple(part for extent in intent.extents for part in _without(extent, live))
-    notes = () if left == intent.extents else ("A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",)
+    notes = (
+        ()
+        if left == intent.extents
+        else (
+            "A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",
+        )
+    )
     return JournalEntry(intent=dataclasses.replace(intent, extents=left), notes=notes)
 
 
@@ -87,7 +99,11 @@ def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[st
     names = [name for name, token in tree["tokens"].items() if token["type"] == RECORD_TYPE]
     if not names:
         return {}, []
-    notes = [f"There are several records of this collection (tokens {', '.join(names)}); the first counts."] if len(names) > 1 else []
+    notes = (
+        [f"There are several records of this collection (tokens {', '.join(names)}); the first counts."]
+        if len(names) > 1
+        else []
+    )
     try:
         return _decode_record(tree["tokens"][names[0]], f"token {names[0]}"), notes
     except MalformedHeader as error:
@@ -100,8 +116,17 @@ def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
         _remove(tree, INTENT_TYPE)
         return
     if intent.kind not in INTENT_KINDS:
-        raise Refused(f"an interrupted {str(intent.kind)!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
-    body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": str(intent.kind), "keyslot": intent.keyslot}
+        raise Refused(
+            f"an interrupted {str(intent.kind)!r} cannot happen on LUKS2",
+            why="it is a way around the fixed areas of LUKS1",
+        )
+    body: Tree = {
+        "type": INTENT_TYPE,
+        "keyslots": [],
+        "version": VERSION,
+        "kind": str(intent.kind),
+        "keyslot": intent.keyslot,
+    }
     if intent.temporary_slot is not None:
         body["via"] = intent.temporary_slot
     body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
@@ -120,7 +145,11 @@ def store_record(tree: Tree, entries: t.Mapping[int, model.RecordEntry]) -> bool
         return True
     slots = {}
     for number, entry in sorted(entries.items()):
-        slots[str(number)] = {"label": _storable(entry.label), "fingerprint": entry.fingerprint, "changed": _storable(entry.changed)}
+        slots[str(number)] = {
+            "label": _storable(entry.label),
+            "fingerprint": entry.fingerprint,
+            "changed": _storable(entry.changed),
+        }
     return _store(tree, RECORD_TYPE, {"type": RECORD_TYPE, "keyslots": [], "version": VERSION, "slots": slots})
 
 
@@ -161,7 +190,12 @@ def _decode_intent(token: Tree, where: str) -> model.Intent:
     for item in members.member(token, "extents", list, where):
         extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
     temporary_slot = _slot_number(token, "via", where) if "via" in token else None
-    return model.Intent(kind=model.IntentKind(kind), keyslot=_slot_number(token, "keyslot", where), temporary_slot=temporary_slot, extents=tuple(extents))
+    return model.Intent(
+        kind=model.IntentKind(kind),
+        keyslot=_slot_number(token, "keyslot", where),
+        temporary_slot=temporary_slot,
+        extents=tuple(extents),
+    )
 
 
 def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:
@@ -169,7 +203,9 @@ def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:
     entries = {}
     for name, entry in members.member(token, "slots", dict, where).items():
         members.number_of(name, f"keyslot {name[:40]!r} in {where}")
-        label, fingerprint, changed = (members.member(entry, member, str, where) for member in ("label", "fingerprint", "changed"))
+        label, fingerprint, changed = (
+            members.member(entry, member, str, where) for member in ("label", "fingerprint", "changed")
+        )
         if int(name) >= SLOT_COUNT or not _HEX.fullmatch(fingerprint):
             raise members.malformed(f"{where} has an entry that makes no sense")
         entries[int(name)] = model.RecordEntry(keyslot=int(name), label=label, fingerprint=fingerprint, changed=changed)

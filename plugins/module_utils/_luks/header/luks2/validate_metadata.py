@@ -29,7 +29,11 @@ def repair(tree: Tree) -> t.List[str]:
     keyslots = tree.get("keyslots")
     for number, slot in keyslots.items() if isinstance(keyslots, dict) else ():
         kdf = slot.get("kdf") if isinstance(slot, dict) and slot.get("type") == "luks2" else None
-        allowed = validate_keyslots.KDF_MEMBERS.get(kdf["type"]) if isinstance(kdf, dict) and isinstance(kdf.get("type"), str) else None
+        allowed = (
+            validate_keyslots.KDF_MEMBERS.get(kdf["type"])
+            if isinstance(kdf, dict) and isinstance(kdf.get("type"), str)
+            else None
+        )
         if isinstance(kdf, dict) and allowed:
             leftovers = [member for member in kdf if member not in allowed]
             for member in leftovers:
@@ -107,7 +111,9 @@ def _config(tree: Tree, config: Tree, hdr_size: int) -> None:
         raise members.malformed(f"the JSON area of {json_size} bytes does not fit a header of {hdr_size}")
     if keyslots_size % ALIGNMENT or keyslots_size > MAX_KEYSLOTS_SIZE:
         raise members.malformed(f"the keyslots area has {keyslots_size} bytes")
-    payload = min(int(segment["offset"]) for segment in tree["segments"].values() if not validate_segments.is_backup(segment))
+    payload = min(
+        int(segment["offset"]) for segment in tree["segments"].values() if not validate_segments.is_backup(segment)
+    )
     if payload and 2 * hdr_size + keyslots_size > payload:
         raise members.malformed(f"the keyslots area reaches into the payload at {payload}")
     if "flags" in config:
@@ -123,6 +129,8 @@ def _areas(tree: Tree, hdr_size: int) -> None:
         members.text(area, "type", where)
         offset, size = members.uint64(area, "offset", where), members.uint64(area, "size", where)
         if not size or offset < 2 * hdr_size or offset + size > end:
-            raise members.malformed(f"{where} ({size} bytes at {offset}) is not inside the keyslots area ({2 * hdr_size} to {end})")
+            raise members.malformed(
+                f"{where} ({size} bytes at {offset}) is not inside the keyslots area ({2 * hdr_size} to {end})"
+            )
         ranges.append((offset, offset + size))
     members.no_overlap(ranges, "keyslot areas")

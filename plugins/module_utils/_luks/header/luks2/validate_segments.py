@@ -116,4 +116,8 @@ def _reencrypted_segments(regular: t.Sequence[t.Any], backups: t.Sequence[t.Any]
 
 
 def _likeness(segment: t.Any) -> t.Tuple[t.Any, ...]:
-    return (segment["type"], segment["encryption"], segment["sector_size"]) if segment["type"] == "crypt" else (segment["type"],)
+    return (
+        (segment["type"], segment["encryption"], segment["sector_size"])
+        if segment["type"] == "crypt"
+        else (segment["type"],)
+    )

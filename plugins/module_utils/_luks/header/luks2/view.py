@@ -30,11 +30,16 @@ def keyslots(tree: Tree) -> t.Dict[int, model.Keyslot]:
     for digest_name, digest in tree["digests"].items():
         for name in dict.fromkeys(digest["keyslots"]):
             members[name].append((int(digest_name), bool(digest["segments"])))
-    return {number: _keyslot(tree, number, members[str(number)]) for number in sorted(int(name) for name in tree["keyslots"])}
+    return {
+        number: _keyslot(tree, number, members[str(number)])
+        for number in sorted(int(name) for name in tree["keyslots"])
+    }
 
 
 def digests(tree: Tree) -> t.Tuple[model.Digest, ...]:
-    return tuple(_digest(number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"]))
+    return tuple(
+        _digest(number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"])
+    )
 
 
 def segments(tree: Tree) -> t.Tuple[model.Segment, ...]:
@@ -76,12 +81,16 @@ def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -
         "key_size": slot["key_size"],
         "area": area,
         # A priority that cryptsetup does not know makes it pass the slot over unless it is named, as "ignore" does.
-        "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE) if luks2_members.is_a(priority, int) else model.PRIORITY_IGNORE,
+        "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE)
+        if luks2_members.is_a(priority, int)
+        else model.PRIORITY_IGNORE,
         "digests": tuple(sorted(name for name, _covers in members)),
         "bound": any(covers for _name, covers in members),
     }
     if slot["type"] != "luks2":
-        return model.Keyslot(kdf=model.UnknownKdf(type=""), af_hash="", af_stripes=0, encryption="", area_key_size=0, **common)
+        return model.Keyslot(
+            kdf=model.UnknownKdf(type=""), af_hash="", af_stripes=0, encryption="", area_key_size=0, **common
+        )
     return model.Keyslot(
         kdf=kdf_of(slot["kdf"]),
         af_hash=slot["af"]["hash"],
