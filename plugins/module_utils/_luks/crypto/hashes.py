@@ -38,15 +38,12 @@ class Hash(t.Protocol):
         ...
 
     def update(self, data: Bytes, /) -> None:
-
         ...
 
     def digest(self) -> bytes:
-
         ...
 
     def copy(self) -> Hash:
-
         ...
 
 

@@ -278,9 +278,8 @@ def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
         if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
             return None
     except StorageFault:
-        return (
-            None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
-        )
+        # A LUKS2 volume can do without its beginning. If this one cannot, parsing the header says what is wrong.
+        return None
     try:
         return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:
