@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""An audit from task to result: each volume alone, so that one that cannot be read hides no other. Never writes."""
+"""An audit from task to result, each volume on its own: an unreadable one does not hide others. Never writes."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ _ATTEMPTS = 3
 
 
 def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Result:
-    """The audit of all volumes of the task; ``now`` in UTC, for tests.
+    """The audit of all volumes of the task; ``now``: the time in UTC, for tests.
 
-    With ``device``, what keeps the volume from being read at all is raised as LuksmithError. With ``devices`` it is one item of
-    the result, ``failed`` is set at the end, and the others are complete.
+    With ``devices``, a volume that cannot be read is an item of the result and sets ``failed``; the others are
+    complete.
+
+    Raises LuksmithError if, with ``device``, the volume cannot be read.
     """
     moment = now or datetime.datetime.now(datetime.timezone.utc)
     backup_files = BackupFiles(task.backups, task.lock_timeout)
@@ -56,7 +58,7 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
             _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names)
             for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
-        crew = 1 + workers.cores  # while some read, others have keys derived
+        crew = 1 + workers.cores  # some read while others derive keys
         return _judged(
             task,
             _together(
@@ -76,7 +78,7 @@ def _single(volume: _OneAudit) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class _OneAudit:
-    """``rank``: its place in the task; ``names``: further paths to it."""
+    """``rank``: its position in the task; ``names``: further paths to it."""
 
     task: AuditTask
     path: str
@@ -119,9 +121,7 @@ class _OneAudit:
                     return _report(self.task, volume, self.header_path, evidence, collector.evaluations)
                 header = again
             result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
-            result["warnings"].append(
-                "somebody kept writing to the header during the audit; the result may mix two states"
-            )
+            result["warnings"].append("the header changed repeatedly during the audit; the result may mix two states")
             return result
 
     def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
@@ -137,7 +137,8 @@ def _report(
     warnings = list(header.warnings)
     if evidence.recorded:
         warnings.append(
-            "verify: record: who opens which keyslot is what the record in the header says; no secret was tried there, so nothing is proven"
+            "verify: record: the openers of keyslots come from the record in the header; no secret was tried on them, "
+            "so that nothing is proven"
         )
     return {
         "device": volume.path,
@@ -163,7 +164,7 @@ def _report(
 
 
 def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], error: LuksmithError) -> Result:
-    """A header that breaks the format is what an audit is for: a finding, not a failure."""
+    """A header that breaks the format is a finding, not a failure."""
     findings = judge_unreadable(error, volume.region.reread, volume.region.size, task.policy)
     return {
         "device": volume.path,
@@ -201,7 +202,7 @@ def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Resul
 
 
 def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Finding], recorded: bool) -> str:
-    """A finding of severity info is worth knowing and no breach; the same holds for what could not be verified."""
+    """Severity info does not count, neither for findings nor for what could not be verified."""
     if any(finding["severity"] != "info" for finding in findings):
         return FINDINGS
     if any(one["severity"] != "info" for one in unverified):
@@ -235,7 +236,7 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
 
 
 def _judged(task: AuditTask, result: Result) -> Result:
-    """``fail_on``: what nobody could verify counts like a finding of the same severity."""
+    """Apply ``fail_on``; what could not be verified counts like a finding of the same severity."""
     if task.fail_on == NEVER:
         return result
     bad = [
@@ -248,14 +249,15 @@ def _judged(task: AuditTask, result: Result) -> Result:
         first = bad[0]
         where = first.get("device") or result.get("device")
         result["msg"] = (
-            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} ({first['rule']}). Nothing was changed."
+            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} "
+            f"({first['rule']}). Nothing was changed."
         )
     return result
 
 
 def _strange_backups(backup_files: BackupFiles) -> t.List[str]:
     return [
-        f"the header backup {path} is of the uuid {header.uuid}, which is no volume of this task"
+        f"the header backup {path} has uuid {header.uuid}, which no volume of this task has"
         for path, header in backup_files.headers.items()
         if path not in backup_files.used
     ]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A policy: what an audit asks of a volume, as data. Read strictly, because a misspelled key would otherwise ask for nothing."""
+"""A policy: the requirements of an audit, as data. Parsed strictly: a misspelled key would require nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEVERITIES = ("critical", "high", "medium", "low", "info")  # worst first
 OFF = "off"
 FORMATS = ("luks1", "luks2")
 KDF_TYPES = ("argon2id", "argon2i", "pbkdf2")
-OTHER = "other"  # every PBKDF2 hash that has no minimum of its own
+OTHER = "other"  # every PBKDF2 hash without its own minimum
 
 _LARGEST = 2**32 - 1
 _COSTS = ("time", "memory")
@@ -25,10 +25,10 @@ _EXPECTED = ("uuid", "label", "subsystem", "fingerprint")
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What is asked; None or empty: nothing is asked. The documentation of the module lists the keys one by one.
+    """The requirements; None or empty: no requirement. The documentation of the module explains the keys.
 
-    minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes and
-    KiB, each of which suffices. rules: rule -> severity or "off". expected: what an inventory says of the volume.
+    minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes
+    and KiB, any of which suffices. rules: rule -> severity or "off". expected: the values of an inventory.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Policy:
 
 
 def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
-    """The policy that ``value`` names or describes. Raises BadTask with the key and the fix."""
+    """The policy that ``value`` names or describes. Raises BadTask, which names the key, if it is not valid."""
     if isinstance(value, str):
         return parse({"extends": value}, known_rules)
     if not isinstance(value, t.Mapping):
@@ -72,7 +72,7 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
     if unknown:
         raise BadTask(
             f"policy: there is no key {unknown[0]!r}",
-            why="A key that nobody reads would ask for nothing, and the audit would look better than it is",
+            why="An unknown key would require nothing, and the audit would look better than it is",
             remedy=f"The keys are {_list(KEYS)}",
         )
     fields: t.Dict[str, t.Any] = {}
@@ -84,13 +84,13 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
         if rule not in known_rules:
             raise BadTask(
                 f"policy.rules: there is no rule {rule!r}",
-                remedy="docs/audit.md lists the rules; the messages of an audit name them too",
+                remedy="docs/audit.md lists the rules; findings also name them",
             )
     return Policy(name=fields.pop("name", "custom"), **fields)
 
 
 def worst(severities: t.Iterable[str]) -> t.Optional[str]:
-    """The worst of these, or None of nothing."""
+    """The most severe of these, or None."""
     found = set(severities)
     return next((severity for severity in SEVERITIES if severity in found), None)
 
@@ -122,7 +122,7 @@ def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str]
         if not isinstance(value, (list, tuple)):
             raise BadTask(
                 f"{where} is {_shown(value)}, not a list",
-                remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to ask for nothing",
+                remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to require nothing",
             )
         for index, item in enumerate(value):
             _text(item, f"{where}[{index}]")
@@ -192,7 +192,7 @@ def _argon2(value: t.Any, where: str) -> t.Tuple[int, int]:
     if missing:
         raise BadTask(
             f"{where} has no {missing[0]}",
-            remedy="Give time (passes) and memory (KiB) together: one without the other is no measure",
+            remedy="Give time (passes) and memory (KiB) together: one without the other says little",
         )
     return _whole(given["time"], f"{where}.time", "passes"), _whole(given["memory"], f"{where}.memory", "KiB")
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What an audit says of a header that cannot be read: that it cannot, why, and whether a known attack looks like that."""
+"""The findings for a header that cannot be read: the reason, and whether it has the form of a known attack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from .rules import SEGMENT_GAP, UNREADABLE, Finding, finding
 
 
 def judge_unreadable(error: LuksmithError, read: Read, size: int, policy: Policy) -> t.List[Finding]:
-    """``error``: why parsing stopped. Findings only for rules that the policy leaves on."""
+    """``error``: why parsing failed; ``size``: readable bytes.
+
+    Findings of the rules that the policy has not switched off.
+    """
     found = [
         (
             UNREADABLE,

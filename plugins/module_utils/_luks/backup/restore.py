@@ -210,7 +210,7 @@ def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
         raise Refused(
             f"it contains {what} instead of a LUKS header",
             why="the device may be in use for that now, and it would be damaged",
-            remedy="Check the path. If this is the volume and was overwritten by mistake, remove the signature (wipefs), "
+            remedy="Check the path. If this is the volume, overwritten by mistake, remove the signature (wipefs), "
             "then run the task again",
         )
     size = volume.region.size
