@@ -221,7 +221,7 @@ findings:
     - keyslot: 1
       message: "'admin 2025' must not open the volume, but opens keyslot 1"
       remedy: >-
-        Remove it with luksmith.luks.keyslots (state: absent, old_secret); destroy or replace old copies of the header too, which it still opens
+        Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of the header, so destroy or replace those too
       rule: secret-forbidden
       severity: critical
 unverified:
