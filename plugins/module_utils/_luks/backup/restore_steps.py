@@ -196,7 +196,7 @@ class Luks1Restore(_Edit):
 
 
 class Luks2Restore(_Edit):
-    """LUKS2: key material into free space, then the whole header at once."""
+    """LUKS2: key material into free space, then the whole header at once. Raises Refused if there is no such space."""
 
     def __init__(self, now: Image, backup: Image) -> None:
         super().__init__(now, backup)

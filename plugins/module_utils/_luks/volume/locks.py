@@ -62,8 +62,8 @@ def exclusive(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
     timeout: seconds to keep trying; 0 tries once. Once inside, the caller reads the header again and calls
     :meth:`Volume.check_still_there`. Do not nest it with another lock on the same volume object.
 
-    Entering it raises Busy, which names the holders, if the locks are not free in time; StorageFault if the system does
-    not support them or denies them.
+    Raises, when it is entered, Busy, which names the holders, if the locks are not free in time; StorageFault if the
+    system does not support them or denies them.
     """
     return _held(volume, _WRITER, timeout)
 
@@ -71,7 +71,7 @@ def exclusive(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
 def shared(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
     """The locks of a reader: they prevent changes of keyslots, but do not disturb running guests.
 
-    Else as :func:`exclusive`.
+    Raises what :func:`exclusive` raises.
     """
     return _held(volume, _READER, timeout)
 

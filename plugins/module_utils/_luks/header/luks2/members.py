@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Typed access to members of LUKS2 metadata.
 
-Every function with ``where`` or ``what`` raises MalformedHeader that names this place if the member is missing, of
-another type or out of range; StricterThanCryptsetup if only this collection refuses it (see :mod:`.validate_metadata`).
+Errors name the place, ``where`` or ``what``. They are MalformedHeader, or its subclass StricterThanCryptsetup if only
+this collection refuses the header (see :mod:`.validate_metadata`).
 """
 
 from __future__ import annotations
@@ -85,12 +85,14 @@ def is_a(value: t.Any, kind: type) -> bool:
 
 
 def member(container: t.Any, name: str, kind: type, where: str) -> t.Any:
+    """The member ``name``. Raises MalformedHeader if it is missing or not a ``kind``."""
     if not isinstance(container, dict) or not is_a(container.get(name), kind):
         raise malformed(f"{where} has no {name!r} of the right type")
     return container[name]
 
 
 def text(container: t.Any, name: str, where: str) -> str:
+    """A string. Raises MalformedHeader if it is missing, empty or of another type."""
     text = member(container, name, str, where)
     if not text:
         raise malformed(f"{name!r} of {where} is empty")
@@ -98,6 +100,7 @@ def text(container: t.Any, name: str, where: str) -> str:
 
 
 def uint32(container: t.Any, name: str, where: str) -> int:
+    """A number of 32 bits. Raises MalformedHeader if it is anything else."""
     value = member(container, name, int, where)
     if not 0 <= value <= UINT32:
         raise malformed(f"{name!r} of {where} is {value}")
@@ -105,10 +108,12 @@ def uint32(container: t.Any, name: str, where: str) -> int:
 
 
 def uint64(container: t.Any, name: str, where: str) -> int:
+    """A number of 64 bits, stored as a string. Raises MalformedHeader if it is anything else."""
     return number64(text(container, name, where), f"{name!r} of {where}")
 
 
 def strings(container: t.Any, name: str, where: str) -> t.List[str]:
+    """A list of strings. Raises MalformedHeader if it is anything else."""
     items = member(container, name, list, where)
     if not all(isinstance(item, str) for item in items):
         raise malformed(f"{name!r} of {where} has items that are not strings")
@@ -116,12 +121,14 @@ def strings(container: t.Any, name: str, where: str) -> t.List[str]:
 
 
 def references(container: t.Any, name: str, targets: Tree, where: str) -> None:
+    """Raises MalformedHeader if an item of the list ``name`` is not a key of ``targets``."""
     for item in strings(container, name, where):
         if not isinstance(targets.get(item), dict):
             raise malformed(f"{where} refers to {name} {item!r}, which does not exist")
 
 
 def number_of(number: str, what: str) -> None:
+    """Raises MalformedHeader if a key is not a number, StricterThanCryptsetup if it is not a plain decimal."""
     if number and not _DIGITS.fullmatch(number):
         raise malformed(f"{what} is not a number")
     if not _CANONICAL.fullmatch(number):
@@ -129,12 +136,14 @@ def number_of(number: str, what: str) -> None:
 
 
 def cost(container: Tree, name: str, where: str) -> None:
+    """Raises StricterThanCryptsetup if the member is not a number from 1 to 2^32-1."""
     value: t.Any = container.get(name)
     if not is_a(value, int) or not 1 <= value <= UINT32:
         raise stricter(f"{name!r} of {where} is not a number from 1 to 2^32-1")
 
 
 def no_overlap(ranges: t.List[t.Tuple[int, int]], what: str) -> None:
+    """Raises MalformedHeader if two ranges (start, end) overlap."""
     ranges = sorted(ranges)
     for (_start, end), (start, _end) in zip(ranges, ranges[1:]):
         if start < end:
