@@ -51,18 +51,20 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     backup_files = BackupFiles(task.backups, task.lock_timeout)
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _judged(
+            return _with_fail_on(
                 task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment))
             )
         volumes = [
             _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names)
             for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
-        crew = 1 + workers.cores  # some read while others derive keys
-        return _judged(
+        threads = 1 + workers.cores  # some read while others derive keys
+        return _with_fail_on(
             task,
-            _together(
-                task, run_concurrently([volume.one_of_several for volume in volumes], crew, workers.stop), backup_files
+            _combined(
+                task,
+                run_concurrently([volume.one_of_several for volume in volumes], threads, workers.stop),
+                backup_files,
             ),
         )
 
@@ -72,7 +74,7 @@ def _single(volume: _OneAudit) -> Result:
         result = volume.result()
     except LuksmithError as error:
         raise error.on(volume.path) from None
-    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.backup_files)]
+    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_unmatched_backups(volume.backup_files)]
     return {"changed": False, **result}
 
 
@@ -210,7 +212,7 @@ def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Fin
     return RECORDED if recorded else COMPLIANT
 
 
-def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: BackupFiles) -> Result:
+def _combined(task: AuditTask, volumes: t.Sequence[Result], backup_files: BackupFiles) -> Result:
     failed = [one for one in volumes if one["state"] == FAILED]
     findings = [{"device": one["device"], **finding} for one in volumes for finding in one["findings"]]
     findings.sort(key=lambda finding: SEVERITIES.index(finding["severity"]))
@@ -224,7 +226,7 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
         "unverified": [{"device": one["device"], **other} for one in volumes for other in one["unverified"]],
         "volumes": list(volumes),
         "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
-        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_strange_backups(backup_files)],
+        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_unmatched_backups(backup_files)],
     }
     if failed:
         result["failed"] = True
@@ -235,7 +237,7 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
     return result
 
 
-def _judged(task: AuditTask, result: Result) -> Result:
+def _with_fail_on(task: AuditTask, result: Result) -> Result:
     """Apply ``fail_on``; what could not be verified counts like a finding of the same severity."""
     if task.fail_on == NEVER:
         return result
@@ -255,7 +257,7 @@ def _judged(task: AuditTask, result: Result) -> Result:
     return result
 
 
-def _strange_backups(backup_files: BackupFiles) -> t.List[str]:
+def _unmatched_backups(backup_files: BackupFiles) -> t.List[str]:
     return [
         f"the header backup {path} has uuid {header.uuid}, which no volume of this task has"
         for path, header in backup_files.headers.items()

@@ -28,8 +28,8 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             if label in evidence.opened_by.get(number, ()):
                 yield Hit(
                     f"{label!r} must not open the volume, but opens keyslot {number}",
-                    "Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of the "
-                    "header, so destroy or replace those too",
+                    "Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of "
+                    "the header, so destroy or replace those too",
                     keyslot=number,
                 )
             elif number in evidence.untried:

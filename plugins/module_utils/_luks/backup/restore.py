@@ -80,7 +80,7 @@ def restore(task: BackupTask, *, check: bool) -> Result:
                 if state.now is not None:
                     _check_same_volume(task, state.now.header, backup.header, key)
                 else:
-                    _check_ruin(state, backup, volume)
+                    _check_damaged(state, backup, volume)
                 current = _openers_of(task, state)
                 work = make_restore(
                     state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage
@@ -195,7 +195,7 @@ def _data_of(header: Header) -> t.List[t.Tuple[t.Any, ...]]:
     ]
 
 
-def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
+def _check_damaged(state: _VolumeState, backup: Image, volume: Volume) -> None:
     """Raises Refused if no header can be read and this cannot be the volume of the backup."""
     start, length = _UUID_FIELD
     uuid = state.raw[start : start + length].partition(b"\0")[0].decode("ascii", "replace")

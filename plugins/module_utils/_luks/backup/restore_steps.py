@@ -254,8 +254,8 @@ class Luks2Restore(_Edit):
         if not self.steps:
             return ()
         going = [slot.area for slot in present.keyslots.values() if slot.area not in kept]
-        noted = present.intent.extents if present.intent is not None else ()
-        return tuple(dict.fromkeys((*going, *noted)))
+        pending = present.intent.extents if present.intent is not None else ()
+        return tuple(dict.fromkeys((*going, *pending)))
 
 
 class Rebuild(Restore):

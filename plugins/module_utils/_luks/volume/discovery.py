@@ -79,7 +79,7 @@ class _Search:
     def _probe_path(self, path: str, *, named: bool) -> None:
         block = self._inventory.at(path)
         try:
-            item = _look(path, expected=named)
+            item = _probe_one(path, expected=named)
         except LuksmithError as error:
             # A pattern may match other files; a literal path claims that there is a volume.
             if not named and isinstance(error, NotLuks):
@@ -123,7 +123,7 @@ class _Search:
                     why="a read would block until it is resumed",
                     remedy="Run 'dmsetup resume' on it",
                 )
-            item = _look(block.path, expected=False, rdev=block.rdev)
+            item = _probe_one(block.path, expected=False, rdev=block.rdev)
         except StorageFault as error:
             if error.errno in _EMPTY_DRIVE or (error.errno == errno.ENOENT and not open_uuid):
                 return None
@@ -225,7 +225,7 @@ class _Search:
         if block is not None and not self._block_devices:
             return None
         try:
-            found = _look(device, expected=True)
+            found = _probe_one(device, expected=True)
         except LuksmithError as error:
             found = FoundVolume(device, problem=sentence_of(error))
             self._unreadable.pop(device, None)
@@ -264,7 +264,7 @@ class _Search:
         path = place.path if place is not None else path
         problem = f"Its detached header {path} is not a LUKS header."
         try:
-            item = _look(path, expected=True)
+            item = _probe_one(path, expected=True)
         except LuksmithError as error:
             item = None
             problem = f"Its detached header {path}: {sentence_of(error)}"
@@ -383,7 +383,7 @@ class _Search:
                 )
 
 
-def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
+def _probe_one(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
     """:func:`.probe.probe`. An internal error counts as a problem with this path only. Raises LuksmithError."""
     with expected_only():
         return probe(path, expected=expected, rdev=rdev)

@@ -30,14 +30,14 @@ def check_replaceable(path: str) -> None:
     try:
         files.check_replaceable(path, owner=files.EXACTLY_LIKE_THE_OLD)
     except StorageFault as error:
-        raise _told(path, error) from None
+        raise _keyfile_fault(path, error) from None
 
 
 def _status(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise _told(path, files.fault(path, "cannot access it", error)) from None
+        raise _keyfile_fault(path, files.fault(path, "cannot access it", error)) from None
     if not stat.S_ISREG(status.st_mode):
         raise Refused(f"the keyfile {path!r} is not a regular file", remedy="Replace its content by hand")
     return status
@@ -67,7 +67,7 @@ def replace(path: str, content: bytearray) -> None:
                 leftovers=(f".{os.path.basename(path)}.luksmith-",),
             )
         except StorageFault as error:
-            raise _told(path, error) from None
+            raise _keyfile_fault(path, error) from None
         if old >= 0:
             _overwrite(old)
 
@@ -101,7 +101,7 @@ def _overwrite(old: int) -> None:
             os.close(writable)
 
 
-def _told(path: str, error: StorageFault) -> LuksmithError:
+def _keyfile_fault(path: str, error: StorageFault) -> LuksmithError:
     found = StorageFault(
         f"the keyfile {path!r} cannot be replaced: {error.found}",
         why=error.why,

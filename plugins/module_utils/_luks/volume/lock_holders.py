@@ -97,7 +97,7 @@ def _may_be_locked(number: int) -> bool:
             return True
         # 32-bit kernels shorten a longer number: some truncate it, NFS and FUSE fold it.
         shown = {number, number & 0xFFFFFFFF, (number ^ number >> 32) & 0xFFFFFFFF}
-        return any(f":{one} " in text for text in (_text(f"{PROC}/locks") for _look in range(2)) for one in shown)
+        return any(f":{one} " in text for text in (_text(f"{PROC}/locks") for _read in range(2)) for one in shown)
     except OSError:
         return True
 

@@ -87,7 +87,7 @@ def writer_obstacles(volume: Volume) -> t.List[str]:
     for target in targets:
         taken = _taken(target, _WRITER)
         if taken:
-            sentences += _who(_Conflict(target, taken=taken), own)
+            sentences += _holders(_Conflict(target, taken=taken), own)
         if target.flock:
             path = flocks.device_lock_path(target.node.stat.st_rdev) if target.node.is_block else target.node.path
             sentences += _flock_holders(path, skip=os.getpid())
@@ -128,7 +128,7 @@ def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitSt
 
 def _taken(target: Target, role: _Role) -> t.Tuple[int, ...]:
     """The bytes in conflict: any lock on a byte that must be free, an exclusive one on a byte that is to be held."""
-    with _sentences(target):
+    with _lock_faults(target):
         fd = target.node.fd
         return tuple(
             byte
@@ -141,10 +141,10 @@ def _take_flock(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.O
     if not target.flock:
         return None
     if not target.node.is_block:
-        with _sentences(target):
+        with _lock_faults(target):
             if not flocks.lock(target.node.fd, exclusive=role.exclusive):
                 return _Conflict(target, flock=target.node.path)
-        locks.callback(_quietly, flocks.unlock, target.node.fd)
+        locks.callback(_ignoring_faults, flocks.unlock, target.node.fd)
         return None
     rdev = target.node.stat.st_rdev
     try:
@@ -160,23 +160,23 @@ def _take_flock(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.O
 
 
 def _take_bytes(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.Optional[_Conflict]:
-    with _sentences(target):
+    with _lock_faults(target):
         for byte in role.hold:
             if not ofd.lock(target.node.fd, byte):
                 return _Conflict(target, taken=(byte,))
-            locks.callback(_quietly, ofd.unlock, target.node.fd, byte)
+            locks.callback(_ignoring_faults, ofd.unlock, target.node.fd, byte)
     taken = _taken(target, role)
     return _Conflict(target, taken=taken) if taken else None
 
 
-def _quietly(unlock: t.Callable[..., None], *arguments: int) -> None:
+def _ignoring_faults(unlock: t.Callable[..., None], *arguments: int) -> None:
     """Ignore an unlock that fails: closing the volume releases the lock too, and the work is done."""
     with contextlib.suppress(OSError):
         unlock(*arguments)
 
 
 @contextlib.contextmanager
-def _sentences(target: Target) -> t.Iterator[None]:
+def _lock_faults(target: Target) -> t.Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -192,14 +192,14 @@ def _sentences(target: Target) -> t.Iterator[None]:
 
 def _busy(volume: Volume, conflict: _Conflict, own: t.Collection[int], timeout: float) -> Busy:
     return Busy(
-        "it is in use: " + "; ".join(_who(conflict, own)),
+        "it is in use: " + "; ".join(_holders(conflict, own)),
         why=f"two writers at the same time could destroy keyslots (waited {timeout:g} s)",
         remedy="Stop that program or detach the volume from it and run the task again, or increase lock_timeout",
         volume=volume.path,
     )
 
 
-def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
+def _holders(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
     if conflict.flock:
         return _flock_holders(conflict.flock) or [
             f"a process that is not visible from here, or has ended, held cryptsetup's lock {conflict.flock}"

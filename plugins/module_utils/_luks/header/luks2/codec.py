@@ -56,14 +56,14 @@ class Luks2Header(model.Header):
         self.cipher = self.segments[0].encryption
         # Without any bound keyslot, the size that the last one named still holds.
         self.key_size = view.volume_key_size(tree) or key_size
-        note = tokens.read_intent(tree, self._window, {number: slot.area for number, slot in self.keyslots.items()})
-        self.intent = note.intent
+        entry = tokens.read_intent(tree, self._window, {number: slot.area for number, slot in self.keyslots.items()})
+        self.intent = entry.intent
         self.record, record_notes = tokens.read_record(tree)
         self.extent = self._window.end
         self.health = dict(copies.health)
         odd = obstacles.warnings(tree, copies, self.keyslots, self.segments)
-        self.warnings = tuple(map(shown, (*odd, *note.notes, *record_notes, *self._notes)))
-        self._obstacle = obstacles.obstacle(tree, copies, self.keyslots, self.segments, note.problem)
+        self.warnings = tuple(map(shown, (*odd, *entry.notes, *record_notes, *self._notes)))
+        self._obstacle = obstacles.obstacle(tree, copies, self.keyslots, self.segments, entry.problem)
 
     @property
     def layout(self) -> model.Layout:

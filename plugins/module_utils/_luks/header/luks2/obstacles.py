@@ -32,9 +32,9 @@ def is_null_cipher(encryption: str) -> bool:
 
 
 def obstacle(
-    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], note: str
+    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], problem: str
 ) -> t.Optional[Refused]:
-    """The first reason why no write is safe, or None. ``note``: what is wrong with our own journal entry, or ""."""
+    """The first reason why no write is safe, or None. ``problem``: what is wrong with our own journal entry, or ""."""
     for found in (
         _requirement(tree),
         _segment_obstacle(tree, segments),
@@ -45,9 +45,9 @@ def obstacle(
     ):
         if found:
             return found
-    if note:
+    if problem:
         return Refused(
-            f"the journal entry of an interrupted run in the LUKS2 header cannot be used: {note}",
+            f"the journal entry of an interrupted run in the LUKS2 header cannot be used: {problem}",
             why="following it could overwrite data that is still needed",
             remedy="If a newer version of this collection wrote it, finish with that version; else remove the token "
             "with 'cryptsetup token remove'",
@@ -175,10 +175,11 @@ def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:
             for number in tree["digests"][digest]["keyslots"]
             if tree["keyslots"][number]["type"] == "luks2"
         }
-        told = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
-        if len(told) > 1:
+        described = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
+        if len(described) > 1:
             return _refused(
-                f"the keyslots of the volume hold keys of different sizes ({', '.join(reversed(list(told.values())))})",
+                "the keyslots of the volume contain keys of different sizes "
+                f"({', '.join(reversed(list(described.values())))})",
                 "they must hold the same key, and a new keyslot of the wrong size would open nothing",
                 "Restore a header backup; cryptsetup never writes such a header",
             )
