@@ -219,9 +219,9 @@ findings:
       type: str
   sample:
     - keyslot: 1
-      message: "'admin 2025' must not open the volume, and opens keyslot 1"
+      message: "'admin 2025' must not open the volume, but opens keyslot 1"
       remedy: >-
-        Remove it with luksmith.luks.keyslots (state: absent, old_secret); old copies of the header keep opening, so destroy or replace those too
+        Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of the header, so destroy or replace those too
       rule: secret-forbidden
       severity: critical
 unverified:
@@ -231,8 +231,8 @@ unverified:
   elements: dict
   sample:
     - keyslot: 2
-      message: "nobody could tell who opens keyslot 2: no secret was given"
-      remedy: Audit where it can be tried, or erase the keyslot by its number if nobody needs it
+      message: "it is unknown what opens keyslot 2: no secret was given"
+      remedy: Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed
       rule: slot-unknown
       severity: high
 verified:

@@ -265,7 +265,7 @@ plan:
     - action: write-backup
       keyslot: null
       label: ""
-      reason: the file does not hold what the volume holds now, it is older
+      reason: the file differs from the volume, it is older
 diff:
   description: What C(--diff) shows, as text. The file at O(path) with O(state=present), the volume with O(state=restored).
   returned: success

@@ -235,7 +235,7 @@ def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(volume: pa
         with pytest.MonkeyPatch.context() as patch:
             before_write(patch, number, swap)
             result = module(volume, ROTATE)
-        assert result.get("failed") and "leads to another file" in result["msg"], f"before write {number}: {result}"
+        assert result.get("failed") and "no longer leads to the file" in result["msg"], f"before write {number}: {result}"
         assert ("actions_left" in result) == bool(number) == result["changed"]
         assert volume.read_bytes() == start, "the file that took the place was written"
         os.replace(moved, volume)

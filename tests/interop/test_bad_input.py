@@ -111,7 +111,7 @@ PATHS: t.Dict[str, t.Tuple[t.Callable[[pathlib.Path], object], t.Sequence[str]]]
     "zeros": (lambda path: path.write_bytes(bytes(SIZE)), ["begins with zeros", "Check the path"]),
     "nothing": (lambda path: path.write_bytes(b""), ["is empty", "Check the path"]),
     "text": (lambda path: path.write_text("root:x:0:0::/root:/bin/sh\n" * 100), ["begins with text", "Check the path"]),
-    "random bytes": (lambda path: path.write_bytes(hashlib.sha512(b"seed").digest() * 1000), ["does not begin with a LUKS header", "Check the path"]),
+    "random bytes": (lambda path: path.write_bytes(hashlib.sha512(b"seed").digest() * 1000), ["neither a LUKS header nor another", "Check the path"]),
     "broken LUKS2": (
         luks2_with_both_copies_broken,
         ["No copy of the LUKS2 header is usable", "primary, its checksum is wrong", "secondary, its checksum is wrong", "header backup"],

@@ -148,7 +148,7 @@ def test_while_the_module_writes_qemu_is_refused_and_so_are_we(image: QemuImage)
 
 def test_a_module_forbids_others_to_look_so_that_ordinary_users_are_told_only_that_somebody_is_there(raw: QemuImage) -> None:
     first = stopped_before_it_writes(raw)
-    who = rf"pid {first.pid} \(python" if os.geteuid() == 0 else "somebody who cannot be seen from here"
+    who = rf"pid {first.pid} \(python" if os.geteuid() == 0 else "a process that is not visible from here"
     with pytest.raises(ModuleFailed, match=rf"(?s)in use: {who}.*Nothing was changed"):
         run_module("keyslots", task(raw, OTHER, lock_timeout=0))
 

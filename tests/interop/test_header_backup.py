@@ -170,7 +170,7 @@ def test_another_place_of_the_data_is_refused(volume: Luks2Volume, path: pathlib
     offset = 8192 if format == "luks1" else 8192 + 2048
     Luks2Volume(tmp_path / "moved").format("--uuid", uuid, "--volume-key-file", key, "--offset", offset, type=format)
     backup(tmp_path / "moved", path)
-    assert "the place of the data" in refused(volume.path, path, "pw0")
+    assert "the offset of the data" in refused(volume.path, path, "pw0")
 
 
 @BOTH
@@ -208,7 +208,7 @@ def test_requirements_and_reencryption_are_refused(volume: Luks2Volume, path: pa
     assert "news" in refused(volume.path, path, "pw0")
     odd = path.with_name("odd")
     result = backup(volume.path, odd)
-    assert "could not be restored" in str(result["warnings"])
+    assert "could not restore the backup" in str(result["warnings"])
     volume.edit(lambda tree: tree["config"].pop("requirements"))
     assert "the backup cannot be restored" in refused(volume.path, odd, "pw0")
 
@@ -241,7 +241,7 @@ def test_tokens_and_priorities_come_back(volume: Luks2Volume, path: pathlib.Path
 def test_what_is_no_backup_is_not_replaced(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
     other = Luks2Volume(tmp_path / "other").format(type=format)
     path.write_text("important")
-    for name, words in ((path, "no header backup"), (other.path, "whole volume"), (volume.path, "same file"), (tmp_path / "none" / "x", "does not exist")):
+    for name, words in ((path, "not a header backup"), (other.path, "whole volume"), (volume.path, "same file"), (tmp_path / "none" / "x", "does not exist")):
         for force in (True, False):
             with pytest.raises(ModuleFailed, match=words):
                 backup(volume.path, name, force=force)

@@ -138,15 +138,15 @@ def digest_twice(tree: t.Any) -> None:
 
 
 OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], t.Any], str]] = {
-    "unknown requirement": (requirement("no-such-thing"), r"feature that is not known here \(requirement 'no-such-thing'\)"),
+    "unknown requirement": (requirement("no-such-thing"), r"requires an unknown feature \(requirement 'no-such-thing'\)"),
     "OPAL": (requirement("opal"), r"self-encrypting drive \(requirement 'opal'\)"),
     "inline tags": (requirement("inline-hw-tags"), "integrity tags in the sectors of the drive"),
     "null payload": (lambda tree: tree["segments"]["0"].update(encryption="cipher_null-ecb"), "Segment 0 is not encrypted at all"),
     "null keyslot": (lambda tree: tree["keyslots"]["1"]["area"].update(encryption="cipher_null-ecb"), "Keyslot 1 stores its key unencrypted"),
-    "token 32": (lambda tree: tree["tokens"].update({"32": {"type": "user", "keyslots": []}}), "token 32, but the numbers end at 31"),
+    "token 32": (lambda tree: tree["tokens"].update({"32": {"type": "user", "keyslots": []}}), "token 32, but the highest number is 31"),
     "keyslot 32": (
         lambda tree: (tree["keyslots"].update({"32": tree["keyslots"].pop("1")}), tree["digests"]["0"].update(keyslots=["0", "32"])),
-        "keyslot 32, but the numbers end at 31",
+        "keyslot 32, but the highest number is 31",
     ),
     "short area": (lambda tree: tree["keyslots"]["1"]["area"].update(size="4096"), "The area of keyslot 1 has 4096 bytes, but its key material needs 128000"),
     "two digests": (digest_twice, "Segment 0 is covered by several digests"),

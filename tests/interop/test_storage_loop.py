@@ -227,7 +227,7 @@ def test_an_ordinary_user_locks_an_image_without_the_folder_of_root(image: pathl
         os.chmod(device, 0o660)
         assert in_a_fork(as_nobody, group, mine) == "held"
         words = in_a_fork(as_nobody, group, device)
-    assert words.startswith(f"{device}: Cannot use cryptsetup's lock folder")
+    assert words.startswith(f"{device}: Cannot use cryptsetup's lock directory")
     assert "become" in words
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""An audit from task to result: each volume alone, so that one that cannot be read hides no other. Never writes."""
+"""An audit from task to result, each volume on its own: an unreadable one does not hide others. Never writes."""
 
 from __future__ import annotations
 
@@ -29,26 +29,44 @@ from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
 from .unreadable import judge_unreadable
 
-COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = ("compliant", "recorded", "unverified", "findings", "failed")
+COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = (
+    "compliant",
+    "recorded",
+    "unverified",
+    "findings",
+    "failed",
+)
 _ATTEMPTS = 3
 
 
 def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Result:
-    """The audit of all volumes of the task; ``now`` in UTC, for tests.
+    """The audit of all volumes of the task; ``now``: the time in UTC, for tests.
 
-    With ``device``, what keeps the volume from being read at all is raised as LuksmithError. With ``devices`` it is one item of
-    the result, ``failed`` is set at the end, and the others are complete.
+    With ``devices``, a volume that cannot be read is an item of the result and sets ``failed``; the others are
+    complete.
+
+    Raises LuksmithError if, with ``device``, the volume cannot be read.
     """
     moment = now or datetime.datetime.now(datetime.timezone.utc)
     backup_files = BackupFiles(task.backups, task.lock_timeout)
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _judged(task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment)))
+            return _with_fail_on(
+                task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment))
+            )
         volumes = [
-            _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names) for rank, (path, names) in enumerate(distinct_volumes(task.devices))
+            _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names)
+            for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
-        crew = 1 + workers.cores  # while some read, others have keys derived
-        return _judged(task, _together(task, run_concurrently([volume.one_of_several for volume in volumes], crew, workers.stop), backup_files))
+        threads = 1 + workers.cores  # some read while others derive keys
+        return _with_fail_on(
+            task,
+            _combined(
+                task,
+                run_concurrently([volume.one_of_several for volume in volumes], threads, workers.stop),
+                backup_files,
+            ),
+        )
 
 
 def _single(volume: _OneAudit) -> Result:
@@ -56,13 +74,13 @@ def _single(volume: _OneAudit) -> Result:
         result = volume.result()
     except LuksmithError as error:
         raise error.on(volume.path) from None
-    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_strange_backups(volume.backup_files)]
+    result["warnings"] = [*volume.task.warnings, *result["warnings"], *_unmatched_backups(volume.backup_files)]
     return {"changed": False, **result}
 
 
 @dataclasses.dataclass(frozen=True)
 class _OneAudit:
-    """``rank``: its place in the task; ``names``: further paths to it."""
+    """``rank``: its position in the task; ``names``: further paths to it."""
 
     task: AuditTask
     path: str
@@ -105,20 +123,25 @@ class _OneAudit:
                     return _report(self.task, volume, self.header_path, evidence, collector.evaluations)
                 header = again
             result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
-            result["warnings"].append("somebody kept writing to the header during the audit; the result may mix two states")
+            result["warnings"].append("the header changed repeatedly during the audit; the result may mix two states")
             return result
 
     def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
         return UnlockSession(secrets, self.budget, self.workers, self.rank)
 
 
-def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int) -> Result:
+def _report(
+    task: AuditTask, volume: Volume, header_path: t.Optional[str], evidence: Evidence, evaluations: int
+) -> Result:
     header, policy = evidence.header, task.policy
     findings, unverified = rules.judge(evidence, policy)
     state = _state(findings, unverified, bool(evidence.recorded))
     warnings = list(header.warnings)
     if evidence.recorded:
-        warnings.append("verify: record: who opens which keyslot is what the record in the header says; no secret was tried there, so nothing is proven")
+        warnings.append(
+            "verify: record: the openers of keyslots come from the record in the header; no secret was tried on them, "
+            "so that nothing is proven"
+        )
     return {
         "device": volume.path,
         "header": header_path,
@@ -143,7 +166,7 @@ def _report(task: AuditTask, volume: Volume, header_path: t.Optional[str], evide
 
 
 def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], error: LuksmithError) -> Result:
-    """A header that breaks the format is what an audit is for: a finding, not a failure."""
+    """A header that breaks the format is a finding, not a failure."""
     findings = judge_unreadable(error, volume.region.reread, volume.region.size, task.policy)
     return {
         "device": volume.path,
@@ -166,7 +189,10 @@ def _unreadable(task: AuditTask, volume: Volume, header_path: t.Optional[str], e
 
 
 def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Result]:
-    opened_by = {**evidence.opened_by, **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty}}
+    opened_by = {
+        **evidence.opened_by,
+        **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty},
+    }
     table = rows(evidence.header, opened_by, list(evidence.untried))
     for row in table:
         changed = evidence.changed(row["keyslot"])
@@ -178,7 +204,7 @@ def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Resul
 
 
 def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Finding], recorded: bool) -> str:
-    """A finding of severity info is worth knowing and no breach; the same holds for what could not be verified."""
+    """Severity info does not count, neither for findings nor for what could not be verified."""
     if any(finding["severity"] != "info" for finding in findings):
         return FINDINGS
     if any(one["severity"] != "info" for one in unverified):
@@ -186,7 +212,7 @@ def _state(findings: t.Sequence[rules.Finding], unverified: t.Sequence[rules.Fin
     return RECORDED if recorded else COMPLIANT
 
 
-def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: BackupFiles) -> Result:
+def _combined(task: AuditTask, volumes: t.Sequence[Result], backup_files: BackupFiles) -> Result:
     failed = [one for one in volumes if one["state"] == FAILED]
     findings = [{"device": one["device"], **finding} for one in volumes for finding in one["findings"]]
     findings.sort(key=lambda finding: SEVERITIES.index(finding["severity"]))
@@ -200,33 +226,40 @@ def _together(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
         "unverified": [{"device": one["device"], **other} for one in volumes for other in one["unverified"]],
         "volumes": list(volumes),
         "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
-        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_strange_backups(backup_files)],
+        "warnings": [*task.warnings, *dict.fromkeys(warnings), *_unmatched_backups(backup_files)],
     }
     if failed:
         result["failed"] = True
         counts = ", ".join(f"{sum(one['state'] == state for one in volumes)} {state}" for state in STATES)
-        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(one["msg"] for one in failed)
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(
+            one["msg"] for one in failed
+        )
     return result
 
 
-def _judged(task: AuditTask, result: Result) -> Result:
-    """``fail_on``: what nobody could verify counts like a finding of the same severity."""
+def _with_fail_on(task: AuditTask, result: Result) -> Result:
+    """Apply ``fail_on``; what could not be verified counts like a finding of the same severity."""
     if task.fail_on == NEVER:
         return result
-    bad = [one for one in (*result["findings"], *result["unverified"]) if SEVERITIES.index(one["severity"]) <= SEVERITIES.index(task.fail_on)]
+    bad = [
+        one
+        for one in (*result["findings"], *result["unverified"])
+        if SEVERITIES.index(one["severity"]) <= SEVERITIES.index(task.fail_on)
+    ]
     if bad and not result.get("failed"):
         result["failed"] = True
         first = bad[0]
         where = first.get("device") or result.get("device")
         result["msg"] = (
-            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} ({first['rule']}). Nothing was changed."
+            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} "
+            f"({first['rule']}). Nothing was changed."
         )
     return result
 
 
-def _strange_backups(backup_files: BackupFiles) -> t.List[str]:
+def _unmatched_backups(backup_files: BackupFiles) -> t.List[str]:
     return [
-        f"the header backup {path} is of the uuid {header.uuid}, which is no volume of this task"
+        f"the header backup {path} has uuid {header.uuid}, which no volume of this task has"
         for path, header in backup_files.headers.items()
         if path not in backup_files.used
     ]

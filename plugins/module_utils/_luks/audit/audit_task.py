@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The task of an audit: everything that can be judged before a volume is touched."""
+"""Parses the task of an audit: everything that can be checked before a volume is touched."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ VERIFY = (PROOF, RECORD)
 
 @dataclasses.dataclass(frozen=True)
 class AuditTask:
-    """A whole task of the ``audit`` module.
+    """A task of the ``audit`` module.
 
-    labels[n]: how messages call secrets[n]. allowed, forbidden: numbers of the secrets that may, and must not, open a volume.
+    labels[n]: the name of secrets[n] in messages; allowed, forbidden: numbers of the secrets that may and must not open
+    a volume.
     """
 
     devices: t.Tuple[str, ...]
@@ -46,24 +47,30 @@ class AuditTask:
     budget: Budget
 
     def wipe_secrets(self) -> None:
+        """Overwrite all secrets with zeros."""
         for secret in self.secrets:
             secret.wipe()
 
 
 def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
-    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    """The task. Raises BadTask or BadSecret, after wiping the secrets read so far."""
     devices, single, header = parse_volumes(params)
     given = params.get("policy")
     asked = policy.parse("strict" if given is None else given, IDS)
     with SecretList() as secrets:
-        allowed = [secrets.number_of(item, f"secrets[{index}]") for index, item in enumerate(items_of(params, "secrets"))]
-        forbidden = [secrets.number_of(item, f"forbidden_secrets[{index}]") for index, item in enumerate(items_of(params, "forbidden_secrets"))]
+        allowed = [
+            secrets.number_of(item, f"secrets[{index}]") for index, item in enumerate(items_of(params, "secrets"))
+        ]
+        forbidden = [
+            secrets.number_of(item, f"forbidden_secrets[{index}]")
+            for index, item in enumerate(items_of(params, "forbidden_secrets"))
+        ]
         labels = secrets.labels()
         both = set(allowed).intersection(forbidden)
         if both:
             raise BadTask(
                 f"the secret {labels[min(both)]!r} is in secrets and in forbidden_secrets",
-                why="It cannot be both welcome and forbidden",
+                why="It cannot be both allowed and forbidden",
                 remedy="Remove it from one of the lists",
             )
         return AuditTask(
@@ -74,11 +81,13 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             labels=labels,
             allowed=tuple(dict.fromkeys(allowed)),
             forbidden=tuple(dict.fromkeys(forbidden)),
-            backups=tuple(parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))),
+            backups=tuple(
+                parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))
+            ),
             by_record=choice_of(params, "verify", VERIFY) == RECORD,
             fail_on=choice_of(params, "fail_on", FAIL_ON),
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
-            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+            secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )

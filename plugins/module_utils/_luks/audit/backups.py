@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Header backups: which keyslots they still hold that the volume has not, and who opens them."""
+"""Header backups: their keyslots that the volume no longer has, and the secrets that open those."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..volume.storage import open_volume
 
 @dataclasses.dataclass(frozen=True)
 class Backup:
-    """A header backup of the volume's uuid.
+    """A header backup with the uuid of the volume.
 
-    foreign: it holds another volume key, so it opens nothing of what the volume holds today.
+    foreign: it has another volume key, so that it does not open the present data.
     gone:    its keyslots that the volume no longer has, or has with another secret.
-    opened:  keyslot -> forbidden labels that open it; untried: keyslot -> why nobody could try.
+    opened:  keyslot -> forbidden labels that open it; untried: keyslot -> why it could not be tried.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Backup:
 
 
 class BackupFiles:
-    """The backups of a task, read once for all of its volumes. Never writes."""
+    """The backups of a task, read once for all of its volumes; those that cannot be read are in ``unread``."""
 
     def __init__(self, paths: t.Sequence[str], lock_timeout: float) -> None:
         self.unread: t.Dict[str, str] = {}
@@ -51,9 +51,15 @@ class BackupFiles:
                 self.unread[path] = error.found
 
     def of(
-        self, header: Header, forbidden: t.Sequence[t.Tuple[Secret, str]], unlock: t.Callable[[t.Sequence[Secret]], UnlockSession]
+        self,
+        header: Header,
+        forbidden: t.Sequence[t.Tuple[Secret, str]],
+        unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
     ) -> t.Tuple[t.Tuple[Backup, ...], int]:
-        """Backups of the volume with ``header``, and how many keys were derived for it. ``forbidden``: secrets with labels."""
+        """The backups of the volume with ``header``, and the number of derivations. ``forbidden``: secrets with labels.
+
+        Raises LuksmithError if a backup can no longer be read or a derivation fails.
+        """
         found, evaluations = [], 0
         for path, backup in self.headers.items():
             if backup.uuid != header.uuid:
@@ -62,8 +68,12 @@ class BackupFiles:
             gone = tuple(number for number, slot in backup.keyslots.items() if not _is_in(slot, header))
             foreign = _keys(backup).isdisjoint(_keys(header))
             with unlock([secret for secret, _label in forbidden]) as session:
-                # A slot that the volume has too is tried there.
-                opened, untried = ({}, {}) if foreign else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
+                # A keyslot that the volume has too is tried there.
+                opened, untried = (
+                    ({}, {})
+                    if foreign
+                    else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
+                )
                 evaluations += session.evaluations
             found.append(Backup(path, foreign, gone, opened, untried))
         return tuple(found), evaluations
@@ -93,7 +103,7 @@ class BackupFiles:
 
 
 def _is_in(slot: Keyslot, header: Header) -> bool:
-    """Has the volume this very slot still? Every write of a slot draws a new salt."""
+    """Whether the volume still has this keyslot: every write of a keyslot uses a new salt."""
     mark = fingerprint(slot.kdf)
     return bool(mark) and any(fingerprint(other.kdf) == mark for other in header.keyslots.values())
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Gather the evidence of one volume: read the header and the key material, try secrets. Nothing here judges, nothing writes."""
+"""Collects the evidence of one volume: reads header and key material, tries secrets. Neither judges nor writes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _EMPTY = "the empty secret"
 
 
 class EvidenceCollector:
-    """The evidence of one header. ``evaluations``: keys that were derived for it. ``unlock`` opens a session for secrets."""
+    """The evidence of one header. ``unlock``: opens a session for secrets; ``evaluations``: the number of derivations.
+
+    Raises StorageFault if key material cannot be read.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,10 @@ class EvidenceCollector:
         self._areas = self._measure_areas()
 
     def evidence(self) -> Evidence:
+        """Try the secrets and collect the rest.
+
+        Raises LuksmithError if the volume or a backup can no longer be read.
+        """
         task, header = self._task, self._header
         recorded = self._recorded()
         opened_by, untried, empty = self._try_secrets(recorded)
@@ -69,14 +76,16 @@ class EvidenceCollector:
             empty=frozenset(empty),
             beyond_limits=self._beyond_limits(),
             areas=self._areas,
-            signature=None if self._volume.container == "qcow2" else signatures.signature(self._volume.region.reread, self._volume.region.size),
+            signature=None
+            if self._volume.container == "qcow2"
+            else signatures.signature(self._volume.region.reread, self._volume.region.size),
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
         )
 
     def _recorded(self) -> t.Dict[int, t.Tuple[str, ...]]:
-        """What the record says of slots that nobody else has written since; only asked with ``verify: record``."""
+        """The openers by the record, for keyslots unchanged since; only with ``verify: record``."""
         header = self._header
         found: t.Dict[int, t.Tuple[str, ...]] = {}
         for number, entry in header.record.items() if self._task.by_record else ():
@@ -85,8 +94,10 @@ class EvidenceCollector:
                 found[number] = (entry.label,)
         return found
 
-    def _try_secrets(self, recorded: t.Container[int]) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
-        """Openers, slots that could not be tried with the reason, slots that the empty secret opens."""
+    def _try_secrets(
+        self, recorded: t.Container[int]
+    ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
+        """The openers, the keyslots that could not be tried and why, the keyslots that the empty secret opens."""
         secrets, labels = list(self._task.secrets), list(self._task.labels)
         slots = [slot for slot in self._header.keyslots.values() if slot.number not in recorded]
         if not secrets:
@@ -112,7 +123,7 @@ class EvidenceCollector:
         return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty
 
     def _order_for(self, slot: Keyslot, labels: t.Sequence[str]) -> t.List[int]:
-        """Numbers of the secrets; the one that the record names for the keyslot goes first."""
+        """The numbers of the secrets, first the one that the record names for the keyslot."""
         entry = self._header.record.get(slot.number)
         return sorted(range(len(labels)), key=lambda number: (entry is None or labels[number] != entry.label, number))
 
@@ -120,7 +131,11 @@ class EvidenceCollector:
         found = {}
         for number, slot in self._header.keyslots.items():
             if slot.kind in ("luks1", "luks2") and slot.key_size:
-                size = min(key_material.material_size(slot), slot.area.size, max(self._volume.region.size - slot.area.offset, 0))
+                size = min(
+                    key_material.material_size(slot),
+                    slot.area.size,
+                    max(self._volume.region.size - slot.area.offset, 0),
+                )
                 found[number] = randomness.measure(self._volume.region.reread(slot.area.offset, size))
         return found
 
@@ -147,5 +162,5 @@ def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.
         except LuksmithError as error:
             if secrets[number].value:
                 return error.found
-            continue  # a library may refuse to derive from nothing: then it opens nothing either
+            continue  # a library may refuse the empty secret, which then opens nothing
     return ""

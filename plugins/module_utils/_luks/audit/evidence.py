@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What the rules may look at: everything that was seen and proven of one volume, with no way to ask for more."""
+"""The input of the rules: all that was seen and proven of one volume."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .randomness import Randomness
 class Evidence:
     """One volume as it was found.
 
-    raw:         the header's own bytes, as :meth:`Header.image` has them (LUKS1: 1024; LUKS2: both copies).
+    raw:         the bytes of the header, see :meth:`Header.image` (LUKS1: 1024; LUKS2: both copies).
     metadata:    the JSON tree of LUKS2, else empty.
     labels, forbidden: labels of the secrets that may open the volume, and of those that must not.
     opened_by:   keyslot -> labels of the secrets that open it.
-    recorded:    keyslots whose ``opened_by`` is only what the record says.
-    untried:     keyslot -> why nobody could try it ("no secret was given").
+    recorded:    keyslots whose ``opened_by`` comes from the record only.
+    untried:     keyslot -> why it could not be tried ("no secret was given").
     empty:       keyslots that the empty secret opens.
-    beyond_limits: keyslot -> which limit its derivation exceeds.
-    areas:       keyslot -> how random its key material looks.
-    signature:   another format's signature on the same device.
+    beyond_limits: keyslot -> the limit that its derivation exceeds.
+    areas:       keyslot -> whether its key material looks random.
+    signature:   the signature of another format on the device.
     backups:     header backups of this volume; unread_backups: path -> why one could not be read.
     now:         UTC.
     """
@@ -52,24 +52,26 @@ class Evidence:
 
     @property
     def bound(self) -> t.List[Keyslot]:
+        """The keyslots that open the data."""
         return [slot for slot in self.header.keyslots.values() if slot.bound]
 
     def is_current(self, keyslot: int) -> bool:
-        """Is the slot still the one that the record of this collection describes?"""
+        """Whether the keyslot is still the one that the record of this collection describes."""
         entry, slot = self.header.record.get(keyslot), self.header.keyslots.get(keyslot)
         return entry is not None and slot is not None and entry.fingerprint == fingerprint(slot.kdf)
 
     def changed(self, keyslot: int) -> t.Optional[datetime.datetime]:
-        """When the slot got its secret, as far as the record knows."""
+        """When the keyslot got its secret according to the record, or None."""
         return written(self.header.record[keyslot].changed) if self.is_current(keyslot) else None
 
     def age_days(self, keyslot: int) -> t.Optional[int]:
+        """Whole days since then, or None."""
         changed = self.changed(keyslot)
         return None if changed is None else (self.now - changed).days
 
 
 def written(text: str) -> t.Optional[datetime.datetime]:
-    """The time of a record entry, or None if it is none."""
+    """The time of a record entry; None if it is not a time."""
     try:
         return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
     except ValueError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A policy: what an audit asks of a volume, as data. Read strictly, because a misspelled key would otherwise ask for nothing."""
+"""A policy: the requirements of an audit, as data. Parsed strictly: a misspelled key would require nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEVERITIES = ("critical", "high", "medium", "low", "info")  # worst first
 OFF = "off"
 FORMATS = ("luks1", "luks2")
 KDF_TYPES = ("argon2id", "argon2i", "pbkdf2")
-OTHER = "other"  # every PBKDF2 hash that has no minimum of its own
+OTHER = "other"  # every PBKDF2 hash without its own minimum
 
 _LARGEST = 2**32 - 1
 _COSTS = ("time", "memory")
@@ -25,10 +25,10 @@ _EXPECTED = ("uuid", "label", "subsystem", "fingerprint")
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What is asked; None or empty: nothing is asked. The documentation of the module lists the keys one by one.
+    """The requirements; None or empty: no requirement. The documentation of the module explains the keys.
 
-    minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes and
-    KiB, each of which suffices. rules: rule -> severity or "off". expected: what an inventory says of the volume.
+    minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes
+    and KiB, any of which suffices. rules: rule -> severity or "off". expected: the values of an inventory.
     """
 
     name: str
@@ -52,11 +52,14 @@ class Policy:
 
 
 def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
-    """The policy that ``value`` names or describes. Raises BadTask with the key and the fix."""
+    """The policy that ``value`` names or describes. Raises BadTask, which names the key, if it is not valid."""
     if isinstance(value, str):
         return parse({"extends": value}, known_rules)
     if not isinstance(value, t.Mapping):
-        raise BadTask("policy is neither a name nor a dictionary", remedy=f"Name a ready policy ({_list(READY)}), or write one as a dictionary")
+        raise BadTask(
+            "policy is neither a name nor a dictionary",
+            remedy=f"Name a ready policy ({_list(READY)}), or write one as a dictionary",
+        )
     own = {key: item for key, item in value.items() if item is not None}
     base: t.Mapping[str, t.Any] = {}
     if "extends" in own:
@@ -69,7 +72,7 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
     if unknown:
         raise BadTask(
             f"policy: there is no key {unknown[0]!r}",
-            why="A key that nobody reads would ask for nothing, and the audit would look better than it is",
+            why="An unknown key would require nothing, and the audit would look better than it is",
             remedy=f"The keys are {_list(KEYS)}",
         )
     fields: t.Dict[str, t.Any] = {}
@@ -79,12 +82,15 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
                 fields[field] = {**fields.get(field, {}), **parsed} if field in _MERGED else parsed
     for rule in fields.get("rules", {}):
         if rule not in known_rules:
-            raise BadTask(f"policy.rules: there is no rule {rule!r}", remedy="docs/audit.md lists the rules; the messages of an audit name them too")
+            raise BadTask(
+                f"policy.rules: there is no rule {rule!r}",
+                remedy="docs/audit.md lists the rules; findings also name them",
+            )
     return Policy(name=fields.pop("name", "custom"), **fields)
 
 
 def worst(severities: t.Iterable[str]) -> t.Optional[str]:
-    """The worst of these, or None of nothing."""
+    """The most severe of these, or None."""
     found = set(severities)
     return next((severity for severity in SEVERITIES if severity in found), None)
 
@@ -115,7 +121,8 @@ def _texts(field: str, choices: t.Sequence[str] = ()) -> t.Callable[[t.Any, str]
     def read(value: t.Any, where: str) -> PolicyFields:
         if not isinstance(value, (list, tuple)):
             raise BadTask(
-                f"{where} is {_shown(value)}, not a list", remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to ask for nothing"
+                f"{where} is {_shown(value)}, not a list",
+                remedy=f"Write a list, such as [{(choices or ('one',))[0]}]; leave the key out to require nothing",
             )
         for index, item in enumerate(value):
             _text(item, f"{where}[{index}]")
@@ -132,7 +139,11 @@ def _number(field: str, unit: str, least: int = 1) -> t.Callable[[t.Any, str], P
 
 def _whole(value: t.Any, where: str, unit: str, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-        raise BadTask(f"{where} is {_shown(value)}", why=f"It counts {unit}", remedy=f"Give a whole number from {least} to {_LARGEST}")
+        raise BadTask(
+            f"{where} is {_shown(value)}",
+            why=f"It counts {unit}",
+            remedy=f"Give a whole number from {least} to {_LARGEST}",
+        )
     return value
 
 
@@ -147,10 +158,16 @@ def _flag(field: str) -> t.Callable[[t.Any, str], PolicyFields]:
 
 def _mapping(value: t.Any, where: str, keys: t.Sequence[str] = ()) -> t.Mapping[str, t.Any]:
     if not isinstance(value, t.Mapping):
-        raise BadTask(f"{where} is {_shown(value)}, not a dictionary", remedy=f"Its keys are {_list(keys)}" if keys else "Write pairs of a name and a value")
+        raise BadTask(
+            f"{where} is {_shown(value)}, not a dictionary",
+            remedy=f"Its keys are {_list(keys)}" if keys else "Write pairs of a name and a value",
+        )
     for key in value:
         if not isinstance(key, str) or (keys and key not in keys):
-            raise BadTask(f"{where}: there is no key {key!r}", remedy=f"Its keys are {_list(keys)}" if keys else "Use names as keys")
+            raise BadTask(
+                f"{where}: there is no key {key!r}",
+                remedy=f"Its keys are {_list(keys)}" if keys else "Use names as keys",
+            )
     return value
 
 
@@ -159,7 +176,10 @@ def _costs(value: t.Any, where: str) -> PolicyFields:
     given = _mapping(value, where, ("pbkdf2", "argon2"))
     if "pbkdf2" in given:
         pairs = given["pbkdf2"] if isinstance(given["pbkdf2"], t.Mapping) else {OTHER: given["pbkdf2"]}
-        fields["pbkdf2_costs"] = {key: _whole(item, f"{where}.pbkdf2.{key}", "iterations") for key, item in _mapping(pairs, f"{where}.pbkdf2").items()}
+        fields["pbkdf2_costs"] = {
+            key: _whole(item, f"{where}.pbkdf2.{key}", "iterations")
+            for key, item in _mapping(pairs, f"{where}.pbkdf2").items()
+        }
     if "argon2" in given:
         choices = given["argon2"] if isinstance(given["argon2"], (list, tuple)) else [given["argon2"]]
         fields["argon2_costs"] = tuple(_argon2(item, f"{where}.argon2[{index}]") for index, item in enumerate(choices))
@@ -170,7 +190,10 @@ def _argon2(value: t.Any, where: str) -> t.Tuple[int, int]:
     given = _mapping(value, where, _COSTS)
     missing = [key for key in _COSTS if key not in given]
     if missing:
-        raise BadTask(f"{where} has no {missing[0]}", remedy="Give time (passes) and memory (KiB) together: one without the other is no measure")
+        raise BadTask(
+            f"{where} has no {missing[0]}",
+            remedy="Give time (passes) and memory (KiB) together: one without the other says little",
+        )
     return _whole(given["time"], f"{where}.time", "passes"), _whole(given["memory"], f"{where}.memory", "KiB")
 
 
@@ -178,7 +201,10 @@ def _expected(value: t.Any, where: str) -> PolicyFields:
     given = _mapping(value, where, _EXPECTED)
     for key, item in given.items():
         if not isinstance(item, str):
-            raise BadTask(f"{where}.{key} is {_shown(item)}, not text", remedy="Write it as text in quotes, as an earlier audit returned it")
+            raise BadTask(
+                f"{where}.{key} is {_shown(item)}, not text",
+                remedy="Write it as text in quotes, as an earlier audit returned it",
+            )
     return {"expected": dict(given)}
 
 
@@ -189,7 +215,10 @@ def _rules(value: t.Any, where: str) -> PolicyFields:
         # YAML 1.1 reads a bare off as false.
         word = OFF if severity is False else severity
         if word not in (*SEVERITIES, OFF):
-            raise BadTask(f"{where}.{rule} is {_shown(severity)}", remedy=f"Use one of {_list(SEVERITIES)}, or {OFF} to switch the rule off")
+            raise BadTask(
+                f"{where}.{rule} is {_shown(severity)}",
+                remedy=f"Use one of {_list(SEVERITIES)}, or {OFF} to switch the rule off",
+            )
         rules[rule] = word
     return {"rules": rules}
 

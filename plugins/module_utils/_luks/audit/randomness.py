@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Does key material look like key material? Encrypted bytes are even noise; what was wiped with zeros or overwritten is not.
+"""Whether key material looks random. Encrypted bytes do; zeroed or overwritten ones do not.
 
-The same question as cryptsetup 2.8's ``repair`` asks (chi-squared over blocks of 4096 bytes). The bounds are so wide that a
-fleet of millions of blocks has no false alarm: with 255 degrees of freedom the mean is 255 and the deviation 22.6, and both
-bounds lie more than 7 deviations away. Material that was wiped with noise, as cryptsetup, QEMU and this collection do, cannot be told
-from material that is alive; only the secrets can.
+It is the test of ``cryptsetup repair`` 2.8: chi-squared over blocks of 4096 bytes. The bounds are so wide that millions
+of
+blocks give no false alarm: with 255 degrees of freedom the mean is 255 and the standard deviation 22.6, and both bounds
+are more than 7 deviations away. Material that was wiped with random data, as by cryptsetup, QEMU and this collection,
+looks like valid material; only a secret shows the difference.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LOWEST, _HIGHEST = 95.0, 480.0
 
 @dataclasses.dataclass(frozen=True)
 class Randomness:
-    """Whole blocks looked at, how many of them are one byte repeated, and how many do not look random (those included)."""
+    """The number of whole blocks; ``blank``: with one byte repeated; ``odd``: not random, the blank ones included."""
 
     blocks: int
     blank: int
@@ -29,11 +30,12 @@ class Randomness:
 
     @property
     def wiped(self) -> bool:
-        """All of it is blank: the slot is enabled, and nothing can open it."""
+        """Whether all blocks are blank: the keyslot is active, but no secret can open it."""
         return self.blocks > 0 and self.blank == self.blocks
 
 
 def measure(material: bytes) -> Randomness:
+    """Test the whole blocks of ``material``."""
     blank = odd = blocks = 0
     for offset in range(0, len(material) - BLOCK + 1, BLOCK):
         block = material[offset : offset + BLOCK]

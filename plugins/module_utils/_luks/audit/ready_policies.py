@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The policies that come with the collection, as data in the form that a task would use.
+"""The policies of the collection, as data in the form that a task uses.
 
-Sources of ``owasp-2023``: OWASP Password Storage Cheat Sheet, figures of December 2022 to 2023 (Argon2id pairs; PBKDF2 with
-HMAC-SHA256 600,000 and with HMAC-SHA512 210,000 iterations); NIST SP 800-132 (December 2010) section 5.2, 1,000 iterations at
-least, for the digest; NIST SP 800-38E (January 2010), AES in XTS mode for storage. ``strict`` asks for what cryptsetup 2.4
-and later make by default: its benchmark never goes below 4 passes and 64 MiB.
+Sources of ``owasp-2023``: OWASP Password Storage Cheat Sheet, figures of December 2022 to 2023 (Argon2id pairs; PBKDF2
+with HMAC-SHA256 600,000 and with HMAC-SHA512 210,000 iterations); NIST SP 800-132 (December 2010) section 5.2, at least
+1,000 iterations, for the digest; NIST SP 800-38E (January 2010), AES in XTS mode for storage. ``strict`` requires the
+defaults of cryptsetup 2.4 and later, whose benchmark never goes below 4 passes and 64 MiB.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typing as t
 
 READY: t.Dict[str, t.Dict[str, t.Any]] = {
     "strict": {
-        "description": "What cryptsetup makes today and nothing older; whatever is not declared is a finding.",
+        "description": "The present defaults of cryptsetup only; whatever is not declared is a finding.",
         "formats": ["luks2"],
         "ciphers": ["aes-xts-plain64"],
         "keyslot_ciphers": ["aes-xts-plain64"],
@@ -30,7 +30,8 @@ READY: t.Dict[str, t.Dict[str, t.Any]] = {
         "try_empty_secret": True,
     },
     "owasp-2023": {
-        "description": "OWASP Password Storage Cheat Sheet (2023) for the key derivation, NIST SP 800-38E for the cipher, NIST SP 800-132 for the digest.",
+        "description": "Key derivation by the OWASP Password Storage Cheat Sheet (2023), cipher by NIST SP 800-38E, "
+        "digest by NIST SP 800-132.",
         "formats": ["luks1", "luks2"],
         "ciphers": ["aes-xts-plain64", "aes-xts-plain"],
         "minimum_key_size": 32,
@@ -51,7 +52,8 @@ READY: t.Dict[str, t.Dict[str, t.Any]] = {
         "try_empty_secret": True,
     },
     "legacy": {
-        "description": "Old volumes that are to be kept for now: only what is broken, unknown or open to anybody is a finding.",
+        "description": "Old volumes that must be kept for now: only what is broken, unknown or opens without a secret "
+        "is a finding.",
         "formats": ["luks1", "luks2"],
         "minimum_key_size": 16,
         "minimum_keyslot_key_size": 16,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What a rule is, and what it says: a hit is a finding, or an honest "nobody could verify this"."""
+"""What a rule is. Its hits are findings, or things that could not be verified."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import typing as t
 from .evidence import Evidence
 from .policy import OFF, Policy
 
-# What a rule looks at. SECRETS is the only one that may cost key derivations.
+# What a rule inspects. Only SECRETS may need key derivations.
 HEADER, AREA, SECRETS, RECORD, BACKUP = "header", "key material", "secrets", "record", "backup"
 
 
 @dataclasses.dataclass(frozen=True)
 class Hit:
-    """One thing that a rule has to say of a volume.
+    """One result of a rule for a volume.
 
-    unverified: the policy asks for something that could not be tried or looked up; neither a pass nor a finding.
+    unverified: something that the policy requires could not be tried or looked up; neither a pass nor a finding.
     """
 
     message: str
@@ -34,11 +34,11 @@ Check = t.Callable[[Evidence, Policy], t.Iterable[Hit]]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A stable name, what it finds, how bad that is, and the function that looks.
+    """A stable name, what it finds, how severe that is, and the function that checks it.
 
-    severity:   without a policy that says otherwise.
-    option:     the policy key that gives the rule its measure; where the policy leaves it out, the rule has nothing to say.
-    references: CVE numbers and the like; facts about the form that the rule finds, not about the programs installed.
+    severity:   the default; a policy may set another one.
+    option:     the policy key with the requirement; without it in the policy, the rule has no hits.
+    references: CVE numbers and so on; they apply to the header that the rule finds, not to installed programs.
     """
 
     id: str
@@ -51,14 +51,23 @@ class Rule:
 
 
 class RuleSet:
-    """The rules of one file, in the order in which they are written."""
+    """The rules of one file, in order."""
 
     def __init__(self) -> None:
         self.rules: t.List[Rule] = []
 
     def rule(
-        self, id: str, severity: str, about: str, looks_at: str = HEADER, *, option: str = "", references: t.Sequence[str] = ()
+        self,
+        id: str,
+        severity: str,
+        about: str,
+        looks_at: str = HEADER,
+        *,
+        option: str = "",
+        references: t.Sequence[str] = (),
     ) -> t.Callable[[Check], Check]:
+        """Register the decorated function as the check of a rule; the arguments are those of :class:`Rule`."""
+
         def register(check: Check) -> Check:
             self.rules.append(Rule(id, severity, about, looks_at, check, option, tuple(references)))
             return check
@@ -67,6 +76,6 @@ class RuleSet:
 
 
 def severity_of(rule: Rule, policy: Policy) -> t.Optional[str]:
-    """How bad a hit is under ``policy``; None: the policy switched the rule off."""
+    """The severity of a hit under ``policy``; None if the policy switches the rule off."""
     severity = policy.rules.get(rule.id, rule.severity)
     return None if severity == OFF else severity

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""All rules, and what they say of one volume. docs/audit.md has their table; a test compares it with this one."""
+"""All rules and their results for one volume. A test compares the table in docs/audit.md with them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ def _never(evidence: Evidence, policy: Policy) -> t.Iterator[t.Any]:
     return iter(())
 
 
-# A header that cannot be read gives no evidence; :mod:`.unreadable` makes the findings of these.
+# Without a readable header there is no evidence; :mod:`.unreadable` makes the findings of these two.
 UNREADABLE = Rule(
     "header-unreadable",
     "critical",
-    "The header breaks the format, is ambiguous (JSON that programs read differently, duplicate keys, bytes behind the text), or nobody here can read it.",
+    "The header breaks the format, is ambiguous (JSON that programs read differently, duplicate keys, bytes after the "
+    "text), or cannot be read on this host.",
     HEADER,
     _never,
 )
 SEGMENT_GAP = Rule(
     "cve-2020-14382",
     "critical",
-    "The numbers of the segments have a gap before the backup segments: cryptsetup 2.2.0 to 2.3.3 writes behind its memory when it only looks at "
-    "such a device.",
+    "The numbers of the segments have a gap before the backup segments: cryptsetup 2.2.0 to 2.3.3 writes out of "
+    "bounds when it only reads such a device.",
     HEADER,
     _never,
     references=("CVE-2020-14382",),
@@ -52,7 +53,7 @@ IDS = tuple(rule.id for rule in RULES)
 
 
 def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List[Finding]]:
-    """Findings, and what could not be verified; worst first, then in the order of the rules."""
+    """The findings, and what could not be verified; the most severe first, then in the order of the rules."""
     findings: t.List[Finding] = []
     unverified: t.List[Finding] = []
     for rule in RULES:
@@ -60,11 +61,14 @@ def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List
         if severity is None:
             continue
         for hit in rule.check(evidence, policy):
-            (unverified if hit.unverified else findings).append(finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot))
+            (unverified if hit.unverified else findings).append(
+                finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot)
+            )
     return _sorted(findings), _sorted(unverified)
 
 
 def finding(rule: str, severity: str, message: str, remedy: str, keyslot: t.Optional[int] = None) -> Finding:
+    """A finding as it appears in the result."""
     return {"rule": rule, "severity": severity, "keyslot": keyslot, "message": message, "remedy": remedy}
 
 

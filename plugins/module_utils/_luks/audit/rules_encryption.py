@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Rules on what encrypts the data and the key material, and on how the payload is laid out."""
+"""Rules on the encryption of data and key material, and on the layout of the payload."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from .rule import Hit, RuleSet
 RULES = RuleSet()
 
 _REENCRYPT = "Encrypt the data anew with 'cryptsetup reencrypt --cipher aes-xts-plain64' (a header backup first)"
-_NEW_SLOT = "Set its secret anew with luksmith.luks.keyslots: a new keyslot takes the payload's cipher where that is a good one"
-# ECB repeats itself; plain IVs let CBC leak equal beginnings, and without a 64-bit counter repeat after 2 TiB.
+_NEW_SLOT = (
+    "Set its secret again with luksmith.luks.keyslots: a new keyslot takes the cipher of the payload if that is a good "
+    "one"
+)
+# ECB repeats; with plain IVs, CBC shows equal beginnings; 32-bit IVs repeat after 2 TiB.
 _WEAK = re.compile(r"(^|[-(])ecb([-)]|$)|-cbc-plain(64)?($|:)|^(arc4|des|des3_ede|blowfish|cast5)\b|-plain$")
 _SECTORS = (512, 1024, 2048, 4096)
 
@@ -29,7 +32,8 @@ _SECTORS = (512, 1024, 2048, 4096)
 @RULES.rule(
     "null-cipher",
     "critical",
-    "The data or a keyslot is not encrypted at all (null cipher): what an attacker plants so that a host writes its data or key in clear.",
+    "The data or a keyslot is not encrypted at all (null cipher). An attacker plants that to make a host write its "
+    "data or key in plain text.",
     references=("CVE-2025-59054", "CVE-2025-58356"),
 )
 def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
@@ -37,31 +41,50 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if is_null_cipher(segment.encryption):
             yield Hit(
                 f"segment {segment.number} is not encrypted at all (cipher {segment.encryption!r})",
-                "Find out who wrote this header and do not open the volume before; encrypt the data with a real cipher if it is yours",
+                "Do not open the volume before you know who wrote this header; if it is yours, encrypt the data with "
+                "a real cipher",
             )
     for slot in evidence.header.keyslots.values():
         if is_null_cipher(slot.encryption):
             yield Hit(
-                f"keyslot {slot.number} stores its key unencrypted (cipher {slot.encryption!r}): whoever can write to the device can choose the volume key",
-                f"Find out who wrote it; remove keyslot {slot.number} with 'cryptsetup luksKillSlot' if it is not wanted",
+                f"keyslot {slot.number} stores its key unencrypted (cipher {slot.encryption!r}): anyone who can write "
+                "to the device can choose the volume key",
+                f"Find out who wrote it; if it is not wanted, remove keyslot {slot.number} with 'cryptsetup "
+                "luksKillSlot'",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("cipher-weak", "high", "The data or a keyslot is encrypted in a mode that leaks (ECB, CBC with plain IVs, IVs of 32 bits) or by a broken cipher.")
+@RULES.rule(
+    "cipher-weak",
+    "high",
+    "The data or a keyslot uses a mode that leaks information (ECB, CBC with plain IVs, 32-bit IVs) or a broken "
+    "cipher.",
+)
 def _weak(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for place, encryption, slot in _encryptions(evidence):
         if _WEAK.search(encryption.lower()):
-            yield Hit(f"{place} is encrypted with {encryption}, which leaks or repeats", _NEW_SLOT if slot is not None else _REENCRYPT, keyslot=slot)
+            yield Hit(
+                f"{place} is encrypted with {encryption}, which leaks information",
+                _NEW_SLOT if slot is not None else _REENCRYPT,
+                keyslot=slot,
+            )
 
 
-@RULES.rule("cipher-driver", "high", "A cipher is named through the kernel's crypto API (capi:), which can select a driver and not only a cipher.")
+@RULES.rule(
+    "cipher-driver",
+    "high",
+    "A cipher is named through the crypto API of the kernel (capi:), which can select a driver, not only a cipher.",
+)
 def _driver(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for place, encryption, slot in _encryptions(evidence):
         if encryption.startswith("capi:"):
             yield Hit(
-                f"{place} names its cipher as {encryption!r}; such names can pick a driver of the kernel, and cryptsetup 2.7 and later refuses those",
-                _NEW_SLOT if slot is not None else "Find out who wrote it; encrypt the data anew with a plain cipher name if it is not needed for an HSM",
+                f"{place} names its cipher as {encryption!r}; such a name can select a driver of the kernel, which "
+                "cryptsetup 2.7 and later refuses",
+                _NEW_SLOT
+                if slot is not None
+                else "Find out who wrote it; unless an HSM needs it, encrypt the data anew with a plain cipher name",
                 keyslot=slot,
             )
 
@@ -70,51 +93,84 @@ def _driver(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for segment in _data(evidence):
         if policy.ciphers and segment.encryption not in policy.ciphers:
-            yield Hit(f"the data is encrypted with {segment.encryption or 'nothing that is known'}; the policy allows {', '.join(policy.ciphers)}", _REENCRYPT)
+            yield Hit(
+                f"the data is encrypted with {segment.encryption or 'an unknown cipher'}; the policy allows "
+                f"{', '.join(policy.ciphers)}",
+                _REENCRYPT,
+            )
 
 
-@RULES.rule("keyslot-cipher", "medium", "A keyslot is encrypted with a cipher that the policy does not list.", option="keyslot_ciphers")
+@RULES.rule(
+    "keyslot-cipher",
+    "medium",
+    "A keyslot is encrypted with a cipher that the policy does not list.",
+    option="keyslot_ciphers",
+)
 def _keyslot_cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if policy.keyslot_ciphers and slot.encryption not in policy.keyslot_ciphers:
-            found = f"keyslot {slot.number} is encrypted with {slot.encryption}; the policy allows {', '.join(policy.keyslot_ciphers)}"
+            found = (
+                f"keyslot {slot.number} is encrypted with {slot.encryption}; the policy allows "
+                f"{', '.join(policy.keyslot_ciphers)}"
+            )
             yield Hit(found, _NEW_SLOT, keyslot=slot.number)
 
 
-@RULES.rule("key-size", "high", "The volume key is shorter than the policy asks (XTS uses one half of it for the tweak).", option="minimum_key_size")
+@RULES.rule(
+    "key-size",
+    "high",
+    "The volume key is shorter than the policy requires (XTS uses half of it for the tweak).",
+    option="minimum_key_size",
+)
 def _key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     size = evidence.header.key_size
     if size < policy.minimum_key_size:
         yield Hit(
-            f"the volume key has {size} bytes; the policy asks for {policy.minimum_key_size}",
+            f"the volume key has {size} bytes; the policy requires {policy.minimum_key_size}",
             "Encrypt the data anew with a longer key ('cryptsetup reencrypt --key-size')",
         )
 
 
-@RULES.rule("keyslot-key-size", "medium", "A keyslot is encrypted with a shorter key than the policy asks.", option="minimum_keyslot_key_size")
+@RULES.rule(
+    "keyslot-key-size",
+    "medium",
+    "A keyslot is encrypted with a shorter key than the policy requires.",
+    option="minimum_keyslot_key_size",
+)
 def _area_key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if slot.area_key_size < policy.minimum_keyslot_key_size:
-            found = f"keyslot {slot.number} is encrypted with a key of {slot.area_key_size} bytes; the policy asks for {policy.minimum_keyslot_key_size}"
+            found = (
+                f"keyslot {slot.number} is encrypted with a key of {slot.area_key_size} bytes; the policy requires "
+                f"{policy.minimum_keyslot_key_size}"
+            )
             yield Hit(found, _NEW_SLOT, keyslot=slot.number)
 
 
-@RULES.rule("key-size-mismatch", "high", "Keyslots of one digest hold keys of different sizes, so that not all of them can be right.")
+@RULES.rule(
+    "key-size-mismatch",
+    "high",
+    "The keyslots of one digest contain keys of different sizes, so that some of them are wrong.",
+)
 def _mismatch(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     slots = evidence.header.keyslots
     for digest in evidence.header.digests:
-        sizes = sorted({slots[number].key_size for number in digest.keyslots if number in slots and slots[number].kind == "luks2"})
+        sizes = sorted(
+            {slots[number].key_size for number in digest.keyslots if number in slots and slots[number].kind == "luks2"}
+        )
         if len(sizes) > 1:
             yield Hit(
-                f"the keyslots of digest {digest.number} hold keys of {', '.join(map(str, sizes))} bytes",
-                "Remove the keyslot with the wrong size while another one is proven to open the volume, or restore a header backup",
+                f"the keyslots of digest {digest.number} contain keys of {', '.join(map(str, sizes))} bytes",
+                "Remove the keyslot with the wrong size while another one is proven to open the volume, or restore a "
+                "header backup",
             )
 
 
 @RULES.rule(
     "segment-layout",
     "medium",
-    "The payload is not laid out as cryptsetup does: several segments, an unknown type or sector size, an odd place, false integrity.",
+    "The layout of the payload is not that of cryptsetup: several segments, an unknown type or sector size, an "
+    "unusual offset, false integrity.",
 )
 def _segments(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format != "luks2":
@@ -126,49 +182,81 @@ def _segments(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for segment in data:
         raw = evidence.metadata["segments"][str(segment.number)]
         if segment.type != "crypt" and not segment.type.startswith("hw-opal"):
-            yield Hit(f"segment {segment.number} is of the unknown type {segment.type!r}: no program opens it", look)
+            yield Hit(f"segment {segment.number} is of unknown type {segment.type!r}: no known program opens it", look)
         if segment.sector_size not in _SECTORS:
-            yield Hit(f"segment {segment.number} has sectors of {segment.sector_size} bytes, which the kernel does not know", look)
+            yield Hit(
+                f"segment {segment.number} has sectors of {segment.sector_size} bytes, which the kernel does not "
+                "support",
+                look,
+            )
         if (
             isinstance(raw.get("integrity"), dict)
             and str(raw["integrity"].get("type")) in ("none", "aead")
             and "aead" not in segment.encryption
             and "gcm" not in segment.encryption
         ):
-            yield Hit(f"segment {segment.number} claims integrity protection of type {raw['integrity'].get('type')!r}, which protects nothing", look)
+            yield Hit(
+                f"segment {segment.number} claims integrity protection of type {raw['integrity'].get('type')!r}, "
+                "which protects nothing",
+                look,
+            )
     if data and 0 < data[0].offset < evidence.header.extent:
-        yield Hit(f"the payload begins at byte {data[0].offset}, inside the room of the header that ends at {evidence.header.extent}", look)
+        yield Hit(
+            f"the payload begins at byte {data[0].offset}, before the end of the header at {evidence.header.extent}",
+            look,
+        )
 
 
-@RULES.rule("area-size", "high", "The area of a keyslot is smaller than its key material, which reaches into what looks like free room.")
+@RULES.rule(
+    "area-size",
+    "high",
+    "The area of a keyslot is smaller than its key material, which extends into space that seems free.",
+)
 def _area_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         needed = slot.key_size * STRIPES
         if slot.kind == "luks2" and needed > slot.area.size:
             yield Hit(
-                f"the area of keyslot {slot.number} has {slot.area.size} bytes, but its key material needs {needed}: the next new keyslot may overwrite it",
-                f"Remove keyslot {slot.number} with 'cryptsetup luksKillSlot' while another one opens the volume, or restore a header backup",
+                f"the area of keyslot {slot.number} has {slot.area.size} bytes, but its key material needs {needed}: "
+                "the next new keyslot may overwrite it",
+                f"Remove keyslot {slot.number} with 'cryptsetup luksKillSlot' while another one opens the volume, or "
+                "restore a header backup",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("area-alignment", "low", "The area of a LUKS2 keyslot is not aligned to 4096 bytes; conversion from LUKS1 leaves that, an attacker may too.")
+@RULES.rule(
+    "area-alignment",
+    "low",
+    "The area of a LUKS2 keyslot is not aligned to 4096 bytes, as after a conversion from LUKS1 or an attack.",
+)
 def _alignment(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _real(evidence):
         if slot.kind == "luks2" and slot.area.offset % AREA_UNIT:
-            yield Hit(f"the area of keyslot {slot.number} begins at byte {slot.area.offset}, not at a multiple of {AREA_UNIT}", _NEW_SLOT, keyslot=slot.number)
+            yield Hit(
+                f"the area of keyslot {slot.number} begins at byte {slot.area.offset}, not at a multiple of "
+                f"{AREA_UNIT}",
+                _NEW_SLOT,
+                keyslot=slot.number,
+            )
 
 
-@RULES.rule("stripes", "low", "A keyslot claims another number of anti-forensic stripes than 4000, which cryptsetup ignores.")
+@RULES.rule(
+    "stripes", "low", "A keyslot claims a number of anti-forensic stripes other than 4000, which cryptsetup ignores."
+)
 def _stripes(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, slot in (evidence.metadata.get("keyslots") or {}).items():
         stripes = slot.get("af", {}).get("stripes") if slot["type"] == "luks2" else STRIPES
         if stripes != STRIPES:
-            yield Hit(f"keyslot {number} claims {stripes} anti-forensic stripes; cryptsetup ignores that and uses {STRIPES}", _NEW_SLOT, keyslot=int(number))
+            yield Hit(
+                f"keyslot {number} claims {stripes} anti-forensic stripes; cryptsetup ignores that and uses {STRIPES}",
+                _NEW_SLOT,
+                keyslot=int(number),
+            )
 
 
 def _data(evidence: Evidence) -> t.List[Segment]:
-    """Segments that hold data today, without those by which a reencryption remembers the past."""
+    """The segments with present data, without the backup segments of a reencryption."""
     raw = evidence.metadata.get("segments", {})
     return [segment for segment in evidence.header.segments if not is_backup(raw.get(str(segment.number), {}))]
 

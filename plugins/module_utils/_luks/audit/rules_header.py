@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Rules on the header as a whole: its format, its two copies, what else lies on the device, what an inventory says of it."""
+"""Rules on the header as a whole: format, copies, other signatures on the device, comparison with an inventory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
 
-_HEAL = "Make a header backup first, then run luksmith.luks.keyslots with a change, or 'cryptsetup repair'; both write the copies anew"
-_INSPECT = "Find out which program wrote the header; if nobody knows, treat it as forged and restore a backup that you trust"
-# LUKS2 On-Disk Format 1.1, figure "binary header": padding behind hdr_offset, the checksum field, padding up to the JSON.
+_HEAL = (
+    "Make a header backup, then run luksmith.luks.keyslots with a change, or 'cryptsetup repair': both rewrite the "
+    "copies"
+)
+_INSPECT = (
+    "Find out which program wrote the header; if that is unknown, treat it as forged and restore a trusted backup"
+)
+# LUKS2 On-Disk Format 1.1, figure "binary header": padding after hdr_offset, the checksum field, padding up to the
+# JSON.
 _SALT, _PADDING, _CHECKSUM, _REST = slice(104, 168), slice(264, 448), slice(448, 512), slice(512, 4096)
 _ALGORITHM = slice(72, 104)
 _TOP_LEVEL = {"keyslots", "tokens", "segments", "digests", "config"}
@@ -36,47 +42,58 @@ def _format(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.formats and evidence.header.format not in policy.formats:
         yield Hit(
             f"the header is {evidence.header.format}; the policy allows {', '.join(policy.formats)}",
-            "Convert it with 'cryptsetup convert --type luks2' while the volume is closed (with a header backup at hand), or encrypt the data anew",
+            "Make a header backup and convert it with 'cryptsetup convert --type luks2' while the volume is closed, "
+            "or encrypt the data anew",
         )
 
 
-@RULES.rule("header-copy", "high", "One of the two copies of a LUKS2 header is bad, stale, or differs from the other.")
+@RULES.rule(
+    "header-copy", "high", "One of the two copies of a LUKS2 header is damaged, stale, or differs from the other."
+)
 def _copies(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for name, word in evidence.header.health.items():
         if word != OK:
-            yield Hit(f"the {name} copy of the header is {word}: the header has no second copy to survive an accident", _HEAL)
+            yield Hit(f"the {name} copy of the header is {word}: the header has no valid second copy", _HEAL)
 
 
-@RULES.rule("header-salt", "medium", "Both copies of a LUKS2 header have the same salt, which no program that is known writes.")
+@RULES.rule("header-salt", "medium", "Both copies of a LUKS2 header have the same salt, which no known program writes.")
 def _salts(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
-    if len(copies) == 2 and all(word == OK for word in evidence.header.health.values()) and copies[0][_SALT] == copies[1][_SALT]:
-        yield Hit("both copies of the header have the same salt; cryptsetup never writes that", _INSPECT)
+    if (
+        len(copies) == 2
+        and all(word == OK for word in evidence.header.health.values())
+        and copies[0][_SALT] == copies[1][_SALT]
+    ):
+        yield Hit("both copies of the header have the same salt, which cryptsetup never writes", _INSPECT)
 
 
-@RULES.rule("header-checksum", "low", "The checksum of a LUKS2 header is made with another hash than sha256.")
+@RULES.rule("header-checksum", "low", "The checksum of a LUKS2 header uses a hash other than sha256.")
 def _checksum(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for copy in _luks2_copies(evidence)[:1]:
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         if algorithm != "sha256":
-            yield Hit(f"the header checksum is made with {algorithm}; cryptsetup itself writes sha256 only", _INSPECT)
+            yield Hit(f"the header checksum uses {algorithm}; cryptsetup itself writes only sha256", _INSPECT)
 
 
-@RULES.rule("header-padding", "low", "Bytes that mean nothing are not zero: padding of the header, or what follows the checksum in its field.")
+@RULES.rule(
+    "header-padding",
+    "low",
+    "Unused bytes of the header are not zero: its padding, or the rest of the checksum field.",
+)
 def _header_padding(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
     if not copies and (any(evidence.raw[592:768]) or any(evidence.raw[832:1024])):
-        yield Hit("the padding behind byte 592 of the header holds bytes that mean nothing", _INSPECT)
+        yield Hit("the padding of the header, from byte 592 on, contains unknown bytes", _INSPECT)
     for name, copy in zip(evidence.header.health, copies):
         if evidence.header.health[name] != OK:
             continue
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         size = _digest_size(algorithm)
         if any(copy[_PADDING]) or any(copy[_REST]) or (size and any(copy[_CHECKSUM][size:])):
-            yield Hit(f"the padding of the {name} copy of the header holds bytes that mean nothing", _INSPECT)
+            yield Hit(f"the padding of the {name} copy of the header contains unknown bytes", _INSPECT)
 
 
-@RULES.rule("metadata-unknown", "low", "The metadata of a LUKS2 header has members that its specification does not know.")
+@RULES.rule("metadata-unknown", "low", "The metadata of a LUKS2 header has members that are not in its specification.")
 def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     tree = evidence.metadata
     if not tree:
@@ -88,15 +105,19 @@ def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             found += [f"{section}.{number}.{name}" for name in item if name not in known]
     if found:
         shown = ", ".join(repr(name) for name in found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-        yield Hit(f"the metadata has members that the specification does not know: {shown}", _INSPECT)
+        yield Hit(f"the metadata has members that are not in the specification: {shown}", _INSPECT)
 
 
-@RULES.rule("foreign-signature", "high", "The device also carries the signature of another format, at that format's own place.")
+@RULES.rule(
+    "foreign-signature", "high", "The device also contains the signature of another format, at its proper place."
+)
 def _signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.signature:
         yield Hit(
-            f"the device also carries {evidence.signature}: a program that looks for it may take the device for that and overwrite the header",
-            "Find out what the device is; where the LUKS volume is right, remove the other signature with 'wipefs' on exactly its offset",
+            f"the device also contains {evidence.signature}: a program that finds it may use the device for that and "
+            "overwrite the header",
+            "Find out what the device is; if it is the LUKS volume, remove the other signature with 'wipefs' at "
+            "exactly its offset",
         )
 
 
@@ -104,42 +125,64 @@ def _signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _boot_signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format == "luks1" and evidence.raw[510:512] == b"\x55\xaa":
         yield Hit(
-            "the first sector ends in 55 AA inside the salt of keyslot 6: partitioning tools may take it for a partition table",
+            "the first sector ends in 55 AA inside the salt of keyslot 6: partitioning tools may take it for a "
+            "partition table",
             "Set a new secret for keyslot 6, which draws a new salt",
         )
 
 
-@RULES.rule("write-obstacle", "medium", "The header has something that makes every change of its keyslots unsafe, so that a rotation would be refused.")
+@RULES.rule(
+    "write-obstacle",
+    "medium",
+    "Something in the header makes every change of keyslots unsafe: a rotation would be refused.",
+)
 def _obstacle(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     obstacle = evidence.header.write_obstacle
     if obstacle is not None:
-        yield Hit(f"no keyslot can be changed: {obstacle.found}", obstacle.remedy or "Make a header backup and look at the header with 'cryptsetup luksDump'")
+        yield Hit(
+            f"no keyslot can be changed: {obstacle.found}",
+            obstacle.remedy or "Make a header backup and inspect the header with 'cryptsetup luksDump'",
+        )
 
 
-@RULES.rule("interrupted-run", "high", "An interrupted run of this collection has left work to do.")
+@RULES.rule("interrupted-run", "high", "An interrupted run of this collection left unfinished work.")
 def _interrupted(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     intent = evidence.header.intent
     if intent is not None:
         yield Hit(
-            f"a run of luksmith.luks.keyslots was interrupted (kind {intent.kind}): a secret that was to go may still be readable on the medium",
+            f"a run of luksmith.luks.keyslots was interrupted (kind {intent.kind}): a secret that it was to remove "
+            "may still be on the medium",
             "Run the same task again; the next run that writes finishes it",
             keyslot=intent.keyslot,
         )
 
 
-@RULES.rule("inventory", "high", "uuid, label, subsystem or fingerprint is not what the policy expects.", option="expected")
+@RULES.rule(
+    "inventory", "high", "uuid, label, subsystem or fingerprint is not what the policy expects.", option="expected"
+)
 def _inventory(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     header = evidence.header
-    seen = {"uuid": header.uuid, "label": header.label, "subsystem": header.subsystem, "fingerprint": header_fingerprint(evidence.raw)}
+    seen = {
+        "uuid": header.uuid,
+        "label": header.label,
+        "subsystem": header.subsystem,
+        "fingerprint": header_fingerprint(evidence.raw),
+    }
     for key, wanted in policy.expected.items():
         if seen[key] != wanted:
             yield Hit(
                 f"the {key} is {seen[key]!r}, but {wanted!r} is expected",
-                "Find out whether the volume or the inventory is wrong; a header that changed without a rotation may have been exchanged",
+                "Find out whether the volume or the inventory is wrong; a header that changed without a rotation may "
+                "have been replaced",
             )
 
 
-@RULES.rule("slot-remnant", "low", "An inactive LUKS1 keyslot still has its salt and iterations, so that its secret may not be gone.", AREA)
+@RULES.rule(
+    "slot-remnant",
+    "low",
+    "An inactive LUKS1 keyslot still has its salt and iterations, so that its key material may still be there.",
+    AREA,
+)
 def _remnant(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format != "luks1":
         return
@@ -147,15 +190,16 @@ def _remnant(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         start = 208 + 48 * number
         if number not in evidence.header.keyslots and any(evidence.raw[start + 4 : start + 40]):
             yield Hit(
-                f"keyslot {number} is inactive, but its salt and iterations are still there: if its key material was not overwritten, its old "
-                "secret can be revived",
-                f"Erase it properly: add any secret to keyslot {number} and remove it again with luksmith.luks.keyslots",
+                f"keyslot {number} is inactive, but its salt and iterations are still there: unless its key material "
+                "is overwritten, it can be reactivated",
+                f"Erase it properly: add any secret to keyslot {number} and remove it again with "
+                "luksmith.luks.keyslots",
                 keyslot=number,
             )
 
 
 def header_fingerprint(raw: bytes) -> str:
-    """Hex of SHA-256 over the header's own bytes, without key material: what an inventory can pin. Every write changes it."""
+    """SHA-256 over the bytes of the header without key material, in hex, for an inventory. Every write changes it."""
     return hashlib.sha256(raw).hexdigest()
 
 

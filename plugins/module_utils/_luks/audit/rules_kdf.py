@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Rules on what it costs to guess a secret: key derivation, hashes, salts, and the digest of the volume key."""
+"""Rules on the cost of guessing a secret: key derivation, hashes, salts, and the digest of the volume key."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from .rule import Hit, RuleSet
 
 RULES = RuleSet()
 
-_REKEY = "Set its secret anew with luksmith.luks.keyslots and an explicit pbkdf (old_secret and new_secret may be the same to change costs only)"
+_REKEY = (
+    "Set its secret again with luksmith.luks.keyslots and an explicit pbkdf (to change only the costs, give the same "
+    "secret as old_secret and new_secret)"
+)
 _WEAK_HASHES = ("md4", "md5", "sha1", "rmd128", "ripemd128")
-# Above these cryptsetup itself never writes (4 lanes, 4 GiB); a forged header could keep a host busy.
+# cryptsetup itself never writes more than 4 lanes and 4 GiB; a forged header could exhaust a host.
 _MOST_LANES = 4
 
 
@@ -26,39 +29,76 @@ _MOST_LANES = 4
 def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         if policy.kdf_types and slot.kdf.type not in policy.kdf_types:
-            yield Hit(f"keyslot {slot.number} uses {slot.kdf.type}; the policy allows {', '.join(policy.kdf_types)}", _REKEY, keyslot=slot.number)
+            yield Hit(
+                f"keyslot {slot.number} uses {slot.kdf.type}; the policy allows {', '.join(policy.kdf_types)}",
+                _REKEY,
+                keyslot=slot.number,
+            )
 
 
-@RULES.rule("kdf-cost", "high", "The key derivation of a keyslot costs less than the policy asks, so that guessing is cheap.", option="minimum_costs")
+@RULES.rule(
+    "kdf-cost",
+    "high",
+    "The key derivation of a keyslot costs less than the policy requires, so that guessing is cheap.",
+    option="minimum_costs",
+)
 def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         kdf = slot.kdf
         if isinstance(kdf, Pbkdf2):
             least = policy.pbkdf2_costs.get(kdf.hash.lower(), policy.pbkdf2_costs.get(OTHER, 0))
             if kdf.iterations < least:
-                found = f"keyslot {slot.number} has {kdf.iterations} iterations of pbkdf2 with {kdf.hash}; the policy asks for {least}"
+                found = (
+                    f"keyslot {slot.number} has {kdf.iterations} iterations of pbkdf2 with {kdf.hash}; the policy "
+                    f"requires {least}"
+                )
                 yield Hit(found, _REKEY, keyslot=slot.number)
-        elif isinstance(kdf, Argon2) and policy.argon2_costs and not any(kdf.time >= time and kdf.memory >= memory for time, memory in policy.argon2_costs):
-            asked = " or ".join(f"{time} {'pass' if time == 1 else 'passes'} over {memory} KiB" for time, memory in policy.argon2_costs)
-            found = f"keyslot {slot.number} has {kdf.time} passes of {kdf.type} over {kdf.memory} KiB; the policy asks for {asked}"
+        elif (
+            isinstance(kdf, Argon2)
+            and policy.argon2_costs
+            and not any(kdf.time >= time and kdf.memory >= memory for time, memory in policy.argon2_costs)
+        ):
+            asked = " or ".join(
+                f"{time} {'pass' if time == 1 else 'passes'} over {memory} KiB" for time, memory in policy.argon2_costs
+            )
+            found = (
+                f"keyslot {slot.number} has {kdf.time} passes of {kdf.type} over {kdf.memory} KiB; the policy requires "
+                f"{asked}"
+            )
             yield Hit(found, _REKEY, keyslot=slot.number)
 
 
-@RULES.rule("kdf-hash", "medium", "A keyslot uses a hash that the policy does not allow, for its PBKDF2 or its anti-forensic split.", option="kdf_hashes")
+@RULES.rule(
+    "kdf-hash",
+    "medium",
+    "A keyslot uses a hash that the policy does not allow, for its PBKDF2 or its anti-forensic split.",
+    option="kdf_hashes",
+)
 def _hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         used = {slot.af_hash.lower()} | ({slot.kdf.hash.lower()} if isinstance(slot.kdf, Pbkdf2) else set())
         for name in sorted(used):
             if policy.kdf_hashes and name not in policy.kdf_hashes:
-                yield Hit(f"keyslot {slot.number} uses the hash {name}; the policy allows {', '.join(policy.kdf_hashes)}", _REKEY, keyslot=slot.number)
+                yield Hit(
+                    f"keyslot {slot.number} uses the hash {name}; the policy allows {', '.join(policy.kdf_hashes)}",
+                    _REKEY,
+                    keyslot=slot.number,
+                )
 
 
-@RULES.rule("hash-weak", "medium", "A hash with known collisions (MD5, SHA-1 and older) is in use; for PBKDF2 that is no break, and still nothing to keep.")
+@RULES.rule(
+    "hash-weak",
+    "medium",
+    "A hash with known collisions (MD5, SHA-1 and older) is in use. PBKDF2 is not broken by that, but replace it.",
+)
 def _weak_hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format == "luks1":  # one hash for all of it
         for digest in evidence.header.digests:
             if digest.hash.lower() in _WEAK_HASHES:
-                yield Hit(f"the header uses {digest.hash} for everything", "Convert to LUKS2 and set the secrets anew, or encrypt the data anew")
+                yield Hit(
+                    f"the header uses {digest.hash} for all its hashes",
+                    "Convert to LUKS2 and set the secrets again, or encrypt the data anew",
+                )
         return
     for slot in _derived(evidence):
         used = {slot.af_hash.lower()} | ({slot.kdf.hash.lower()} if isinstance(slot.kdf, Pbkdf2) else set())
@@ -66,32 +106,46 @@ def _weak_hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(f"keyslot {slot.number} uses {name}", _REKEY, keyslot=slot.number)
     for digest in evidence.header.digests:
         if digest.hash.lower() in _WEAK_HASHES:
-            yield Hit(f"digest {digest.number} of the volume key uses {digest.hash}", "Encrypt the data anew; a conversion from LUKS1 leaves such a digest")
+            yield Hit(
+                f"digest {digest.number} of the volume key uses {digest.hash}",
+                "Encrypt the data anew; a conversion from LUKS1 keeps such a digest",
+            )
 
 
-@RULES.rule("kdf-unknown", "medium", "A keyslot uses a key derivation that no released program knows: nobody can open it.")
+@RULES.rule(
+    "kdf-unknown", "medium", "A keyslot uses a key derivation that no released program supports: it cannot be opened."
+)
 def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.kind == "luks2" and isinstance(slot.kdf, UnknownKdf):
-            remedy = f"Erase keyslot {slot.number} by its number if nobody needs it"
-            yield Hit(f"keyslot {slot.number} uses the unknown key derivation {slot.kdf.type!r}", remedy, keyslot=slot.number)
+            remedy = f"Erase keyslot {slot.number} by its number if it is not needed"
+            yield Hit(
+                f"keyslot {slot.number} uses the unknown key derivation {slot.kdf.type!r}", remedy, keyslot=slot.number
+            )
 
 
-@RULES.rule("kdf-excessive", "medium", "A key derivation costs more than kdf_limits allow or than cryptsetup ever writes: opening it may exhaust a host.")
+@RULES.rule(
+    "kdf-excessive",
+    "medium",
+    "A key derivation costs more than kdf_limits allow or cryptsetup ever writes: to open it may exhaust a host.",
+)
 def _excessive(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         reason = evidence.beyond_limits.get(slot.number, "")
         if not reason and isinstance(slot.kdf, Argon2) and slot.kdf.parallel > _MOST_LANES:
-            reason = f"{slot.kdf.parallel} lanes, where cryptsetup allows {_MOST_LANES}"
+            reason = f"{slot.kdf.parallel} lanes; cryptsetup allows {_MOST_LANES}"
         if reason:
             yield Hit(
                 f"keyslot {slot.number}: {reason}",
-                f"If nobody set this on purpose, treat the header as forged; else set the secret of keyslot {slot.number} anew",
+                f"Unless this is intended, treat the header as forged; else set the secret of keyslot {slot.number} "
+                "again",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("kdf-salt", "medium", "Two keyslots have the same salt, so that equal secrets show and one guess tries both.")
+@RULES.rule(
+    "kdf-salt", "medium", "Two keyslots have the same salt: equal secrets are visible, and one guess tries both."
+)
 def _salt(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     groups: t.Dict[bytes, t.List[int]] = collections.defaultdict(list)
     for slot in _derived(evidence):
@@ -100,36 +154,54 @@ def _salt(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for numbers in groups.values():
         if len(numbers) > 1:
             yield Hit(
-                f"the keyslots {', '.join(map(str, numbers))} have the same salt",
-                "Set their secrets anew: every new keyslot draws a salt of its own",
+                f"keyslots {', '.join(map(str, numbers))} have the same salt",
+                "Set their secrets again: every new keyslot gets its own salt",
                 keyslot=numbers[1],
             )
 
 
-@RULES.rule("digest-weak", "medium", "The digest of a volume key has fewer iterations than the policy asks.", option="minimum_digest_iterations")
+@RULES.rule(
+    "digest-weak",
+    "medium",
+    "The digest of a volume key has fewer iterations than the policy requires.",
+    option="minimum_digest_iterations",
+)
 def _digest(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for digest in evidence.header.digests:
         if digest.type == "pbkdf2" and digest.iterations < policy.minimum_digest_iterations:
-            found = f"digest {digest.number} of the volume key has {digest.iterations} iterations; the policy asks for {policy.minimum_digest_iterations}"
+            found = (
+                f"digest {digest.number} of the volume key has {digest.iterations} iterations; the policy requires "
+                f"{policy.minimum_digest_iterations}"
+            )
             yield Hit(found, "Encrypt the data anew: no program writes a new digest for an old volume key")
 
 
-@RULES.rule("digest-unknown", "high", "The digest of a volume key is of an unknown type: nobody can tell a right key from a wrong one.")
+@RULES.rule(
+    "digest-unknown",
+    "high",
+    "The digest of a volume key is of an unknown type: a right key cannot be told from a wrong one.",
+)
 def _digest_type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for digest in evidence.header.digests:
         if digest.type != "pbkdf2":
-            yield Hit(f"digest {digest.number} is of the unknown type {digest.type!r}", "Find out who wrote it; restore a header backup that you trust")
+            yield Hit(
+                f"digest {digest.number} is of unknown type {digest.type!r}",
+                "Find out who wrote it; restore a trusted header backup",
+            )
 
 
 @RULES.rule("digest-orphan", "low", "A digest has no keyslot, or several digests cover the data.")
 def _digest_use(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for digest in evidence.header.digests:
         if not digest.keyslots and evidence.header.format == "luks2":
-            yield Hit(f"digest {digest.number} has no keyslot: nothing can bring its key", "Add a keyslot for it or restore a header backup")
+            yield Hit(
+                f"digest {digest.number} has no keyslot: no secret gives its key",
+                "Add a keyslot for it or restore a header backup",
+            )
     covering = [str(digest.number) for digest in evidence.header.digests if 0 in digest.segments]
     if len(covering) > 1:
         yield Hit(
-            f"segment 0 is covered by the digests {', '.join(covering)}: nobody can tell which volume key is the right one",
+            f"segment 0 is covered by digests {', '.join(covering)}: it is ambiguous which volume key is the right one",
             "Restore a header backup; cryptsetup never writes such a header",
         )
 

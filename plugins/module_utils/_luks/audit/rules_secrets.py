@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Rules on who opens the volume. Each answer is a proof, or what the record says, or an admission that nobody could try."""
+"""Rules on the secrets that open the volume. Each answer is proven, from the record, or unverified."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from .rule import RECORD, SECRETS, Hit, RuleSet
 
 RULES = RuleSet()
 
-_TRIABLE = "Audit where it can be tried, or erase the keyslot by its number if nobody needs it"
-_RECORD = "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 has no place for a record"
+_TRIABLE = "Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed"
+_RECORD = (
+    "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 cannot store a record"
+)
 
 
 @RULES.rule("secret-forbidden", "critical", "A forbidden secret opens a keyslot.", SECRETS)
@@ -25,12 +27,18 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         for number in evidence.header.keyslots:
             if label in evidence.opened_by.get(number, ()):
                 yield Hit(
-                    f"{label!r} must not open the volume, and opens keyslot {number}",
-                    "Remove it with luksmith.luks.keyslots (state: absent, old_secret); old copies of the header keep opening, so destroy or replace those too",
+                    f"{label!r} must not open the volume, but opens keyslot {number}",
+                    "Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of "
+                    "the header, so destroy or replace those too",
                     keyslot=number,
                 )
             elif number in evidence.untried:
-                yield Hit(f"nobody could tell whether {label!r} opens keyslot {number}: {evidence.untried[number]}", _TRIABLE, keyslot=number, unverified=True)
+                yield Hit(
+                    f"it is unknown whether {label!r} opens keyslot {number}: {evidence.untried[number]}",
+                    _TRIABLE,
+                    keyslot=number,
+                    unverified=True,
+                )
 
 
 @RULES.rule(
@@ -48,89 +56,140 @@ def _missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             continue
         if opened:
             yield Hit(
-                f"{label!r} opens only keyslots with the priority ignore, which nothing tries by itself",
+                f"{label!r} opens only keyslots with priority ignore, which are not tried by default",
                 "Set their priority to normal",
                 keyslot=opened[0].number,
             )
         elif label not in evidence.labels:
-            yield Hit(f"nobody could tell whether {label!r} opens the volume: no secret with this label was given", "Give it in secrets", unverified=True)
+            yield Hit(
+                f"it is unknown whether {label!r} opens the volume: no secret with this label was given",
+                "Give it in secrets",
+                unverified=True,
+            )
         elif untried:
             numbers = ", ".join(map(str, untried))
-            yield Hit(f"{label!r} opens no keyslot that could be tried, and these could not be: {numbers}", _TRIABLE, unverified=True)
+            yield Hit(
+                f"{label!r} opens none of the keyslots that could be tried; these could not: {numbers}",
+                _TRIABLE,
+                unverified=True,
+            )
         else:
-            yield Hit(f"{label!r} must open the volume, and opens no keyslot", "Add it with luksmith.luks.keyslots; check first that it is the right secret")
+            yield Hit(
+                f"{label!r} must open the volume, but opens no keyslot",
+                "Add it with luksmith.luks.keyslots; check first that it is the right secret",
+            )
 
 
-@RULES.rule("slot-unknown", "high", "A keyslot is opened by none of the given secrets: somebody may hold a secret that nobody knows of.", SECRETS)
+@RULES.rule(
+    "slot-unknown",
+    "high",
+    "No given secret opens a keyslot: it may belong to an unknown secret.",
+    SECRETS,
+)
 def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.kind not in ("luks1", "luks2") or evidence.opened_by.get(slot.number) or slot.number in evidence.empty:
             continue
         area = evidence.areas.get(slot.number)
         if area is not None and area.wiped:
-            continue  # nobody opens it: slot-zombie
+            continue  # no secret opens it: slot-zombie
         holders = _token_types(evidence, slot)
         if policy.token_types and holders and set(holders) <= set(policy.token_types):
-            continue  # declared; nobody here can try what a TPM or a server holds
-        by = f" (the token {', '.join(holders)} claims it, which proves nothing)" if holders else ""
+            continue  # declared; the secret of a TPM or a server cannot be tried here
+        by = f" (token {', '.join(holders)} refers to it, which proves nothing)" if holders else ""
         if slot.number in evidence.untried:
-            yield Hit(f"nobody could tell who opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}", _TRIABLE, keyslot=slot.number, unverified=True)
+            yield Hit(
+                f"it is unknown what opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
+                _TRIABLE,
+                keyslot=slot.number,
+                unverified=True,
+            )
         elif not evidence.labels:
             yield Hit(
-                f"nobody could tell who opens keyslot {slot.number}{by}: no secret was given",
+                f"it is unknown what opens keyslot {slot.number}{by}: no secret was given",
                 "Give the secrets that may open the volume",
                 keyslot=slot.number,
                 unverified=True,
             )
         else:
             yield Hit(
-                f"keyslot {slot.number} is opened by none of the given secrets{by}: a stranger's secret, or the wiped rest of one",
+                f"no given secret opens keyslot {slot.number}{by}: it belongs to an unknown secret, or is wiped",
                 f"Find its owner and give the secret, or erase keyslot {slot.number} by its number",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("record-label", "medium", "The record names a secret for a keyslot that neither the task nor the policy knows.", RECORD)
+@RULES.rule(
+    "record-label",
+    "medium",
+    "The record names a secret for a keyslot that is neither in the task nor in the policy.",
+    RECORD,
+)
 def _record_label(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     known = {*evidence.labels, *evidence.forbidden, *policy.required_labels, *policy.allowed_labels}
     for number in sorted(evidence.recorded):
         label = evidence.header.record[number].label
         if label not in known:
             yield Hit(
-                f"the record says that {label!r} opens keyslot {number}, and nobody could verify who that is",
+                f"the record says that {label!r} opens keyslot {number}, a secret that is not known here",
                 "Give the secret with this label, or list the label in allowed_labels",
                 keyslot=number,
                 unverified=True,
             )
 
 
-@RULES.rule("secret-empty", "critical", "The empty secret opens a keyslot: anybody opens the volume.", SECRETS, option="try_empty_secret")
+@RULES.rule(
+    "secret-empty",
+    "critical",
+    "The empty secret opens a keyslot: anyone can open the volume.",
+    SECRETS,
+    option="try_empty_secret",
+)
 def _empty(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number in sorted(evidence.empty):
-        yield Hit(f"the empty secret opens keyslot {number}", f"Erase keyslot {number}, or set a real secret for it", keyslot=number)
+        yield Hit(
+            f"the empty secret opens keyslot {number}",
+            f"Erase keyslot {number}, or set a real secret for it",
+            keyslot=number,
+        )
 
 
-@RULES.rule("secret-duplicate", "low", "One secret opens several keyslots, so that removing one of them changes nothing.", SECRETS)
+@RULES.rule(
+    "secret-duplicate",
+    "low",
+    "One secret opens several keyslots, so that it still opens the volume after one of them is removed.",
+    SECRETS,
+)
 def _duplicate(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.labels:
         numbers = [slot.number for slot in evidence.bound if label in evidence.opened_by.get(slot.number, ())]
         if len(numbers) > 1:
-            yield Hit(f"{label!r} opens the keyslots {', '.join(map(str, numbers))}", f"Erase all but keyslot {numbers[0]}", keyslot=numbers[1])
+            yield Hit(
+                f"{label!r} opens keyslots {', '.join(map(str, numbers))}",
+                f"Erase all but keyslot {numbers[0]}",
+                keyslot=numbers[1],
+            )
 
 
-@RULES.rule("record-stale", "medium", "A keyslot was written by another program since this collection recorded it.", RECORD)
+@RULES.rule(
+    "record-stale", "medium", "Another program has written a keyslot since this collection recorded it.", RECORD
+)
 def _stale(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, entry in evidence.header.record.items():
         if number in evidence.header.keyslots and not evidence.is_current(number):
             yield Hit(
-                f"keyslot {number} was recorded for {entry.label!r} and has been written by another program since",
-                "Find out who did that; give the secrets, so that the audit can tell who opens it now",
+                f"keyslot {number} was recorded for {entry.label!r}, but another program has written it since",
+                "Find out who wrote it; give the secrets, so that the audit can show which one opens it now",
                 keyslot=number,
             )
 
 
 @RULES.rule(
-    "secret-age", "medium", "The secret of a keyslot is older than the policy allows, or nobody knows how old it is.", RECORD, option="maximum_age_days"
+    "secret-age",
+    "medium",
+    "The secret of a keyslot is older than the policy allows, or of unknown age.",
+    RECORD,
+    option="maximum_age_days",
 )
 def _age(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.maximum_age_days is None:
@@ -139,15 +198,15 @@ def _age(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         age = evidence.age_days(slot.number)
         if age is None:
             yield Hit(
-                f"nobody could tell when keyslot {slot.number} was last changed: no record of this collection is there for it",
+                f"it is unknown when keyslot {slot.number} was last changed: this collection has no record of it",
                 _RECORD,
                 keyslot=slot.number,
                 unverified=True,
             )
         elif age < 0:
             yield Hit(
-                f"keyslot {slot.number} was last changed in the future, says its record",
-                "Set the clock of the host, and change the secret once more",
+                f"the record of keyslot {slot.number} has a time in the future",
+                "Set the clock of the host and change the secret again",
                 keyslot=slot.number,
                 unverified=True,
             )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Rules on keyslots and tokens as such: bound or not, alive or wiped, named by whom."""
+"""Rules on keyslots and tokens: unbound, ignored, wiped or damaged keyslots, unexpected tokens."""
 
 from __future__ import annotations
 
@@ -18,33 +18,41 @@ RULES = RuleSet()
 _HIGHEST = 31
 
 
-@RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or whoever holds the volume key still can.")
+@RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or the volume key does.")
 def _none(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if not evidence.bound:
         yield Hit(
-            "no keyslot is active that opens the data",
-            "Restore a header backup; if there is none and the volume is open, save the data now, before it is closed",
+            "no active keyslot opens the data",
+            "Restore a header backup; if there is none and the volume is open, save the data before it is closed",
         )
 
 
-@RULES.rule("slot-unbound", "medium", "A keyslot opens a key that belongs to no data of the volume; such slots survive 'cryptsetup luksErase'.")
+@RULES.rule(
+    "slot-unbound",
+    "medium",
+    "A keyslot contains a key for no data of the volume; 'cryptsetup luksErase' leaves such a keyslot.",
+)
 def _unbound(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if not slot.bound and slot.kind != "reencrypt":
             yield Hit(
                 f"keyslot {slot.number} is unbound: it opens no data of this volume",
-                f"Erase keyslot {slot.number} by its number if nobody needs its key",
+                f"Erase keyslot {slot.number} by its number if its key is not needed",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("slot-ignored", "low", "A keyslot has the priority ignore: it opens the volume, but only when it is named, so that it is easily forgotten.")
+@RULES.rule(
+    "slot-ignored",
+    "low",
+    "A keyslot has priority ignore: it opens the volume only if it is named, so that it is easily forgotten.",
+)
 def _ignored(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.priority == PRIORITY_IGNORE:
             yield Hit(
-                f"keyslot {slot.number} has the priority ignore: its secret works whenever somebody names the slot",
-                f"Erase keyslot {slot.number} if it is not kept on purpose; else let the policy say so (rules: slot-ignored)",
+                f"keyslot {slot.number} has priority ignore: its secret opens the volume only if the keyslot is named",
+                f"Erase keyslot {slot.number} if it is not intended; else allow it in the policy (rules: slot-ignored)",
                 keyslot=slot.number,
             )
 
@@ -52,14 +60,14 @@ def _ignored(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "slot-zombie",
     "high",
-    "A keyslot is active, and its key material was wiped: it opens nothing and takes a place, often the trace of an interrupted run.",
+    "A keyslot is active, but its key material is wiped: no secret opens it. Often left by an interrupted run.",
     AREA,
 )
 def _zombie(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, area in evidence.areas.items():
         if area.wiped:
             yield Hit(
-                f"keyslot {number} is active, but its key material is blank: no secret opens it any more",
+                f"keyslot {number} is active, but its key material is blank: no secret opens it",
                 f"Erase keyslot {number} by its number",
                 keyslot=number,
             )
@@ -68,15 +76,16 @@ def _zombie(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "slot-damaged",
     "high",
-    "Parts of a keyslot's key material do not look random (chi-squared over 4096 bytes): it is damaged, and probably opens nothing.",
+    "Parts of the key material of a keyslot do not look random (chi-squared over 4096 bytes): it is damaged, and "
+    "probably no secret opens it.",
     AREA,
 )
 def _damaged(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, area in evidence.areas.items():
         if area.odd and not area.wiped and number not in evidence.opened_by:
             yield Hit(
-                f"{area.odd} of {area.blocks} blocks of the key material of keyslot {number} do not look like key material",
-                f"Try its secret; if it does not open, erase keyslot {number} and add the secret again",
+                f"{area.odd} of {area.blocks} blocks of the key material of keyslot {number} do not look random",
+                f"Try its secret; if it does not open keyslot {number}, erase the keyslot and add the secret again",
                 keyslot=number,
             )
 
@@ -86,49 +95,65 @@ def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.kind not in ("luks1", "luks2", "reencrypt"):
             yield Hit(
-                f"keyslot {slot.number} is of the unknown type {slot.kind!r}",
-                f"Find out which program uses it; erase keyslot {slot.number} if none does",
+                f"keyslot {slot.number} is of unknown type {slot.kind!r}",
+                f"Find out which program uses it; if none does, erase keyslot {slot.number}",
                 keyslot=slot.number,
             )
 
 
-@RULES.rule("number-range", "high", "A keyslot or token has a number beyond 31, on which cryptsetup fails or aborts.")
+@RULES.rule("number-range", "high", "A keyslot or token has a number above 31, on which cryptsetup fails or aborts.")
 def _numbers(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    for what, numbers in (("keyslot", list(evidence.header.keyslots)), ("token", [token.number for token in evidence.header.tokens])):
+    for what, numbers in (
+        ("keyslot", list(evidence.header.keyslots)),
+        ("token", [token.number for token in evidence.header.tokens]),
+    ):
         for number in numbers:
             if number > _HIGHEST:
                 yield Hit(
-                    f"the header has {what} {number}; the numbers end at {_HIGHEST}, and cryptsetup fails or aborts on this",
+                    f"the header has {what} {number}; the highest number is {_HIGHEST}, and cryptsetup fails or "
+                    "aborts on it",
                     "Restore a header backup that you trust",
                 )
 
 
-@RULES.rule("token-type", "medium", "A token is of a type that the policy does not list: it may open a keyslot without any person.", option="token_types")
+@RULES.rule(
+    "token-type",
+    "medium",
+    "A token is of a type that the policy does not list: it may unlock a keyslot unattended.",
+    option="token_types",
+)
 def _token(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.token_types is None:
         return
     for token in evidence.header.tokens:
         if not token.ours and token.type not in policy.token_types:
-            where = f" for keyslot{'s' if len(token.keyslots) > 1 else ''} {', '.join(map(str, token.keyslots))}" if token.keyslots else ""
+            where = (
+                f" for keyslot{'s' if len(token.keyslots) > 1 else ''} {', '.join(map(str, token.keyslots))}"
+                if token.keyslots
+                else ""
+            )
             yield Hit(
-                f"token {token.number} of the type {token.type!r}{where} is not one that the policy lists",
-                "List its type in token_types if it is wanted; else remove it, and the keyslot that it opens, with the program that made it",
+                f"token {token.number} of type {token.type!r}{where} is not in the policy",
+                "List its type in token_types if it is wanted; else remove it, and the keyslot that it opens, with "
+                "the program that made it",
                 keyslot=token.keyslots[0] if token.keyslots else None,
             )
 
 
-@RULES.rule("token-orphan", "low", "A token refers to no keyslot: it can open nothing.")
+@RULES.rule("token-orphan", "low", "A token refers to no keyslot: it unlocks nothing.")
 def _orphan(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for token in evidence.header.tokens:
         if not token.keyslots and not token.ours:
             yield Hit(
-                f"token {token.number} of the type {token.type!r} refers to no keyslot",
-                f"Remove it with 'cryptsetup token remove --token-id {token.number}' if nobody needs it",
+                f"token {token.number} of type {token.type!r} refers to no keyslot",
+                f"Remove it with 'cryptsetup token remove --token-id {token.number}' if it is not needed",
             )
 
 
-@RULES.rule("slots-full", "info", "No keyslot is free, so that a rotation has to erase before it can add.")
+@RULES.rule("slots-full", "info", "No keyslot is free: a rotation has to erase one before it can add one.")
 def _full(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     layout = evidence.header.layout
     if not any(layout.place(number) for number in layout.free_numbers()):
-        yield Hit("no keyslot is free, or its area has no room", "Erase a keyslot that nobody needs before the next rotation")
+        yield Hit(
+            "no keyslot is free, or there is no room for its area", "Erase an unneeded keyslot before the next rotation"
+        )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A backup file on the disk: read it, and say whether another one may take its place."""
+"""A backup file on the disk: reads it and decides whether it may be replaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .image import Image, image_size, parse_image
 
 @dataclasses.dataclass(frozen=True)
 class BackupFile:
-    """What is at a path: ``size`` in bytes; ``image`` is None, and ``problem`` says why, where it is no header backup."""
+    """What is at a path: ``size`` in bytes; ``image``: None if it is no header backup, ``problem`` says why then."""
 
     size: int
     image: t.Optional[Image]
@@ -26,7 +26,7 @@ class BackupFile:
 
 
 def read_backup_file(path: str) -> t.Optional[BackupFile]:
-    """None where there is nothing, a link that leads nowhere included. Raises StorageFault where it cannot be read."""
+    """The file at ``path``; None if there is none or only a dangling link. Raises StorageFault if it cannot be read."""
     if not os.path.exists(path):
         return None
     try:
@@ -48,13 +48,13 @@ def _read_existing(volume: Volume) -> BackupFile:
 
 
 def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: bool) -> None:
-    """Refuse to write over what is no backup, over a whole volume, or (without ``force``) over a backup that is worth keeping."""
+    """Raises Refused if ``existing`` is no backup, is a whole volume, or (without ``force``) is worth keeping."""
     if existing.size == 0:
         return
     if existing.image is None:
         found = existing.problem.found if existing.problem is not None else "it is unknown"
         raise Refused(
-            f"there is a file already, and it is no header backup: {found}",
+            f"the file exists and is not a header backup: {found}",
             why="it would be lost",
             remedy="Give another path, or remove the file",
             volume=path,
@@ -63,7 +63,7 @@ def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: boo
     longest = max(image_size(header), *(segment.offset for segment in header.segments))
     if existing.size > longest:
         raise Refused(
-            f"there is a file of {existing.size} bytes already, and a header backup of it would have {image_size(header)}",
+            f"the file exists and has {existing.size} bytes, but a header backup of it would have {image_size(header)}",
             why="it looks like a whole volume, whose data would be lost",
             remedy="Give another path, or remove the file",
             volume=path,
@@ -72,15 +72,15 @@ def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: boo
         return
     if header.uuid != now.header.uuid:
         raise Refused(
-            f"there is a header backup of another volume already, {header.uuid}",
+            f"the file exists and is a header backup of another volume, {header.uuid}",
             why="it may be the only one of that volume",
             remedy="Give another path, or set force: true to replace it",
             volume=path,
         )
     if existing.image.seqid is not None and now.seqid is not None and existing.image.seqid > now.seqid:
         raise Refused(
-            f"the backup that is there has sequence id {existing.image.seqid}, and the volume's header only {now.seqid}",
-            why="the header may have been replaced by an older one, and the backup may be the better of the two",
-            remedy="Look at both with luksmith.luks.keyslots_info; to replace the backup, set force: true",
+            f"the existing backup has sequence id {existing.image.seqid}, the header of the volume only {now.seqid}",
+            why="the header may have been replaced by an older one, so that the backup may be the better one",
+            remedy="Inspect both with luksmith.luks.keyslots_info; to replace the backup, set force: true",
             volume=path,
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What the module says of backups, as values for its result: names of keyslots, comparisons, drawings. Decides nothing."""
+"""What the result of the module says about backups: names of keyslots, comparisons, tables. Decides nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .image import Image, only_in, relation
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """What derivations showed: slot -> labels; slots that no secret was tried on; what it cost; sentences."""
+    """What derivations showed: keyslot -> labels; keyslots without a trial; number of derivations; warnings."""
 
     by_slot: t.Mapping[int, t.Sequence[str]] = dataclasses.field(default_factory=dict)
     untried: t.Tuple[int, ...] = ()
@@ -27,6 +27,7 @@ class Opened:
 
 
 def describe_backup(image: Image, opened: Opened) -> Result:
+    """A backup as it appears in the result."""
     return {
         "uuid": image.header.uuid,
         "type": image.header.format,
@@ -38,7 +39,7 @@ def describe_backup(image: Image, opened: Opened) -> Result:
 
 
 def compared(backup: Image, now: Image, opened: Opened) -> Result:
-    """``relation`` of a backup to the header, and the keyslots that only one of them has."""
+    """The ``relation`` of a backup to the header, and the keyslots that only one of them has."""
     foreign = backup.header.uuid != now.header.uuid
     return {
         "relation": relation(backup, now),
@@ -48,9 +49,11 @@ def compared(backup: Image, now: Image, opened: Opened) -> Result:
 
 
 def named(image: Image, number: int, opened: Opened) -> Result:
-    """A keyslot with the label that the record in its header has for it, or that of a secret that opens it, or ""."""
+    """A keyslot with its label: from the record of its header, else of a secret that opens it, else ""."""
     entry = image.header.record.get(number)
-    recorded = entry.label if entry is not None and entry.fingerprint == fingerprint(image.header.keyslots[number].kdf) else ""
+    recorded = (
+        entry.label if entry is not None and entry.fingerprint == fingerprint(image.header.keyslots[number].kdf) else ""
+    )
     labels = list(opened.by_slot.get(number, ()))
     return {"keyslot": number, "label": recorded or next(iter(labels), ""), "opened_by": labels}
 
@@ -63,7 +66,7 @@ def names_of(slots: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """One side of a diff; ``mode``: of the file, None where there is none or it does not matter."""
+    """One side of a diff; ``mode``: of the file, None if there is none or it does not matter."""
 
     image: t.Optional[Image]
     opened: Opened = Opened()
@@ -71,6 +74,7 @@ class Side:
 
 
 def diff_of(path: str, before: Side, after: Side) -> t.Dict[str, str]:
+    """The diff as Ansible shows it."""
     return {"before_header": path, "after_header": path, "before": _drawn(before), "after": _drawn(after)}
 
 
@@ -79,6 +83,10 @@ def _drawn(side: Side) -> str:
     lines = [] if side.mode is None else [f"mode {side.mode:04o}"]
     if image is None:
         return "\n".join([*lines, "no header"]) + "\n"
-    untried = [number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations]
-    lines.append(render(rows(image.header, side.opened.by_slot, untried), uuid=image.header.uuid, format=image.header.format))
+    untried = [
+        number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations
+    ]
+    lines.append(
+        render(rows(image.header, side.opened.by_slot, untried), uuid=image.header.uuid, format=image.header.format)
+    )
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The task of a header backup: everything that can be judged before a volume is touched."""
+"""Parses the task of a header backup: everything that can be checked before a volume is touched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATES = (PRESENT, RESTORED)
 
 @dataclasses.dataclass(frozen=True)
 class BackupTask:
-    """A whole task of the ``header_backup`` module; ``labels[n]`` is how messages call secret ``n``, all of them from ``unlock``."""
+    """A task of the ``header_backup`` module; ``labels[n]``: the name of secret ``n`` of ``unlock`` in messages."""
 
     device: str
     header: t.Optional[str]
@@ -37,26 +37,31 @@ class BackupTask:
     budget: Budget
 
     def wipe_secrets(self) -> None:
+        """Overwrite all secrets with zeros."""
         for secret in self.secrets:
             secret.wipe()
 
 
 def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
-    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    """The task. Raises BadTask or BadSecret, after wiping the secrets read so far."""
     device, path = parse_path(params.get("device"), "device"), parse_path(params.get("path"), "path")
     header = parse_header_path(params)
     state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):
         if other is not None and _same(path, other):
-            raise BadTask(f"path and {name} are the same file", why="A backup in the place of what it is to save is none", remedy="Give another path")
+            raise BadTask(
+                f"path and {name} are the same file",
+                why="The backup would overwrite what it is to save",
+                remedy="Give another path",
+            )
     with SecretList() as secrets:
         for index, item in enumerate(items_of(params, "unlock")):
             secrets.number_of(item, f"unlock[{index}]")
         if state == RESTORED and not secrets.members:
             raise BadTask(
                 "unlock is empty",
-                why="Before a backup takes the place of a header, a secret has to show that the backup can be opened",
-                remedy="Give a secret under unlock that worked when the backup was made",
+                why="Before a backup replaces a header, a secret has to prove that the backup can be opened",
+                remedy="Give a secret under unlock that was valid when the backup was made",
             )
         return BackupTask(
             device=device,
@@ -68,7 +73,7 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
-            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+            secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Which secrets of a task open which keyslots of a header, all of them tried; and the volume key that this brought."""
+"""Tries every secret of a task on every keyslot of a header, which also yields the volume key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .image import Image
 
 @dataclasses.dataclass(frozen=True)
 class SecretCheck:
-    """``volume_key``: wiped when the proof ends; None where no secret opens a keyslot of the data."""
+    """``volume_key``: wiped at the end of the check; None if no secret opens a keyslot of the data."""
 
     opened: Opened
     volume_key: t.Optional[bytearray]
@@ -27,7 +27,7 @@ class SecretCheck:
 
 @contextlib.contextmanager
 def check_secrets(task: BackupTask, image: Image) -> t.Iterator[SecretCheck]:
-    """Try every secret of the task on every keyslot of ``image``. Raises what a derivation raises."""
+    """Try every secret of the task on every keyslot of ``image``. Raises what :meth:`.Prover.try_slot` raises."""
     with unlock_session(task.secrets, task.budget) as session:
         prover = session.prover(image.header, image.read)
         opened = _try_all(task, prover)
@@ -46,5 +46,9 @@ def _try_all(task: BackupTask, prover: Prover) -> Opened:
         reason = prover.why_untried(keyslot)
         if reason:
             warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
-    by_slot = {keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()}
-    return Opened(by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings))
+    by_slot = {
+        keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()
+    }
+    return Opened(
+        by_slot, tuple(keyslot for keyslot in keyslots if keyslot not in prover.tried()), warnings=tuple(warnings)
+    )

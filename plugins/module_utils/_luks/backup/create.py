@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""State ``present``: a verified copy of a volume's header and key material in a file of its own."""
+"""State ``present``: a verified copy of the header and the key material of a volume in a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _ATTEMPTS = 5
 
 
 def create(task: BackupTask, *, check: bool) -> Result:
-    """Bring the backup at ``task.path`` up to date. Raises LuksmithError; the file that was there is then untouched."""
+    """Bring the backup at ``task.path`` up to date.
+
+    Raises LuksmithError; the old file is unchanged then, unless the error says otherwise.
+    """
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
             now = consistent_image(volume, task.lock_timeout)
@@ -42,7 +45,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
         whole_file.check_replaceable(task.path)
     warnings = [*task.warnings, *_warnings(now, existing)]
     if refused is not None:
-        warnings.append(f"The backup could not be restored with this module: {refused.found}.")
+        warnings.append(f"This module could not restore the backup: {refused.found}.")
     with check_secrets(task, now) as secret_check:
         opened = secret_check.opened
     warnings += opened.warnings
@@ -56,7 +59,9 @@ def create(task: BackupTask, *, check: bool) -> Result:
         "plan": [action_row(action) for action in steps],
         "diff": diff_of(task.path, Side(before, mode=mode), Side(now, opened, whole_file.MODE)),
         "backup": {"path": task.path, **describe_backup(now, opened)},
-        "previous": None if before is None else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
+        "previous": None
+        if before is None
+        else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
         "keyslots": rows(now.header, opened.by_slot, opened.untried),
         "uuid": now.header.uuid,
         "type": now.header.format,
@@ -67,20 +72,26 @@ def create(task: BackupTask, *, check: bool) -> Result:
 
 
 def consistent_image(volume: Volume, timeout: float) -> Image:
-    """The bytes while nobody changed them: beside no writer who takes locks, and read twice for those who take none."""
+    """A consistent copy: read under a shared lock, and twice, to notice writers that take no locks.
+
+    Raises Busy if the lock is not free in time, and what :func:`read_image` raises.
+    """
     with locks.shared(volume, timeout=timeout):
         return read_image(volume)
 
 
 def read_image(volume: Volume) -> Image:
-    """For a caller that holds a lock. Raises HeaderChanged, and what the parser raises."""
+    """The copy, for a caller that holds a lock.
+
+    Raises HeaderChanged if the header keeps changing, and what :func:`.read_header` raises.
+    """
     for _attempt in range(_ATTEMPTS):
         one = _read(volume)
         if _read(volume) == one:
             return parse_image(one)
     raise HeaderChanged(
-        f"the header changed each of {_ATTEMPTS} times that it was read",
-        why="a copy of it would be torn",
+        f"the header changed during each of {_ATTEMPTS} reads",
+        why="a copy of it would be inconsistent",
         remedy="Find out what keeps changing this volume, then run the task again",
         volume=volume.path,
     )
@@ -95,9 +106,9 @@ def _steps(existing: t.Optional[BackupFile], mode: t.Optional[int], now: Image) 
         return [Action(ActionKind.WRITE_BACKUP, None, "there is no backup yet")]
     if existing.image is None or not same_bytes(existing.image, now):
         said = "" if existing.image is None else f", it is {relation(existing.image, now)}"
-        return [Action(ActionKind.WRITE_BACKUP, None, f"the file does not hold what the volume holds now{said}")]
+        return [Action(ActionKind.WRITE_BACKUP, None, f"the file differs from the volume{said}")]
     if mode != whole_file.MODE:
-        reason = f"the file has the mode {mode or 0:04o}, and whoever can read it can attack the secrets in it at leisure"
+        reason = f"the file has mode {mode or 0:04o}, so that others can read it and guess the secrets in it offline"
         return [Action(ActionKind.RESTRICT_MODE, None, reason)]
     return []
 
@@ -110,20 +121,27 @@ def _write(path: str, steps: t.Sequence[Action], now: Image) -> None:
     try:
         existing = read_backup_file(path)
         if existing is None or existing.image is None or existing.image.data != now.data:
-            raise HeaderChanged("the backup that was just written reads back as another one", why="somebody else writes to the same path", volume=path)
+            raise HeaderChanged(
+                "the new backup does not read back as it was written",
+                why="another process writes to the same path",
+                volume=path,
+            )
     except LuksmithError as error:
-        error.changed, error.after_change = "What was there before has been replaced", True
+        error.changed, error.after_change = "The previous file has been replaced", True
         raise
 
 
 def _warnings(now: Image, existing: t.Optional[BackupFile]) -> t.Iterator[str]:
     yield from now.header.warnings
     if now.header.intent is not None:
-        yield "An interrupted run left the header unfinished, and so it is in the backup. Run luksmith.luks.keyslots, then make the backup again."
+        yield (
+            "An interrupted run left the header unfinished, and the backup contains that state. Run "
+            "luksmith.luks.keyslots, then make the backup again."
+        )
     if existing is not None and existing.image is not None and relation(existing.image, now) != SAME:
         gone = compared(existing.image, now, Opened())["only_in_backup"]
         if gone:
             yield (
-                f"The backup at this path still held {names_of(gone)}, which the volume no longer has. "
+                f"The old backup at this path still has {names_of(gone)}, which the volume no longer has. "
                 "It is replaced; any other copy of it still opens the volume with the secrets of that time."
             )

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A header backup as a value, and what two of them have in common. Pure: bytes and headers in, answers out.
+"""A header backup as a value, and the comparison of two of them. Pure: bytes and headers in, answers out.
 
-A backup is the first bytes of a volume: header and key material of all keyslots. That is the form of "cryptsetup
-luksHeaderBackup", which for LUKS1 writes zeros behind the 592 bytes of the header proper.
+A backup is the first bytes of a volume: the header and the key material of all keyslots. That is the format of
+"cryptsetup luksHeaderBackup", which for LUKS1 writes zeros after the 592 bytes of the header proper.
 """
 
 from __future__ import annotations
@@ -23,77 +23,92 @@ from ..unlock.key_material import material_size
 
 _PAGE = 4096
 
-# How a backup stands to a header.
+# The relation of a backup to a header.
 SAME = "same"
 EQUIVALENT = "equivalent"  # other bytes, the same keyslots
 OLDER = "older"
 NEWER = "newer"
-DIFFERENT = "different"  # which of the two is the older one, nobody can tell
+DIFFERENT = "different"  # it is unknown which of the two is older
 FOREIGN = "foreign"  # of another volume
 
-# A keyslot by what opens it: parameters with their salt, and the key material.
+# What identifies a keyslot: parameters with their salt, and key material.
 KeyslotIdentity = t.Tuple[Kdf, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """``data``: the bytes, from the first one of the header on; ``header``: what they say."""
+    """``data``: the bytes from the start of the header on; ``header``: the header in them."""
 
     data: bytes
     header: Header
 
     def read(self, offset: int, length: int) -> bytes:
+        """A :data:`.reading.Read`. Raises StorageFault if the backup is too short."""
         return read_of(self.data)(offset, length)
 
     def identity(self, number: int) -> t.Optional[KeyslotIdentity]:
-        """What keyslot ``number`` is, or None where it is not active."""
+        """What identifies keyslot ``number``, or None if it is not active."""
         slot = self.header.keyslots.get(number)
         if slot is None:
             return None
-        # What lies behind the material in an area is whatever was there before.
+        # After the key material, an area contains whatever was there before.
         used = min(material_size(slot), slot.area.size) or slot.area.size
         return (slot.kdf, self.data[slot.area.offset : slot.area.offset + used])
 
     @property
     def seqid(self) -> t.Optional[int]:
-        """LUKS2 counts its writes; LUKS1 does not."""
+        """The sequence id, None for LUKS1."""
         return self.header.seqid if isinstance(self.header, Luks2Header) else None
 
 
 def image_size(header: Header) -> int:
-    """Bytes of a backup: up to the end of the last keyslot's area, in whole pages as cryptsetup writes it."""
+    """Bytes of a backup: up to the end of the last keyslot area, in whole pages of 4096 bytes as in cryptsetup."""
     return -(-header.extent // _PAGE) * _PAGE
 
 
 def parse_image(data: bytes) -> Image:
-    """Raises what :func:`.parse_header` raises."""
+    """The backup in ``data``. Raises what :func:`.detect.parse_header` raises."""
     return Image(data, parse_header(read_of(data), len(data), embedded=True))
 
 
 def read_of(data: bytes) -> Read:
+    """A reader over ``data``, which raises StorageFault past its end."""
+
     def read(offset: int, length: int) -> bytes:
         if offset < 0 or offset + length > len(data):
-            raise StorageFault(f"bytes {offset} to {offset + length} are wanted, but the file ends at byte {len(data)}", why="the backup is incomplete")
+            raise StorageFault(
+                f"bytes {offset} to {offset + length} are needed, but the file ends at byte {len(data)}",
+                why="the backup is incomplete",
+            )
         return data[offset : offset + length]
 
     return read
 
 
 def same_bytes(one: Image, other: Image) -> bool:
-    """Do both restore to the same? The padding of a LUKS1 header, where no note of ours is in it, does not count."""
-    if one.header.format == other.header.format == "luks1" and one.header.intent is None and other.header.intent is None:
+    """Whether both restore the same bytes. LUKS1 padding without a journal entry does not count."""
+    if (
+        one.header.format == other.header.format == "luks1"
+        and one.header.intent is None
+        and other.header.intent is None
+    ):
         first = min((slot.offset for slot in (one.header.layout.fixed or {}).values()), default=_PAGE)
-        return len(one.data) == len(other.data) and one.data[:PADDING_OFFSET] == other.data[:PADDING_OFFSET] and one.data[first:] == other.data[first:]
+        return (
+            len(one.data) == len(other.data)
+            and one.data[:PADDING_OFFSET] == other.data[:PADDING_OFFSET]
+            and one.data[first:] == other.data[first:]
+        )
     return one.data == other.data
 
 
 def only_in(one: Image, other: Image) -> t.List[int]:
-    """The keyslots of ``one`` that no keyslot of ``other`` is."""
+    """The keyslots of ``one`` that ``other`` does not have, under any number."""
     there = [other.identity(number) for number in other.header.keyslots]
     return [number for number in one.header.keyslots if one.identity(number) not in there]
 
 
 def relation(backup: Image, now: Image) -> str:
+    """How ``backup`` relates to ``now``: SAME, EQUIVALENT, OLDER, NEWER, DIFFERENT or FOREIGN."""
     if (backup.header.uuid, backup.header.format) != (now.header.uuid, now.header.format):
         return FOREIGN
     if same_bytes(backup, now):

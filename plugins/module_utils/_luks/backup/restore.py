@@ -4,9 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """State ``restored``: the keyslots of a backup become those of the volume again.
 
-Nothing is written before a secret has opened the backup by derivation, and, where the volume's own header can be read,
-before the key in the backup has been shown to be the one that the volume uses today. How the writes are ordered is the
-matter of :mod:`.restore_steps`.
+Before anything is written, a secret must have opened the backup by derivation. If the header of the volume can be read,
+the volume key in the backup must also be the one that the volume uses now. :mod:`.restore_steps` orders the writes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,16 @@ import typing as t
 
 from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE
 from ..crypto import kdf
-from ..errors import HeaderChanged, Interrupted, LuksmithError, MalformedHeader, NotLuks, Refused, StorageFault, expected
+from ..errors import (
+    HeaderChanged,
+    Interrupted,
+    LuksmithError,
+    MalformedHeader,
+    NotLuks,
+    Refused,
+    StorageFault,
+    expected,
+)
 from ..header import signatures
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
@@ -44,7 +52,7 @@ _OTHER_BACKUP = "Give a backup of this volume"
 
 @dataclasses.dataclass(frozen=True)
 class _VolumeState:
-    """What the volume holds. ``now`` is None where no header can be read, and ``damage`` says why; ``raw``: its bytes."""
+    """What is on the volume. ``now``: None if no header can be read, ``damage`` says why then; ``raw``: its bytes."""
 
     now: t.Optional[Image]
     damage: str
@@ -52,12 +60,15 @@ class _VolumeState:
 
     @property
     def uuid(self) -> str:
-        """ "" where no header can be read."""
+        """The UUID of the volume; "" if no header can be read."""
         return "" if self.now is None else self.now.header.uuid
 
 
 def restore(task: BackupTask, *, check: bool) -> Result:
-    """Bring the keyslots of ``task.path`` back. Raises LuksmithError; Interrupted once a write has begun."""
+    """Restore the keyslots of the backup at ``task.path``.
+
+    Raises LuksmithError (most often Refused) if nothing was written, Interrupted once a write has begun.
+    """
     backup = _backup(task)
     with check_secrets(task, backup) as secret_check:
         key = _checked_key(task, secret_check)
@@ -69,9 +80,11 @@ def restore(task: BackupTask, *, check: bool) -> Result:
                 if state.now is not None:
                     _check_same_volume(task, state.now.header, backup.header, key)
                 else:
-                    _check_ruin(state, backup, volume)
+                    _check_damaged(state, backup, volume)
                 current = _openers_of(task, state)
-                work = make_restore(state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage)
+                work = make_restore(
+                    state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage
+                )
                 _check_consent(task, work, state, backup, secret_check.opened)
                 result = _result(task, volume, state, backup, (secret_check.opened, current), work)
                 if check and work.steps:
@@ -89,10 +102,15 @@ def _backup(task: BackupTask) -> Image:
     if existing is None:
         raise StorageFault("there is no such file", remedy="Check the path of the backup", volume=task.path)
     if existing.image is None:
-        raise (existing.problem or NotLuks("it is no header backup")).on(task.path)
+        raise (existing.problem or NotLuks("it is not a header backup")).on(task.path)
     obstacle = existing.image.header.write_obstacle
     if obstacle is not None:
-        raise Refused(f"the backup cannot be restored: {obstacle.found}", why=obstacle.why, remedy=obstacle.remedy, volume=task.path)
+        raise Refused(
+            f"the backup cannot be restored: {obstacle.found}",
+            why=obstacle.why,
+            remedy=obstacle.remedy,
+            volume=task.path,
+        )
     return existing.image
 
 
@@ -101,8 +119,8 @@ def _checked_key(task: BackupTask, secret_check: SecretCheck) -> bytearray:
         untried = f" ({'; '.join(secret_check.opened.warnings)})" if secret_check.opened.warnings else ""
         raise Refused(
             f"no secret under unlock opens a keyslot of the backup{untried}",
-            why="a header that nobody is known to open would take the place of one that may be needed",
-            remedy="Give a secret that worked when the backup was made",
+            why="it would replace a header that may be needed by one that may not open",
+            remedy="Give a secret that was valid when the backup was made",
             volume=task.path,
         )
     return secret_check.volume_key
@@ -119,37 +137,45 @@ def _read_state(volume: Volume, backup: Image) -> _VolumeState:
 
 
 def _check_not_misunderstood(volume: Volume, error: LuksmithError) -> None:
-    """A header with a right checksum is whole, even if nobody here understands it."""
+    """A header whose checksum matches is intact, even if this collection cannot use it. Raises Refused."""
     size = volume.region.size
     start = volume.region.reread(0, min(size, 8))
     version = int.from_bytes(start[6:8], "big") if start.startswith(b"LUKS\xba\xbe") else 0
     if version > 2 or (version == 2 and isinstance(read_copy(volume.region.reread, size, 0), Copy)):
         raise Refused(
-            f"the volume has a header that is intact and that is not understood here: {error.found}",
-            why="what is intact is not to be overwritten",
-            remedy="Use the program that wrote it; if it is to go all the same, 'cryptsetup luksHeaderRestore' replaces it",
+            f"the volume has an intact header that this collection cannot use: {error.found}",
+            why="an intact header must not be overwritten",
+            remedy="Use the program that wrote it; to replace it anyway, use 'cryptsetup luksHeaderRestore'",
         )
 
 
 def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytearray) -> None:
     if now.uuid != backup.uuid:
-        raise Refused(f"the volume has the UUID {now.uuid}, and the backup is of {backup.uuid}", why="it is a backup of another volume", remedy=_OTHER_BACKUP)
+        raise Refused(
+            f"the volume has UUID {now.uuid}, but the backup is of {backup.uuid}",
+            why="it is a backup of another volume",
+            remedy=_OTHER_BACKUP,
+        )
     if now.format != backup.format:
-        raise Refused(f"the volume is {now.format}, and the backup is of a {backup.format} header", why="it was converted since", remedy=_OTHER_BACKUP)
+        raise Refused(
+            f"the volume is {now.format}, but the backup is of a {backup.format} header",
+            why="the volume was converted after the backup",
+            remedy=_OTHER_BACKUP,
+        )
     if now.write_obstacle is not None:
         raise now.write_obstacle
     for what, mine, theirs in (
-        ("the place of the data", _data_of(now), _data_of(backup)),
+        ("the offset of the data", _data_of(now), _data_of(backup)),
         ("the size of the header", now.fingerprint_ranges(), backup.fingerprint_ranges()),
-        ("the room for keyslots", now.extent, backup.extent),
-        ("the places of the keyslots", now.layout.fixed, backup.layout.fixed),
+        ("the size of the keyslots area", now.extent, backup.extent),
+        ("the offsets of the keyslots", now.layout.fixed, backup.layout.fixed),
         ("the size of the volume key", now.key_size or backup.key_size, backup.key_size or now.key_size),
     ):
         if mine != theirs:
             raise Refused(
-                f"{what} is another one in the backup than on the volume",
-                why="the backup does not describe the data that is there now",
-                remedy="It may be from before the volume was reencrypted or formatted anew; give a newer backup",
+                f"{what} differs between the backup and the volume",
+                why="the backup does not describe the present data",
+                remedy="It may be older than a reencryption or new format of the volume; give a newer backup",
             )
     digests = [digest for digest in now.digests if 0 in digest.segments]
     for digest in digests:
@@ -157,37 +183,42 @@ def _check_same_volume(task: BackupTask, now: Header, backup: Header, key: bytea
     if not any(key_material.matches(digest, key) for digest in digests):
         raise Refused(
             "the volume key in the backup is not the one that the volume uses now",
-            why="the volume was reencrypted or formatted anew since, and with the old key its data would be lost",
-            remedy="Give a newer backup; this one is of no use any more and should be destroyed",
+            why="the volume was reencrypted or formatted anew, and with the old key its data would be lost",
+            remedy="Give a newer backup; this one is useless now and should be destroyed",
         )
 
 
 def _data_of(header: Header) -> t.List[t.Tuple[t.Any, ...]]:
-    return [(segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size) for segment in header.segments]
+    return [
+        (segment.type, segment.offset, segment.size, segment.encryption, segment.sector_size)
+        for segment in header.segments
+    ]
 
 
-def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
-    """No header can be read: is this at least a place where that of the backup may have been?"""
+def _check_damaged(state: _VolumeState, backup: Image, volume: Volume) -> None:
+    """Raises Refused if no header can be read and this cannot be the volume of the backup."""
     start, length = _UUID_FIELD
     uuid = state.raw[start : start + length].partition(b"\0")[0].decode("ascii", "replace")
     if state.raw.startswith(b"LUKS") and _UUID.fullmatch(uuid) and uuid != backup.header.uuid:
         raise Refused(
-            f"the damaged header has the UUID {uuid}, and the backup is of {backup.header.uuid}",
+            f"the damaged header has UUID {uuid}, but the backup is of {backup.header.uuid}",
             why="it is a backup of another volume",
             remedy=_OTHER_BACKUP,
         )
     what = signatures.signature(volume.region.reread, volume.region.size)
     if what is not None:
         raise Refused(
-            f"there is no LUKS header, but {what}",
-            why="somebody may be using the device for that now, and it would be damaged",
-            remedy="Check the path. If this is the volume, and that was written over it by mistake, remove its signature (wipefs), then run the task again",
+            f"it contains {what} instead of a LUKS header",
+            why="the device may be in use for that now, and it would be damaged",
+            remedy="Check the path. If this is the volume, overwritten by mistake, remove the signature (wipefs), "
+            "then run the task again",
         )
     size = volume.region.size
     offset = 0 if volume.payload is not None or volume.container != "raw" else backup.header.segments[0].offset
     if size < max(image_size(backup.header), offset):
         raise Refused(
-            f"there are only {size} bytes, and the volume of the backup needs more than {max(image_size(backup.header), offset)}",
+            f"it has only {size} bytes, but the volume of the backup has more than "
+            f"{max(image_size(backup.header), offset)}",
             why="it is not the volume of the backup",
             remedy="Check the path",
         )
@@ -195,13 +226,14 @@ def _check_ruin(state: _VolumeState, backup: Image, volume: Volume) -> None:
 
 
 def _check_mappings(backup: Image, volume: Volume) -> None:
-    """Somebody who has the volume open knows its UUID, whatever became of the header."""
+    """An open mapping has the UUID of the volume, whatever happened to its header. Raises Refused if it is another."""
     inventory = read_inventory()
     block = inventory.at(volume.path)
     for mapping in inventory.mappings():
         if block is not None and block in inventory.beneath_mapping(mapping) and mapping.luks[1] != backup.header.uuid:
             raise Refused(
-                f"it is open as {mapping.dm_name}, and that is the volume {mapping.luks[1]}; the backup is of {backup.header.uuid}",
+                f"it is open as {mapping.dm_name} with UUID {mapping.luks[1]}, but the backup is of "
+                f"{backup.header.uuid}",
                 why="it is a backup of another volume",
                 remedy=_OTHER_BACKUP,
             )
@@ -222,16 +254,18 @@ def _check_consent(task: BackupTask, work: Restore, state: _VolumeState, backup:
     if not work.steps or task.force:
         return
     back, gone = _revived(state, backup, opened), _dropped(state, backup)
-    effects = [f"{names_of(back)} of the backup would open the volume again, whoever has those secrets"] if back else []
+    effects = (
+        [f"{names_of(back)} of the backup would open the volume again for anyone who has the secret"] if back else []
+    )
     effects += [f"{names_of(gone)} of the volume would be erased"] if gone else []
     if state.now is None:
-        effects.insert(0, f"the volume's own header cannot be read ({state.damage})")
+        effects.insert(0, f"the header of the volume cannot be read ({state.damage})")
     raise Refused(
         "; ".join(effects) or "the backup differs from the header of the volume",
-        why="Restoring undoes every change of keyslots since the backup was made"
+        why="A restore undoes every change of keyslots since the backup was made"
         if state.now is not None
-        else "Whether the backup is of this volume cannot be seen",
-        remedy="If that is wanted, set force: true",
+        else "It cannot be verified that the backup is of this volume",
+        remedy="If you want that, set force: true",
     )
 
 
@@ -244,22 +278,34 @@ def _dropped(state: _VolumeState, backup: Image) -> t.List[Result]:
     return [] if state.now is None else [named(state.now, number, Opened()) for number in only_in(state.now, backup)]
 
 
-def _result(task: BackupTask, volume: Volume, state: _VolumeState, backup: Image, openers: t.Tuple[Opened, Opened], work: Restore) -> Result:
+def _result(
+    task: BackupTask,
+    volume: Volume,
+    state: _VolumeState,
+    backup: Image,
+    openers: t.Tuple[Opened, Opened],
+    work: Restore,
+) -> Result:
     opened, current = openers
     revived, dropped = _revived(state, backup, opened), _dropped(state, backup)
     warnings = [*task.warnings, *backup.header.warnings, *opened.warnings]
     if revived and work.steps:
         warnings.append(
-            f"{names_of(revived)} of the backup open{'s' if len(revived) == 1 else ''} the volume again. If a secret was removed on purpose, remove it again."
+            f"{names_of(revived)} of the backup open{'s' if len(revived) == 1 else ''} the volume again. If a secret "
+            "was removed on purpose, remove it again."
         )
     if backup.header.intent is not None:
-        warnings.append("The backup was made while a run was interrupted, so that one of its keyslots may open with nothing.")
+        warnings.append("The backup was made after an interrupted run: no secret may open one of its keyslots.")
     after = Image(backup.data, work.after) if work.steps else state.now
     return {
         "changed": bool(work.steps),
         "plan": [action_row(action) for action in work.steps],
         "diff": diff_of(task.device, Side(state.now, current), Side(after, opened)),
-        "backup": {"path": task.path, **describe_backup(backup, opened), **(compared(backup, state.now, opened) if state.now is not None else {})},
+        "backup": {
+            "path": task.path,
+            **describe_backup(backup, opened),
+            **(compared(backup, state.now, opened) if state.now is not None else {}),
+        },
         "revived": revived if work.steps else [],
         "dropped": dropped if work.steps else [],
         "keyslots": rows(work.after, opened.by_slot, opened.untried),
@@ -276,11 +322,15 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
         found = _read_state(volume, backup)
         return found, found.uuid, found.raw
 
-    with locked_write(task.device, task.header, Expected(state.uuid, identity, state.raw), read, timeout=task.lock_timeout) as locked:
+    with locked_write(
+        task.device, task.header, Expected(state.uuid, identity, state.raw), read, timeout=task.lock_timeout
+    ) as locked:
         volume = locked.volume
         if locked.outdated:
             raise HeaderChanged(
-                f"{locked.outdated} between looking at it and locking it", why="what was planned no longer fits", remedy="Run the task again"
+                f"{locked.outdated} before it was locked",
+                why="the plan no longer fits",
+                remedy="Run the task again",
             )
         try:
             work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
@@ -292,14 +342,16 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
             raise _interrupted(known, volume.node.path, work) from None
         erased = any(action.kind == ActionKind.ERASE for action in work.steps)
         if erased and volume.copy_on_write:
-            return [f"what was erased may survive in older copies: {volume.copy_on_write}"]
+            return [f"what was erased may survive elsewhere: {volume.copy_on_write}"]
         return []
 
 
 def _verify(volume: Volume, backup: Image) -> None:
     now = read_image(volume)
     if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal:
-        raise StorageFault("the volume does not read back as it was written", why="the medium or its driver loses writes")
+        raise StorageFault(
+            "the volume does not contain what was written to it", why="the medium or its driver loses writes"
+        )
 
 
 def _interrupted(error: t.Union[LuksmithError, OSError], path: str, work: Restore) -> Interrupted:
@@ -307,8 +359,8 @@ def _interrupted(error: t.Union[LuksmithError, OSError], path: str, work: Restor
     return Interrupted.by(
         error,
         path,
-        remedy="mend the cause and run the same task again: it finishes what was begun",
-        changed="The restore began and is not complete. Do not destroy the backup",
+        remedy="correct the cause and run the same task again: it finishes what was begun",
+        changed="The restore has begun and is not complete. Do not destroy the backup",
         actions_done=work.done,
         actions_left=left,
     )

@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""How the keyslots of a backup get onto the disk, so that at each instant something that was proven opens the volume.
+"""Writes the keyslots of a backup so that at every moment a proven keyslot opens the volume.
 
-Whoever reads this knows the rules of docs/transactions.md; here they are applied to a target that comes from a file:
+The rules are those of docs/transactions.md, for a target from a file:
 
-* LUKS2: the key material that is missing is written where nothing lies, then the whole header changes at once, then the
-  areas of the keyslots that went are wiped, under a note. Key material may move: its place is not part of its encryption.
-* LUKS1: every keyslot has one place. A proven keyslot of the backup is brought in first, through another keyslot if its own
-  is occupied, so that it opens the volume while the others are replaced one by one.
-* A header that cannot be read: key material first, then the header, its first sector last. Before that nothing opens the
-  volume, and after it everything of the backup does.
+* LUKS2: the missing key material is written to free space, then the whole header changes at once, then the areas of the
+  removed keyslots are wiped under a journal entry. Key material may move: its encryption does not depend on its place.
+* LUKS1: every keyslot has a fixed place. A proven keyslot of the backup is written first, through another keyslot if
+  its own is in use, so that it opens the volume while the others are replaced one by one.
+* A header that cannot be read: key material first, then the header, its first sector last. Before that write nothing
+  opens the volume; after it, every keyslot of the backup does.
 
-A run that was cut is finished by running the same task again: the next one compares keyslot by keyslot.
+The same task, run again, finishes an interrupted restore: it compares keyslot by keyslot.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ALIGN = 4096
 
 
 class Restore(abc.ABC):
-    """``steps``: what there is to do, in the order of the keyslots; empty when the volume holds the backup's keyslots already.
+    """``steps``: what is to be done, in the order of the keyslots; empty if the volume has the keyslots of the backup.
 
-    after: the header that the run leaves; done: steps that are complete; begun: whether a byte was written.
+    after: the header after the run; done: the completed steps.
     """
 
     steps: t.Tuple[Action, ...]
@@ -48,15 +48,25 @@ class Restore(abc.ABC):
     @property
     @abc.abstractmethod
     def begun(self) -> bool:
-        """Has the disk been written to?"""
+        """Whether anything was written."""
 
     @abc.abstractmethod
     def run(self, volume: Volume, wipe_passes: int) -> None:
-        """Carry out the steps. The caller holds the exclusive locks and has read the header under them."""
+        """Carry out the steps. The caller holds the exclusive locks and has read the header under them.
+
+        Raises StorageFault if a write fails or does not read back, HeaderChanged and Refused as the header writer does.
+        """
 
 
-def make_restore(now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = "") -> Restore:
-    """proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume. Raises Refused."""
+def make_restore(
+    now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = ""
+) -> Restore:
+    """The restore of ``backup`` onto a volume with ``now``, or None if its header cannot be read because of ``damage``.
+
+    proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume.
+
+    Raises Refused if the volume has no free space for the key material, or the formats differ.
+    """
     if now is None:
         return Rebuild(backup, damage)
     if now.header.format == "luks1":
@@ -65,7 +75,7 @@ def make_restore(now: t.Optional[Image], backup: Image, proven: t.Collection[int
 
 
 class _Edit(Restore):
-    """A restore over a header that can be read."""
+    """A restore onto a volume whose header can be read."""
 
     def __init__(self, now: Image, backup: Image) -> None:
         self.now = now
@@ -100,23 +110,32 @@ class _Edit(Restore):
             elif present is None:
                 yield Action(ActionKind.RESTORE, number, "only the backup has it")
             else:
-                yield Action(ActionKind.RESTORE, number, "the backup has another key there, which takes the place of the present one")
+                yield Action(
+                    ActionKind.RESTORE,
+                    number,
+                    "the backup has another key there, which replaces the present one",
+                )
 
     def _put_material(self, source: int, area: Extent) -> None:
         slot = self.backup.header.keyslots[source]
         data = self.backup.read(slot.area.offset, slot.area.size)
         if not hmac.compare_digest(self.disk.write_area(area, bytearray(data)), data):
-            raise StorageFault(f"the key material at byte {area.offset} reads back as something else", why="the medium or its driver loses writes")
+            raise StorageFault(
+                f"the key material at byte {area.offset} does not read back as it was written",
+                why="the medium or its driver loses writes",
+            )
 
 
 class Luks1Restore(_Edit):
+    """LUKS1: one keyslot after the other, a proven one first."""
+
     def __init__(self, now: Image, backup: Image, proven: t.Collection[int], proven_now: t.Collection[int]) -> None:
         super().__init__(now, backup)
         self._proven = sorted(proven)
         self._proven_now = set(proven_now)
         steps = list(self._slot_steps())
         if now.header.intent is not None:
-            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left its journal entry"))
         self.steps = tuple(steps)
         self.after = backup.header
 
@@ -129,7 +148,7 @@ class Luks1Restore(_Edit):
             if opener in self.disk.header.keyslots:
                 wrong.append(self._bring_in(opener))
                 wrong.remove(opener)
-        # What needs no room first: the holders of those keys can open the volume before those of others cannot any more.
+        # Free keyslots first: their secrets open the volume before others stop to.
         for number in sorted(set(wrong), key=lambda number: (number in self.disk.header.keyslots, number)):
             if number in self.disk.header.keyslots:
                 self._erase(number)
@@ -137,7 +156,7 @@ class Luks1Restore(_Edit):
                 self._put(number, number)
 
     def _bring_in(self, opener: int) -> int:
-        """The proven keyslot takes its place from another one; returns the number through which it went."""
+        """Replace another keyslot by the proven one; returns the number of the temporary slot."""
         free = self.disk.header.layout.free_numbers()
         others = [number for number in self.disk.header.keyslots if number != opener]
         temporary_slot = free[0] if free else min(others, key=lambda number: number in self._proven_now)
@@ -154,7 +173,7 @@ class Luks1Restore(_Edit):
             return
         for number in filter(lambda number: number is not None, (intent.keyslot, intent.temporary_slot)):
             if required(number) not in self.disk.header.keyslots:
-                # Material of a secret may lie there that was never activated.
+                # Key material of a secret that was never activated may be there.
                 self.disk.overwrite(self._area(required(number)))
         self._journal(None)
 
@@ -177,6 +196,8 @@ class Luks1Restore(_Edit):
 
 
 class Luks2Restore(_Edit):
+    """LUKS2: key material into free space, then the whole header at once. Raises Refused if there is no such space."""
+
     def __init__(self, now: Image, backup: Image) -> None:
         super().__init__(now, backup)
         present, wanted = _luks2(now.header), _luks2(backup.header)
@@ -184,15 +205,15 @@ class Luks2Restore(_Edit):
         if _plain(present) != _plain(wanted) and not steps:
             steps.append(Action(ActionKind.RESTORE_HEADER, None, "tokens, digests or settings differ"))
         if present.intent is not None:
-            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left a note of what it was doing"))
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left its journal entry"))
         if present.needs_heal:
-            steps.append(Action(ActionKind.HEAL_HEADER, None, "the copies of the header do not agree"))
+            steps.append(Action(ActionKind.HEAL_HEADER, None, "the copies of the header differ"))
         self.steps = tuple(steps)
         self._missing = [number for number in wanted.keyslots if backup.identity(number) != now.identity(number)]
         self._places = self._place_all(present, wanted) if steps else {}
         self._stale = self._left_behind(present)
         target = present.with_metadata_of(wanted, self._places) if steps else present
-        # Made here, so that a header without room for the note is refused before anything is written.
+        # Here, so that a header without room for the journal entry is refused before anything is written.
         self._target = target.with_intent(Intent(IntentKind.WIPE, 0, extents=self._stale)) if self._stale else target
         self.after = target
 
@@ -206,17 +227,23 @@ class Luks2Restore(_Edit):
             self.disk.commit(self.disk.header.with_intent(None))
 
     def _place_all(self, present: Luks2Header, wanted: Luks2Header) -> t.Dict[int, Extent]:
-        """Where each area of the backup lies: as now if it is there already, else at its old place if that is free, else in the first gap."""
+        """The place of each area of the backup: its present one, else its old one if free, else the first gap."""
         places = {number: present.keyslots[number].area for number in wanted.keyslots if number not in self._missing}
         taken = [*(slot.area for slot in present.keyslots.values()), *present.layout.held]
         for number in self._missing:
             slot = wanted.keyslots[number]
-            place = slot.area if not any(slot.area.overlaps(other) for other in taken) else _gap(slot.area.size, taken, present.layout.window)
+            place = (
+                slot.area
+                if not any(slot.area.overlaps(other) for other in taken)
+                else _gap(slot.area.size, taken, present.layout.window)
+            )
             if place is None or (place != slot.area and slot.kind != "luks2"):
                 raise Refused(
                     f"the key material of keyslot {number} of the backup has no room beside the keyslots of the volume",
-                    why="it could only be written over key material that is in use, so that a power cut could leave nothing that opens",
-                    remedy="Erase keyslots of the volume that are not needed with luksmith.luks.keyslots, then run the task again",
+                    why="it would overwrite key material in use, and after a power cut no keyslot might open the "
+                    "volume",
+                    remedy="Erase keyslots of the volume that are not needed with luksmith.luks.keyslots, then run "
+                    "the task again",
                 )
             places[number] = place
             taken.append(place)
@@ -227,21 +254,21 @@ class Luks2Restore(_Edit):
         if not self.steps:
             return ()
         going = [slot.area for slot in present.keyslots.values() if slot.area not in kept]
-        noted = present.intent.extents if present.intent is not None else ()
-        return tuple(dict.fromkeys((*going, *noted)))
+        pending = present.intent.extents if present.intent is not None else ()
+        return tuple(dict.fromkeys((*going, *pending)))
 
 
 class Rebuild(Restore):
-    """A header where none can be read."""
+    """A restore onto a volume whose header cannot be read."""
 
     def __init__(self, backup: Image, damage: str) -> None:
         self.backup = backup
         self.done = []
         self._written = False
-        # A note of an interrupted run would speak of a state that is gone.
+        # The journal entry of the backup describes a state that no longer exists.
         self.after = backup.header.with_intent(None)
         self.steps = (
-            Action(ActionKind.RESTORE_HEADER, None, f"the volume's own header cannot be read: {damage}"),
+            Action(ActionKind.RESTORE_HEADER, None, f"the header of the volume cannot be read: {damage}"),
             *(Action(ActionKind.RESTORE, number, "only the backup has it") for number in backup.header.keyslots),
         )
 
@@ -255,7 +282,9 @@ class Rebuild(Restore):
             self._written = True
             volume.region.write(write.offset, write.data)
             volume.region.barrier()
-            volume.region.confirm(write.offset, write.data, f"what was written at byte {write.offset} reads back as something else")
+            volume.region.confirm(
+                write.offset, write.data, f"byte {write.offset} and following do not read back as they were written"
+            )
         self.done = list(self.steps)
 
     def _writes(self) -> t.Iterator[Write]:
@@ -265,7 +294,7 @@ class Rebuild(Restore):
             yield from self.after.commit_writes(self.backup.header)
             return
         raw = self.after.image()[0]
-        # The magic is in the first sector: until it is there, nobody takes the rest for a header.
+        # The magic is in the first sector: without it, the rest is not a header.
         yield Write(SECTOR, raw[SECTOR:])
         yield Write(0, raw[:SECTOR])
 
@@ -286,9 +315,11 @@ def _luks2(header: Header) -> Luks2Header:
 
 
 def _plain(header: Luks2Header) -> t.Dict[str, t.Any]:
-    """The metadata without what may differ for the same keyslots: places of areas, and our own notes."""
+    """The metadata without what may differ for the same keyslots: offsets of areas and our own tokens."""
     tree = header.metadata
     for slot in tree["keyslots"].values():
         slot["area"].pop("offset", None)
-    tree["tokens"] = {name: token for name, token in tree["tokens"].items() if token["type"] not in (RECORD_TYPE, INTENT_TYPE)}
+    tree["tokens"] = {
+        name: token for name, token in tree["tokens"].items() if token["type"] not in (RECORD_TYPE, INTENT_TYPE)
+    }
     return tree

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Argon2i and Argon2id (RFC 9106, version 0x13) from whichever library the host has.
+"""Argon2i and Argon2id (RFC 9106, version 0x13) from a library that the host has.
 
-Rungs: argon2-cffi; libcrypto >= 3.2; libargon2; ``cryptography`` >= 44 (Argon2i from 47). All give the same bytes. On a
-stock host the library that its cryptsetup uses is always there: libcrypto or libargon2.
+Providers: argon2-cffi; libcrypto >= 3.2; libargon2; ``cryptography`` >= 44 (Argon2i from 47). All return the same
+bytes. A host with cryptsetup always has the library that cryptsetup uses: libcrypto or libargon2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TYPES = ("argon2i", "argon2id")
 
 @dataclasses.dataclass(frozen=True)
 class Argon2Costs:
-    """``time`` passes over ``memory`` KiB in ``parallel`` lanes, ``length`` bytes of result."""
+    """``time`` passes over ``memory`` KiB in ``parallel`` lanes for a result of ``length`` bytes."""
 
     time: int
     memory: int
@@ -34,7 +34,7 @@ class Argon2Costs:
 
 
 class Failed(Exception):
-    """A library that provides Argon2 did not deliver; with checked costs that means memory."""
+    """A library with Argon2 failed. Since the costs are checked before, it could not allocate the memory."""
 
 
 Derive = t.Callable[[Bytes, bytes, Argon2Costs], bytearray]
@@ -48,11 +48,11 @@ class Argon2Provider(t.Protocol):
         ...
 
     def ability(self, kind: str) -> Derive:
-        """A function for ``kind`` (one of TYPES) that may raise Failed; NotProvided when there is none."""
+        """A function for ``kind`` (one of TYPES) that raises Failed. Raises NotProvided if the library lacks it."""
 
 
 class Argon2Cffi:
-    """The PyPI package argon2-cffi (python3-argon2). Returns and takes ``bytes``: two copies that cannot be wiped."""
+    """The PyPI package argon2-cffi (python3-argon2). Takes and returns ``bytes``: two copies that cannot be wiped."""
 
     name = "argon2-cffi"
 
@@ -65,7 +65,11 @@ class Argon2Cffi:
 
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
-                return bytearray(low_level.hash_secret_raw(bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version))
+                return bytearray(
+                    low_level.hash_secret_raw(
+                        bytes(secret), salt, costs.time, costs.memory, costs.parallel, costs.length, version
+                    )
+                )
             except exceptions.HashingError as error:
                 raise Failed(str(error)) from error
 
@@ -73,10 +77,10 @@ class Argon2Cffi:
 
 
 class Libcrypto:
-    """OpenSSL >= 3.2 by ctypes.
+    """OpenSSL >= 3.2 through ctypes.
 
-    Each derivation has a library context of its own: threads of one shared pool can wait for each other for ever when two
-    derivations with several lanes run at once (seen with cryptography 50.0 and OpenSSL 4.0).
+    Each derivation has its own library context: in a shared one, two derivations with several lanes at once can
+    deadlock (seen with cryptography 50.0 and OpenSSL 4.0).
     """
 
     name = "libcrypto"
@@ -108,7 +112,7 @@ class Libcrypto:
 
 
 class Libargon2:
-    """The reference implementation by ctypes (a dependency of cryptsetup on Debian 11 and 12, Ubuntu, SLES)."""
+    """The reference implementation through ctypes (a dependency of cryptsetup on Debian 11 and 12, Ubuntu, SLES)."""
 
     name = "libargon2"
 
@@ -131,7 +135,17 @@ class Libargon2:
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             result = bytearray(costs.length)
             with lent(secret) as secret_at, filled(result) as result_at:
-                code = run(costs.time, costs.memory, costs.parallel, secret_at, len(secret), salt, len(salt), result_at, costs.length)
+                code = run(
+                    costs.time,
+                    costs.memory,
+                    costs.parallel,
+                    secret_at,
+                    len(secret),
+                    salt,
+                    len(salt),
+                    result_at,
+                    costs.length,
+                )
             if code != 0:
                 raise Failed(library.argon2_error_message(code).decode("ascii", "replace"))
             return result
@@ -142,7 +156,7 @@ class Libargon2:
 class Cryptography:
     """The PyPI package ``cryptography``. Takes and returns ``bytes``: two copies that cannot be wiped.
 
-    One derivation at a time in the whole process: version 50.0 waits for ever when two threads derive with several lanes.
+    Only one derivation at a time in the process: version 50.0 deadlocks if two threads derive with several lanes.
     """
 
     name = "cryptography"
@@ -163,7 +177,13 @@ class Cryptography:
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             try:
                 with self._one_at_a_time:
-                    run = function(salt=salt, length=costs.length, iterations=costs.time, lanes=costs.parallel, memory_cost=costs.memory)
+                    run = function(
+                        salt=salt,
+                        length=costs.length,
+                        iterations=costs.time,
+                        lanes=costs.parallel,
+                        memory_cost=costs.memory,
+                    )
                     return bytearray(run.derive(bytes(secret)))
             except (MemoryError, ValueError) as error:
                 raise Failed(str(error) or "no memory") from None
@@ -183,24 +203,28 @@ def _provider(kind: str) -> t.Tuple[str, Derive]:
             "key derivation",
             kind,
             why=f"no library of this host provides it ({reasons})",
-            remedy="install one of: libargon2 (Debian and Ubuntu: libargon2-1), python3-argon2 (PyPI: argon2-cffi), OpenSSL 3.2+, cryptography 47+",
+            remedy="install one of: libargon2 (Debian and Ubuntu: libargon2-1), python3-argon2 (PyPI: argon2-cffi), "
+            "OpenSSL 3.2+, cryptography 47+",
         ) from None
     return provider.name, derive
 
 
 def argon2_provider(kind: str = "argon2id") -> str:
-    """Name of the library that derives ``kind`` on this host; Unsupported with the reason of each library and what to install."""
+    """Name of the library that derives ``kind`` on this host. Raises Unsupported if every library lacks it."""
     return _provider(kind)[0]
 
 
 def argon2(kind: str, secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
-    """Derive; ``costs`` were checked before. Raises Unsupported, and BudgetExceeded when the library gets no memory."""
+    """The derived key; the caller has checked ``costs`` and wipes the result.
+
+    Raises Unsupported if every library lacks ``kind``, BudgetExceeded if the library cannot allocate the memory.
+    """
     name, derive = _provider(kind)
     try:
         return derive(secret, salt, costs)
     except Failed as reason:
         raise BudgetExceeded(
             f"{kind} over {costs.memory} KiB failed in {name} ({reason})",
-            why="the host did not give that much memory",
-            remedy="free memory on the host or run this where the volume is usually unlocked",
+            why="the host could not provide that much memory",
+            remedy="free memory on the host, or run this on the host that usually unlocks the volume",
         ) from None

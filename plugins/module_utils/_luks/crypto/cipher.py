@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Ciphers of keyslot areas, by the kernel's names ("aes-xts-plain64"): sectors of 512 bytes, numbered from 0.
+"""Ciphers of keyslot areas in the notation of the kernel ("aes-xts-plain64"): sectors of 512 bytes, numbered from 0.
 
-Only AES: no library that a host has by itself offers the other ciphers of dm-crypt in its modes. What is not supported
-is said by name, before anything is tried.
+Only AES: no library on a stock host provides the other ciphers of dm-crypt in these modes. An unsupported cipher is
+reported by name before anything is tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NULL = ("null", "cipher_null")
 
 @dataclasses.dataclass(frozen=True)
 class _Cipher:
-    """AES in ``mode``; ``iv`` is how a sector's number becomes its IV, ``iv_hash`` the hash of ESSIV."""
+    """AES in ``mode``; ``iv``: the IV generator; ``iv_hash``: the hash of ESSIV."""
 
     encryption: str
     mode: str
@@ -35,7 +35,9 @@ class _Cipher:
 
 
 def _unsupported(encryption: str, why: str) -> Unsupported:
-    return Unsupported("cipher", encryption, why=why, remedy="cryptsetup on a host whose kernel has this cipher may know it")
+    return Unsupported(
+        "cipher", encryption, why=why, remedy="use cryptsetup on a host whose kernel supports this cipher"
+    )
 
 
 def _parse(encryption: str) -> _Cipher:
@@ -46,8 +48,8 @@ def _parse(encryption: str) -> _Cipher:
         raise Unsupported(
             "cipher",
             encryption,
-            why="a null cipher keeps the key in clear, so that whoever wrote this header may know it",
-            remedy="make a new volume and copy the data",
+            why="a null cipher stores the key in plain text, so that the author of this header may know it",
+            remedy="create a new volume and copy the data to it",
         )
     if name != "aes":
         raise _unsupported(encryption, "only AES is supported")
@@ -62,7 +64,7 @@ def _parse(encryption: str) -> _Cipher:
     if not iv_hash:
         raise MalformedHeader(f"cipher {encryption!r}", why="essiv needs the name of a hash (essiv:sha256)")
     if hash_size(iv_hash) not in _AES_KEYS:
-        raise MalformedHeader(f"cipher {encryption!r}", why=f"a digest of {hash_size(iv_hash)} bytes is no AES key")
+        raise MalformedHeader(f"cipher {encryption!r}", why=f"a digest of {hash_size(iv_hash)} bytes is not an AES key")
     return _Cipher(encryption, mode, iv, iv_hash)
 
 
@@ -70,7 +72,10 @@ def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
     size, odd = divmod(key_size, 2) if mode == "xts" else (key_size, 0)
     if odd or size not in _AES_KEYS:
         sizes = ", ".join(str(known * 2 if mode == "xts" else known) for known in _AES_KEYS)
-        raise MalformedHeader(f"cipher {cipher.encryption!r} with a key of {key_size} bytes", why=f"it takes one of {sizes}")
+        raise MalformedHeader(
+            f"cipher {cipher.encryption!r} with a key of {key_size} bytes",
+            why=f"the key must have one of {sizes} bytes",
+        )
     try:
         return aes(mode, size * 8)
     except NotProvided as reasons:
@@ -83,7 +88,10 @@ def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
 
 
 def check(encryption: str, key_size: int) -> None:
-    """Raise Unsupported or MalformedHeader if nothing on this host can use ``encryption`` with ``key_size`` bytes of key."""
+    """Check ``encryption`` with a key of ``key_size`` bytes.
+
+    Raises Unsupported if no library of this host provides the cipher, MalformedHeader if it cannot have such a key.
+    """
     cipher = _parse(encryption)
     _ability(cipher, cipher.mode, key_size)
     if cipher.iv_hash:
@@ -92,7 +100,7 @@ def check(encryption: str, key_size: int) -> None:
 
 
 def _ivs(cipher: _Cipher, key: Bytes, sectors: int) -> bytes:
-    # plain (32 bits) and plain64 differ only from sector 2**32 on; no keyslot area is that long.
+    # plain (32 bits) and plain64 differ only from sector 2**32 on, far past any keyslot area.
     numbers = b"".join(sector.to_bytes(16, "little") for sector in range(sectors))
     if cipher.iv != "essiv":
         return numbers
@@ -123,9 +131,11 @@ def _crypt(encryption: str, key: Bytes, data: Bytes, encrypt_: bool) -> bytearra
     cipher = _parse(encryption)
     crypt = _ability(cipher, cipher.mode, len(key))
     if not len(data) or len(data) % SECTOR:
-        raise MalformedHeader(f"{len(data)} bytes of key material", why=f"it must be whole sectors of {SECTOR} bytes")
+        raise MalformedHeader(
+            f"{len(data)} bytes of key material", why=f"it must consist of whole sectors of {SECTOR} bytes"
+        )
     if cipher.mode == "xts" and _halves_equal(key):
-        raise _unsupported(encryption, "the two halves of its key are equal, which no library accepts (FIPS 140)")
+        raise _unsupported(encryption, "the two halves of its key are equal, which libraries refuse (FIPS 140)")
     result = bytearray(data)
     try:
         crypt(key, _chunks(cipher, key, len(result)), result, encrypt_)
@@ -141,12 +151,15 @@ def _crypt(encryption: str, key: Bytes, data: Bytes, encrypt_: bool) -> bytearra
 def decrypt(encryption: str, key: Bytes, data: Bytes) -> bytearray:
     """``data`` (whole 512-byte sectors, the first is number 0) decrypted; the caller wipes it.
 
-    A wrong key gives noise, not an error. Raises Unsupported and MalformedHeader, see :func:`check`.
-    Source: dm-crypt's IV generators as cryptsetup's and QEMU's keyslots use them.
+    A wrong key gives noise, not an error. Source: the IV generators of dm-crypt as keyslots of cryptsetup and QEMU use
+    them.
+
+    Raises Unsupported and MalformedHeader as :func:`check` does, MalformedHeader if ``data`` is not whole sectors,
+    Unsupported if the halves of an XTS key are equal.
     """
     return _crypt(encryption, key, data, False)
 
 
 def encrypt(encryption: str, key: Bytes, data: Bytes) -> bytearray:
-    """``data`` (whole 512-byte sectors, the first is number 0) encrypted. Raises as :func:`decrypt`."""
+    """``data`` (whole 512-byte sectors, the first is number 0) encrypted. Raises what :func:`decrypt` raises."""
     return _crypt(encryption, key, data, True)

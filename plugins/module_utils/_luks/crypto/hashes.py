@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Hashes by the names of LUKS headers, and PBKDF2 over them.
+"""Hashes by their names in LUKS headers, and PBKDF2 with them.
 
-Providers: hashlib; ``cryptography`` (where the system's OpenSSL was built without a hash); libcrypto 3 with its "legacy"
-provider in a context of its own (whirlpool).
+Providers: hashlib; ``cryptography`` (if the OpenSSL of the system was built without a hash); libcrypto 3 with its
+"legacy" provider in a context of its own (whirlpool).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_ITERATIONS = 2**31 - 1
 
 
 class Hash(t.Protocol):
-    """What this package uses of hashlib's objects."""
+    """The part of hashlib's interface that this package uses."""
 
     @property
     def digest_size(self) -> int:
@@ -53,7 +53,7 @@ DerivePbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
 
 @dataclasses.dataclass(frozen=True)
 class _Names:
-    """A hash with ``size`` bytes of digest and ``block`` bytes of input block, as hashlib, OpenSSL and ``cryptography`` call it."""
+    """The names of a hash in each library; ``size``: bytes of its digest; ``block``: bytes of an input block."""
 
     size: int
     block: int
@@ -62,10 +62,16 @@ class _Names:
     cryptography: str = ""
 
 
-_SHA3 = {f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}") for bits in (224, 256, 384, 512)}
-_SHA2 = {f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}") for bits in (224, 256, 384, 512)}
+_SHA3 = {
+    f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}")
+    for bits in (224, 256, 384, 512)
+}
+_SHA2 = {
+    f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}")
+    for bits in (224, 256, 384, 512)
+}
 
-# The kernel and libgcrypt have names of their own for two of them (rmd160, wp512).
+# rmd160 and wp512 are the names that the kernel and libgcrypt use.
 _HASHES: t.Dict[str, _Names] = {
     "md5": _Names(16, 64, "md5", "MD5", "MD5"),
     "sha1": _Names(20, 64, "sha1", "SHA1", "SHA1"),
@@ -82,7 +88,7 @@ _HASHES: t.Dict[str, _Names] = {
 
 
 class _Whole:
-    """hashlib's interface over a function that digests whole messages."""
+    """The interface of hashlib over a function that hashes whole messages."""
 
     def __init__(self, names: _Names, compute: t.Callable[[Bytes], bytes], message: Bytes = b"") -> None:
         self.digest_size = names.size
@@ -102,7 +108,7 @@ class _Whole:
 
 
 class HashProvider(t.Protocol):
-    """A library of hashes; both raise NotProvided."""
+    """A library with hashes. Both methods raise NotProvided if it lacks the hash."""
 
     @property
     def name(self) -> str:
@@ -190,7 +196,7 @@ class Cryptography:
 
 
 class LibcryptoLegacy:
-    """OpenSSL 3 with the hashes that it keeps in its "legacy" provider."""
+    """OpenSSL 3 with the hashes of its "legacy" provider."""
 
     name = "libcrypto"
 
@@ -214,7 +220,7 @@ class LibcryptoLegacy:
         context = library.lasting_context("default", "legacy")
 
         def derive(secret: Bytes, salt: bytes, iterations: int, length: int) -> bytes:
-            # pkcs5=1 lifts the minima of SP 800-132, which headers in the field do not keep.
+            # pkcs5=1 lifts the minima of SP 800-132, below which existing headers go.
             parameters = {"digest": names.openssl, "pass": secret, "salt": salt, "iter": iterations, "pkcs5": 1}
             return bytes(library.derive(context, "PBKDF2", parameters, length))
 
@@ -229,11 +235,14 @@ def _names(name: str) -> _Names:
     try:
         return _HASHES[name.lower()]
     except KeyError:
-        raise Unsupported(HASH, name, why="this collection does not know it") from None
+        raise Unsupported(HASH, name, why="this collection does not support it") from None
 
 
 def new_hash(name: str) -> Hash:
-    """A fresh hash object for the LUKS name ``name``, in any case; raises Unsupported("hash", name)."""
+    """A new hash object for the LUKS name ``name``, in upper or lower case.
+
+    Raises Unsupported if this collection or every library of this host lacks the hash.
+    """
     names = _names(name)
     try:
         return select(PROVIDERS, lambda provider: provider.new(names))[1]()
@@ -242,12 +251,12 @@ def new_hash(name: str) -> Hash:
 
 
 def hash_size(name: str) -> int:
-    """Digest length in bytes; raises Unsupported("hash", name) when :func:`new_hash` would."""
+    """Digest size in bytes. Raises Unsupported as :func:`new_hash` does."""
     return new_hash(name).digest_size
 
 
 def pbkdf2_function(name: str) -> DerivePbkdf2:
-    """PBKDF2-HMAC over hash ``name`` as a function of (secret, salt, iterations, length); raises Unsupported("hash", name)."""
+    """PBKDF2-HMAC with hash ``name``, a function of (secret, salt, iterations, length). Raises Unsupported as above."""
     names = _names(name)
     try:
         return select(PROVIDERS, lambda provider: provider.pbkdf2(names))[1]
@@ -258,11 +267,17 @@ def pbkdf2_function(name: str) -> DerivePbkdf2:
 def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: int) -> bytearray:
     """``length`` bytes of PBKDF2-HMAC-``hash_name`` (RFC 8018); also the digest of a volume key.
 
-    Costs are not bounded here. hashlib and cryptography return ``bytes``, of which one copy cannot be wiped.
-    Raises MalformedHeader (no iterations, no length) and Unsupported.
+    It does not limit the costs. hashlib and cryptography return ``bytes``, one copy of which cannot be wiped.
+
+    Raises MalformedHeader if ``iterations`` or ``length`` is 0, Unsupported if the host lacks the hash or there are too
+    many iterations for OpenSSL.
     """
     if iterations < 1 or length < 1:
         raise MalformedHeader(f"PBKDF2 with {iterations} iterations for {length} bytes", why="both must be at least 1")
     if iterations > MOST_ITERATIONS:
-        raise Unsupported("key derivation", f"pbkdf2 with {iterations} iterations", why=f"OpenSSL cannot count beyond {MOST_ITERATIONS}")
+        raise Unsupported(
+            "key derivation",
+            f"pbkdf2 with {iterations} iterations",
+            why=f"OpenSSL supports at most {MOST_ITERATIONS} iterations",
+        )
     return bytearray(pbkdf2_function(hash_name)(secret, salt, iterations, length))

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""OpenSSL's libcrypto by ctypes: AES, one-shot digests and key derivations.
+"""OpenSSL's libcrypto through ctypes: AES, one-shot digests and key derivations.
 
 Python's own hashlib links against this library, so that it is there wherever Python is. 3.x and 1.1.1 have the same
-functions for ciphers; digests and derivations by name need 3.0 (before it, hashlib provides every digest itself).
+functions for ciphers; digests and derivations by name need 3.0 (before that, hashlib provides every digest itself).
 Source: OpenSSL's manual pages EVP_EncryptInit(3), EVP_KDF(3), EVP_KDF-ARGON2(7), EVP_KDF-PBKDF2(7), OSSL_LIB_CTX(3).
 """
 
@@ -64,11 +64,20 @@ Parameter = t.Union[int, str, Bytes]
 class _Param(ctypes.Structure):
     """OSSL_PARAM."""
 
-    _fields_ = [("key", _NAME), ("data_type", ctypes.c_uint), ("data", _POINTER), ("data_size", _SIZE), ("return_size", _SIZE)]
+    _fields_ = [
+        ("key", _NAME),
+        ("data_type", ctypes.c_uint),
+        ("data", _POINTER),
+        ("data_size", _SIZE),
+        ("return_size", _SIZE),
+    ]
 
 
 class LibCrypto:
-    """A loaded libcrypto. Every call has contexts of its own, so that threads may share the object."""
+    """A loaded libcrypto. Every call uses its own contexts, so that threads may share the object.
+
+    Raises NotProvided if the library cannot be loaded.
+    """
 
     def __init__(self, library: str) -> None:
         try:
@@ -80,7 +89,10 @@ class LibCrypto:
         self.by_name = self._declares(_BY_NAME)
         self.threads = self._declares(_THREADS)
         number = self._library.OpenSSL_version_num()
-        self.version = f"OpenSSL {number >> 28}.{number >> 20 & 0xFF}.{(number >> 4 if number >> 28 >= 3 else number >> 12) & 0xFF}"
+        self.version = (
+            "OpenSSL "
+            f"{number >> 28}.{number >> 20 & 0xFF}.{(number >> 4 if number >> 28 >= 3 else number >> 12) & 0xFF}"
+        )
 
     def _declare(self, prototypes: t.Mapping[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]]) -> None:
         for name, (result, arguments) in prototypes.items():
@@ -96,12 +108,12 @@ class LibCrypto:
         return True
 
     def _failed(self, doing: str) -> NotProvided:
-        # hashlib and ssl look at the same per-thread error queue; what is left in it would be blamed on them.
+        # hashlib and ssl read the same error queue of the thread and would report what is left in it.
         self._library.ERR_clear_error()
         return NotProvided(f"{self.version} {doing}")
 
     def cipher(self, name: str) -> int:
-        """Handle of a cipher ("aes_256_xts") for :meth:`crypt`; NotProvided when this build lacks it."""
+        """Handle of a cipher ("aes_256_xts") for :meth:`crypt`. Raises NotProvided if this build lacks it."""
         try:
             getter = getattr(self._library, f"EVP_{name}")
         except AttributeError:
@@ -110,8 +122,13 @@ class LibCrypto:
         getter.argtypes = ()
         return int(getter())
 
-    def crypt(self, cipher: int, key: Bytes, chunks: t.Sequence[t.Tuple[int, int, bytes]], buffer: bytearray, encrypt: bool) -> None:
-        """Encrypt or decrypt ``buffer`` in place, chunk by chunk: ``chunks`` holds (start, end, 16 bytes of IV or b"")."""
+    def crypt(
+        self, cipher: int, key: Bytes, chunks: t.Sequence[t.Tuple[int, int, bytes]], buffer: bytearray, encrypt: bool
+    ) -> None:
+        """Encrypt or decrypt ``buffer`` in place; ``chunks``: (start, end, 16 bytes of IV or b"") of each piece.
+
+        Raises NotProvided if OpenSSL refuses to run the cipher.
+        """
         library = self._library
         context = library.EVP_CIPHER_CTX_new()
         written = _INT(0)
@@ -121,7 +138,10 @@ class LibCrypto:
                 good = good and library.EVP_CIPHER_CTX_set_padding(context, 0) == 1
                 for start, end, iv in chunks:
                     good = good and (not iv or library.EVP_CipherInit_ex(context, None, None, None, iv, -1) == 1)
-                    good = good and library.EVP_CipherUpdate(context, base + start, written, base + start, end - start) == 1
+                    good = (
+                        good
+                        and library.EVP_CipherUpdate(context, base + start, written, base + start, end - start) == 1
+                    )
                     if not good or written.value != end - start:
                         raise self._failed("refused to run the cipher")
         finally:
@@ -129,7 +149,10 @@ class LibCrypto:
 
     @contextlib.contextmanager
     def context(self, *providers: str) -> t.Iterator[int]:
-        """A library context of our own with ``providers`` ("default", "legacy"), so that the one of hashlib stays as it is."""
+        """Our own library context with ``providers`` ("default", "legacy"), so that hashlib's stays as it is.
+
+        Raises NotProvided if OpenSSL is older than 3.0 or cannot load a provider.
+        """
         with contextlib.ExitStack() as stack:
             yield self._open_context(stack, providers)
 
@@ -147,7 +170,7 @@ class LibCrypto:
         return int(context)
 
     def lasting_context(self, *providers: str) -> int:
-        """A context as from :meth:`context` that lives as long as the process: setting one up costs 0.3 ms."""
+        """As :meth:`context`, but for the life of the process: to set one up takes 0.3 ms. Raises NotProvided."""
         if providers not in self._lasting:
             with contextlib.ExitStack() as stack:
                 self._lasting[providers] = self._open_context(stack, providers)
@@ -155,11 +178,11 @@ class LibCrypto:
         return self._lasting[providers]
 
     def allow_threads(self, context: int, threads: int) -> int:
-        """How many of ``threads`` a derivation in ``context`` may use: all of them, or 1 where OpenSSL was built without."""
+        """How many of ``threads`` a derivation in ``context`` may use: all, or 1 if OpenSSL was built without."""
         return threads if self.threads and self._library.OSSL_set_max_threads(context, threads) == 1 else 1
 
     def digest(self, context: int, name: str, message: Bytes) -> bytes:
-        """Digest of a whole message; NotProvided when ``context`` has no such hash."""
+        """Digest of a whole message. Raises NotProvided if ``context`` lacks the hash."""
         library = self._library
         algorithm = library.EVP_MD_fetch(context, name.encode(), None)
         if not algorithm:
@@ -175,14 +198,17 @@ class LibCrypto:
         return bytes(result[: size.value])
 
     def has_derivation(self, context: int, algorithm: str) -> None:
-        """NotProvided when ``context`` has no key derivation of this name ("ARGON2ID")."""
+        """Raises NotProvided if ``context`` lacks the key derivation ``algorithm`` ("ARGON2ID")."""
         found = self._library.EVP_KDF_fetch(context, algorithm.encode(), None)
         if not found:
             raise self._failed(f"has no {algorithm}")
         self._library.EVP_KDF_free(found)
 
     def derive(self, context: int, algorithm: str, parameters: t.Mapping[str, Parameter], length: int) -> bytearray:
-        """``length`` bytes from the key derivation ``algorithm`` with OSSL_PARAMs ``parameters``; NotProvided when it fails."""
+        """``length`` bytes of the key derivation ``algorithm`` with the OSSL_PARAMs ``parameters``.
+
+        Raises NotProvided if ``context`` lacks it or it fails.
+        """
         library = self._library
         result = bytearray(length)
         with contextlib.ExitStack() as stack:
@@ -212,7 +238,7 @@ def _load(library: str) -> LibCrypto:
 
 
 def load(libraries: t.Sequence[str] = LIBRARIES) -> LibCrypto:
-    """The first of ``libraries`` (file names or paths) that loads; NotProvided with every reason otherwise."""
+    """The first of ``libraries`` (file names or paths) that loads. Raises NotProvided if none does."""
     reasons = []
     for library in libraries:
         try:

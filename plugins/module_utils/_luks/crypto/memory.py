@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Secret bytes in memory: who owns a buffer wipes it.
+"""Secret bytes in memory: the owner of a buffer wipes it.
 
-Python objects of type ``bytes`` and ``int`` cannot be wiped. Functions of this package that must pass a secret through
-one (hashlib and argon2-cffi return ``bytes``) say so in their docstring.
+Python objects of type ``bytes`` and ``int`` cannot be wiped. Functions of this package that have to pass a secret
+through one (hashlib and argon2-cffi return ``bytes``) say so in their docstring.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def wipe(*buffers: t.Union[bytearray, memoryview]) -> None:
 
 @contextlib.contextmanager
 def lent(data: Bytes) -> t.Iterator[int]:
-    """Address of a copy of ``data`` for a C function: valid inside the block, never NULL, wiped after it."""
+    """Address of a copy of ``data`` for a C function: valid inside the block, never NULL, wiped afterwards."""
     copy = bytearray(len(data) + 1)
     copy[:-1] = data
     try:
@@ -36,7 +36,7 @@ def lent(data: Bytes) -> t.Iterator[int]:
 
 @contextlib.contextmanager
 def filled(buffer: bytearray) -> t.Iterator[int]:
-    """Address of ``buffer`` (not empty) itself, for a C function that writes into it; the buffer must not be resized inside the block."""
+    """Address of ``buffer`` itself (not empty), for a C function that writes to it; do not resize it meanwhile."""
     exported = (ctypes.c_ubyte * len(buffer)).from_buffer(buffer)
     try:
         yield ctypes.addressof(exported)

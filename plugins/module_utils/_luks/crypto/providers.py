@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Libraries in the order of preference: the first one that can do a thing does it; what none can do says why, library by library."""
+"""Libraries in the order of preference: the first one with an ability is used; if all lack it, the error says why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 
 class NotProvided(Exception):
-    """A library cannot do what was asked ("not installed", "OpenSSL 3.0 has no ARGON2ID"). Never leaves this package."""
+    """A library lacks an ability ("not installed", "OpenSSL 3.0 has no ARGON2ID"). Never leaves this package."""
 
 
 class Provider(t.Protocol):
@@ -18,7 +18,7 @@ class Provider(t.Protocol):
 
     @property
     def name(self) -> str:
-        """How people call the library."""
+        """The usual name of the library."""
 
 
 ProviderT = t.TypeVar("ProviderT", bound=Provider)
@@ -26,7 +26,10 @@ AbilityT = t.TypeVar("AbilityT")
 
 
 def select(providers: t.Sequence[ProviderT], ask: t.Callable[[ProviderT], AbilityT]) -> t.Tuple[ProviderT, AbilityT]:
-    """The first provider for which ``ask(provider)`` does not raise NotProvided, with its answer; else NotProvided with all reasons."""
+    """The first provider for which ``ask(provider)`` does not raise NotProvided, and its answer.
+
+    Raises NotProvided with the reason of each provider if all of them do.
+    """
     reasons = []
     for provider in providers:
         try:

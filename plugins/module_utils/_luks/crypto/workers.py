@@ -2,17 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Expensive jobs on all cores of the host, within a budget of memory, in threads of one process.
+"""Runs expensive jobs on all cores of the host, within a budget of memory, in threads of one process.
 
-The libraries release the interpreter lock while they derive, so that threads do use all cores. Each job has a thread
-of its own: the thread that waits for it stays free for signals, which the interpreter only handles between bytecodes.
+The libraries release the interpreter lock while they derive, so that threads use all cores. Each job has a thread of
+its own. The waiting thread stays free for signals, which the interpreter handles only between bytecodes.
 
-There is no way to wait for ever: a job never waits for another one, one job is always let in when none runs, and what
-is waited for is running, queued or done. A thread that dies outside its job (no memory for one more frame) cannot say so;
-whoever waits looks for it now and then. The order of the queue is by ``rank``, then as submitted, and nobody overtakes.
+No wait is endless: a job never waits for another one, a job is always started if none runs, and a job that is waited
+for is running, queued or done. A thread that dies outside its job (no memory for one more frame) cannot report that, so
+the waiting thread checks regularly. The queue is ordered by ``rank``, then by submission; no job overtakes another.
 
-The handler of a signal may raise in the thread that waits. A ``threading.Condition`` does not bear that: it can lose its lock
-on the way, or keep it. What is used here is a lock that only ``with`` takes, and waiting for another one while it is free.
+A signal handler may raise in the waiting thread. ``threading.Condition`` cannot cope with that: it may lose its lock or
+keep it. So this module uses a lock that is only taken by ``with``, and waits for another one while that one is free.
 """
 
 from __future__ import annotations
@@ -26,18 +26,29 @@ T = t.TypeVar("T")
 
 _QUEUED, _RUNNING, _DONE, _CANCELLED = range(4)
 
-# Seconds after which whoever waits looks whether the threads are still alive. Nobody waits that long for one that ended well.
+# Seconds after which a waiting thread checks whether the others are alive. A job that ends normally is noticed at once.
 _LOOK_AGAIN = 0.2
 
 
 class Stopped(BaseException):
-    """The whole run is being given up; not an Exception, so that no error handling mistakes it for one."""
+    """The whole run is being given up. Not an Exception, so that error handling does not catch it."""
 
 
 class Job(t.Generic[T]):
-    """``work`` for later. ``lanes``: threads that it keeps busy; ``memory``: KiB; ``discard`` gets a result that nobody wants."""
+    """``work`` for later.
 
-    def __init__(self, work: t.Callable[[], T], *, lanes: int = 1, memory: int = 0, rank: int = 0, discard: t.Optional[t.Callable[[T], None]] = None) -> None:
+    lanes: threads that it keeps busy; memory: KiB; discard: gets a result that is not needed any more.
+    """
+
+    def __init__(
+        self,
+        work: t.Callable[[], T],
+        *,
+        lanes: int = 1,
+        memory: int = 0,
+        rank: int = 0,
+        discard: t.Optional[t.Callable[[T], None]] = None,
+    ) -> None:
         self.work = work
         self.lanes = lanes
         self.memory = memory
@@ -50,43 +61,49 @@ class Job(t.Generic[T]):
 
     @property
     def done(self) -> bool:
+        """Whether it has ended, with a result or an error."""
         return self._state == _DONE
 
     @property
     def begun(self) -> bool:
+        """Whether it runs or has ended."""
         return self._state in (_RUNNING, _DONE)
 
     def result(self) -> T:
-        """What ``work`` returned or raised; only when :attr:`done`."""
+        """What ``work`` returned; raises what it raised. Only valid if :attr:`done`."""
         if self._error is not None:
             raise self._error
         return t.cast(T, self._value)
 
     @property
     def pending(self) -> bool:
-        """It will be done some day."""
+        """Whether it is queued or runs."""
         return self._state in (_QUEUED, _RUNNING)
 
     def begin(self) -> None:
+        """Mark it as running."""
         self._state = _RUNNING
 
     def run(self) -> None:
+        """Do the work and keep its result or error."""
         try:
             self._value = self.work()
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             self._error = error
 
     def finish(self, error: t.Optional[BaseException] = None) -> None:
+        """Mark it as done, with ``error`` if it could not do its work."""
         self._error = error or self._error
         self._state = _DONE
         if self._abandoned:
             self.drop()
 
     def cancel(self) -> None:
+        """Mark it as one that will not run."""
         self._state = _CANCELLED
 
     def drop(self) -> None:
-        """The result, now or later, goes to ``discard``."""
+        """Give the result to ``discard``, now or when it is there."""
         self._abandoned = True
         if self._state == _DONE and self._error is None and self._discard is not None:
             self._discard(t.cast(T, self._value))
@@ -94,15 +111,15 @@ class Job(t.Generic[T]):
 
 
 class Inline:
-    """One job at a time, in the thread that waits for it and no sooner: what the others are compared with."""
+    """One job at a time, in the thread that waits for it, not before. The tests compare :class:`Workers` with it."""
 
     cores = 1
 
     def submit(self, job: Job[t.Any]) -> None:
-        """Nothing happens until somebody waits."""
+        """Does nothing: :meth:`wait` runs the job."""
 
     def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
-        """Until one of ``jobs`` is done."""
+        """Run the first of ``jobs`` unless one is done."""
         if not any(job.done for job in jobs):
             job = next(iter(jobs))
             job.begin()
@@ -110,11 +127,11 @@ class Inline:
             job.finish()
 
     def idle(self) -> int:
-        """Cores without work."""
+        """The number of idle cores: always 0."""
         return 0
 
     def abandon(self, job: Job[t.Any]) -> bool:
-        """Nobody wants its result any more. True when it had not begun and now never will."""
+        """Give up the result of ``job``. True if it had not begun, so that it never will."""
         cancelled = not job.begun
         if cancelled:
             job.cancel()
@@ -122,27 +139,27 @@ class Inline:
         return cancelled
 
     def stop(self) -> None:
-        """Nothing is under way."""
+        """Does nothing: no job is running."""
 
 
 class Workers:
     """``cores`` and ``memory`` (KiB) that the jobs of this process may use together.
 
-    A job is let in while a core is idle and its memory fits. One that needs more memory than there is at all is let in
-    when no other one holds any.
+    A job starts if a core is idle and its memory fits. A job that needs more than ``memory`` starts if no other one
+    uses any.
     """
 
     def __init__(self, cores: int, memory: int) -> None:
         self.cores = max(1, cores)
         self.memory = memory
         self._lock = threading.RLock()
-        self._bells: t.List[t.Any] = []  # a lock for each thread that waits, released when something changes
+        self._bells: t.List[t.Any] = []  # a lock for each waiting thread, released if something changes
         self._queue: t.List[Job[t.Any]] = []
         self._running: t.Dict[Job[t.Any], threading.Thread] = {}
         self._stopped = False
 
     def submit(self, job: Job[t.Any]) -> None:
-        """Queue ``job``; it starts now if there is room. Raises Stopped after :meth:`stop`."""
+        """Queue ``job``; it starts at once if there is room. Raises Stopped after :meth:`stop`."""
         with self._lock:
             self._check_stopped()
             self._queue.append(job)
@@ -150,17 +167,17 @@ class Workers:
             self._let_in()
 
     def wait(self, jobs: t.Collection[Job[t.Any]]) -> None:
-        """Until one of ``jobs`` is done; one whose thread died is done, with an error. Raises Stopped after :meth:`stop`."""
+        """Wait until one of ``jobs`` is done, with an error if its thread died. Raises Stopped after :meth:`stop`."""
         while True:
             bell = threading.Lock()
             bell.acquire()
             with self._lock:
-                # No generators: what a handler raises in one that is being closed is lost.
+                # No generators: an exception of a signal handler is lost in one that is being closed.
                 if [job for job in jobs if job.done]:
                     return
                 self._check_stopped()
                 if not [job for job in jobs if job.pending]:
-                    raise RuntimeError("a wait for jobs that were given up")
+                    raise RuntimeError("wait for jobs that were abandoned")
                 self._bells.append(bell)
             if not bell.acquire(timeout=_LOOK_AGAIN):
                 with self._lock:
@@ -169,23 +186,23 @@ class Workers:
                     self._reap()
 
     def idle(self) -> int:
-        """Cores that neither run a job nor have one queued for them."""
+        """The number of cores without a job, running or queued."""
         with self._lock:
             return max(0, self.cores - sum(min(job.lanes, self.cores) for job in (*self._running, *self._queue)))
 
     def abandon(self, job: Job[t.Any]) -> bool:
-        """Nobody wants its result any more. True when it had not begun and now never will."""
+        """Give up the result of ``job``. True if it had not begun, so that it never will."""
         with self._lock:
             cancelled = job in self._queue
             if cancelled:
                 self._queue.remove(job)
                 job.cancel()
-                self._let_in()  # it may have been what kept others from overtaking
+                self._let_in()  # others may have waited behind it
             job.drop()
             return cancelled
 
     def stop(self) -> None:
-        """Begin nothing more and release everybody who waits; what runs in a library cannot be interrupted and ends in vain."""
+        """Start no more jobs and wake all waiting threads. A running job cannot be stopped; its result is discarded."""
         with self._lock:
             self._stopped = True
             for job in (*self._queue, *self._running):
@@ -202,9 +219,9 @@ class Workers:
     def _let_in(self) -> None:
         while self._queue and not self._stopped and self._fits(self._queue[0]):
             job = self._queue[0]
-            # A daemon: a derivation of a minute must not keep a process alive that was told to end.
+            # A daemon: a derivation that takes a minute must not keep alive a process that was told to end.
             thread = threading.Thread(target=self._work, args=(job,), name="luksmith derivation", daemon=True)
-            # In one of the two places at every moment, so that a death on the way loses no job.
+            # Always in one of the two, so that no job is lost if this thread dies in between.
             self._running[job] = thread
             del self._queue[0]
             job.begin()
@@ -237,7 +254,7 @@ class Workers:
             self._ring()
 
     def _reap(self) -> None:
-        """A thread that ended well took its job off ``_running`` before. Whatever the dead did not come to is done here: letting in what is queued."""
+        """Finish the jobs whose threads died, and start what is queued."""
         for job in [job for job, thread in self._running.items() if not thread.is_alive()]:
             if job in self._queue:
                 self._queue.remove(job)

@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """One model of a LUKS header for both formats. Pure values: no I/O, no key derivation, no secrets.
 
-Offsets and sizes are bytes, counted from the first byte of the LUKS header (which is not the first byte of the file
-when the header is embedded in qcow2). Memory costs are KiB, as in LUKS2.
+Offsets and sizes are in bytes. Offsets count from the first byte of the LUKS header, which is not the first byte of the
+file if the header is embedded in qcow2. Memory costs are in KiB, as in LUKS2.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRIORITY_PREFER = "prefer"
 
 @dataclasses.dataclass(frozen=True)
 class Pbkdf2:
-    """PBKDF2-HMAC-``hash`` with ``iterations``; salt is 32 bytes in both formats."""
+    """PBKDF2-HMAC-``hash`` with ``iterations``; the salt has 32 bytes in both formats."""
 
     hash: str
     iterations: int
@@ -47,7 +47,7 @@ class Argon2:
 
 @dataclasses.dataclass(frozen=True)
 class UnknownKdf:
-    """A key derivation that this collection does not know: the slot can be reported and erased, never opened."""
+    """An unknown key derivation: the keyslot can be reported and erased, but not opened."""
 
     type: str
 
@@ -75,11 +75,11 @@ class Keyslot:
     """One active keyslot.
 
     key_size:   bytes of the key inside.
-    area:       the whole key material area, the part that an erase overwrites.
-    encryption: cipher of the area in the kernel's words ("aes-xts-plain64"); area_key_size: its key, bytes.
-    digests:    numbers of the digests that list this slot (LUKS1: always (0,)).
-    bound:      a digest of the slot covers a data segment; an unbound slot opens something, but not the volume.
-    kind:       "luks1", "luks2", or the foreign type found ("reencrypt", ...), which is never opened.
+    area:       the whole key material area, which an erase overwrites.
+    encryption: cipher of the area in the notation of the kernel ("aes-xts-plain64"); area_key_size: bytes of its key.
+    digests:    numbers of the digests that list this keyslot (LUKS1: always (0,)).
+    bound:      a digest of the keyslot covers a data segment; an unbound keyslot does not open the volume.
+    kind:       "luks1", "luks2", or another type found ("reencrypt", ...), which is never opened.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Keyslot:
 
 @dataclasses.dataclass(frozen=True)
 class Digest:
-    """The proof of a volume key: PBKDF2(hash, key, salt, iterations) cut to ``len(value)`` bytes."""
+    """Verifies a volume key: PBKDF2(hash, key, salt, iterations), truncated to ``len(value)`` bytes, is ``value``."""
 
     number: int
     type: str
@@ -112,7 +112,7 @@ class Digest:
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A range of payload; ``size`` is None for "to the end of the device"."""
+    """A range of the payload; a ``size`` of None means up to the end of the device."""
 
     number: int
     type: str
@@ -135,7 +135,7 @@ class Token:
 
 @dataclasses.dataclass(frozen=True)
 class RecordEntry:
-    """What the record remembers of a slot: ``fingerprint`` is hex of a hash over the slot's public salt."""
+    """What the record keeps about a keyslot; ``fingerprint``: hex digits of a hash over its public salt."""
 
     keyslot: int
     label: str
@@ -144,20 +144,20 @@ class RecordEntry:
 
 
 class IntentKind(Word):
-    """What an interrupted run was doing. Which secret it was about is never stored. The words are those of results and of LUKS2 tokens."""
+    """What an interrupted run was doing, never for which secret. The values appear in results and in LUKS2 tokens."""
 
     ERASE = "erase"  # LUKS1: `keyslot` is being wiped and must end inactive
-    MOVE_ADD = "hop-add"  # LUKS1 rekey: a copy may be appearing in `temporary_slot`; `keyslot` is untouched
-    MOVE_ERASE = "hop-erase"  # LUKS1 rekey: the copy in `temporary_slot` works; `keyslot` is being wiped
-    MOVE_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` was wiped and may be filled again; then `temporary_slot` goes
-    REPLACE_ERASE = "replace-erase"  # full header: `keyslot` is being wiped to be filled again
-    REPLACE_FILL = "replace-fill"  # full header: `keyslot` was wiped and may be filled again
-    WIPE = "wipe"  # LUKS2: `extents` belong to no slot any more and must be overwritten
+    MOVE_ADD = "hop-add"  # LUKS1 rekey: `temporary_slot` is being written; `keyslot` is untouched
+    MOVE_ERASE = "hop-erase"  # LUKS1 rekey: `temporary_slot` is complete; `keyslot` is being wiped
+    MOVE_FILL = "hop-fill"  # LUKS1 rekey: `keyslot` is wiped and may be half written; then `temporary_slot` is erased
+    REPLACE_ERASE = "replace-erase"  # no room for a second copy: `keyslot` is being wiped before it is rewritten
+    REPLACE_FILL = "replace-fill"  # no room for a second copy: `keyslot` is wiped and may be half written
+    WIPE = "wipe"  # LUKS2: `extents` belong to no keyslot any more and must be overwritten
 
 
 @dataclasses.dataclass(frozen=True)
 class Intent:
-    """A secret-free note in the header that says what an interrupted run was doing."""
+    """A journal entry in the header that says what an interrupted run was doing. It contains no secret."""
 
     kind: IntentKind
     keyslot: int
@@ -167,7 +167,7 @@ class Intent:
 
 @dataclasses.dataclass(frozen=True)
 class Write:
-    """``data`` to be written at ``offset``, made durable before the next write starts."""
+    """``data`` for ``offset``; must be durable before the next write starts."""
 
     offset: int
     data: bytes
@@ -177,11 +177,11 @@ class Write:
 class Layout:
     """Where keyslot areas lie and where a new one fits. Pure arithmetic, shared by the planner and by apply.
 
-    taken:  number -> extent of each active slot.
-    fixed:  LUKS1: number -> the only place this slot can ever have; None for LUKS2.
-    window: LUKS2: the keyslots area; new areas of ``unit`` bytes go into its first gap.
-    held:   extents that are free of slots but still wait for a wipe.
-    align:  LUKS2: where a new area may begin; converted LUKS1 headers leave areas that end in the middle of a block.
+    taken:  number -> extent of each active keyslot.
+    fixed:  LUKS1: number -> the only place that this keyslot can have; None for LUKS2.
+    window: LUKS2: the keyslots area; a new area of ``unit`` bytes goes into its first gap.
+    held:   extents without a keyslot that are still to be wiped.
+    align:  LUKS2: a new area begins at a multiple of this; areas of a converted LUKS1 header may end in between.
     """
 
     slot_count: int
@@ -196,9 +196,9 @@ class Layout:
         return [number for number in range(self.slot_count) if number not in self.taken]
 
     def place(self, number: int) -> t.Optional[Extent]:
-        """Extent for a new area of slot ``number``, or None when there is no room.
+        """Extent for a new area of keyslot ``number``, or None if there is no room.
 
-        For a LUKS2 slot that is active this answers where a second area fits beside the present one.
+        For an active LUKS2 keyslot: where a second area fits beside the present one.
         """
         if self.fixed is not None:
             return None if number in self.taken else self.fixed.get(number)
@@ -213,9 +213,9 @@ class Layout:
         return Extent(cursor, self.unit) if self.window.end - cursor >= self.unit else None
 
     def rekey_room(self, number: int) -> bool:
-        """Can slot ``number`` get a new secret while the old one keeps working until the new one does?
+        """Whether keyslot ``number`` can get a new secret while the old one works until the new one does.
 
-        LUKS1 goes through any free slot; LUKS2 needs a free area, but no free number.
+        LUKS1 needs any free keyslot for the copy; LUKS2 needs a free area, but no free number.
         """
         if self.fixed is not None:
             return bool(self.free_numbers())
@@ -231,14 +231,15 @@ class Layout:
 class Header(abc.ABC):
     """A parsed and validated header. Immutable: every edit returns a new header.
 
-    Everything that the format allows and this model does not name is kept to the byte by the implementing class.
+    The implementing class preserves, byte for byte, all that the format allows and this model does not name. The
+    ``with_*`` and ``without_*`` methods and ``new_keyslot`` raise Refused for what the format cannot hold.
     """
 
     format: str  # "luks1" | "luks2"
     uuid: str
     label: str  # "" on LUKS1
     subsystem: str  # "" on LUKS1
-    cipher: str  # of the first data segment, "aes-xts-plain64"; "" when there is none
+    cipher: str  # of the first data segment ("aes-xts-plain64"); "" if it has none
     key_size: int  # bytes of the volume key
     slot_count: int  # 8 | 32
     keyslots: t.Mapping[int, Keyslot]  # the active ones, ascending
@@ -248,10 +249,12 @@ class Header(abc.ABC):
     requirements: t.Tuple[str, ...]
     intent: t.Optional[Intent]
     record: t.Mapping[int, RecordEntry]  # empty on LUKS1
-    extent: int  # bytes from the header's start that header and key material may use; the file must be this long
-    warnings: t.Tuple[str, ...]  # sentences: what is odd but readable
-    edit_notes: t.Tuple[str, ...] = ()  # sentences on what the edits that led to this header had to leave out
-    health: t.Mapping[str, str]  # LUKS2: {"primary": "ok"|"bad"|"stale"|..., "secondary": ...}; LUKS1: {"primary": "ok"}
+    extent: int  # bytes that header and key material may use; the file must have at least as many
+    warnings: t.Tuple[str, ...]  # sentences: what is unusual, but can be read
+    edit_notes: t.Tuple[str, ...] = ()  # sentences: what the edits that led to this header had to leave out
+    health: t.Mapping[
+        str, str
+    ]  # LUKS2: {"primary": "ok"|"bad"|"stale"|..., "secondary": ...}; LUKS1: {"primary": "ok"}
 
     @property
     @abc.abstractmethod
@@ -261,59 +264,61 @@ class Header(abc.ABC):
     @property
     @abc.abstractmethod
     def write_obstacle(self) -> t.Optional[LuksmithError]:
-        """Why no write to this header is safe (unknown requirement, reencryption, ...), or None."""
+        """The error that says why no write to this header is safe (unknown requirement, reencryption, ...), or None."""
 
     @property
     @abc.abstractmethod
     def needs_heal(self) -> bool:
-        """A copy of the header is bad, stale or different and should be rewritten from the good one."""
+        """Whether a copy of the header is damaged, stale or different and is to be rewritten from the valid one."""
 
     @abc.abstractmethod
     def refusal_to_hold(self, kdf: Kdf, priority: str) -> t.Optional[str]:
-        """Why this format cannot hold these ("LUKS1 keyslots have no priority"), or None."""
+        """Why this format cannot store these ("LUKS1 keyslots have no priority"), or None."""
 
     @abc.abstractmethod
     def with_keyslot(self, number: int, kdf: Kdf, area: Extent, *, priority: t.Optional[str] = None) -> Header:
-        """Slot ``number`` active with this derivation and area, for the volume key of the data segment.
+        """Keyslot ``number`` made active with this derivation and area, for the volume key of the data segment.
 
-        A slot that is active already keeps its token references (LUKS2 rekey). Without ``priority`` it also keeps its
-        priority; a new slot gets the normal one.
+        If it is active already, it keeps its token references (LUKS2 rekey) and, without ``priority``, its priority.
+        A new keyslot has the normal priority by default.
         """
 
     @abc.abstractmethod
     def new_keyslot(self, number: int, kdf: Kdf, area: Extent) -> Keyslot:
-        """The slot that :meth:`with_keyslot` would create: cipher, key sizes and stripes for sealing its material."""
+        """The keyslot that :meth:`with_keyslot` would create: cipher, key sizes and stripes of its key material."""
 
     @abc.abstractmethod
     def without_keyslot(self, number: int) -> Header:
-        """Slot ``number`` inactive and gone from digests and tokens, as cryptsetup leaves it."""
+        """Keyslot ``number`` made inactive and removed from digests and tokens, as cryptsetup does."""
 
     @abc.abstractmethod
     def with_priority(self, number: int, priority: str) -> Header:
-        """Priority of an active slot changed (LUKS2 only)."""
+        """The priority of an active keyslot changed (LUKS2 only)."""
 
     @abc.abstractmethod
     def with_intent(self, intent: t.Optional[Intent]) -> Header:
-        """The note of a multi-write action set, replaced, or (None) taken away."""
+        """The journal entry set, replaced or, with None, removed."""
 
     @abc.abstractmethod
     def with_record(self, entries: t.Mapping[int, RecordEntry]) -> Header:
-        """The record replaced (LUKS2; LUKS1 returns itself)."""
+        """The record replaced. LUKS1 has none and returns itself."""
 
     @abc.abstractmethod
     def commit_writes(self, on_disk: Header) -> t.Tuple[Write, ...]:
-        """The writes that turn ``on_disk`` into this header, in an order in which every prefix is a safe header.
+        """The writes that turn ``on_disk`` into this header, in an order in which every prefix leaves a safe header.
 
-        Each must be durable before the next. For LUKS2 this is also where the sequence id grows.
+        Each must be durable before the next one starts. For LUKS2 they increment the sequence id.
+
+        Raises HeaderChanged (LUKS1) or Refused if this header cannot replace ``on_disk``.
         """
 
     @abc.abstractmethod
     def after_commit(self, on_disk: Header) -> Header:
-        """This header as it reads back once :meth:`commit_writes` is on disk (new sequence id, healthy copies)."""
+        """This header as it is read after :meth:`commit_writes` (new sequence id, both copies valid)."""
 
     @abc.abstractmethod
     def fingerprint_ranges(self) -> t.Tuple[Extent, ...]:
-        """The ranges whose bytes are compared right before each write to notice a foreign writer."""
+        """The ranges that are compared right before each write, to notice another writer."""
 
     @abc.abstractmethod
     def image(self) -> t.Tuple[bytes, ...]:

@@ -4,10 +4,10 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Where the LUKS header lies in a qcow2 image, and what a writer has to respect there.
 
-Sources: QEMU's qcow2 format description (docs/interop/qcow2) and the observed behaviour of QEMU 7.2. Offsets are bytes from
-the start of the image file; all numbers in the file are big endian. The region is contiguous and not subject to snapshots
-or copy-on-write, so that editing it in place touches no other metadata. Therefore the dirty bit (reference counts are to
-be rebuilt at the next open) does not matter here, while the corrupt bit, which forbids every write, does.
+Sources: QEMU's qcow2 format description (docs/interop/qcow2) and the observed behaviour of QEMU 7.2. Offsets are bytes
+from the start of the image file; all numbers in the file are big endian. The region is contiguous and not subject to
+snapshots or copy-on-write: editing it in place touches no other metadata. So the dirty bit (reference counts must be
+rebuilt at the next open) does not matter here, but the corrupt bit, which forbids every write, does.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _KNOWN_INCOMPATIBLE = frozenset(range(5))
 # bitmaps, raw external data
 _KNOWN_AUTOCLEAR = 0b11
 _METHOD_NONE, _METHOD_AES, _METHOD_LUKS = 0, 1, 2
-_NO_LUKS_REMEDY = "Give an image that was made with encrypt.format=luks"
-_CHECK_REMEDY = "Look at it with 'qemu-img check' and restore a backup where needed"
+_NO_LUKS_REMEDY = "Give an image that was created with encrypt.format=luks"
+_CHECK_REMEDY = "Check it with 'qemu-img check' and restore a backup if needed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Qcow2Crypto:
-    """The LUKS region.
+    """The region of the LUKS header: ``length`` bytes at ``offset``.
 
-    clear: the write that a writer must do before its first one, because it does not know an autoclear feature; or None.
-    notes: sentences on what else the image has to do with encryption (a backing file, external data).
+    clear: the write that must come before any other: it clears unknown autoclear bits, as the format demands; or None.
+    notes: sentences about a backing file or external data.
     """
 
     offset: int
@@ -55,21 +55,32 @@ class Qcow2Crypto:
 
 
 def _malformed(found: str) -> MalformedHeader:
-    return MalformedHeader(f"the qcow2 header is damaged: {found}", why="the place of the LUKS header cannot be trusted", remedy=_CHECK_REMEDY)
+    return MalformedHeader(
+        f"the qcow2 header is damaged: {found}",
+        why="the location of the LUKS header cannot be trusted",
+        remedy=_CHECK_REMEDY,
+    )
 
 
 def locate(read: Read, size: int) -> Qcow2Crypto:
     """Region of the LUKS header in a qcow2 file of ``size`` bytes; ``read`` counts from the file's start.
 
-    Raises NotLuks (no qcow2, or not encrypted), Unsupported (old AES, unknown features), MalformedHeader. Whether the region
-    holds LUKS at all is for :func:`.detect.parse_header`.
+    Whether the region contains a LUKS header is for :func:`.detect.parse_header` to check.
+
+    Raises NotLuks if the file is no qcow2 image or not encrypted, Unsupported if it has the old AES encryption or an
+    unknown version or feature, MalformedHeader if its header is damaged or it is marked corrupt.
     """
     if size < _V2_LENGTH or read(0, len(MAGIC)) != MAGIC:
         raise NotLuks("it is no qcow2 image", remedy=_NO_LUKS_REMEDY)
     head = read(0, min(size, _V3_LENGTH))
     version = _u32(head, 4)
     if version not in (2, 3):
-        raise Unsupported("qcow2 version", str(version), why="only the versions 2 and 3 are known", remedy="Convert it with 'qemu-img convert -O qcow2'")
+        raise Unsupported(
+            "qcow2 version",
+            str(version),
+            why="only versions 2 and 3 are known",
+            remedy="Convert it with 'qemu-img convert -O qcow2'",
+        )
     if version == 3 and len(head) < _V3_LENGTH:
         raise _malformed(f"the file ends after {size} bytes, inside the header")
     cluster_bits = _u32(head, 20)
@@ -84,12 +95,17 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     if version == 3 and not (_V3_LENGTH <= header_length <= cluster and header_length % 8 == 0):
         raise _malformed(f"header_length is {header_length}")
     if backing > cluster:
-        raise _malformed(f"the backing file's name would begin at byte {backing}, behind the first cluster")
-    # Extensions live in the first cluster and end before the backing file's name, if there is one.
+        raise _malformed(f"the name of the backing file would begin at byte {backing}, past the first cluster")
+    # Extensions lie in the first cluster, before the name of the backing file if there is one.
     end = backing or cluster
     region = _crypto_region(read(0, min(end, size)), header_length)
     _check_region(region, cluster, size)
-    return Qcow2Crypto(offset=region.offset, length=region.size, clear=_clear(head) if version == 3 else None, notes=_notes(head, version))
+    return Qcow2Crypto(
+        offset=region.offset,
+        length=region.size,
+        clear=_clear(head) if version == 3 else None,
+        notes=_notes(head, version),
+    )
 
 
 def _check_features(incompatible: int) -> None:
@@ -99,13 +115,13 @@ def _check_features(incompatible: int) -> None:
         raise Unsupported(
             "qcow2 feature",
             f"incompatible bit {unknown[0]}",
-            why="the format forbids to touch an image with an unknown incompatible feature",
-            remedy="Use a newer release of this collection, or of QEMU to convert the image",
+            why="the format forbids access to an image with an unknown incompatible feature",
+            remedy="Use a newer release of this collection, or convert the image with a newer QEMU",
         )
     if _CORRUPT_BIT in bits:
         raise MalformedHeader(
             "the qcow2 image is marked corrupt",
-            why="QEMU found broken metadata in it and forbids every write",
+            why="QEMU found inconsistent metadata in it, and the format forbids every write",
             remedy="Repair it with 'qemu-img check -r all' first",
         )
 
@@ -122,11 +138,13 @@ def _check_method(method: int) -> None:
             why="the old AES encryption of qcow2 has no keyslots",
             remedy="Convert it with 'qemu-img convert' to encrypt.format=luks",
         )
-    raise Unsupported("qcow2 encryption", f"crypt_method {method}", why="only 2 (LUKS) has keyslots", remedy=_CHECK_REMEDY)
+    raise Unsupported(
+        "qcow2 encryption", f"crypt_method {method}", why="only 2 (LUKS) has keyslots", remedy=_CHECK_REMEDY
+    )
 
 
 def _crypto_region(head: bytes, offset: int) -> Extent:
-    """Walk the extensions in ``head`` from ``offset``; each step moves on by 8 bytes at least, so the walk ends."""
+    """Walk the extensions in ``head`` from ``offset``; each step advances by at least 8 bytes, so that it ends."""
     found: t.Optional[Extent] = None
     while offset + 8 <= len(head):
         kind, length = struct.unpack_from(">II", head, offset)
@@ -134,7 +152,9 @@ def _crypto_region(head: bytes, offset: int) -> Extent:
             break
         data = offset + 8
         if data + length > len(head):
-            raise _malformed(f"the header extension {kind:#010x} at byte {offset} has {length} bytes and runs out of the header")
+            raise _malformed(
+                f"the header extension {kind:#010x} at byte {offset} has {length} bytes and exceeds the header"
+            )
         if kind == CRYPTO_EXTENSION:
             if length != 16:
                 raise _malformed(f"the encryption header extension has {length} bytes instead of 16")
@@ -143,15 +163,18 @@ def _crypto_region(head: bytes, offset: int) -> Extent:
             found = Extent(*struct.unpack_from(">QQ", head, data))
         offset = data + -(-length // 8) * 8
     if found is None:
-        raise _malformed("it says LUKS, but the encryption header extension that points to the LUKS header is missing")
+        raise _malformed("its encryption is LUKS, but the header extension that points to the LUKS header is missing")
     return found
 
 
 def _check_region(region: Extent, cluster: int, size: int) -> None:
     if region.offset % cluster or region.offset == 0:
-        raise _malformed(f"the LUKS header would begin at byte {region.offset}, which is no cluster of {cluster} bytes behind the first one")
+        raise _malformed(
+            f"the LUKS header would begin at byte {region.offset}, which is no cluster of {cluster} bytes behind the "
+            "first one"
+        )
     if region.size == 0:
-        raise _malformed("the room for the LUKS header is empty")
+        raise _malformed("the region of the LUKS header is empty")
     if region.end > size:
         raise _malformed(f"the LUKS header would end at byte {region.end}, but the file has only {size} bytes")
 

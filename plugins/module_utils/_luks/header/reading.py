@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""How a header is read: what a reader is, and one that tolerates a medium that cannot give all of it.
+"""What a reader of a header is, and one that tolerates read errors.
 
-To the tolerant reader what is unreadable counts as zeros. A copy of a header with zeros in it has no right checksum, so it
-counts as damaged and the other copy is used, as cryptsetup does.
+The tolerant reader returns zeros for unreadable blocks. The checksum of a header copy does not match then, so that the
+copy counts as damaged and the other one is used, as in cryptsetup.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import typing as t
 
 from ..errors import StorageFault
 
-# read(offset, length) -> exactly length bytes; offsets from the header's first byte; raises StorageFault on an I/O error.
+# read(offset, length) -> exactly length bytes, offset counted from the header's first byte. Raises StorageFault if the
+# system cannot read them.
 Read = t.Callable[[int, int], bytes]
 
-BLOCK = 4096  # the unit in which what is readable is told from what is not
+BLOCK = 4096  # bytes; a read error makes one block of this size unreadable
 
 
 class TolerantRead:
-    """A ``Read`` over another one; ``fault`` is the first thing that went wrong, ``unreadable`` the offsets of bad blocks."""
+    """A ``Read`` over another one that never raises StorageFault.
+
+    fault: the first error, or None; unreadable: byte offsets of the blocks that could not be read.
+    """
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -47,13 +51,15 @@ class TolerantRead:
         return bytes(end - start)
 
     def lacks(self, offset: int, length: int) -> bool:
-        """Something in this range was asked for and could not be read."""
+        """Whether a part of this range was requested and could not be read."""
         return any(block < offset + length and offset < block + BLOCK for block in self.unreadable)
 
     @property
     def notes(self) -> t.Tuple[str, ...]:
-        """A sentence for the warnings, if anything was unreadable."""
+        """A warning if anything was unreadable."""
         if not self.unreadable:
             return ()
-        places = ", ".join(str(block) for block in sorted(self.unreadable)[:4]) + (" and more" if len(self.unreadable) > 4 else "")
-        return (f"The medium cannot be read at byte {places} of the LUKS header (blocks of {BLOCK} bytes): look at its health (dmesg, smartctl).",)
+        places = ", ".join(str(block) for block in sorted(self.unreadable)[:4])
+        more = " and more" if len(self.unreadable) > 4 else ""
+        where = f"at byte {places}{more} of the LUKS header (in blocks of {BLOCK} bytes)"
+        return (f"The medium cannot be read {where}: check its health (dmesg, smartctl).",)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What bytes are if they are no LUKS header: signatures of file systems, partition tables, containers.
+"""What the bytes are if they are no LUKS header: signatures of file systems, partition tables and containers.
 
-Offsets and magics are those of the formats' own definitions, as libblkid uses them. Short magics count only together with
-a check of the structure around them, because two or four bytes turn up by chance in key material.
+Offsets and magics are those of the formats' own definitions, as libblkid uses them. A short magic counts only together
+with a check of the structure around it, because two or four bytes turn up by chance in key material.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import typing as t
 
 from .reading import Read
 
-# Largest first read: everything up to the LVM label and the superblocks behind the first KiB.
+# Bytes of the first read: the LVM label and most superblocks lie there.
 _START = 8192
 _ZEROS = 65536
 
-# (offset, magic, what); first match wins, containers of others (GPT, LVM) before what may survive beneath them.
+# (offset, magic, what). The first match wins: containers come before formats whose remains may survive inside them.
 _MAGICS: t.Tuple[t.Tuple[int, bytes, str], ...] = (
     (512, b"EFI PART", "a GPT partition table"),
     (4096, b"EFI PART", "a GPT partition table"),
@@ -54,7 +54,7 @@ _MAGICS: t.Tuple[t.Tuple[int, bytes, str], ...] = (
     (65600, b"_BHRfS_M", "a btrfs file system"),
 )
 
-# Weak hints: no owner of the place, only a better message than "unknown".
+# Hints for a better message than "unknown". They do not show that the place belongs to somebody.
 _HINTS: t.Tuple[t.Tuple[bytes, str], ...] = (
     (b"\x1f\x8b\x08", "a gzip archive"),
     (b"\xfd7zXZ\0", "an xz archive"),
@@ -73,15 +73,15 @@ _SWAP = {
 
 
 def describe(read: Read, size: int) -> t.Optional[str]:
-    """What lies at the start of ``size`` readable bytes, as the object of "it begins with ...", or None."""
+    """What the ``size`` readable bytes begin with, as the object of "it begins with ...", or None."""
     return signature(read, size) or _hint(read, size)
 
 
 def signature(read: Read, size: int) -> t.Optional[str]:
-    """Like :func:`describe`, but only for formats that own the device: a reason not to write a header over them.
+    """Like :func:`describe`, but only for formats that own the device, so that no header may be written over them.
 
-    Zeros, text and archives are none. LUKS itself is none, wherever its magic is intact, but a partition table or file system
-    found at its own place beside it is one.
+    Zeros, text and archives do not count, and an intact LUKS header does not either; a partition table or file system
+    at its own place beside a LUKS header does.
     """
     peek = _Peek(read, size)
     for offset, magic, what in _MAGICS:
@@ -95,7 +95,7 @@ def signature(read: Read, size: int) -> t.Optional[str]:
 
 
 class _Peek:
-    """Bytes at an offset; empty when they are not all there. The start is read once."""
+    """Bytes at an offset; empty if they are not all there. The start is read once."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read = read
@@ -154,7 +154,7 @@ def _raid_at_end(peek: _Peek) -> str:
 
 
 def _mbr(peek: _Peek) -> str:
-    """55 AA alone is no proof: boot sectors of file systems have it, and LUKS1 may in slot 6. The four entries must make sense."""
+    """55 AA alone proves nothing: boot sectors of file systems have it, LUKS1 may have it in keyslot 6."""
     sector = peek(0, 512)
     if sector[510:512] != b"\x55\xaa":
         return ""

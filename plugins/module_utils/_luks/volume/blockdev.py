@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Facts about block devices from sysfs: what lies beneath a device, what shows the same bytes above it.
+"""Facts about block devices from sysfs: what is beneath a device, what shows the same bytes above it.
 
-A loop device and its backing file, and a partition and its disk, are two names for the same bytes, with locks that know
-nothing of each other. sysfs is readable for everybody and needs no open device.
+A loop device and its backing file, or a partition and its disk, are two names for the same bytes, with independent
+locks. Any user can read sysfs, without opening the device.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typing as t
 
 SYS = "/sys"
 DEV = "/dev"
-# Loop devices can be stacked; the kernel itself stops far below this.
+# Levels of stacked loop devices; the limit of the kernel is far lower.
 _DEEPEST = 16
 _SECTOR = 512
 
@@ -27,10 +27,10 @@ LOOP_OF = "loop"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A byte of a file or block device.
+    """Byte ``offset`` of a file or block device.
 
     numbers: ("file", st_dev, st_ino) or ("block", st_rdev, 0); equal for all paths to one file or device.
-    how:     how the place above leads here (LOOP_OF, PARTITION_OF), "" for the place that was asked for.
+    how:     how the place above leads here (LOOP_OF, PARTITION_OF); "" for the first one.
     """
 
     numbers: t.Tuple[str, int, int]
@@ -40,15 +40,16 @@ class Place:
 
 
 def numbers_of(status: os.stat_result) -> t.Tuple[str, int, int]:
+    """What identifies a file or block device, see :class:`Place`."""
     if stat.S_ISBLK(status.st_mode):
         return ("block", status.st_rdev, 0)
     return ("file", status.st_dev, status.st_ino)
 
 
 def stack(status: os.stat_result, path: str, offset: int = 0) -> t.List[Place]:
-    """Byte ``offset`` of a file or device and the same byte of everything beneath, topmost first.
+    """Byte ``offset`` of a file or device and the same byte of everything beneath it, from the top down.
 
-    Ends where the system does not tell more (a backing file that was deleted or lies in another mount namespace).
+    It ends where the system reports no more (a backing file that is deleted or in another mount namespace).
     """
     return _walk(Place(numbers_of(status), offset, path))
 
@@ -74,7 +75,12 @@ def _beneath(place: Place) -> t.Optional[Place]:
         numbers = attribute(whole, "dev").partition(":")
         if not numbers[2]:
             return None
-        return Place(("block", os.makedev(int(numbers[0]), int(numbers[2])), 0), place.offset + int(start) * _SECTOR, node_path(whole), PARTITION_OF)
+        return Place(
+            ("block", os.makedev(int(numbers[0]), int(numbers[2])), 0),
+            place.offset + int(start) * _SECTOR,
+            node_path(whole),
+            PARTITION_OF,
+        )
     backing = attribute(folder, "loop/backing_file")
     if not backing:
         return None
@@ -86,13 +92,13 @@ def _beneath(place: Place) -> t.Optional[Place]:
 
 
 def above(numbers: t.Tuple[str, int, int], offsets: t.Collection[int]) -> t.List[Place]:
-    """Loop devices, and partitions of them, whose first byte is one of ``offsets`` of the file or device ``numbers``."""
+    """Loop devices and partitions of them whose first byte is one of ``offsets`` of the file or device ``numbers``."""
     found = []
     for folder in _loop_folders():
         place = _place_of(folder)
         if place is None or place.numbers == numbers:
             continue
-        # Only a way through at least one loop device counts: the partition of a plain disk has no second name.
+        # Only places above at least one loop device count: a partition of a plain disk has no second name.
         if any(below.numbers == numbers and below.offset in offsets for below in _walk(place)[1:]):
             found.append(place)
     return found
@@ -109,7 +115,7 @@ def _loop_folders() -> t.Iterator[str]:
 
 
 def _names(folder: str) -> t.List[str]:
-    """None where there is no such folder: devices go away at any time."""
+    """Empty if there is no such directory: a device may disappear at any time."""
     try:
         return sorted(os.listdir(folder))
     except OSError:
@@ -124,30 +130,31 @@ def _place_of(folder: str) -> t.Optional[Place]:
 
 
 def node_path(folder: str) -> str:
-    """/dev path of a device folder in sysfs, which writes "!" for "/" in names."""
+    """The /dev path of a device directory in sysfs, which has "!" for "/" in names."""
     return os.path.join(DEV, os.path.basename(folder).replace("!", "/"))
 
 
 def sys_folder(rdev: int) -> t.Optional[str]:
-    """The device's folder in sysfs, or None (no sysfs, device gone)."""
+    """The directory of the device in sysfs; None without sysfs or if the device is gone."""
     link = os.path.join(SYS, "dev", "block", f"{os.major(rdev)}:{os.minor(rdev)}")
     folder = os.path.realpath(link)
     return folder if os.path.isdir(folder) else None
 
 
 def is_loop(rdev: int) -> bool:
+    """Whether it is a loop device or a partition of one."""
     folder = sys_folder(rdev)
     return folder is not None and bool(attribute(_disk(folder), "loop/backing_file"))
 
 
 def is_rotational(rdev: int) -> bool:
-    """Does the kernel say that the disk turns? False also where it does not say."""
+    """Whether the kernel reports a rotating disk; False if it reports nothing."""
     folder = sys_folder(rdev)
     return folder is not None and attribute(_disk(folder), "queue/rotational") == "1"
 
 
 def is_read_only(rdev: int) -> bool:
-    """Is the device set read-only (what BLKROGET answers; the number of that ioctl differs between machines)?"""
+    """Whether the device is read-only. Same as BLKROGET, an ioctl whose number depends on the architecture."""
     folder = sys_folder(rdev)
     return folder is not None and attribute(folder, "ro") == "1"
 
@@ -157,7 +164,7 @@ def _disk(folder: str) -> str:
 
 
 def attribute(folder: str, name: str) -> str:
-    """Content of an attribute without its newline; "" when there is none. File names in it can be any bytes."""
+    """The value of an attribute without its newline; "" if it has none. A file name in it may be any bytes."""
     try:
         with open(os.path.join(folder, name), "rb") as stream:
             data = stream.read()

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Every LUKS volume of a host: devices and images with a header, who has them open, and what crypttab says of them.
+"""Finds every LUKS volume of a host: devices and images with a header, their open mappings and their lines in crypttab.
 
-Nothing is written, no program is run, no key is derived. A block device is opened for reading, and only its magic is read
-unless that says LUKS. What cannot be read is told with the reason; it never ends the search.
+It writes nothing, runs no program and derives no key. It opens a block device for reading and reads only its magic,
+unless that is LUKS. What cannot be read is reported with the reason; it does not end the search.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
 from .probe import Facts, FoundVolume, probe, sentence_of
 
-# Floppy drives take seconds to say that there is nothing in them.
+# Major numbers. A floppy drive takes seconds to report that it is empty.
 _NEVER_OPENED = frozenset((2,))
 _EMPTY_DRIVE = (errno.ENOMEDIUM, errno.ENXIO, errno.ENODEV)
 
 
 def discover(*, paths: t.Sequence[str] = (), block_devices: bool = True, crypttab_path: str = "/etc/crypttab") -> Facts:
-    """``volumes`` (one row for each header, by device), ``unreadable`` (devices that could not be looked at) and ``warnings``.
+    """``volumes`` (one row for each header, by device), ``unreadable`` (devices that cannot be read), ``warnings``.
 
-    paths: globs of image and header files. block_devices: look at every block device; without it crypttab's devices are not
-    opened either, only its files. Raises nothing on purpose.
+    paths: globs of image and header files. block_devices: read every block device; if False, of crypttab only the
+    files are opened, not the devices. It reports errors in the result instead of raising them.
     """
     return _Search(read_inventory(), block_devices).result(paths, crypttab_path)
 
@@ -57,14 +57,20 @@ class _Search:
         self._join_mappings()
         self._warn()
         found = sorted(self._found, key=lambda item: (natural(item.device), item.header or "", item.problem or ""))
-        return {"volumes": [item.row() for item in found], "unreadable": sorted(self._unreadable, key=natural), "warnings": self._warnings}
+        return {
+            "volumes": [item.row() for item in found],
+            "unreadable": sorted(self._unreadable, key=natural),
+            "warnings": self._warnings,
+        }
 
     def _probe_paths(self, patterns: t.Sequence[str]) -> None:
         for pattern in patterns:
             if unusable(pattern):
-                self._found.append(FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}."))
+                self._found.append(
+                    FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}.")
+                )
                 continue
-            # A path that exists is meant as it is written, brackets and all.
+            # A path that exists is taken literally, even with brackets.
             named = os.path.lexists(pattern) or not glob.has_magic(pattern)
             for path in [pattern] if named else sorted(glob.iglob(pattern, recursive=True), key=natural):
                 if named or _is_volume_like(path):
@@ -73,9 +79,9 @@ class _Search:
     def _probe_path(self, path: str, *, named: bool) -> None:
         block = self._inventory.at(path)
         try:
-            item = _look(path, expected=named)
+            item = _probe_one(path, expected=named)
         except LuksmithError as error:
-            # A pattern matches what it matches; a path that is written out claims that there is a volume.
+            # A pattern may match other files; a literal path claims that there is a volume.
             if not named and isinstance(error, NotLuks):
                 return
             item = FoundVolume(path, problem=sentence_of(error))
@@ -97,18 +103,27 @@ class _Search:
             for beneath in self._inventory.beneath_mapping(mapping):
                 mapped[beneath.name] = mapping.luks
         for block in self._inventory:
-            if not block.size or os.major(block.rdev) in _NEVER_OPENED or block.attribute("hidden") == "1" or _is_member(self._inventory, block):
+            if (
+                not block.size
+                or os.major(block.rdev) in _NEVER_OPENED
+                or block.attribute("hidden") == "1"
+                or _is_member(self._inventory, block)
+            ):
                 continue
             item = self._probe_block(block, *mapped.get(block.name, ("", "")))
             if item is not None:
                 self._add(item)
 
     def _probe_block(self, block: BlockDevice, open_format: str, open_uuid: str) -> t.Optional[FoundVolume]:
-        """``open_format`` and ``open_uuid``: what a mapping over the device says that it is, or "" twice."""
+        """``open_format``, ``open_uuid``: the volume according to a mapping over the device, or ""."""
         try:
             if block.is_suspended:
-                raise StorageFault("the device is suspended", why="reading it would wait until somebody resumes it", remedy="Run 'dmsetup resume' on it")
-            item = _look(block.path, expected=False, rdev=block.rdev)
+                raise StorageFault(
+                    "the device is suspended",
+                    why="a read would block until it is resumed",
+                    remedy="Run 'dmsetup resume' on it",
+                )
+            item = _probe_one(block.path, expected=False, rdev=block.rdev)
         except StorageFault as error:
             if error.errno in _EMPTY_DRIVE or (error.errno == errno.ENOENT and not open_uuid):
                 return None
@@ -121,8 +136,10 @@ class _Search:
             item.size = item.size or block.size
         return item
 
-    def _unread(self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str) -> t.Optional[FoundVolume]:
-        """A volume that cannot be read is one if a mapping or udev's database says so; of the others nobody knows."""
+    def _unread(
+        self, block: BlockDevice, error: StorageFault, open_format: str, open_uuid: str
+    ) -> t.Optional[FoundVolume]:
+        """An unreadable device is a volume if a mapping or the udev database says so; else it is only unreadable."""
         udev = block.udev()
         if open_uuid:
             return FoundVolume(block.path, uuid=open_uuid, format=open_format, problem=sentence_of(error))
@@ -139,7 +156,7 @@ class _Search:
         return None
 
     def _add(self, item: FoundVolume) -> FoundVolume:
-        """The item, or the one that was found before for the same header by another path."""
+        """The item, or the one that was found before for the same header through another path."""
         if item.identity is not None:
             other = self._by_identity.setdefault(item.identity, item)
             if other is not item:
@@ -150,13 +167,20 @@ class _Search:
         return item
 
     def _fold_members(self) -> None:
-        """The legs of a mirror or a multipath device show the same header as the device above them, which is the one to use."""
+        """The legs of a mirror or multipath device show the header of the device above them, which is to be used."""
         by_block = {name: item for item in self._found for name in item.blocks}
         for item in list(self._found):
             for name in list(item.blocks):
                 above = self._inventory.above(self._inventory.by_name[name])
                 tops = [by_block[block.name] for block in above if block.name in by_block and not block.is_crypt]
-                top = next((other for other in reversed(tops) if other is not item and other.digest and other.digest == item.digest), None)
+                top = next(
+                    (
+                        other
+                        for other in reversed(tops)
+                        if other is not item and other.digest and other.digest == item.digest
+                    ),
+                    None,
+                )
                 if top is not None and item in self._found:
                     top.aliases |= {item.device, *item.aliases}
                     top.blocks += item.blocks
@@ -177,7 +201,7 @@ class _Search:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._warnings.append(f"{path} cannot be read ({os.strerror(error.errno or 0)}), so that its lines are not shown.")
+            self._warnings.append(f"{path} cannot be read ({os.strerror(error.errno or 0)}): its lines are not shown.")
             return
         lines, odd = crypttab.parse(data)
         self._warnings += [f"{path}: {sentence}." for sentence in odd]
@@ -193,11 +217,15 @@ class _Search:
         if item is not None or not line.expects_luks:
             return item
         if block is None and not os.path.exists(device):
-            return self._add(FoundVolume(device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."))
+            return self._add(
+                FoundVolume(
+                    device, problem=f"Line {line.line} of crypttab ({line.name}) names it, but there is no such device."
+                )
+            )
         if block is not None and not self._block_devices:
             return None
         try:
-            found = _look(device, expected=True)
+            found = _probe_one(device, expected=True)
         except LuksmithError as error:
             found = FoundVolume(device, problem=sentence_of(error))
             self._unreadable.pop(device, None)
@@ -209,13 +237,13 @@ class _Search:
         return self._add(found)
 
     def _resolve(self, line: crypttab.Line) -> t.Tuple[str, t.Optional[BlockDevice], t.Optional[FoundVolume]]:
-        """Path, block device and known item of a line's source, as far as they are known."""
+        """Path, block device and item of the source of a line, as far as they are known."""
         kind, value = line.tag
         block = self._inventory.tagged(kind, value) if kind else self._inventory.at(value)
         device = block.path if block is not None else (line.source if kind else value)
         for item in self._found:
             named = (block is not None and block.name in item.blocks) or device in (item.device, *item.aliases)
-            # Without udev there are no links, but the headers have been read.
+            # Without udev there are no links, but the headers are known.
             meant = (kind == "UUID" and item.uuid == value.lower()) or (kind == "LABEL" and item.label == value)
             if named or (block is None and meant and item.header is None):
                 return item.device, block or self._block_of(item), item
@@ -234,9 +262,9 @@ class _Search:
         kind, value = dataclasses.replace(line, source=path).tag
         place = self._inventory.tagged(kind, value) if kind else self._inventory.at(path)
         path = place.path if place is not None else path
-        problem = f"Its detached header {path} is no LUKS header."
+        problem = f"Its detached header {path} is not a LUKS header."
         try:
-            item = _look(path, expected=True)
+            item = _probe_one(path, expected=True)
         except LuksmithError as error:
             item = None
             problem = f"Its detached header {path}: {sentence_of(error)}"
@@ -252,7 +280,7 @@ class _Search:
         return item
 
     def _detach(self, item: FoundVolume, device: str, block: t.Optional[BlockDevice], header: str) -> None:
-        """Turn what was found as a file with a header into the volume whose header it is."""
+        """Turn a file with a header into the volume that has this detached header."""
         item.header, item.device = header, device
         item.aliases = set(block.links) if block is not None else set()
         item.blocks = [block.name] if block is not None else []
@@ -270,7 +298,9 @@ class _Search:
 
     def _items_of_mapping(self, mapping: BlockDevice, beneath: t.Sequence[BlockDevice]) -> t.List[FoundVolume]:
         format, uuid = mapping.luks
-        names = {block.name for block in beneath} | {member.name for block in beneath for member in _members(self._inventory, block)}
+        names = {block.name for block in beneath} | {
+            member.name for block in beneath for member in _members(self._inventory, block)
+        }
         there = [item for item in self._found if names & set(item.blocks)]
         same = [item for item in there if item.uuid == uuid]
         if same or not beneath:
@@ -278,7 +308,7 @@ class _Search:
         if not self._block_devices and not there and not any(item.uuid == uuid for item in self._found):
             return []
         for item in there:
-            # A detached header whose device crypttab names, or the device of a line that could not be read.
+            # The device of a detached header in crypttab, or of a line whose header could not be read.
             if item.uuid is None:
                 item.uuid, item.format = uuid, format
                 return [item]
@@ -288,20 +318,40 @@ class _Search:
                 self._detach(item, main.path, main, item.device)
                 return [item]
         if there:
-            problem = f"It is open as {mapping.dm_name} with the LUKS header {uuid}, but the header there says {there[0].uuid}: it was written over since."
+            problem = (
+                f"It is open as {mapping.dm_name} with the LUKS header {uuid}, but the header there says "
+                f"{there[0].uuid}: it was written over since."
+            )
         else:
-            problem = f"It is open as {mapping.dm_name}, but has no LUKS header at its start. Name a detached header in crypttab (header=) or in paths."
-        item = FoundVolume(main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem)
+            problem = (
+                f"It is open as {mapping.dm_name}, but has no LUKS header at its start. Name a detached header in "
+                "crypttab (header=) or in paths."
+            )
+        item = FoundVolume(
+            main.path, set(main.links), [main.name], uuid=uuid, format=format, size=main.size, problem=problem
+        )
         self._found.append(item)
         return [item]
 
-    def _mapping_facts(self, mapping: BlockDevice, table: t.Sequence[mounts.Mount], swaps: t.Sequence[str], groups: t.Sequence[t.Set[str]]) -> Facts:
+    def _mapping_facts(
+        self,
+        mapping: BlockDevice,
+        table: t.Sequence[mounts.Mount],
+        swaps: t.Sequence[str],
+        groups: t.Sequence[t.Set[str]],
+    ) -> Facts:
         above = self._inventory.above(mapping)
         names = {mapping.name, *(block.name for block in above)}
         with_groups = names.union(*(group for group in groups if group & names))
         targets: t.List[str] = []
         for mount in table:
-            block = self._inventory.number(mount.rdev) if mount.rdev else self._inventory.at(mount.source) if mount.source.startswith("/") else None
+            block = (
+                self._inventory.number(mount.rdev)
+                if mount.rdev
+                else self._inventory.at(mount.source)
+                if mount.source.startswith("/")
+                else None
+            )
             if block is not None and block.name in with_groups and mount.target not in targets:
                 targets.append(mount.target)
         return {
@@ -317,8 +367,8 @@ class _Search:
             paths = sorted(self._unreadable, key=natural)
             shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
             self._warnings.append(
-                f"{len(paths)} block device{'s' if len(paths) > 1 else ''} could not be looked at, so that volumes there may be missing: {shown}. "
-                f"The first says: {self._unreadable[paths[0]]}"
+                f"{len(paths)} block device{'s' if len(paths) > 1 else ''} could not be read, so that volumes there "
+                f"may be missing: {shown}. The error of the first one: {self._unreadable[paths[0]]}"
             )
         by_uuid: t.Dict[str, t.List[FoundVolume]] = {}
         for item in self._found:
@@ -327,19 +377,20 @@ class _Search:
         for uuid, items in sorted(by_uuid.items()):
             if len(items) > 1:
                 self._warnings.append(
-                    f"{len(items)} volumes have the UUID {uuid}: {', '.join(item.device for item in items)}. They are copies of each other "
-                    "(a clone, a snapshot, a header backup, a mirror that is not assembled), and each has keyslots of its own."
+                    f"{len(items)} volumes have the UUID {uuid}: {', '.join(item.device for item in items)}. They are "
+                    "copies of each other (a clone, a snapshot, a header backup, a mirror that is not assembled), and "
+                    "each has its own keyslots."
                 )
 
 
-def _look(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
-    """:func:`.probe.probe`; a fault of ours is a problem with this one path, too."""
+def _probe_one(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
+    """:func:`.probe.probe`. An internal error counts as a problem with this path only. Raises LuksmithError."""
     with expected_only():
         return probe(path, expected=expected, rdev=rdev)
 
 
 def _loops(inventory: Inventory) -> t.Dict[t.Tuple[t.Any, ...], t.List[BlockDevice]]:
-    """The loop devices over each file and byte."""
+    """The loop devices over each file and byte offset."""
     found: t.Dict[t.Tuple[t.Any, ...], t.List[BlockDevice]] = {}
     for block in inventory:
         backing = block.attribute("loop/backing_file")
@@ -351,7 +402,7 @@ def _loops(inventory: Inventory) -> t.Dict[t.Tuple[t.Any, ...], t.List[BlockDevi
 
 
 def _is_member(inventory: Inventory, block: BlockDevice) -> bool:
-    """A path of a multipath device: reads on a passive path may fail or take a minute."""
+    """Whether it is a path of a multipath device: a read on a passive one may fail or take a minute."""
     return any(inventory.by_name[name].is_multipath for name in block.holders if name in inventory.by_name)
 
 

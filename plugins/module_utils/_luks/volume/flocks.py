@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The locks that cryptsetup takes on a LUKS2 header: flock on the file itself, or on a lock file per block device.
+"""The locks that cryptsetup takes on a LUKS2 header: flock on the file itself, or on a lock file for a block device.
 
-Source: cryptsetup's lib/utils_device_locking.c as observed with 2.6.1 and 2.8.6. It takes none for LUKS1; ours are taken for
-both formats, because they also keep our own processes apart.
+Source: cryptsetup's lib/utils_device_locking.c, as observed with 2.6.1 and 2.8.6. cryptsetup takes none for LUKS1; this
+collection takes them for both formats, because they also separate its own runs.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from ..errors import StorageFault
 from .node import fault
 
 FOLDER = "/run/cryptsetup"
-# The file is replaced under us only while somebody else releases it; so often in a row nobody does.
+# Another process replaces the file only when it releases its lock, which does not happen so often in a row.
 _TRIES = 100
 
 
 def device_lock_path(rdev: int) -> str:
+    """The lock file of a block device."""
     return f"{FOLDER}/{_name(rdev)}"
 
 
 def lock(fd: int, *, exclusive: bool) -> bool:
-    """flock without waiting; False when somebody else holds it in a way that conflicts."""
+    """Take flock without waiting; False if another process holds a conflicting one.
+
+    Raises OSError if the file system does not support it.
+    """
     try:
         fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
@@ -40,6 +44,7 @@ def lock(fd: int, *, exclusive: bool) -> bool:
 
 
 def unlock(fd: int) -> None:
+    """Release the flock. Raises OSError if the system does not."""
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 
@@ -52,13 +57,13 @@ class DeviceLock:
         self._fd = fd
 
     def release(self) -> None:
-        """Unlock, and remove the file unless somebody else came in between; as cryptsetup leaves the folder."""
+        """Unlock, and remove the file unless another process has locked it, as cryptsetup does."""
         try:
             unlock(self._fd)
             if lock(self._fd, exclusive=True) and _is_current(self._folder, self._name, self._fd):
                 os.unlink(self._name, dir_fd=self._folder)
         except OSError:
-            # The close below ends the lock in any case; a file that stays behind does no harm.
+            # Closing it releases the lock in any case, and a leftover lock file is harmless.
             pass
         finally:
             os.close(self._fd)
@@ -66,9 +71,10 @@ class DeviceLock:
 
 
 def lock_device(rdev: int, *, exclusive: bool) -> t.Optional[DeviceLock]:
-    """Take the lock file of a block device without waiting; None when somebody else holds it.
+    """Lock the lock file of a block device without waiting; None if another process holds it.
 
-    Raises OSError where the folder or the file cannot be had (no root), StorageFault when the folder is not to be trusted.
+    Raises OSError if the directory or the file cannot be opened (no root), StorageFault if an ordinary user owns the
+    directory.
     """
     folder = _open_folder()
     try:
@@ -91,12 +97,12 @@ def lock_device(rdev: int, *, exclusive: bool) -> t.Optional[DeviceLock]:
 
 
 def no_folder(path: str, error: OSError) -> StorageFault:
-    """The sentence for an OSError of :func:`lock_device`; ``path`` is the device."""
+    """The error for an OSError of :func:`lock_device`; ``path`` is the device."""
     return fault(
         path,
-        f"cannot use cryptsetup's lock folder {FOLDER}",
+        f"cannot use cryptsetup's lock directory {FOLDER}",
         error,
-        why="without it nothing keeps cryptsetup from changing the same header at the same time",
+        why="without it, cryptsetup could change the same header at the same time",
         remedy="Run as root (become: true); in a container, make /run writable",
     )
 
@@ -108,9 +114,9 @@ def _open_folder() -> int:
     if os.fstat(folder).st_uid not in (0, os.geteuid()):
         os.close(folder)
         raise StorageFault(
-            f"cryptsetup's lock folder {FOLDER} belongs to an ordinary user",
-            why="who owns it can make the locks in it meaningless",
-            remedy="Find out who made it, remove it and run again; it is made anew",
+            f"cryptsetup's lock directory {FOLDER} belongs to an ordinary user",
+            why="its owner could defeat the locks in it",
+            remedy="Find out who created it, remove it and run the task again, which creates it anew",
         )
     return folder
 

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Every block device that the kernel knows, told from sysfs, with the names that /dev has for it. Opens no device.
+"""Every block device of the kernel, from sysfs, with its names in /dev. Opens no device.
 
-The meaning of device-mapper UUIDs is that of libcryptsetup (``CRYPT-LUKS2-<uuid without dashes>-<name>``, helper devices
-``CRYPT-SUBDEV-...``) and multipath-tools (``mpath-...``). What udev found on a device is in its database, which everybody
-may read: it tells a user without root where LUKS volumes are.
+Device-mapper UUIDs are those of libcryptsetup (``CRYPT-LUKS2-<uuid without dashes>-<name>``, helper devices
+``CRYPT-SUBDEV-...``) and multipath-tools (``mpath-...``). Any user can read the udev database, which says where LUKS
+volumes are.
 """
 
 from __future__ import annotations
@@ -23,16 +23,35 @@ RUN = "/run"
 
 _SECTOR = 512
 _LUKS_UUID = re.compile(r"CRYPT-(LUKS[12])-([0-9a-f]{32})(?:-|$)")
-# Directories of /dev that hold no names of block devices, or too many nodes of other kinds.
-_NOT_NAMES = frozenset(("block", "bus", "char", "cpu", "disk", "dri", "fd", "hugepages", "input", "mapper", "mqueue", "net", "pts", "shm", "snd", "vfio"))
+# Directories of /dev without names of block devices, or with too many other nodes.
+_NOT_NAMES = frozenset(
+    (
+        "block",
+        "bus",
+        "char",
+        "cpu",
+        "disk",
+        "dri",
+        "fd",
+        "hugepages",
+        "input",
+        "mapper",
+        "mqueue",
+        "net",
+        "pts",
+        "shm",
+        "snd",
+        "vfio",
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockDevice:
-    """``name`` is the kernel's (``sda1``, ``dm-0``); ``size`` in bytes; ``holders`` and ``slaves`` are such names too.
+    """``name``: that of the kernel (``sda1``, ``dm-0``), also in ``holders`` and ``slaves``; ``size``: bytes.
 
-    path:  what a person uses: /dev/mapper/NAME of a device-mapper device, else the node.
-    links: the other paths that lead to it.
+    path:  /dev/mapper/NAME of a device-mapper device, else the node.
+    links: the other paths to it.
     """
 
     name: str
@@ -48,6 +67,7 @@ class BlockDevice:
 
     @property
     def shown_name(self) -> str:
+        """The device-mapper name, else the kernel name."""
         return self.dm_name or self.name
 
     @property
@@ -61,29 +81,32 @@ class BlockDevice:
 
     @property
     def is_crypt(self) -> bool:
+        """Whether cryptsetup set up this mapping."""
         return self.dm_uuid.startswith("CRYPT-")
 
     @property
     def is_multipath(self) -> bool:
+        """Whether multipath-tools set up this mapping."""
         return self.dm_uuid.startswith("mpath-")
 
     @property
     def is_suspended(self) -> bool:
-        """A read would wait until somebody resumes the device."""
+        """Whether a read would block until the device is resumed."""
         return blockdev.attribute(self.folder, "dm/suspended") == "1"
 
     def attribute(self, name: str) -> str:
+        """A sysfs attribute of the device, see :func:`.blockdev.attribute`."""
         return blockdev.attribute(self.folder, name)
 
     def udev(self) -> t.Dict[str, str]:
-        """What udev remembers of the device: ID_FS_TYPE and so on; empty without udev."""
+        """The properties in the udev database (ID_FS_TYPE and so on); empty without udev."""
         data = blockdev.attribute(os.path.join(RUN, "udev", "data"), f"b{os.major(self.rdev)}:{os.minor(self.rdev)}")
         pairs = (line[2:].partition("=") for line in data.split("\n") if line.startswith("E:"))
         return {key: value for key, _equals, value in pairs}
 
 
 class Inventory:
-    """The devices by their kernel name, in the order of their names."""
+    """The devices by their kernel name, in the order of the names."""
 
     def __init__(self, devices: t.Iterable[BlockDevice]) -> None:
         self.by_name = {device.name: device for device in devices}
@@ -99,7 +122,7 @@ class Inventory:
         return iter(self.by_name.values())
 
     def at(self, path: str) -> t.Optional[BlockDevice]:
-        """The device behind a path: by the names that /dev has, else by what the path leads to."""
+        """The block device at a path, or None: by the names in /dev, else by the node that the path leads to."""
         try:
             known = self._by_path.get(path) or self._by_path.get(os.path.realpath(path))
             if known is not None:
@@ -110,10 +133,11 @@ class Inventory:
         return self._by_rdev.get(status.st_rdev) if stat.S_ISBLK(status.st_mode) else None
 
     def number(self, rdev: int) -> t.Optional[BlockDevice]:
+        """The block device with this device number, or None."""
         return self._by_rdev.get(rdev)
 
     def tagged(self, kind: str, value: str) -> t.Optional[BlockDevice]:
-        """The device that crypttab means by ``PARTUUID=value`` and the like; by udev's links, else by what the kernel tells."""
+        """The device of ``PARTUUID=value`` and so on in crypttab, or None; by udev's links, else from the kernel."""
         found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", _udev_encoded(value)))
         if found is None and kind in ("UUID", "PARTUUID"):
             found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", value.lower()))
@@ -123,7 +147,7 @@ class Inventory:
         return found
 
     def above(self, device: BlockDevice) -> t.List[BlockDevice]:
-        """Everything that is built on the device, near ones first: its partitions, its holders, and theirs."""
+        """Everything on top of the device, nearest first: its partitions and holders, and theirs."""
         found: t.Dict[str, BlockDevice] = {}
         waiting = [*device.holders, *self._partitions.get(device.name, ())]
         while waiting:
@@ -134,7 +158,7 @@ class Inventory:
         return list(found.values())
 
     def beneath_mapping(self, mapping: BlockDevice) -> t.List[BlockDevice]:
-        """The devices with the ciphertext of an open LUKS mapping: beneath its own helpers, such as those for integrity tags."""
+        """The devices with the ciphertext of an open LUKS mapping, beneath helpers such as those for integrity tags."""
         found: t.Dict[str, BlockDevice] = {}
         waiting, seen = list(mapping.slaves), {mapping.name}
         while waiting:
@@ -143,7 +167,9 @@ class Inventory:
             if device is None or name in seen:
                 continue
             seen.add(name)
-            helper = device.is_crypt and (device.luks == mapping.luks or (not device.luks[0] and not device.dm_uuid.startswith("CRYPT-PLAIN")))
+            helper = device.is_crypt and (
+                device.luks == mapping.luks or (not device.luks[0] and not device.dm_uuid.startswith("CRYPT-PLAIN"))
+            )
             if helper and device.slaves:
                 waiting += device.slaves
             else:
@@ -151,7 +177,7 @@ class Inventory:
         return list(found.values())
 
     def mappings(self) -> t.List[BlockDevice]:
-        """The open LUKS mappings, without the helpers beneath them."""
+        """The open LUKS mappings, without their helpers."""
         found = []
         for device in self:
             holders = [self.by_name[name] for name in device.holders if name in self.by_name]
@@ -161,6 +187,7 @@ class Inventory:
 
 
 def read_inventory() -> Inventory:
+    """The block devices of this host. A device that disappears meanwhile is left out."""
     links = _links()
     devices = []
     for number in sorted(_names(os.path.join(blockdev.SYS, "dev", "block"))):
@@ -198,7 +225,7 @@ def _device(folder: str, rdev: int, links: t.Mapping[str, t.Sequence[str]]) -> B
 
 
 def _leads_to(path: str, rdev: int) -> bool:
-    """Without udev, /dev/mapper holds nodes instead of links."""
+    """Without udev, /dev/mapper has nodes instead of links."""
     try:
         status = os.stat(path)
     except OSError:
@@ -207,7 +234,7 @@ def _leads_to(path: str, rdev: int) -> bool:
 
 
 def _links() -> t.Dict[str, t.List[str]]:
-    """Node -> links to it in /dev/disk/by-*, /dev/mapper, and one level of other folders (volume groups)."""
+    """Node -> links to it in /dev/disk/by-*, /dev/mapper and one level of other directories (volume groups)."""
     folders = [os.path.join(blockdev.DEV, "disk", name) for name in _names(os.path.join(blockdev.DEV, "disk"))]
     folders.append(os.path.join(blockdev.DEV, "mapper"))
     folders += [os.path.join(blockdev.DEV, name) for name in _names(blockdev.DEV) if name not in _NOT_NAMES]
@@ -223,8 +250,10 @@ def _links() -> t.Dict[str, t.List[str]]:
 
 
 def _udev_encoded(value: str) -> str:
-    """udev writes what is neither alphanumeric nor one of a few marks as ``\\x20`` in the names of its links."""
-    return "".join(char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value)
+    """The value as in the links of udev, which writes most characters but letters and digits as ``\\x20`` and so on."""
+    return "".join(
+        char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value
+    )
 
 
 def _names(folder: str) -> t.List[str]:

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Who holds locks on a file: process and program, as far as the system tells.
+"""Which processes hold locks on a file, as far as the system tells.
 
-The kernel answers a question for the owner of an open file description lock with "-1". What names the process is the list
-of its descriptors: /proc/PID/fdinfo/N has one line per lock that was taken through that descriptor. Other users' processes
-show that list to root only; for flock and POSIX locks the host-wide /proc/locks still has the pid.
+For an open file description lock the kernel reports -1 as its owner. The process can be found by its descriptors:
+/proc/PID/fdinfo/N has one line for each lock that was taken through that descriptor. Only root can read that of other
+users' processes; for flock and POSIX locks, /proc/locks of the host has the pid.
 
-A host can have a hundred thousand descriptors, so that they are looked through only if /proc/locks has a lock on the file.
+A host can have a hundred thousand descriptors, so that they are searched only if /proc/locks has a lock on the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import typing as t
 
 PROC = "/proc"
-# Inode of the pid namespace that a host begins with (include/linux/proc_ns.h).
+# Inode of the initial pid namespace of a host (include/linux/proc_ns.h).
 INITIAL_NAMESPACE = 0xEFFFFFFC
 
 OFD = "OFDLCK"
@@ -28,7 +28,7 @@ FLOCK = "FLOCK"
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """``first`` to ``last`` in bytes, both included; ``last`` is None for "to the end"."""
+    """A lock on the bytes ``first`` to ``last``, inclusive; a ``last`` of None means up to the end."""
 
     kind: str
     exclusive: bool
@@ -36,12 +36,13 @@ class Lock:
     last: t.Optional[int]
 
     def covers(self, byte: int) -> bool:
+        """Whether the lock includes ``byte``."""
         return self.first <= byte and (self.last is None or byte <= self.last)
 
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """A process and its locks on one file. ``program`` is the file name of what it runs, "" when unknown."""
+    """A process and its locks on one file. ``program``: the file name of its program, "" if unknown."""
 
     pid: int
     program: str
@@ -49,11 +50,11 @@ class Holder:
 
     def __str__(self) -> str:
         name = f"pid {self.pid} ({self.program})" if self.program else f"pid {self.pid}"
-        return f"this very process, {name}" if self.pid == os.getpid() else name
+        return f"this process, {name}" if self.pid == os.getpid() else name
 
 
 def holders_of(inode: t.Tuple[int, int], *, own: t.Collection[int] = ()) -> t.List[Holder]:
-    """Everybody who holds a lock on the file with this (st_dev, st_ino), by pid.
+    """The processes with a lock on the file ``inode`` (st_dev, st_ino), by pid, as far as they are visible.
 
     own: descriptors of this process whose locks do not count.
     """
@@ -70,26 +71,33 @@ def holders_of(inode: t.Tuple[int, int], *, own: t.Collection[int] = ()) -> t.Li
                 found.setdefault(pid, []).extend(lock for lock in locks if lock not in found.get(pid, ()))
     place = f"{os.major(inode[0]):02x}:{os.minor(inode[0]):02x}:{inode[1]}"
     for pid, where, lock in _parse(f"{PROC}/locks", ""):
-        # What is listed for this process here includes its own descriptors, which were left out on purpose above.
-        # A pid that is gone left its lock to a child, which the descriptors named.
-        if where == place and pid > 0 and pid != mine and lock not in found.get(pid, ()) and os.path.exists(f"{PROC}/{pid}"):
+        # For this process the list includes the descriptors that are left out on purpose above. A process that has
+        # ended left its lock to a child, which was found by its descriptors.
+        if (
+            where == place
+            and pid > 0
+            and pid != mine
+            and lock not in found.get(pid, ())
+            and os.path.exists(f"{PROC}/{pid}")
+        ):
             found.setdefault(pid, []).append(lock)
     return [Holder(pid, _program(pid), tuple(locks)) for pid, locks in sorted(found.items())]
 
 
 def _may_be_locked(number: int) -> bool:
-    """False only where /proc/locks shows that there is no lock on any file with this inode number.
+    """False only if /proc/locks shows that there is no lock on any file with this inode number.
 
-    The device is not compared: btrfs and others show another one there than stat does. In a pid namespace of its own (a
-    container) the list leaves out what somebody outside has taken, or somebody who is gone, though a child of his may still
-    hold it. It is read a page at a time, so that a row that moves up between two pages is missed: it is read twice.
+    The device is not compared: for btrfs and others it differs from that of stat. In another pid namespace (a
+    container) the list lacks locks taken outside of it, or by a process that has ended although a child still holds the
+    lock. The
+    kernel returns the list page by page, so that a row that moves up in between is missed: so it is read twice.
     """
     try:
         if os.stat(f"{PROC}/self/ns/pid").st_ino != INITIAL_NAMESPACE:
             return True
-        # What 32-bit kernels make of a longer number: some cut it, NFS and FUSE fold it.
+        # 32-bit kernels shorten a longer number: some truncate it, NFS and FUSE fold it.
         shown = {number, number & 0xFFFFFFFF, (number ^ number >> 32) & 0xFFFFFFFF}
-        return any(f":{one} " in text for text in (_text(f"{PROC}/locks") for _look in range(2)) for one in shown)
+        return any(f":{one} " in text for text in (_text(f"{PROC}/locks") for _read in range(2)) for one in shown)
     except OSError:
         return True
 
@@ -107,7 +115,7 @@ def _parse(path: str, prefix: str) -> t.Iterator[t.Tuple[int, str, Lock]]:
     except OSError:
         return
     for row in rows:
-        # Eight fields; one more, an arrow, marks somebody who still waits for the lock.
+        # Eight fields; a ninth one, an arrow, marks a process that waits for the lock.
         if len(row) == 8 and row[1] in (OFD, POSIX, FLOCK):
             last = None if row[7] == "EOF" else int(row[7])
             yield int(row[4]), row[5], Lock(row[1], row[3] == "WRITE", int(row[6]), last)
@@ -129,7 +137,7 @@ def _inode_of(path: str) -> t.Optional[t.Tuple[int, int]]:
 
 
 def _program(pid: int) -> str:
-    """Never from the command line, where other programs keep secrets."""
+    """Never the command line, which may contain secrets of other programs."""
     try:
         return os.path.basename(os.readlink(f"{PROC}/{pid}/exe")).replace(" (deleted)", "")
     except OSError:

@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Everything a lock has to be put on to have a header for oneself, beyond the file that was opened.
+"""The files and devices that must be locked for exclusive access to a header, besides the one that was opened.
 
-A loop device and its backing file have locks that know nothing of each other. Whoever works on the device also locks the
-file beneath; whoever works on the file also locks the devices above as far as its rights go, which is for the sake of
-cryptsetup: our own processes always meet at the file.
+The locks of a loop device and of its backing file are independent. A run on the device also locks the file beneath. A
+run
+on the file also locks the devices above, as far as its permissions allow: that is for cryptsetup, because our own runs
+always meet at the file.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from .storage import Volume
 class Target:
     """A file or device to lock.
 
-    flock:    take cryptsetup's lock too; not on a payload whose header is elsewhere.
-    optional: locked for others' sake only; without the rights for it the work goes on.
-    what:     for messages.
+    flock:    take cryptsetup's lock too; not for a payload with a detached header.
+    optional: only for other programs; without permission for it the run continues.
+    what:     its name in messages.
     """
 
     node: Node
@@ -36,7 +37,10 @@ class Target:
 
 
 def targets_of(volume: Volume) -> t.List[Target]:
-    """The header's file first. Devices come and go, so that the list is made anew for every attempt."""
+    """The targets, the file with the header first; determined anew for every attempt, because devices come and go.
+
+    Raises StorageFault if the backing file of a loop device cannot be opened.
+    """
     header = volume.node
     targets = [Target(header, header.path)]
     if volume.payload is not None:
@@ -46,7 +50,7 @@ def targets_of(volume: Volume) -> t.List[Target]:
         if place.how == blockdev.LOOP_OF:
             node = _related_node(volume, place, optional=False)
             if node is not None:
-                targets.append(Target(node, f"{place.path}, which is behind the loop device"))
+                targets.append(Target(node, f"{place.path}, the backing file of the loop device"))
     seen = {place.numbers for place in places}
     for place in places:
         for alias in blockdev.above(place.numbers, {place.offset, place.offset - volume.start}):
@@ -61,7 +65,7 @@ def targets_of(volume: Volume) -> t.List[Target]:
 
 
 def _related_node(volume: Volume, place: blockdev.Place, *, optional: bool) -> t.Optional[Node]:
-    """Opened once per volume: a second descriptor of the same file would be in the way of the locks of the first."""
+    """Opened once per volume: locks of a second descriptor of the same file would conflict with those of the first."""
     if place.numbers in volume.related_nodes:
         return volume.related_nodes[place.numbers]
     try:

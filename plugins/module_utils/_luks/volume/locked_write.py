@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The one way to a volume that is written to: locked, and compared with what the plan was made for."""
+"""Opens a volume for writing: locked, and compared with what the plan was made for. All writers use this."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = t.TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What the plan was made for: the uuid ("" where no header could be read), the file or device, and the bytes of the header."""
+    """What the plan was made for: uuid ("" if no header could be read), file or device, and the bytes of the header."""
 
     uuid: str
     identity: t.Any
@@ -28,7 +28,7 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Locked(t.Generic[T]):
-    """The volume under its exclusive locks, what is read there now, and why the plan does not fit it any more, or ""."""
+    """The volume under its exclusive locks, what was read there, and why the plan no longer fits, or ""."""
 
     volume: Volume
     found: T
@@ -44,18 +44,21 @@ def locked_write(
     *,
     timeout: float,
 ) -> t.Iterator[Locked[T]]:
-    """Open the volume for writing and hold its exclusive locks; ``read`` returns what is there, its uuid and its bytes.
+    """Open the volume for writing and hold its exclusive locks.
 
-    ``timeout``: seconds. Raises LuksmithError when the volume cannot be opened or locked or left its path, and Refused when
-    the path leads to a volume with another uuid.
+    read: returns what is there, its uuid and its bytes; timeout: seconds to wait for the locks.
+
+    Raises what :func:`.storage.open_volume`, :func:`.locks.exclusive` and ``read`` raise, and Refused if the path leads
+    to another file or device now, or to a volume with another uuid.
     """
     with open_volume(path, header_path, writable=True) as volume, locks.exclusive(volume, timeout=timeout):
         volume.check_still_there()
         found, uuid, image = read(volume)
         if uuid != expected.uuid:
             raise Refused(
-                f"the path leads to another volume (uuid {uuid or 'unreadable'}) than when the plan was made (uuid {expected.uuid or 'unreadable'})",
-                why="which of the two the task means is not for this run to guess",
+                f"the path leads to another volume (uuid {uuid or 'unreadable'}) than when the plan was made (uuid "
+                f"{expected.uuid or 'unreadable'})",
+                why="it is ambiguous which of the two the task means",
                 remedy="find out what replaced it, then run the task again",
             )
         if image != expected.image:

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""One writer at a time, readers beside no writer: QEMU's image locks, cryptsetup's flock and our own exclusion.
+"""Either one writer or many readers: QEMU's image locks, cryptsetup's flock, and exclusion between our own runs.
 
-Which bytes are taken is the behaviour of QEMU's file-posix driver (block/file-posix.c) while "qemu-img amend" changes
-keyslots (observed with 7.2): shared locks on byte 100 + i for "I do i" and on byte 200 + i for "nobody else may do i",
-then a test that the opposite bytes are free of others. Nothing here ever waits inside the kernel: every attempt takes all
-or nothing, and two that collide try again after a random pause.
+The locked bytes are those of QEMU's file-posix driver (block/file-posix.c) while "qemu-img amend" changes keyslots
+(observed with 7.2): shared locks on byte 100 + i for "I use permission i" and on byte 200 + i for "others must not use
+i", then a check that no other process holds the opposite bytes. Nothing here waits inside the kernel: every attempt
+takes all locks or none, and two that collide retry after a random pause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .lock_targets import Target, targets_of
 from .node import fault
 from .storage import Volume
 
-# QEMU's names of its permissions, as they appear in its messages.
+# The names of the permissions in messages of QEMU.
 _PERMISSIONS = ("consistent read", "write", "write unchanged", "resize", "graph modification")
 _USES = 100
 _FORBIDS = 200
@@ -35,21 +35,21 @@ _LONGEST_PAUSE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class _Role:
-    """hold: bytes to take, shared. free: bytes that nobody else may hold in any way."""
+    """hold: bytes to lock, shared. free: bytes on which others may hold no lock at all."""
 
     exclusive: bool
     hold: t.Tuple[int, ...]
     free: t.Tuple[int, ...]
 
 
-# Forbidding consistent read is what keeps readers out. Resize is forbidden too: it would move the end of a qcow2 file.
+# To deny "consistent read" keeps readers out. To deny "resize" keeps the end of a qcow2 file in place.
 _WRITER = _Role(exclusive=True, hold=(100, 101, 200, 201, 203), free=(100, 101, 103, 200, 201))
 _READER = _Role(exclusive=False, hold=(100,), free=(200,))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Conflict:
-    """Somebody else holds what is needed: ``taken`` bytes of the target, or (flock) cryptsetup's lock at ``flock``."""
+    """What another process holds: the bytes ``taken`` of the target, or cryptsetup's lock at the path ``flock``."""
 
     target: Target
     taken: t.Tuple[int, ...] = ()
@@ -57,29 +57,37 @@ class _Conflict:
 
 
 def exclusive(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
-    """What a writer needs; as long as it is held nobody who respects these locks reads or writes.
+    """The locks of a writer: while they are held, no program that respects them reads or writes.
 
-    timeout: seconds to keep trying, 0 for a single attempt. Raises Busy, which names the holders; StorageFault where the
-    system has no such locks or does not let us take them. After it was entered, the caller reads the header again and calls
-    :meth:`Volume.check_still_there`. Not to be nested with another lock on the same volume object.
+    timeout: seconds to keep trying; 0 tries once. Once inside, the caller reads the header again and calls
+    :meth:`Volume.check_still_there`. Do not nest it with another lock on the same volume object.
+
+    Raises, when it is entered, Busy, which names the holders, if the locks are not free in time; StorageFault if the
+    system does not support them or denies them.
     """
     return _held(volume, _WRITER, timeout)
 
 
 def shared(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
-    """What a reader needs: keeps changes of keyslots out and lets running guests be. Otherwise as :func:`exclusive`."""
+    """The locks of a reader: they prevent changes of keyslots, but do not disturb running guests.
+
+    Raises what :func:`exclusive` raises.
+    """
     return _held(volume, _READER, timeout)
 
 
 def writer_obstacles(volume: Volume) -> t.List[str]:
-    """A sentence for everybody who now holds what :func:`exclusive` would need; nothing is taken to find out."""
+    """A sentence for each process that holds what :func:`exclusive` would need now. It takes no lock.
+
+    Raises StorageFault.
+    """
     targets = targets_of(volume)
     own = {target.node.fd for target in targets}
     sentences = []
     for target in targets:
         taken = _taken(target, _WRITER)
         if taken:
-            sentences += _who(_Conflict(target, taken=taken), own)
+            sentences += _holders(_Conflict(target, taken=taken), own)
         if target.flock:
             path = flocks.device_lock_path(target.node.stat.st_rdev) if target.node.is_block else target.node.path
             sentences += _flock_holders(path, skip=os.getpid())
@@ -99,14 +107,14 @@ def _held(volume: Volume, role: _Role, timeout: float) -> t.Iterator[None]:
                 return
         left = deadline - time.monotonic()
         if left <= 0:
-            # Only now, because it reads all of /proc; whoever was faster may be gone again.
+            # Only now, because it reads all of /proc; the holder may be gone by then.
             raise _busy(volume, conflict, {target.node.fd for target in targets}, timeout)
         time.sleep(min(left, random.uniform(pause / 4, pause)))
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitStack) -> t.Optional[_Conflict]:
-    """Looks first and takes only then: a waiting process of ours must not make others fail that would get on well."""
+    """Check before taking: a run of ours that waits must not make others fail that could proceed."""
     for target in targets:
         taken = _taken(target, role)
         if taken:
@@ -119,20 +127,24 @@ def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitSt
 
 
 def _taken(target: Target, role: _Role) -> t.Tuple[int, ...]:
-    """Bytes that stand in the way: anybody on a byte that must be free, an exclusive holder on one that will be held."""
-    with _sentences(target):
+    """The bytes in conflict: any lock on a byte that must be free, an exclusive one on a byte that is to be held."""
+    with _lock_faults(target):
         fd = target.node.fd
-        return tuple(byte for byte in sorted({*role.hold, *role.free}) if ofd.held_by_others(fd, byte, only_exclusive=byte not in role.free))
+        return tuple(
+            byte
+            for byte in sorted({*role.hold, *role.free})
+            if ofd.held_by_others(fd, byte, only_exclusive=byte not in role.free)
+        )
 
 
 def _take_flock(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.Optional[_Conflict]:
     if not target.flock:
         return None
     if not target.node.is_block:
-        with _sentences(target):
+        with _lock_faults(target):
             if not flocks.lock(target.node.fd, exclusive=role.exclusive):
                 return _Conflict(target, flock=target.node.path)
-        locks.callback(_quietly, flocks.unlock, target.node.fd)
+        locks.callback(_ignoring_faults, flocks.unlock, target.node.fd)
         return None
     rdev = target.node.stat.st_rdev
     try:
@@ -148,47 +160,50 @@ def _take_flock(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.O
 
 
 def _take_bytes(target: Target, role: _Role, locks: contextlib.ExitStack) -> t.Optional[_Conflict]:
-    with _sentences(target):
+    with _lock_faults(target):
         for byte in role.hold:
             if not ofd.lock(target.node.fd, byte):
                 return _Conflict(target, taken=(byte,))
-            locks.callback(_quietly, ofd.unlock, target.node.fd, byte)
+            locks.callback(_ignoring_faults, ofd.unlock, target.node.fd, byte)
     taken = _taken(target, role)
     return _Conflict(target, taken=taken) if taken else None
 
 
-def _quietly(unlock: t.Callable[..., None], *arguments: int) -> None:
-    """An unlock that fails changes nothing: closing the volume ends the lock too, and what was done stays done."""
+def _ignoring_faults(unlock: t.Callable[..., None], *arguments: int) -> None:
+    """Ignore an unlock that fails: closing the volume releases the lock too, and the work is done."""
     with contextlib.suppress(OSError):
         unlock(*arguments)
 
 
 @contextlib.contextmanager
-def _sentences(target: Target) -> t.Iterator[None]:
+def _lock_faults(target: Target) -> t.Iterator[None]:
     try:
         yield
     except OSError as error:
         raise fault(
             target.node.path,
-            "the file system does not lock files",
+            "the file system does not support locks",
             error,
-            why="without locks nothing keeps QEMU, cryptsetup or another run from changing the header at the same time",
-            remedy="Move the volume to a file system with working locks (for NFS: version 4, or version 3 with its lock service)",
+            why="without locks, QEMU, cryptsetup or another run could change the header at the same time",
+            remedy="Move the volume to a file system with working locks (for NFS: version 4, or version 3 with its "
+            "lock service)",
         ) from None
 
 
 def _busy(volume: Volume, conflict: _Conflict, own: t.Collection[int], timeout: float) -> Busy:
     return Busy(
-        "it is in use: " + "; ".join(_who(conflict, own)),
-        why=f"two at once could destroy keyslots (waited {timeout:g} s)",
-        remedy="Stop that program or detach the volume from it and run again, or wait longer (lock_timeout)",
+        "it is in use: " + "; ".join(_holders(conflict, own)),
+        why=f"two writers at the same time could destroy keyslots (waited {timeout:g} s)",
+        remedy="Stop that program or detach the volume from it and run the task again, or increase lock_timeout",
         volume=volume.path,
     )
 
 
-def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
+def _holders(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
     if conflict.flock:
-        return _flock_holders(conflict.flock) or [f"somebody who cannot be seen from here, or is gone again, held cryptsetup's lock {conflict.flock}"]
+        return _flock_holders(conflict.flock) or [
+            f"a process that is not visible from here, or has ended, held cryptsetup's lock {conflict.flock}"
+        ]
     found = []
     for holder in lock_holders.holders_of(conflict.target.node.inode, own=own):
         locks = [lock for lock in holder.locks if lock.kind != lock_holders.FLOCK]
@@ -196,7 +211,10 @@ def _who(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
             found.append(f"{holder} {_bytes_held(locks)} of {conflict.target.what}")
     if found:
         return found
-    unseen = "somebody who cannot be seen from here (another user's program, unless this runs as root; a container; another machine) or is gone again"
+    unseen = (
+        "a process that is not visible from here (of another user, unless this runs as root; in a container; on "
+        "another machine) or has ended"
+    )
     return [f"{unseen} held {_names(conflict.taken)} of {conflict.target.what}"]
 
 
@@ -211,7 +229,12 @@ def _bytes_held(locks: t.Sequence[lock_holders.Lock]) -> str:
 
 def _names(taken: t.Sequence[int]) -> str:
     """``the image locks "consistent read" (byte 100), deny "write" (byte 201)``."""
-    names = [f'"{_PERMISSIONS[byte - _USES]}" (byte {byte})' if byte < _FORBIDS else f'deny "{_PERMISSIONS[byte - _FORBIDS]}" (byte {byte})' for byte in taken]
+    names = [
+        f'"{_PERMISSIONS[byte - _USES]}" (byte {byte})'
+        if byte < _FORBIDS
+        else f'deny "{_PERMISSIONS[byte - _FORBIDS]}" (byte {byte})'
+        for byte in taken
+    ]
     return f"the image lock{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 

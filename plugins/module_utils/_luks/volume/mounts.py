@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What is mounted and what is swapped on, told from /proc and /sys/fs/btrfs."""
+"""What is mounted or used as swap, from /proc and /sys/fs/btrfs. Errors count as empty tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
-    """``rdev`` is 0 for a file system without a device number of its own (btrfs); ``source`` is what was given to mount."""
+    """``rdev``: 0 for a file system without its own device number (btrfs); ``source``: the argument of mount."""
 
     rdev: int
     source: str
@@ -28,7 +28,7 @@ class Mount:
 
 
 def mounts() -> t.List[Mount]:
-    """Every mount of this process's mount namespace, in the order of the mounts; empty where /proc does not tell."""
+    """Every mount in the mount namespace of this process, in order."""
     found = []
     for row in _rows("self/mountinfo"):
         fields = row.split(b" ")
@@ -44,12 +44,12 @@ def mounts() -> t.List[Mount]:
 
 
 def swaps() -> t.List[str]:
-    """Paths of what is swapped on, devices and files."""
+    """The paths of swap devices and swap files."""
     return [unescape(row.split(None, 1)[0]) for row in _rows("swaps")[1:] if row.strip()]
 
 
 def btrfs_groups() -> t.List[t.Set[str]]:
-    """sysfs names of the devices of each mounted btrfs: mountinfo names only one of them."""
+    """The sysfs names of the devices of each mounted btrfs: mountinfo has only one of them."""
     folder = os.path.join(blockdev.SYS, "fs", "btrfs")
     groups = []
     for name in _names(folder):
@@ -60,7 +60,7 @@ def btrfs_groups() -> t.List[t.Set[str]]:
 
 
 def unescape(field: bytes) -> str:
-    """The kernel writes blanks, newlines and backslashes in these tables as ``\\040`` and so on."""
+    """Decode ``\\040`` and so on, as which the kernel writes blanks, newlines and backslashes in these tables."""
     return os.fsdecode(_OCTAL.sub(lambda match: bytes((int(match.group(1), 8) & 0xFF,)), field))
 
 

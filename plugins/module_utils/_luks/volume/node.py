@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""An open file or block device, and the sentences for everything that cannot be opened as one."""
+"""An open regular file or block device, and the errors for everything else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..files import fault, kind_of, remedy_for, unusable
 
 __all__ = ("Node", "fault", "open_node")
 
-# O_NONBLOCK and O_NOCTTY make sure that not even a file that became a FIFO or a terminal in between can do harm.
+# O_NONBLOCK and O_NOCTTY: the path may have become a FIFO or a terminal since its kind was checked.
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 @dataclasses.dataclass
 class Node:
-    """An open regular file or block device. ``size`` in bytes, as it was when it was opened."""
+    """An open regular file or block device. ``size``: bytes at the time of opening."""
 
     path: str
     fd: int
@@ -36,11 +36,11 @@ class Node:
 
     @property
     def inode(self) -> t.Tuple[int, int]:
-        """What locks hang on: the inode of the file or of the device node, (st_dev, st_ino)."""
+        """The inode to which locks belong, of the file or of the device node: (st_dev, st_ino)."""
         return (self.stat.st_dev, self.stat.st_ino)
 
     def still_there(self) -> bool:
-        """Does the path still lead to the file or device that is open?"""
+        """Whether the path still leads to the file or device that is open."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -50,15 +50,19 @@ class Node:
         return (now.st_dev, now.st_ino) == self.inode
 
     def close(self) -> None:
+        """Close the descriptor. It may be called twice."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
 
 def open_node(path: str, *, writable: bool) -> Node:
-    """Open a regular file or block device; anything else is refused before it is opened. Raises StorageFault."""
+    """Open a regular file or block device.
+
+    Raises StorageFault if the path cannot be opened or is of another kind, which is checked before it is opened.
+    """
     try:
-        # An open alone can do things to a character device (rewind a tape, start a watchdog).
+        # Opening a character device may have effects (rewind a tape, start a watchdog).
         _check_kind(os.stat(path), path)
         fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS)
     except OSError as error:
@@ -71,7 +75,7 @@ def open_node(path: str, *, writable: bool) -> Node:
         return Node(path=path, fd=fd, stat=status, size=os.lseek(fd, 0, os.SEEK_END), writable=writable)
     except OSError as error:
         os.close(fd)
-        raise fault(path, "cannot ask for its size", error) from None
+        raise fault(path, "cannot determine its size", error) from None
     except StorageFault:
         os.close(fd)
         raise
@@ -82,7 +86,7 @@ def _check_kind(status: os.stat_result, path: str) -> None:
         return
     raise StorageFault(
         f"it is {kind_of(status.st_mode)}",
-        why="a LUKS header lives in a regular file or on a block device",
+        why="a LUKS header is in a regular file or on a block device",
         remedy="Give the path of the volume itself",
         volume=path,
     )

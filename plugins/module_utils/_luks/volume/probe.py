@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What is at one path: a LUKS header, none, or a reason why it cannot be read. Only a magic is read unless that says LUKS."""
+"""What is at one path: a LUKS header, none, or a reason why it cannot be read.
+
+Reads only the magic unless that is LUKS.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ from .storage import Region, Volume, open_volume
 
 Facts = t.Dict[str, t.Any]
 
-# A header that looks damaged is read once more beside no writer; the writer may be a run of ours that takes seconds.
+# Seconds. A header that looks damaged is read again while no writer holds the locks; a run of ours may take seconds.
 LOCK_TIMEOUT = 10.0
 
-# Both formats keep the UUID at the same place, so that a header that breaks the format still tells it.
+# (offset, bytes). Both formats have the UUID there, so that it can be read from a header that breaks the format.
 _UUID_FIELD = (168, 40)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
@@ -36,7 +39,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 class FoundVolume:
     """One header, or a place where one should be.
 
-    blocks: kernel names of the block devices that are this volume (a multipath device and its members); digest: of the header's bytes.
+    blocks: kernel names of the block devices of this volume (a multipath device and its members).
+    digest: SHA-256 over the bytes of the header.
     """
 
     device: str
@@ -55,6 +59,7 @@ class FoundVolume:
     crypttab: t.List[Facts] = dataclasses.field(default_factory=list)
 
     def row(self) -> Facts:
+        """The volume as it appears in the result of volumes_info."""
         return {
             "device": self.device,
             "aliases": sorted(self.aliases - {self.device}, key=natural),
@@ -71,10 +76,11 @@ class FoundVolume:
 
 
 def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume]:
-    """What is at ``path``; None when it is no LUKS volume and nobody expected one there.
+    """What is at ``path``; None if it is no LUKS volume and none is ``expected``.
 
-    A header that breaks the format is an item with a problem. rdev: the number that a block device must have. Raises StorageFault;
-    with ``expected`` also NotLuks.
+    An invalid header is a volume with a problem. rdev: the device number that a block device must have, or 0.
+
+    Raises StorageFault if it cannot be opened or read, NotLuks if one is ``expected`` and there is none.
     """
     if rdev:
         _check_number(path, rdev)
@@ -112,11 +118,17 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
                 raise
             return None
         container = "qcow2" if start.startswith(qcow2.MAGIC) else "raw"
-        return FoundVolume(path, uuid=uuid if _UUID.fullmatch(uuid) else None, container=container, size=size, problem=sentence_of(error))
+        return FoundVolume(
+            path,
+            uuid=uuid if _UUID.fullmatch(uuid) else None,
+            container=container,
+            size=size,
+            problem=sentence_of(error),
+        )
 
 
 def _read(volume: Volume) -> Header:
-    """Without locks, so that nobody is disturbed; what then looks damaged may be a write in progress, and is read beside no writer."""
+    """Without locks, which would disturb others. A damaged header may be a write in progress: read it again, locked."""
     try:
         header = read_header(volume)
         if not header.needs_heal:
@@ -130,7 +142,10 @@ def _read(volume: Volume) -> Header:
 
 
 def _second_copy(medium: Region) -> bool:
-    """Is there a LUKS2 header whose first copy is lost? Not where something else owns the device: then it is a remainder."""
+    """Whether there is a LUKS2 header without its primary copy.
+
+    If something else owns the device, it is only a leftover.
+    """
     length = len(detect.SECONDARY_MAGIC)
     places = (offset for offset in detect.SECONDARY_OFFSETS if offset + length <= medium.size)
     if not any(medium.reread(offset, length) == detect.SECONDARY_MAGIC for offset in places):
@@ -139,7 +154,7 @@ def _second_copy(medium: Region) -> bool:
 
 
 def _check_number(path: str, rdev: int) -> None:
-    """Is the node still the one that sysfs meant? /dev of a container may hold others. Raises StorageFault."""
+    """Raises StorageFault if the node is not the device of sysfs: /dev of a container may have others."""
     try:
         status = os.stat(path)
     except OSError as error:
@@ -149,6 +164,10 @@ def _check_number(path: str, rdev: int) -> None:
 
 
 def sentence_of(error: LuksmithError) -> str:
-    """What was found, why it matters, what to do; the path stands beside it, and nobody meant to change anything."""
+    """What was found, why it matters and what to do. The result has the path beside it."""
     parts = (error.found, error.why, error.remedy)
-    return " ".join(f"{part[:1].upper()}{part[1:]}{'' if part.endswith('.') else '.'}" for part in (part.strip() for part in parts) if part)
+    return " ".join(
+        f"{part[:1].upper()}{part[1:]}{'' if part.endswith('.') else '.'}"
+        for part in (part.strip() for part in parts)
+        if part
+    )

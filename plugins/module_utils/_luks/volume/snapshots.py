@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What may keep the old blocks of an overwritten key area: copy-on-write file systems, snapshots, thin pools.
+"""What may keep old blocks of an overwritten key area: copy-on-write file systems, snapshots, thin pools.
 
-Sources: the kernel's mountinfo and sysfs, and the suffixes that LVM gives to the device-mapper UUIDs of its hidden volumes
-(lib/activate/dev_manager.c: "tpool", "cow", "real", "vpool"). A remapping SSD cannot be seen from here.
+Sources: mountinfo and sysfs of the kernel, and the suffixes of the device-mapper UUIDs of hidden LVM volumes
+(lib/activate/dev_manager.c: "tpool", "cow", "real", "vpool"). The remapping inside an SSD is not visible.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _DEEPEST = 16
 
 
 def copies_elsewhere(fd: int, places: t.Sequence[blockdev.Place]) -> t.Optional[str]:
-    """A sentence when overwriting the volume may leave the old bytes somewhere, else None.
+    """A warning if old bytes may survive an overwrite of the volume, else None.
 
-    places: the volume and what lies beneath it (:func:`.blockdev.stack`); fd: descriptor of the first of them.
+    places: the volume and what is beneath it (:func:`.blockdev.stack`); fd: descriptor of the first one.
     """
     reason = None
     for place in places:
@@ -47,7 +47,7 @@ def copies_elsewhere(fd: int, places: t.Sequence[blockdev.Place]) -> t.Optional[
         else:
             reason = _file_reason(fd)
         if reason:
-            return f"{reason}: an old copy of an erased keyslot may stay there, out of reach of any overwriting."
+            return f"{reason}: an old copy of an erased keyslot may survive there, and no overwrite reaches it."
     return None
 
 
@@ -73,7 +73,7 @@ def _file_reason(fd: int) -> t.Optional[str]:
 
 
 def _mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
-    """(device number, type) of the file system; by mount id, because st_dev of a btrfs subvolume is in no table."""
+    """(device number, type) of the file system, by mount id: st_dev of a btrfs subvolume is in no table."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
             mount_id = next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
@@ -111,7 +111,7 @@ def _uuid(folder: str) -> str:
 
 
 def _first_slave(folder: str) -> t.Optional[str]:
-    """One device beneath is enough: LVM puts a thin or snapshot volume on hidden volumes that all tell the same."""
+    """One device beneath is enough: the hidden volumes under a thin or snapshot volume of LVM all show the same."""
     try:
         names = sorted(os.listdir(os.path.join(folder, "slaves")))
     except OSError:

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Where a LUKS header lives, as bytes: open, read, write, make durable, read again from the medium, tell who it is.
+"""The bytes of a LUKS header on their medium: open, read, write, sync, read back from the medium, identify.
 
-Header and key material go through os.pread, os.pwrite and os.fsync and nothing else, so that a test can record below this
-layer what a crash would leave behind.
+Header and key material go only through os.pread, os.pwrite and os.fsync, so that a test can record below this layer
+what a crash would leave behind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from .node import Node, fault, open_node
 
 
 class Region:
-    """``size`` bytes of an open file from the LUKS header's first byte on; all offsets count from that byte."""
+    """``size`` bytes of an open file from the first byte of the LUKS header on; offsets count from that byte.
+
+    Every method raises StorageFault if the range is not inside the region or the system reports an error.
+    """
 
     def __init__(self, node: Node, start: int, size: int) -> None:
         self._node = node
@@ -34,7 +37,7 @@ class Region:
         self.size = size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes, or StorageFault naming the offset. They may be old ones: whatever decides uses :meth:`reread`."""
+        """Exactly ``length`` bytes, maybe from the page cache; decisions need :meth:`reread`. Raises StorageFault."""
         self._check(offset, length)
         data = bytearray()
         while len(data) < length:
@@ -48,32 +51,35 @@ class Region:
         return bytes(data)
 
     def reread(self, offset: int, length: int) -> bytes:
-        """As :meth:`read`, but from the medium as far as the system lets us; :meth:`barrier` must have run before.
+        """As :meth:`read`, but from the medium if the system allows it; :meth:`barrier` must have run before.
 
-        Through O_DIRECT where the file system can do that, else after asking the kernel to drop its pages.
+        It uses O_DIRECT if the file system supports that; if not, it asks the kernel to drop its pages first. Raises
+        StorageFault.
         """
         self._check(offset, length)
         self._forget_pages(offset, length)
         direct = self._read_direct(offset, length)
         return self.read(offset, length) if direct is None else direct
 
-    def confirm(self, offset: int, written: bytes, found: str, why: str = "the medium or its driver loses writes") -> None:
-        """Raise StorageFault with ``found`` unless :meth:`reread` gives back what was ``written``.
+    def confirm(
+        self, offset: int, written: bytes, found: str, why: str = "the medium or its driver loses writes"
+    ) -> None:
+        """Raises StorageFault with ``found`` if :meth:`reread` does not return what was ``written``.
 
-        Worn flash that has become read-only acknowledges writes and keeps what it had.
+        Worn flash that has become read-only acknowledges writes and keeps the old data.
         """
         if not hmac.compare_digest(self.reread(offset, len(written)), written):
             raise StorageFault(found, why=why, volume=self._node.path)
 
     def _forget_pages(self, offset: int, length: int) -> None:
-        """A block device has a page cache of its own. What was written through another node for the same bytes (the file
-        behind a loop device, the whole disk of a partition) is not in it, and a write of one sector into an old page
-        would bring the old neighbours of that sector back to the disk.
+        """Each block device has its own page cache, which lacks what was written through another node for the same
+        bytes (the backing file of a loop device, the whole disk of a partition). Writing a sector through a stale page
+        would rewrite adjacent sectors with old data.
         """
         forget_pages(self._node.fd, self._start + offset, length)
 
     def _read_direct(self, offset: int, length: int) -> t.Optional[bytes]:
-        """None where direct I/O is not to be had."""
+        """None if direct I/O is not available."""
         try:
             with direct_read(self._node.fd, self._start + offset, length) as found:
                 return None if found is None else bytes(found)
@@ -81,7 +87,10 @@ class Region:
             raise self._read_fault(offset, length, error) from None
 
     def write(self, offset: int, data: bytes) -> None:
-        """All of ``data``, or StorageFault that says how far it came. Durable only after :meth:`barrier`."""
+        """Write all of ``data``; durable only after :meth:`barrier`.
+
+        Raises StorageFault, with the number of bytes written.
+        """
         self._check(offset, len(data))
         self._forget_pages(offset, len(data))
         done = 0
@@ -97,25 +106,27 @@ class Region:
                         self._node.path,
                         f"cannot write {len(data)} bytes at byte {offset} of the LUKS header",
                         error,
-                        changed=f"{done} of the {len(data)} bytes were accepted before the error; they may or may not be on the medium",
+                        changed=f"{done} of {len(data)} bytes were accepted before the error; they may or may not be "
+                        "on the medium",
                     ) from None
 
     def barrier(self) -> None:
-        """Everything written so far is on the medium when this returns.
+        """Everything written so far is on the medium when this returns. Raises StorageFault.
 
-        fsync and not fdatasync: the latter would do for a file that does not grow, but this is called a handful of times per
-        action, and fsync also carries the block mapping of a sparse or preallocated image on file systems whose fdatasync is
-        lax about it. It is never repeated after an error: the kernel reports a lost write once and then forgets it.
+        fdatasync would do for a file that does not grow. But this is called only a few times per action, and fsync also
+        stores the block mapping of a sparse or preallocated image on file systems whose fdatasync is lax about it. It
+        is
+        never repeated after an error: the kernel reports a lost write only once.
         """
         try:
             os.fsync(self._node.fd)
         except OSError as error:
             raise fault(
                 self._node.path,
-                "cannot make the last writes durable",
+                "cannot sync the last writes to the medium",
                 error,
-                why="what reached the medium is unknown",
-                remedy="Check the device or file system (dmesg), then run again: the state is read anew",
+                why="it is unknown what reached the medium",
+                remedy="Check the device or file system (dmesg), then run the task again: it reads the state anew",
                 changed="The last writes may or may not be on the medium",
             ) from None
 
@@ -125,7 +136,7 @@ class Region:
 
     def _too_short(self, offset: int, length: int, end: int) -> StorageFault:
         return StorageFault(
-            f"bytes {offset} to {offset + length} of the LUKS header are wanted, but it ends at byte {end}",
+            f"bytes {offset} to {offset + length} of the LUKS header are needed, but it ends at byte {end}",
             why="the file or device is shorter than its header says",
             remedy="Check whether it was truncated or only partly copied",
             volume=self._node.path,
@@ -139,15 +150,17 @@ class Region:
 class Volume:
     """An open volume; a context manager that closes it.
 
-    path:        as the task names it; header_path: the file that holds the header (the same unless it is detached).
+    path:        as in the task; header_path: the file with the header (the same unless the header is detached).
     container:   "raw" or "qcow2".
-    node:        the open file with the header, which also carries the locks; payload: the other one, if detached.
-    start:       the header's first byte in that file.
-    related_nodes: further files and devices that show the same bytes, opened by locks.py for its purposes only.
-    notes:       sentences about the container that a person may want to know.
+    node:        the open file with the header, on which the locks are taken; payload: the other one, if detached.
+    start:       byte offset of the header in that file.
+    related_nodes: further files and devices that show the same bytes, opened by lock_targets.py to lock them.
+    notes:       sentences about the container for the operator.
     """
 
-    def __init__(self, path: str, node: Node, *, payload: t.Optional[Node] = None, crypto: t.Optional[qcow2.Qcow2Crypto] = None) -> None:
+    def __init__(
+        self, path: str, node: Node, *, payload: t.Optional[Node] = None, crypto: t.Optional[qcow2.Qcow2Crypto] = None
+    ) -> None:
         self.path = path
         self.header_path = node.path
         self.node = node
@@ -162,59 +175,68 @@ class Volume:
 
     @property
     def identity(self) -> t.Tuple[str, int, int, int]:
-        """Equal for all paths to one header: the deepest file or device that the system tells of, and the byte in it."""
+        """Equal for all paths to one header: the lowest file or device that the system reports, and an offset in it."""
         deepest = self._places[-1]
         return (*deepest.numbers, deepest.offset)
 
     @property
     def rotational(self) -> bool:
-        """Does the medium turn, so that more than one overwriting pass makes sense?
+        """Whether the medium is a rotating disk, so that several overwriting passes make sense.
 
-        A loop device never does: what the kernel says of it is a default, and what is beneath is a file, for which
-        cryptsetup too uses a single pass.
+        Never for a loop device: what the kernel reports for it is a default, and beneath it is a file, for which
+        cryptsetup also uses a single pass.
         """
         rdev = self.node.stat.st_rdev
         return self.node.is_block and not blockdev.is_loop(rdev) and blockdev.is_rotational(rdev)
 
     @property
     def copy_on_write(self) -> t.Optional[str]:
-        """A sentence when an overwritten key area may survive elsewhere (snapshots, copy-on-write), else None."""
+        """A warning if an overwritten key area may survive elsewhere (snapshots, copy-on-write), else None."""
         return snapshots.copies_elsewhere(self.node.fd, self._places)
 
     def begin_writing(self) -> None:
-        """Before the first write: tell qcow2 that a writer came who does not know its extra features. Once, durably."""
+        """Before the first write: clear the qcow2 feature bits that this writer does not maintain. Once, durably.
+
+        Raises StorageFault if that cannot be written.
+        """
         if self._clear is not None:
             whole = Region(self.node, 0, self.node.size)
             whole.write(self._clear.offset, self._clear.data)
             whole.barrier()
-            whole.confirm(self._clear.offset, self._clear.data, "the qcow2 header still promises features that this writer does not keep")
+            whole.confirm(
+                self._clear.offset,
+                self._clear.data,
+                "the qcow2 header still declares features that this writer does not maintain",
+            )
             self._clear = None
 
     def check_still_there(self) -> None:
-        """Refused unless the paths still lead to what is open: after a wait for locks it may have been replaced."""
+        """Raises Refused if a path no longer leads to what is open: it may be replaced during a wait for locks."""
         for node in (self.node, self.payload):
             if node is not None and not node.still_there():
                 raise Refused(
-                    "the path leads to another file or device than when it was opened, or to none",
-                    why="the open one may be the abandoned copy, and a change in it would be lost",
-                    remedy="Run again when whatever replaced it is done",
+                    "the path no longer leads to the file or device that was opened",
+                    why="the opened one may be an abandoned copy, and a change to it would be lost",
+                    remedy="Run the task again when the program that replaced it is done",
                     volume=node.path,
                 )
 
     def check_writable(self) -> None:
-        """Raise the StorageFault with which :func:`open_volume` would refuse a writer, though this volume is open for reading.
+        """Raises the StorageFault that :func:`open_volume` would raise for a writer, although this is open for reading.
 
-        A block device is not opened for it: when a writer closes one, udev looks at the device again and tells everybody.
+        It does not open a block device: when a writer closes one, udev probes the device again and notifies listeners.
         """
         if not self.node.is_block:
             open_node(self.header_path, writable=True).close()
             return
         _check_not_read_only(self.node)
         if not os.access(self.header_path, os.W_OK, effective_ids=True):
-            raise fault(self.header_path, "cannot open it for writing", OSError(errno.EACCES, os.strerror(errno.EACCES)))
+            raise fault(
+                self.header_path, "cannot open it for writing", OSError(errno.EACCES, os.strerror(errno.EACCES))
+            )
 
     def close(self) -> None:
-        """Closes every descriptor, which also ends every lock. Safe to call twice."""
+        """Close every descriptor, which also releases every lock. It may be called twice."""
         for node in (*self.related_nodes.values(), self.payload, self.node):
             if node is not None:
                 node.close()
@@ -223,15 +245,20 @@ class Volume:
     def __enter__(self) -> Volume:
         return self
 
-    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[t.Type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
 
 def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) -> Volume:
-    """Open the file that holds the LUKS header, once; with ``header`` also the payload, read-only.
+    """Open the file with the LUKS header, once; with ``header`` also the payload, read-only.
 
-    Raises StorageFault (no such file, no permission, read-only device, neither file nor block device), and what
-    :func:`.qcow2.locate` raises for a qcow2 image.
+    Raises StorageFault if it cannot be opened, is a read-only device, or is neither a regular file nor a block device;
+    for a qcow2 image what :func:`.qcow2.locate` raises.
     """
     header_path = path if header is None else header
     with contextlib.ExitStack() as on_failure:
@@ -263,7 +290,8 @@ def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
         if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
             return None
     except StorageFault:
-        return None  # a LUKS2 volume can do without its beginning; whoever parses the header says what is wrong otherwise
+        # A LUKS2 volume can do without its beginning. If this one cannot, parsing the header says what is wrong.
+        return None
     try:
         return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:

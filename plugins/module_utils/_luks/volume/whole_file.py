@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The file of a header backup: for root only, whoever it belonged to before."""
+"""The file of a header backup: only its owner may read it, whatever its mode was before."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ MODE = 0o600
 
 
 def check_replaceable(path: str) -> None:
-    """Raise what :func:`replace` would raise before it writes a byte: no such folder, no right to write in it."""
+    """Raises the StorageFault that :func:`replace` would raise before it writes: no such directory, no permission."""
     files.check_replaceable(path)
 
 
 def replace(path: str, data: bytes) -> None:
-    """``path`` holds ``data`` with mode 0600, durably, when this returns. Raises as :func:`.files.replace` does."""
+    """Write ``data`` to ``path`` with mode 0600, durably. Raises what :func:`.files.replace` raises."""
     files.replace(path, data, mode=MODE)
 
 
 def restrict(path: str) -> None:
-    """Mode 0600 for a file that has the right content."""
+    """Set mode 0600 on a file whose content is right already. Raises StorageFault if the system denies it."""
     try:
         os.chmod(path, MODE)
     except OSError as error:
@@ -34,7 +34,7 @@ def restrict(path: str) -> None:
 
 
 def mode_of(path: str) -> t.Optional[int]:
-    """Permission bits of a file, None where there is none."""
+    """The permission bits of a file; None if it does not exist."""
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
     except OSError:

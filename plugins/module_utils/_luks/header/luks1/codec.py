@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""LUKS1 as a :class:`~.model.Header`. The 1024 bytes are kept as they were read; an edit patches them and parses again.
+"""LUKS1 as a :class:`~.model.Header`. It keeps the 1024 bytes as they were read; an edit patches and parses them again.
 
-Sources: LUKS On-Disk Format Specification 1.2.3; what cryptsetup 2.6.1 and QEMU 7.2 leave in a slot that they erase.
+Sources: LUKS On-Disk Format Specification 1.2.3; what cryptsetup 2.6.1 and QEMU 7.2 leave in a keyslot that they erase.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from . import journal, writes
 def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
     """Header from ``size`` available bytes; ``embedded``: in a container that keeps the payload elsewhere (qcow2).
 
-    Raises MalformedHeader as :mod:`.fields` says; what ``read`` raises passes through.
+    Raises MalformedHeader if the header is truncated or breaks the format (see :mod:`.fields`), StorageFault if it
+    cannot be read.
     """
     if size < luks1_fields.HEADER_SIZE:
         raise MalformedHeader(
@@ -33,7 +34,10 @@ def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
 
 
 class Luks1Header(model.Header):
-    """``raw``: the 1024 bytes; ``size``: bytes from the header's start to the end of file, device or container region."""
+    """``raw``: the 1024 bytes; ``size``: bytes from the start of the header to the end of the file, device or region.
+
+    Raises MalformedHeader if ``raw`` breaks the format.
+    """
 
     def __init__(self, raw: bytes, size: int, *, embedded: bool = False) -> None:
         self._raw = bytes(raw)
@@ -43,7 +47,7 @@ class Luks1Header(model.Header):
         luks1_fields.check_areas(fields, size)
         padding = journal.decode(self._raw)
         self._obstacle = padding.obstacle
-        # The field's users look hashes up by their usual name; the spelling stays in the raw bytes.
+        # Hashes are looked up in lower case; the raw bytes keep the spelling of the header.
         self._hash = fields.hash.lower()
         self.format = "luks1"
         self.uuid = fields.uuid
@@ -52,7 +56,11 @@ class Luks1Header(model.Header):
         self.cipher = fields.cipher
         self.key_size = fields.key_size
         self.slot_count = luks1_fields.SLOT_COUNT
-        self.keyslots = {number: self._keyslot(number, self._stored_kdf(slot)) for number, slot in enumerate(fields.slots) if slot.active}
+        self.keyslots = {
+            number: self._keyslot(number, self._stored_kdf(slot))
+            for number, slot in enumerate(fields.slots)
+            if slot.active
+        }
         self.digests = (
             model.Digest(
                 number=0,
@@ -65,7 +73,16 @@ class Luks1Header(model.Header):
                 segments=(0,),
             ),
         )
-        self.segments = (model.Segment(number=0, type="crypt", offset=fields.payload, size=None, encryption=fields.cipher, sector_size=model.SECTOR),)
+        self.segments = (
+            model.Segment(
+                number=0,
+                type="crypt",
+                offset=fields.payload,
+                size=None,
+                encryption=fields.cipher,
+                sector_size=model.SECTOR,
+            ),
+        )
         self.tokens = ()
         self.requirements = ()
         self.intent = padding.intent
@@ -108,54 +125,63 @@ class Luks1Header(model.Header):
 
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
         if not isinstance(kdf, model.Pbkdf2):
-            return f"LUKS1 keyslots know only pbkdf2, not {kdf.type}"
+            return f"LUKS1 keyslots support only pbkdf2, not {kdf.type}"
         if kdf.hash.lower() != self._hash:
-            return f"LUKS1 keyslots use the header's hash {self._hash}; {kdf.hash} is not possible"
+            return f"all LUKS1 keyslots use the hash of the header, {self._hash}; {kdf.hash} is not possible"
         if priority != model.PRIORITY_NORMAL:
             return "LUKS1 keyslots have no priority"
         return None
 
     def _checked(self, number: int) -> None:
         if not 0 <= number < self.slot_count:
-            raise Refused(f"keyslot {number} does not exist", why=f"LUKS1 has the keyslots 0 to {self.slot_count - 1}")
+            raise Refused(f"keyslot {number} does not exist", why=f"LUKS1 has keyslots 0 to {self.slot_count - 1}")
 
     def _accepted(self, number: int, kdf: model.Kdf, area: model.Extent, priority: str) -> model.Pbkdf2:
         self._checked(number)
         refusal = self.refusal_to_hold(kdf, priority)
         if refusal is not None or not isinstance(kdf, model.Pbkdf2):
-            raise Refused(refusal or "LUKS1 keyslots know only pbkdf2")
+            raise Refused(refusal or "LUKS1 keyslots support only pbkdf2")
         if not 1 <= kdf.iterations <= luks1_fields.MAX_ITERATIONS or len(kdf.salt) != luks1_fields.SALT_SIZE:
             raise Refused(
                 f"a LUKS1 keyslot cannot hold {kdf.iterations} iterations with a salt of {len(kdf.salt)} bytes",
-                why=f"it has room for 1 to {luks1_fields.MAX_ITERATIONS} iterations and a salt of {luks1_fields.SALT_SIZE} bytes",
+                why=f"it takes 1 to {luks1_fields.MAX_ITERATIONS} iterations and a salt of {luks1_fields.SALT_SIZE} "
+                "bytes",
             )
         if area != self._fields.slots[number].area:
-            raise Refused(f"the key material of keyslot {number} cannot lie at byte {area.offset}", why="LUKS1 gives each keyslot one fixed place")
+            raise Refused(
+                f"the key material of keyslot {number} cannot lie at byte {area.offset}",
+                why="LUKS1 gives each keyslot one fixed place",
+            )
         return kdf
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
-        """Raises Refused for a number, derivation or area that LUKS1 cannot hold; the salt has 32 bytes."""
+        """Raises Refused if LUKS1 cannot hold this number, derivation or area; the salt must have 32 bytes."""
         return self._keyslot(number, self._accepted(number, kdf, area, model.PRIORITY_NORMAL))
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks1Header:
-        """Raises Refused as :meth:`new_keyslot`, and for a priority."""
+    def with_keyslot(
+        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+    ) -> Luks1Header:
+        """Raises Refused as :meth:`new_keyslot` does, and if the priority is not normal."""
         accepted = self._accepted(number, kdf, area, priority or model.PRIORITY_NORMAL)
         return self._with_slot_fields(number, luks1_fields.ACTIVE, accepted.iterations, accepted.salt)
 
     def without_keyslot(self, number: int) -> Luks1Header:
-        """State inactive, iterations 0, salt zero; offset and stripes stay: what cryptsetup and QEMU leave too."""
+        """State inactive, iterations 0, salt zero; offset and stripes stay, as cryptsetup and QEMU leave them.
+
+        Raises Refused if there is no such keyslot.
+        """
         self._checked(number)
         return self._with_slot_fields(number, luks1_fields.INACTIVE, 0, bytes(luks1_fields.SALT_SIZE))
 
     def with_priority(self, number: int, priority: str) -> Luks1Header:
-        """Raises Refused for anything but normal."""
+        """Raises Refused if the priority is not normal."""
         self._checked(number)
         if priority != model.PRIORITY_NORMAL:
             raise Refused("LUKS1 keyslots have no priority")
         return self
 
     def with_intent(self, intent: t.Optional[model.Intent]) -> Luks1Header:
-        """Raises Refused for an intent that only LUKS2 can have."""
+        """Raises Refused if only LUKS2 can have this intent."""
         return self._patched(journal.OFFSET, journal.encode(intent, self._raw))
 
     def with_record(self, entries: t.Mapping[int, model.RecordEntry]) -> Luks1Header:
@@ -171,7 +197,7 @@ class Luks1Header(model.Header):
         return Luks1Header(raw, self._size, embedded=self._embedded)
 
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
-        """Sector by sector; :mod:`.writes` has the rules. Raises HeaderChanged when ``on_disk`` is another header."""
+        """Sector by sector, see :mod:`.writes`. Raises HeaderChanged if ``on_disk`` is another header."""
         return writes.writes(on_disk.image()[0], self._raw)
 
     def after_commit(self, on_disk: model.Header) -> Luks1Header:

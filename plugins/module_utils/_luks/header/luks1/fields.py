@@ -2,18 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""LUKS1: the 1024 bytes of a header to checked fields.
+"""LUKS1: decodes and checks the fields of the 1024-byte header.
 
-Sources: the LUKS On-Disk Format Specification 1.2.3 and the observed behaviour of cryptsetup 2.6.1 and QEMU 7.2. Where
-the two programs disagree, this module decides as follows (``docs/format.md`` has the same table for operators):
+Sources: LUKS On-Disk Format Specification 1.2.3 and the observed behaviour of cryptsetup 2.6.1 and QEMU 7.2. Where the
+two programs disagree, this module decides as follows (``docs/format.md`` has the same table for operators):
 
-* refused: a slot state that is neither word; no stripes but 4000; iterations 0 (active slot or volume key digest); no NUL
-  in cipher name, mode or hash; areas that begin in the header, end behind the payload's start or the file, or overlap each
-  other, for inactive slots too, by their length in whole sectors;
-* accepted with a warning: an upper-case hash, areas below sector 8 or overlapping only after QEMU's rounding to 8 sectors
-  (QEMU refuses all these), a payload at or behind the end of the file, unknown bytes in the padding;
-* accepted: payload offset 0 (detached header), any uuid bytes, ciphers and hashes that this collection cannot compute (the
-  layer that derives keys reports those).
+* refused: a keyslot that is marked neither active nor inactive; stripes other than 4000; 0 iterations (active keyslot
+  or volume key digest); no NUL in cipher name, mode or hash; areas, in whole sectors and of inactive keyslots too, that
+  begin inside the header, end past the start of the payload or the end of the file, or overlap each other;
+* accepted with a warning: an upper-case hash, areas that begin below sector 8 or overlap once QEMU has rounded them up
+  to 8 sectors (QEMU refuses all of these), a payload at or past the end of the file, unknown bytes in the padding;
+* accepted: payload offset 0 (detached header), any bytes as uuid, ciphers and hashes that this collection cannot
+  compute (the layer that derives keys reports those).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _RESTORE = "Restore a header backup, or save the first 4 MiB and then try 'crypt
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """One of the eight slots, active or not; ``area`` is its only possible place."""
+    """One of the eight keyslots, active or not; ``area`` is its only possible place."""
 
     active: bool
     iterations: int
@@ -60,7 +60,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """The fields of a header; ``payload`` in bytes (0: the header is detached), ``hash`` as spelled in the header."""
+    """The fields of a header; ``payload``: byte offset (0: detached header); ``hash``: as spelled in the header."""
 
     cipher_name: str
     cipher_mode: str
@@ -75,22 +75,24 @@ class Fields:
 
     @property
     def cipher(self) -> str:
-        """In the kernel's words: "aes-xts-plain64"."""
+        """In the notation of the kernel: "aes-xts-plain64"."""
         return f"{self.cipher_name}-{self.cipher_mode}"
 
 
-def _refuse(found: str, why: str = "a header that breaks the format cannot be edited without guessing", remedy: str = _RESTORE) -> MalformedHeader:
+def _refuse(
+    found: str, why: str = "editing a header that breaks the format would be guesswork", remedy: str = _RESTORE
+) -> MalformedHeader:
     return MalformedHeader(f"the LUKS1 header is damaged: {found}", why=why, remedy=remedy)
 
 
 def _name(field: bytes, what: str) -> str:
     text, nul, _rest = field.partition(b"\0")
     if not nul:
-        raise _refuse(f"the {what} has no NUL at its end")
+        raise _refuse(f"the {what} is not terminated by a NUL byte")
     if not text:
         raise _refuse(f"the {what} is empty")
     if any(not 0x21 <= byte <= 0x7E for byte in text):
-        raise _refuse(f"the {what} holds bytes that are no printable ASCII")
+        raise _refuse(f"the {what} contains bytes that are not printable ASCII")
     return text.decode("ascii")
 
 
@@ -100,14 +102,14 @@ def _uuid(field: bytes) -> str:
 
 
 def area_size(key_size: int) -> int:
-    """Bytes of a slot's key material for a volume key of ``key_size`` bytes: split 4000 times, in whole sectors."""
+    """Bytes of the key material of a volume key of ``key_size`` bytes: 4000 stripes, in whole sectors of 512 bytes."""
     return -(-key_size * STRIPES // SECTOR) * SECTOR
 
 
 def _slot(raw: bytes, number: int, size: int) -> Slot:
     state, iterations, salt, sector, stripes = SLOT.unpack_from(raw, SLOTS_OFFSET + number * SLOT_SIZE)
     if state not in (ACTIVE, INACTIVE):
-        raise _refuse(f"keyslot {number} has the state {state:#010x}, which means neither active nor inactive")
+        raise _refuse(f"keyslot {number} has state {state:#010x}, which is neither active nor inactive")
     if stripes != STRIPES:
         raise _refuse(f"keyslot {number} has {stripes} anti-forensic stripes instead of {STRIPES}")
     if state == ACTIVE and iterations == 0:
@@ -116,15 +118,17 @@ def _slot(raw: bytes, number: int, size: int) -> Slot:
 
 
 def decode(raw: bytes) -> Fields:
-    """Fields of the ``HEADER_SIZE`` bytes ``raw``.
+    """Fields of the ``HEADER_SIZE`` bytes ``raw``; :func:`check_areas` checks where the areas lie.
 
-    Raises MalformedHeader for a field that has no meaning; where the areas lie is the matter of :func:`check_areas`.
+    Raises MalformedHeader if a field has an impossible value.
     """
-    magic, version, cipher, mode, digest_hash, payload, key_size, digest, salt, iterations, uuid = _HEAD.unpack_from(raw)
+    magic, version, cipher, mode, digest_hash, payload, key_size, digest, salt, iterations, uuid = _HEAD.unpack_from(
+        raw
+    )
     if magic != MAGIC or version != VERSION:
-        raise _refuse("it does not begin with the magic and version of LUKS1")
+        raise _refuse("magic and version are not those of LUKS1")
     if not 1 <= key_size <= MAX_KEY_SIZE:
-        raise _refuse(f"the volume key has {key_size} bytes; 1 to {MAX_KEY_SIZE} are possible")
+        raise _refuse(f"the volume key has {key_size} bytes, not 1 to {MAX_KEY_SIZE}")
     if iterations == 0:
         raise _refuse("the digest of the volume key has 0 iterations")
     return Fields(
@@ -142,38 +146,47 @@ def decode(raw: bytes) -> Fields:
 
 
 def check_areas(fields: Fields, size: int) -> None:
-    """Raise MalformedHeader when a key material area lies where writing it would destroy something, or outside ``size`` bytes."""
+    """Raises MalformedHeader if an area overlaps header, payload or another area, or ends past ``size`` bytes."""
     order = sorted(range(SLOT_COUNT), key=lambda number: fields.slots[number].area.offset)
     for number in order:
         area = fields.slots[number].area
         if area.offset < HEADER_SIZE:
             raise _refuse(f"the key material of keyslot {number} begins at byte {area.offset}, inside the header")
         if fields.payload and area.end > fields.payload:
-            raise _refuse(f"the key material of keyslot {number} ends at byte {area.end}, behind the payload's start at byte {fields.payload}")
+            raise _refuse(
+                f"the key material of keyslot {number} ends at byte {area.end}, past the start of the payload at byte "
+                f"{fields.payload}"
+            )
     for left, right in zip(order, order[1:]):
         if fields.slots[left].area.overlaps(fields.slots[right].area):
-            raise _refuse(f"the key material of the keyslots {min(left, right)} and {max(left, right)} overlaps")
+            raise _refuse(f"the key material areas of keyslots {min(left, right)} and {max(left, right)} overlap")
     end = extent(fields)
     if end > size:
         raise MalformedHeader(
             f"the LUKS1 header is truncated: its key material ends at byte {end}, but there are only {size} bytes",
-            why="the key material that is missing cannot be checked or written",
+            why="the missing key material can be neither checked nor written",
             remedy="Give the complete device or file, or restore a header backup",
         )
 
 
 def extent(fields: Fields) -> int:
-    """Bytes from the header's start that header and key material use."""
+    """Bytes that header and key material use, from the start of the header."""
     return max(slot.area.end for slot in fields.slots)
 
 
 def oddities(fields: Fields, size: int, embedded: bool) -> t.List[str]:
-    """Sentences on what is unusual but harmless to read and write; ``embedded``: a container keeps the payload elsewhere."""
+    """Warnings about what is unusual, but safe; ``embedded``: a container keeps the payload elsewhere."""
     found = []
     if fields.hash != fields.hash.lower():
-        found.append(f"the header spells its hash {fields.hash!r}; cryptsetup opens such a volume, QEMU refuses it")
+        found.append(
+            f"the hash name in the header is {fields.hash!r}, in upper case; cryptsetup opens such a volume, QEMU "
+            "refuses it"
+        )
     if fields.payload >= size and not embedded:
-        found.append(f"the payload begins at byte {fields.payload}, at or behind the end ({size} bytes): this looks like a header backup or a detached header")
+        found.append(
+            f"the payload would begin at byte {fields.payload}, at or past the end ({size} bytes): this looks like a "
+            "header backup or a detached header"
+        )
     qemu = _qemu_refusal(fields)
     if qemu:
         found.append(f"QEMU refuses this header: {qemu}")
@@ -181,13 +194,18 @@ def oddities(fields: Fields, size: int, embedded: bool) -> t.List[str]:
 
 
 def _qemu_refusal(fields: Fields) -> str:
-    rounded = [Extent(slot.area.offset, -(-slot.area.size // _QEMU_ALIGNMENT) * _QEMU_ALIGNMENT) for slot in fields.slots]
+    rounded = [
+        Extent(slot.area.offset, -(-slot.area.size // _QEMU_ALIGNMENT) * _QEMU_ALIGNMENT) for slot in fields.slots
+    ]
     order = sorted(range(SLOT_COUNT), key=lambda number: rounded[number].offset)
     if rounded[order[0]].offset < _QEMU_ALIGNMENT:
-        return f"the key material of keyslot {order[0]} begins below sector 8, as cryptsetup 1.0 wrote it"
+        return f"the key material of keyslot {order[0]} begins before sector 8, as cryptsetup 1.0 wrote it"
     for left, right in zip(order, order[1:]):
         if rounded[left].overlaps(rounded[right]):
-            return f"the keyslots {min(left, right)} and {max(left, right)} overlap once their key material is rounded up to 8 sectors"
+            return (
+                f"keyslots {min(left, right)} and {max(left, right)} overlap once their key material is rounded up to "
+                "8 sectors"
+            )
     if fields.payload and rounded[order[-1]].end > fields.payload:
         return f"keyslot {order[-1]} overlaps the payload once its key material is rounded up to 8 sectors"
     return ""

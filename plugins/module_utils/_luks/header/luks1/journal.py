@@ -2,15 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The intent record of LUKS1: 64 bytes in the header's padding that say what an interrupted run was doing.
+"""The journal of LUKS1: 64 bytes in the padding of the header that store an intent (what an interrupted run was doing).
 
-It lies in the second 512-byte sector, so that it appears and goes by one sector write. cryptsetup and QEMU read past it;
-QEMU keeps it when it writes the header, cryptsetup zeroes it. The last half of the record is SHA-256 over its first half
-and over the header's volume key digest (value, salt, iterations) and uuid: neither junk that an earlier owner of the
-device left in the padding nor a record copied into another volume's header passes for an intent.
+They lie in the second 512-byte sector, so that one sector write sets or removes them. cryptsetup and QEMU ignore them;
+QEMU keeps them when it writes the header, cryptsetup zeroes them. The second half is SHA-256 over the first half and
+the volume key digest (value, salt, iterations) and uuid of the header. So neither junk that an earlier owner of the
+device left in the padding nor an entry copied from the header of another volume passes for an intent.
 
-A record of another version blocks every write, for it may describe unfinished work that only its writer can end. A record
-with a wrong check is no intent: it is reported and left alone until an intent of this collection takes the place.
+An entry of another version blocks every write: it may describe unfinished work that only its writer can finish. An
+entry with a wrong checksum is no intent: it is reported and stays until an intent of this collection replaces it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _KINDS = {
 _WITH_TEMPORARY_SLOT = (model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL)
 _IDENTITY = slice(112, 208)
 
-# magic, version, kind, keyslot, via; zeros up to the check
+# magic, version, kind, keyslot, temporary slot; zeros up to the checksum
 _BODY = struct.Struct(">8sBBBB20x")
 
 
 @dataclasses.dataclass(frozen=True)
 class Padding:
-    """What the padding holds: an intent, or why no write is safe, or sentences on unknown bytes, or nothing."""
+    """What the padding contains: an intent, or why no write is safe, or warnings about unknown bytes, or nothing."""
 
     intent: t.Optional[model.Intent] = None
     obstacle: t.Optional[LuksmithError] = None
@@ -62,29 +62,46 @@ def _valid(intent: model.Intent) -> bool:
     if intent.kind not in _KINDS or not 0 <= intent.keyslot < SLOT_COUNT or intent.extents:
         return False
     if intent.kind in _WITH_TEMPORARY_SLOT:
-        return intent.temporary_slot is not None and 0 <= intent.temporary_slot < SLOT_COUNT and intent.temporary_slot != intent.keyslot
+        return (
+            intent.temporary_slot is not None
+            and 0 <= intent.temporary_slot < SLOT_COUNT
+            and intent.temporary_slot != intent.keyslot
+        )
     return intent.temporary_slot is None
 
 
 def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
-    """The ``SIZE`` bytes that belong at ``OFFSET`` of the header ``raw``; zeros for None. Raises Refused for what LUKS1 never needs."""
+    """The ``SIZE`` bytes for ``OFFSET`` of the header ``raw``; zeros for None.
+
+    Raises Refused if LUKS1 never needs such an intent.
+    """
     if intent is None:
         return bytes(SIZE)
     if not _valid(intent):
         raise Refused(
-            f"an intent of kind {str(intent.kind)!r} for keyslot {intent.keyslot} has no form on LUKS1", why="no interrupted LUKS1 run is in such a state"
+            f"LUKS1 cannot store an intent of kind {str(intent.kind)!r} for keyslot {intent.keyslot}",
+            why="no interrupted LUKS1 run is in such a state",
         )
-    body = _BODY.pack(MAGIC, VERSION, _KINDS[intent.kind], intent.keyslot, _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot)
+    body = _BODY.pack(
+        MAGIC,
+        VERSION,
+        _KINDS[intent.kind],
+        intent.keyslot,
+        _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot,
+    )
     return body + _check(body, raw)
 
 
 def decode(raw: bytes) -> Padding:
-    """Look for a record in the padding of the header ``raw``."""
+    """The journal entry in the padding of the 1024-byte header ``raw``."""
     record = raw[OFFSET : OFFSET + SIZE]
     around = raw[PADDING_OFFSET:OFFSET] + raw[OFFSET + SIZE : HEADER_SIZE]
     warnings = []
     if any(around) or (any(record) and not record.startswith(MAGIC)):
-        warnings.append(f"the padding behind byte {PADDING_OFFSET} of the header holds unknown bytes; cryptsetup would zero them, they are kept here")
+        warnings.append(
+            f"the padding of the header, from byte {PADDING_OFFSET} on, contains unknown bytes; cryptsetup would zero "
+            "them, this collection keeps them"
+        )
     if not record.startswith(MAGIC):
         return Padding(warnings=tuple(warnings))
     body, check = record[: _BODY.size], record[_BODY.size :]
@@ -92,10 +109,21 @@ def decode(raw: bytes) -> Padding:
     if version != VERSION:
         return Padding(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
     if not hmac.compare_digest(check, _check(body, raw)):
-        warnings.append("the header holds an intent record with a wrong check: it was damaged or belongs to another header, and is ignored")
+        warnings.append(
+            "the header contains a journal entry with a wrong checksum: it is damaged or belongs to another header, "
+            "and is ignored"
+        )
         return Padding(warnings=tuple(warnings))
     names = [name for name, code in _KINDS.items() if code == kind]
-    intent = model.Intent(kind=names[0], keyslot=keyslot, temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot) if names else None
+    intent = (
+        model.Intent(
+            kind=names[0],
+            keyslot=keyslot,
+            temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot,
+        )
+        if names
+        else None
+    )
     if intent is None or not _valid(intent) or any(body[_BODY.size - 20 :]):
         return Padding(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
     return Padding(intent=intent, warnings=tuple(warnings))
@@ -103,8 +131,9 @@ def decode(raw: bytes) -> Padding:
 
 def _unknown(name: str) -> Unsupported:
     return Unsupported(
-        "intent record",
+        "journal entry",
         name,
-        why="a release of this collection that this one does not understand left unfinished work in the header, and writing could make it impossible to finish",
+        why="a newer release of this collection left unfinished work in the header, and a write could make it "
+        "impossible to finish",
         remedy="Run the newest release of luksmith.luks on this volume first",
     )

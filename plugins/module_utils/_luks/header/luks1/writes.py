@@ -2,21 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""LUKS1: the order of header writes, one 512-byte sector at a time, each durable before the next.
+"""LUKS1: the order of header writes, one 512-byte sector at a time, each durable before the next one.
 
-Slot 6 lies across the two sectors: state, iterations and 8 bytes of the salt in sector 0, the other 24 in sector 1. The
+Keyslot 6 spans both sectors: state, iterations and 8 bytes of the salt are in sector 0, the other 24 in sector 1. The
 rules, in the order of the writes:
 
-1. An intent that appears where none was goes first.
-2. What slots that are to be active need from sector 1: all of slot 7, the salt's tail of slot 6.
-3. Sector 0: slots 0 to 5 and the head of slot 6, appearing and going at once.
-4. What slots that are to be inactive leave in sector 1.
-5. An intent that goes, or is replaced by the next one, goes last: until then the old one covers the commit. A commit that
-   begins new work under a new intent therefore has to be split by the caller: the intent alone, then the work.
+1. An intent where there was none.
+2. What keyslots that become active need from sector 1: all of keyslot 7, the rest of the salt of keyslot 6.
+3. Sector 0: keyslots 0 to 5 and the start of keyslot 6, activated and deactivated at once.
+4. What keyslots that become inactive leave in sector 1.
+5. An intent that is removed or replaced by the next one: until then the old one covers the commit. So the caller has to
+   split a commit that begins new work under a new intent: the intent alone, then the work.
 
-So no slot is ever active with half a salt, every slot that appears does so before another one in the other sector goes,
-and the intent is there while anything is unfinished. An active slot 6 that gets a new salt would be torn by these rules;
-it is switched off between 2 and 3, its tail follows, and 3 switches it on again. An intent never shares a write with a slot.
+So no keyslot is ever active with half a salt, a keyslot becomes active before one in the other sector becomes inactive,
+and the intent is there while anything is unfinished. These rules would tear an active keyslot 6 that gets a new salt:
+it is deactivated between 2 and 3, the rest of its salt is written, and 3 activates it again. An intent never shares a
+write with a keyslot.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _RECORD = range(journal.OFFSET, journal.OFFSET + journal.SIZE)
 
 
 def _slot_range(number: int) -> range:
-    # State, iterations and salt; offset and stripes behind them never change.
+    # State, iterations and salt; the offset and stripes that follow never change.
     start = SLOTS_OFFSET + number * SLOT_SIZE
     return range(start, start + 40)
 
@@ -55,12 +56,16 @@ def _without_edits(raw: bytes) -> bytes:
 
 
 def writes(old: bytes, new: bytes) -> t.Tuple[Write, ...]:
-    """Sector writes that turn the header ``old`` into ``new``; every prefix is a safe header (see the module's text).
+    """Sector writes that turn the header ``old`` into ``new``; every prefix leaves a safe header, see above.
 
-    Raises HeaderChanged when they differ in more than slots and intent, so that ``new`` was not made from ``old``.
+    Raises HeaderChanged if they differ in more than keyslots and intent: ``new`` was not made from ``old``.
     """
     if _without_edits(old) != _without_edits(new):
-        raise HeaderChanged("the LUKS1 header on disk is not the one that was edited", why="more than keyslots differs", remedy="Run the task again")
+        raise HeaderChanged(
+            "the LUKS1 header on disk is not the one that was edited",
+            why="they differ in more than keyslots",
+            remedy="Run the task again",
+        )
     present = bytearray(old)
     planned: t.List[Write] = []
 
@@ -76,7 +81,11 @@ def writes(old: bytes, new: bytes) -> t.Tuple[Write, ...]:
     changed = [number for number in range(SLOT_COUNT) if _differs(old, new, _slot_range(number))]
     rising = [number for number in changed if _state(new, number) == ACTIVE]
     falling = [number for number in changed if _state(new, number) != ACTIVE]
-    torn = _SPLIT_SLOT in rising and _state(old, _SPLIT_SLOT) == ACTIVE and all(_differs(old, new, _slot_range(_SPLIT_SLOT), sector) for sector in (0, 1))
+    torn = (
+        _SPLIT_SLOT in rising
+        and _state(old, _SPLIT_SLOT) == ACTIVE
+        and all(_differs(old, new, _slot_range(_SPLIT_SLOT), sector) for sector in (0, 1))
+    )
     intent_first = journal.decode(old).intent is None and journal.decode(new).intent is not None
 
     if intent_first:

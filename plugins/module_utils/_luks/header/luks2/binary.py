@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The binary part of a LUKS2 header copy: 4096 bytes before each JSON area. Pure bytes <-> values.
+"""The binary header of a LUKS2 header copy: the 4096 bytes before each JSON area. Pure bytes <-> values.
 
 Source: LUKS2 On-Disk Format Specification 1.1; the checks before the checksum are those of libcryptsetup.
 """
@@ -21,28 +21,29 @@ from ..reading import Read
 BINARY_SIZE = 4096
 MAGIC_PRIMARY = b"LUKS\xba\xbe"
 MAGIC_SECONDARY = b"SKUL\xba\xbe"
-# Every size that one copy may have, and thereby every place of the secondary: 16 KiB to 4 MiB.
+# Possible sizes of one copy in bytes, 16 KiB to 4 MiB, and so the possible offsets of the secondary one.
 HEADER_SIZES = tuple(0x4000 << step for step in range(9))
 MAX_SEQID = (1 << 64) - 1
 SALT_SIZE = 64
 
 NO_MAGIC = "its magic is missing"
-BEYOND = "it would lie behind the end"
+BEYOND = "it would lie past the end of the device"
 
 _FIELDS = struct.Struct(">6sHQQ48s32s64s40s48sQ")
 _SALT_OFFSET = 104
 _HEADER_OFFSET_FIELD = 256
 _CHECKSUM_OFFSET = 448
 _CHECKSUM_SIZE = 64
-# Hash names that some cryptsetup backend knows: if Python does not, the copy may well be intact.
+# Hash names that some backend of cryptsetup supports: if Python does not, the copy may still be intact.
 _CRYPTSETUP_HASHES = re.compile(
-    r"md[45]|sha1|sha(224|256|384|512)|sha3-(224|256|384|512)|(ripemd|rmd)(160|256|320)|whirlpool|stribog(256|512)|sm3|blake2[bs]-\d{3}"
+    r"md[45]|sha1|sha(224|256|384|512)|sha3-(224|256|384|512)|(ripemd|rmd)(160|256|320)"
+    r"|whirlpool|stribog(256|512)|sm3|blake2[bs]-\d{3}"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Copy:
-    """One copy with a right checksum. ``block``: its ``hdr_size`` bytes, binary header and JSON area."""
+    """One copy whose checksum matches. ``block``: its ``hdr_size`` bytes, binary header and JSON area."""
 
     offset: int
     block: bytes
@@ -59,15 +60,18 @@ class Copy:
         return self.block[BINARY_SIZE:]
 
     def same_content(self, other: Copy) -> bool:
-        """Do both say the same? Position, sequence id, salt and checksum may differ."""
-        mine, theirs = ((copy.hdr_size, copy.label, copy.subsystem, copy.uuid, copy.checksum_alg, copy.block[BINARY_SIZE:]) for copy in (self, other))
+        """Whether both have the same content. Offset, sequence id, salt and checksum may differ."""
+        mine, theirs = (
+            (copy.hdr_size, copy.label, copy.subsystem, copy.uuid, copy.checksum_alg, copy.block[BINARY_SIZE:])
+            for copy in (self, other)
+        )
         return mine == theirs
 
 
 def read_copy(read: Read, size: int, offset: int) -> t.Union[Copy, str]:
-    """The copy at ``offset`` (0: primary), or why there is none.
+    """The copy at ``offset`` (0: primary), or the reason why there is none.
 
-    Raises Unsupported if the checksum's hash is a real one that Python lacks: an intact copy must not pass for a bad one.
+    Raises Unsupported if Python lacks the hash of the checksum: an intact copy must not be taken for a damaged one.
     """
     if offset + BINARY_SIZE > size:
         return BEYOND
@@ -87,7 +91,7 @@ def read_copy(read: Read, size: int, offset: int) -> t.Union[Copy, str]:
             raise Unsupported(
                 "hash",
                 checksum_alg,
-                why="the LUKS2 header checksum is made with it, so that nobody here can tell whether the header is intact",
+                why="the LUKS2 header checksum uses it, so that the header cannot be verified on this host",
                 remedy="Use a Python whose hashlib has it, or let cryptsetup write the header with sha256",
             )
         return "it names an unknown checksum algorithm"
@@ -107,7 +111,10 @@ def read_copy(read: Read, size: int, offset: int) -> t.Union[Copy, str]:
 
 
 def build_copy(template: Copy, offset: int, seqid: int, salt: bytes, json_area: bytes) -> Copy:
-    """``template`` moved to ``offset`` (0 or its hdr_size) with new contents and the checksum over them."""
+    """``template`` moved to ``offset`` (0 or its hdr_size) with new contents and their checksum.
+
+    Raises Unsupported if Python lacks the hash of the checksum.
+    """
     block = bytearray(template.block[:BINARY_SIZE]) + json_area
     block[0:6] = MAGIC_SECONDARY if offset else MAGIC_PRIMARY
     struct.pack_into(">Q", block, 16, seqid)
@@ -115,7 +122,7 @@ def build_copy(template: Copy, offset: int, seqid: int, salt: bytes, json_area: 
     struct.pack_into(">Q", block, _HEADER_OFFSET_FIELD, offset)
     digest = _checksum(bytes(block), template.checksum_alg)
     if digest is None:
-        raise Unsupported("hash", template.checksum_alg, why="the LUKS2 header checksum is made with it")
+        raise Unsupported("hash", template.checksum_alg, why="the LUKS2 header checksum uses it")
     block[_CHECKSUM_OFFSET : _CHECKSUM_OFFSET + _CHECKSUM_SIZE] = digest.ljust(_CHECKSUM_SIZE, b"\0")
     return dataclasses.replace(template, offset=offset, block=bytes(block), seqid=seqid, salt=salt)
 
@@ -127,12 +134,12 @@ def _claimed_size(block: bytes, offset: int) -> t.Union[int, str]:
     if version != 2:
         return f"its version is {version}"
     if hdr_offset != offset:
-        return f"it claims to lie at {hdr_offset}, but was found at {offset}"
-    # Only the bounds, as in cryptsetup: with a right checksum, an odd size is invalid content and not a damaged copy.
+        return f"its offset field says {hdr_offset}, but it was found at {offset}"
+    # Only the bounds, as in cryptsetup: if the checksum matches, an odd size is invalid content, not a damaged copy.
     if not HEADER_SIZES[0] <= hdr_size <= HEADER_SIZES[-1]:
-        return f"its size of {hdr_size} bytes is none that LUKS2 knows"
+        return f"its size of {hdr_size} bytes is not possible in LUKS2"
     if offset and hdr_size != offset:
-        return f"its size of {hdr_size} bytes does not match its place"
+        return f"its size of {hdr_size} bytes does not match its offset"
     return int(hdr_size)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""LUKS2 as a :class:`~.model.Header`: the metadata tree is the truth, edits copy it, and every edit is validated again.
+"""LUKS2 as a :class:`~.model.Header`: an edit copies the metadata tree, changes the copy and validates it again.
 
 Sources: LUKS2 On-Disk Format Specification 1.1; libcryptsetup 2.6.1 to 2.8.7 as observed.
 """
@@ -23,19 +23,20 @@ from .recovery import Copies
 
 
 def parse(read: Read, size: int) -> Luks2Header:
-    """Header from ``size`` available bytes; reading never writes, whatever state the copies are in.
+    """Header from ``size`` available bytes. It never writes, whatever state the copies are in.
 
-    Raises NotLuks, MalformedHeader, Refused and Unsupported as :func:`.recovery.choose` says; what ``read`` raises
-    passes through.
+    Raises NotLuks, MalformedHeader, Refused and Unsupported as :func:`.recovery.choose` does, and what ``read`` raises.
     """
     copies, tree = recovery.choose(read, size)
     return Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
 
 
 class Luks2Header(model.Header):
-    """``copies``: what lies on the disk; ``tree``: validated metadata, never changed after construction."""
+    """``copies``: what is on the disk; ``tree``: validated metadata, never changed after construction."""
 
-    def __init__(self, copies: Copies, tree: luks2_metadata.Tree, *, key_size: int = 0, notes: t.Sequence[str] = ()) -> None:
+    def __init__(
+        self, copies: Copies, tree: luks2_metadata.Tree, *, key_size: int = 0, notes: t.Sequence[str] = ()
+    ) -> None:
         self._copies = copies
         self._tree = tree
         self._notes = tuple(notes)
@@ -53,16 +54,16 @@ class Luks2Header(model.Header):
         self.tokens = tokens.tokens(tree)
         self.requirements = obstacles.requirements(tree)
         self.cipher = self.segments[0].encryption
-        # When the last bound slot goes, what it said about the volume key still holds.
+        # Without any bound keyslot, the size that the last one named still holds.
         self.key_size = view.volume_key_size(tree) or key_size
-        note = tokens.read_intent(tree, self._window, {number: slot.area for number, slot in self.keyslots.items()})
-        self.intent = note.intent
+        entry = tokens.read_intent(tree, self._window, {number: slot.area for number, slot in self.keyslots.items()})
+        self.intent = entry.intent
         self.record, record_notes = tokens.read_record(tree)
         self.extent = self._window.end
         self.health = dict(copies.health)
         odd = obstacles.warnings(tree, copies, self.keyslots, self.segments)
-        self.warnings = tuple(map(shown, (*odd, *note.notes, *record_notes, *self._notes)))
-        self._obstacle = obstacles.obstacle(tree, copies, self.keyslots, self.segments, note.problem)
+        self.warnings = tuple(map(shown, (*odd, *entry.notes, *record_notes, *self._notes)))
+        self._obstacle = obstacles.obstacle(tree, copies, self.keyslots, self.segments, entry.problem)
 
     @property
     def layout(self) -> model.Layout:
@@ -85,21 +86,24 @@ class Luks2Header(model.Header):
 
     @property
     def seqid(self) -> int:
-        """Sequence id of the copy that counts; it grows with every write."""
+        """Sequence id of the copy in use; every write increments it."""
         return self._copies.good.seqid
 
     @property
     def metadata(self) -> luks2_metadata.Tree:
-        """A copy of the whole metadata, unknown members included."""
+        """A copy of all metadata, unknown members included."""
         return copy.deepcopy(self._tree)
 
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
         return edit.refusal_to_hold(kdf, priority)
 
-    def with_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None) -> Luks2Header:
+    def with_keyslot(
+        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+    ) -> Luks2Header:
         """See the model.
 
-        Raises Refused if the slot is of a foreign type, no single digest covers the data, or the metadata would not fit.
+        Raises Refused if the keyslot is of another type, LUKS2 cannot hold the derivation, the area is too small, not
+        exactly one digest covers the data, or the metadata would not fit; MalformedHeader as every edit does.
         """
         slot = self.new_keyslot(number, kdf, area)
         if priority is not None:
@@ -108,13 +112,16 @@ class Luks2Header(model.Header):
         if refusal or not 0 <= number < self.slot_count:
             raise Refused(refusal or f"LUKS2 has no keyslot {number}")
         if not self.key_size or area.size < self.key_size * view.STRIPES:
-            raise Refused(f"{area.size} bytes are no room for a volume key of {self.key_size} bytes", why="the key material would not fit")
+            raise Refused(
+                f"an area of {area.size} bytes is too small for a volume key of {self.key_size} bytes",
+                why="the key material would not fit",
+            )
         tree = self.metadata
         edit.put_keyslot(tree, slot)
         return self._edited(tree)
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
-        """See the model. The cipher of an active slot stays; a new slot takes the payload's, or AES-XTS where that cannot be."""
+        """See the model. An active keyslot keeps its cipher; a new one gets the payload's, or AES-XTS instead."""
         encryption, area_key_size = edit.area_encryption(self._tree, number, self.key_size)
         present = self.keyslots.get(number)
         return model.Keyslot(
@@ -132,23 +139,29 @@ class Luks2Header(model.Header):
         )
 
     def without_keyslot(self, number: int) -> Luks2Header:
+        """See the model. Raises Refused if the keyslot is not active, MalformedHeader as every edit does."""
         tree = self.metadata
         edit.drop_keyslot(tree, self._active(number))
         return self._edited(tree)
 
     def with_priority(self, number: int, priority: str) -> Luks2Header:
+        """See the model. Raises Refused if the keyslot is not active or the metadata would not fit."""
         tree = self.metadata
         edit.set_priority(tree, self._active(number), priority)
         return self._edited(tree)
 
     def with_intent(self, intent: t.Optional[model.Intent]) -> Luks2Header:
-        """See the model. The record, a mere hint, gives way where there is no room for both.
+        """See the model. The record is only a hint: it is dropped if there is no room for both.
 
-        Raises Refused if no token number is free or the metadata would not fit even then.
+        Raises Refused if the intent names bytes outside of the keyslots area, no token number is free, or the metadata
+        would not fit without the record either.
         """
         for extent in intent.extents if intent else ():
             if extent.offset < self._window.offset or extent.end > self._window.end or extent.size <= 0:
-                raise Refused(f"{extent.size} bytes at {extent.offset} are not inside the keyslots area", why="only that may be wiped")
+                raise Refused(
+                    f"{extent.size} bytes at byte {extent.offset} are not inside the keyslots area",
+                    why="only that area may be wiped",
+                )
         tree = self.metadata
         try:
             tokens.store_intent(tree, intent)
@@ -156,22 +169,37 @@ class Luks2Header(model.Header):
         except Refused:
             if not any(token.type == tokens.RECORD_TYPE for token in self.tokens):
                 raise
-        return self.with_record({})._noted("The record gave way to the note of the running change: the header has no room for both.").with_intent(intent)
+        return (
+            self.with_record({})
+            ._noted(
+                "The record was removed: the header has no room for it and the journal entry of the running change."
+            )
+            .with_intent(intent)
+        )
 
     def with_record(self, entries: t.Mapping[int, model.RecordEntry]) -> Luks2Header:
-        """See the model. A record that has no room is left out, with a warning: it is a hint, and nothing depends on it."""
+        """See the model. A record without room is left out, with a warning: it is a hint that nothing depends on.
+
+        Raises MalformedHeader as every edit does.
+        """
         tree = self.metadata
         if not tokens.store_record(tree, entries):
-            return self._noted(f"The record was not written: all {obstacles.TOKEN_COUNT} tokens of the header are taken.")
+            return self._noted(
+                f"The record was not written: all {obstacles.TOKEN_COUNT} tokens of the header are in use."
+            )
         if len(luks2_metadata.emit(tree)) >= self._json_size:
-            return self._noted(f"The record was not written: the JSON area of {self._json_size} bytes has no room for it.")
+            return self._noted(
+                f"The record was not written: the JSON area of {self._json_size} bytes has no room for it."
+            )
         return self._edited(tree)
 
     def with_metadata_of(self, backup: Luks2Header, places: t.Mapping[int, model.Extent]) -> Luks2Header:
-        """Keyslots, digests, tokens, segments and configuration of ``backup``; uuid, label, subsystem and sequence id stay.
+        """Keyslots, digests, tokens, segments and config of ``backup``; uuid, label, subsystem and sequence id stay.
 
-        places: where the area of each keyslot lies now; its key material means the same wherever it is. A note of an
-        interrupted run in the backup is left out. Raises Refused and MalformedHeader as every edit does.
+        places: where the area of each keyslot lies now; key material does not depend on its place. A journal entry of
+        the backup is left out.
+
+        Raises Refused if the metadata would not fit, MalformedHeader if it would break the format.
         """
         tree = backup.metadata
         tokens.store_intent(tree, None)
@@ -180,10 +208,12 @@ class Luks2Header(model.Header):
         return self._edited(tree)
 
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
-        """Four writes: per copy the whole JSON area, then the binary header, whose first sector makes the copy valid.
+        """Four writes: for each copy the whole JSON area, then the binary header, whose checksum makes the copy valid.
 
-        A copy that needs healing comes first, so that the good one stays until there is another good one. Raises the
-        obstacle of ``on_disk`` if it has one.
+        A copy that needs repair comes first, so that the valid one stays until there is another.
+
+        Raises the obstacle of ``on_disk`` if it has one, Refused if it is no LUKS2 header, Unsupported as
+        :func:`.binary.build_copy` does.
         """
         before = _ours(on_disk)
         if before.write_obstacle is not None:
@@ -197,6 +227,7 @@ class Luks2Header(model.Header):
         return tuple(writes)
 
     def after_commit(self, on_disk: model.Header) -> Luks2Header:
+        """See the model. Raises Refused and Unsupported as :meth:`commit_writes` does."""
         before = _ours(on_disk)
         copies = recovery.committed(before._copies, *self._new_copies(before))
         return Luks2Header(copies, self._tree, key_size=self.key_size)
@@ -217,16 +248,19 @@ class Luks2Header(model.Header):
         return number
 
     def _edited(self, tree: luks2_metadata.Tree) -> Luks2Header:
-        """The header with ``tree``. The record, a mere hint, gives way where there is no room for both."""
+        """The header with ``tree``. The record is only a hint: it is dropped if there is no room for both."""
         notes = self._notes
         needed = len(luks2_metadata.emit(tree)) + 1
         if needed > self._json_size and tokens.store_record(tree, {}):
             needed = len(luks2_metadata.emit(tree)) + 1
-            notes = (*notes, f"The record gave way to this change: the JSON area of {self._json_size} bytes has no room for both.")
+            notes = (
+                *notes,
+                f"The record was removed: the JSON area of {self._json_size} bytes has no room for it and this change.",
+            )
         if needed > self._json_size:
             raise Refused(
-                f"the LUKS2 metadata would need {needed} bytes, but its area has {self._json_size}",
-                why="the header would no longer fit on the device",
+                f"the LUKS2 metadata would need {needed} bytes, but the JSON area has {self._json_size}",
+                why="the header cannot hold it",
                 remedy="Remove keyslots or tokens that are not needed",
             )
         validate_metadata.check(tree, self._copies.good.hdr_size)
@@ -247,7 +281,9 @@ class Luks2Header(model.Header):
 
 def _ours(header: model.Header) -> Luks2Header:
     if not isinstance(header, Luks2Header):
-        raise Refused(f"a {header.format} header cannot become a luks2 header", why="this collection does not convert")
+        raise Refused(
+            f"a {header.format} header cannot be replaced by a luks2 header", why="this collection does not convert"
+        )
     return header
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Edits of LUKS2 metadata, made in the form and the member order that cryptsetup 2.6.1 writes."""
+"""Edits of LUKS2 metadata, in the form and member order that cryptsetup 2.6.1 writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .metadata import Tree
 FALLBACK_ENCRYPTION = "aes-xts-plain64"
 FALLBACK_KEY_SIZE = 64
 
-# What cryptsetup itself can store: bounds of its --pbkdf-memory (KiB) and --pbkdf-parallel, and 32-bit members.
+# What cryptsetup itself can store: the bounds of its --pbkdf-memory (KiB) and --pbkdf-parallel.
 MAX_MEMORY = 4 << 20
 MAX_PARALLEL = 4
 
@@ -25,9 +25,9 @@ _WRAPPED_KEY_CIPHERS = ("paes-", "phmac-")
 
 
 def refusal_to_hold(kdf: model.Kdf, priority: str) -> t.Optional[str]:
-    """Why LUKS2 as cryptsetup writes it cannot hold these, or None. The salt is not looked at: it may not exist yet."""
+    """Why LUKS2 as cryptsetup writes it cannot hold these, or None. Ignores the salt, which may not exist yet."""
     if priority not in view.PRIORITIES.values():
-        return f"LUKS2 keyslots know the priorities ignore, normal and prefer, not {priority!r}"
+        return f"LUKS2 keyslots support the priorities ignore, normal and prefer, not {priority!r}"
     if isinstance(kdf, model.Pbkdf2):
         if not 1 <= kdf.iterations <= members.UINT32:
             return f"PBKDF2 iterations must be from 1 to {members.UINT32}, not {kdf.iterations}"
@@ -36,15 +36,18 @@ def refusal_to_hold(kdf: model.Kdf, priority: str) -> t.Optional[str]:
         if not 1 <= kdf.time <= members.UINT32:
             return f"Argon2 passes must be from 1 to {members.UINT32}, not {kdf.time}"
         if not 1 <= kdf.parallel <= MAX_PARALLEL:
-            return f"cryptsetup knows 1 to {MAX_PARALLEL} parallel Argon2 lanes, not {kdf.parallel}"
+            return f"cryptsetup supports 1 to {MAX_PARALLEL} parallel Argon2 lanes, not {kdf.parallel}"
         if not 8 * kdf.parallel <= kdf.memory <= MAX_MEMORY:
-            return f"Argon2 memory for {kdf.parallel} lanes must be from {8 * kdf.parallel} to {MAX_MEMORY} KiB, not {kdf.memory}"
+            return (
+                f"Argon2 memory for {kdf.parallel} lanes must be from {8 * kdf.parallel} to {MAX_MEMORY} KiB, not "
+                f"{kdf.memory}"
+            )
         return None
-    return f"LUKS2 knows pbkdf2, argon2i and argon2id, not {kdf.type!r}"
+    return f"LUKS2 supports pbkdf2, argon2i and argon2id, not {kdf.type!r}"
 
 
 def area_encryption(tree: Tree, number: int, key_size: int) -> t.Tuple[str, int]:
-    """Cipher and key size for the area of slot ``number``: as it is now (rekey), else the payload's, else AES-XTS with 512 bits."""
+    """Cipher and key size in bytes for the area of keyslot ``number``: its own, the payload's, or AES-XTS with 64."""
     slot = tree["keyslots"].get(str(number))
     if slot is not None and slot["type"] == "luks2":
         encryption, size = slot["area"]["encryption"], slot["area"]["key_size"]
@@ -58,13 +61,21 @@ def area_encryption(tree: Tree, number: int, key_size: int) -> t.Tuple[str, int]
 
 
 def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
-    """Slot active for the volume key of segment 0. Unknown members and token references of an active slot stay."""
+    """Make ``slot`` active for the volume key of segment 0. An active one keeps unknown members and token references.
+
+    Raises Refused if the keyslot is of another type, not exactly one digest covers segment 0, the key derivation is
+    unknown, or its salt does not have 32 bytes.
+    """
     name = str(slot.number)
     digest = _data_digest(tree)
     kdf = _kdf(slot.kdf)
     present = tree["keyslots"].get(name)
     if present is not None and present["type"] != "luks2":
-        raise Refused(f"keyslot {name} is of the type {present['type']!r}", why="it belongs to something else", remedy="Use another keyslot")
+        raise Refused(
+            f"keyslot {name} is of type {present['type']!r}",
+            why="it is not a keyslot for a secret",
+            remedy="Use another keyslot",
+        )
     new = {
         "type": "luks2",
         "key_size": slot.key_size,
@@ -89,13 +100,14 @@ def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
 
 
 def drop_keyslot(tree: Tree, number: int) -> None:
-    """Slot gone, from digests and tokens too; a digest that then covers nothing goes as well, as cryptsetup does on write."""
+    """Remove the keyslot, its references, and digests that then cover nothing, as cryptsetup does on write."""
     _leave_digests(tree, str(number))
     tokens.drop_keyslot(tree, number)
     del tree["keyslots"][str(number)]
 
 
 def set_priority(tree: Tree, number: int, priority: str) -> None:
+    """Set the priority of an active keyslot. Normal is stored as no member, as cryptsetup does."""
     slot = tree["keyslots"][str(number)]
     if priority == model.PRIORITY_NORMAL:
         slot.pop("priority", None)
@@ -116,18 +128,20 @@ def _data_digest(tree: Tree) -> str:
     if len(digests) != 1:
         raise Refused(
             f"{len(digests)} digests cover segment 0 of the volume",
-            why="a keyslot must belong to the one volume key of the data",
-            remedy="Look at the header with 'cryptsetup luksDump'",
+            why="a keyslot must belong to the volume key of the data",
+            remedy="Inspect the header with 'cryptsetup luksDump'",
         )
     return digests[0]
 
 
 def _kdf(kdf: model.Kdf) -> Tree:
-    # Numbers out of bounds have been refused by then; see refusal_to_hold.
+    # refusal_to_hold has refused numbers out of bounds before.
     if isinstance(kdf, model.UnknownKdf):
-        raise Refused(f"the key derivation {kdf.type!r} is not known")
+        raise Refused(f"the key derivation {kdf.type!r} is not supported")
     if len(kdf.salt) != members.SALT_SIZE:
-        raise Refused(f"a keyslot salt of {len(kdf.salt)} bytes was given", why=f"LUKS2 salts have {members.SALT_SIZE} bytes")
+        raise Refused(
+            f"the salt of a new keyslot has {len(kdf.salt)} bytes", why=f"LUKS2 salts have {members.SALT_SIZE} bytes"
+        )
     salt = base64.b64encode(kdf.salt).decode("ascii")
     if isinstance(kdf, model.Pbkdf2):
         return {"type": kdf.type, "hash": kdf.hash, "iterations": kdf.iterations, "salt": salt}
@@ -135,4 +149,8 @@ def _kdf(kdf: model.Kdf) -> Tree:
 
 
 def _usable(encryption: str) -> bool:
-    return "-" in encryption and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS)) and not obstacles.is_null_cipher(encryption)
+    return (
+        "-" in encryption
+        and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS))
+        and not obstacles.is_null_cipher(encryption)
+    )

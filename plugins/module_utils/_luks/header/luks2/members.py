@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Typed access to members of LUKS2 metadata: what is missing or of another kind raises with the place named.
+"""Typed access to members of LUKS2 metadata.
 
-``malformed`` is for what libcryptsetup refuses too, ``stricter`` for what only we refuse; see :mod:`.validate_metadata`.
+Errors name the place, ``where`` or ``what``. They are MalformedHeader, or its subclass StricterThanCryptsetup if only
+this collection refuses the header (see :mod:`.validate_metadata`).
 """
 
 from __future__ import annotations
@@ -24,18 +25,21 @@ UINT64 = 0xFFFFFFFFFFFFFFFF
 
 _DIGITS = re.compile(r"[0-9]+")
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,5}")
-_REMEDY = "Look at it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup if this was not done on purpose"
+_REMEDY = (
+    "Look at it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup if this was not done on "
+    "purpose"
+)
 
 
 def number64(text: t.Any, what: str) -> int:
-    """The value of a 64-bit quantity, which LUKS2 stores as a string of decimal digits."""
+    """The value of a 64-bit quantity, which LUKS2 stores as a string of decimal digits. Raises MalformedHeader."""
     if not isinstance(text, str) or not _DIGITS.fullmatch(text) or len(text) > 64 or int(text) > UINT64:
-        raise malformed(f"{what} is no decimal number of at most 64 bits")
+        raise malformed(f"{what} is not a decimal number of at most 64 bits")
     return int(text)
 
 
 def decoded(text: str, what: str) -> bytes:
-    """Base64 in the one form that every decoder reads alike."""
+    """The bytes of strict base64, which every decoder reads alike. Raises StricterThanCryptsetup if it is not."""
     try:
         return base64.b64decode(text.encode("ascii"), validate=True)
     except (ValueError, binascii.Error):
@@ -43,40 +47,52 @@ def decoded(text: str, what: str) -> bytes:
 
 
 def malformed(what: str) -> MalformedHeader:
-    return MalformedHeader(f"the LUKS2 metadata breaks the format: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY)
+    """The error for what libcryptsetup refuses too."""
+    return MalformedHeader(
+        f"the LUKS2 metadata breaks the format: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+    )
 
 
 def stricter(what: str) -> StricterThanCryptsetup:
+    """The error for what only this collection refuses."""
     return StricterThanCryptsetup(
         f"the LUKS2 metadata breaks the format: {what}",
-        why="cryptsetup would load it and then fail or misbehave; guessing what was meant is not safe",
+        why="cryptsetup would load it and then fail or misbehave, and guessing what was meant is not safe",
         remedy=_REMEDY,
     )
 
 
 @contextlib.contextmanager
 def refused_since(release: str) -> t.Iterator[None]:
-    """Rules that an older cryptsetup does not have. It would take the copy that breaks them for a good one, so no other copy may stand in for it."""
+    """For rules that only newer cryptsetup has: an older one takes the copy for valid, so the other may not replace it.
+
+    Raises StricterThanCryptsetup instead of MalformedHeader.
+    """
     try:
         yield
     except MalformedHeader as error:
         raise StricterThanCryptsetup(
-            error.found, why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know what is wrong", remedy=_REMEDY
+            error.found,
+            why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know "
+            "what is wrong",
+            remedy=_REMEDY,
         ) from None
 
 
 def is_a(value: t.Any, kind: type) -> bool:
-    """Whether a value is of a JSON kind other than a truth value; those are integers for Python, but not for JSON."""
+    """Whether ``value`` is a ``kind`` and no boolean: Python counts booleans as integers, JSON does not."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def member(container: t.Any, name: str, kind: type, where: str) -> t.Any:
+    """The member ``name``. Raises MalformedHeader if it is missing or not a ``kind``."""
     if not isinstance(container, dict) or not is_a(container.get(name), kind):
-        raise malformed(f"{where} has no {name!r} of the right kind")
+        raise malformed(f"{where} has no {name!r} of the right type")
     return container[name]
 
 
 def text(container: t.Any, name: str, where: str) -> str:
+    """A string. Raises MalformedHeader if it is missing, empty or of another type."""
     text = member(container, name, str, where)
     if not text:
         raise malformed(f"{name!r} of {where} is empty")
@@ -84,6 +100,7 @@ def text(container: t.Any, name: str, where: str) -> str:
 
 
 def uint32(container: t.Any, name: str, where: str) -> int:
+    """A number of 32 bits. Raises MalformedHeader if it is anything else."""
     value = member(container, name, int, where)
     if not 0 <= value <= UINT32:
         raise malformed(f"{name!r} of {where} is {value}")
@@ -91,36 +108,42 @@ def uint32(container: t.Any, name: str, where: str) -> int:
 
 
 def uint64(container: t.Any, name: str, where: str) -> int:
+    """A number of 64 bits, stored as a string. Raises MalformedHeader if it is anything else."""
     return number64(text(container, name, where), f"{name!r} of {where}")
 
 
 def strings(container: t.Any, name: str, where: str) -> t.List[str]:
+    """A list of strings. Raises MalformedHeader if it is anything else."""
     items = member(container, name, list, where)
     if not all(isinstance(item, str) for item in items):
-        raise malformed(f"{name!r} of {where} has items that are no strings")
+        raise malformed(f"{name!r} of {where} has items that are not strings")
     return t.cast(t.List[str], items)
 
 
 def references(container: t.Any, name: str, targets: Tree, where: str) -> None:
+    """Raises MalformedHeader if an item of the list ``name`` is not a key of ``targets``."""
     for item in strings(container, name, where):
         if not isinstance(targets.get(item), dict):
             raise malformed(f"{where} refers to {name} {item!r}, which does not exist")
 
 
 def number_of(number: str, what: str) -> None:
+    """Raises MalformedHeader if a key is not a number, StricterThanCryptsetup if it is not a plain decimal."""
     if number and not _DIGITS.fullmatch(number):
-        raise malformed(f"{what} is no number")
+        raise malformed(f"{what} is not a number")
     if not _CANONICAL.fullmatch(number):
         raise stricter(f"the number of {what} is not written as a plain decimal")
 
 
 def cost(container: Tree, name: str, where: str) -> None:
+    """Raises StricterThanCryptsetup if the member is not a number from 1 to 2^32-1."""
     value: t.Any = container.get(name)
     if not is_a(value, int) or not 1 <= value <= UINT32:
-        raise stricter(f"{name!r} of {where} is no number from 1 to 2^32-1")
+        raise stricter(f"{name!r} of {where} is not a number from 1 to 2^32-1")
 
 
 def no_overlap(ranges: t.List[t.Tuple[int, int]], what: str) -> None:
+    """Raises MalformedHeader if two ranges (start, end) overlap."""
     ranges = sorted(ranges)
     for (_start, end), (start, _end) in zip(ranges, ranges[1:]):
         if start < end:

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The JSON area of LUKS2: a reader that accepts only what everybody reads alike, and a writer that writes like json-c.
+"""The JSON area of LUKS2: a reader that accepts only unambiguous JSON, and a writer that writes as json-c does.
 
-Trees are plain dicts, lists, strings, ints, bools and None. A fractional number becomes a :class:`Number` that keeps its
-spelling, because json-c does the same. Sources: RFC 8259; json-c 0.16 and libcryptsetup 2.6.1 as observed.
+Trees are plain dicts, lists, strings, ints, bools and None. A fractional number becomes a :class:`Number`, which keeps
+its spelling as json-c does. Sources: RFC 8259; json-c 0.16 and libcryptsetup 2.6.1 as observed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ...errors import MalformedHeader
 
 Tree = t.Dict[str, t.Any]
 
-# json-c stops at its default depth of 32; the innermost of 32 containers could only be empty.
+# json-c stops at its default depth of 32, so that the innermost of 32 containers could only be empty.
 MAX_DEPTH = 31
 
 _INT64 = 1 << 63
-# No repetition: a pattern for whole strings starts again at each quote of a text that never ends its last one.
+# One mark at a time: a pattern for whole strings takes quadratic time on a text whose last string never ends.
 _MARKS = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
-_REMEDY = "Look at it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup if this was not done on purpose"
+_REMEDY = "Inspect it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup unless it is intended"
 
 
 class StricterThanCryptsetup(MalformedHeader):
-    """Refused here although cryptsetup does or may accept it: never a reason to take the other copy for the better one."""
+    """Refused although cryptsetup accepts it or may: this is never a reason to prefer the other copy."""
 
 
 class Number:
-    """A JSON number with fraction or exponent, exactly as it was spelled."""
+    """A JSON number with fraction or exponent, as it was spelled."""
 
     __slots__ = ("spelling",)
 
@@ -50,16 +50,16 @@ class Number:
 
 
 def parse_area(area: bytes) -> Tree:
-    """The object in a JSON area (text, then at least one NUL and nothing but NULs).
+    """The object in a JSON area (the text, then NUL bytes up to the end, at least one).
 
-    Raises MalformedHeader for what cryptsetup refuses too, and its subclass StricterThanCryptsetup for text that json-c
-    accepts or might accept, but not with the one meaning that RFC 8259 gives it.
+    Raises MalformedHeader if cryptsetup refuses it too, and its subclass StricterThanCryptsetup if json-c accepts or
+    might accept the text, but not with the one meaning that RFC 8259 gives it.
     """
     end = area.find(b"\0")
     if end < 0:
-        raise _broken("the text fills the whole area without the NUL byte that must end it")
+        raise _broken("the text fills the whole area and is not terminated by a NUL byte")
     if area[end:].strip(b"\0"):
-        raise _broken("there are bytes behind the text where only NUL bytes may be")
+        raise _broken("the text is followed by bytes other than NUL")
     if not area.startswith(b"{"):
         raise _broken("it does not begin with '{'")
     try:
@@ -73,14 +73,14 @@ def parse_area(area: bytes) -> Tree:
     except ValueError as error:
         raise _ambiguous(f"{error}") from None
     if stop != len(text):
-        raise _broken("there is more text behind the closing '}'")
+        raise _broken("the closing '}' is followed by more text")
     if "\\u" in text:
         _check_strings(tree)
     return t.cast(Tree, tree)
 
 
 def emit(tree: t.Any) -> bytes:
-    """UTF-8 text as json-c's JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE writes it: compact, members in their order."""
+    """UTF-8 text as json-c writes it with JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE: compact."""
     parts: t.List[str] = []
     _emit(tree, parts)
     return "".join(parts).encode("utf-8")
@@ -136,14 +136,14 @@ def _members(pairs: t.List[t.Tuple[str, t.Any]]) -> Tree:
 
 
 def _integer(spelling: str) -> int:
-    # Twenty characters hold every int64; longer ones are never converted, which could take long.
+    # Twenty characters hold every int64. Longer ones are not converted: that could take long.
     if spelling == "-0" or len(spelling) > 20 or not -_INT64 <= int(spelling) < _INT64:
-        raise ValueError(f"the number {spelling[:24]} does not fit 64 bits with a sign")
+        raise ValueError(f"the number {spelling[:24]} does not fit a signed 64-bit integer")
     return int(spelling)
 
 
 def _constant(spelling: str) -> t.NoReturn:
-    raise ValueError(f"{spelling} is no JSON number")
+    raise ValueError(f"{spelling} is not a JSON number")
 
 
 def _check_strings(value: t.Any) -> None:
@@ -164,15 +164,20 @@ def _check_strings(value: t.Any) -> None:
 
 
 def _broken(what: str) -> MalformedHeader:
-    return MalformedHeader(f"the LUKS2 metadata is not what it must be: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY)
+    return MalformedHeader(
+        f"the LUKS2 metadata is damaged: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+    )
 
 
 def _ambiguous(what: str) -> StricterThanCryptsetup:
     return StricterThanCryptsetup(
         f"the LUKS2 metadata is not strict JSON: {what}",
-        why="cryptsetup's parser is more lenient, so that it may read this in another way; such headers are refused, not normalised",
+        why="the parser of cryptsetup is more lenient and may read this differently, so that it is refused, not "
+        "normalised",
         remedy=_REMEDY,
     )
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=Number, parse_int=_integer, parse_constant=_constant, strict=True)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=Number, parse_int=_integer, parse_constant=_constant, strict=True
+)

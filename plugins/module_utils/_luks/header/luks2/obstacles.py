@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What a readable LUKS2 header carries that makes every write unsafe (obstacles), and what is merely odd (warnings)."""
+"""What makes every write to a readable LUKS2 header unsafe (obstacles), and what is merely unusual (warnings)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ _FEATURES = {
 
 
 def is_null_cipher(encryption: str) -> bool:
+    """Whether the cipher stores data in plain text ("cipher_null-ecb", "ecb(null)", ...)."""
     return bool(_NULL_CIPHER.search(encryption.lower()))
 
 
-def obstacle(tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], note: str) -> t.Optional[Refused]:
-    """The first reason why no write is safe. ``note``: what is wrong with a note of our own in the tokens, or ""."""
+def obstacle(
+    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment], problem: str
+) -> t.Optional[Refused]:
+    """The first reason why no write is safe, or None. ``problem``: what is wrong with our own journal entry, or ""."""
     for found in (
         _requirement(tree),
         _segment_obstacle(tree, segments),
@@ -42,36 +45,45 @@ def obstacle(tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keysl
     ):
         if found:
             return found
-    if note:
+    if problem:
         return Refused(
-            f"the note of an interrupted run in the LUKS2 header cannot be followed: {note}",
-            why="acting on it could overwrite what is still needed",
-            remedy="If a newer version of this collection wrote it, finish with that version; else remove the token with 'cryptsetup token remove'",
+            f"the journal entry of an interrupted run in the LUKS2 header cannot be used: {problem}",
+            why="following it could overwrite data that is still needed",
+            remedy="If a newer version of this collection wrote it, finish with that version; else remove the token "
+            "with 'cryptsetup token remove'",
         )
     return None
 
 
 def requirements(tree: Tree) -> t.Tuple[str, ...]:
+    """The mandatory requirements of the header."""
     return tuple(tree["config"].get("requirements", {}).get("mandatory", ()))
 
 
-def warnings(tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment]) -> t.List[str]:
-    """Sentences on what is odd, but neither broken nor in the way of a write."""
+def warnings(
+    tree: Tree, copies: recovery.Copies, keyslots: t.Mapping[int, Keyslot], segments: t.Sequence[Segment]
+) -> t.List[str]:
+    """Sentences about what is unusual, but neither invalid nor an obstacle."""
     found = list(copies.notes)
     if copies.good.checksum_alg != "sha256":
-        found.append(f"The LUKS2 header checksum is made with {copies.good.checksum_alg}; cryptsetup itself writes sha256 only.")
+        found.append(
+            f"The LUKS2 header checksum uses {copies.good.checksum_alg}; cryptsetup itself writes only sha256."
+        )
     for number, slot in keyslots.items():
         found += _slot_warnings(number, slot, tree["keyslots"][str(number)])
     for name, digest in tree["digests"].items():
         if digest["type"] != "pbkdf2":
-            found.append(f"Digest {name} is of the unknown type {digest['type']!r}: its keyslots cannot be opened here.")
+            found.append(f"Digest {name} is of unknown type {digest['type']!r}: its keyslots cannot be opened.")
         if len(set(digest["keyslots"])) != len(digest["keyslots"]):
             found.append(f"Digest {name} lists a keyslot twice.")
     for segment in segments:
         if segment.type != "crypt" and not segment.type.startswith("hw-opal"):
-            found.append(f"Segment {segment.number} is of the unknown type {segment.type!r}.")
+            found.append(f"Segment {segment.number} is of unknown type {segment.type!r}.")
         elif segment.sector_size not in (512, 1024, 2048, 4096):
-            found.append(f"Segment {segment.number} has a sector size of {segment.sector_size} bytes, which the kernel does not know.")
+            found.append(
+                f"Segment {segment.number} has a sector size of {segment.sector_size} bytes, which the kernel does "
+                "not support."
+            )
     return found
 
 
@@ -80,16 +92,21 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
     if slot.area.offset % view.AREA_UNIT:
         found.append(f"The area of keyslot {number} at {slot.area.offset} is not aligned to {view.AREA_UNIT} bytes.")
     if slot.kind != "luks2":
-        found.append(f"Keyslot {number} is of the type {slot.kind!r}: it is reported, and never opened here.")
+        found.append(f"Keyslot {number} is of type {slot.kind!r}: it is reported, but never opened.")
         return found
     if raw["kdf"]["type"] not in validate_keyslots.KDF_MEMBERS:
-        found.append(f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, never opened.")
+        found.append(
+            f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, "
+            "but not opened."
+        )
     if raw["af"]["stripes"] != view.STRIPES:
-        found.append(f"Keyslot {number} claims {raw['af']['stripes']} stripes; cryptsetup ignores that and uses {view.STRIPES}.")
+        found.append(
+            f"Keyslot {number} claims {raw['af']['stripes']} stripes; cryptsetup ignores that and uses {view.STRIPES}."
+        )
     if "priority" in raw and (not members.is_a(raw["priority"], int) or raw["priority"] not in view.PRIORITIES):
-        found.append(f"Keyslot {number} has a priority that nobody knows; it is taken for 'ignore', as cryptsetup does.")
+        found.append(f"Keyslot {number} has an unknown priority, which counts as 'ignore', as in cryptsetup.")
     if not slot.key_size or not slot.area_key_size:
-        found.append(f"Keyslot {number} has a key of 0 bytes: nothing opens it.")
+        found.append(f"Keyslot {number} has a key of 0 bytes: no secret opens it.")
     return found
 
 
@@ -103,18 +120,19 @@ def _requirement(tree: Tree) -> t.Optional[Refused]:
             return _refused(
                 f"the volume is being reencrypted (requirement {flag!r})",
                 "its keyslots and segments belong to the program that reencrypts it",
-                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot go on",
+                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot "
+                "go on",
             )
         if flag in _FEATURES:
             return _refused(
                 f"the volume {_FEATURES[flag]} (requirement {flag!r})",
-                "this collection reads such headers, but does not know what a change of keyslots means for the drive",
+                "this collection can read such a header, but does not know how a change of keyslots affects the drive",
                 "Change its keyslots with cryptsetup 2.8 or later",
             )
         return _refused(
-            f"the header demands a feature that is not known here (requirement {flag!r})",
-            "whoever does not know it must not write to the header",
-            "Use a version of cryptsetup that knows it",
+            f"the header requires an unknown feature (requirement {flag!r})",
+            "a program that does not support it must not write to the header",
+            "Use a release of cryptsetup that supports it",
         )
     return None
 
@@ -124,38 +142,44 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
         if segment.type.startswith("hw-opal"):
             return _refused(
                 f"segment {segment.number} is a range of a self-encrypting drive ({segment.type})",
-                "this collection reads such headers, but does not know what a change of keyslots means for the drive",
+                "this collection can read such a header, but does not know how a change of keyslots affects the drive",
                 "Change its keyslots with cryptsetup 2.8 or later",
             )
         if validate_segments.is_backup(tree["segments"][str(segment.number)]) or "in-reencryption" in segment.flags:
             return _refused(
                 f"segment {segment.number} belongs to a reencryption",
                 "its keyslots and segments belong to the program that reencrypts it",
-                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot go on",
+                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot "
+                "go on",
             )
         if is_null_cipher(segment.encryption):
             return _refused(
                 f"segment {segment.number} is not encrypted at all (cipher {segment.encryption!r})",
-                "any change of keyslots would only look like protection; such a header is also what an attacker plants",
-                "Find out who wrote this header; reencrypt the volume with a real cipher if it is yours",
+                "a change of keyslots would protect nothing, and an attacker may have planted this header",
+                "Find out who wrote this header; if it is yours, reencrypt the volume with a real cipher",
             )
     if len(view.data_digests(tree)) > 1:
         return _refused(
             f"segment 0 is covered by several digests ({', '.join(view.data_digests(tree))})",
-            "nobody can tell which volume key is the right one",
+            "it is ambiguous which volume key is the right one",
             "Restore a header backup; cryptsetup never writes such a header",
         )
     return None
 
 
 def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:
-    """All keyslots of a digest hold one key, so that they must agree on its size: a new keyslot takes its size from them."""
+    """All keyslots of a digest hold one key and must agree on its size, which a new keyslot takes from them."""
     for digest in view.data_digests(tree):
-        sizes = {number: tree["keyslots"][number]["key_size"] for number in tree["digests"][digest]["keyslots"] if tree["keyslots"][number]["type"] == "luks2"}
-        told = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
-        if len(told) > 1:
+        sizes = {
+            number: tree["keyslots"][number]["key_size"]
+            for number in tree["digests"][digest]["keyslots"]
+            if tree["keyslots"][number]["type"] == "luks2"
+        }
+        described = {size: f"{size} bytes in keyslot {number}" for number, size in reversed(list(sizes.items()))}
+        if len(described) > 1:
             return _refused(
-                f"the keyslots of the volume hold keys of different sizes ({', '.join(reversed(list(told.values())))})",
+                "the keyslots of the volume contain keys of different sizes "
+                f"({', '.join(reversed(list(described.values())))})",
                 "they must hold the same key, and a new keyslot of the wrong size would open nothing",
                 "Restore a header backup; cryptsetup never writes such a header",
             )
@@ -176,14 +200,15 @@ def _keyslot_obstacle(keyslots: t.Mapping[int, Keyslot]) -> t.Optional[Refused]:
         if needed > slot.area.size:
             return _refused(
                 f"the area of keyslot {number} has {slot.area.size} bytes, but its key material needs {needed}",
-                "the material reaches into what looks like free room, where a new keyslot would overwrite it",
-                f"Open the volume with another keyslot and remove keyslot {number} with 'cryptsetup luksKillSlot', or restore a header backup",
+                "the key material extends into space that seems free, where a new keyslot would overwrite it",
+                f"Open the volume with another keyslot and remove keyslot {number} with 'cryptsetup luksKillSlot', or "
+                "restore a header backup",
             )
         if is_null_cipher(slot.encryption):
             return _refused(
                 f"keyslot {number} stores its key unencrypted (cipher {slot.encryption!r})",
-                "anybody can put a volume key of his choice there; such a header is also what an attacker plants",
-                f"Find out who wrote it; remove keyslot {number} with 'cryptsetup luksKillSlot' if it is not wanted",
+                "anyone can put a volume key of their choice there, and an attacker may have planted this header",
+                f"Find out who wrote it; if it is not wanted, remove keyslot {number} with 'cryptsetup luksKillSlot'",
             )
     return None
 
@@ -193,7 +218,7 @@ def _number_obstacle(tree: Tree) -> t.Optional[Refused]:
         for name in tree[section]:
             if int(name) >= limit:
                 return _refused(
-                    f"the header has {section[:-1]} {name}, but the numbers end at {limit - 1}",
+                    f"the header has {section[:-1]} {name}, but the highest number is {limit - 1}",
                     "cryptsetup itself fails or crashes on such a header",
                     f"Restore a header backup; 'cryptsetup {tool}' cannot name it",
                 )
@@ -203,10 +228,14 @@ def _number_obstacle(tree: Tree) -> t.Optional[Refused]:
 def _copy_obstacle(copies: recovery.Copies) -> t.Optional[Refused]:
     if copies.foreign:
         return _refused(
-            f"both copies of the LUKS2 header differ, and the device also carries {copies.foreign}",
-            "something else may own this device; the copies are not made equal over it",
+            f"the two copies of the LUKS2 header differ, and the device also contains {copies.foreign}",
+            "something else may own this device, and making the copies equal could destroy it",
             "Find out what the device is; if it is the LUKS volume, run 'cryptsetup repair' on it first",
         )
     if copies.good.seqid >= MAX_SEQID:
-        return _refused("the sequence id of the LUKS2 header is at its end", "no newer header can be written", "Back up the data and format the volume anew")
+        return _refused(
+            "the sequence id of the LUKS2 header is at its maximum",
+            "a newer header cannot be written",
+            "Back up the data and format the volume anew",
+        )
     return None

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Which of the two copies of a LUKS2 header is the header. Reading decides only; it never repairs.
+"""Selects the LUKS2 header from its two copies. Reading never repairs.
 
-The order is that of libcryptsetup 2.6.1, with one difference: a copy whose checksum is right and whose sequence id is the
-higher one is never passed over because of its content. Cryptsetup would fall back to the older copy and so roll back.
+The order is that of libcryptsetup 2.6.1, with one difference: a copy whose checksum matches and whose sequence id is
+higher is never ignored because of its content. cryptsetup would use the older copy, which rolls the header back.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from . import binary, metadata, validate_metadata
 from .binary import Copy
 
 OK = "ok"
-BAD = "bad"  # no magic, wrong checksum, or out of place
-INVALID = "invalid"  # right checksum, but the content breaks the format
+BAD = "bad"  # no magic, wrong checksum or wrong offset
+INVALID = "invalid"  # the checksum matches, but the content breaks the format
 STALE = "stale"  # intact, with a lower sequence id
-DIFFERS = "differs"  # intact, with the same sequence id and another content
+DIFFERS = "differs"  # intact, with the same sequence id, but other content
 
-_REMEDY = "Look at both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup"
+_REMEDY = "Inspect both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup"
 
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-    """Both copies as they lie on the disk, and the one that counts.
+    """Both copies as they are on the disk, and the one that was selected.
 
-    good:    the copy that was chosen; salts: those that the next write puts into primary and secondary.
-    primary, secondary: the bytes of both places, whatever is there.
-    foreign: a signature of something else on the device, looked for only if a copy needs healing.
+    good:    the selected copy; salts: those that the next write puts into primary and secondary.
+    primary, secondary: the bytes at both places, whatever they are.
+    foreign: the signature of another format on the device; looked for only if a copy needs repair.
     """
 
     good: Copy
@@ -48,12 +48,13 @@ class Copies:
 
     @property
     def healthy(self) -> bool:
+        """Whether no copy needs repair."""
         return all(word == OK for word in self.health.values())
 
 
 @dataclasses.dataclass
 class _Candidate:
-    """What is at one place: a copy with its tree, a copy with a problem, or a reason."""
+    """What is at one place: a copy with its tree, a copy with a problem, or the reason why there is none."""
 
     name: str
     copy: t.Optional[Copy] = None
@@ -65,28 +66,39 @@ class _Candidate:
 
 
 def choose(read: Read, size: int) -> t.Tuple[Copies, metadata.Tree]:
-    """The copies and the validated tree of the one that counts.
+    """The copies and the validated tree of the selected one.
 
-    Raises NotLuks or MalformedHeader if no copy is usable, Refused if another format's signature lies on a device whose
-    header needs recovery (as cryptsetup does), Unsupported for a checksum algorithm that Python lacks.
+    Raises NotLuks or MalformedHeader if no copy is usable, Refused if the header needs repair and the device also has
+    the signature of another format (as cryptsetup does), Unsupported if Python lacks the hash of the checksum.
     """
     _check_version(read, size)
     primary = _read_candidate(read, size, 0, "primary")
-    secondary = _scan(read, size) if primary.copy is None else _read_candidate(read, size, primary.copy.hdr_size, "secondary")
+    secondary = (
+        _scan(read, size) if primary.copy is None else _read_candidate(read, size, primary.copy.hdr_size, "secondary")
+    )
     good, other = _better(primary, secondary)
     if good.copy is None or good.tree is None:
         raise _unusable(read, size, primary, secondary)
     _judge(good.name, good.copy, other)
     _check_extent(good.tree, good.copy.hdr_size, size)
     copies = _collect(read, size, good.copy, primary, secondary)
-    notes = [f"Keyslot {number} carries leftovers of an earlier key derivation; they go with the next write." for number in good.repaired]
+    notes = [
+        f"Keyslot {number} has leftover members of an earlier key derivation; the next write removes them."
+        for number in good.repaired
+    ]
     return dataclasses.replace(copies, notes=(*copies.notes, *notes)), good.tree
 
 
 def committed(on_disk: Copies, primary: Copy, secondary: Copy) -> Copies:
-    """The copies after both were written."""
+    """The copies after both have been written."""
     good = primary if on_disk.good.offset == 0 else secondary
-    return Copies(good=good, primary=primary.block, secondary=secondary.block, salts=on_disk.salts, health={"primary": OK, "secondary": OK})
+    return Copies(
+        good=good,
+        primary=primary.block,
+        secondary=secondary.block,
+        salts=on_disk.salts,
+        health={"primary": OK, "secondary": OK},
+    )
 
 
 def _check_version(read: Read, size: int) -> None:
@@ -94,14 +106,16 @@ def _check_version(read: Read, size: int) -> None:
     version = int.from_bytes(start[6:8], "big")
     if start.startswith(binary.MAGIC_PRIMARY) and version != 2:
         raise MalformedHeader(
-            f"it begins with a LUKS header of version {version}, not 2", why="a second copy behind it would not be asked by cryptsetup either", remedy=_REMEDY
+            f"it begins with a LUKS header of version {version}, not 2",
+            why="cryptsetup would ignore a secondary copy after it, too",
+            remedy=_REMEDY,
         )
 
 
 def _read_candidate(read: Read, size: int, offset: int, name: str) -> _Candidate:
     copy = binary.read_copy(read, size, offset)
     if isinstance(copy, binary.Copy) and isinstance(read, TolerantRead) and read.lacks(offset, copy.hdr_size):
-        copy = "a part of it cannot be read"  # where there is nothing but zeros anyway, or the checksum would be wrong
+        copy = "a part of it cannot be read"  # nothing but zeros was there, or the checksum would be wrong
     if isinstance(copy, str):
         return _Candidate(name, reason=copy)
     try:
@@ -133,22 +147,23 @@ def _better(primary: _Candidate, secondary: _Candidate) -> t.Tuple[_Candidate, _
 
 
 def _judge(name: str, good: Copy, other: _Candidate) -> None:
-    """Set the word of ``other``; raise where passing it over could undo a change that somebody made."""
+    """Set the word of ``other``; raise if ignoring it could undo a change."""
     if other.copy is None:
         return
     if other.problem is not None:
         newer = other.copy.seqid > good.seqid
         if newer or (isinstance(other.problem, metadata.StricterThanCryptsetup) and other.copy.seqid == good.seqid):
             raise metadata.StricterThanCryptsetup(
-                f"the {other.name} copy of the header has a right checksum and sequence id {other.copy.seqid}, but cannot be understood: {other.problem.found}",
-                why=f"the {name} copy has sequence id {good.seqid}; using it could undo a change",
+                f"the {other.name} copy of the header has a valid checksum and sequence id {other.copy.seqid}, but "
+                f"invalid content: {other.problem.found}",
+                why=f"the {name} copy has sequence id {good.seqid}, and using it could undo a change",
                 remedy=_REMEDY,
             )
         return
     if other.copy.seqid != good.seqid:
         other.word, other.reason = STALE, f"its sequence id {other.copy.seqid} is lower than {good.seqid}"
     elif not good.same_content(other.copy):
-        other.word, other.reason = DIFFERS, "it has the same sequence id, but another content"
+        other.word, other.reason = DIFFERS, "it has the same sequence id, but other content"
 
 
 def _collect(read: Read, size: int, good: Copy, primary: _Candidate, secondary: _Candidate) -> Copies:
@@ -162,8 +177,9 @@ def _collect(read: Read, size: int, good: Copy, primary: _Candidate, secondary: 
     what = signatures.signature(read, size) if hurt else None
     if what and any(found.word != DIFFERS for found in hurt):
         raise Refused(
-            f"the {hurt[0].name} copy of the LUKS2 header is {hurt[0].word} ({hurt[0].reason}), and the device also carries {what}",
-            why="the LUKS header may be a remainder of an earlier use of this device, or something has overwritten a part of it",
+            f"the {hurt[0].name} copy of the LUKS2 header is {hurt[0].word} ({hurt[0].reason}), and the device also "
+            f"contains {what}",
+            why="the LUKS header may be left over from an earlier use of this device, or be partly overwritten",
             remedy="Find out what the device is; if it is the LUKS volume, run 'cryptsetup repair' on it first",
         )
     notes = [f"The {found.name} copy of the LUKS2 header is {found.word}: {found.reason}." for found in hurt]
@@ -196,9 +212,13 @@ def _unusable(read: Read, size: int, primary: _Candidate, secondary: _Candidate)
             return found.problem
     if primary.reason in (binary.NO_MAGIC, binary.BEYOND) and secondary.reason == binary.NO_MAGIC:
         what = signatures.describe(read, size) or "something unknown"
-        return NotLuks(f"there is no LUKS2 header; it begins with {what}", remedy="Check the path; this collection never formats a device")
+        return NotLuks(
+            f"there is no LUKS2 header; it begins with {what}",
+            remedy="Check the path; this collection never formats a device",
+        )
     return MalformedHeader(
-        f"no copy of the LUKS2 header is usable: as for the primary, {primary.reason}; as for the secondary, {secondary.reason}",
-        why="without an intact copy nobody knows where the keyslots are",
+        f"no copy of the LUKS2 header is usable: as for the primary, {primary.reason}; as for the secondary, "
+        f"{secondary.reason}",
+        why="without an intact copy the keyslots cannot be located",
         remedy="Restore a header backup with luksmith.luks.header_backup (state: restored)",
     )

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The two LUKS2 tokens of this collection: the record and the note of an interrupted run. docs/luks2.md fixes their form.
+"""The two LUKS2 tokens of this collection: the record and the intent. docs/luks2.md specifies them.
 
-Both have an empty ``keyslots`` array on purpose: a token that refers to a slot makes systemd-cryptenroll take the slot for
-something other than a password, and delete the token with the slot. Neither holds anything derived from a secret.
+Both have an empty ``keyslots`` array on purpose: if a token refers to a keyslot, systemd-cryptenroll takes the keyslot
+for something other than a password and deletes the token with it. Neither contains anything derived from a secret.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ RECORD_TYPE = "luksmith.luks-record"
 INTENT_TYPE = "luksmith.luks-intent"
 VERSION = 1
 
-# The kinds of work on LUKS2 that need a note; the others of the model are for LUKS1: here a
-# keyslot leaves the header before its area is wiped, and a rekey moves it.
+# The other kinds of the model are for LUKS1: in LUKS2 a keyslot leaves the header before its area is wiped, and a rekey
+# gives it another area.
 INTENT_KINDS = (model.IntentKind.REPLACE_ERASE, model.IntentKind.REPLACE_FILL, model.IntentKind.WIPE)
 
-# Each of 32 keyslots can leave one area behind, and 32 newer ones can cut these in two.
+# Each of 32 keyslots can leave one area behind, and 32 newer ones can split these.
 _MOST_EXTENTS = 64
 _HEX = re.compile(r"[0-9a-f]*")
-# Tokens that are worth nothing without their slot: systemd-cryptenroll --wipe-slot and 'clevis luks unbind' remove them.
+# Useless without their keyslot: systemd-cryptenroll --wipe-slot and 'clevis luks unbind' remove these tokens.
 _BOUND_TO_SLOT = re.compile(r"systemd-.*|clevis")
 
 
 @dataclasses.dataclass(frozen=True)
 class JournalEntry:
-    """``intent``: what to finish; ``problem``: why it cannot be followed (then intent is None); ``notes``: warnings."""
+    """``intent``: what to finish; ``problem``: why it cannot be used (then intent is None); ``notes``: warnings."""
 
     intent: t.Optional[model.Intent] = None
     problem: str = ""
@@ -45,19 +45,24 @@ class JournalEntry:
 
 
 def tokens(tree: Tree) -> t.Tuple[model.Token, ...]:
+    """All tokens of validated metadata, by number."""
     found = []
     for number in sorted(int(name) for name in tree["tokens"]):
         token = tree["tokens"][str(number)]
         slots = tuple(int(name) for name in token["keyslots"])
-        found.append(model.Token(number=number, type=token["type"], keyslots=slots, ours=token["type"] in (RECORD_TYPE, INTENT_TYPE)))
+        found.append(
+            model.Token(
+                number=number, type=token["type"], keyslots=slots, ours=token["type"] in (RECORD_TYPE, INTENT_TYPE)
+            )
+        )
     return tuple(found)
 
 
 def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Extent]) -> JournalEntry:
-    """The note of an interrupted run. An extent outside ``window`` (the keyslots area) is never followed.
+    """The journal entry. It is not used if an extent lies outside of ``window``, the keyslots area.
 
-    Parts of an extent where a keyslot lies by now are left out: somebody gave the place away since, and the new material is
-    what counts. Only a slot that is itself being replaced may lie in its own extent.
+    Parts of an extent where a keyslot of ``areas`` lies now are left out: another program has reused the space since.
+    Only a keyslot that is itself being replaced may lie in its own extent.
     """
     names = [name for name, token in tree["tokens"].items() if token["type"] == INTENT_TYPE]
     if not names:
@@ -70,7 +75,9 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
         return JournalEntry(problem=error.found)
     ordered = sorted(intent.extents, key=lambda extent: extent.offset)
     if len(intent.extents) > _MOST_EXTENTS:
-        return JournalEntry(problem=f"token {names[0]} names {len(intent.extents)} areas, and no run ever has so many to wipe")
+        return JournalEntry(
+            problem=f"token {names[0]} names {len(intent.extents)} areas, more than any run has to wipe"
+        )
     if any(one.end > other.offset for one, other in zip(ordered, ordered[1:])):
         return JournalEntry(problem=f"token {names[0]} names the same bytes twice")
     if any(extent.offset < window.offset or extent.end > window.end or not extent.size for extent in intent.extents):
@@ -78,16 +85,24 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
     own = intent.keyslot if intent.kind != model.IntentKind.WIPE else None
     live = [area for number, area in areas.items() if number != own]
     left = tuple(part for extent in intent.extents for part in _without(extent, live))
-    notes = () if left == intent.extents else ("A part of the area that an interrupted run was to wipe belongs to a keyslot again; that part is left alone.",)
+    notes = (
+        ()
+        if left == intent.extents
+        else ("A part of the area that an interrupted run had to wipe belongs to a keyslot now; it is left as it is.",)
+    )
     return JournalEntry(intent=dataclasses.replace(intent, extents=left), notes=notes)
 
 
 def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[str]]:
-    """The record and warnings. A record that cannot be read is as good as none: it is a hint and never a proof."""
+    """The record and warnings. A record that cannot be read counts as none: it is a hint, never a proof."""
     names = [name for name, token in tree["tokens"].items() if token["type"] == RECORD_TYPE]
     if not names:
         return {}, []
-    notes = [f"There are several records of this collection (tokens {', '.join(names)}); the first counts."] if len(names) > 1 else []
+    notes = (
+        [f"There are several records of this collection (tokens {', '.join(names)}); the first one is used."]
+        if len(names) > 1
+        else []
+    )
     try:
         return _decode_record(tree["tokens"][names[0]], f"token {names[0]}"), notes
     except MalformedHeader as error:
@@ -95,37 +110,53 @@ def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[st
 
 
 def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
-    """Put the note into ``tree``, replacing the present one, or take it away. Raises Refused if no token number is free."""
+    """Store the intent in ``tree`` in place of the present one; None removes it.
+
+    Raises Refused if no token number is free, or if the intent is only for LUKS1.
+    """
     if intent is None:
         _remove(tree, INTENT_TYPE)
         return
     if intent.kind not in INTENT_KINDS:
-        raise Refused(f"an interrupted {str(intent.kind)!r} cannot happen on LUKS2", why="it is a way around the fixed areas of LUKS1")
-    body: Tree = {"type": INTENT_TYPE, "keyslots": [], "version": VERSION, "kind": str(intent.kind), "keyslot": intent.keyslot}
+        raise Refused(
+            f"LUKS2 cannot store an intent of kind {str(intent.kind)!r}",
+            why="it is for the fixed areas of LUKS1",
+        )
+    body: Tree = {
+        "type": INTENT_TYPE,
+        "keyslots": [],
+        "version": VERSION,
+        "kind": str(intent.kind),
+        "keyslot": intent.keyslot,
+    }
     if intent.temporary_slot is not None:
         body["via"] = intent.temporary_slot
     body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
     if not _store(tree, INTENT_TYPE, body):
         raise Refused(
-            f"all {TOKEN_COUNT} tokens of the LUKS2 header are taken",
-            why="without a token of its own, an interrupted run could not be finished later",
+            f"all {TOKEN_COUNT} tokens of the LUKS2 header are in use",
+            why="without a token for its journal entry, an interrupted run could not be finished later",
             remedy="Remove a token that is not needed with 'cryptsetup token remove'",
         )
 
 
 def store_record(tree: Tree, entries: t.Mapping[int, model.RecordEntry]) -> bool:
-    """Put the record into ``tree``, or take an empty one away; False if no token number is free."""
+    """Store the record in ``tree``; an empty one is removed. False if no token number is free."""
     if not entries:
         _remove(tree, RECORD_TYPE)
         return True
     slots = {}
     for number, entry in sorted(entries.items()):
-        slots[str(number)] = {"label": _storable(entry.label), "fingerprint": entry.fingerprint, "changed": _storable(entry.changed)}
+        slots[str(number)] = {
+            "label": _storable(entry.label),
+            "fingerprint": entry.fingerprint,
+            "changed": _storable(entry.changed),
+        }
     return _store(tree, RECORD_TYPE, {"type": RECORD_TYPE, "keyslots": [], "version": VERSION, "slots": slots})
 
 
 def drop_keyslot(tree: Tree, number: int) -> None:
-    """Take slot ``number`` out of all tokens. What then refers to no slot stays, unless it is worthless without one."""
+    """Remove keyslot ``number`` from all tokens. A token without a keyslot stays unless it is useless then."""
     name = str(number)
     for token_name, token in list(tree["tokens"].items()):
         if name in token["keyslots"]:
@@ -156,12 +187,17 @@ def _decode_intent(token: Tree, where: str) -> model.Intent:
     _version(token, where)
     kind = members.text(token, "kind", where)
     if kind not in INTENT_KINDS:
-        raise members.malformed(f"{where} is about {kind[:40]!r}, which is not known")
+        raise members.malformed(f"{where} has the unknown kind {kind[:40]!r}")
     extents = []
     for item in members.member(token, "extents", list, where):
         extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
     temporary_slot = _slot_number(token, "via", where) if "via" in token else None
-    return model.Intent(kind=model.IntentKind(kind), keyslot=_slot_number(token, "keyslot", where), temporary_slot=temporary_slot, extents=tuple(extents))
+    return model.Intent(
+        kind=model.IntentKind(kind),
+        keyslot=_slot_number(token, "keyslot", where),
+        temporary_slot=temporary_slot,
+        extents=tuple(extents),
+    )
 
 
 def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:
@@ -169,16 +205,18 @@ def _decode_record(token: Tree, where: str) -> t.Dict[int, model.RecordEntry]:
     entries = {}
     for name, entry in members.member(token, "slots", dict, where).items():
         members.number_of(name, f"keyslot {name[:40]!r} in {where}")
-        label, fingerprint, changed = (members.member(entry, member, str, where) for member in ("label", "fingerprint", "changed"))
+        label, fingerprint, changed = (
+            members.member(entry, member, str, where) for member in ("label", "fingerprint", "changed")
+        )
         if int(name) >= SLOT_COUNT or not _HEX.fullmatch(fingerprint):
-            raise members.malformed(f"{where} has an entry that makes no sense")
+            raise members.malformed(f"{where} has an invalid entry")
         entries[int(name)] = model.RecordEntry(keyslot=int(name), label=label, fingerprint=fingerprint, changed=changed)
     return dict(sorted(entries.items()))
 
 
 def _version(token: Tree, where: str) -> None:
     if members.member(token, "version", int, where) != VERSION:
-        raise members.malformed(f"{where} is of version {token['version']}, but only {VERSION} is known here")
+        raise members.malformed(f"{where} is of version {token['version']}, but only version {VERSION} is supported")
 
 
 def _slot_number(token: Tree, name: str, where: str) -> int:
@@ -200,5 +238,5 @@ def _without(extent: model.Extent, areas: t.Sequence[model.Extent]) -> t.List[mo
 
 
 def _storable(text: str) -> str:
-    # What our own reader would refuse must not get in: NUL characters and halves of surrogate pairs.
+    # Our own reader refuses NUL characters and halves of surrogate pairs.
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The rules for each ``type`` of keyslot in LUKS2 metadata; types nobody knows are left alone. See :mod:`.validate_metadata`."""
+"""The rules for each type of keyslot in LUKS2 metadata; unknown types pass. See :mod:`.validate_metadata`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ KDF_MEMBERS = {
     "argon2i": ("type", "salt", "time", "memory", "cpus"),
     "argon2id": ("type", "salt", "time", "memory", "cpus"),
 }
-# What may be the requirement of a reencryption; also versions nobody knows yet.
+# Possible requirements of a reencryption, future versions included.
 REENCRYPT_CANDIDATE = re.compile(r"online-reencrypt(-v[0-9]+)?")
 
 _KDF_COSTS = ("iterations", "time", "memory", "cpus")
 
 
 def check_keyslots(tree: Tree, mandatory: t.Sequence[str]) -> None:
+    """``mandatory``: the requirements. Raises MalformedHeader if a keyslot breaks a rule."""
     reencrypting = 0
     listed = collections.Counter(number for digest in tree["digests"].values() for number in set(digest["keyslots"]))
     for number, slot in tree["keyslots"].items():

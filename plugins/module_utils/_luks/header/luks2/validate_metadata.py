@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Every rule that the metadata of a LUKS2 header must keep to be read at all.
+"""The rules that LUKS2 metadata must obey to be read at all.
 
-The rules of libcryptsetup 2.6.1 to 2.8.7 raise MalformedHeader: such a copy is no header for anybody, and the other copy
-is asked. The rules that cryptsetup forgets raise StricterThanCryptsetup. What can be read, but makes writing unsafe, is
-:mod:`.obstacles`; docs/luks2.md lists all three kinds.
+A violation of the rules of libcryptsetup 2.6.1 to 2.8.7 raises MalformedHeader: cryptsetup refuses the copy too and
+reads the other one. A violation of a rule that cryptsetup does not check raises StricterThanCryptsetup. What can be
+read, but makes a write unsafe, is in :mod:`.obstacles`; docs/luks2.md lists all three kinds.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ ALIGNMENT = 4096
 
 
 def repair(tree: Tree) -> t.List[str]:
-    """Take leftovers of a previous type out of ``kdf`` objects, as cryptsetup does on load; numbers of the slots concerned.
+    """Remove members of a previous type from ``kdf`` objects, as cryptsetup does on load. Returns the keyslots.
 
-    This is the one glitch of old cryptsetup versions that is repaired in memory; it reaches the disk with the next write.
+    Old cryptsetup releases left them. The next write stores the change.
     """
     concerned = []
     keyslots = tree.get("keyslots")
     for number, slot in keyslots.items() if isinstance(keyslots, dict) else ():
         kdf = slot.get("kdf") if isinstance(slot, dict) and slot.get("type") == "luks2" else None
-        allowed = validate_keyslots.KDF_MEMBERS.get(kdf["type"]) if isinstance(kdf, dict) and isinstance(kdf.get("type"), str) else None
+        allowed = (
+            validate_keyslots.KDF_MEMBERS.get(kdf["type"])
+            if isinstance(kdf, dict) and isinstance(kdf.get("type"), str)
+            else None
+        )
         if isinstance(kdf, dict) and allowed:
             leftovers = [member for member in kdf if member not in allowed]
             for member in leftovers:
@@ -40,7 +44,7 @@ def repair(tree: Tree) -> t.List[str]:
 
 
 def check(tree: Tree, hdr_size: int) -> None:
-    """Raise MalformedHeader unless ``tree`` is the metadata of a copy of ``hdr_size`` bytes."""
+    """Raises MalformedHeader if ``tree`` is not valid metadata of a copy of ``hdr_size`` bytes."""
     config = members.member(tree, "config", dict, "the metadata")
     mandatory = _requirements(config)
     for section in ("tokens", "digests", "segments", "keyslots"):
@@ -95,7 +99,7 @@ def _pbkdf2_digest(digest: Tree, where: str) -> None:
     members.cost(digest, "iterations", where)
     if len(members.decoded(digest["salt"], f"the salt of {where}")) != members.SALT_SIZE:
         raise members.stricter(f"the salt of {where} does not have {members.SALT_SIZE} bytes")
-    # 20 bytes come from a converted LUKS1 header; fewer would let a wrong key pass.
+    # A converted LUKS1 header has 20 bytes; fewer would let a wrong key pass.
     if not 20 <= len(members.decoded(digest["digest"], f"the value of {where}")) <= 64:
         raise members.stricter(f"the value of {where} does not have 20 to 64 bytes")
 
@@ -107,9 +111,11 @@ def _config(tree: Tree, config: Tree, hdr_size: int) -> None:
         raise members.malformed(f"the JSON area of {json_size} bytes does not fit a header of {hdr_size}")
     if keyslots_size % ALIGNMENT or keyslots_size > MAX_KEYSLOTS_SIZE:
         raise members.malformed(f"the keyslots area has {keyslots_size} bytes")
-    payload = min(int(segment["offset"]) for segment in tree["segments"].values() if not validate_segments.is_backup(segment))
+    payload = min(
+        int(segment["offset"]) for segment in tree["segments"].values() if not validate_segments.is_backup(segment)
+    )
     if payload and 2 * hdr_size + keyslots_size > payload:
-        raise members.malformed(f"the keyslots area reaches into the payload at {payload}")
+        raise members.malformed(f"the keyslots area overlaps the payload at {payload}")
     if "flags" in config:
         members.strings(config, "flags", "config")
 
@@ -123,6 +129,8 @@ def _areas(tree: Tree, hdr_size: int) -> None:
         members.text(area, "type", where)
         offset, size = members.uint64(area, "offset", where), members.uint64(area, "size", where)
         if not size or offset < 2 * hdr_size or offset + size > end:
-            raise members.malformed(f"{where} ({size} bytes at {offset}) is not inside the keyslots area ({2 * hdr_size} to {end})")
+            raise members.malformed(
+                f"{where} ({size} bytes at {offset}) is not inside the keyslots area ({2 * hdr_size} to {end})"
+            )
         ranges.append((offset, offset + size))
     members.no_overlap(ranges, "keyslot areas")

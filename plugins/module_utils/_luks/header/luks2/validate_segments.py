@@ -19,10 +19,12 @@ _BACKUP_PREFIX = "backup-"
 
 
 def is_backup(segment: t.Any) -> bool:
+    """Whether the segment only describes the data before or after a reencryption."""
     return any(isinstance(flag, str) and flag.startswith(_BACKUP_PREFIX) for flag in segment.get("flags", ()))
 
 
 def check_segments(tree: Tree, mandatory: t.Sequence[str]) -> None:
+    """``mandatory``: the requirements. Raises MalformedHeader if a segment breaks a rule."""
     segments = tree["segments"]
     if not segments:
         raise members.malformed("it has no segment")
@@ -37,7 +39,7 @@ def check_segments(tree: Tree, mandatory: t.Sequence[str]) -> None:
     if not regular:
         raise members.malformed("it has backup segments only")
     if ordered[: len(regular)] != regular:
-        raise members.malformed("a backup segment stands before a regular one")
+        raise members.malformed("a backup segment comes before a regular one")
     _segment_ranges(regular)
     if any(flag in ONLINE_REENCRYPT for flag in mandatory):
         _reencrypted_segments(regular, ordered[len(regular) :])
@@ -69,7 +71,7 @@ def _opal_segment(segment: t.Any, where: str, size: int, has_digest: bool) -> No
     members.member(segment, "opal_segment_number", int, where)
     members.member(segment, "opal_key_size", int, where)
     if size > members.uint64(segment, "opal_segment_size", where):
-        raise members.malformed(f"{where} is larger than its range of the drive")
+        raise members.malformed(f"{where} is larger than its range on the drive")
 
 
 def _crypt_segment(segment: t.Any, where: str, size: int, has_digest: bool) -> None:
@@ -79,7 +81,7 @@ def _crypt_segment(segment: t.Any, where: str, size: int, has_digest: bool) -> N
     if not sector_size or sector_size % SECTOR:
         raise members.malformed(f"{where} has sector size {sector_size}")
     if size % sector_size:
-        raise members.malformed(f"the size of {where} is no multiple of its sector size")
+        raise members.malformed(f"the size of {where} is not a multiple of its sector size")
     if "integrity" in segment:
         integrity = members.member(segment, "integrity", dict, where)
         for name in ("type", "journal_encryption", "journal_integrity"):
@@ -97,7 +99,7 @@ def _segment_ranges(regular: t.Sequence[t.Any]) -> None:
         start = int(segment["offset"])
         end = members.UINT64 if segment["size"] == DYNAMIC else start + int(segment["size"])
         if end > members.UINT64 and len(regular) > 1:
-            raise members.malformed("a segment ends behind 2^64 bytes")
+            raise members.malformed("a segment ends past 2^64 bytes")
         ranges.append((start, end))
     members.no_overlap(ranges, "segments")
 
@@ -112,8 +114,14 @@ def _reencrypted_segments(regular: t.Sequence[t.Any], backups: t.Sequence[t.Any]
     for segment in regular:
         allowed = {found["backup-final"]} if "in-reencryption" in segment.get("flags", ()) else set(found.values())
         if _likeness(segment) not in allowed:
-            raise members.malformed("it is being reencrypted, and a segment looks neither like before nor like after")
+            raise members.malformed(
+                "it is being reencrypted, and a segment matches neither the old nor the new encryption"
+            )
 
 
 def _likeness(segment: t.Any) -> t.Tuple[t.Any, ...]:
-    return (segment["type"], segment["encryption"], segment["sector_size"]) if segment["type"] == "crypt" else (segment["type"],)
+    return (
+        (segment["type"], segment["encryption"], segment["sector_size"])
+        if segment["type"] == "crypt"
+        else (segment["type"],)
+    )

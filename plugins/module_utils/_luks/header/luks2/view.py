@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Validated LUKS2 metadata as values of the model. The metadata itself stays the truth; these are views."""
+"""Validated LUKS2 metadata as values of the model. The metadata stays authoritative; these are views."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from . import members as luks2_members
 from . import validate_keyslots, validate_segments
 from .metadata import Tree
 
-# The only count of stripes that cryptsetup uses, whatever the header says.
+# cryptsetup always uses this number of stripes, whatever the header says.
 STRIPES = 4000
 AREA_UNIT = 4096
-# The members "priority" of a keyslot; no member means normal.
+# Values of the member "priority" of a keyslot; normal if there is none.
 PRIORITIES = {0: model.PRIORITY_IGNORE, 1: model.PRIORITY_NORMAL, 2: model.PRIORITY_PREFER}
 
 
@@ -26,19 +26,26 @@ def area_size(key_size: int) -> int:
 
 
 def keyslots(tree: Tree) -> t.Dict[int, model.Keyslot]:
+    """The keyslots by number, ascending."""
     members: t.Dict[str, t.List[t.Tuple[int, bool]]] = {name: [] for name in tree["keyslots"]}
     for digest_name, digest in tree["digests"].items():
         for name in dict.fromkeys(digest["keyslots"]):
             members[name].append((int(digest_name), bool(digest["segments"])))
-    return {number: _keyslot(tree, number, members[str(number)]) for number in sorted(int(name) for name in tree["keyslots"])}
+    return {
+        number: _keyslot(tree, number, members[str(number)])
+        for number in sorted(int(name) for name in tree["keyslots"])
+    }
 
 
 def digests(tree: Tree) -> t.Tuple[model.Digest, ...]:
-    return tuple(_digest(number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"]))
+    """The digests, by number."""
+    return tuple(
+        _digest(number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"])
+    )
 
 
 def segments(tree: Tree) -> t.Tuple[model.Segment, ...]:
-    """All segments in their order; those of a reencryption that only remember the past carry a flag "backup-..."."""
+    """All segments, in order. Those that only describe data before or after a reencryption have a flag "backup-..."."""
     return tuple(_segment(number, tree["segments"][str(number)]) for number in range(len(tree["segments"])))
 
 
@@ -48,7 +55,7 @@ def data_digests(tree: Tree) -> t.List[str]:
 
 
 def volume_key_size(tree: Tree) -> int:
-    """Bytes of the volume key: those of the first keyslot of the digest that covers the first segment; 0: nobody tells."""
+    """Bytes of the volume key: those of the first keyslot of the data's digest; 0 if it has none."""
     for name in data_digests(tree)[:1]:
         for number in tree["digests"][name]["keyslots"]:
             return int(tree["keyslots"][number]["key_size"])
@@ -56,6 +63,7 @@ def volume_key_size(tree: Tree) -> int:
 
 
 def kdf_of(kdf: Tree) -> model.Kdf:
+    """The key derivation that a ``kdf`` object describes. Raises StricterThanCryptsetup if its salt is not base64."""
     kind = kdf["type"]
     if kind not in validate_keyslots.KDF_MEMBERS:
         return model.UnknownKdf(type=kind)
@@ -75,13 +83,17 @@ def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -
         "kind": slot["type"],
         "key_size": slot["key_size"],
         "area": area,
-        # A priority that cryptsetup does not know makes it pass the slot over unless it is named, as "ignore" does.
-        "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE) if luks2_members.is_a(priority, int) else model.PRIORITY_IGNORE,
+        # cryptsetup skips a keyslot of unknown priority unless it is named, as for "ignore".
+        "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE)
+        if luks2_members.is_a(priority, int)
+        else model.PRIORITY_IGNORE,
         "digests": tuple(sorted(name for name, _covers in members)),
         "bound": any(covers for _name, covers in members),
     }
     if slot["type"] != "luks2":
-        return model.Keyslot(kdf=model.UnknownKdf(type=""), af_hash="", af_stripes=0, encryption="", area_key_size=0, **common)
+        return model.Keyslot(
+            kdf=model.UnknownKdf(type=""), af_hash="", af_stripes=0, encryption="", area_key_size=0, **common
+        )
     return model.Keyslot(
         kdf=kdf_of(slot["kdf"]),
         af_hash=slot["af"]["hash"],

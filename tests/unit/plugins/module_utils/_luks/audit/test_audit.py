@@ -151,7 +151,7 @@ class TestFailOn:
 
 
 def test_a_secret_cannot_be_welcome_and_forbidden(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(BadTask, match="both welcome and forbidden"):
+    with pytest.raises(BadTask, match="both allowed and forbidden"):
         audit(luks2(tmp_path), secrets=BOTH, forbidden_secrets=[secret(FIRE)])
 
 

@@ -61,7 +61,7 @@ def test_a_fault_while_it_is_read_again(tmp_path: pathlib.Path, monkeypatch: pyt
 
     monkeypatch.setattr(create, "read_backup_file", look_at)
     _error, result = told(tmp_path)
-    assert "What was there before has been replaced." in result["msg"] and result["changed"] is True
+    assert "The previous file has been replaced." in result["msg"] and result["changed"] is True
 
 
 def test_a_fault_before_is_no_change(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_a_file_that_is_no_backup(volume: pathlib.Path) -> None:
     letter = volume.with_name("letter")
     letter.write_text("important")
     refused(volume, letter, "It begins with text, not with a LUKS header", kind=NotLuks)
-    refused(volume, letter, "no header backup", state="present")
+    refused(volume, letter, "not a header backup", state="present")
 
 
 @BOTH
@@ -119,10 +119,10 @@ def test_the_volume_itself_as_its_backup(volume: pathlib.Path) -> None:
 @pytest.mark.parametrize("format", ["luks1"])
 def test_a_backup_of_another_volume(volume: pathlib.Path, path: pathlib.Path) -> None:
     with_another_uuid(volume)
-    refused(volume, path, fr"(?i)the volume has the UUID {OTHER_UUID.decode()}")
-    refused(volume, path, r"(?i)there is a header backup of another volume already", state="present", force=False)
+    refused(volume, path, fr"(?i)the volume has UUID {OTHER_UUID.decode()}")
+    refused(volume, path, r"(?i)the file exists and is a header backup of another volume", state="present", force=False)
     ruin(volume, uuid=OTHER_UUID)
-    refused(volume, path, fr"(?i)the damaged header has the UUID {OTHER_UUID.decode()}")
+    refused(volume, path, fr"(?i)the damaged header has UUID {OTHER_UUID.decode()}")
 
 
 @pytest.mark.parametrize("format", ["luks1"])
@@ -135,7 +135,7 @@ def test_a_backup_with_another_volume_key(volume: pathlib.Path, path: pathlib.Pa
 @pytest.mark.parametrize("format", ["luks1"])
 def test_a_backup_with_the_data_elsewhere(volume: pathlib.Path, path: pathlib.Path) -> None:
     scribble(volume, 104, (int.from_bytes(volume.read_bytes()[104:108], "big") + 8).to_bytes(4, "big"))
-    refused(volume, path, r"(?i)the place of the data is another one in the backup than on the volume")
+    refused(volume, path, r"(?i)the offset of the data differs between the backup and the volume")
 
 
 def test_a_backup_from_before_a_conversion(tmp_path: pathlib.Path) -> None:
@@ -144,7 +144,7 @@ def test_a_backup_from_before_a_conversion(tmp_path: pathlib.Path) -> None:
     full.make(other, "luks1", 2)
     bring(other, path, state="present")
     scribble(path, 168, volume.read_bytes()[168:208])
-    refused(volume, path, r"(?i)the volume is luks2, and the backup is of a luks1 header")
+    refused(volume, path, r"(?i)the volume is luks2, but the backup is of a luks1 header")
 
 
 @BOTH
@@ -152,14 +152,14 @@ def test_a_file_that_is_too_small_to_be_the_volume(volume: pathlib.Path, path: p
     ruin(volume)
     with volume.open("r+b") as stream:
         stream.truncate(path.stat().st_size // 2)
-    refused(volume, path, r"(?i)there are only \d+ bytes")
+    refused(volume, path, r"(?i)it has only \d+ bytes")
 
 
 @BOTH
 def test_something_else_lives_there_now(volume: pathlib.Path, path: pathlib.Path) -> None:
     ruin(volume)
     scribble(volume, 82, b"FAT32   ")
-    refused(volume, path, r"(?i)there is no LUKS header, but")
+    refused(volume, path, r"(?i)it contains .* instead of a LUKS header")
 
 
 @BOTH
@@ -169,7 +169,7 @@ def test_a_device_that_is_open_as_another_volume(volume: pathlib.Path, path: pat
     ruin(volume)
     device = pathlib.Path(host.device("sda", volume.read_bytes()))
     host.device("dm-0", dm="data", uuid=mapping_uuid(OTHER_UUID.decode(), "data"), beneath=["sda"])
-    refused(device, path, rf"(?i)it is open as data, and that is the volume {OTHER_UUID.decode()}")
+    refused(device, path, rf"(?i)it is open as data with UUID {OTHER_UUID.decode()}")
 
 
 @LUKS2
@@ -191,7 +191,7 @@ def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) 
     rewrite(volume, newer)
     refused(volume, path, "from-the-future")
     rewrite(volume, b'{"keyslots":{}, "new": "format"}')
-    refused(volume, path, r"(?i)the volume has a header that is intact and that is not understood here")
+    refused(volume, path, r"(?i)the volume has an intact header that this collection cannot use")
 
 
 @BOTH
@@ -212,7 +212,7 @@ def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path:
         return right(*arguments, writable=writable)
 
     monkeypatch.setattr(locked_write, "open_volume", open_volume)
-    with pytest.raises(HeaderChanged, match=r"(?i)the header changed between looking at it and locking it"):
+    with pytest.raises(HeaderChanged, match=r"(?i)the header changed before it was locked"):
         bring(volume, path, *MADE[:1])
     monkeypatch.undo()
     assert not full.amend_volume(volume, full.present(format, "newer"), check=True)["changed"]
@@ -251,7 +251,7 @@ def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path:
         assert volume.read_bytes() == before
     with monkeypatch.context() as faulty:
         faulty.setattr(Region, "write", fail)
-        with pytest.raises(Interrupted, match=r"(?i)the write failed.*the restore began and is not complete"):
+        with pytest.raises(Interrupted, match=r"(?i)the write failed.*the restore has begun and is not complete"):
             bring(volume, path, *MADE[:1])
     assert bring(volume, path, *MADE[:1])["changed"]
     assert not bring(volume, path, *MADE[:1])["changed"]
@@ -268,7 +268,7 @@ def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path:
         return before if len(looks) == 3 else right(opened)
 
     monkeypatch.setattr(restoring, "read_image", read_image)
-    with pytest.raises(Interrupted, match=r"(?i)the volume does not read back as it was written"):
+    with pytest.raises(Interrupted, match=r"(?i)the volume does not contain what was written to it"):
         bring(volume, path, *MADE[:1])
     assert len(looks) == 3
 
@@ -277,7 +277,7 @@ def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path:
 def test_a_backup_that_somebody_else_writes_at_the_same_time(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.setattr(taking.whole_file, "replace", lambda _path, _data: None)
-    with pytest.raises(HeaderChanged, match=r"(?i)the backup that was just written reads back as another one"):
+    with pytest.raises(HeaderChanged, match=r"(?i)the new backup does not read back as it was written"):
         bring(volume, path, state="present")
 
 
@@ -296,5 +296,5 @@ def test_a_newer_backup_is_not_replaced_by_an_older_header(volume: pathlib.Path)
     newer = volume.with_name("newer")
     bring(volume, newer, state="present")
     volume.write_bytes(older)
-    refused(volume, newer, r"(?i)the backup that is there has sequence id", state="present", force=False)
+    refused(volume, newer, r"(?i)the existing backup has sequence id", state="present", force=False)
     assert bring(volume, newer, state="present")["changed"]

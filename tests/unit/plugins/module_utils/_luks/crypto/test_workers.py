@@ -153,7 +153,7 @@ def test_a_wait_for_what_was_given_up_is_an_error_and_no_deadlock() -> None:
     workers = Workers(1, 1000)
     running, queued = Gated(workers), Gated(workers)
     workers.abandon(queued.job)
-    with pytest.raises(RuntimeError, match="given up"):
+    with pytest.raises(RuntimeError, match="abandoned"):
         workers.wait([queued.job])
     running.end(workers)
 

@@ -70,7 +70,7 @@ def test_a_second_copy_elsewhere_is_none(offset: int) -> None:
 @pytest.mark.parametrize("version", [0, 3, 0x0100, 0xFFFF])
 def test_another_version_is_refused_even_beside_a_good_second_copy(version: int) -> None:
     data = image.patch((b"LUKS\xba\xbe" + version.to_bytes(2, "big")).ljust(SIZE, b"\0"), 0x4000, b"SKUL\xba\xbe\0\2")
-    with pytest.raises(errors.MalformedHeader, match=f"LUKS header of version {version}\\."):
+    with pytest.raises(errors.MalformedHeader, match=f"LUKS header has version {version}\\."):
         header(data)
 
 
@@ -78,10 +78,10 @@ def test_another_version_is_refused_even_beside_a_good_second_copy(version: int)
     ("data", "size", "words"),
     [
         (b"", 0, "it is empty, not a LUKS volume"),
-        (b"LUKS\xba\xbe\0", 7, "nor with anything else that is known here"),
+        (b"LUKS\xba\xbe\0", 7, "nor another known signature"),
         (b"XFSB", SIZE, "it begins with an XFS file system, not with a LUKS header"),
         (b"", SIZE, "it begins with zeros, not with a LUKS header"),
-        (b"\x80\x81", SIZE, "nor with anything else that is known here"),
+        (b"\x80\x81", SIZE, "nor another known signature"),
     ],
 )
 def test_everything_else_is_named(data: bytes, size: int, words: str) -> None:

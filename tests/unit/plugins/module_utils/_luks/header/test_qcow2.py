@@ -61,7 +61,7 @@ REFUSED = [
     ("behind-the-end-mark", build(extensions=[(0, b""), crypto()]), errors.MalformedHeader, "is missing"),
     ("two", build(extensions=[crypto(), crypto(327680)]), errors.MalformedHeader, "two encryption header extensions"),
     ("length-8", build(extensions=[(0x0537BE77, bytes(8))]), errors.MalformedHeader, "8 bytes instead of 16"),
-    ("runs-out", build(extensions=[], end=struct.pack(">II", 0x1111, 0xFFFFFFFF)), errors.MalformedHeader, "runs out of the header"),
+    ("runs-out", build(extensions=[], end=struct.pack(">II", 0x1111, 0xFFFFFFFF)), errors.MalformedHeader, "exceeds the header"),
     ("unaligned", build(extensions=[crypto(262144 + 512)]), errors.MalformedHeader, "no cluster of 65536 bytes"),
     ("first-cluster", build(extensions=[crypto(0)]), errors.MalformedHeader, "no cluster"),
     ("empty", build(extensions=[crypto(length=0)]), errors.MalformedHeader, "is empty"),
@@ -69,8 +69,8 @@ REFUSED = [
     ("wraps", build(extensions=[crypto(0xFFFFFFFFFFFF0000, 0x20000)]), errors.MalformedHeader, "the file has only"),
     ("behind-backing-name", build(backing=(112, 8)), errors.MalformedHeader, "is missing"),
     ("backing-name-inside-header", build(backing=(1, 8)), errors.MalformedHeader, "is missing"),
-    ("backing-name-cuts-the-extension", build(backing=(128, 8)), errors.MalformedHeader, "runs out of the header"),
-    ("backing-name-far", build(backing=(65537, 8)), errors.MalformedHeader, "behind the first cluster"),
+    ("backing-name-cuts-the-extension", build(backing=(128, 8)), errors.MalformedHeader, "exceeds the header"),
+    ("backing-name-far", build(backing=(65537, 8)), errors.MalformedHeader, "past the first cluster"),
 ]
 
 

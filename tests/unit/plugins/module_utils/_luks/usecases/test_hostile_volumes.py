@@ -128,5 +128,5 @@ def test_a_forged_note_of_an_erase_is_no_plan_that_is_then_not_carried_out(volum
     note = {"type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "erase", "keyslot": 0, "extents": []}
     path = volume(lambda tree: tree["tokens"].update({"0": note}))
     for check in (True, False):
-        with pytest.raises(errors.Refused, match="cannot be followed"):
+        with pytest.raises(errors.Refused, match="journal entry of an interrupted run in the LUKS2 header cannot be used"):
             amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)

@@ -116,7 +116,7 @@ def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, mo
     monkeypatch.setattr(keyfiles.os, call, fault)
     with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write it: .*EIO") as failed:
         update_keyfile(task(keyfile), check=False)
-    assert str(failed.value).endswith("It still holds the old secret.")
+    assert str(failed.value).endswith("It still contains the old secret.")
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
 
@@ -126,9 +126,9 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypat
     path = tmp_path / "partition"
     os.mkfifo(path)
     monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile.read_keyfile", lambda *_part: bytearray(b"old"))
-    with pytest.raises(Refused, match="is no regular file"):
+    with pytest.raises(Refused, match="is not a regular file"):
         update_keyfile(task(path), check=check)
-    with pytest.raises(Refused, match="is no regular file"):
+    with pytest.raises(Refused, match="is not a regular file"):
         keyfiles.replace(str(path), bytearray(b"new"))
     assert list(tmp_path.iterdir()) == [path] and path.is_fifo()
 

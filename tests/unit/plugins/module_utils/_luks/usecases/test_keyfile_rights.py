@@ -49,7 +49,7 @@ def test_a_folder_without_the_right_to_write(keyfile: pathlib.Path, check: bool)
     """Though the file itself may be written to."""
     keyfile.chmod(0o600)
     keyfile.parent.chmod(0o500)
-    with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write into its folder .*EACCES.*It still holds the old secret\."):
+    with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write into its folder .*EACCES.*It still contains the old secret\."):
         give(keyfile, check)
     assert keyfile.read_bytes() == b"old"
 
@@ -88,7 +88,7 @@ def test_a_fault_after_the_rename_does_not_speak_of_the_old_secret(keyfile: path
 
     monkeypatch.setattr(os, "fsync", fsync)
     with keyfile.open("rb") as old:
-        with pytest.raises(StorageFault, match=r"EIO.*It holds the new secret; after a power cut it could be the old one again\.") as caught:
+        with pytest.raises(StorageFault, match=r"EIO.*It contains the new secret, but after a power cut it may contain the old one again\.") as caught:
             give(keyfile, check=False)
         assert old.read() == b"old", "it may still be needed"
     assert caught.value.after_change is True and keyfile.read_bytes() == b"new"

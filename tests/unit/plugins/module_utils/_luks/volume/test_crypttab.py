@@ -36,7 +36,7 @@ def test_one_line(text: bytes, expected: Line) -> None:
 def test_comments_blank_lines_and_numbers() -> None:
     lines, odd = crypttab.parse(b"# first\n\n \t \n  # indented\na /dev/a\r\nalone\nb /dev/b")
     assert [(line.name, line.line) for line in lines] == [("a", 5), ("b", 7)]
-    assert odd == ["line 6 of crypttab names no device; it was passed over"]
+    assert odd == ["line 6 of crypttab names no device and is ignored"]
 
 
 @pytest.mark.parametrize(

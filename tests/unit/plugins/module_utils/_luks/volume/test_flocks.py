@@ -125,5 +125,5 @@ def test_a_folder_of_an_ordinary_user_is_refused(folder: pathlib.Path, monkeypat
 
 def test_no_rights_for_the_folder_is_a_sentence() -> None:
     error = flocks.no_folder("/dev/sda1", PermissionError(13, "Permission denied"))
-    assert str(error).startswith("/dev/sda1: Cannot use cryptsetup's lock folder")
+    assert str(error).startswith("/dev/sda1: Cannot use cryptsetup's lock directory")
     assert "become" in str(error)

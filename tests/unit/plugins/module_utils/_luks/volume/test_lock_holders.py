@@ -94,7 +94,7 @@ def test_own_descriptors_can_be_left_out(image: pathlib.Path) -> None:
         fcntl.flock(second, fcntl.LOCK_SH)
         assert [holder.pid for holder in lock_holders.holders_of(inode(image), own=(first.fileno(),))] == [os.getpid()]
         assert lock_holders.holders_of(inode(image), own=(first.fileno(), second.fileno())) == []
-        assert "this very process" in str(lock_holders.holders_of(inode(image))[0])
+        assert "this process" in str(lock_holders.holders_of(inode(image))[0])
 
 
 def test_a_hidden_proc_names_nobody(tmp_path: pathlib.Path, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

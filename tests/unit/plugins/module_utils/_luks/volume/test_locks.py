@@ -261,7 +261,7 @@ def test_a_file_system_without_locks_is_a_sentence(volume: Volume, image: pathli
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, call, fail)
         for lock in (locks.exclusive, locks.shared):
-            with pytest.raises(StorageFault, match=rf"does not lock files.*{errno.errorcode[number]}") as caught, lock(volume, timeout=0):
+            with pytest.raises(StorageFault, match=rf"does not support locks.*{errno.errorcode[number]}") as caught, lock(volume, timeout=0):
                 pass
             assert caught.value.volume == str(image)
     assert locks_on(image) == []
@@ -276,7 +276,7 @@ def test_a_file_system_that_can_only_answer_but_not_lock_is_a_sentence_too(volum
         return honest(fd, command, request)
 
     monkeypatch.setattr(fcntl, "fcntl", fail)
-    with pytest.raises(StorageFault, match=r"does not lock files.*ENOLCK"), locks.exclusive(volume, timeout=0):
+    with pytest.raises(StorageFault, match=r"does not support locks.*ENOLCK"), locks.exclusive(volume, timeout=0):
         pass
 
 

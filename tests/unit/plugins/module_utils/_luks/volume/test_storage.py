@@ -166,7 +166,7 @@ def test_a_medium_that_keeps_the_promises_of_a_qcow2_header_is_not_believed(tmp_
     path = tmp_path / "volume.qcow2"
     path.write_bytes(qcow2_image(autoclear=1 << 63))
     monkeypatch.setattr(os, "pwrite", lambda _descriptor, data, _offset: len(data))
-    with open_volume(str(path), writable=True) as volume, pytest.raises(StorageFault, match=r"still promises.*loses writes"):
+    with open_volume(str(path), writable=True) as volume, pytest.raises(StorageFault, match=r"still declares.*loses writes"):
         volume.begin_writing()
 
 
@@ -222,7 +222,7 @@ def test_a_replaced_file_is_noticed(image: pathlib.Path, tmp_path: pathlib.Path)
         volume.check_still_there()
         (tmp_path / "new").write_bytes(b"new")
         os.rename(tmp_path / "new", image)
-        with pytest.raises(Refused, match="another file"):
+        with pytest.raises(Refused, match="no longer leads to the file"):
             volume.check_still_there()
 
 

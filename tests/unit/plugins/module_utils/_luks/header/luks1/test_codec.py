@@ -64,28 +64,28 @@ BASE = image.build((0, 1))
 MALFORMED = [
     ("magic", image.patch(BASE, 0, b"LUKS\xde\xad"), "magic and version"),
     ("version", image.patch(BASE, 6, b"\0\x02"), "magic and version"),
-    ("cipher-nul", image.patch(BASE, 8, b"a" * 32), "cipher name has no NUL"),
-    ("mode-nul", image.patch(BASE, 40, b"x" * 32), "cipher mode has no NUL"),
-    ("hash-nul", image.patch(BASE, 72, b"s" * 32), "hash name has no NUL"),
+    ("cipher-nul", image.patch(BASE, 8, b"a" * 32), "cipher name is not terminated by a NUL"),
+    ("mode-nul", image.patch(BASE, 40, b"x" * 32), "cipher mode is not terminated by a NUL"),
+    ("hash-nul", image.patch(BASE, 72, b"s" * 32), "hash name is not terminated by a NUL"),
     ("cipher-empty", image.patch(BASE, 8, b"\0"), "cipher name is empty"),
-    ("hash-escape", image.patch(BASE, 72, b"\x1b[2J\0"), "no printable ASCII"),
-    ("mode-utf8", image.patch(BASE, 40, "é".encode()), "no printable ASCII"),
+    ("hash-escape", image.patch(BASE, 72, b"\x1b[2J\0"), "not printable ASCII"),
+    ("mode-utf8", image.patch(BASE, 40, "é".encode()), "not printable ASCII"),
     ("key-bytes-0", image.patch(BASE, 108, u32(0)), "volume key has 0 bytes"),
     ("key-bytes-513", image.patch(BASE, 108, u32(513)), "volume key has 513 bytes"),
     ("key-bytes-huge", image.patch(BASE, 108, u32(0xFFFFFFFF)), "volume key has 4294967295 bytes"),
     ("mk-iterations-0", image.patch(BASE, 164, u32(0)), "digest of the volume key has 0 iterations"),
     ("active-iterations-0", image.patch(BASE, image.slot_field(1, 4), u32(0)), "keyslot 1 is active with 0 iterations"),
-    ("state", image.patch(BASE, image.slot_field(3, 0), u32(0x1234)), "keyslot 3 has the state 0x00001234"),
-    ("state-zero", image.patch(BASE, image.slot_field(0, 0), u32(0)), "keyslot 0 has the state"),
+    ("state", image.patch(BASE, image.slot_field(3, 0), u32(0x1234)), "keyslot 3 has state 0x00001234"),
+    ("state-zero", image.patch(BASE, image.slot_field(0, 0), u32(0)), "keyslot 0 has state"),
     ("stripes-active", image.patch(BASE, image.slot_field(0, 44), u32(3999)), "3999 anti-forensic stripes"),
     ("stripes-inactive", image.patch(BASE, image.slot_field(7, 44), u32(0)), "keyslot 7 has 0 anti-forensic stripes"),
     ("area-in-header", image.patch(BASE, image.slot_field(0, 40), u32(1)), "inside the header"),
     ("area-at-0-inactive", image.patch(BASE, image.slot_field(5, 40), u32(0)), "keyslot 5 begins at byte 0"),
-    ("overlap-active", image.patch(BASE, image.slot_field(1, 40), u32(507)), "keyslots 0 and 1 overlaps"),
-    ("overlap-inactive", image.patch(BASE, image.slot_field(7, 40), u32(3035)), "keyslots 6 and 7 overlaps"),
-    ("same-place", image.patch(BASE, image.slot_field(4, 40), u32(8)), "overlaps"),
-    ("payload-over-area", image.build(payload=4035), "behind the payload's start"),
-    ("payload-in-header", image.build(payload=1), "behind the payload's start"),
+    ("overlap-active", image.patch(BASE, image.slot_field(1, 40), u32(507)), "keyslots 0 and 1 overlap"),
+    ("overlap-inactive", image.patch(BASE, image.slot_field(7, 40), u32(3035)), "keyslots 6 and 7 overlap"),
+    ("same-place", image.patch(BASE, image.slot_field(4, 40), u32(8)), "overlap"),
+    ("payload-over-area", image.build(payload=4035), "past the start of the payload"),
+    ("payload-in-header", image.build(payload=1), "past the start of the payload"),
     ("area-beyond-u32", image.patch(image.build(payload=0), image.slot_field(7, 40), u32(0xFFFFFFFF)), "truncated"),
 ]
 
@@ -108,10 +108,10 @@ def test_a_truncated_file_is_refused_with_both_sizes() -> None:
 
 
 ODD = [
-    ("hash-upper", image.build(hash_spec=b"SHA256"), SIZE, "spells its hash 'SHA256'"),
+    ("hash-upper", image.build(hash_spec=b"SHA256"), SIZE, "hash name in the header is 'SHA256'"),
     ("payload-at-end", BASE, 4096 * 512, "header backup or a detached header"),
     ("payload-beyond-end", image.build(payload=0x7FFFFFFF), SIZE, "header backup or a detached header"),
-    ("cryptsetup-1.0", image.build(mode=b"cbc-plain", key_bytes=16, starts=range(2, 1010, 126), payload=1010), SIZE, "below sector 8"),
+    ("cryptsetup-1.0", image.build(mode=b"cbc-plain", key_bytes=16, starts=range(2, 1010, 126), payload=1010), SIZE, "before sector 8"),
     ("qemu-rounding", image.patch(BASE, image.slot_field(1, 40), u32(508)), SIZE, "keyslots 0 and 1 overlap once"),
     ("qemu-payload", image.build(payload=4036), SIZE, "keyslot 7 overlaps the payload once"),
     ("padding-begin", image.build(padding=b"\1"), SIZE, "unknown bytes"),
@@ -182,7 +182,7 @@ def test_an_edit_touches_its_slot_only(number: int) -> None:
 
 
 REFUSED_KDFS: t.List[t.Tuple[model.Kdf, str]] = [
-    (model.Pbkdf2("sha512", 1000, bytes(32)), "LUKS1 keyslots use the header's hash sha256; sha512 is not possible"),
+    (model.Pbkdf2("sha512", 1000, bytes(32)), "all LUKS1 keyslots use the hash of the header, sha256; sha512 is not possible"),
     (model.Argon2("argon2id", 4, 65536, 1, bytes(32)), "only pbkdf2, not argon2id"),
     (model.UnknownKdf("scrypt"), "only pbkdf2, not scrypt"),
     (model.Pbkdf2("sha256", 0, bytes(32)), "0 iterations"),

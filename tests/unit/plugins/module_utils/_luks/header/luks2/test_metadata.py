@@ -64,8 +64,8 @@ def test_what_json_c_reads_in_its_own_way_is_refused(text: t.Union[str, bytes]) 
         (area('\ufeff{"a":1}'), "begin with"),
         (area('{"a":1}\n'), "more text"),
         (area('{"a":1}{}'), "more text"),
-        (area('{"a":1}')[:-1] + b"x", "only NUL"),
-        (b'{"a":"' + b"x" * 100 + b'"}', "without the NUL"),
+        (area('{"a":1}')[:-1] + b"x", "other than NUL"),
+        (b'{"a":"' + b"x" * 100 + b'"}', "not terminated by a NUL"),
     ],
 )
 def test_what_cryptsetup_refuses_too_says_so(raw: bytes, word: str) -> None:

@@ -120,7 +120,7 @@ def test_what_a_keyslot_owns_by_now_is_never_wiped() -> None:
     header = again(read(image.tree()).with_intent(intent))
     assert header.intent is not None
     assert header.intent.extents == (model.Extent(548864, 8192), FREE)
-    assert "left alone" in header.warnings[0]
+    assert "left as it is" in header.warnings[0]
     assert header.write_obstacle is None
     covered = again(read(image.tree()).with_intent(model.Intent("wipe", 1, extents=(header.keyslots[1].area,))))
     assert covered.intent == model.Intent("wipe", 1)
@@ -165,7 +165,7 @@ def test_the_record_gives_way_to_a_note() -> None:
     header = read(tree).with_record({1: ENTRY})
     noted = header.with_intent(WIPE)
     assert (noted.record, noted.intent, [token.number for token in noted.tokens if token.ours]) == ({}, WIPE, [9])
-    assert "gave way" in noted.warnings[-1]
+    assert "record was removed" in noted.warnings[-1]
     room = image.tree()
     room["vendor"] = "x" * (12287 - len(image.dumps({**room, "vendor": ""})) - 250)
     header = read(room).with_record({1: ENTRY})

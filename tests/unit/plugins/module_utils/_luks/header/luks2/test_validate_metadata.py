@@ -162,6 +162,6 @@ def test_leftovers_of_an_earlier_kdf_are_repaired_in_memory_only() -> None:
     header = parse(tree)
     assert header.keyslots[1].kdf.type == "argon2id"
     assert list(header.metadata["keyslots"]["1"]["kdf"]) == ["type", "time", "memory", "cpus", "salt"]
-    assert header.needs_heal is False and "leftovers" in header.warnings[0]
+    assert header.needs_heal is False and "leftover" in header.warnings[0]
     assert header.image()[0] == image.build(tree)
     assert header.after_commit(header).warnings == ()
