@@ -189,7 +189,7 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
     "priority on LUKS1": ({"keyslots": [new(SECOND, priority="prefer")], "unlock": [secret(FIRST)]}, ["wants priority prefer", "leave priority out"]),
     "wanted and forbidden": (
         {"keyslots": [new(SECOND), {"state": "absent", "old_secret": secret(SECOND)}], "unlock": [secret(FIRST)]},
-        [r"keyslots\[0\] and keyslots\[1\] contradict each other", "is wanted and is to go", "one of them"],
+        [r"keyslots\[0\] and keyslots\[1\] contradict each other", "is wanted and is to be removed", "one of them"],
     ),
     "one slot, two secrets": (
         {"keyslots": [new(SECOND, keyslot=3), new(THIRD, keyslot=3)], "unlock": [secret(FIRST)]},
@@ -201,10 +201,10 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
     ),
     "one label, two secrets": (
         {"keyslots": [{"new_secret": secret(SECOND, "key")}, {"new_secret": secret(THIRD, "key")}], "unlock": [secret(FIRST)]},
-        [r"keyslots\[0\].new_secret and keyslots\[1\].new_secret have the label 'key'", "different labels"],
+        [r"keyslots\[0\].new_secret and keyslots\[1\].new_secret are different secrets with the same label 'key'", "different labels"],
     ),
     "no entry": ({"keyslots": [], "unlock": [secret(FIRST)]}, ["keyslots has no entry", "at least one entry", "keyslots_info"]),
-    "no entry and purge": ({"keyslots": [], "purge": True}, ["keyslots has no entry", "nothing may open", "at least one entry"]),
+    "no entry and purge": ({"keyslots": [], "purge": True}, ["keyslots has no entry", "would erase every keyslot", "at least one entry"]),
     "present without a secret": ({"keyslots": [{"keyslot": 1}]}, [r"keyslots\[0\] is present and has no new_secret", "Give new_secret"]),
     "absent without a name": ({"keyslots": [{"state": "absent"}]}, ["neither keyslot nor old_secret", "Give one of them"]),
     "absent with a new secret": ({"keyslots": [{"state": "absent", "keyslot": 1, **new(SECOND)}]}, ["is absent and has new_secret", "set state: present"]),
