@@ -181,7 +181,7 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
     "iter_time 0": ({"keyslots": [new(SECOND, iter_time=0)], "unlock": [secret(FIRST)]}, [r"keyslots\[0\]: iter_time is 0", "milliseconds, 1 to"]),
     "iter_time -1": ({"keyslots": [new(SECOND, iter_time=-1)], "unlock": [secret(FIRST)]}, [r"iter_time is -1", "milliseconds, 1 to"]),
     "too few iterations": ({"keyslots": [new(SECOND, pbkdf={"iterations": 10})]}, ["pbkdf.iterations is 10", "1000 to"]),
-    "argon2 on LUKS1": ({"keyslots": [new(SECOND, pbkdf={"memory": 65536})], "unlock": [secret(FIRST)]}, ["LUKS1 knows only pbkdf2", "for this volume"]),
+    "argon2 on LUKS1": ({"keyslots": [new(SECOND, pbkdf={"memory": 65536})], "unlock": [secret(FIRST)]}, ["LUKS1 has only pbkdf2", "for this volume"]),
     "another hash on LUKS1": (
         {"keyslots": [new(SECOND, pbkdf={"hash": "sha512"})], "unlock": [secret(FIRST)]},
         ["wants hash sha512", "uses sha256", "for this volume"],
