@@ -155,8 +155,8 @@ class Ordering:
         leaving = set(self.changes.erases) | {
             keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret != secret
         }
-        going, staying = self.old & leaving, self.old - leaving
-        return self.proofs.first_opened(secret, going) is not None and self.proofs.first_opened(secret, staying) is None
+        lost, staying = self.old & leaving, self.old - leaving
+        return self.proofs.first_opened(secret, lost) is not None and self.proofs.first_opened(secret, staying) is None
 
     def _number_for(self, add: Add, pending: t.List[Add]) -> t.Optional[int]:
         if add.keyslot is not None:

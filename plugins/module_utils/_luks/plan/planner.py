@@ -188,8 +188,8 @@ class _Planner:
                 remedy="correct old_secret, or choose another keyslot",
             )
         reserved = []
-        licences = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
-        for secret in licences:
+        replaceable = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
+        for secret in replaceable:
             if self.proofs.opens(secret, keyslot):
                 if secret not in self.entries.wanted:
                     return self.claims.rekey(entry, keyslot, secret)
@@ -221,7 +221,7 @@ class _Planner:
                 entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"
             ):
                 if entry.keyslot in self.entries.pins:
-                    raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])
+                    raise self._same_key_refused(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])
                 label = self.proofs.label(entry.old_secret)
                 self.claims.marked_for_erase[entry.keyslot] = (
                     label,
@@ -251,16 +251,16 @@ class _Planner:
             if keyslot not in self.changes.rekeys:
                 self.claims.erase(keyslot, label, reason)
 
-    def _check_proof_conflicts(self, gone: t.Mapping[int, t.Sequence[int]]) -> None:
-        for old, keyslots in gone.items():
+    def _check_proof_conflicts(self, removed: t.Mapping[int, t.Sequence[int]]) -> None:
+        for old, keyslots in removed.items():
             for keyslot in keyslots:
                 for secret in self.entries.wanted:
                     if secret != old and self.proofs.opens(secret, keyslot):
-                        raise self._same_for_the_slot(keyslot, old, secret)
+                        raise self._same_key_refused(keyslot, old, secret)
 
-    def _same_for_the_slot(self, keyslot: int, gone: int, wanted: int) -> Refused:
+    def _same_key_refused(self, keyslot: int, removed: int, kept: int) -> Refused:
         return Refused(
-            f"{self.proofs.label(gone)} (to remove) and {self.proofs.label(wanted)} (to keep) derive the same key in"
+            f"{self.proofs.label(removed)} (to remove) and {self.proofs.label(kept)} (to keep) derive the same key in"
             f" keyslot {keyslot}",
             why="the key derivation of this keyslot does not tell them apart"
             " (PBKDF2 ignores trailing NUL bytes and replaces a long secret by its hash)",
@@ -269,11 +269,13 @@ class _Planner:
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
         news = distinct(entry.new_secret for entry in self.entries.replacing)
-        going = {
+        replaces_any = {
             new: any(replaced[old_of(entry)] for entry in self.entries.replacing if new_of(entry) == new)
             for new in news
         }
-        opened_before = {new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
+        opened_before = {
+            new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in replaces_any.items()
+        }
         for entry in sorted(
             self.entries.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)
         ):

@@ -33,9 +33,9 @@ def inspect(task: InfoTask) -> Result:
             prover.expect(
                 ((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True
             )
-            cut = unfinished(header)
-            if cut is not None:
-                warnings.append(cut["says"])
+            pending = unfinished(header)
+            if pending is not None:
+                warnings.append(pending["says"])
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
                     prover.try_slot(secret, keyslot)

@@ -69,7 +69,7 @@ def test_a_fault_of_the_folder_after_the_rename(run: t.Callable[..., t.Any], tmp
     monkeypatch.setattr(os, "fsync", fsync)
     message = said(run, name)
     assert (tmp_path / "key.json").exists()
-    assert "The new file is in its place" in message and "not changed" not in message and "Nothing" not in message
+    assert "The new file is in place" in message and "not changed" not in message and "Nothing" not in message
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -32,7 +32,7 @@ def write(check: bool = False, **params: t.Any) -> t.Dict[str, t.Any]:
 @BOTH
 def test_a_pipe_in_the_place_of_a_report(tmp_path: pathlib.Path, check: bool) -> None:
     os.mkfifo(tmp_path / "report")
-    with pytest.raises(BadTask, match=r"report cannot be written: it is no regular file but a named pipe.*Nothing was changed\."):
+    with pytest.raises(BadTask, match=r"report cannot be written: it is not a regular file but a named pipe.*Nothing was changed\."):
         write(check, json=str(tmp_path / "report"), csv=str(tmp_path / "other"))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
@@ -48,7 +48,7 @@ def test_a_device_behind_a_link(tmp_path: pathlib.Path, check: bool) -> None:
 
 def test_a_pipe_in_the_place_of_a_source(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "source")
-    with pytest.raises(BadTask, match="source cannot be read: it is no regular file but a named pipe"):
+    with pytest.raises(BadTask, match="source cannot be read: it is not a regular file but a named pipe"):
         write(json=str(tmp_path / "report"), sources=[str(tmp_path / "source")])
 
 
@@ -123,7 +123,7 @@ def test_a_fault_after_the_rename(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         right(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(BadTask, match="The new file is in its place") as caught:
+    with pytest.raises(BadTask, match="The new file is in place") as caught:
         write(json=str(tmp_path / "report"))
     assert caught.value.after_change is True and (tmp_path / "report").exists()
 
