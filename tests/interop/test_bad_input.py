@@ -162,7 +162,7 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
     ),
     "text as secret": (
         {"keyslots": [new(SECOND), {"new_secret": THIRD}]},
-        [r"keyslots\[1\].new_secret is text where a dictionary belongs", "options are label, passphrase"],
+        [r"keyslots\[1\].new_secret is text, but must be a dictionary", "options are label, passphrase"],
     ),
     "dictionary as passphrase": ({"keyslots": [new({"stdout": SECOND})]}, [r"passphrase is a dictionary where text is expected", "one secret here"]),
     "number as passphrase": (

@@ -174,7 +174,7 @@ def _length(descriptor: int, described: str) -> int:
         if stat.S_ISFIFO(mode)
         else "a character device"
         if stat.S_ISCHR(mode)
-        else "no regular file"
+        else "not a regular file"
     )
     raise BadSecret(
         f"{described} is {kind}",

@@ -41,7 +41,7 @@ def test_a_pipe_in_the_place_of_a_report(tmp_path: pathlib.Path, check: bool) ->
 def test_a_device_behind_a_link(tmp_path: pathlib.Path, check: bool) -> None:
     """/dev/stdout is one: it must not become a file."""
     (tmp_path / "report").symlink_to("/dev/null")
-    with pytest.raises(BadTask, match="no regular file but a character device"):
+    with pytest.raises(BadTask, match="not a regular file but a character device"):
         write(check, json=str(tmp_path / "report"))
     assert (tmp_path / "report").is_symlink()
 
@@ -76,7 +76,7 @@ def test_no_space(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
     report = tmp_path / "report"
     report.write_text("old")
     full_after(0, monkeypatch)
-    with pytest.raises(BadTask, match=r"report cannot be written: cannot write it: No space left.*Make room.*before is untouched\.") as caught:
+    with pytest.raises(BadTask, match=r"report cannot be written: cannot write it: No space left.*Free some space.*before is untouched\.") as caught:
         write(json=str(report))
     assert caught.value.after_change is False
     assert report.read_text() == "old" and list(tmp_path.iterdir()) == [report]

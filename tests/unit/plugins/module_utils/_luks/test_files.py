@@ -194,7 +194,7 @@ class TestFolder:
 
     def test_no_space(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "mkdir", failing(errno.ENOSPC))
-        with pytest.raises(StorageFault, match=r"Cannot make the folder .*ENOSPC.*Make room"):
+        with pytest.raises(StorageFault, match=r"Cannot make the folder .*ENOSPC.*Free some space"):
             files.make_folder(str(tmp_path / "a"))
 
 
@@ -262,7 +262,7 @@ class TestCleanUp:
             path.write_bytes(b"old")
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing(errno.ENOSPC))
-            with pytest.raises(StorageFault, match=r"Cannot write it: .*ENOSPC.*Make room") as caught:
+            with pytest.raises(StorageFault, match=r"Cannot write it: .*ENOSPC.*Free some space") as caught:
                 files.replace(str(path), CONTENT)
         assert caught.value.after_change is False and caught.value.volume == str(path)
         assert ("that was there before is untouched" if there else "Nothing was changed") in str(caught.value)
