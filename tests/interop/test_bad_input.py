@@ -122,7 +122,7 @@ PATHS: t.Dict[str, t.Tuple[t.Callable[[pathlib.Path], object], t.Sequence[str]]]
     "named pipe": (os.mkfifo, ["It is a named pipe", "Give the path of the volume itself"]),
     "missing": (lambda path: None, ["No such file or directory", "Check the path"]),
     "dangling link": (lambda path: path.symlink_to(path.parent / "gone"), ["No such file or directory", "Check the path"]),
-    "circle of links": (lambda path: path.symlink_to(path), ["Too many levels of symbolic links", "circle"]),
+    "circle of links": (lambda path: path.symlink_to(path), ["Too many levels of symbolic links", "form a loop"]),
     "below a file": (below_a_file, ["Not a directory", "check the path"]),
 }
 
