@@ -27,8 +27,8 @@ options: {}
 attributes:
   action_group:
     description:
-      - Use C(group/luksmith.luks.luks) in C(module_defaults) to set O(device), O(header), O(lock_timeout) or O(kdf_limits) for this module
-        and the others of the group.
+      - Use C(group/luksmith.luks.luks) in C(module_defaults) to set O(device), O(header), O(lock_timeout) or
+        O(kdf_limits) for this module and the others of the group.
     support: full
     membership:
       - luksmith.luks.luks

@@ -12,11 +12,13 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - Compares LUKS1 and LUKS2 volumes with a policy and says what does not hold, how bad that is, and what to do about it. Never writes.
-  - What the policy asks and nobody could try or look up is neither a pass nor a finding. It is listed in RV(unverified), and the volume is
-    not compliant then.
-  - Most rules need nothing but the header. With O(secrets) and O(forbidden_secrets), who opens which keyslot is shown by deriving keys.
-  - A header that breaks the format is a finding. A path that cannot be read, or that holds no LUKS header at all, is a failure.
+  - Compares LUKS1 and LUKS2 volumes with a policy and reports what violates it, how severe that is, and what to do
+    about it. Never writes.
+  - A requirement of the policy that could not be checked neither passes nor fails. It is listed in RV(unverified), and
+    the volume is then not compliant.
+  - Most rules need only the header. With O(secrets) and O(forbidden_secrets), keys are derived to prove which secret
+    opens which keyslot.
+  - A header that breaks the format is a finding. A path that cannot be read or has no LUKS header is a failure.
   - The file docs/audit.md of the collection lists all rules.
 extends_documentation_fragment:
   - luksmith.luks._attributes
@@ -31,89 +33,97 @@ options:
     type: path
   devices:
     description:
-      - Paths of several volumes to which the same policy applies. Each is audited alone, and one that fails hides no other.
-      - Paths to one and the same header are one volume.
+      - Paths of several volumes to which the same policy applies. Each volume is audited on its own, and one that fails
+        does not affect the others.
+      - Paths that lead to the same header count as one volume.
     type: list
     elements: path
   policy:
     description:
-      - The name of a ready policy, or a dictionary. A dictionary with C(extends) takes a ready policy and changes some of its keys.
-      - The ready policies are V(strict) (what cryptsetup makes today), V(owasp-2023) (costs of the OWASP Password Storage Cheat Sheet, with
-        NIST SP 800-38E and SP 800-132) and V(legacy) (old volumes that are kept for now).
-      - A key that is left out asks for nothing. A key that does not exist is an error.
+      - Name of a ready policy, or a dictionary. A dictionary with C(extends) takes a ready policy and changes some of
+        its keys.
+      - The ready policies are V(strict) (the present defaults of cryptsetup), V(owasp-2023) (costs of the OWASP
+        Password Storage Cheat Sheet, with NIST SP 800-38E and SP 800-132) and V(legacy) (old volumes that are kept for
+        now).
+      - A key that is left out requires nothing. An unknown key is an error.
       - C(name), C(description) - for people.
       - C(formats) - list of V(luks1) and V(luks2).
-      - C(ciphers), C(keyslot_ciphers) - lists of ciphers in the kernel's words, such as V(aes-xts-plain64), for the data and for key material.
-      - C(minimum_key_size), C(minimum_keyslot_key_size) - bytes. AES-256 in XTS mode has 64.
+      - C(ciphers), C(keyslot_ciphers) - lists of ciphers for the data and for key material, by the kernel's names, such
+        as V(aes-xts-plain64).
+      - C(minimum_key_size), C(minimum_keyslot_key_size) - in bytes. AES-256 in XTS mode has 64.
       - C(kdf_types) - list of V(argon2id), V(argon2i) and V(pbkdf2).
       - C(kdf_hashes) - list of hashes that PBKDF2 and the anti-forensic split may use.
-      - C(minimum_costs) - C(pbkdf2) is a number of iterations, or a dictionary from hash to iterations in which V(other) stands for the rest.
-        C(argon2) is a list of pairs of C(time) (passes) and C(memory) (KiB), each of which suffices.
+      - C(minimum_costs) - C(pbkdf2) is a number of iterations, or a dictionary from hash to iterations in which
+        V(other) stands for all other hashes. C(argon2) is a list of pairs of C(time) (passes) and C(memory) (KiB), any
+        of which suffices.
       - C(minimum_digest_iterations) - for the digest of the volume key.
       - C(required_labels) - labels of O(secrets) that must open the volume.
-      - C(allowed_labels) - labels that the record in a header may name although no secret with this label is given (with O(verify=record)).
-      - C(token_types) - types of tokens of other programs that are wanted, such as V(systemd-tpm2). V([]) means none.
-      - C(maximum_age_days) - of a secret, by the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
-      - C(try_empty_secret) - whether the empty secret is tried on keyslots that no given secret opens.
-      - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) as an inventory knows them.
+      - C(allowed_labels) - labels that the record in a header may have without a secret of that label in the task (with
+        O(verify=record)).
+      - C(token_types) - permitted types of tokens of other programs, such as V(systemd-tpm2). V([]) permits none.
+      - C(maximum_age_days) - age of a secret, from the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
+      - C(try_empty_secret) - whether to try the empty secret on keyslots that no given secret opens.
+      - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) from an inventory.
       - C(rules) - dictionary from rule to V(critical), V(high), V(medium), V(low), V(info) or V(off).
     type: raw
     default: strict
   secrets:
     description:
-      - Secrets that may open the volumes. A keyslot that none of them opens is a finding. That one opens nothing is none, unless the policy has
-        its label in C(required_labels).
+      - Secrets that may open the volumes. A keyslot that none of them opens is a finding. A secret that opens nothing
+        is a finding only if C(required_labels) of the policy has its label.
     type: list
     elements: dict
     default: []
     suboptions: &secret
       label:
         description:
-          - A name for the secret, used in the result. A label is not secret. Two secrets must not share one.
-          - Without it, the place in the task is the name, such as V(secrets[0]).
+          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
+          - The default is the place in the task, such as V(secrets[0]).
         type: str
       passphrase:
         description:
-          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
+          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
           - Exactly one of passphrase, passphrase_base64 and keyfile is required.
         type: raw
       passphrase_base64:
         description:
-          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks.
+          - The secret in base64, for secrets that are not text. It must not contain line breaks.
         type: raw
       keyfile:
         description:
-          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
+          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
+            newlines and NUL bytes included.
           - At most 8 MiB are read unless keyfile_size is given.
         type: path
       keyfile_offset:
         description:
-          - Where the secret begins in the keyfile, in bytes.
-          - Without it, at the start.
+          - Offset of the secret in the keyfile, in bytes. The default is V(0).
         type: int
       keyfile_size:
         description:
-          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
-          - Without it, up to the end of the keyfile.
+          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
+          - By default, the secret extends to the end of the keyfile.
         type: int
   forbidden_secrets:
     description:
-      - Secrets that must not open the volumes, nor keyslots of O(backups) that the volume no longer has.
+      - Secrets that must open neither the volumes nor keyslots of O(backups) that the volume no longer has.
     type: list
     elements: dict
     default: []
     suboptions: *secret
   backups:
     description:
-      - Paths of header backups on the managed host. Each is compared with the volume of its uuid.
+      - Paths of header backups on the managed host. Each one is compared with the volume of its UUID.
     type: list
     elements: path
     default: []
   verify:
     description:
-      - V(proof) derives keys, so that every answer about secrets is shown and not assumed.
-      - V(record) takes the word of the record in a LUKS2 header for keyslots that nobody has written since, which costs no key derivation.
-        Other keyslots are tried. The record can be forged, so the result has RV(verified=false) and the state V(recorded).
+      - How to find out which keyslots the secrets open.
+      - V(proof) derives keys, so that every answer is proven.
+      - V(record) trusts the record in a LUKS2 header for keyslots that no other program has written since, without a
+        key derivation. Other keyslots are tried. The record can be forged, so the result has RV(verified=false) and the
+        state V(recorded).
     type: str
     choices:
       - proof
@@ -121,7 +131,7 @@ options:
     default: proof
   fail_on:
     description:
-      - Fail the task when there is a finding of this severity or a worse one. What could not be verified counts like a finding.
+      - Lowest severity of a finding that fails the task. A requirement that could not be checked counts as a finding.
     type: str
     choices:
       - never
@@ -137,11 +147,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Is this volume what cryptsetup would make today?
+- name: Check that a volume is up to the present defaults of cryptsetup
   luksmith.luks.audit:
     device: /dev/nvme0n1p3
 
-- name: The two secrets that we know open it, nobody else, and not the one that leaked
+- name: Check that only two known secrets open the volume, and that a leaked one does not
   luksmith.luks.audit:
     device: /dev/nvme0n1p3
     policy:
@@ -156,7 +166,7 @@ EXAMPLES = r"""
     backups: [/var/backups/nvme0n1p3.header]
     fail_on: high
 
-- name: Every night, without a single key derivation where nothing has changed
+- name: Audit every night, without a key derivation if nothing has changed
   luksmith.luks.audit:
     devices: [/dev/sda2, /dev/sdb1]
     verify: record
@@ -165,11 +175,11 @@ EXAMPLES = r"""
       required_labels: [admin 2026]
   register: audit
 
-- name: What is to be done?
+- name: Show the findings
   ansible.builtin.debug:
     msg: "{{ audit.findings | map(attribute='message') }}"
 
-- name: Old volumes, with one rule switched off and another one made worse
+- name: Audit an old volume, with one rule switched off and another one raised
   luksmith.luks.audit:
     device: /srv/archive.img
     policy:
@@ -181,7 +191,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 compliant:
-  description: Whether the policy holds and nothing was left unverified. Findings of severity V(info) do not count.
+  description: Whether the policy holds and everything could be checked. Findings of severity V(info) do not count.
   returned: success
   type: bool
   sample: false
@@ -193,7 +203,7 @@ state:
   type: str
   sample: findings
 findings:
-  description: What does not hold, worst first.
+  description: Violations of the policy, most severe first.
   returned: success
   type: list
   elements: dict
@@ -209,7 +219,7 @@ findings:
       description: V(critical), V(high), V(medium), V(low) or V(info).
       type: str
     keyslot:
-      description: The keyslot that it is about, or V(none).
+      description: The keyslot that the finding is about, or V(none).
       type: int
     message:
       description: What was found.
@@ -221,11 +231,12 @@ findings:
     - keyslot: 1
       message: "'admin 2025' must not open the volume, but opens keyslot 1"
       remedy: >-
-        Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of the header, so destroy or replace those too
+        Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of the
+        header, so destroy or replace those too
       rule: secret-forbidden
       severity: critical
 unverified:
-  description: What the policy asks and nobody could verify, in the same form as RV(findings).
+  description: Requirements of the policy that could not be checked, in the same form as RV(findings).
   returned: success
   type: list
   elements: dict
@@ -236,7 +247,7 @@ unverified:
       rule: slot-unknown
       severity: high
 verified:
-  description: V(false) if an answer rests on the record in the header alone.
+  description: V(false) if an answer is based only on the record in the header.
   returned: success
   type: bool
   sample: true
@@ -247,16 +258,16 @@ policy:
   sample: owasp-2023
 fingerprint:
   description:
-    - SHA-256 of the header without key material. An inventory can keep it and give it to the next audit as C(expected) in O(policy); nobody
-      can change the header unnoticed then. Every rotation changes it too.
+    - SHA-256 of the header without key material. An inventory can store it and pass it to the next audit as C(expected)
+      in O(policy), which then reveals every change of the header. Rotations change it too.
   returned: success with O(device), unless the header breaks the format
   type: str
   sample: 266ebbba95037a5b3acd1b8f28fb2c397e08629df4ea2966f1df2e73498f3887
 keyslots:
   description:
-    - The keyslots as M(luksmith.luks.keyslots_info) returns them, and C(changed) (time of the last change by the record, or V(none)),
-      C(age_days), C(recorded) (whether C(opened_by) is only what the record says) and C(mark) (the worst severity of what was found there, or
-      V(none)).
+    - The keyslots as M(luksmith.luks.keyslots_info) returns them, with C(changed) (time of the last change from the
+      record, or V(none)), C(age_days), C(recorded) (whether C(opened_by) is only from the record) and C(mark) (the
+      highest severity of a finding there, or V(none)).
   returned: success with O(device)
   type: list
   elements: dict
@@ -279,7 +290,8 @@ keyslots:
       tokens: []
       tried: true
 volumes:
-  description: One result for each volume, with the values that O(device) gives. Those that failed have the members of the sample.
+  description:
+    - One result for each volume, with the values for O(device). Volumes that failed have the members of the sample.
   returned: with O(devices)
   type: list
   elements: dict
@@ -290,7 +302,7 @@ volumes:
       type: list
       elements: str
     msg:
-      description: Why it could not be audited, or what is wrong with a header that breaks the format.
+      description: Why the volume could not be audited, or what is wrong with a header that breaks the format.
       returned: on failure, or when the header breaks the format
       type: str
   sample:
@@ -300,7 +312,8 @@ volumes:
       findings: []
       header:
       msg: >-
-        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device. Nothing was changed.
+        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device.
+        Nothing was changed.
       state: failed
       unverified: []
 device:
@@ -344,12 +357,12 @@ key_size:
   type: int
   sample: 64
 slot_count:
-  description: How many keyslots the format has.
+  description: Number of keyslots of the format.
   returned: success with O(device), unless the header breaks the format
   type: int
   sample: 32
 kdf_evaluations:
-  description: How many keys were derived.
+  description: Number of keys that were derived.
   returned: success
   type: int
   sample: 3
@@ -375,7 +388,11 @@ def argument_spec() -> Spec:
         "forbidden_secrets": {**secrets(), "default": []},
         "backups": {"type": "list", "elements": "path", "default": []},
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
-        "fail_on": {"type": "str", "choices": ["never", "critical", "high", "medium", "low", "info"], "default": "never"},
+        "fail_on": {
+            "type": "str",
+            "choices": ["never", "critical", "high", "medium", "low", "info"],
+            "default": "never",
+        },
     }
 
 

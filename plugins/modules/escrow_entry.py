@@ -11,43 +11,47 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - The store V(escrow) of the role P(luksmith.luks.rotate#role). Reads or writes what the store holds for one volume, a file of its own in a folder on
-    the controller, in which each passphrase is a CMS envelope. The rest of the file is in the clear.
-  - Whoever has a private key opens an envelope with C(openssl cms -decrypt -inform PEM -inkey KEY). Nothing of this collection is needed for that.
-  - Runs on the controller, in the process of Ansible itself, with the program C(openssl). Secrets go through pipes.
-  - Always use it with C(no_log), because the result can hold secrets.
+  - The store V(escrow) of the role P(luksmith.luks.rotate#role). Reads or writes the entry of one volume. Each volume
+    has a file in a directory on the controller, in which each passphrase is a CMS envelope. The rest of the file is not
+    encrypted.
+  - The holder of a private key opens an envelope with C(openssl cms -decrypt -inform PEM -inkey KEY), without this
+    collection.
+  - Runs on the controller, in the process of Ansible itself, with the program C(openssl). Secrets are passed through
+    pipes.
+  - Always use it with C(no_log), because the result can contain secrets.
 extends_documentation_fragment:
   - luksmith.luks._attributes
 attributes:
   check_mode:
     support: full
     details:
-      - Writes nothing, and returns what the file holds.
+      - Writes nothing and returns the entry in the file.
   diff_mode:
     support: none
     details:
-      - Envelopes tell nobody anything.
+      - The content of an envelope is encrypted.
   idempotent:
     support: none
     details:
-      - A write is refused if the entry is not of the given O(version), and makes a new version.
+      - A write makes a new version, and is refused if the entry does not have the given O(version).
   platform:
     details:
       - The controller.
 options:
   folder:
     description:
-      - The folder on the controller.
+      - Path of the directory on the controller.
     type: path
     required: true
   key:
     description:
-      - What tells the volume from all others. It is the path of its file in the folder, without C(.json).
+      - Unique name of the volume, and path of its file in O(folder), without C(.json).
     type: str
     required: true
   operation:
     description:
-      - V(read) returns the entry. V(write) seals what is not sealed yet, writes, and returns what was then read.
+      - V(read) returns the entry. V(write) seals secrets that are not sealed yet, writes the entry, reads it back and
+        returns it.
     type: str
     choices:
       - read
@@ -55,27 +59,28 @@ options:
     default: read
   entry:
     description:
-      - What to write.
+      - Entry to write.
       - Required with O(operation=write).
     type: dict
   version:
     description:
-      - The RV(version) that the last read returned, so that a write which another run did meanwhile is not lost.
+      - RV(version) of the last read. The write is refused if another run has written the entry since.
     type: int
     default: 0
   certificates:
     description:
-      - Paths of X.509 certificates in PEM form on the controller, RSA or elliptic curves. The holder of the private key of any of them can open what is sealed.
+      - Paths of X.509 certificates in PEM format on the controller, RSA or elliptic curve. The private key of any of
+        them opens the envelopes.
     type: list
     elements: path
     default: []
   private_key:
     description:
-      - A private key as PEM text, with which to open the envelopes. Without it, the entry comes back without passphrases.
+      - Private key in PEM format that opens the envelopes. Without it, the entry is returned without passphrases.
     type: str
   lock_timeout:
     description:
-      - Seconds to wait for another run that uses the file.
+      - Time to wait for another run that uses the file, in seconds.
     type: float
     default: 60.0
 requirements:
@@ -85,7 +90,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read what is kept for a volume, without its secrets
+- name: Read the entry of a volume, without its secrets
   luksmith.luks.escrow_entry:
     folder: luks-escrow
     key: "{{ inventory_hostname }}/4b543c86-7353-47b9-b355-d0ef03989991"
@@ -95,7 +100,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entry:
-  description: What the file holds, or V(none).
+  description: The entry in the file, or V(none).
   returned: success
   type: dict
   sample:
@@ -115,7 +120,7 @@ entry:
     older: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
-  description: Counts the writes of this entry.
+  description: Number of writes of this entry so far.
   returned: success
   type: int
   sample: 2

@@ -20,7 +20,7 @@ description:
   - Everything in the task is checked before a file is written.
   - A folder that does not exist yet is made, for its owner only.
   - A file is replaced as a whole and durably, and keeps its owner where that user may give files away. A symbolic link
-    gives way to the file; what is, or what a link leads to, no regular file is refused.
+    is replaced by the file; anything but a regular file, or a link to one, is refused.
   - Hosts are not trusted. Names, labels and token types are shown as what they are, whatever is in them.
   - The file docs/report.md of the collection describes the data.
 extends_documentation_fragment:

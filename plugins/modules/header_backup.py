@@ -12,13 +12,16 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - With O(state=present), keeps a verified copy of a volume's header and of the key material of all its keyslots in a file. It is read while nobody
-    writes to the header, written beside, made durable, read back, and only then takes the place of an older one. The file has the mode 0600.
-  - With O(state=restored), makes the keyslots of such a file those of the volume again. A secret has to open the backup first, and where the volume's own
-    header can be read, the volume key in the backup has to be the one in use.
-  - The files are those of C(cryptsetup luksHeaderBackup) and C(cryptsetup luksHeaderRestore), in both directions. Neither program is needed.
-  - "B(A header backup opens the volume with the secrets of its day), for as long as a copy of it exists and the volume is not reencrypted. After a
-    secret was removed, make the backup again and destroy all copies of the older one. The module tells what the file at O(path) still held."
+  - With O(state=present), keeps a verified copy of a volume's header and of the key material of all its keyslots in a
+    file. The header is read under a lock. The copy is written to a new file, made durable and read back before it
+    replaces an older one. The file has the mode 0600.
+  - With O(state=restored), restores the keyslots of the volume from such a file. A secret must open the backup, and if
+    the volume's own header can be read, the volume key in the backup must be the one in use.
+  - The files are compatible with C(cryptsetup luksHeaderBackup) and C(cryptsetup luksHeaderRestore) in both directions.
+    The host does not need cryptsetup.
+  - "B(A header backup opens the volume with the secrets of its day) as long as a copy of it exists and the volume is
+    not reencrypted. After a secret has been removed, make the backup again and destroy all copies of the older one. The
+    module reports which keyslots the previous file at O(path) contained."
   - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers.
 extends_documentation_fragment:
   - luksmith.luks._attributes
@@ -28,11 +31,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - The secrets of O(unlock) are tried in check mode too.
+      - Also tries the secrets of O(unlock).
   diff_mode:
     support: full
     details:
-      - Shows the keyslots that the file (O(state=present)) or the volume (O(state=restored)) has before and after.
+      - Shows the keyslots of the file (O(state=present)) or the volume (O(state=restored)) before and after.
   idempotent:
     support: full
 options:
@@ -43,91 +46,97 @@ options:
     required: true
   path:
     description:
-      - Path of the backup on the managed host. Its directory must exist. A link is followed.
-      - Another file than a header backup is never overwritten.
+      - Path of the backup on the managed host. Its directory must exist. Symbolic links are followed.
+      - A file that is not a header backup is never overwritten.
     type: path
     required: true
   state:
     description:
-      - V(present) brings the backup up to date. The file is written only if it does not hold what the volume holds.
-      - V(restored) brings the volume's keyslots to those of the backup. Keyslots that only the backup has open the volume again, and keyslots that only
-        the volume has are erased. Label and subsystem of a header that can be read stay as they are.
+      - V(present) updates the backup. The file is written only if it differs from the volume.
+      - V(restored) makes the volume's keyslots those of the backup. Keyslots that only the backup has open the volume
+        again, and keyslots that only the volume has are erased. Label and subsystem of a readable header are kept.
     type: str
     choices: [present, restored]
     default: present
   unlock:
     description:
-      - With O(state=restored), secrets of which at least one must open the backup.
-      - With O(state=present), secrets to try on the backup. That none opens it is a warning.
-      - Each costs one key derivation for each keyslot that none of those before it opens, with O(state=restored) for the backup and for the volume.
+      - Secrets that open the backup. With O(state=restored), at least one must open it.
+      - With O(state=present), the module warns if none of them opens it.
+      - Each secret costs a key derivation for every keyslot that no secret before it opens; with O(state=restored), in
+        the backup and in the volume.
     type: list
     elements: dict
     default: []
     suboptions:
       label:
         description:
-          - A name for the secret, used in the result. A label is not secret. Two secrets must not share one.
-          - Without it, the place in the task is the name, such as V(unlock[0]).
+          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
+          - The default is the place in the task, such as V(unlock[0]).
         type: str
       passphrase:
         description:
-          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
+          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
           - Exactly one of O(unlock[].passphrase), O(unlock[].passphrase_base64) and O(unlock[].keyfile) is required.
         type: raw
       passphrase_base64:
         description:
-          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks.
+          - The secret in base64, for secrets that are not text. It must not contain line breaks.
         type: raw
       keyfile:
         description:
-          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
+          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
+            newlines and NUL bytes included.
           - At most 8 MiB are read unless O(unlock[].keyfile_size) is given.
         type: path
       keyfile_offset:
         description:
-          - Where the secret begins in the keyfile, in bytes.
-          - Without it, at the start.
+          - Offset of the secret in the keyfile, in bytes. The default is V(0).
         type: int
       keyfile_size:
         description:
-          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
-          - Without it, up to the end of the keyfile.
+          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
+          - By default, the secret extends to the end of the keyfile.
         type: int
   force:
     description:
-      - With O(state=restored), required for every restore that changes something. Without it, the task fails and says which keyslots would come back and
-        which would be erased.
-      - With O(state=present), allows to replace a backup of another volume, or one that is newer than the volume's header.
-      - It never replaces a proof. A backup of another UUID, of another volume key, or one that no secret opens is refused in any case.
+      - Allow the restore or the replacement of a backup.
+      - With O(state=restored), required for every restore that changes something. Without it, the task fails and says
+        which keyslots would be restored and which would be erased.
+      - With O(state=present), permits replacing a backup of another volume, or one that is newer than the volume's
+        header.
+      - A backup with another UUID or another volume key, or one that no secret opens, is never restored.
     type: bool
     default: false
 notes:
-  - A volume whose header is destroyed can be restored with O(force=true), as long as nothing else (a file system, a partition table) is recognized on it. If
-    such a thing was written over it by mistake, remove its signature with C(wipefs) first. Of such a volume nobody can tell that it is the one of the backup;
-    if it is open, the UUID of the mapping is compared.
-  - A restore that is cut by a crash or power failure is finished by running the same task again. Where the volume's header can be read, at every instant
-    a keyslot that the volume had, or one that O(unlock) opens, opens the volume. In between, keyslots of both may open it.
-  - Where the header of a LUKS2 volume has no room for the backup's key material beside that in use, the restore is refused. C(cryptsetup luksHeaderRestore)
-    writes over everything at once, without protection from a power cut.
-  - Volumes that are being reencrypted, and headers with requirements that are not known here, can be backed up with a warning, but not restored.
+  - A volume whose header is destroyed can be restored with O(force=true), unless something else (a file system, a
+    partition table) is recognized on it. If that was written over the header by mistake, first remove its signature
+    with C(wipefs). The module cannot verify that the backup belongs to a volume without a header; if the volume is
+    open, it compares the UUID of the mapping.
+  - To finish a restore that a crash or power failure interrupted, run the same task again. If the volume's header can
+    be read, a keyslot that the volume had, or one that O(unlock) opens, opens the volume at every moment. Until the
+    restore is finished, keyslots of both may open it.
+  - If the header of a LUKS2 volume has no room for the backup's key material next to the material in use, the restore
+    is refused. C(cryptsetup luksHeaderRestore) overwrites everything at once, without protection from a power failure.
+  - Volumes under reencryption, and headers with unknown requirements, can be backed up with a warning, but not
+    restored.
 seealso:
   - module: luksmith.luks.keyslots
   - module: luksmith.luks.keyslots_info
 """
 
 EXAMPLES = r"""
-- name: Keep a backup of the header, and fetch nothing that is unchanged
+- name: Keep a backup of the header up to date
   luksmith.luks.header_backup:
     device: /dev/nvme0n1p3
     path: /root/nvme0n1p3.luks-header
   register: backup
 
-- name: Which removed keyslots did the old backup still open?
+- name: Show the removed keyslots that were still in the previous backup
   ansible.builtin.debug:
     msg: "{{ backup.previous.only_in_backup | map(attribute='label') }}"
   when: backup.previous
 
-- name: Does the escrowed passphrase open what we keep?
+- name: Check that the escrowed passphrase opens the backup
   luksmith.luks.header_backup:
     device: /dev/nvme0n1p3
     path: /root/nvme0n1p3.luks-header
@@ -137,7 +146,7 @@ EXAMPLES = r"""
   register: backup
   failed_when: not backup.backup.opened_by
 
-- name: Bring the keyslots of yesterday back
+- name: Restore the keyslots of yesterday
   luksmith.luks.header_backup:
     device: /dev/nvme0n1p3
     path: /root/nvme0n1p3.luks-header
@@ -146,7 +155,7 @@ EXAMPLES = r"""
       - {label: yesterday, passphrase: "{{ vault_yesterday }}"}
     force: true
 
-- name: A detached header
+- name: Back up a detached header
   luksmith.luks.header_backup:
     device: /dev/sdc
     header: /boot/sdc.header
@@ -155,27 +164,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backup:
-  description: The backup, with O(state=present) the one that is there now (in check mode, that would be).
+  description: The backup. With O(state=present), the backup after the task; in check mode, the one that it would make.
   returned: success
   type: dict
   contains:
     path:
-      description: Its path.
+      description: Path of the backup.
       type: str
     uuid:
-      description: UUID of its volume.
+      description: UUID of the volume in the backup.
       type: str
     type:
       description: V(luks1) or V(luks2).
       type: str
     size:
-      description: Its size in bytes.
+      description: Size of the file in bytes.
       type: int
     seqid:
-      description: Sequence id of a LUKS2 header, which grows with every write, V(none) for LUKS1.
+      description: Sequence id of a LUKS2 header, which increases with every write. V(none) for LUKS1.
       type: int
     keyslots:
-      description: Numbers of its active keyslots.
+      description: Numbers of the active keyslots.
       type: list
       elements: int
     opened_by:
@@ -183,8 +192,9 @@ backup:
       type: dict
     relation:
       description:
-        - With O(state=restored), how the backup stood to the volume's header before. V(same), V(equivalent) (the same keyslots), V(older), V(newer), or
-          V(different) if nobody can tell which is the older one, as LUKS1 has no sequence id. Absent if the volume's header could not be read.
+        - With O(state=restored), the backup compared with the volume's header before the restore. V(same),
+          V(equivalent) (the same keyslots), V(older), V(newer), or V(different) if it is not known which one is older,
+          because LUKS1 has no sequence id. Absent if the volume's header could not be read.
       type: str
     only_in_backup:
       description: With O(state=restored), the keyslots that the volume's header did not have. Items as in RV(revived).
@@ -208,9 +218,11 @@ backup:
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 previous:
   description:
-    - With O(state=present), the backup that was at O(path) before, with the same members as RV(backup) except C(path), and C(relation), C(only_in_backup)
-      and C(only_in_header) telling how it stood to the volume's header. V(none) if there was none.
-    - A keyslot in C(only_in_backup) is one whose secret was removed or replaced since. Any copy of that backup still opens the volume with it.
+    - With O(state=present), the previous backup at O(path), with the same members as RV(backup) except C(path).
+      C(relation), C(only_in_backup) and C(only_in_header) compare it with the volume's header. V(none) if there was
+      none.
+    - The secret of a keyslot in C(only_in_backup) has been removed or replaced since. Any copy of that backup still
+      opens the volume with it.
   returned: O(state=present)
   type: dict
   sample:
@@ -229,7 +241,9 @@ previous:
     type: luks2
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 revived:
-  description: The keyslots that open the volume again (in check mode, that would). C(label) comes from the record in the backup, or from O(unlock).
+  description:
+    - The keyslots that open the volume again; in check mode, those that would. C(label) is from the record in the
+      backup or from O(unlock).
   returned: O(state=restored)
   type: list
   elements: dict
@@ -244,7 +258,7 @@ dropped:
   elements: dict
   sample: []
 plan:
-  description: What was done, or would be in check mode.
+  description: Actions in the order of their execution; in check mode, those that would be executed.
   returned: success
   type: list
   elements: dict
@@ -253,13 +267,13 @@ plan:
       description: V(write-backup), V(restrict-mode), V(restore), V(erase), V(restore-header) or V(heal-header).
       type: str
     keyslot:
-      description: Number of the keyslot, V(none) if it is not about one.
+      description: Number of the keyslot, V(none) if the action is not about a keyslot.
       type: int
     label:
       description: Always empty.
       type: str
     reason:
-      description: Why, for people.
+      description: Why the action is needed, for people.
       type: str
   sample:
     - action: write-backup
@@ -267,7 +281,9 @@ plan:
       label: ""
       reason: the file differs from the volume, it is older
 diff:
-  description: What C(--diff) shows, as text. The file at O(path) with O(state=present), the volume with O(state=restored).
+  description:
+    - Text that C(--diff) shows, about the file at O(path) with O(state=present), about the volume with
+      O(state=restored).
   returned: success
   type: dict
   contains:
@@ -275,7 +291,7 @@ diff:
       description: Path of the file or volume.
       type: str
     before:
-      description: Mode of the file and the table of its keyslots before.
+      description: Mode of the file and table of its keyslots before.
       type: str
     after_header:
       description: Path of the file or volume.
@@ -298,7 +314,7 @@ diff:
       1        (not tried)  argon2id, 4 passes, 65536 KiB, 2 lanes
     before_header: /root/nvme0n1p3.luks-header
 keyslots:
-  description: The keyslots of the volume afterwards, with the members that RV(luksmith.luks.keyslots_info#module:keyslots) has.
+  description: The keyslots of the volume afterwards, as in RV(luksmith.luks.keyslots_info#module:keyslots).
   returned: success
   type: list
   elements: dict
@@ -332,18 +348,18 @@ container:
   type: str
   sample: raw
 kdf_evaluations:
-  description: How many keys were derived.
+  description: Number of keys that were derived.
   returned: success
   type: int
   sample: 1
 actions_done:
-  description: The actions that were complete when a restore was interrupted.
+  description: The actions that were completed before a restore was interrupted.
   returned: failure after the first write
   type: list
   elements: dict
   sample: []
 actions_left:
-  description: The actions that were not. Running the same task again carries them out.
+  description: The actions that were not completed. Run the same task again to carry them out.
   returned: failure after the first write
   type: list
   elements: dict
@@ -364,8 +380,8 @@ from ..module_utils._module.runner import run_module
 from ..module_utils._module.safe_module import SafeModule
 
 LEAVES = (
-    "If a backup was to be made, the file of the backup is the old one or the new one. If one was to be restored, that may have begun: do not destroy the "
-    "backup. Run the same task again: it finishes what was begun."
+    "With state: present, the backup is the old file or the new one. With state: restored, the restore may have begun: "
+    "do not destroy the backup. Run the same task again: it finishes what was begun."
 )
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: keyfile
-short_description: Let a keyfile on a host follow the rotation of its secret
+short_description: Update a keyfile on a host when its secret is rotated
 version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - Gives a keyfile the new secret if it holds one of the old ones. A keyfile that holds something else is left alone, because then it is a
-    secret of its own.
-  - What the file holds is found out by comparing it on the host. Nothing of it is returned.
-  - The file is replaced as a whole and durably, so that whoever reads it finds the old secret or the new one. Owner and SELinux label
-    stay, and so does the mode unless others than the owner may read the file, in which case it becomes V(0400). The old content is overwritten afterwards.
+  - Writes the new secret to a keyfile if it holds one of the old secrets. A keyfile with other content is left alone,
+    because that is a secret of its own.
+  - The content of the file is compared on the host and never returned.
+  - The file is replaced as a whole and durably, so that a reader finds either the old secret or the new one. Owner and
+    SELinux label are kept, and so is the mode, unless users other than the owner may read the file. It then becomes
+    V(0400). The old content is overwritten afterwards.
 extends_documentation_fragment:
   - luksmith.luks._attributes
 attributes:
@@ -25,40 +26,42 @@ attributes:
   diff_mode:
     support: none
     details:
-      - All that the file holds is secret.
+      - The whole content of the file is secret.
   idempotent:
     support: full
 options:
   path:
     description:
-      - Path of the keyfile on the managed host. It is never created.
+      - Path of the keyfile on the managed host. The module never creates it.
     type: path
     required: true
   keyfile_offset:
     description:
-      - Where the secret begins in the file, in bytes, if crypttab says so. Such a file is not replaced but refused when it holds an old secret.
+      - Offset of the secret in the file, in bytes, if crypttab has one. If such a file holds an old secret, the task is
+        refused.
     type: int
   keyfile_size:
     description:
-      - How long the secret in the file is, in bytes, if crypttab says so. Such a file is not replaced but refused when it holds an old secret.
+      - Length of the secret in the file, in bytes, if crypttab has one. If such a file holds an old secret, the task is
+        refused.
     type: int
   new_secret:
     description:
-      - The secret that the file is to hold.
+      - Secret that the file is to hold. It must not be empty.
     type: dict
     required: true
     suboptions: &secret
       label:
         description:
-          - A name for the secret, for messages.
+          - Name of the secret in messages.
         type: str
       passphrase:
         description:
-          - The secret as text, used as UTF-8 to the byte.
+          - The secret as text, used as its UTF-8 bytes.
         type: raw
       passphrase_base64:
         description:
-          - The secret as base64 of its bytes.
+          - The secret in base64.
         type: raw
       keyfile:
         description:
@@ -66,15 +69,15 @@ options:
         type: path
       keyfile_offset:
         description:
-          - Where the secret begins in that keyfile, in bytes.
+          - Offset of the secret in that keyfile, in bytes.
         type: int
       keyfile_size:
         description:
-          - How long the secret in that keyfile is, in bytes.
+          - Length of the secret in that keyfile, in bytes.
         type: int
   old_secrets:
     description:
-      - The secrets that give way to the new one.
+      - Secrets that O(new_secret) replaces.
     type: list
     elements: dict
     default: []
@@ -82,15 +85,16 @@ options:
 requirements:
   - Linux, Python 3.8 or newer
 notes:
-  - The file is replaced by a rename, so that the right to write into its folder is needed, not that to write to the file. Whoever is not root replaces
-    only files of his own.
-  - Change the file before the old secret is erased from the volume, else the host cannot open it at the next boot. An initramfs may hold a copy of the file.
+  - The file is replaced by a rename, which needs write permission for its directory, not for the file. Users other than
+    root can replace only their own files.
+  - Update the file before the old secret is erased from the volume. Otherwise the host cannot open the volume at the
+    next boot. An initramfs may hold a copy of the file.
 seealso:
   - module: luksmith.luks.keyslots
 """
 
 EXAMPLES = r"""
-- name: The keyfile of the data volume follows
+- name: Update the keyfile of the data volume
   luksmith.luks.keyfile:
     path: /etc/cryptsetup-keys.d/data.key
     new_secret: {passphrase: "{{ vault_data_2026 }}"}
@@ -101,8 +105,8 @@ EXAMPLES = r"""
 RETURN = r"""
 holds:
   description:
-    - What the file holds now, or in check mode still holds. V(new), V(old), V(other) for a secret that is none of those given, V(missing) if
-      there is no such file.
+    - What the file holds now, in check mode before the change. V(new), V(old), V(other) for anything else, or
+      V(missing) if there is no such file.
   returned: success
   type: str
   sample: new

@@ -12,15 +12,15 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - Describe which secrets open a volume and which do not. The module proves what is true now, makes the smallest plan that gets
-    there, and carries it out so that a crash at any moment leaves a volume that opens.
+  - Describe which secrets open a volume and which do not. The module proves the present state, makes the smallest plan
+    that leads to the desired one, and carries it out so that a crash at any moment leaves a volume that opens.
   - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers, on LUKS1 and LUKS2.
-    Neither cryptsetup nor QEMU is needed on the managed host.
-  - One task describes the final state of all keyslots that it mentions. The order of the entries does not matter, keys are added before
-    others are erased, and entries that contradict each other are refused before anything is written.
-  - Whether a secret opens a keyslot is always shown by deriving the key from it, unless O(verify=record) is chosen.
-  - This module never formats. What is not a LUKS header that can be read is an error which says what was found there.
-  - Every refusal says what was found, why it is unsafe, and what to do. Nothing is changed then.
+    The managed host needs neither cryptsetup nor QEMU.
+  - A task describes the final state of all keyslots that it mentions. The order of the entries does not matter, keys
+    are added before others are erased, and entries that contradict each other are refused before anything is written.
+  - Whether a secret opens a keyslot is always proven by deriving the key from it, except with O(verify=record).
+  - This module never formats. If there is no readable LUKS header, the task fails and says what was found instead.
+  - A refused task changes nothing, and its message says what was found, why that is unsafe, and what to do.
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
@@ -29,13 +29,13 @@ attributes:
   check_mode:
     support: full
     details:
-      - Makes the same plan as the real run, with the same key derivations, and shows it. Costs that would only be measured are shown as
-        V(set at apply).
-      - Warns when another program holds a lock that the real run would have to wait for.
+      - Makes the same plan as the real run, with the same key derivations, and shows it. Costs that only the real run
+        measures are shown as V(set at apply).
+      - Warns if another program holds a lock that the real run would have to wait for.
   diff_mode:
     support: full
     details:
-      - The difference of two tables of keyslots. It never contains secrets. It is the same in check mode and in the real run.
+      - Shows the tables of keyslots before and after, without secrets. Check mode and the real run show the same.
   idempotent:
     support: full
 options:
@@ -46,75 +46,85 @@ options:
     type: path
   devices:
     description:
-      - Paths of several volumes that are to have the same desired state.
-      - Every volume is planned and changed by itself. If one fails, the others are done all the same, and the task fails at the end.
-      - Two paths that lead to one header, such as a symbolic link, or a loop device and its file, are one volume.
+      - Paths of several volumes that share one desired state.
+      - Each volume is planned and changed on its own. If one fails, the others are still processed, and the task fails
+        at the end.
+      - Paths that lead to the same header count as one volume, such as a symbolic link and its target, or a loop device
+        and its file.
     type: list
     elements: path
   unlock:
     description:
-      - Secrets that open the volume today. They are tried where the volume key is needed, which is for every new key and for nothing else.
-      - They need not open every volume. That none of them opens one is an error only if something has to be added there.
-      - They also prove that a keyslot stays usable when others are erased. See O(allow_lockout).
-      - The old and new secrets of O(keyslots) count as well, so that they need no repetition here.
+      - Secrets that open the volume today. They are tried if the volume key is needed, which is only for a new key.
+      - Not every volume has to open with one of them. It is an error only if a key has to be added to a volume that
+        none of them opens.
+      - They also prove that a keyslot stays usable when others are erased, see O(allow_lockout).
+      - The old and new secrets of O(keyslots) count as well and need not be repeated here.
     type: list
     elements: dict
     default: []
     suboptions: &secret
       label:
         description:
-          - A name for the secret, used in results, messages and differences. On LUKS2 it is also stored in the header if O(record=true).
-          - A label is not secret. Two secrets must not share one. Without it, the place in the task is the name, such as V(keyslots[0].new_secret).
+          - Name of the secret in results, messages and differences. On LUKS2 it is also stored in the header if
+            O(record=true).
+          - A label is not secret. Two secrets must not have the same label. The default is the place in the task, such
+            as V(keyslots[0].new_secret).
         type: str
       passphrase:
         description:
-          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
-          - Numbers, booleans and lists are refused, because there is more than one way to write them as text. Put them in quotes.
-          - Exactly one of this option, the one with base64 and the one for a keyfile is required in each secret.
+          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
+          - Numbers, booleans and lists are refused, because they can be written as text in more than one way. Quote
+            them.
+          - Each secret needs exactly one of C(passphrase), C(passphrase_base64) and C(keyfile).
         type: raw
       passphrase_base64:
         description:
-          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks, as the
-            P(ansible.builtin.b64encode#filter) filter writes it.
+          - The secret in base64, for secrets that are not text. It must not contain line breaks; the
+            P(ansible.builtin.b64encode#filter) filter writes none.
         type: raw
       keyfile:
         description:
-          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
-          - At most 8 MiB are read unless a size is given, as with C(cryptsetup --key-file).
+          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
+            newlines and NUL bytes included.
+          - At most 8 MiB are read unless C(keyfile_size) is given, as with C(cryptsetup --key-file).
         type: path
       keyfile_offset:
         description:
-          - Where the secret begins in the keyfile, in bytes.
-          - Without it, at the start.
+          - Offset of the secret in the keyfile, in bytes. The default is V(0).
         type: int
       keyfile_size:
         description:
-          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
-          - Without it, up to the end of the keyfile.
+          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
+          - By default, the secret extends to the end of the keyfile.
         type: int
   keyslots:
     description:
-      - The desired state. At least one entry is needed.
-      - The entries are judged together, so that their order does not matter.
+      - The desired state of the keyslots, at least one entry.
+      - The entries are evaluated together, so their order does not matter.
     type: list
     elements: dict
     required: true
     suboptions:
       state:
         description:
-          - V(present) with O(keyslots[].new_secret) - some keyslot opens with it. Otherwise it is added to the first free one.
-          - V(present) with O(keyslots[].keyslot) and O(keyslots[].new_secret) - that keyslot opens with it. If it is free, the secret is added there.
-            If it is in use, it gets the new secret when O(keyslots[].old_secret) opens it, or when a secret of O(unlock) does that no other
-            entry wants to keep.
-            Otherwise the task is refused. See O(force).
-          - V(present) with O(keyslots[].old_secret) and O(keyslots[].new_secret) - the new secret opens the volume and the old one does not.
-            Every keyslot that the old one opens gets the new one and keeps its number. If the new one opens a keyslot already, those of the
-            old one are erased.
-            If neither opens any, the task is refused, unless another entry provides the new secret.
-          - V(present) with O(keyslots[].keyslot), O(keyslots[].old_secret) and O(keyslots[].new_secret) - as before, for that keyslot only.
-          - V(absent) with O(keyslots[].keyslot) - that keyslot is inactive. Otherwise it is erased, whoever it belongs to.
+          - V(present) with O(keyslots[].new_secret) - a keyslot opens with the secret. If there is none, the secret is
+            added to the first free keyslot.
+          - V(present) with O(keyslots[].keyslot) and O(keyslots[].new_secret) - that keyslot opens with the secret. If
+            the keyslot is free, the secret is added there. If it is in use, it gets the new secret if
+            O(keyslots[].old_secret) opens it, or if a secret of O(unlock) opens it that no other entry wants present.
+            Otherwise the task is refused, see O(force).
+          - V(present) with O(keyslots[].old_secret) and O(keyslots[].new_secret) - the new secret opens the volume and
+            the old one does not. Every keyslot that the old secret opens gets the new one and keeps its number. If the
+            new secret already opens a keyslot, those of the old secret are erased. If neither opens a keyslot, the task
+            is refused, unless another entry provides the new secret.
+          - V(present) with O(keyslots[].keyslot), O(keyslots[].old_secret) and O(keyslots[].new_secret) - the same, for
+            that keyslot only.
+          - V(absent) with O(keyslots[].keyslot) - that keyslot is inactive. If it is active, it is erased, whichever
+            secret opens it.
           - V(absent) with O(keyslots[].old_secret) - the secret opens no keyslot. Every one that it opens is erased.
-          - V(absent) with O(keyslots[].keyslot) and O(keyslots[].old_secret) - that keyslot does not open with the secret. If it does, it is erased.
+          - V(absent) with O(keyslots[].keyslot) and O(keyslots[].old_secret) - that keyslot does not open with the
+            secret. If it does, it is erased.
         type: str
         choices:
           - present
@@ -126,39 +136,39 @@ options:
         type: int
       new_secret:
         description:
-          - The secret that is to open the volume. It must not be empty.
+          - Secret that is to open the volume. It must not be empty.
           - Required with O(keyslots[].state=present), refused with O(keyslots[].state=absent).
         type: dict
         suboptions: *secret
       old_secret:
         description:
-          - The secret that is to be replaced or erased. It may be empty, so that an empty one can be removed.
-          - It may be the same as O(keyslots[].new_secret) only to change the costs in O(keyslots[].pbkdf).
+          - Secret to replace or erase. It may be empty, so that an empty secret can be removed.
+          - It may equal O(keyslots[].new_secret) only together with O(keyslots[].pbkdf), to change the costs.
         type: dict
         suboptions: *secret
       iter_time:
         description:
-          - How long it may take to try the new secret, in milliseconds, as a wish. It is measured with the derivation that opened the
-            volume, not with a benchmark.
-          - This decides the costs of a key that is written anyway. It never causes a change by itself. Use O(keyslots[].pbkdf) for that.
-          - Without it and without O(keyslots[].pbkdf), a new key costs what the replaced or the opening keyslot costs, if that is at least V(600000)
-            iterations of PBKDF2, or V(4) passes of Argon2 over V(65536) KiB. Otherwise it costs so much that it takes about V(2000)
-            milliseconds, and never less than that.
+          - Target unlock time in milliseconds (best effort), based on the time of the derivation that opened the
+            volume, not on a benchmark.
+          - It sets the costs of a key that is written anyway and never causes a change by itself. To change costs, use
+            O(keyslots[].pbkdf).
+          - Without this option and O(keyslots[].pbkdf), a new key has the costs of the keyslot that it replaces or that
+            opened the volume, if these are at least V(600000) iterations of PBKDF2, or V(4) passes of Argon2 over
+            V(65536) KiB. Otherwise its costs are set for about V(2000) milliseconds, but never below these values.
         type: int
       pbkdf:
         description:
-          - Explicit costs of the key derivation. If a keyslot that the secret opens today has another type or hash, or lower costs than
-            given here, it is
-            made again with these. Higher costs than given are left alone.
-          - A cost that only one kind of derivation has implies its type.
+          - Explicit costs of the key derivation. A keyslot that already opens with the secret but has another type or
+            hash, or lower costs, is rewritten with these costs. Higher costs are left alone.
+          - A cost that exists for only one type of derivation implies that type.
         type: dict
         suboptions:
           type:
             description:
-              - The derivation. LUKS1 knows only V(pbkdf2).
-              - Without it, V(pbkdf2) if a hash or iterations are given, V(argon2id) if time, memory or parallel are given. Else it is not
-                compared, and a new key uses that of the
-                keyslot which it replaces or which opened the volume.
+              - Key derivation function. LUKS1 has only V(pbkdf2).
+              - The default is V(pbkdf2) if a hash or iterations are given, and V(argon2id) if time, memory or parallel
+                are given. Otherwise the type is not compared, and a new key uses the type of the keyslot that it
+                replaces or that opened the volume.
             type: str
             choices:
               - pbkdf2
@@ -166,15 +176,15 @@ options:
               - argon2id
           hash:
             description:
-              - Hash of PBKDF2, such as V(sha256) or V(sha512). On LUKS1 it can only be that of the header.
+              - Hash of PBKDF2, such as V(sha256) or V(sha512). LUKS1 allows only the hash of the header.
             type: str
           iterations:
             description:
-              - Iterations of PBKDF2, at least V(1000).
+              - Number of iterations of PBKDF2, at least V(1000).
             type: int
           time:
             description:
-              - Passes of Argon2 over its memory, at least V(4) as with cryptsetup.
+              - Number of passes of Argon2 over its memory, at least V(4), as in cryptsetup.
             type: int
           memory:
             description:
@@ -182,12 +192,14 @@ options:
             type: int
           parallel:
             description:
-              - Lanes of Argon2, V(1) to V(4).
+              - Number of lanes of Argon2, V(1) to V(4).
             type: int
       priority:
         description:
-          - How willingly other programs try the keyslot. V(prefer) is tried first, V(ignore) only when it is named. LUKS2 only.
-          - Without it, a keyslot keeps its priority, but one with V(ignore) is set to V(normal), because else it would not open the volume at boot.
+          - Priority with which programs try the keyslot, LUKS2 only. V(prefer) is tried first, V(ignore) only if the
+            keyslot is named.
+          - By default, a keyslot keeps its priority, but V(ignore) is changed to V(normal), because the keyslot would
+            not open the volume at boot otherwise.
         type: str
         choices:
           - ignore
@@ -195,37 +207,40 @@ options:
           - prefer
   purge:
     description:
-      - Exactly these. Every keyslot that no entry claims is erased, duplicates of a wanted secret included.
-      - Keyslots that are used by tokens of other programs (such as TPM2, FIDO2, Clevis), that belong to no volume, or that could not be
-        tried stay, with a
-        warning. Erase those by number with an entry of their own.
+      - Whether to erase every keyslot that no entry of O(keyslots) claims, further keyslots of a wanted secret
+        included.
+      - Keyslots that tokens of other programs use (such as TPM2, FIDO2, Clevis), that are not bound to the volume, or
+        that could not be tried are kept with a warning. To erase one, name its number in an entry.
     type: bool
     default: false
   force:
     description:
-      - Give a keyslot that is named by an entry to its new secret, even if nobody proved what is in it.
-      - This is no consent to losing access. See O(allow_lockout).
+      - Overwrite the named keyslot even if no given secret opens it.
+      - This does not permit losing access to the volume, see O(allow_lockout).
     type: bool
     default: false
   allow_lockout:
     description:
-      - Consent to erasing keyslots although no secret of the task is then proven to open any other one, so that the data may be lost for ever.
+      - Erase keyslots even if no secret of the task is proven to open a remaining one. The data may then be lost
+        forever.
     type: bool
     default: false
   record:
     description:
-      - Write down in the LUKS2 header, in a token of this collection, the labels of the keyslots and when they were changed.
-        The next run then knows which keyslot to try first, and M(luksmith.luks.keyslots_info) sees which ones others changed.
-      - The record is only written together with another change. LUKS1 has no place for it. There, the salt of a new key tells which
-        keyslot to try first to whoever knows its label.
+      - Record the labels of the keyslots and when they were changed, in a token of this collection in the LUKS2 header.
+        The next run then knows which keyslot to try first, and M(luksmith.luks.keyslots_info) shows which keyslots
+        other programs changed.
+      - The record is only written together with another change. LUKS1 has no place for it; there, a run that has the
+        label of a key can tell from the salt which keyslot to try first.
     type: bool
     default: true
   verify:
     description:
+      - How to find out which keyslots the secrets open.
       - V(proof) tries the secrets.
-      - V(record) believes the record in a LUKS2 header where it says that nothing needs to change, so that no key is derived. The result is
-        marked as unverified, because the
-        record can be forged and does not see a damaged keyslot. As soon as anything needs to change, the secrets are tried as with V(proof).
+      - V(record) trusts the record in a LUKS2 header if it says that nothing needs to change, so that no key is
+        derived. The result is marked as unverified, because the record can be forged and does not show a damaged
+        keyslot. If anything needs to change, the secrets are tried as with V(proof).
     type: str
     choices:
       - proof
@@ -233,18 +248,19 @@ options:
     default: proof
   rederive:
     description:
-      - Derive the key of every new keyslot a second time from the secret and compare, before anything is written. A fault of memory or
-        processor during the derivation would else make a keyslot that never opens.
-      - This costs one derivation more for each key. Without it, new key material is still read back from the medium and opened with the
-        derived key.
+      - Derive the key of every new keyslot twice and compare the results before anything is written. Otherwise, a
+        memory or processor fault during the derivation could make a keyslot that never opens.
+      - This costs one more derivation for each key. New key material is always read back from the medium and opened
+        with the derived key, whatever this option says.
     type: bool
     default: false
   wipe:
     description:
-      - How the key material of an erased key is overwritten. Each pass reaches the device before the next one begins, and the last one is read back.
-      - V(single) - once with random bytes. This is what is possible on solid state disks and in files.
-      - V(multiple) - 40 times, as cryptsetup and QEMU do, for rotating disks.
-      - V(auto) - V(multiple) on a rotating disk, else V(single).
+      - How to overwrite the key material of an erased key. Each pass reaches the device before the next one begins, and
+        the last one is read back.
+      - V(single) - one pass of random bytes, for solid state disks and files, where more passes do not help.
+      - V(multiple) - 40 passes, as in cryptsetup and QEMU, for rotational disks.
+      - V(auto) - V(multiple) on a rotational disk, else V(single).
     type: str
     choices:
       - auto
@@ -252,18 +268,17 @@ options:
       - multiple
     default: auto
 notes:
-  - Erasing a key does not revoke old copies of the header. Who has a backup, a snapshot or an image from before and the old secret still
-    opens the data.
-    Only encrypting the data again with another volume key helps against that.
-  - Secrets are never in the result, in a difference or in an error. But Ansible itself writes module arguments to a temporary file on the
-    managed host unless pipelining is on,
-    so turn it on (C(ANSIBLE_PIPELINING=true)), or give secrets as keyfiles.
-  - A passphrase that must be typed at boot should not end in a newline and should consist of characters that every keyboard layout has in
-    the same place.
-  - QEMU accepts only secrets that are UTF-8 without NUL bytes. A warning tells if a new secret of a LUKS1 volume is none.
-  - A secret is the same secret if it has the same bytes, wherever it stands in the task and whatever it is called.
-  - LUKS1 has no checksum and no second copy of its header. If power fails while one of its sectors is torn, the volume can be lost. Keep a
-    backup of the header.
+  - Erasing a key does not revoke older copies of the header. An older backup, snapshot or image together with the old
+    secret still opens the data. Only re-encryption with another volume key prevents that.
+  - Results, differences and errors never contain secrets. But Ansible itself writes module arguments to a temporary
+    file on the managed host unless pipelining is on. Turn it on (C(ANSIBLE_PIPELINING=true)), or give secrets as
+    keyfiles.
+  - A passphrase that must be typed at boot should not end with a newline, and should only have characters that are in
+    the same place on every keyboard layout.
+  - QEMU accepts only secrets that are UTF-8 without NUL bytes. The module warns if QEMU cannot use a new LUKS1 secret.
+  - Secrets with the same bytes are one secret, whatever their labels and places in the task.
+  - LUKS1 has no checksum and no second copy of its header. If a power failure tears the write of one of its sectors,
+    the volume can be lost. Keep a backup of the header.
 seealso:
   - module: luksmith.luks.keyslots_info
   - module: community.crypto.luks_device
@@ -271,7 +286,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A passphrase opens the volume (in whichever keyslot)
+- name: Let a passphrase open the volume, in any keyslot
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:
@@ -279,7 +294,7 @@ EXAMPLES = r"""
     keyslots:
       - new_secret: {label: admin, passphrase: "{{ vault_admin }}"}
 
-- name: It is in keyslot 3
+- name: Have the passphrase in keyslot 3
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:
@@ -288,14 +303,14 @@ EXAMPLES = r"""
       - keyslot: 3
         new_secret: {label: admin, passphrase: "{{ vault_admin }}"}
 
-- name: Rotate a passphrase wherever it is, and show the plan first with --check --diff
+- name: Rotate a passphrase in every keyslot that it opens (--check --diff shows the plan first)
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     keyslots:
       - old_secret: {label: admin 2025, passphrase: "{{ vault_admin_old }}"}
         new_secret: {label: admin 2026, passphrase: "{{ vault_admin }}"}
 
-- name: Replace the key in keyslot 0 only if it is the old one
+- name: Replace the passphrase of keyslot 0, only if the old one opens it
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     keyslots:
@@ -303,7 +318,7 @@ EXAMPLES = r"""
         old_secret: {passphrase: "{{ vault_admin_old }}"}
         new_secret: {passphrase: "{{ vault_admin }}"}
 
-- name: A leaked passphrase opens nothing any more
+- name: Erase every keyslot that a leaked passphrase opens
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:
@@ -312,7 +327,7 @@ EXAMPLES = r"""
       - state: absent
         old_secret: {label: leaked, passphrase: "{{ vault_leaked }}"}
 
-- name: Keyslot 5 is free
+- name: Erase keyslot 5
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:
@@ -321,7 +336,7 @@ EXAMPLES = r"""
       - state: absent
         keyslot: 5
 
-- name: Keyslot 5 does not open with the old passphrase (if it holds another one, that stays)
+- name: Erase keyslot 5 only if the old passphrase opens it
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:
@@ -331,7 +346,7 @@ EXAMPLES = r"""
         keyslot: 5
         old_secret: {passphrase: "{{ vault_admin_old }}"}
 
-- name: Exactly these two, on all volumes of the host
+- name: Keep exactly these two secrets on several volumes
   luksmith.luks.keyslots:
     devices:
       - /dev/nvme0n1p3
@@ -341,7 +356,7 @@ EXAMPLES = r"""
       - new_secret: {label: boot, keyfile: /etc/cryptsetup-keys.d/data.key}
     purge: true
 
-- name: A binary key from a vault, without a file on the host
+- name: Add a binary key from a vault, without a file on the host
   luksmith.luks.keyslots:
     device: /dev/sdb
     unlock:
@@ -349,7 +364,7 @@ EXAMPLES = r"""
     keyslots:
       - new_secret: {label: escrow, passphrase_base64: "{{ vault_escrow_base64 }}"}
 
-- name: A key of 64 bytes at the end of a USB stick, 512 bytes behind its start
+- name: Add a key of 64 bytes that is on a USB stick, 512 bytes after its start
   luksmith.luks.keyslots:
     device: /dev/sdb
     unlock:
@@ -357,14 +372,14 @@ EXAMPLES = r"""
     keyslots:
       - new_secret: {label: usb, keyfile: /dev/disk/by-id/usb-stick, keyfile_offset: 512, keyfile_size: 64}
 
-- name: Make the derivation of a passphrase at least this expensive (the secret stays, a cheap keyslot is made again)
+- name: Raise the costs of a passphrase's keyslot to at least these
   luksmith.luks.keyslots:
     device: /dev/sdb
     keyslots:
       - new_secret: {label: admin, passphrase: "{{ vault_admin }}"}
         pbkdf: {type: argon2id, time: 4, memory: 1048576, parallel: 4}
 
-- name: A break-glass key that is not tried at boot
+- name: Add a break-glass key that is not tried at boot
   luksmith.luks.keyslots:
     device: /dev/sdb
     unlock:
@@ -373,7 +388,7 @@ EXAMPLES = r"""
       - new_secret: {label: break-glass, keyfile: /root/break-glass.key}
         priority: ignore
 
-- name: A qcow2 image of a virtual machine that is shut off
+- name: Rotate the passphrase of a qcow2 image whose virtual machine is shut off
   luksmith.luks.keyslots:
     device: /var/lib/libvirt/images/mail.qcow2
     lock_timeout: 5
@@ -382,7 +397,7 @@ EXAMPLES = r"""
         new_secret: {passphrase: "{{ vault_mail }}"}
         iter_time: 1000
 
-- name: A volume with a detached header
+- name: Add a passphrase to a volume with a detached header
   luksmith.luks.keyslots:
     device: /dev/sdc
     header: /boot/sdc.header
@@ -391,7 +406,7 @@ EXAMPLES = r"""
     keyslots:
       - new_secret: {label: spare, passphrase: "{{ vault_spare }}"}
 
-- name: Overwrite keyslot 7, whoever it belonged to
+- name: Overwrite keyslot 7, whichever secret opens it
   luksmith.luks.keyslots:
     device: /dev/sdb
     unlock:
@@ -401,7 +416,7 @@ EXAMPLES = r"""
         new_secret: {label: spare, passphrase: "{{ vault_spare }}"}
     force: true
 
-- name: Destroy the last key (the data is lost for ever)
+- name: Erase the last key (the data is lost forever)
   luksmith.luks.keyslots:
     device: /dev/sdb
     keyslots:
@@ -413,25 +428,28 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description:
-    - What was done, or would be done in check mode, in this order. Empty if the volume is as desired.
-    - With O(devices) this and all values of one volume are in RV(volumes) instead.
+    - Actions in the order of their execution; in check mode, those that would be executed. Empty if nothing needs to
+      change.
+    - With O(devices), this value and all others of one volume are in RV(volumes) instead.
   returned: success, with O(device)
   type: list
   elements: dict
   contains:
     action:
       description:
-        - V(add) a key, V(rekey) a keyslot, V(erase) one, V(finish-erase) what an interrupted run began, V(set-priority),
-          or V(heal-header) to write a damaged copy of the header again.
+        - V(add) a key, V(rekey) a keyslot, V(erase) a keyslot, V(finish-erase) what an interrupted run began,
+          V(set-priority), or V(heal-header) to rewrite a damaged copy of the header.
       type: str
     keyslot:
-      description: The keyslot, or V(none) for the header as a whole.
+      description: Number of the keyslot, or V(none) for the whole header.
       type: int
     label:
-      description: Of the secret that opens the keyslot afterwards, or of the proven one that goes away. Empty if nobody knows.
+      description:
+        - Label of the secret that opens the keyslot afterwards, or of the proven secret that is removed. Empty if it is
+          not known.
       type: str
     reason:
-      description: Why, for people.
+      description: Why the action is needed, for people.
       type: str
   sample:
     - action: rekey
@@ -444,7 +462,8 @@ plan:
       reason: keyslots[1] wants leaked to open nothing
 keyslots:
   description:
-    - The keyslots afterwards. In check mode those that the plan would leave. LUKS1 shows all eight, LUKS2 the active ones.
+    - The keyslots afterwards; in check mode, those that the plan would leave. LUKS1 shows all eight keyslots, LUKS2 the
+      active ones.
   returned: success, with O(device)
   type: list
   elements: dict
@@ -456,18 +475,19 @@ keyslots:
       description: V(active) or V(inactive).
       type: str
     bound:
-      description: Whether it opens the data of the volume. A LUKS2 keyslot can hold a key for something else.
+      description: Whether the keyslot opens the data of the volume. A LUKS2 keyslot can hold a key for something else.
       type: bool
     priority:
       description: V(ignore), V(normal) or V(prefer).
       type: str
     kdf:
       description:
-        - What it costs to try a secret. In check mode, V(set at apply) stands for a number that only the real run will decide. Empty if inactive.
+        - Key derivation of the keyslot. In check mode, V(set at apply) stands for a number that only the real run
+          decides. Empty if the keyslot is inactive.
       type: dict
       contains:
         type:
-          description: V(pbkdf2), V(argon2i), V(argon2id), or the foreign name that was found.
+          description: V(pbkdf2), V(argon2i), V(argon2id), or an unknown name as found in the header.
           type: str
         hash:
           description: Hash of PBKDF2.
@@ -490,14 +510,16 @@ keyslots:
           returned: for Argon2
           type: int
     opened_by:
-      description: Labels of the secrets that are proven to open it.
+      description: Labels of the secrets that are proven to open the keyslot.
       type: list
       elements: str
     tried:
-      description: V(false) if not every secret was tried on it, as there was no need or no way. An empty RV(keyslots[].opened_by) then proves nothing.
+      description:
+        - V(false) if not every secret was tried on the keyslot, because that was not needed or not possible. An empty
+          RV(keyslots[].opened_by) then proves nothing.
       type: bool
     tokens:
-      description: Types of the tokens of other programs that use it.
+      description: Types of the tokens of other programs that use the keyslot.
       type: list
       elements: str
   sample:
@@ -527,8 +549,8 @@ keyslots:
       tried: true
 diff:
   description:
-    - The tables of keyslots before and after, as text, as they are shown with C(--diff).
-    - With O(devices) a list with one for each volume that was not refused.
+    - Tables of the keyslots before and after, as text, as shown with C(--diff).
+    - With O(devices), a list with one item for each volume that was not refused.
   returned: success
   type: dict
   contains:
@@ -580,11 +602,11 @@ verified:
   sample: true
 kdf_evaluations:
   description:
-    - How many keys of keyslots were derived from secrets, for a trial or for a new keyslot. This is where the time goes.
-    - It is the smallest number that proves the result. No secret is tried twice on a keyslot, and none where another one is known to open it.
-      Where a wanted secret has to be searched for, the keyslots behind the first are tried on all idle processor cores at once, so that up to
-      one less than there are cores may be counted more than one core would need.
-    - The comparisons of a volume key with its digest are not counted. There is one with each trial until one opens.
+    - Number of keys that were derived from secrets, for a trial or for a new keyslot. They take most of the time.
+    - It is the smallest number that proves the result. No secret is tried twice on a keyslot, or on a keyslot that
+      another secret is known to open. A search for a wanted secret uses all idle processor cores after its first
+      keyslot, which can add up to one derivation less than there are cores.
+    - The comparisons of a volume key with its digest do not count. Each trial has one until a secret opens the volume.
   returned: success
   type: int
   sample: 7
@@ -604,7 +626,8 @@ volumes:
       elements: str
     status:
       description:
-        - V(unchanged), V(done), V(refused) if nothing was changed because of an error, or V(partial) if an error came after a change.
+        - V(unchanged), V(done), V(refused) if an error prevented every change, or V(partial) if an error came after a
+          change.
       type: str
     msg:
       description: What went wrong.
@@ -671,7 +694,8 @@ volumes:
       failed: true
       kdf_evaluations: 0
       msg: >-
-        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device. Nothing was changed.
+        /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device.
+        Nothing was changed.
       status: refused
 actions_done:
   description: The actions of the plan that were done before the error. With O(devices) it is in RV(volumes).

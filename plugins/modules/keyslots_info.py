@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: keyslots_info
-short_description: Show the keyslots of a LUKS volume and who opens them
+short_description: Show the keyslots of a LUKS volume and which secrets open them
 version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - Shows everything that the header of a LUKS1 or LUKS2 volume says. Nothing is needed for that but to read it, neither a secret nor cryptsetup.
-  - With O(secrets), every secret is tried on every keyslot, those that are not used at boot or belong to no volume included.
+  - Shows the whole content of the header of a LUKS1 or LUKS2 volume. That needs neither a secret nor cryptsetup.
+  - With O(secrets), every secret is tried on every keyslot, including keyslots that are ignored at boot or not bound to
+    the volume.
   - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers. Never writes.
 extends_documentation_fragment:
   - luksmith.luks._attributes
@@ -28,56 +29,58 @@ options:
     required: true
   secrets:
     description:
-      - Secrets to try. Each costs one key derivation for each keyslot that none of those before it opens.
-      - That a secret opens nothing is an answer, not an error.
+      - Secrets to try. Each one costs a key derivation for every keyslot that no secret before it opens.
+      - A secret that opens no keyslot is not an error.
     type: list
     elements: dict
     default: []
     suboptions:
       label:
         description:
-          - A name for the secret, used in the result. A label is not secret. Two secrets must not share one.
-          - Without it, the place in the task is the name, such as V(secrets[0]).
+          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
+          - The default is the place in the task, such as V(secrets[0]).
         type: str
       passphrase:
         description:
-          - The secret as text, used as UTF-8 to the byte. A newline at its end is a part of it, which causes a warning.
+          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
           - Exactly one of O(secrets[].passphrase), O(secrets[].passphrase_base64) and O(secrets[].keyfile) is required.
         type: raw
       passphrase_base64:
         description:
-          - The secret as base64 of its bytes, for secrets that are not text. It must have no line breaks.
+          - The secret in base64, for secrets that are not text. It must not contain line breaks.
         type: raw
       keyfile:
         description:
-          - Path of a regular file or block device on the managed host whose bytes are the secret, with every newline and NUL byte in it.
+          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
+            newlines and NUL bytes included.
           - At most 8 MiB are read unless O(secrets[].keyfile_size) is given.
         type: path
       keyfile_offset:
         description:
-          - Where the secret begins in the keyfile, in bytes.
-          - Without it, at the start.
+          - Offset of the secret in the keyfile, in bytes. The default is V(0).
         type: int
       keyfile_size:
         description:
-          - How long the secret in the keyfile is, in bytes. So many bytes must be there.
-          - Without it, up to the end of the keyfile.
+          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
+          - By default, the secret extends to the end of the keyfile.
         type: int
 seealso:
   - module: luksmith.luks.keyslots
 """
 
 EXAMPLES = r"""
-- name: What does the header say?
+- name: Show the header
   luksmith.luks.keyslots_info:
     device: /dev/nvme0n1p3
   register: volume
 
-- name: Which keyslots cost less than we want?
+- name: List the keyslots that still use PBKDF2
   ansible.builtin.debug:
-    msg: "{{ volume.keyslots | selectattr('state', '==', 'active') | selectattr('kdf.type', '==', 'pbkdf2') | map(attribute='keyslot') }}"
+    msg: >-
+      {{ volume.keyslots | selectattr('state', '==', 'active')
+      | selectattr('kdf.type', '==', 'pbkdf2') | map(attribute='keyslot') }}
 
-- name: Does the escrowed passphrase still open it?
+- name: Check that the escrowed passphrase still opens the volume
   luksmith.luks.keyslots_info:
     device: /dev/nvme0n1p3
     secrets:
@@ -85,11 +88,11 @@ EXAMPLES = r"""
   register: volume
   failed_when: not volume.opened_by.escrow
 
-- name: Which keyslots did somebody change since this collection last wrote to the header?
+- name: List the keyslots that other programs changed since this collection last wrote to the header
   ansible.builtin.debug:
     msg: "{{ volume.header.record | rejectattr('current') | map(attribute='label') }}"
 
-- name: A volume with a detached header
+- name: Show the header of a volume with a detached header
   luksmith.luks.keyslots_info:
     device: /dev/sdc
     header: /boot/sdc.header
@@ -109,18 +112,18 @@ keyslots:
       description: V(active) or V(inactive).
       type: str
     bound:
-      description: Whether it opens the data of the volume. A LUKS2 keyslot can hold a key for something else.
+      description: Whether the keyslot opens the data of the volume. A LUKS2 keyslot can hold a key for something else.
       type: bool
     priority:
       description: V(ignore), V(normal) or V(prefer).
       type: str
     kdf:
       description:
-        - What it costs to try a secret. Empty if inactive.
+        - Key derivation of the keyslot. Empty if the keyslot is inactive.
       type: dict
       contains:
         type:
-          description: V(pbkdf2), V(argon2i), V(argon2id), or the foreign name that was found.
+          description: V(pbkdf2), V(argon2i), V(argon2id), or an unknown name as found in the header.
           type: str
         hash:
           description: Hash of PBKDF2.
@@ -143,14 +146,16 @@ keyslots:
           returned: for Argon2
           type: int
     opened_by:
-      description: Labels of the secrets that open it.
+      description: Labels of the secrets that open the keyslot.
       type: list
       elements: str
     tried:
-      description: V(false) if it could not be tried, or no secret was given. An empty RV(keyslots[].opened_by) then proves nothing.
+      description:
+        - V(false) if the keyslot could not be tried, or no secret was given. An empty RV(keyslots[].opened_by) then
+          proves nothing.
       type: bool
     tokens:
-      description: Types of the tokens of other programs that use it.
+      description: Types of the tokens of other programs that use the keyslot.
       type: list
       elements: str
   sample:
@@ -186,7 +191,7 @@ opened_by:
     admin 2026:
       - 0
 header:
-  description: Everything else that the header says. Offsets and sizes in bytes from the start of the header.
+  description: The rest of the header. Offsets are in bytes from the start of the header, sizes in bytes.
   returned: success
   type: dict
   contains:
@@ -209,35 +214,38 @@ header:
       description: Size of the volume key in bytes.
       type: int
     slot_count:
-      description: How many keyslots the format has.
+      description: Number of keyslots of the format.
       type: int
     free_keyslots:
-      description: How many of them are free.
+      description: Number of free keyslots.
       type: int
     size:
-      description: Bytes that header and key material may use.
+      description: Size of the area for header and key material, in bytes.
       type: int
     copies:
-      description: Health of each copy of the header, V(ok) or what is wrong with it. LUKS1 has only C(primary).
+      description: State of each copy of the header, V(ok) or what is wrong with it. LUKS1 has only C(primary).
       type: dict
     requirements:
-      description: What a LUKS2 header demands of programs that use it.
+      description: Requirements that a LUKS2 header sets for programs that use it.
       type: list
       elements: str
     unfinished:
       description:
-        - What an interrupted run of M(luksmith.luks.keyslots) left to do, or V(none). The next one that writes finishes it. C(kind),
-          C(keyslot) and C(via) are what the header says, C(says) is a sentence on what the next run will make of it, which is also a warning.
+        - What an interrupted run of M(luksmith.luks.keyslots) left to do, or V(none). The next run that writes finishes
+          it. C(kind), C(keyslot) and C(via) are from the header. C(says) is a sentence on how the next run ends it,
+          which is also a warning.
       type: dict
     write_obstacle:
       description: Why M(luksmith.luks.keyslots) would refuse every change, or V(none).
       type: str
     areas:
-      description: Place and form of the key material of each active keyslot. C(fingerprint) changes whenever the keyslot is written.
+      description:
+        - Place and format of the key material of each active keyslot. C(fingerprint) changes whenever the keyslot is
+          written.
       type: list
       elements: dict
     segments:
-      description: Where the data is, and how it is encrypted. Sizes of V(none) reach to the end of the device.
+      description: Where the data is and how it is encrypted. A size of V(none) extends to the end of the device.
       type: list
       elements: dict
     digests:
@@ -250,8 +258,8 @@ header:
       elements: dict
     record:
       description:
-        - What this collection wrote down about the keyslots (label, time of the last change). C(current) is V(false) if the keyslot was
-          changed by another program since.
+        - What this collection recorded about the keyslots (label, time of the last change). C(current) is V(false) if
+          another program has changed the keyslot since.
       type: list
       elements: dict
   sample:
@@ -326,7 +334,7 @@ container:
   type: str
   sample: raw
 kdf_evaluations:
-  description: How many keys were derived.
+  description: Number of keys that were derived.
   returned: success
   type: int
   sample: 2

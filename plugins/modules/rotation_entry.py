@@ -6,22 +6,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rotation_entry
-short_description: Decide what a rotation has to do on a volume, and change what its store holds
+short_description: Decide what a rotation has to do on a volume, and update the entry in its store
 version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - A part of the role P(luksmith.luks.rotate#role), of use for a rotation of your own. It reads and writes nothing but what O(store) names. Without that,
-    other tasks read and write, before and after.
-  - Runs on the controller, in the process of Ansible itself. New passphrases come from the random number generator of its system.
-  - Always use it with C(no_log), because the result holds secrets.
+  - A part of the role P(luksmith.luks.rotate#role) that can also be used in other rotations. It reads and writes only
+    the entry in O(store). Without O(store), other tasks read the entry before and write it after.
+  - Runs on the controller, in the process of Ansible itself. New passphrases come from the random number generator of
+    the operating system.
+  - Always use it with C(no_log), because the result contains secrets.
 extends_documentation_fragment:
   - luksmith.luks._attributes
 attributes:
   check_mode:
     support: full
     details:
-      - O(store) is only read then. A new secret is called V(new), so that a plan reads the same every time.
+      - Only reads O(store). A new secret is called V(new), so that a plan reads the same every time.
   diff_mode:
     support: none
   idempotent:
@@ -34,9 +35,10 @@ attributes:
 options:
   operation:
     description:
-      - V(decide) tells what is due, and makes the new secret if one is.
-      - V(compare) fails unless O(entry) holds O(secret) as O(field), to the byte. It returns the entry in which that has become the current one, too.
-      - V(forget) returns the entry without the oldest of its replaced secrets.
+      - V(decide) reports what is due, and makes the new secret if one is due.
+      - V(compare) fails unless O(entry) contains exactly O(secret) as O(field). It also returns the entry in which that
+        secret has become the current one.
+      - V(forget) returns the entry without its oldest replaced secrets, see O(keep_older).
     type: str
     choices:
       - decide
@@ -45,12 +47,12 @@ options:
     required: true
   entry:
     description:
-      - What the store holds for the volume. Nothing at all stands for a volume that the store does not know.
+      - Entry of the volume in the store. An empty value stands for a volume without an entry.
       - Ignored with O(store).
     type: raw
   store:
     description:
-      - Read the entry from this store, M(luksmith.luks.vault_entry) or M(luksmith.luks.escrow_entry), within this task.
+      - Store from which this task reads the entry, M(luksmith.luks.vault_entry) or M(luksmith.luks.escrow_entry).
     type: str
     choices:
       - ""
@@ -59,16 +61,16 @@ options:
     default: ""
   store_arguments:
     description:
-      - The options of O(store) that say where it is, such as C(path) and C(key). Empty ones are left out.
+      - Options of O(store) that locate the entry, such as C(path) and C(key). Empty ones are left out.
     type: dict
     default: {}
   write:
     description:
-      - An entry to write to O(store) before it is read.
+      - Entry to write to O(store) before the entry is read.
     type: dict
   version:
     description:
-      - RV(version) of an earlier call. O(store) refuses O(write) if somebody else wrote since.
+      - RV(version) of an earlier call. O(write) is refused if another run has written the entry since.
     type: int
   host:
     description:
@@ -82,7 +84,7 @@ options:
     required: true
   device:
     description:
-      - Path of the volume, for messages and for people who read the store.
+      - Path of the volume, for messages and for readers of the store.
     type: str
     required: true
   generation:
@@ -92,32 +94,32 @@ options:
     default: ""
   max_age:
     description:
-      - How many days old a secret may be. V(0) is for no limit.
+      - Maximum age of a secret in days. V(0) means no limit.
     type: int
     default: 0
   passphrase:
     description:
-      - The new passphrase. Without it, one is made.
+      - The new passphrase. By default, a random one is generated.
     type: str
   passphrase_format:
     description:
-      - How a new passphrase is written.
+      - Format of a generated passphrase.
     type: str
     default: base32
   entropy:
     description:
-      - The least entropy of a new passphrase in bits.
+      - Minimum entropy of a generated passphrase, in bits.
     type: int
     default: 128
   replaces:
     description:
-      - Secrets that are in no store and must open nothing.
+      - Secrets that are not in a store and must not open the volume.
     type: list
     elements: dict
     default: []
   keeps:
     description:
-      - Secrets that open the volume and stay.
+      - Secrets that open the volume and are kept.
     type: list
     elements: dict
     default: []
@@ -131,7 +133,7 @@ options:
     type: int
   secret:
     description:
-      - What the store is expected to hold.
+      - Secret that the store is expected to contain.
     type: dict
   field:
     description:
@@ -143,7 +145,7 @@ options:
     default: next
   keep_older:
     description:
-      - How many replaced secrets the store keeps.
+      - Number of replaced secrets that the store keeps.
     type: int
     default: 2
 seealso:
@@ -167,7 +169,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entry:
-  description: The entry, without what it was to forget with V(forget). It holds secrets.
+  description: The entry; with V(forget), without the secrets to forget. It contains secrets.
   returned: success
   type: dict
   sample:
@@ -189,7 +191,7 @@ version:
   type: int
   sample: 3
 promoted:
-  description: The entry in which O(secret) is the current one. It holds secrets.
+  description: The entry in which O(secret) is the current one. It contains secrets.
   returned: with O(operation=compare)
   type: dict
   sample:
@@ -212,17 +214,17 @@ phase:
   type: str
   sample: take up
 reason:
-  description: Why, for people.
+  description: Why this phase comes next, for people.
   returned: with O(operation=decide)
   type: str
   sample: secret 3f9a12cd was staged 2026-11-24T01:04:41Z by a run that was interrupted
 then:
-  description: Why another rotation is due after that, or empty.
+  description: Why another rotation is due afterwards, or empty.
   returned: with O(operation=decide)
   type: str
   sample: ""
 staged:
-  description: The entry to write before the new secret comes to the volume. V(none) unless a secret was made.
+  description: The entry to write before the new secret is added to the volume. V(none) unless a secret was made.
   returned: with O(operation=decide)
   type: dict
   sample:
@@ -239,7 +241,7 @@ staged:
     older: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 new:
-  description: The secret that shall open the volume.
+  description: The secret that is to open the volume.
   returned: with O(operation=decide)
   type: dict
   sample:
@@ -249,12 +251,12 @@ new:
     id: 86cfc40b
     passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
 label:
-  description: Its label on the volume.
+  description: Label of the new secret on the volume.
   returned: with O(operation=decide)
   type: str
   sample: rotation 3f9a12cd
 unlock:
-  description: Everything that may open the volume today, for O(luksmith.luks.keyslots#module:unlock).
+  description: All secrets that may open the volume today, for O(luksmith.luks.keyslots#module:unlock).
   returned: with O(operation=decide)
   type: list
   elements: dict
@@ -271,7 +273,7 @@ present:
         label: rotation 86cfc40b
         passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
 absent:
-  description: The entries that erase all others that the store and O(replaces) know.
+  description: The entries that erase all other secrets in the store and in O(replaces).
   returned: with O(operation=decide)
   type: list
   elements: dict
@@ -281,7 +283,7 @@ absent:
         passphrase: winter-2025
       state: absent
 differs:
-  description: Whether there was anything to forget.
+  description: Whether there were secrets to forget.
   returned: with O(operation=forget)
   type: bool
   sample: false

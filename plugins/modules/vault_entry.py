@@ -11,18 +11,19 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - The store V(vault_file) of the role P(luksmith.luks.rotate#role). Reads or writes what the store holds for one volume.
-  - Runs on the controller, in the process of Ansible itself. The vault password is the one that C(ansible-playbook) was started with, and
-    no secret gets into an argument of a process, an environment or a temporary file.
-  - The file is replaced as a whole, so that a kill or a power cut leaves the old one or the new one. Runs that share a file wait for each other.
-  - Always use it with C(no_log), because the result holds secrets.
+  - The store V(vault_file) of the role P(luksmith.luks.rotate#role). Reads or writes the entry of one volume.
+  - Runs on the controller, in the process of Ansible itself. The vault password is the one that C(ansible-playbook) was
+    started with. Secrets never appear in process arguments, the environment or temporary files.
+  - The file is replaced as a whole, so that a kill or a power failure leaves either the old file or the new one. Runs
+    that share a file wait for each other.
+  - Always use it with C(no_log), because the result contains secrets.
 extends_documentation_fragment:
   - luksmith.luks._attributes
 attributes:
   check_mode:
     support: full
     details:
-      - Writes nothing, and returns what the file holds.
+      - Writes nothing and returns the entry in the file.
   diff_mode:
     support: none
     details:
@@ -30,25 +31,25 @@ attributes:
   idempotent:
     support: none
     details:
-      - A write is refused if the entry is not of the given O(version), and makes a new version.
+      - A write makes a new version, and is refused if the entry does not have the given O(version).
   platform:
     details:
       - The controller.
 options:
   path:
     description:
-      - The file on the controller. It is created if it does not exist, and its folder as well.
-      - C(ansible-vault view) shows it. The file beside it that ends in C(.lock) keeps runs apart.
+      - Path of the file on the controller. The file and its directory are created if they do not exist.
+      - C(ansible-vault view) shows it. Runs lock the file of the same name with C(.lock) at its end.
     type: path
     required: true
   key:
     description:
-      - What tells the volume from all others in the file.
+      - Unique name of the volume in the file.
     type: str
     required: true
   operation:
     description:
-      - V(read) returns the entry. V(write) replaces it and returns what was then read from the file.
+      - V(read) returns the entry. V(write) replaces it, reads it back and returns it.
     type: str
     choices:
       - read
@@ -56,21 +57,21 @@ options:
     default: read
   entry:
     description:
-      - What to write.
+      - Entry to write.
       - Required with O(operation=write).
     type: dict
   version:
     description:
-      - The RV(version) that the last read returned, so that a write which another run did meanwhile is not lost.
+      - RV(version) of the last read. The write is refused if another run has written the entry since.
     type: int
     default: 0
   vault_id:
     description:
-      - The vault id whose password encrypts the file. Without it, the first one that C(ansible-playbook) was given.
+      - Vault id whose password encrypts the file. The default is the first one given to C(ansible-playbook).
     type: str
   lock_timeout:
     description:
-      - Seconds to wait for another run that uses the file.
+      - Time to wait for another run that uses the file, in seconds.
     type: float
     default: 60.0
 seealso:
@@ -78,7 +79,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read what is kept for a volume
+- name: Read the entry of a volume
   luksmith.luks.vault_entry:
     path: luks-secrets/{{ inventory_hostname }}.yml
     key: "{{ inventory_hostname }}/4b543c86-7353-47b9-b355-d0ef03989991"
@@ -88,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entry:
-  description: What the file holds under the key, or V(none). It holds secrets.
+  description: The entry for the key, or V(none). It contains secrets.
   returned: success
   type: dict
   sample:
@@ -105,7 +106,7 @@ entry:
     older: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
-  description: Counts the writes of this entry.
+  description: Number of writes of this entry so far.
   returned: success
   type: int
   sample: 2

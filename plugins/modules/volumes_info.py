@@ -12,36 +12,39 @@ version_added: 1.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - Finds the LUKS1 and LUKS2 volumes of a host, on block devices and, where O(paths) says so, in raw images, qcow2 images and detached headers.
-  - For each it tells whether it is open, under which name and where it is mounted, and which lines of crypttab speak of it.
-  - No external program is needed, and no secret. It reads the kernel's C(/sys) and C(/proc), the first bytes of every block device, and crypttab.
-    It never writes, and takes locks for a moment only where a header looks as if somebody was writing to it.
-  - A volume that is found by several paths is listed once. That holds for links, for a loop device and its file, for a multipath device and its
-    paths, and for an assembled mirror and its members.
-  - Without root, block devices cannot be read. What the kernel and udev tell everybody is returned then, RV(volumes[].problem) says why there is
-    not more, and RV(unreadable) lists the devices that nothing is known about. The task does not fail.
+  - Finds the LUKS1 and LUKS2 volumes of a host, on block devices and, with O(paths), in raw images, qcow2 images and
+    detached headers.
+  - For each volume it shows whether it is open, under which name and where it is mounted, and which lines of crypttab
+    refer to it.
+  - Needs no external program and no secret. It reads the kernel's C(/sys) and C(/proc), the first bytes of every block
+    device, and crypttab. It never writes, and briefly takes a lock only if a header seems to be written just now.
+  - A volume that several paths lead to is listed once, for example links, a loop device and its file, a multipath
+    device and its paths, or an assembled mirror and its members.
+  - Without root, block devices cannot be read. The result then has what the kernel and udev tell every user,
+    RV(volumes[].problem) says why there is no more, and RV(unreadable) lists devices about which nothing is known. The
+    task does not fail.
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.info
 options:
   paths:
     description:
-      - Files to look at beside the block devices, raw images, qcow2 images and detached headers.
-      - Each item is a path or a pattern with C(*), C(?) and C([...]); C(**) stands for any number of directories. As in a shell, a leading dot
-        must be written out. What a pattern matches and is no LUKS volume is passed over. A path without a pattern is returned in any case,
-        with RV(volumes[].problem) if there is no volume.
+      - Files to examine in addition to the block devices, such as raw images, qcow2 images and detached headers.
+      - Each item is a path or a pattern with C(*), C(?) and C([...]); C(**) stands for any number of directories. As in
+        a shell, a leading dot must be written out. Matches of a pattern that are not LUKS volumes are left out. A path
+        without a pattern is always returned, with RV(volumes[].problem) if it is not a volume.
     type: list
     elements: path
     default: []
   block_devices:
     description:
-      - Whether to look at all block devices.
-      - With V(false), only O(paths) and those files that O(crypttab) names are opened, which is what a test with images wants.
+      - Whether to examine all block devices.
+      - With V(false), only O(paths) and the files that O(crypttab) names are opened, for example in a test with images.
     type: bool
     default: true
   crypttab:
     description:
-      - Path of the crypttab file on the host. One that does not exist has no lines.
+      - Path of the crypttab file on the host. A file that does not exist counts as empty.
     type: path
     default: /etc/crypttab
 requirements:
@@ -52,30 +55,31 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Which LUKS volumes has this host?
+- name: Find the LUKS volumes of the host
   luksmith.luks.volumes_info:
   register: found
 
-- name: One line for each
+- name: Show one line for each volume
   ansible.builtin.debug:
-    msg: "{{ item.device }} ({{ item.type }}, {{ item.uuid }}){{ ', open as ' ~ item.open[0].name if item.open else '' }}"
+    msg: >-
+      {{ item.device }} ({{ item.type }}, {{ item.uuid }}){{ ', open as ' ~ item.open[0].name if item.open else '' }}
   loop: "{{ found.volumes }}"
   loop_control:
     label: "{{ item.device }}"
 
-- name: Which volumes hold what is mounted at / or /home?
+- name: Show the volumes below the file systems at / and /home
   ansible.builtin.debug:
     msg: "{{ item.device }}"
   loop: "{{ found.volumes }}"
   when: item.open | map(attribute='mounts') | flatten | intersect(['/', '/home'])
 
-- name: No volume may escape the audit
+- name: Require that every volume could be examined
   ansible.builtin.assert:
     that:
       - found.unreadable == []
       - found.volumes | map(attribute='problem') | select | list == []
 
-- name: The encrypted images of a hypervisor, and detached headers, but no block devices
+- name: Find the encrypted images of a hypervisor and detached headers, but no block devices
   luksmith.luks.volumes_info:
     paths:
       - /var/lib/libvirt/images/*.qcow2
@@ -83,7 +87,7 @@ EXAMPLES = r"""
       - /boot/headers/*
     block_devices: false
 
-- name: The same passphrase for every volume of the host
+- name: Rotate the passphrase of every volume of the host
   luksmith.luks.keyslots:
     devices: "{{ found.volumes | rejectattr('header') | rejectattr('problem') | map(attribute='device') }}"
     keyslots:
@@ -93,26 +97,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 volumes:
-  description: The volumes, in the order of their devices. There is one item for each header.
+  description: The volumes in the order of their devices, one item for each header.
   returned: success
   type: list
   elements: dict
   contains:
     device:
       description:
-        - The path to give to O(luksmith.luks.keyslots#module:device). For a block device, C(/dev/mapper/NAME) where it has a name there, else its
-          node. A file that O(paths) names comes before the loop device over it.
-        - If crypttab names a device that does not exist, what it says.
+        - The path for O(luksmith.luks.keyslots#module:device). For a block device, C(/dev/mapper/NAME) if it has such a
+          name, else its node. A file that O(paths) names takes precedence over the loop device on top of it.
+        - For a device in crypttab that does not exist, the text in crypttab.
       type: str
     aliases:
-      description: Other paths that lead to the same volume, such as C(/dev/disk/by-id/...), the members of a multipath device or mirror, or loop devices.
+      description:
+        - Other paths that lead to the same volume, such as C(/dev/disk/by-id/...), the members of a multipath device or
+          mirror, or loop devices.
       type: list
       elements: str
     header:
-      description: Path of the detached header, where crypttab or O(paths) tell of one, else V(none). It belongs into O(luksmith.luks.keyslots#module:header).
+      description:
+        - Path of the detached header for O(luksmith.luks.keyslots#module:header), if crypttab or O(paths) name one,
+          else V(none).
       type: str
     uuid:
-      description: UUID of the volume, which stays the same when devices change their names. V(none) if it could not be read.
+      description: UUID of the volume, which does not depend on device names. V(none) if it could not be read.
       type: str
     type:
       description: V(luks1) or V(luks2). V(none) if it could not be read.
@@ -135,23 +143,23 @@ volumes:
           description: Name of the mapping.
           type: str
         node:
-          description: Its path.
+          description: Path of the mapping.
           type: str
         mounts:
           description:
-            - Where it is mounted, itself or through what is built on it (LVM, RAID, partitions, btrfs).
-            - Mounts in other mount namespaces (containers) and pools of ZFS are not seen.
+            - Mount points of the mapping and of devices built on it (LVM, RAID, partitions, btrfs).
+            - Mounts in other mount namespaces (containers) and ZFS pools are not visible.
           type: list
           elements: str
         swap:
           description: Whether swap space on it is in use.
           type: bool
         holders:
-          description: Names of the devices that are built on it.
+          description: Names of the devices that are built on the mapping.
           type: list
           elements: str
     crypttab:
-      description: The lines of O(crypttab) for this volume, as they are written.
+      description: The lines of O(crypttab) for this volume, as written there.
       type: list
       elements: dict
       contains:
@@ -162,7 +170,9 @@ volumes:
           description: Second field, the device.
           type: str
         keyfile:
-          description: Third field, V(none) if it is empty, C(none) or C(-). With the option C(keyscript=), the argument of that script.
+          description:
+            - Third field, V(none) if it is empty, C(none) or C(-). With the option C(keyscript=), the argument of that
+              script.
           type: str
         options:
           description: Fourth field, split at its commas.
@@ -172,7 +182,7 @@ volumes:
           description: Number of the line, from 1.
           type: int
     problem:
-      description: Why the header could not be read, or what is wrong with the volume. V(none) if all is well.
+      description: Why the header could not be read, or what is wrong with the volume. V(none) if there is no problem.
       type: str
   sample:
     - aliases:
@@ -216,7 +226,7 @@ volumes:
       type: luks1
       uuid: 59ac70ea-a20e-4c0a-8a64-b0ba4f9d0a01
 unreadable:
-  description: Block devices that could not be looked at and that may be LUKS volumes or not, usually for want of root.
+  description: Block devices that could not be read and may be LUKS volumes, usually because the task lacks root.
   returned: success
   type: list
   elements: str
@@ -243,7 +253,8 @@ def argument_spec() -> Spec:
 
 def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
     task = module.params
-    return {"changed": False, **discover(paths=task["paths"], block_devices=task["block_devices"], crypttab_path=task["crypttab"])}
+    found = discover(paths=task["paths"], block_devices=task["block_devices"], crypttab_path=task["crypttab"])
+    return {"changed": False, **found}
 
 
 def main() -> None:

@@ -143,14 +143,14 @@ def test_another_file_of_the_same_volume_is_planned_again(volume: pathlib.Path, 
     before_locking(monkeypatch, lambda: os.replace(moved, volume))
     result = module(volume, ROTATE)
     assert result["changed"] and not result.get("failed")
-    assert any("planned again" in warning or "made again" in warning for warning in result["warnings"])
+    assert any("new plan was made" in warning for warning in result["warnings"])
     assert names(volume) == {B}
 
 
 def test_a_key_that_somebody_added_by_then_stays(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before_locking(monkeypatch, lambda: add(volume, D, tmp_path))
     result = module(volume, ROTATE)
-    assert result["changed"] and any("made again" in warning for warning in result["warnings"])
+    assert result["changed"] and any("new plan was made" in warning for warning in result["warnings"])
     assert names(volume) == {B, D}
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A guide as a program: its playbooks, in their order, run against small volumes in a folder.
 
-Every block that is marked as YAML is a playbook; there are no other ones. Its variables hold what a reader replaces (paths, secrets), so that a test
-can give others on the command line, which take precedence over those of the play.
+Every YAML block is a playbook. Its variables hold what a reader replaces (paths, secrets), so that a test can give
+other values on the command line, which take precedence over those of the play.
 """
 
 from __future__ import annotations
@@ -50,10 +50,20 @@ def unpack(folder: pathlib.Path, fixture: str, name: str = "") -> pathlib.Path:
 
 
 def cost_the_least(luks2: pathlib.Path) -> None:
-    """Make keyslots 0 and 1 as expensive as a new keyslot must be at least: those that are added are then as expensive, and not calibrated to two seconds."""
+    """Give keyslots 0 and 1 the minimum costs of a new keyslot, which added ones inherit instead of calibrating."""
     costs = ["--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "65536", "--pbkdf-parallel", "1"]
     for keyslot, secret in enumerate((FIRST, SECOND)):
-        words = ["cryptsetup", "luksConvertKey", "--batch-mode", "--key-slot", str(keyslot), "--key-file", "-", *costs, str(luks2)]
+        words = [
+            "cryptsetup",
+            "luksConvertKey",
+            "--batch-mode",
+            "--key-slot",
+            str(keyslot),
+            "--key-file",
+            "-",
+            *costs,
+            str(luks2),
+        ]
         subprocess.run(words, input=secret, text=True, check=True)
 
 
@@ -94,7 +104,9 @@ class Reader:
         """Playbook ``number``, from 0."""
         return self.run_in_a_row(number, options=options, ok=ok, **variables)
 
-    def run_in_a_row(self, *numbers: int, options: t.Sequence[str] = (), ok: bool = True, **variables: t.Any) -> Outcome:
+    def run_in_a_row(
+        self, *numbers: int, options: t.Sequence[str] = (), ok: bool = True, **variables: t.Any
+    ) -> Outcome:
         """Several, one after another, in one call of ansible-playbook."""
         self.done.update(numbers)
         for number in numbers:
@@ -103,14 +115,31 @@ class Reader:
         given.write_text(json.dumps({**self.variables, **variables}), encoding="utf-8")
         given.chmod(0o600)
         inventory = self.folder / "inventory.yml"
-        inventory.write_text(
-            f"servers: {{hosts: {{server1: {{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}}}}}\n", encoding="utf-8"
-        )
+        host = f"{{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}"
+        inventory.write_text(f"servers: {{hosts: {{server1: {host}}}}}\n", encoding="utf-8")
         password = self.folder / "password"
         password.write_text("password of the vault\n", encoding="utf-8")
         plays = [str(self.folder / f"play{number}.yml") for number in numbers]
-        command = [str(PLAYBOOK), "-i", str(inventory), "-e", f"@{given}", "--vault-id", f"luks@{password}", *options, *plays]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, env=self._environment, timeout=PATIENCE)
+        command = [
+            str(PLAYBOOK),
+            "-i",
+            str(inventory),
+            "-e",
+            f"@{given}",
+            "--vault-id",
+            f"luks@{password}",
+            *options,
+            *plays,
+        ]
+        ran = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=self._environment,
+            timeout=PATIENCE,
+        )
         outcome = Outcome(ran.returncode, ran.stdout + ran.stderr)
         assert (outcome.code == 0) == ok, outcome.output
         return outcome
@@ -139,7 +168,11 @@ def opens(volume: pathlib.Path, *secrets: str) -> t.Set[str]:
     found = set()
     for secret in secrets:
         done = subprocess.run(
-            ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", str(volume)], input=secret, capture_output=True, text=True, check=False
+            ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", str(volume)],
+            input=secret,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode in (0, 2), done.stderr
         if not done.returncode:

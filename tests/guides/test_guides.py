@@ -9,7 +9,16 @@ import pathlib
 import sys
 
 import pytest
-from ansible_collections.luksmith.luks.tests.guides.guide import FIRST, GUIDES, SECOND, Reader, cost_the_least, kinds_of_blocks, opens, unpack
+from ansible_collections.luksmith.luks.tests.guides.guide import (
+    FIRST,
+    GUIDES,
+    SECOND,
+    Reader,
+    cost_the_least,
+    kinds_of_blocks,
+    opens,
+    unpack,
+)
 
 # Those that run something.
 runs = pytest.mark.needs("ansible-playbook", "cryptsetup")
@@ -89,7 +98,12 @@ def test_rotate_after_an_employee_leaves(leaver: Reader, tmp_path: pathlib.Path,
     assert opens(luks1, FIRST, SECOND, NEW) == opens(luks2, FIRST, SECOND, NEW) == {NEW}
     reader.run(2)
     assert "Find and destroy copies: they hold [0, 1]" in reader.run(3).output
-    rotation = {"rotate_paths": [str(luks2)], "rotate_block_devices": False, "rotate_vault_file": str(tmp_path / "store.yml"), **CHEAP}
+    rotation = {
+        "rotate_paths": [str(luks2)],
+        "rotate_block_devices": False,
+        "rotate_vault_file": str(tmp_path / "store.yml"),
+        **CHEAP,
+    }
     reader.twice(1, **rotation)
     assert opens(luks2, NEW) == set()
     assert "$ANSIBLE_VAULT" in (tmp_path / "store.yml").read_text()
@@ -98,7 +112,15 @@ def test_rotate_after_an_employee_leaves(leaver: Reader, tmp_path: pathlib.Path,
 
 @pytest.fixture
 def glass(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) -> Reader:
-    return Reader(tmp_path, shared, "break_glass_keys.md", luks_volume=str(usual), vault_daily=FIRST, vault_break_glass=NEW, vault_new_break_glass=NEWER)
+    return Reader(
+        tmp_path,
+        shared,
+        "break_glass_keys.md",
+        luks_volume=str(usual),
+        vault_daily=FIRST,
+        vault_break_glass=NEW,
+        vault_new_break_glass=NEWER,
+    )
 
 
 @runs
@@ -163,7 +185,7 @@ def interrupted(tmp_path: pathlib.Path, shared: pathlib.Path, luks2: pathlib.Pat
 
 @runs
 def test_recover_an_interrupted_run_in_short(interrupted: Reader, luks2: pathlib.Path) -> None:
-    """Without the playbooks for a host that missed a rotation, and for a header that is lost. It may take 10 s: three playbooks."""
+    """All but the playbooks for a host that missed a rotation and for a lost header. May take 10 s: three playbooks."""
     before, run, after = interrupted.run_in_a_row(0, 1, 0).plays()
     assert "wipe" in before and "\nchanged: [" in run and '"unfinished": "nothing"' in after
     assert opens(luks2, FIRST, NEW) == {NEW}
@@ -225,7 +247,9 @@ def test_audit_for_a_certification(auditor: Reader, luks2: pathlib.Path) -> None
     before = luks2.read_bytes()
     assert "kdf-cost" in reader.run(0).output
     assert '"state": "compliant"' in reader.run(0, luks_policy=CHEAP_POLICY).output
-    assert "secret-forbidden" in reader.run(0, luks_policy=CHEAP_POLICY, vault_team_2025=FIRST, vault_team_2026=NEW).output
+    assert (
+        "secret-forbidden" in reader.run(0, luks_policy=CHEAP_POLICY, vault_team_2025=FIRST, vault_team_2026=NEW).output
+    )
     reader.run(1)
     assert luks2.read_bytes() == before
     all_run(reader)
@@ -262,7 +286,9 @@ def test_images_in_a_build_pipeline_in_short(builder: Reader, usual: pathlib.Pat
 
 @runs
 @pytest.mark.full
-def test_images_in_a_build_pipeline(builder: Reader, tmp_path: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path) -> None:
+def test_images_in_a_build_pipeline(
+    builder: Reader, tmp_path: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path
+) -> None:
     """It may take half a minute: four playbooks."""
     reader = builder
     reader.twice(0)
@@ -279,7 +305,15 @@ def migrant(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) -
     keyfile = tmp_path / "data.key"
     keyfile.write_text(NEWER)
     keyfile.chmod(0o600)
-    return Reader(tmp_path, shared, "migrate_from_luks_device.md", luks_volume=str(usual), luks_keyfile=str(keyfile), vault_old=FIRST, vault_new=NEW)
+    return Reader(
+        tmp_path,
+        shared,
+        "migrate_from_luks_device.md",
+        luks_volume=str(usual),
+        luks_keyfile=str(keyfile),
+        vault_old=FIRST,
+        vault_new=NEW,
+    )
 
 
 @runs
@@ -302,8 +336,10 @@ def test_migrate_from_luks_device(migrant: Reader, usual: pathlib.Path) -> None:
 
 
 LUKS_DEVICE = """
-state device name keyfile new_keyfile remove_keyfile passphrase new_passphrase remove_passphrase tpm2_device new_tpm2 new_tpm2_pcrs remove_tpm2
-passphrase_encoding keyslot keyslot_priority new_keyslot remove_keyslot force_remove_last_key keysize label uuid type cipher hash pbkdf sector_size
+state device name keyfile new_keyfile remove_keyfile passphrase new_passphrase remove_passphrase
+tpm2_device new_tpm2 new_tpm2_pcrs remove_tpm2
+passphrase_encoding keyslot keyslot_priority new_keyslot remove_keyslot force_remove_last_key
+keysize label uuid type cipher hash pbkdf sector_size
 perf_same_cpu_crypt perf_submit_from_crypt_cpus perf_no_read_workqueue perf_no_write_workqueue persistent allow_discards
 iteration_time iteration_count algorithm memory parallel
 """

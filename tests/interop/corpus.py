@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shared corpus of LUKS images, which is not part of the repository: looked for in $LUKSMITH_CORPUS and in shared/corpus beside it.
+"""The shared corpus of LUKS images, not in the repository but in $LUKSMITH_CORPUS or in shared/corpus beside it.
 
 Unpacked once and kept with holes where an image has zeros: a gigabyte that takes a few megabytes.
 """
@@ -21,7 +21,9 @@ from ansible_collections.luksmith.luks.tests.interop import originals
 
 Row = t.Dict[str, str]
 
-CORPUS = pathlib.Path(os.environ.get("LUKSMITH_CORPUS") or pathlib.Path(__file__).resolve().parents[3] / "shared" / "corpus")
+CORPUS = pathlib.Path(
+    os.environ.get("LUKSMITH_CORPUS") or pathlib.Path(__file__).resolve().parents[3] / "shared" / "corpus"
+)
 BLOCK = 1 << 16
 
 needs_corpus = pytest.mark.needs("corpus")

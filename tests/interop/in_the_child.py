@@ -37,7 +37,7 @@ def pause_at_a_conflict() -> None:
 
 
 def derive_for_ever() -> None:
-    """A hook: the first derivation pauses at "deriving", and no signal gets through to its thread, as to one that is in a library."""
+    """A hook: the first derivation pauses at "deriving", and its thread gets no signals, as if it were in a library."""
 
     def deriving(real: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
@@ -48,7 +48,7 @@ def derive_for_ever() -> None:
 
 
 def bad_block(start: int, end: int) -> None:
-    """A hook: the medium answers reads of these bytes with an error until they are written, as of a sector that the drive remaps."""
+    """A hook: reads of these bytes fail until they are written, as with a sector that the drive remaps."""
     bad = [True]
 
     def read(real: t.Any, region: Region, offset: int, length: int) -> bytes:
@@ -79,7 +79,7 @@ def become_nobody(*groups: int) -> None:
 
 
 def as_nobody(group: int, path: str) -> str:
-    """What an ordinary user gets who may open ``path``. (The interpreter may be root's alone, so that a fork has to do.)"""
+    """The result for an ordinary user who may open ``path``, in a fork: the interpreter may be for root only."""
     become_nobody(group)
     try:
         with open_volume(path, writable=True) as volume, locks.exclusive(volume, timeout=0):

@@ -63,7 +63,10 @@ def bytes_taken(path: t.Union[str, pathlib.Path]) -> t.List[int]:
 
 def waits_for_flock(pid: int) -> bool:
     """An arrow in the kernel's table marks somebody who waits."""
-    return any(row[1:3] == ["->", "FLOCK"] and row[5] == str(pid) for row in map(str.split, pathlib.Path("/proc/locks").read_text().splitlines()))
+    return any(
+        row[1:3] == ["->", "FLOCK"] and row[5] == str(pid)
+        for row in map(str.split, pathlib.Path("/proc/locks").read_text().splitlines())
+    )
 
 
 def writes_under_flock(pid: int) -> bool:
@@ -72,9 +75,17 @@ def writes_under_flock(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def started(*command: t.Union[str, pathlib.Path], stdin: t.Any = subprocess.PIPE) -> t.Iterator[subprocess.Popen[bytes]]:
+def started(
+    *command: t.Union[str, pathlib.Path], stdin: t.Any = subprocess.PIPE
+) -> t.Iterator[subprocess.Popen[bytes]]:
     """A program that is ended together with what it started when the block ends. Its input stays open until then."""
-    process = subprocess.Popen([str(word) for word in command], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         yield process
     finally:
@@ -88,10 +99,12 @@ HEADER_READ = ("flock", 2)  # it has read the header, and given back the shared 
 
 
 @contextlib.contextmanager
-def stopped(folder: pathlib.Path, at: t.Tuple[str, int], *command: t.Union[str, pathlib.Path]) -> t.Iterator[t.Tuple[int, subprocess.Popen[bytes]]]:
-    """A cryptsetup that stops in its n-th call of that name until the block ends. Yields its pid, and strace, which is what to wait for.
+def stopped(
+    folder: pathlib.Path, at: t.Tuple[str, int], *command: t.Union[str, pathlib.Path]
+) -> t.Iterator[t.Tuple[int, subprocess.Popen[bytes]]]:
+    """A cryptsetup that stops in its n-th call of that name until the block ends. Yields pid and strace to wait for.
 
-    strace tells of the stop when it has taken place, so that no SIGCONT can come too early.
+    strace reports the stop after it has happened, so that no SIGCONT can come too early.
     """
     told = folder / "strace"
     call, number = at
@@ -123,7 +136,7 @@ def holder_of(path: t.Union[str, pathlib.Path], *taken: int) -> t.Iterator[int]:
 
 
 def says(process: subprocess.Popen[bytes], words: bytes) -> None:
-    """Returns when its standard output has come to ``words``, with which it tells that it has done what it does first."""
+    """Wait until its standard output has ``words``, which say that it has done its first step."""
     assert process.stdout is not None
     said = b""
     while words not in said:
@@ -143,7 +156,9 @@ def refused(lock: Lock, volume: Volume) -> str:
 @contextlib.contextmanager
 def loop_device(path: t.Union[str, pathlib.Path], *options: str) -> t.Iterator[str]:
     """Attached with losetup and detached in the end."""
-    device = subprocess.run(["losetup", "--find", "--show", *options, str(path)], check=True, capture_output=True, text=True).stdout.strip()
+    device = subprocess.run(
+        ["losetup", "--find", "--show", *options, str(path)], check=True, capture_output=True, text=True
+    ).stdout.strip()
     try:
         yield device
     finally:

@@ -22,12 +22,33 @@ class CannotMake(Exception):
 class Luks1:
     """``path``: the volume; ``header``: the detached header, or the volume itself."""
 
-    def __init__(self, folder: pathlib.Path, passphrase: str, *, cipher: str, bits: int, hash: str = "sha256", detached: bool = False) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        passphrase: str,
+        *,
+        cipher: str,
+        bits: int,
+        hash: str = "sha256",
+        detached: bool = False,
+    ) -> None:
         self.folder = folder
         self.path = folder / "volume"
         self.header = folder / "header" if detached else self.path
         self.path.write_bytes(bytes(4 << 20))
-        words = ["luksFormat", "-q", "--type", "luks1", "--cipher", cipher, "--key-size", str(bits), "--hash", hash, *_COST]
+        words = [
+            "luksFormat",
+            "-q",
+            "--type",
+            "luks1",
+            "--cipher",
+            cipher,
+            "--key-size",
+            str(bits),
+            "--hash",
+            hash,
+            *_COST,
+        ]
         if detached:
             self.header.write_bytes(bytes(4 << 20))
             words += ["--header", str(self.header)]
@@ -41,7 +62,9 @@ class Luks1:
         return path
 
     def _cryptsetup(self, *words: t.Union[str, pathlib.Path]) -> t.Any:
-        return subprocess.run(["cryptsetup", *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            ["cryptsetup", *map(str, words)], capture_output=True, text=True, check=False, timeout=120
+        )
 
     def _do(self, *words: t.Union[str, pathlib.Path]) -> None:
         done = self._cryptsetup(*words)
@@ -50,11 +73,15 @@ class Luks1:
     def opens(self, passphrase: str, keyslot: t.Optional[int] = None) -> bool:
         """Any answer of cryptsetup but "opens" and "no key available" fails the test."""
         where = () if keyslot is None else ("--key-slot", str(keyslot))
-        done = self._cryptsetup("open", "--test-passphrase", *where, "--key-file", self.keyfile(passphrase), self.header)
+        done = self._cryptsetup(
+            "open", "--test-passphrase", *where, "--key-file", self.keyfile(passphrase), self.header
+        )
         if done.returncode == 0:
             return True
         assert done.returncode in (1, 2), done.stderr
-        assert done.returncode == 2 or "is not active" in done.stderr or f"Keyslot {keyslot}" in done.stderr, done.stderr
+        assert done.returncode == 2 or "is not active" in done.stderr or f"Keyslot {keyslot}" in done.stderr, (
+            done.stderr
+        )
         return False
 
     def holds(self, expected: t.Mapping[int, str], *gone: str) -> None:
@@ -66,10 +93,30 @@ class Luks1:
             assert not self.opens(passphrase), f"{passphrase} still opens a keyslot"
 
     def add(self, unlock: str, passphrase: str, keyslot: int) -> None:
-        self._do("luksAddKey", "-q", *_COST, "--key-file", self.keyfile(unlock), "--new-key-slot", str(keyslot), self.header, self.keyfile(passphrase))
+        self._do(
+            "luksAddKey",
+            "-q",
+            *_COST,
+            "--key-file",
+            self.keyfile(unlock),
+            "--new-key-slot",
+            str(keyslot),
+            self.header,
+            self.keyfile(passphrase),
+        )
 
     def change(self, old: str, passphrase: str, keyslot: int) -> None:
-        self._do("luksChangeKey", "-q", *_COST, "--key-slot", str(keyslot), "--key-file", self.keyfile(old), self.header, self.keyfile(passphrase))
+        self._do(
+            "luksChangeKey",
+            "-q",
+            *_COST,
+            "--key-slot",
+            str(keyslot),
+            "--key-file",
+            self.keyfile(old),
+            self.header,
+            self.keyfile(passphrase),
+        )
 
     def kill(self, unlock: str, keyslot: int) -> None:
         self._do("luksKillSlot", "--key-file", self.keyfile(unlock), self.header, str(keyslot))
@@ -81,7 +128,7 @@ class Luks1:
 
 
 class Dump:
-    """What ``cryptsetup luksDump`` shows. ``head``: all above the slots; ``slots``: number -> lines; offsets in sectors."""
+    """The output of ``cryptsetup luksDump``. ``head``: before the slots; ``slots``: number -> lines. In sectors."""
 
     def __init__(self, text: str) -> None:
         self.head, _blank, rest = text.partition("\nKey Slot 0:")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Do we read these LUKS2 headers, and does cryptsetup? Its answers are kept: one build says the same of the same bytes for ever."""
+"""Do we read these LUKS2 headers, and does cryptsetup? Its answers are kept, as one build always says the same."""
 
 from __future__ import annotations
 

@@ -27,7 +27,14 @@ _DECODER = json.JSONDecoder()
 
 
 def run(*command: t.Any, stdin: str = "", check: bool = True, **environment: str) -> t.Any:
-    done = subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    done = subprocess.run(
+        [str(word) for word in command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
     assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done
 
@@ -51,13 +58,40 @@ class Luks2Volume:
         costs = ("--pbkdf-force-iterations", "1000") if type == "luks1" else () if "--pbkdf" in options else PBKDF2
         area = AREA if type == "luks2" and "--luks2-keyslots-size" not in options and "--offset" not in options else ()
         key = () if {"-s", "--key-size"} & set(options) else SMALL_KEY
-        run("cryptsetup", "luksFormat", "-q", "--type", type, *costs, *area, *key, *options, self.path, self.keyfile(opener))
+        run(
+            "cryptsetup",
+            "luksFormat",
+            "-q",
+            "--type",
+            type,
+            *costs,
+            *area,
+            *key,
+            *options,
+            self.path,
+            self.keyfile(opener),
+        )
         return self
 
-    def like(self, *options: t.Any, slots: t.Optional[Slots] = None, size: int = SIZE, type: str = "luks2", opener: str = "pw0") -> Luks2Volume:
-        """As :meth:`format` and an :meth:`add` for each of ``slots`` leave it, but a copy: all of the same arguments have one volume key and one uuid."""
+    def like(
+        self,
+        *options: t.Any,
+        slots: t.Optional[Slots] = None,
+        size: int = SIZE,
+        type: str = "luks2",
+        opener: str = "pw0",
+    ) -> Luks2Volume:
+        """Like :meth:`format` and :meth:`add` for each of ``slots``, but a copy with the same volume key and uuid."""
         words = [str(word) for word in (*AREA, *SMALL_KEY, *options)]
-        recipe = ["cryptsetup luksFormat", originals.build_of("cryptsetup"), words, sorted((slots or {}).items()), size, type, opener]
+        recipe = [
+            "cryptsetup luksFormat",
+            originals.build_of("cryptsetup"),
+            words,
+            sorted((slots or {}).items()),
+            size,
+            type,
+            opener,
+        ]
 
         def make(scratch: pathlib.Path) -> None:
             made = Luks2Volume(scratch / "volume").format(*options, size=size, type=type, opener=opener)
@@ -69,7 +103,18 @@ class Luks2Volume:
 
     def add(self, slot: int, secret: str, *options: t.Any, unlock: str = "pw0") -> Luks2Volume:
         costs = options if "--pbkdf" in options else (*PBKDF2, *options)
-        run("cryptsetup", "luksAddKey", "-q", "--key-slot", slot, *costs, "-d", self.keyfile(unlock), self.path, self.keyfile(secret))
+        run(
+            "cryptsetup",
+            "luksAddKey",
+            "-q",
+            "--key-slot",
+            slot,
+            *costs,
+            "-d",
+            self.keyfile(unlock),
+            self.path,
+            self.keyfile(secret),
+        )
         return self
 
     def import_token(self, number: int, token: t.Mapping[str, t.Any]) -> None:
@@ -77,7 +122,9 @@ class Luks2Volume:
 
     def opens(self, secret: str, *options: t.Any) -> bool:
         """Any answer of cryptsetup but yes, "no key available" and "only ignored slots" fails the test."""
-        done = run("cryptsetup", "open", "--test-passphrase", *options, "-d", self.keyfile(secret), self.path, check=False)
+        done = run(
+            "cryptsetup", "open", "--test-passphrase", *options, "-d", self.keyfile(secret), self.path, check=False
+        )
         assert done.returncode in (0, 2) or "No usable keyslot" in done.stderr, done.stderr
         return bool(done.returncode == 0)
 
@@ -131,7 +178,7 @@ class Luks2Volume:
         return found
 
     def edit(self, change: t.Callable[[t.Any], None]) -> None:
-        """``change`` the JSON behind everybody's back: both copies get it, with right checksums and the same sequence id."""
+        """``change`` the JSON of both copies directly, with right checksums and the same sequence id."""
         tree = self.tree()
         change(tree)
         self.store(json.dumps(tree, separators=(",", ":"), ensure_ascii=False).encode())

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that a peer needs long to make, made once: kept in .cache by all that they depend on, to be copied for each test.
+"""Files that take a peer long to make: made once, kept in .cache by everything they depend on, copied for each test.
 
 qemu-img, for one, measures the processor for seconds whenever it makes a volume.
 """
@@ -27,7 +27,7 @@ CACHE = pathlib.Path(__file__).resolve().parents[2] / ".cache" / "interop" / str
 
 @functools.lru_cache(maxsize=None)
 def build_of(program: str) -> str:
-    """What tells one build of a program from another: the program and the libraries that it loads, each as it lies there."""
+    """Identifies the build of a program: a hash over the program and the libraries that it loads."""
     path = shutil.which(program, path=needs.SEARCH_PATH)
     assert path, f"{program} is not installed"
     lines = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout.split()

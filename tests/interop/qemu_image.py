@@ -16,7 +16,10 @@ from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
 FORMATS = ("luks", "qcow2")
-ONE_FORMAT = ("luks", pytest.param("qcow2", marks=pytest.mark.full))  # in the short form, for what is above the container
+ONE_FORMAT = (
+    "luks",
+    pytest.param("qcow2", marks=pytest.mark.full),
+)  # in the short form, for what is above the container
 OPENER = "amber unlocks"
 needs_qemu = pytest.mark.needs("qemu-img", "qemu-io")
 
@@ -32,7 +35,7 @@ def create(path: pathlib.Path, format: str, secret: t.Sequence[str], options: st
     """``qemu-img create``, which takes seconds. ``secret``: the words that bring the secret which ``options`` name."""
     for _attempt in range(100):
         done = run("qemu-img", "create", "-q", *secret, "-f", format, "-o", options, path, size, check=False)
-        # A fault of 7.2 on fast processors, before any write, that can come to every second try; amend does not have it.
+        # A bug of 7.2 on fast processors, before any write; up to every second try fails. amend does not have it.
         if "accurate CPU usage" not in done.stderr:
             break
     assert done.returncode == 0, done.stderr
@@ -44,14 +47,28 @@ class QemuImage:
     Every image of the same arguments is a copy of one, with one volume key and one uuid.
     """
 
-    def __init__(self, folder: pathlib.Path, format: str, passphrase: str = OPENER, *, size: str = "1M", options: str = "") -> None:
+    def __init__(
+        self, folder: pathlib.Path, format: str, passphrase: str = OPENER, *, size: str = "1M", options: str = ""
+    ) -> None:
         self.path = folder / f"volume.{format}"
         self.format = format
         self._folder = folder
         prefix = "" if format == "luks" else "encrypt."
-        words = ",".join(filter(None, ["" if format == "luks" else "encrypt.format=luks", f"{prefix}key-secret=s", f"{prefix}iter-time=1", options]))
+        words = ",".join(
+            filter(
+                None,
+                [
+                    "" if format == "luks" else "encrypt.format=luks",
+                    f"{prefix}key-secret=s",
+                    f"{prefix}iter-time=1",
+                    options,
+                ],
+            )
+        )
         recipe = ["qemu-img create", originals.build_of("qemu-img"), format, passphrase, words, size]
-        made = originals.kept(recipe, lambda scratch: create(scratch / "volume", format, self._object(passphrase), words, size))
+        made = originals.kept(
+            recipe, lambda scratch: create(scratch / "volume", format, self._object(passphrase), words, size)
+        )
         originals.copied(made / "volume", self.path)
 
     def copied(self, folder: pathlib.Path) -> QemuImage:
@@ -71,7 +88,9 @@ class QemuImage:
 
     def opens(self, passphrase: str) -> bool:
         """Does QEMU read the payload with it? Any answer but yes and "invalid password" fails the test."""
-        done = run("qemu-io", *self._object(passphrase), "--image-opts", self._image_opts(), "-c", "read 0 4096", check=False)
+        done = run(
+            "qemu-io", *self._object(passphrase), "--image-opts", self._image_opts(), "-c", "read 0 4096", check=False
+        )
         if done.returncode == 0 and "read 4096/4096" in done.stdout:
             return True
         assert "Invalid password, cannot unlock any keyslot" in done.stderr + done.stdout, done.stdout + done.stderr
@@ -85,14 +104,34 @@ class QemuImage:
         prefix = "" if self.format == "luks" else "encrypt."
         words = ",".join(prefix + option for option in options)
         flags = ["--force"] if force else []
-        return run("qemu-img", "amend", *flags, *self._object(unlock), "--image-opts", self._image_opts(), "-o", words, check=False)
+        return run(
+            "qemu-img",
+            "amend",
+            *flags,
+            *self._object(unlock),
+            "--image-opts",
+            self._image_opts(),
+            "-o",
+            words,
+            check=False,
+        )
 
     def amend_with(self, unlock: str, passphrase: str, *options: str) -> t.Any:
         """Like :meth:`amend`, with ``passphrase`` as the secret called "new"."""
         prefix = "" if self.format == "luks" else "encrypt."
         words = ",".join(prefix + option for option in options)
         other = [word.replace("id=s,", "id=new,") for word in self._object(passphrase)]
-        return run("qemu-img", "amend", *self._object(unlock), *other, "--image-opts", self._image_opts(), "-o", words, check=False)
+        return run(
+            "qemu-img",
+            "amend",
+            *self._object(unlock),
+            *other,
+            "--image-opts",
+            self._image_opts(),
+            "-o",
+            words,
+            check=False,
+        )
 
     def active(self) -> t.Set[int]:
         """Active keyslots as qemu-img sees them."""

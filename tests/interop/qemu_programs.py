@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""QEMU's programs with an image open: how each is started, how it tells that it is ready, and which lock bytes it holds then (qemu-amend.md 3.2)."""
+"""QEMU's programs with an image open: how to start them, when they are ready, and which lock bytes they hold.
+
+See qemu-amend.md 3.2.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,17 @@ def qemu_io(image: QemuImage, *flags: str) -> t.Iterator[int]:
 def qemu_nbd(image: QemuImage, *flags: str) -> t.Iterator[int]:
     """An export that waits for a client."""
     ready = image.path.with_name("nbd-pid")
-    command = ["qemu-nbd", *flags, *image._object(OPENER), "--image-opts", image._image_opts(), "-t", "-k", image.path.with_name("n"), f"--pid-file={ready}"]
+    command = [
+        "qemu-nbd",
+        *flags,
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-t",
+        "-k",
+        image.path.with_name("n"),
+        f"--pid-file={ready}",
+    ]
     with _ready(ready, *command) as pid:
         yield pid
 
@@ -39,8 +52,17 @@ def qemu_nbd(image: QemuImage, *flags: str) -> t.Iterator[int]:
 def storage_daemon(image: QemuImage, *, read_only: bool = False, exported: bool = False) -> t.Iterator[int]:
     """A node that nobody uses, or one that is exported by NBD."""
     ready = image.path.with_name("daemon-pid")
-    server = ["--nbd-server", f"addr.type=unix,addr.path={image.path.with_name('d')}", "--export", "type=nbd,id=e,node-name=n,writable=on"]
-    command = [*daemon_command(image), f"{node_options(image)},read-only={'on' if read_only else 'off'}", *(server if exported else [])]
+    server = [
+        "--nbd-server",
+        f"addr.type=unix,addr.path={image.path.with_name('d')}",
+        "--export",
+        "type=nbd,id=e,node-name=n,writable=on",
+    ]
+    command = [
+        *daemon_command(image),
+        f"{node_options(image)},read-only={'on' if read_only else 'off'}",
+        *(server if exported else []),
+    ]
     with _ready(ready, *command, "--pidfile", ready) as pid:
         yield pid
 
@@ -84,8 +106,15 @@ class Holder(t.NamedTuple):
 
 HOLDERS = {
     "idle node": Holder("qemu-storage-daemon", storage_daemon, (100,), (100, 101, 103, 201, 203)),
-    "idle read-only node": Holder("qemu-storage-daemon", functools.partial(storage_daemon, read_only=True), (100,), (100, 201, 203)),
-    "exported node": Holder("qemu-storage-daemon", functools.partial(storage_daemon, exported=True), (100, 101, 203), (100, 101, 103, 201, 203)),
+    "idle read-only node": Holder(
+        "qemu-storage-daemon", functools.partial(storage_daemon, read_only=True), (100,), (100, 201, 203)
+    ),
+    "exported node": Holder(
+        "qemu-storage-daemon",
+        functools.partial(storage_daemon, exported=True),
+        (100, 101, 203),
+        (100, 101, 103, 201, 203),
+    ),
     "qemu-nbd": Holder("qemu-nbd", qemu_nbd, (100, 101, 203), (100, 101, 103, 201, 203)),
     "qemu-nbd -r": Holder("qemu-nbd", lambda image: qemu_nbd(image, "-r"), (100, 203), (100, 201, 203)),
     "qemu-io": Holder("qemu-io", qemu_io, (100, 101), (100, 101, 103, 201, 203)),

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An audit of every header of the corpus: what cryptsetup refuses is a finding, what it reads is judged, no byte changes, nothing is assumed."""
+"""An audit of every header of the corpus: a header that cryptsetup refuses is a finding, every other one is judged.
+
+No byte changes, and nothing is assumed.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ def test_header(row: corpus.Row) -> None:
         assert found == {"header-unreadable"}
         return
     # The manifest counts the tokens of these two headers as keyslots.
-    active = {"0"} if row["file"].startswith("reqs/") else {number for number in row["active_slots"].split(",") if number}
+    active = (
+        {"0"} if row["file"].startswith("reqs/") else {number for number in row["active_slots"].split(",") if number}
+    )
     assert active == {str(slot["keyslot"]) for slot in result["keyslots"] if slot["state"] == "active"}
     assert not result["compliant"], "no secret was given, so nobody knows who opens it"
     assert result["kdf_evaluations"] == 0
@@ -68,7 +73,9 @@ def test_what_is_wrong_is_found(file: str, rules: t.Set[str]) -> None:
 
 def test_a_cipher_that_nobody_here_knows_is_not_verified_and_not_clean() -> None:
     row = ROWS["luks1-images/luks1_serpent-xts-plain64-sha256.img"]
-    result = audit(row, secrets=[{"label": "a", "passphrase": "x"}], forbidden_secrets=[{"label": "b", "passphrase": "y"}])
+    result = audit(
+        row, secrets=[{"label": "a", "passphrase": "x"}], forbidden_secrets=[{"label": "b", "passphrase": "y"}]
+    )
     assert result["state"] in ("unverified", "findings") and not result["compliant"]
     assert [one["rule"] for one in result["unverified"]] == ["secret-forbidden"]
     assert "serpent" in result["unverified"][0]["message"]

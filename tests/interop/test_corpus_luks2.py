@@ -57,7 +57,7 @@ def test_a_good_image_is_read(row: corpus.Row, tmp_path: pathlib.Path) -> None:
     header, error = ask(row, tmp_path)
     assert header is not None, error
     numbers = set(header.keyslots)
-    # The manifest's list was cut out of luksDump's text, where tokens are numbered in the same way (both images of "reqs/").
+    # The manifest's list is from luksDump's text, where tokens have numbers too (both images of "reqs/").
     if row["file"].startswith("reqs/"):
         numbers |= {token.number for token in header.tokens}
     assert ",".join(map(str, sorted(numbers))) == row["active_slots"]
@@ -83,5 +83,7 @@ def test_unbound_slots_are_told_from_bound_ones(row: corpus.Row, tmp_path: pathl
 def test_a_bad_image_is_refused_with_a_sentence(row: corpus.Row, tmp_path: pathlib.Path) -> None:
     answer = ask(row, tmp_path)
     assert answer.header is None
-    assert isinstance(answer.error, errors.Refused if row["expected"] == "refuse-until-repair" else errors.MalformedHeader)
+    assert isinstance(
+        answer.error, errors.Refused if row["expected"] == "refuse-until-repair" else errors.MalformedHeader
+    )
     assert answer.error.found and answer.error.why and answer.error.remedy

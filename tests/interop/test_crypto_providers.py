@@ -17,7 +17,14 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import aes, antiforensic, argon2, cipher, hashes, kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import (
+    aes,
+    antiforensic,
+    argon2,
+    cipher,
+    hashes,
+    kdf,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Unsupported
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage, needs_qemu
@@ -55,13 +62,24 @@ def text(field: bytes) -> str:
 def luks1(path: pathlib.Path) -> Slot:
     with path.open("rb") as file:
         header = file.read(592)
-    magic, version, name, mode, hash_name, _payload, key_size, digest, salt, iterations = struct.unpack_from(">6sH32s32s32sII20s32sI", header)
+    magic, version, name, mode, hash_name, _payload, key_size, digest, salt, iterations = struct.unpack_from(
+        ">6sH32s32s32sII20s32sI", header
+    )
     assert (magic, version) == (b"LUKS\xba\xbe", 1)
     active, slot_iterations, slot_salt, sector, stripes = struct.unpack_from(">II32sII", header, 208)
     assert (active, stripes) == (0x00AC71F3, STRIPES)
     name, mode, hash_name = text(name), text(mode), text(hash_name)
     kdf_ = Pbkdf2(hash_name, slot_iterations, slot_salt)
-    return Slot(kdf_, f"{name}-{mode}", key_size, key_size, hash_name, sector * SECTOR, Pbkdf2(hash_name, iterations, salt), digest)
+    return Slot(
+        kdf_,
+        f"{name}-{mode}",
+        key_size,
+        key_size,
+        hash_name,
+        sector * SECTOR,
+        Pbkdf2(hash_name, iterations, salt),
+        digest,
+    )
 
 
 def luks2(path: pathlib.Path) -> Slot:
@@ -163,10 +181,22 @@ def test_luks1_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bits: int,
 
 @pytest.mark.parametrize("hash_provider", hashes.PROVIDERS, ids=named)
 @pytest.mark.parametrize("hash_name", ["sha256", "whirlpool"])
-def test_luks1_through_each_library_of_hashes(tmp_path: pathlib.Path, hash_provider: hashes.HashProvider, hash_name: str) -> None:
+def test_luks1_through_each_library_of_hashes(
+    tmp_path: pathlib.Path, hash_provider: hashes.HashProvider, hash_name: str
+) -> None:
     volume = tmp_path / "volume"
     with alone(hashes.PROVIDERS, hash_provider, lambda one: one.pbkdf2(hashes._HASHES[hash_name])):
-        cryptsetup_format(volume, "--type", "luks1", "--cipher", "aes-xts-plain64", "--hash", hash_name, "--pbkdf-force-iterations", "1000")
+        cryptsetup_format(
+            volume,
+            "--type",
+            "luks1",
+            "--cipher",
+            "aes-xts-plain64",
+            "--hash",
+            hash_name,
+            "--pbkdf-force-iterations",
+            "1000",
+        )
         prove(volume, luks1(volume))
         assert cryptsetup_opens(volume)
 
@@ -186,7 +216,13 @@ def test_upper_case_hash_in_a_luks1_header(tmp_path: pathlib.Path) -> None:
 
 # Each library at least once; in the long form each with each, and both kinds of Argon2.
 ARGON2 = [
-    pytest.param(kind, one, other, id=f"{named(other)}-{named(one)}-{kind}", marks=() if kind == "argon2id" and 0 in (row, column) else full)
+    pytest.param(
+        kind,
+        one,
+        other,
+        id=f"{named(other)}-{named(one)}-{kind}",
+        marks=() if kind == "argon2id" and 0 in (row, column) else full,
+    )
     for column, other in enumerate(aes.PROVIDERS)
     for row, one in enumerate(argon2.PROVIDERS)
     for kind in argon2.TYPES
@@ -194,11 +230,15 @@ ARGON2 = [
 
 
 @pytest.mark.parametrize(("kind", "argon2_provider", "aes_provider"), ARGON2)
-def test_luks2_argon2_of_cryptsetup(tmp_path: pathlib.Path, kind: str, argon2_provider: argon2.Argon2Provider, aes_provider: aes.AesProvider) -> None:
+def test_luks2_argon2_of_cryptsetup(
+    tmp_path: pathlib.Path, kind: str, argon2_provider: argon2.Argon2Provider, aes_provider: aes.AesProvider
+) -> None:
     volume = tmp_path / "volume"
     costs = ("--pbkdf-memory", "64", "--pbkdf-force-iterations", "4", "--pbkdf-parallel", "2")
     sizes = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k")
-    with alone(argon2.PROVIDERS, argon2_provider, lambda one: one.ability(kind)), alone(aes.PROVIDERS, aes_provider, lambda one: one.ability("xts", 256)):
+    with alone(argon2.PROVIDERS, argon2_provider, lambda one: one.ability(kind)), alone(
+        aes.PROVIDERS, aes_provider, lambda one: one.ability("xts", 256)
+    ):
         cryptsetup_format(volume, "--type", "luks2", "--pbkdf", kind, *costs, *sizes)
         slot = luks2(volume)
         assert isinstance(slot.kdf, Argon2)
@@ -208,13 +248,16 @@ def test_luks2_argon2_of_cryptsetup(tmp_path: pathlib.Path, kind: str, argon2_pr
 
 
 @pytest.mark.parametrize(
-    ("encryption", "bits", "hash_name"), [("aes-xts-plain64", 512, "sha512"), ("aes-cbc-essiv:sha256", 256, "sha256"), ("aes-cbc-plain", 192, "sha1")]
+    ("encryption", "bits", "hash_name"),
+    [("aes-xts-plain64", 512, "sha512"), ("aes-cbc-essiv:sha256", 256, "sha256"), ("aes-cbc-plain", 192, "sha1")],
 )
 def test_luks2_pbkdf2_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bits: int, hash_name: str) -> None:
     volume = tmp_path / "volume"
     options = ("--keyslot-cipher", encryption, "--keyslot-key-size", str(bits), "--hash", hash_name)
     sizes = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", "512k")
-    cryptsetup_format(volume, "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", *options, *sizes)
+    cryptsetup_format(
+        volume, "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", *options, *sizes
+    )
     slot = luks2(volume)
     assert (slot.encryption, slot.area_key_size * 8, slot.af_hash) == (encryption, bits, hash_name)
     prove(volume, slot)
@@ -223,11 +266,17 @@ def test_luks2_pbkdf2_of_cryptsetup(tmp_path: pathlib.Path, encryption: str, bit
 
 QEMU = [
     ("", "aes-xts-plain64"),  # what it makes unasked
-    pytest.param("cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,hash-alg=sha512", "aes-cbc-essiv:sha256", marks=full),
+    pytest.param(
+        "cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256,hash-alg=sha512",
+        "aes-cbc-essiv:sha256",
+        marks=full,
+    ),
     pytest.param("cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain,hash-alg=sha1", "aes-cbc-plain", marks=full),
     pytest.param("cipher-mode=xts,ivgen-alg=essiv,ivgen-hash-alg=sha256", "aes-xts-essiv:sha256", marks=full),
     pytest.param("cipher-mode=ctr,ivgen-alg=plain64,hash-alg=ripemd160", "aes-ctr-plain64", marks=full),
-    pytest.param("cipher-mode=cbc,ivgen-alg=plain64,ivgen-hash-alg=sha256,hash-alg=md5", "aes-cbc-plain64:sha256", marks=full),
+    pytest.param(
+        "cipher-mode=cbc,ivgen-alg=plain64,ivgen-hash-alg=sha256,hash-alg=md5", "aes-cbc-plain64:sha256", marks=full
+    ),
     pytest.param("cipher-mode=ecb,ivgen-alg=plain64,hash-alg=sha224", "aes-ecb-plain64", marks=full),
 ]
 

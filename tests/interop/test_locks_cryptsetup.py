@@ -59,12 +59,26 @@ def dump(path: str, _image: pathlib.Path) -> t.List[str]:
 
 
 def add_key(path: str, image: pathlib.Path) -> t.List[str]:
-    return ["cryptsetup", "luksAddKey", *CHEAP, "--key-file", str(image.parent / "key"), path, str(image.parent / "new")]
+    return [
+        "cryptsetup",
+        "luksAddKey",
+        *CHEAP,
+        "--key-file",
+        str(image.parent / "key"),
+        path,
+        str(image.parent / "new"),
+    ]
 
 
 COMMANDS = {"dump": dump, "add": add_key}
 # cryptsetup on a file knows nothing of a loop device, but whoever works on the device locks the file too.
-PLACES = [("file", "file"), *(pytest.param(*pair, marks=pytest.mark.needs("loop")) for pair in (("loop", "loop"), ("file", "loop"), ("loop", "file")))]
+PLACES = [
+    ("file", "file"),
+    *(
+        pytest.param(*pair, marks=pytest.mark.needs("loop"))
+        for pair in (("loop", "loop"), ("file", "loop"), ("loop", "file"))
+    ),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -87,7 +101,10 @@ def test_cryptsetup_reads_but_does_not_write_while_we_read(image: pathlib.Path, 
         mine, other = stack.enter_context(places(image, ours, theirs))
         volume = stack.enter_context(open_volume(mine, writable=False))
         with locks.shared(volume, timeout=0):
-            assert subprocess.run(dump(other, image), stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE).returncode == 0
+            assert (
+                subprocess.run(dump(other, image), stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE).returncode
+                == 0
+            )
             process = stack.enter_context(started(*add_key(other, image), stdin=subprocess.DEVNULL))
             until(lambda: waits_for_flock(process.pid), "cryptsetup waits for its lock", process)
         assert process.wait(PATIENCE) == 0
@@ -118,7 +135,12 @@ def test_two_of_us_and_a_cryptsetup_leave_no_lock_file_behind(image: pathlib.Pat
         with locks.shared(volume, timeout=0), open_volume(device, writable=False) as second:
             assert name in os.listdir(LOCK_FOLDER)
             with locks.shared(second, timeout=0):
-                assert subprocess.run(dump(device, image), stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE).returncode == 0
+                assert (
+                    subprocess.run(
+                        dump(device, image), stdout=subprocess.DEVNULL, check=False, timeout=PATIENCE
+                    ).returncode
+                    == 0
+                )
             refused(locks.exclusive, second)
         assert name not in os.listdir(LOCK_FOLDER)
 

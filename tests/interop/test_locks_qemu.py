@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""QEMU and this collection at one image: whoever comes second is refused, in both directions, and the refusal says by whom."""
+"""QEMU and this collection on one image: the second one is refused, in both directions, and told who holds the lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, holder_of, refused, says, started
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
-from ansible_collections.luksmith.luks.tests.interop.qemu_programs import HOLDERS, daemon_command, needs_qemu_programs, node_options
+from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
+    HOLDERS,
+    daemon_command,
+    needs_qemu_programs,
+    node_options,
+)
 
 pytestmark = needs_qemu_programs
 
@@ -50,14 +55,74 @@ def test_a_writer_is_refused_and_told_who_holds_the_image(image: QemuImage, volu
 
 # qemu-img and qemu-io while we write. Each would open the image and must not.
 INTRUDERS: t.Dict[str, t.Callable[[QemuImage], t.List[str]]] = {
-    "amend": lambda image: ["qemu-img", "amend", *image._object(OPENER), "--image-opts", image._image_opts(), "-o", amendment(image)],
-    "amend --force": lambda image: ["qemu-img", "amend", "--force", *image._object(OPENER), "--image-opts", image._image_opts(), "-o", amendment(image)],
+    "amend": lambda image: [
+        "qemu-img",
+        "amend",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-o",
+        amendment(image),
+    ],
+    "amend --force": lambda image: [
+        "qemu-img",
+        "amend",
+        "--force",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-o",
+        amendment(image),
+    ],
     "check": lambda image: ["qemu-img", "check", *image._object(OPENER), "--image-opts", image._image_opts()],
-    "convert": lambda image: ["qemu-img", "convert", *image._object(OPENER), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
-    "convert -U": lambda image: ["qemu-img", "convert", "-U", *image._object(OPENER), "--image-opts", image._image_opts(), "-O", "raw", f"{image.path}.out"],
-    "qemu-io": lambda image: ["qemu-io", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
-    "qemu-io -r": lambda image: ["qemu-io", "-r", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
-    "qemu-io -r -U": lambda image: ["qemu-io", "-r", "-U", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512"],
+    "convert": lambda image: [
+        "qemu-img",
+        "convert",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-O",
+        "raw",
+        f"{image.path}.out",
+    ],
+    "convert -U": lambda image: [
+        "qemu-img",
+        "convert",
+        "-U",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-O",
+        "raw",
+        f"{image.path}.out",
+    ],
+    "qemu-io": lambda image: [
+        "qemu-io",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-c",
+        "read 0 512",
+    ],
+    "qemu-io -r": lambda image: [
+        "qemu-io",
+        "-r",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-c",
+        "read 0 512",
+    ],
+    "qemu-io -r -U": lambda image: [
+        "qemu-io",
+        "-r",
+        "-U",
+        *image._object(OPENER),
+        "--image-opts",
+        image._image_opts(),
+        "-c",
+        "read 0 512",
+    ],
     "qemu-io raw": lambda image: ["qemu-io", "-f", "raw", "-c", "read 0 512", str(image.path)],
     "storage daemon": lambda image: [*daemon_command(image), node_options(image)],
 }
@@ -70,7 +135,9 @@ def amendment(image: QemuImage) -> str:
 
 # qemu-img has no check for raw LUKS images.
 @pytest.mark.parametrize(
-    ("image", "name"), [(format, name) for format in FORMATS for name in INTRUDERS if (format, name) != ("luks", "check")], indirect=["image"]
+    ("image", "name"),
+    [(format, name) for format in FORMATS for name in INTRUDERS if (format, name) != ("luks", "check")],
+    indirect=["image"],
 )
 def test_while_we_write_nobody_gets_in(image: QemuImage, volume: Volume, name: str) -> None:
     before = image.path.read_bytes()
@@ -90,7 +157,9 @@ def test_qemu_cannot_amend_a_raw_image_while_we_read(image: QemuImage, volume: V
     """On qcow2 it can: QEMU takes its normal locks there, which go together with a reader. So readers compare twice."""
     with locks.shared(volume, timeout=0):
         done = image.amend(OPENER, "state=inactive", "keyslot=1")
-    assert ('Failed to get shared "consistent read" lock' if image.format == "luks" else "already erased") in done.stderr
+    assert (
+        'Failed to get shared "consistent read" lock' if image.format == "luks" else "already erased"
+    ) in done.stderr
 
 
 @pytest.mark.parametrize("image", ["luks"], indirect=True)
@@ -109,7 +178,9 @@ def test_296_rows_of_sharing(image: QemuImage, volume: Volume) -> None:
     # 296.1d: an idle opener keeps out who wants to change keys from outside
     with HOLDERS["idle node"].holding(image):
         refused(locks.exclusive, volume)
-        assert 'Failed to get shared "consistent read" lock' in image.amend(OPENER, "state=inactive", "keyslot=1").stderr
+        assert (
+            'Failed to get shared "consistent read" lock' in image.amend(OPENER, "state=inactive", "keyslot=1").stderr
+        )
     # 296.2b, c: so does a reader, whoever else is there; d: and when all are gone it works
     with HOLDERS["qemu-io -r"].holding(image) as reader, HOLDERS["qemu-io"].holding(image) as writer:
         message = refused(locks.exclusive, volume)
@@ -129,7 +200,16 @@ def test_296_rows_of_sharing(image: QemuImage, volume: Volume) -> None:
 def test_a_symbolic_link_leads_to_the_same_locks(image: QemuImage, tmp_path: pathlib.Path) -> None:
     (tmp_path / "link").symlink_to(image.path)
     with open_volume(str(tmp_path / "link"), writable=True) as volume, locks.exclusive(volume, timeout=0):
-        done = run("qemu-io", "-r", *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
+        done = run(
+            "qemu-io",
+            "-r",
+            *image._object(OPENER),
+            "--image-opts",
+            image._image_opts(),
+            "-c",
+            "read 0 512",
+            check=False,
+        )
     assert 'Failed to get "consistent read" lock' in done.stderr
 
 

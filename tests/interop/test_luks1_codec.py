@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our LUKS1 and qcow2 codecs against cryptsetup and QEMU: both make volumes, both judge what we make of them.
 
-The key material of a LUKS1 slot does not depend on the slot's number. So a copy of slot 0's area under slot 0's salt and
-iterations is a working slot anywhere, and the peers can open what we wrote without any key derivation of ours.
+The key material of a LUKS1 slot does not depend on the slot's number. So a copy of slot 0's area with slot 0's salt
+and iterations works in any slot, and the peers can open what we wrote without a key derivation of ours.
 """
 
 from __future__ import annotations
@@ -68,7 +68,19 @@ class Made(t.NamedTuple):
         return cut
 
     def opens(self, slot: int) -> bool:
-        tried = run("cryptsetup", "open", "--test-passphrase", "-q", "-S", slot, "--key-file", "-", self.cut(), stdin=OPENER, check=False)
+        tried = run(
+            "cryptsetup",
+            "open",
+            "--test-passphrase",
+            "-q",
+            "-S",
+            slot,
+            "--key-file",
+            "-",
+            self.cut(),
+            stdin=OPENER,
+            check=False,
+        )
         assert tried.returncode in (0, 1, 2), tried.stderr
         return tried.returncode == 0
 
@@ -77,7 +89,17 @@ def detached_header(folder: pathlib.Path) -> Made:
     for name in ("volume", "header"):
         with (folder / name).open("wb") as file:
             file.truncate(4 << 20)
-    command = ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--header", folder / "header"]
+    command = [
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        "luks1",
+        "--pbkdf-force-iterations",
+        "1000",
+        "--header",
+        folder / "header",
+    ]
     run(*command, folder / "volume", "-", stdin=OPENER)
     return Made(folder / "header")
 
@@ -112,12 +134,24 @@ QCOW2 = {
     "qcow2-v2": ("compat=0.10",),
     "qcow2-lazy": ("lazy_refcounts=on", "preallocation=metadata"),
     "qcow2-extended-l2": ("extended_l2=on", "cluster_size=128k"),
-    "qcow2-cbc": ("encrypt.cipher-alg=aes-128", "encrypt.cipher-mode=cbc", "encrypt.ivgen-alg=essiv", "encrypt.ivgen-hash-alg=sha256"),
+    "qcow2-cbc": (
+        "encrypt.cipher-alg=aes-128",
+        "encrypt.cipher-mode=cbc",
+        "encrypt.ivgen-alg=essiv",
+        "encrypt.ivgen-hash-alg=sha256",
+    ),
 }
-QEMU = {"qemu": (), "qemu-cbc": ("cipher-alg=aes-256", "cipher-mode=cbc", "ivgen-alg=essiv", "ivgen-hash-alg=sha256"), "qemu-sha1": ("hash-alg=sha1",)}
+QEMU = {
+    "qemu": (),
+    "qemu-cbc": ("cipher-alg=aes-256", "cipher-mode=cbc", "ivgen-alg=essiv", "ivgen-hash-alg=sha256"),
+    "qemu-sha1": ("hash-alg=sha1",),
+}
 DETACHED = ("detached",)
 SHORT = ("xts-512", "essiv-128", "align-8", "detached", "qemu", "qcow2-64k")
-ALL = [name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in (*CRYPTSETUP, *DETACHED, *QEMU, *QCOW2)]
+ALL = [
+    name if name in SHORT else pytest.param(name, marks=pytest.mark.full)
+    for name in (*CRYPTSETUP, *DETACHED, *QEMU, *QCOW2)
+]
 
 
 def make(name: str, folder: pathlib.Path) -> Made:
@@ -167,7 +201,9 @@ def assert_dump_agrees(header: luks1_codec.Luks1Header, volume: Made) -> None:
 
 def qemu_info(volume: Made) -> t.Dict[str, t.Any]:
     kind = "luks" if volume.length is None else "qcow2"
-    data = json.loads(run("qemu-img", "info", "--output=json", "-f", kind, volume.path).stdout)["format-specific"]["data"]
+    data = json.loads(run("qemu-img", "info", "--output=json", "-f", kind, volume.path).stdout)["format-specific"][
+        "data"
+    ]
     return t.cast("t.Dict[str, t.Any]", data if kind == "luks" else data["encrypt"])
 
 
@@ -176,7 +212,9 @@ def assert_qemu_agrees(header: luks1_codec.Luks1Header, volume: Made) -> None:
     (digest,) = header.digests
     assert (info["uuid"], info["hash-alg"], info["master-key-iters"]) == (header.uuid, digest.hash, digest.iterations)
     assert info["payload-offset"] == header.segments[0].offset
-    mode = f"{info['cipher-mode']}-{info['ivgen-alg']}" + (f":{info['ivgen-hash-alg']}" if info["ivgen-alg"] == "essiv" else "")
+    mode = f"{info['cipher-mode']}-{info['ivgen-alg']}" + (
+        f":{info['ivgen-hash-alg']}" if info["ivgen-alg"] == "essiv" else ""
+    )
     assert f"{info['cipher-alg'].partition('-')[0]}-{mode}" == header.cipher
     for number, slot in enumerate(info["slots"]):
         assert slot["key-offset"] == t.cast("t.Mapping[int, model.Extent]", header.layout.fixed)[number].offset
@@ -224,7 +262,14 @@ def assert_slot_moves(volume: Made, number: int) -> None:
     assert not volume.opens(0)
     assert volume.opens(number)
     if volume.length is not None:
-        run("qemu-img", "check", "-q", *SECRET, "--image-opts", f"driver=qcow2,file.filename={volume.path},encrypt.key-secret=s")
+        run(
+            "qemu-img",
+            "check",
+            "-q",
+            *SECRET,
+            "--image-opts",
+            f"driver=qcow2,file.filename={volume.path},encrypt.key-secret=s",
+        )
 
 
 @pytest.mark.parametrize("name", ["qemu", "xts-512"])
@@ -270,16 +315,34 @@ class TestIntent:
         assert noted.header().intent == self.NOTE
 
     @pytest.mark.parametrize("name", ["qemu", "xts-512", "detached"])
-    def test_cryptsetup_drops_it_when_it_writes(self, note: t.Callable[[str], Made], tmp_path: pathlib.Path, name: str) -> None:
+    def test_cryptsetup_drops_it_when_it_writes(
+        self, note: t.Callable[[str], Made], tmp_path: pathlib.Path, name: str
+    ) -> None:
         noted, key = note(name), tmp_path / "new"
         key.write_text("another", encoding="utf-8")
-        run("cryptsetup", "luksAddKey", "-q", "--pbkdf-force-iterations", "1000", "--key-file", "-", noted.path, key, stdin=OPENER)
+        run(
+            "cryptsetup",
+            "luksAddKey",
+            "-q",
+            "--pbkdf-force-iterations",
+            "1000",
+            "--key-file",
+            "-",
+            noted.path,
+            key,
+            stdin=OPENER,
+        )
         header = noted.header()
         assert list(header.keyslots) == [0, 1]
         assert (header.intent, header.warnings) == (None, ())
 
     @pytest.mark.parametrize(
-        ("name", "prefix"), [("qemu", ""), pytest.param("xts-512", "", marks=pytest.mark.full), pytest.param("qcow2-64k", "encrypt.", marks=pytest.mark.full)]
+        ("name", "prefix"),
+        [
+            ("qemu", ""),
+            pytest.param("xts-512", "", marks=pytest.mark.full),
+            pytest.param("qcow2-64k", "encrypt.", marks=pytest.mark.full),
+        ],
     )
     def test_qemu_keeps_it_when_it_writes(self, note: t.Callable[[str], Made], name: str, prefix: str) -> None:
         noted = note(name)
@@ -302,7 +365,11 @@ QEMU_REFUSES = [
     ("rounding-overlap", image.slot_field(1, 40), u32(508)),
 ]
 # What we and both peers read without complaint, or at least luksDump does.
-ALL_READ = [("uuid-without-nul", 168, b"u" * 40), ("padding", 592, b"\1" * 432), ("state-zero-iterations-of-inactive", image.slot_field(3, 4), u32(9))]
+ALL_READ = [
+    ("uuid-without-nul", 168, b"u" * 40),
+    ("padding", 592, b"\1" * 432),
+    ("state-zero-iterations-of-inactive", image.slot_field(3, 4), u32(9)),
+]
 # What we refuse, and so does QEMU; cryptsetup is laxer on some.
 QEMU_AND_WE_REFUSE = [
     ("state", image.slot_field(3, 0), u32(0x1234)),
@@ -334,7 +401,9 @@ def qemu_reads(volume: Made) -> bool:
     return run("qemu-img", "info", "-f", "luks", volume.path, check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("offset", "data"), [case[1:] for case in QEMU_REFUSES], ids=[case[0] for case in QEMU_REFUSES])
+@pytest.mark.parametrize(
+    ("offset", "data"), [case[1:] for case in QEMU_REFUSES], ids=[case[0] for case in QEMU_REFUSES]
+)
 def test_a_warning_about_qemu_is_true(mutant: t.Callable[[int, bytes], Made], offset: int, data: bytes) -> None:
     volume = mutant(offset, data)
     (warning,) = volume.header().warnings
@@ -351,7 +420,9 @@ def test_what_all_three_read(mutant: t.Callable[[int, bytes], Made], offset: int
     run("cryptsetup", "luksDump", volume.path)
 
 
-@pytest.mark.parametrize(("offset", "data"), [case[1:] for case in QEMU_AND_WE_REFUSE], ids=[case[0] for case in QEMU_AND_WE_REFUSE])
+@pytest.mark.parametrize(
+    ("offset", "data"), [case[1:] for case in QEMU_AND_WE_REFUSE], ids=[case[0] for case in QEMU_AND_WE_REFUSE]
+)
 def test_what_neither_qemu_nor_we_read(mutant: t.Callable[[int, bytes], Made], offset: int, data: bytes) -> None:
     volume = mutant(offset, data)
     with pytest.raises(Exception, match=r"LUKS1 header is (damaged|truncated)"):

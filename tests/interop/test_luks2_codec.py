@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Our LUKS2 codec against cryptsetup and systemd: they make volumes, and they judge what we make of them.
 
-The key material of a LUKS2 slot does not depend on the slot's number or place. So a copy of slot 0's area under slot 0's
-key derivation is a working slot anywhere, and the peers can open what we wrote without any derivation of ours.
+The key material of a LUKS2 slot does not depend on the slot's number or place. So a copy of slot 0's area with slot
+0's key derivation works in any slot, and the peers can open what we wrote without a derivation of ours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,17 @@ from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
 PBKDF2 = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
-SIZES = {"16k": 0x4000, "32k": 0x8000, "64k": 0x10000, "128k": 0x20000, "256k": 0x40000, "512k": 0x80000, "1m": 0x100000, "2m": 0x200000, "4m": 0x400000}
+SIZES = {
+    "16k": 0x4000,
+    "32k": 0x8000,
+    "64k": 0x10000,
+    "128k": 0x20000,
+    "256k": 0x40000,
+    "512k": 0x80000,
+    "1m": 0x100000,
+    "2m": 0x200000,
+    "4m": 0x400000,
+}
 
 AREA = ("--luks2-keyslots-size", "2m")  # cryptsetup fills all of it with random bytes; 16 MiB is what it takes unasked
 SYSTEMD = pytest.mark.needs("systemd-cryptenroll")
@@ -39,7 +49,9 @@ pytestmark = pytest.mark.needs("cryptsetup")
 
 def run(*command: t.Any, stdin: str = "", check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in command]
-    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    done = subprocess.run(
+        words, input=stdin, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
     assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done
 
@@ -64,7 +76,18 @@ class Volume:
 
     def add(self, number: int, *options: str) -> None:
         costs = options if "--pbkdf" in options else (*PBKDF2, *options)
-        run("cryptsetup", "luksAddKey", "-q", "--key-slot", number, *costs, "-d", self.keyfile(0), self.path, self.keyfile(number))
+        run(
+            "cryptsetup",
+            "luksAddKey",
+            "-q",
+            "--key-slot",
+            number,
+            *costs,
+            "-d",
+            self.keyfile(0),
+            self.path,
+            self.keyfile(number),
+        )
 
     def header(self) -> luks2_codec.Luks2Header:
         with self.path.open("rb") as file:
@@ -104,7 +127,12 @@ class Volume:
 
     def opens(self, number: int, *options: str) -> bool:
         options = options or ("--key-slot", str(number))
-        return run("cryptsetup", "open", "--test-passphrase", *options, "-d", self.keyfile(number), self.path, check=False).returncode == 0
+        return (
+            run(
+                "cryptsetup", "open", "--test-passphrase", *options, "-d", self.keyfile(number), self.path, check=False
+            ).returncode
+            == 0
+        )
 
     def sha256(self) -> str:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
@@ -130,19 +158,32 @@ def fixture_volume(tmp_path: pathlib.Path) -> Volume:
 
 def make_rich(volume: Volume) -> None:
     volume.format("--label", "\u00e4 label/1", "--subsystem", "sub")
-    volume.add(1, "--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1")
+    volume.add(
+        1, "--pbkdf", "argon2id", "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1"
+    )
     volume.add(2)
     volume.add(5, "--unbound", "--key-size", "256", "--hash", "sha512")
     run("cryptsetup", "config", "--key-slot", 1, "--priority", "prefer", volume.path)
     run("cryptsetup", "token", "add", "--key-description", "a/b \u00e9", "--key-slot", 1, volume.path)
-    token = '{"type":"user","keyslots":["0","2"],"f":[1.50,1e5,-0.0],"s":"\\u0001\\n/\\"\u00fc\u2028","n":null,"o":{"z":1,"a":[]}}'
+    token = (
+        '{"type":"user","keyslots":["0","2"],"f":[1.50,1e5,-0.0],"s":"\\u0001\\n/\\"\u00fc\u2028",'
+        '"n":null,"o":{"z":1,"a":[]}}'
+    )
     run("cryptsetup", "token", "import", "--token-id", 4, volume.path, stdin=token)
-    run("cryptsetup", "token", "import", "--token-id", 6, volume.path, stdin='{"type":"systemd-recovery","keyslots":["2"]}')
+    run(
+        "cryptsetup",
+        "token",
+        "import",
+        "--token-id",
+        6,
+        volume.path,
+        stdin='{"type":"systemd-recovery","keyslots":["2"]}',
+    )
 
 
 @pytest.fixture(name="rich")
 def fixture_rich(volume: Volume) -> Volume:
-    """Slots 0 to 2 bound (1 prefer and Argon2id), 5 unbound; tokens: keyring on 1, an imported one with spellings of its own, recovery on 2."""
+    """Slots 0 to 2 bound (1 prefer and Argon2id), 5 unbound; tokens: keyring on 1, an unusual one, recovery on 2."""
     recipe = ["rich LUKS2", originals.build_of("cryptsetup"), inspect.getsource(make_rich), inspect.getsource(Volume)]
     kept = originals.kept(recipe, lambda scratch: make_rich(Volume(scratch / "volume.img")))
     originals.copied(kept / "volume.img", volume.path)
@@ -159,7 +200,9 @@ def agrees(volume: Volume) -> luks2_codec.Luks2Header:
     assert header.write_obstacle is None
     assert sorted(header.keyslots) == sorted(int(name) for name in dump["keyslots"])
     for number, slot in header.keyslots.items():
-        assert (slot.area.offset, slot.area.size) == tuple(int(dump["keyslots"][str(number)]["area"][name]) for name in ("offset", "size"))
+        assert (slot.area.offset, slot.area.size) == tuple(
+            int(dump["keyslots"][str(number)]["area"][name]) for name in ("offset", "size")
+        )
     shown = run("cryptsetup", "luksDump", volume.path).stdout
     assert re.search(rf"^UUID:\s+{header.uuid}$", shown, re.MULTILINE)
     assert re.search(rf"^Epoch:\s+{header.seqid}$", shown, re.MULTILINE)
@@ -167,7 +210,9 @@ def agrees(volume: Volume) -> luks2_codec.Luks2Header:
     return header
 
 
-@pytest.mark.parametrize("size", [size if size in ("16k", "64k") else pytest.param(size, marks=pytest.mark.full) for size in SIZES])
+@pytest.mark.parametrize(
+    "size", [size if size in ("16k", "64k") else pytest.param(size, marks=pytest.mark.full) for size in SIZES]
+)
 def test_every_metadata_size(volume: Volume, size: str) -> None:
     volume.format("--luks2-metadata-size", size)
     header = agrees(volume)
@@ -182,13 +227,25 @@ SHORT_KINDS = [("pbkdf2", 256, 4096), ("argon2i", 512, 4096), ("argon2id", 512, 
 KINDS = itertools.product(("pbkdf2", "argon2i", "argon2id"), (256, 512), (512, 4096))
 
 
-@pytest.mark.parametrize(("kdf", "bits", "sector"), [kind if kind in SHORT_KINDS else pytest.param(*kind, marks=pytest.mark.full) for kind in KINDS])
+@pytest.mark.parametrize(
+    ("kdf", "bits", "sector"),
+    [kind if kind in SHORT_KINDS else pytest.param(*kind, marks=pytest.mark.full) for kind in KINDS],
+)
 def test_every_kdf_key_size_and_sector_size(volume: Volume, sector: int, bits: int, kdf: str) -> None:
-    costs = PBKDF2 if kdf == "pbkdf2" else ("--pbkdf", kdf, "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1")
+    costs = (
+        PBKDF2
+        if kdf == "pbkdf2"
+        else ("--pbkdf", kdf, "--pbkdf-force-iterations", "4", "--pbkdf-memory", "32", "--pbkdf-parallel", "1")
+    )
     volume.format("--sector-size", str(sector), "--key-size", str(bits), *costs)
     header = agrees(volume)
     slot = header.keyslots[0]
-    assert (header.key_size, header.segments[0].sector_size, slot.kdf.type, slot.area.size) == (bits // 8, sector, kdf, header.layout.unit)
+    assert (header.key_size, header.segments[0].sector_size, slot.kdf.type, slot.area.size) == (
+        bits // 8,
+        sector,
+        kdf,
+        header.layout.unit,
+    )
     # The slot that we would make is the one that cryptsetup made.
     assert header.new_keyslot(0, slot.kdf, slot.area) == slot
     fresh = header.without_keyslot(0)
@@ -279,7 +336,10 @@ def header_tokens(header: luks2_codec.Luks2Header) -> t.Any:
 
 
 def record(header: luks2_codec.Luks2Header) -> t.Dict[int, model.RecordEntry]:
-    return {number: model.RecordEntry(number, f"slot/{number} \u00e9", "00ff" * 8, "2026-01-02T03:04:05Z") for number in header.keyslots}
+    return {
+        number: model.RecordEntry(number, f"slot/{number} \u00e9", "00ff" * 8, "2026-01-02T03:04:05Z")
+        for number in header.keyslots
+    }
 
 
 def test_after_cryptsetup_rewrites_our_header_the_text_is_still_ours(rich: Volume) -> None:
@@ -392,8 +452,8 @@ def test_a_converted_luks1_header(volume: Volume) -> None:
     volume.path.write_bytes(b"")
     os.truncate(volume.path, image.SIZE)
     run(
-        "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--cipher", "aes-xts-plain64", "--key-size", 256,
-        volume.path, volume.keyfile(0),
+        "cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000",
+        "--cipher", "aes-xts-plain64", "--key-size", 256, volume.path, volume.keyfile(0),
     )  # fmt: skip
     run("cryptsetup", "convert", "-q", "--type", "luks2", volume.path)
     header = agrees(volume)
@@ -408,7 +468,18 @@ def test_a_converted_luks1_header(volume: Volume) -> None:
 
 def test_requirements_of_a_real_reencryption_stop_us(volume: Volume) -> None:
     volume.format()
-    run("cryptsetup", "reencrypt", "-q", "--init-only", "--resilience", "checksum", *PBKDF2, "-d", volume.keyfile(0), volume.path)
+    run(
+        "cryptsetup",
+        "reencrypt",
+        "-q",
+        "--init-only",
+        "--resilience",
+        "checksum",
+        *PBKDF2,
+        "-d",
+        volume.keyfile(0),
+        volume.path,
+    )
     header = volume.header()
     assert json.loads(luks2_metadata.emit(header.metadata)) == volume.dump()
     assert [slot.kind for slot in header.keyslots.values()].count("reencrypt") == 1

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every member of whole LUKS2 metadata replaced, one at a time, by every kind of value; checksums right. Cryptsetup is the judge.
+"""Each member of whole LUKS2 metadata replaced by every kind of value, with right checksums. Cryptsetup is the judge.
 
-We are at least as strict: what we read, it reads. Where it reads and we refuse, the reason is one that docs/luks2.md lists. Where
-both read, an obstacle to writing or a warning of ours may stand, which is not judged here.
+We are at least as strict: it reads what we read. If it reads and we refuse, docs/luks2.md lists the reason. If both
+read, we may still warn or have an obstacle to writing, which is not judged here.
 
-In the short form each member meets one value, another one each; in the full form every fourth; with LUKSMITH_LONG=1 all of them (4700 headers,
-minutes).
+The short form tries one value for each member, in turn; the full form every fourth; with LUKSMITH_LONG=1 all of them
+(4700 headers, minutes).
 """
 
 from __future__ import annotations
@@ -30,8 +30,16 @@ SEGMENT = image.tree()["segments"]["0"]
 def whole() -> t.Dict[str, t.Any]:
     """Bound and unbound slots, two digests, tokens, unknown slot types and segments, optional members."""
     tree = image.rich_tree()
-    tree["keyslots"]["7"] = {"type": "vendor", "key_size": 1, "area": {"type": "none", "offset": "1048576", "size": "4096"}}
-    tree["segments"]["0"].update(size="1048576", flags=["kept"], integrity={"type": "x", "journal_encryption": "none", "journal_integrity": "none"})
+    tree["keyslots"]["7"] = {
+        "type": "vendor",
+        "key_size": 1,
+        "area": {"type": "none", "offset": "1048576", "size": "4096"},
+    }
+    tree["segments"]["0"].update(
+        size="1048576",
+        flags=["kept"],
+        integrity={"type": "x", "journal_encryption": "none", "journal_integrity": "none"},
+    )
     tree["segments"]["1"] = {**SEGMENT, "offset": "17825792", "size": "4096", "flags": ["backup-x"]}
     tree["segments"]["2"] = {"type": "unheard-of", "offset": "17829888", "size": "512", "flags": ["backup-y"]}
     tree["digests"]["0"]["segments"].append("1")
@@ -43,7 +51,13 @@ def reencrypting() -> t.Dict[str, t.Any]:
     """The metadata of a reencryption that has begun."""
     tree = image.tree()
     area = {"type": "checksum", "offset": "1048576", "size": "4096", "hash": "sha256", "sector_size": 512}
-    tree["keyslots"]["2"] = {"type": "reencrypt", "key_size": 1, "mode": "reencrypt", "direction": "forward", "area": area}
+    tree["keyslots"]["2"] = {
+        "type": "reencrypt",
+        "key_size": 1,
+        "mode": "reencrypt",
+        "direction": "forward",
+        "area": area,
+    }
     tree["digests"]["0"]["segments"] += ["1", "2"]
     tree["segments"]["1"] = {**SEGMENT, "flags": ["backup-previous"]}
     tree["segments"]["2"] = {**SEGMENT, "flags": ["backup-final"]}
@@ -54,7 +68,9 @@ def reencrypting() -> t.Dict[str, t.Any]:
 def opal() -> t.Dict[str, t.Any]:
     """2.6.1 takes the segment for one of an unknown type; 2.7 checks it."""
     tree = image.tree()
-    tree["segments"]["0"].update(type="hw-opal-crypt", size="1048576", opal_segment_number=1, opal_key_size=32, opal_segment_size="1048576")
+    tree["segments"]["0"].update(
+        type="hw-opal-crypt", size="1048576", opal_segment_number=1, opal_key_size=32, opal_segment_size="1048576"
+    )
     tree["config"]["requirements"] = {"mandatory": ["opal"]}
     return tree
 
@@ -82,7 +98,11 @@ def changed(base: t.Dict[str, t.Any], path: str, value: t.Any) -> t.Optional[byt
     if last.isdigit() and isinstance(_at(base, parents), list):
         if value is ...:
             return None
-        tree = image.changed(base, "/".join(parents), [value if place == int(last) else old for place, old in enumerate(_at(base, parents))])
+        tree = image.changed(
+            base,
+            "/".join(parents),
+            [value if place == int(last) else old for place, old in enumerate(_at(base, parents))],
+        )
     else:
         tree = image.changed(base, path, value)
     return image.build(luks2_metadata.emit(tree))
@@ -122,4 +142,6 @@ def test_one_member_at_a_time(place: pathlib.Path, step: int, name: str, path: s
         if refusal is None:
             assert read_by_them, f"we read {path} = {value!r}, and cryptsetup refuses it"
         elif read_by_them:
-            assert isinstance(refusal, luks2_metadata.StricterThanCryptsetup) and ON_PURPOSE.search(refusal.found), f"{path} = {value!r}: {refusal}"
+            assert isinstance(refusal, luks2_metadata.StricterThanCryptsetup) and ON_PURPOSE.search(refusal.found), (
+                f"{path} = {value!r}: {refusal}"
+            )

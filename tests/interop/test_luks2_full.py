@@ -25,7 +25,9 @@ def present(secret: str, **more: t.Any) -> t.Dict[str, t.Any]:
 @pytest.fixture(name="full")
 def fixture_full(tmp_path: pathlib.Path) -> Luks2Volume:
     """Three slots fill the keyslots area; 29 numbers are free."""
-    return Luks2Volume(tmp_path / "volume").like("--key-size", 512, "--luks2-keyslots-size", 3 * AREA, slots={1: "pw1", 2: "pw2"})
+    return Luks2Volume(tmp_path / "volume").like(
+        "--key-size", 512, "--luks2-keyslots-size", 3 * AREA, slots={1: "pw1", 2: "pw2"}
+    )
 
 
 def steps(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, int]]:
@@ -69,7 +71,13 @@ def test_a_rekey_in_place_beside_another_opener(full: Luks2Volume) -> None:
 
 
 def test_no_rekey_in_place_without_a_proven_opener_beside(full: Luks2Volume) -> None:
-    refused(full, [present(NEW, old_secret={"passphrase": "pw1"})], "(?i)there is no safe order", allow_lockout=True, force=True)
+    refused(
+        full,
+        [present(NEW, old_secret={"passphrase": "pw1"})],
+        "(?i)there is no safe order",
+        allow_lockout=True,
+        force=True,
+    )
     assert full.opens("pw1", "--key-slot", 1)
 
 
@@ -80,12 +88,20 @@ def test_two_secrets_change_places_of_power_one_after_the_other(full: Luks2Volum
 
 
 def test_erase_first_when_something_is_to_go_anyway(full: Luks2Volume) -> None:
-    assert done(full, [present(NEW), {"state": "absent", "old_secret": {"passphrase": "pw1"}}], unlock=["pw0"]) == [("erase", 1), ("add", 1)]
+    assert done(full, [present(NEW), {"state": "absent", "old_secret": {"passphrase": "pw1"}}], unlock=["pw0"]) == [
+        ("erase", 1),
+        ("add", 1),
+    ]
     assert full.opened((0, 1, 2), ("pw0", "pw1", "pw2", NEW)) == {(0, "pw0"), (1, NEW), (2, "pw2")}
 
 
 def test_erase_first_needs_an_opener_that_stays(full: Luks2Volume) -> None:
-    refused(full, [present(NEW), {"state": "absent", "old_secret": {"passphrase": "pw1"}}], "(?i)there is no safe order", allow_lockout=True)
+    refused(
+        full,
+        [present(NEW), {"state": "absent", "old_secret": {"passphrase": "pw1"}}],
+        "(?i)there is no safe order",
+        allow_lockout=True,
+    )
 
 
 def test_purge_makes_room(full: Luks2Volume) -> None:
@@ -95,7 +111,9 @@ def test_purge_makes_room(full: Luks2Volume) -> None:
 
 def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
     """Two slots, and all but 4096 bytes of a third: cryptsetup finds no room there either."""
-    volume = Luks2Volume(tmp_path / "volume").like("--key-size", 512, "--luks2-keyslots-size", 3 * AREA - 4096, slots={1: "pw1"})
+    volume = Luks2Volume(tmp_path / "volume").like(
+        "--key-size", 512, "--luks2-keyslots-size", 3 * AREA - 4096, slots={1: "pw1"}
+    )
     refused(volume, [present(NEW)], "(?i)there is no safe order", unlock=["pw0"])
     with pytest.raises(AssertionError, match="luksAddKey"):
         volume.add(2, "pw2")
@@ -103,7 +121,7 @@ def test_a_gap_that_is_too_small_is_no_room(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.full
 def test_all_numbers_are_taken_and_there_is_room(tmp_path: pathlib.Path) -> None:
-    """No add, but a rekey that moves to a free area as ever: the old key works until the new one does. It takes its time to fill 31 keyslots."""
+    """No add, but a rekey into a free area: the old key works until the new one does. It fills 31 keyslots."""
     volume = Luks2Volume(tmp_path / "volume").like("--key-size", 256, "--luks2-keyslots-size", "5m")
     entries = [present(f"pw{number}", keyslot=number) for number in range(1, 32)]
     assert len(keyslots(volume.path, entries, unlock=["pw0"])["plan"]) == 31
@@ -116,6 +134,15 @@ def test_all_numbers_are_taken_and_there_is_room(tmp_path: pathlib.Path) -> None
     assert done(volume, [rekey]) == [("rekey", 7)]
     assert volume.tree()["keyslots"]["7"]["area"]["offset"] != area["offset"]
     last = [present(NEW + "2"), {"state": "absent", "keyslot": 9}]
-    refused(volume, last, "(?i)there is no safe order", unlock=["pw0"])  # slot 9 is to end inactive, so it is no place for the new one
-    assert done(volume, [present(NEW + "2"), {"state": "absent", "old_secret": {"passphrase": "pw9"}}], unlock=["pw0"]) == [("erase", 9), ("add", 9)]
-    assert volume.opened((0, 7, 9, 31), ("pw0", "pw9", NEW, NEW + "2", "pw31")) == {(0, "pw0"), (7, NEW), (9, NEW + "2"), (31, "pw31")}
+    refused(
+        volume, last, "(?i)there is no safe order", unlock=["pw0"]
+    )  # slot 9 is to end inactive, so it is no place for the new one
+    assert done(
+        volume, [present(NEW + "2"), {"state": "absent", "old_secret": {"passphrase": "pw9"}}], unlock=["pw0"]
+    ) == [("erase", 9), ("add", 9)]
+    assert volume.opened((0, 7, 9, 31), ("pw0", "pw9", NEW, NEW + "2", "pw31")) == {
+        (0, "pw0"),
+        (7, NEW),
+        (9, NEW + "2"),
+        (31, "pw31"),
+    }

@@ -112,7 +112,7 @@ def changed_between_look_and_lock(volume: Luks2Volume, task: t.Mapping[str, t.An
 def test_a_header_that_changes_before_the_lock_is_planned_again(volume: Luks2Volume) -> None:
     result = changed_between_look_and_lock(volume, {"keyslots": [ADD]}, lambda: t.cast(None, volume.add(2, "faster")))
     assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [("add", 3)]
-    assert any("the plan was made again under the lock" in str(warning) for warning in result["warnings"])
+    assert any("a new plan was made under the lock" in str(warning) for warning in result["warnings"])
     assert volume.opened((0, 1, 2, 3), ("pw0", "theirs", "faster", "n-e-w")) == {(0, "pw0"), (1, "theirs"), (2, "faster"), (3, "n-e-w")}
     volume.approved()
 

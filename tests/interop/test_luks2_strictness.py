@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cryptsetup judges the same hostile headers: whatever it refuses, we refuse; where we are stricter, that is on purpose."""
+"""Cryptsetup judges the same hostile headers: we refuse what it refuses, and are stricter only on purpose."""
 
 from __future__ import annotations
 
@@ -79,12 +79,16 @@ ANY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped
 
 @settings(ANY, max_examples=30)
 @given(fuzz.CHANGES)
-def test_we_never_read_what_cryptsetup_refuses(place: pathlib.Path, changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]) -> None:
+def test_we_never_read_what_cryptsetup_refuses(
+    place: pathlib.Path, changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]
+) -> None:
     never_laxer(place, changes)
 
 
 @pytest.mark.full
 @settings(ANY, max_examples=150)
 @given(fuzz.CHANGES)
-def test_we_never_read_what_cryptsetup_refuses_and_more_of_it(place: pathlib.Path, changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]) -> None:
+def test_we_never_read_what_cryptsetup_refuses_and_more_of_it(
+    place: pathlib.Path, changes: t.List[t.Tuple[t.Any, str, t.Any, t.Any]]
+) -> None:
     never_laxer(place, changes)

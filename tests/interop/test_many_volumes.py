@@ -25,13 +25,19 @@ def secret(text: str) -> t.Dict[str, str]:
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_two_runs_in_opposite_orders_both_end_and_both_count(tmp_path: pathlib.Path, rounds: int) -> None:
-    volumes = [Luks2Volume(tmp_path / f"volume{number}").like(type="luks1" if number % 2 else "luks2") for number in range(4)]
+    volumes = [
+        Luks2Volume(tmp_path / f"volume{number}").like(type="luks1" if number % 2 else "luks2") for number in range(4)
+    ]
     paths = [str(volume.path) for volume in volumes]
     for round in range(rounds):
         common = {"unlock": [secret("pw0")], "lock_timeout": 120}
         names = {f"one {round}": paths, f"other {round}": paths[::-1]}
         runs = [
-            start_module("keyslots", {**common, "devices": order, "keyslots": [{"new_secret": secret(name), "pbkdf": CHEAP}]}, hooks=[pause_at("the start")])
+            start_module(
+                "keyslots",
+                {**common, "devices": order, "keyslots": [{"new_secret": secret(name), "pbkdf": CHEAP}]},
+                hooks=[pause_at("the start")],
+            )
             for name, order in names.items()
         ]
         for run in runs:
@@ -46,8 +52,12 @@ def test_two_runs_in_opposite_orders_both_end_and_both_count(tmp_path: pathlib.P
             assert volume.opens(f"one {round}") and volume.opens(f"other {round}")
 
 
-@pytest.mark.parametrize(("which", "several"), [(signal.SIGTERM, False), (signal.SIGHUP, True)], ids=["device", "devices"])
-def test_a_run_that_is_told_to_end_says_so_and_changes_nothing(which: signal.Signals, several: bool, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("which", "several"), [(signal.SIGTERM, False), (signal.SIGHUP, True)], ids=["device", "devices"]
+)
+def test_a_run_that_is_told_to_end_says_so_and_changes_nothing(
+    which: signal.Signals, several: bool, tmp_path: pathlib.Path
+) -> None:
     """While a derivation is under way, which here takes for ever; waiting for it would be the other answer."""
     volume = Luks2Volume(tmp_path / "volume").like()
     other = Luks2Volume(tmp_path / "other").like()

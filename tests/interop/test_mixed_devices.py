@@ -21,7 +21,12 @@ ADD = {"new_secret": NEW, "pbkdf": CHEAP}
 
 
 def task(devices: t.Sequence[pathlib.Path], *entries: t.Mapping[str, t.Any], **more: t.Any) -> t.Dict[str, t.Any]:
-    return {"devices": [str(path) for path in devices], "unlock": [{"passphrase": "pw0"}, {"passphrase": OPENER}], "keyslots": list(entries or [ADD]), **more}
+    return {
+        "devices": [str(path) for path in devices],
+        "unlock": [{"passphrase": "pw0"}, {"passphrase": OPENER}],
+        "keyslots": list(entries or [ADD]),
+        **more,
+    }
 
 
 def luks1(folder: pathlib.Path) -> Luks2Volume:
@@ -60,7 +65,10 @@ def test_one_bad_volume_stops_nobody_else(tmp_path: pathlib.Path) -> None:
         ("luks2", "raw"),
     ]
     assert result["changed"] and result["diff"] == promised.value.result["diff"]
-    assert f"2 of 5 volumes failed (0 unchanged, 3 done, 2 refused, 0 partial). {bad}: " in result["msg"] and str(paths[4]) in result["msg"]
+    assert (
+        f"2 of 5 volumes failed (0 unchanged, 3 done, 2 refused, 0 partial). {bad}: " in result["msg"]
+        and str(paths[4]) in result["msg"]
+    )
     assert bad.read_bytes() == before[1] and not paths[4].exists()
     assert raw.opens("n-e-w") and new.opens("n-e-w") and image.opened_by(OPENER, "n-e-w") == {OPENER, "n-e-w"}
 
@@ -78,7 +86,11 @@ def test_all_of_them_done_then_unchanged_then_partly(tmp_path: pathlib.Path) -> 
     assert (first["changed"], statuses(first)) == (True, ["done"] * 3)
     after = [path.read_bytes() for path in paths]
     second = run_module("keyslots", task(paths))
-    assert (second["changed"], statuses(second), [path.read_bytes() for path in paths]) == (False, ["unchanged"] * 3, after)
+    assert (second["changed"], statuses(second), [path.read_bytes() for path in paths]) == (
+        False,
+        ["unchanged"] * 3,
+        after,
+    )
     new.add(3, "leaked")
     gone = {"state": "absent", "old_secret": {"label": "leaked", "passphrase": "leaked"}}
     third = run_module("keyslots", task(paths, ADD, gone))
@@ -89,7 +101,11 @@ def test_all_of_them_done_then_unchanged_then_partly(tmp_path: pathlib.Path) -> 
 def test_what_one_format_cannot_hold_is_refused_there_only(tmp_path: pathlib.Path) -> None:
     raw, new = luks1(tmp_path), luks2(tmp_path)
     before = raw.sha256()
-    argon2 = {"new_secret": NEW, "pbkdf": {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}, "priority": "prefer"}
+    argon2 = {
+        "new_secret": NEW,
+        "pbkdf": {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1},
+        "priority": "prefer",
+    }
     with pytest.raises(ModuleFailed, match="LUKS1") as failed:
         run_module("keyslots", task([raw.path, new.path], argon2))
     assert statuses(failed.value.result) == ["refused", "done"]

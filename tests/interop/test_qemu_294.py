@@ -9,7 +9,14 @@ import pathlib
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import (
+    FORMATS,
+    OPENER,
+    QemuImage,
+    needs_qemu,
+    new,
+    secret,
+)
 
 pytestmark = needs_qemu
 

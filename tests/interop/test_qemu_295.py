@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""iotest 295 of QEMU (there by QMP) through the module: A changes a key, B erases the one it was opened with, C forces."""
+"""QEMU's iotest 295 (there by QMP) through the module: A changes a key, B erases the one it opened with, C forces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import ONE_FORMAT, OPENER, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import (
+    ONE_FORMAT,
+    OPENER,
+    QemuImage,
+    needs_qemu,
+    new,
+    secret,
+)
 
 pytestmark = needs_qemu
 
@@ -30,7 +37,11 @@ def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[
 
 def test_a_change_of_key_in_one_call(image: QemuImage) -> None:
     result = keyslots(image.path, [new(EVERY[1]), new(EVERY[2], keyslot=5), absent(EVERY[0])], unlock=[EVERY[0]])
-    assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [("add", 5), ("add", 1), ("erase", 0)]
+    assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [
+        ("add", 5),
+        ("add", 1),
+        ("erase", 0),
+    ]
     assert image.opened_by(*EVERY) == {EVERY[1], EVERY[2]}
 
 

@@ -40,7 +40,9 @@ def test_index_8_is_no_luks1_keyslot(image: QemuImage) -> None:
         keyslots(image.path, [new(SECOND, keyslot=8)], unlock=[FIRST])
 
 
-@pytest.mark.parametrize("entry", [{"state": "absent", "keyslot": 7}, {"state": "absent", "old_secret": secret(SECOND)}])
+@pytest.mark.parametrize(
+    "entry", [{"state": "absent", "keyslot": 7}, {"state": "absent", "old_secret": secret(SECOND)}]
+)
 def test_erase_by_index_and_by_passphrase(image: QemuImage, entry: t.Dict[str, t.Any]) -> None:
     keyslots(image.path, [new(SECOND, keyslot=7)], unlock=[FIRST])
     keyslots(image.path, [entry], unlock=[FIRST])

@@ -35,8 +35,15 @@ def secret(worker: int) -> t.Dict[str, str]:
 def one_round(paths: t.Sequence[str], moves: t.Mapping[int, bool]) -> t.Dict[int, t.Dict[str, t.Any]]:
     running = {}
     for worker, add in moves.items():
-        entry = {"new_secret": secret(worker), "pbkdf": CHEAP} if add else {"state": "absent", "old_secret": secret(worker)}
-        task = {"device": paths[worker % len(paths)], "keyslots": [entry], "unlock": [{"passphrase": ANCHOR}], "lock_timeout": 240}
+        entry = (
+            {"new_secret": secret(worker), "pbkdf": CHEAP} if add else {"state": "absent", "old_secret": secret(worker)}
+        )
+        task = {
+            "device": paths[worker % len(paths)],
+            "keyslots": [entry],
+            "unlock": [{"passphrase": ANCHOR}],
+            "lock_timeout": 240,
+        }
         running[worker] = start_module("keyslots", task, hooks=[pause_at("the start")])
     for module in running.values():
         module.reached("the start")
@@ -57,13 +64,18 @@ def series(volume: Luks2Volume, paths: t.Sequence[t.Any], workers: int, rounds: 
     working: t.Set[int] = set()
     for _round in range(rounds):
         # Mostly the opposite of what is, sometimes what is already: that must be reported as no change.
-        moves = {worker: (worker not in working) if chance.random() < 0.85 else worker in working for worker in range(workers)}
+        moves = {
+            worker: (worker not in working) if chance.random() < 0.85 else worker in working
+            for worker in range(workers)
+        }
         adds = [worker for worker, add in moves.items() if add and worker not in working]
         for worker in adds[: max(0, len(working | set(adds)) - 7)]:
             moves[worker] = False  # slot 0 is the anchor's: seven are free
         for worker, told in one_round([str(path) for path in paths], moves).items():
             assert told["changed"] == (moves[worker] != (worker in working)), f"worker {worker} did not tell the truth"
-            assert [action["action"] for action in told["plan"]] == ([] if not told["changed"] else ["add"] if moves[worker] else ["erase"])
+            assert [action["action"] for action in told["plan"]] == (
+                [] if not told["changed"] else ["add"] if moves[worker] else ["erase"]
+            )
         working = {worker for worker, add in moves.items() if add}
         found, active = opened_by_engine(str(volume.path), workers)
         assert found == working, "a key was lost, or a removed one came back"

@@ -15,7 +15,16 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 from ansible_collections.luksmith.luks.tests.interop.in_the_child import LOCKING, pause_at_a_conflict
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import FIRST_SYNC, HEADER_READ, PATIENCE, loop_device, started, stopped, until, waits_for_flock
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import (
+    FIRST_SYNC,
+    HEADER_READ,
+    PATIENCE,
+    loop_device,
+    started,
+    stopped,
+    until,
+    waits_for_flock,
+)
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, Running, start_module
 from ansible_collections.luksmith.luks.tests.tools.module_server import pause_at, stop_before
@@ -23,12 +32,24 @@ from ansible_collections.luksmith.luks.tests.tools.module_server import pause_at
 pytestmark = needs_cryptsetup
 
 NAMES = range(4)  # each side adds and removes its own secrets: 8 at most, and the one that always opens
-PLACES = ["file", *(pytest.param(place, marks=pytest.mark.needs("loop")) for place in ("loop device", "file beneath a loop device"))]
+PLACES = [
+    "file",
+    *(pytest.param(place, marks=pytest.mark.needs("loop")) for place in ("loop device", "file beneath a loop device")),
+]
 
 
 def cryptsetup(volume: Luks2Volume, add: bool, secret: str) -> t.List[t.Union[str, pathlib.Path]]:
     if add:
-        return ["cryptsetup", "-q", "luksAddKey", *PBKDF2, "-d", volume.keyfile("pw0"), volume.path, volume.keyfile(secret)]
+        return [
+            "cryptsetup",
+            "-q",
+            "luksAddKey",
+            *PBKDF2,
+            "-d",
+            volume.keyfile("pw0"),
+            volume.path,
+            volume.keyfile(secret),
+        ]
     return ["cryptsetup", "-q", "luksRemoveKey", volume.path, volume.keyfile(secret)]
 
 
@@ -42,8 +63,15 @@ def entry(add: bool, secret: str) -> t.Dict[str, t.Any]:
     return {"new_secret": what, "pbkdf": CHEAP} if add else {"state": "absent", "old_secret": what}
 
 
-def ours(path: t.Union[str, pathlib.Path], add: bool, secret: str, *hooks: t.Callable[[], object], lock_timeout: float = 240) -> Running:
-    task = {"device": str(path), "keyslots": [entry(add, secret)], "unlock": [{"passphrase": "pw0"}], "lock_timeout": lock_timeout}
+def ours(
+    path: t.Union[str, pathlib.Path], add: bool, secret: str, *hooks: t.Callable[[], object], lock_timeout: float = 240
+) -> Running:
+    task = {
+        "device": str(path),
+        "keyslots": [entry(add, secret)],
+        "unlock": [{"passphrase": "pw0"}],
+        "lock_timeout": lock_timeout,
+    }
     return start_module("keyslots", task, hooks=hooks)
 
 
@@ -52,12 +80,14 @@ def volume(tmp_path: pathlib.Path) -> Luks2Volume:
     return Luks2Volume(tmp_path / "volume").like("--cipher", "aes-xts-plain64", "--key-size", "256")
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [(0, 4), *(pytest.param(seed, 50, marks=pytest.mark.full) for seed in range(4))])
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(0, 4), *(pytest.param(seed, 50, marks=pytest.mark.full) for seed in range(4))]
+)
 def test_no_update_is_lost(volume: Luks2Volume, seed: int, rounds: int) -> None:
-    """Whoever says that it was done has done it, whoever says no has changed nothing; ours always succeeds. In fifty rounds, which take their time,
-    many orders occur.
+    """A writer that reports success has written, one that reports failure has changed nothing; ours always succeeds.
 
-    Which of them is up to the scheduler, and every one has to come out right. The two that matter most are made on purpose below.
+    The scheduler decides on the order, and each one has to come out right; in fifty rounds, which take time, many
+    occur. The two that matter most are made on purpose below.
     """
     chance = random.Random(seed)
     working: t.Set[str] = set()
@@ -69,7 +99,9 @@ def test_no_update_is_lost(volume: Luks2Volume, seed: int, rounds: int) -> None:
             running.go_on()
             code, said = ended(process)
         result = running.result()
-        assert result["changed"] and [action["action"] for action in result["plan"]] == ["erase" if our_word in working else "add"]
+        assert result["changed"] and [action["action"] for action in result["plan"]] == [
+            "erase" if our_word in working else "add"
+        ]
         working ^= {our_word}
         if code == 0:
             working ^= {their_word}
@@ -78,7 +110,9 @@ def test_no_update_is_lost(volume: Luks2Volume, seed: int, rounds: int) -> None:
         assert len(volume.tree()["keyslots"]) == len(working) + 1
         assert {word for word in (our_word, their_word) if volume.opens(word)} == working & {our_word, their_word}
     volume.approved()
-    assert {word for side in ("ours", "theirs") for name in NAMES for word in [f"{side} {name}"] if volume.opens(word)} == working
+    assert {
+        word for side in ("ours", "theirs") for name in NAMES for word in [f"{side} {name}"] if volume.opens(word)
+    } == working
 
 
 @pytest.mark.parametrize("add", [True, False], ids=["add", "erase"])
@@ -88,7 +122,9 @@ def test_theirs_between_our_look_and_our_lock_is_kept(volume: Luks2Volume, add: 
     running.reached(LOCKING)
     volume.add(2, "theirs 1")
     running.go_on()
-    assert [(action["action"], action["keyslot"]) for action in running.result()["plan"]] == [("add", 3) if add else ("erase", 1)]
+    assert [(action["action"], action["keyslot"]) for action in running.result()["plan"]] == [
+        ("add", 3) if add else ("erase", 1)
+    ]
     expected = {(0, "pw0"), (2, "theirs 1"), *([(1, "ours 1"), (3, "ours 2")] if add else [])}
     assert volume.opened((0, 1, 2, 3), ("pw0", "ours 1", "ours 2", "theirs 1")) == expected
     volume.approved()
@@ -99,13 +135,20 @@ def test_theirs_between_our_look_and_our_lock_is_kept(volume: Luks2Volume, add: 
 def test_ours_between_their_look_and_their_lock_is_noticed_by_them(volume: Luks2Volume, add: bool) -> None:
     """By the sequence id, which we must always grow."""
     volume.add(1, "theirs 1")
-    with stopped(volume.folder, HEADER_READ, *cryptsetup(volume, add, "theirs 2" if add else "theirs 1")) as (_pid, tracer):
+    with stopped(volume.folder, HEADER_READ, *cryptsetup(volume, add, "theirs 2" if add else "theirs 1")) as (
+        _pid,
+        tracer,
+    ):
         assert ours(volume.path, True, "ours 1").result()["changed"]
         before = volume.sha256()
     code, said = ended(tracer)
     assert code and "concurrent LUKS2 metadata update" in said, said
     assert volume.sha256() == before
-    assert volume.opened((0, 1, 2), ("pw0", "theirs 1", "theirs 2", "ours 1")) == {(0, "pw0"), (1, "theirs 1"), (2, "ours 1")}
+    assert volume.opened((0, 1, 2), ("pw0", "theirs 1", "theirs 2", "ours 1")) == {
+        (0, "pw0"),
+        (1, "theirs 1"),
+        (2, "ours 1"),
+    }
     volume.approved()
 
 
@@ -131,7 +174,9 @@ def test_their_lock_makes_us_wait_or_say_who_holds_it(volume: Luks2Volume, place
         mine = volume.path if loop is None or place == "file beneath a loop device" else loop
         theirs = Luks2Volume(pathlib.Path(loop or volume.path), volume.folder)
         with stopped(volume.folder, FIRST_SYNC, *cryptsetup(theirs, True, "theirs 1")) as (pid, tracer):
-            with pytest.raises(ModuleFailed, match=rf"(?s)in use: .*{pid}.*cryptsetup.*lock.*Nothing was changed\.") as busy:
+            with pytest.raises(
+                ModuleFailed, match=rf"(?s)in use: .*{pid}.*cryptsetup.*lock.*Nothing was changed\."
+            ) as busy:
                 ours(mine, True, "ours 1", lock_timeout=0).result()
             assert "cryptsetup" in str(busy.value) and "(lock_timeout)" in str(busy.value)
             waiting = ours(mine, True, "ours 1", pause_at_a_conflict)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-playbook as people run it: the archive that it ships holds all that the module needs, and no output holds a secret."""
+"""ansible-playbook as people run it: the archive that it ships has all the module needs, and no output has a secret."""
 
 from __future__ import annotations
 
@@ -59,8 +59,14 @@ def volume(tmp_path: pathlib.Path) -> Luks1:
     return Luks1(tmp_path, BEFORE, cipher="aes-cbc-essiv:sha256", bits=128)
 
 
-def play(volume: Luks1, *flags: str, pipelining: bool, fails: bool = False, tasks: t.Sequence[t.Mapping[str, t.Any]] = (ROTATE,)) -> str:
-    """All that ansible-playbook prints. It sees the checkout as a collection through a link, and no other configuration."""
+def play(
+    volume: Luks1,
+    *flags: str,
+    pipelining: bool,
+    fails: bool = False,
+    tasks: t.Sequence[t.Mapping[str, t.Any]] = (ROTATE,),
+) -> str:
+    """The output of ansible-playbook, which sees the checkout as a collection, and no configuration."""
     folder = volume.folder
     link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
     if not link.exists():
@@ -68,9 +74,13 @@ def play(volume: Luks1, *flags: str, pipelining: bool, fails: bool = False, task
         link.symlink_to(CHECKOUT)
         play = {"hosts": "localhost", "gather_facts": False, "vars_files": ["secrets.json"], "tasks": list(tasks)}
         (folder / "play.json").write_text(json.dumps([play]))
-        (folder / "secrets.json").write_text(json.dumps({"volume": str(volume.path), "current": BEFORE, "next": AFTER, "spare": SPARE}))
+        (folder / "secrets.json").write_text(
+            json.dumps({"volume": str(volume.path), "current": BEFORE, "next": AFTER, "spare": SPARE})
+        )
         (folder / "ansible.cfg").write_text("[defaults]\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
+    }
     environment.update(
         ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
@@ -82,8 +92,20 @@ def play(volume: Luks1, *flags: str, pipelining: bool, fails: bool = False, task
         ANSIBLE_LOCALHOST_WARNING="0",
         LC_ALL="C.UTF-8",
     )
-    command = [str(PLAYBOOK), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *flags, str(folder / "play.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder)
+    command = [
+        str(PLAYBOOK),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        *flags,
+        str(folder / "play.json"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder
+    )
     output = done.stdout + done.stderr
     assert [secret for secret in SECRETS if secret in output] == []
     assert (done.returncode != 0) == fails, output
@@ -102,12 +124,20 @@ def nothing_left(volume: Luks1) -> None:
 
 
 def test_predicted_done_and_settled_in_one_play(volume: Luks1) -> None:
-    """Most talkative: modules' arguments, results, and every file that is moved. The module runs three times, which takes seconds."""
+    """Most verbose: arguments, results and every file that is moved. The module runs three times: seconds."""
     before = hashlib.sha256(volume.path.read_bytes()).hexdigest()
-    output = play(volume, "--diff", "-vvvv", pipelining=False, tasks=[DIGEST, {**ROTATE, "check_mode": True}, DIGEST, ROTATE, ROTATE])
+    output = play(
+        volume,
+        "--diff",
+        "-vvvv",
+        pipelining=False,
+        tasks=[DIGEST, {**ROTATE, "check_mode": True}, DIGEST, ROTATE, ROTATE],
+    )
     digests = re.findall(r"digest ([0-9a-f]{64})", output)
     assert len(digests) == 2 and digests[0] == digests[1] == before
-    assert output.count(DIFF.format(volume=volume.path, uuid=uuid_of(output))) == output.count("--- before: ") == 2, output
+    assert output.count(DIFF.format(volume=volume.path, uuid=uuid_of(output))) == output.count("--- before: ") == 2, (
+        output
+    )
     assert "kdf_evaluations" in output, output
     assert re.search(r"localhost +: ok=5 +changed=2 ", output), output
     volume.holds({0: AFTER, 1: SPARE}, BEFORE)
@@ -141,9 +171,15 @@ def test_check_run_and_run_again(volume: Luks1, pipelining: bool) -> None:
 def test_a_refusal_is_one_sentence_after_another(volume: Luks1) -> None:
     """Twice ansible-playbook, which takes seconds each time."""
     play(volume, pipelining=True)
-    (volume.folder / "secrets.json").write_text(json.dumps({"volume": str(volume.path), "current": BEFORE, "next": LATER, "spare": SPARE}))
+    (volume.folder / "secrets.json").write_text(
+        json.dumps({"volume": str(volume.path), "current": BEFORE, "next": LATER, "spare": SPARE})
+    )
     before = volume.path.read_bytes()
     output = " ".join(play(volume, "-vvvv", pipelining=True, fails=True).split())
-    assert f"{volume.path}: Neither current nor next opens any keyslot. There is nothing that keyslots[0] could replace. Correct old_secret" in output, output
+    assert (
+        f"{volume.path}: Neither current nor next opens any keyslot. "
+        "There is nothing that keyslots[0] could replace. Correct old_secret"
+        in output
+    ), output
     assert "Nothing was changed." in output and "Traceback" not in output
     assert volume.path.read_bytes() == before

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A user's own store: store_command.py FILE read|write KEY. DIE says how its write number DIE_AT (from 0) goes wrong."""
+"""A user's own store: store_command.py FILE read|write KEY. DIE says how its write number DIE_AT (from 0) fails."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes that are not as the store left them: away for some rotations, back from a backup, without a free keyslot, copied with their UUID."""
+"""Volumes that are not as the store left them: away for a time, back from a backup, without a free keyslot, copied."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pathlib
 import shutil
 
 import pytest
-from ansible_collections.luksmith.luks.tests.rotation.lab import BREAK_GLASS, LEAKED, Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import (
+    BREAK_GLASS,
+    LEAKED,
+    Lab,
+    exactly_the_newest,
+    nothing_is_lost,
+)
 
 VOLUMES = ("luks1.img", "luks2.img")
 TWO, THREE = ("-e", "rotate_generation=two"), ("-e", "rotate_generation=three")
@@ -36,7 +42,9 @@ def test_a_rotation_that_was_cut_is_finished_before_the_next_one(rotated: Lab, t
     exactly_the_newest(lab, stored, "three")
     for entry in stored:
         if entry["uuid"] in staged:
-            assert staged[entry["uuid"]]["id"] in [secret["id"] for secret in entry["older"]], "it became the current one before it was replaced"
+            assert staged[entry["uuid"]]["id"] in [secret["id"] for secret in entry["older"]], (
+                "it became the current one before it was replaced"
+            )
     assert "changed=0 " in lab.play(*THREE)
 
 
@@ -49,10 +57,14 @@ def test_a_volume_that_comes_back_from_a_backup_catches_up(rotated: Lab, tmp_pat
     for volume in VOLUMES:
         shutil.copy(rotated.folder / volume, lab.folder / volume)
     lab.play(*THREE)
-    assert exactly_the_newest(lab, lab.stored(), "three") == current, "two rotations behind, and no new secret was needed"
+    assert exactly_the_newest(lab, lab.stored(), "three") == current, (
+        "two rotations behind, and no new secret was needed"
+    )
 
 
-def test_a_backup_from_before_the_first_rotation_catches_up(rotated: Lab, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+def test_a_backup_from_before_the_first_rotation_catches_up(
+    rotated: Lab, tmp_path: pathlib.Path, shared: pathlib.Path
+) -> None:
     """It may take 20 s: a rotation of two volumes."""
     lab = rotated.copy(tmp_path / "lab")
     fresh = Lab.make(tmp_path / "fresh", shared, VOLUMES)
@@ -86,7 +98,9 @@ def full(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     return lab
 
 
-@pytest.mark.parametrize("task", ["Add the new secret", "Try what the store gave back", "Promote the new secret", "Erase every older secret"])
+@pytest.mark.parametrize(
+    "task", ["Add the new secret", "Try what the store gave back", "Promote the new secret", "Erase every older secret"]
+)
 def test_a_header_without_a_free_keyslot(full: Lab, tmp_path: pathlib.Path, task: str) -> None:
     """It may take 20 s: two rotations."""
     lab = full.copy(tmp_path / "lab")

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rotation is killed between its tasks and inside the modules that write; cryptsetup says what works then, and after the next run.
+"""A rotation killed between tasks and inside modules that write; cryptsetup says what works then and after a rerun.
 
-By default: once in each phase of a rotation, and once within each module that writes. In full: at every third task, at every sixth write, and while the
-store is written. With LUKSMITH_LONG=1 besides: a LUKS1 and a LUKS2 volume, the first rotation and the second one, every task and every second write.
+By default: once in each phase of a rotation, and once within each module that writes. In full: at every third task, at
+every sixth write, and while the store is written. With LUKSMITH_LONG=1 also: a LUKS1 and a LUKS2 volume, the first and
+the second rotation, every task and every second write.
 
 Each test may take more than 5 s: it plays a whole rotation, which takes ansible-playbook about that long.
 """
@@ -50,7 +51,7 @@ def rotated(blank: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.fixture(scope="session")
 def killed(rotated: Lab, tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, Lab]:
-    """What a second rotation leaves that ends before each of PHASES: one run, copied at the first ones, and killed at the last one."""
+    """The state before each of PHASES of a second rotation: one run, copied before each, killed at the last one."""
     folder = tmp_path_factory.mktemp("killed")
     lab = rotated.copy(folder / "lab")
     *kept, last = PHASES
@@ -64,7 +65,11 @@ def finish(lab: Lab, *flags: str) -> None:
     stored = lab.stored()
     nothing_is_lost(lab, stored)
     staged = {entry["uuid"]: entry["next"]["id"] for entry in stored if entry["next"]}
-    done = {entry["uuid"]: entry["current"]["id"] for entry in stored if entry["current"] and entry["current"]["generation"] == generation}
+    done = {
+        entry["uuid"]: entry["current"]["id"]
+        for entry in stored
+        if entry["current"] and entry["current"]["generation"] == generation
+    }
     lab.play(*flags)
     final = exactly_the_newest(lab, lab.stored(), generation)
     for uuid, identity in {**done, **staged}.items():
@@ -77,7 +82,9 @@ def test_controller_killed_before_each_phase(killed: t.Mapping[str, Lab], tmp_pa
     """It may take 20 s: it plays a whole rotation, and the first of these tests plays two more for all of them."""
     lab = killed[phase].copy(tmp_path / "lab")
     (entry,) = (one for one in lab.stored() if one["uuid"] == lab.uuid(VOLUMES[-1]))
-    assert (entry["next"] is not None, entry["current"]["generation"]) == ((False, "two") if phase == PHASES[-1] else (True, "one"))
+    assert (entry["next"] is not None, entry["current"]["generation"]) == (
+        (False, "two") if phase == PHASES[-1] else (True, "one")
+    )
     assert len(lab.active(VOLUMES[-1])) == (2 if phase == PHASES[0] else 3)
     finish(lab, *NEXT)
 
@@ -85,7 +92,7 @@ def test_controller_killed_before_each_phase(killed: t.Mapping[str, Lab], tmp_pa
 @one_process
 @pytest.mark.needs("strace")
 def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pathlib.Path) -> None:
-    """In the run that takes up what was staged, while it adds; in the one after that, while it erases; a third one ends it.
+    """The run that takes up the staged secret, while it adds; the next one, while it erases; a third one finishes.
 
     It may take 20 s: it plays three rotations.
     """
@@ -103,7 +110,9 @@ def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pa
 @pytest.mark.full
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("rotation", ["first", "second"] if LONG else ["second"])
-def test_controller_killed_at_every_task(request: pytest.FixtureRequest, tmp_path: pathlib.Path, rotation: str, share: int) -> None:
+def test_controller_killed_at_every_task(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path, rotation: str, share: int
+) -> None:
     """It may take minutes: two rotations for each task."""
     begin: Lab = request.getfixturevalue("blank" if rotation == "first" else "rotated")
     flags = () if rotation == "first" else NEXT
@@ -154,7 +163,19 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
     trace = tmp_path / "strace"
     strace = ["strace", "--seccomp-bpf", "-f", "-qq", "-y", "-o", str(trace)]
     # strace of an ordinary user sees no names in a process that may not be dumped, so that none is made so.
-    lab.play(*NEXT, expect=None, command=[*strace, "-e", f"trace=prctl,{call}", "-e", "inject=prctl:retval=0", "-e", f"inject={call}:signal=KILL:when=1"])
+    lab.play(
+        *NEXT,
+        expect=None,
+        command=[
+            *strace,
+            "-e",
+            f"trace=prctl,{call}",
+            "-e",
+            "inject=prctl:retval=0",
+            "-e",
+            f"inject={call}:signal=KILL:when=1",
+        ],
+    )
     struck = [line for line in trace.read_text().splitlines() if f" {call}(" in line]
     assert struck and all(str(lab.folder / "store") in line for line in struck), struck
     assert "killed by SIGKILL" in trace.read_text()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret of a rotation is in the output at its most talkative, in an argument or environment of any process, or in a file that stays."""
+"""No secret of a rotation is in the most verbose output, in a process's arguments or environment, or in a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ def test_nothing_leaks(tmp_path: pathlib.Path, shared: pathlib.Path, store: str)
     """It may take a minute: three whole rotations, one of them under strace. (tests/secrets has a short form of it.)"""
     own: t.Dict[str, t.Any] = {"rotate_store": store, **({"rotate_command": COMMAND} if store == "command" else {})}
     lab = Lab.make(
-        tmp_path / "lab", shared, VOLUMES, rotate_report="{{ inventory_dir }}/report", rotate_header_backup="{{ inventory_dir }}", **own
+        tmp_path / "lab",
+        shared,
+        VOLUMES,
+        rotate_report="{{ inventory_dir }}/report",
+        rotate_header_backup="{{ inventory_dir }}",
+        **own,
     )
     keyfile = lab.folder / "data.key"
     keyfile.write_text(LEAKED)
@@ -31,7 +36,21 @@ def test_nothing_leaks(tmp_path: pathlib.Path, shared: pathlib.Path, store: str)
     (lab.folder / "crypttab").write_text(f"data {lab.folder / VOLUMES[0]} {keyfile} luks\n")
     trace = tmp_path / "strace"
     # strace of an ordinary user sees no arguments in a process that may not be dumped, so that none is made so.
-    processes = ["strace", "--seccomp-bpf", "-f", "-qq", "-v", "-s", "1000000", "-e", "trace=execve,prctl", "-e", "inject=prctl:retval=0", "-o", str(trace)]
+    processes = [
+        "strace",
+        "--seccomp-bpf",
+        "-f",
+        "-qq",
+        "-v",
+        "-s",
+        "1000000",
+        "-e",
+        "trace=execve,prctl",
+        "-e",
+        "inject=prctl:retval=0",
+        "-o",
+        str(trace),
+    ]
     output = lab.play("--check", "--diff", "-vvvv") + lab.play("--diff", "-vvvv", command=processes)
     exactly_the_newest(lab, lab.stored(), "one")
     new = lab.stored()[0]["current"]["passphrase"]
@@ -40,7 +59,9 @@ def test_nothing_leaks(tmp_path: pathlib.Path, shared: pathlib.Path, store: str)
     newer = lab.stored()[0]["current"]["passphrase"]
     assert keyfile.read_text() == newer != new
     backup = f"{lab.uuid(VOLUMES[0])}.luks-header"
-    assert lab.opens(backup, newer) and not lab.opens(backup, new) and not lab.opens(backup, LEAKED), "the backup follows"
+    assert lab.opens(backup, newer) and not lab.opens(backup, new) and not lab.opens(backup, LEAKED), (
+        "the backup follows"
+    )
 
     assert "rotation " in output and "argon2id" in output, "the plan is shown"
     traced = trace.read_text()

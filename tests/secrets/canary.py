@@ -12,7 +12,7 @@ import string
 import typing as t
 
 _LETTERS = string.ascii_letters + string.digits
-# Between the two halves of a passphrase: whatever JSON, URLs, shells and Python spell in another way. The halves are found anyhow.
+# Between the halves of a passphrase: characters that JSON, URLs, shells and Python escape. The halves are found anyhow.
 _AWKWARD = '"\\/+% \u00e9\'&$'
 
 
@@ -35,7 +35,7 @@ def passphrase(name: str, rng: random.Random) -> Canary:
 
 
 def key(name: str, value: bytes) -> Canary:
-    """Bytes that are no text: a keyfile, a volume key, a derived key. The first and the last 16 are enough to know it by."""
+    """Bytes that are not text: a keyfile, a volume key, a derived key. The first and the last 16 identify them."""
     return Canary(name, value, tuple({value[:16], value[-16:]}))
 
 
@@ -51,7 +51,7 @@ def _forms(part: bytes) -> t.Iterator[t.Tuple[str, bytes]]:
     yield "UTF-16", b"".join(bytes([byte, 0]) for byte in part)
     yield "UTF-8 of Latin-1", part.decode("latin-1").encode()
     for shift in range(3):
-        # What base64 makes of it inside of something longer: the outer characters depend on the neighbours, the inner do not.
+        # Its base64 inside a longer text: the outer characters depend on the neighbours, the inner ones do not.
         coded = base64.b64encode(bytes(shift) + part)
         inner = coded[4 if shift else 0 : len(coded) // 4 * 4 - 4]
         yield f"base64 (at {shift})", inner

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module as a process of its own that a test can hurt: what it says, what it logs, how it ends, and what is in it then.
+"""A module in a process of its own that a test can disturb: its output, its log, how it ends, and its memory then.
 
-It is a child of the module server, so that nothing of the test's own memory is in it, and runs the whole module, from its
-arguments as JSON to its answer; ``hurt`` runs in it first. The functions are those of hurts.py, which travel by their name.
+It is a child of the module server, so that nothing of the test's own memory is in it, and runs the whole module, from
+its arguments as JSON to its answer; ``hurt`` runs in it first. The functions are in hurts.py and are passed by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Arguments = t.Dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """``status``: as os.waitpid gives it; ``said``: standard output and error; ``logged``: what went to syslog; ``memory``: what was found in it."""
+    """``status``: from os.waitpid; ``said``: standard output and error; ``logged``: syslog; ``memory``: finds in it."""
 
     status: int
     said: str
@@ -54,14 +54,18 @@ def run(
 ) -> Ended:
     """``afterwards`` runs in the child when the module has ended, and its answer becomes ``memory``."""
     own = {"check_mode": check, "diff": True, "remote_tmp": "/nowhere", "keep_remote_files": False}
-    if "inject_invocation" in PASS_VARS:  # newer releases of ansible-core want to be asked; in the older ones the invocation is always in the result
+    if (
+        "inject_invocation" in PASS_VARS
+    ):  # newer releases of ansible-core want to be asked; in the older ones the invocation is always in the result
         own["inject_invocation"] = True
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **{f"_ansible_{option}": value for option, value in own.items()}}})
+    given = json.dumps(
+        {"ANSIBLE_MODULE_ARGS": {**arguments, **{f"_ansible_{option}": value for option, value in own.items()}}}
+    )
     return t.cast(Ended, module_server.in_a_fork(_watch, name, given, hurt, afterwards, folder))
 
 
 def _watch(name: str, *more: t.Any) -> Ended:
-    """In a child of the server, which has one thread: fork the module, and tell how it ended, which a process cannot say of itself."""
+    """In a child of the server, which has one thread: fork the module and report how it ended."""
     module = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.modules.{name}")
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as logged, tempfile.TemporaryFile() as memory:
         child = os.fork()
@@ -90,7 +94,12 @@ def _keep_logs(logged: int) -> None:
 
 
 def _be_the_module(
-    module: t.Any, arguments: str, hurt: t.Any, afterwards: t.Any, folder: t.Optional[pathlib.Path], files: t.Tuple[int, int, int]
+    module: t.Any,
+    arguments: str,
+    hurt: t.Any,
+    afterwards: t.Any,
+    folder: t.Optional[pathlib.Path],
+    files: t.Tuple[int, int, int],
 ) -> t.NoReturn:
     said, logged, memory = files
     code = 70

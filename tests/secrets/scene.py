@@ -40,7 +40,9 @@ class Scene:
     def learn_keys(self, expected: t.Mapping[str, t.Mapping[int, str]]) -> None:
         """Ask cryptsetup and hashlib for the keys of the slots that now hold these canaries."""
         for volume in (self.luks1, self.luks2):
-            self.keys += known_keys(volume, {slot: self.canaries[name].value for slot, name in expected[volume.format].items()})
+            self.keys += known_keys(
+                volume, {slot: self.canaries[name].value for slot, name in expected[volume.format].items()}
+            )
 
 
 def secret_of(source: str, folder: pathlib.Path) -> Secret:
@@ -62,7 +64,10 @@ SOURCES = ("text", "base64", "keyfile", "vault", "lookup")
 
 def build(folder: pathlib.Path, seed: int, shared: pathlib.Path, **options: t.Any) -> Scene:
     rng = random.Random(seed)
-    canaries = {name: canary.passphrase(name, rng) for name in ("current", "text", "base64", "vault", "lookup", "stranger", "vault password")}
+    canaries = {
+        name: canary.passphrase(name, rng)
+        for name in ("current", "text", "base64", "vault", "lookup", "stranger", "vault password")
+    }
     canaries["keyfile"] = canary.key("keyfile", rng.randbytes(48))
     made = [volumes.make(folder / form, form, canaries["current"].value) for form in ("luks1", "luks2")]
     box = Box(folder, shared, **options)
@@ -100,12 +105,29 @@ def success(scene: Scene) -> t.List[Task]:
         current = secret_of("current", folder)
         adds = [{"new_secret": secret_of(source, folder), "pbkdf": CHEAP} for source in SOURCES]
         tasks += [
-            {"luksmith.luks.keyslots_info": {"device": str(volume.path), "secrets": [current, *(secret_of(source, folder) for source in SOURCES)]}},
+            {
+                "luksmith.luks.keyslots_info": {
+                    "device": str(volume.path),
+                    "secrets": [current, *(secret_of(source, folder) for source in SOURCES)],
+                }
+            },
             {**keyslots(volume.path, *adds, unlock=[current]), "check_mode": True},
             keyslots(volume.path, *adds, unlock=[current]),
-            keyslots(volume.path, {"old_secret": secret_of("text", folder), "new_secret": secret_of("stranger", folder), "pbkdf": CHEAP}),
-            keyslots(volume.path, {"state": "absent", "old_secret": secret_of("vault", folder)}, unlock=[secret_of("stranger", folder)]),
-            {"luksmith.luks.keyslots_info": {"device": str(volume.path), "secrets": [current, secret_of("keyfile", folder)]}},
+            keyslots(
+                volume.path,
+                {"old_secret": secret_of("text", folder), "new_secret": secret_of("stranger", folder), "pbkdf": CHEAP},
+            ),
+            keyslots(
+                volume.path,
+                {"state": "absent", "old_secret": secret_of("vault", folder)},
+                unlock=[secret_of("stranger", folder)],
+            ),
+            {
+                "luksmith.luks.keyslots_info": {
+                    "device": str(volume.path),
+                    "secrets": [current, secret_of("keyfile", folder)],
+                }
+            },
         ]
     return tasks
 
@@ -145,8 +167,14 @@ def refusals(scene: Scene) -> t.Dict[str, Task]:
         "StricterThanCryptsetup": keyslots(lenient, add, unlock=[current]),
         "Unsupported": keyslots(_patched(scene, "intent", (768, b"LUKSMITH\x09")), add, unlock=[current]),
         "BadTask": keyslots(scene.luks1.path, {**add, "old_secret": stranger, "pbkdf": {}}, unlock=[current]),
-        "BadSecret": keyslots(scene.luks1.path, {"new_secret": {"passphrase_base64": "{{ canary_stranger }}"}}, unlock=[current]),
-        "Refused": keyslots(scene.luks1.path, {"new_secret": secret_of("vault", folder), "old_secret": {"passphrase": "{{ canary_vault }}x"}}, unlock=[text]),
+        "BadSecret": keyslots(
+            scene.luks1.path, {"new_secret": {"passphrase_base64": "{{ canary_stranger }}"}}, unlock=[current]
+        ),
+        "Refused": keyslots(
+            scene.luks1.path,
+            {"new_secret": secret_of("vault", folder), "old_secret": {"passphrase": "{{ canary_vault }}x"}},
+            unlock=[text],
+        ),
         "Busy": keyslots(busy, add, unlock=[current], lock_timeout=0.1),
         "StorageFault": keyslots(folder / "nowhere", add, unlock=[current]),
     }

@@ -40,7 +40,7 @@ def play(scene: Scene, trace: pathlib.Path, tasks: t.Sequence[Task], *more: str)
     password = ("--vault-password-file", str(scene.box.folder / "vault-password"))
     also = {"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit"}
     ran = scene.box.play(tasks, "-vvvv", "--diff", *password, *more, prefix=tracing.command(trace), environment=also)
-    assert "unexpected" not in ran.output and "did not expect" not in ran.output and "Traceback" not in ran.output, ran.output
+    assert "unexpected" not in ran.output and "error in luksmith.luks" not in ran.output and "Traceback" not in ran.output, ran.output
     return ran
 
 

@@ -4,9 +4,9 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Plain files, on hosts and on the controller: read whole, and replaced whole or not at all.
 
-:func:`replace` is the one way in which this collection writes a file that somebody else reads: a backup of a header, a keyfile,
-the store of a rotation, a report. A cut leaves the old file, and perhaps an unfinished one beside it, which the next run takes over.
-Knows no volumes, and imports nothing but the errors.
+:func:`replace` writes every file that others read: a header backup, a keyfile, the store of a rotation, a report. An
+interruption leaves the old file, and perhaps an unfinished one beside it, which the next run takes over.
+Knows no volumes, and imports only the errors.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Bytes = t.Union[bytes, bytearray]
 PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
 
-# To whom the new file belongs: to whoever writes it; to the owner of the old one where we may give files away; or to him or nobody.
+# Owner of the new file: the user who writes it; the owner of the old one if permitted; that owner or an error.
 OURS, LIKE_THE_OLD, EXACTLY_LIKE_THE_OLD = "ours", "like the old", "exactly like the old"
 
-# O_NONBLOCK: opening a pipe would wait for somebody at its other end before anybody could see what it is.
+# O_NONBLOCK: opening a pipe would wait for a process at its other end before its type is known.
 _HARMLESS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _POLL = 0.05  # seconds; flock cannot wait for a limited time
 _TRIES = 10
 _SELINUX = "security.selinux"
-# Direct I/O wants multiples of the logical block size; nothing in use has larger ones.
+# Bytes. Direct I/O needs multiples of the logical block size; no device in use has a larger one.
 _DIRECT = 4096
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 _KEPT = "The file that was there before is untouched."
-_REPLACED = "The new file is in its place; after a power cut it could be the old one again."
+_REPLACED = "The new file is in place, but a power failure could bring the old one back."
 _UTF8 = "Run the task with PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8) in its environment"
 
 _KINDS = (
@@ -55,36 +55,45 @@ _KINDS = (
 
 _REMEDIES = {
     errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
-    errno.EACCES: "Run as a user who may do this, for block devices usually root (become: true)",
-    errno.EPERM: "Run as a user who may do this; an immutable file (lsattr) refuses even root",
+    errno.EACCES: "Run as a user with this permission, for block devices usually root (become: true)",
+    errno.EPERM: "Run as a user with this permission; an immutable file (lsattr) refuses even root",
     errno.EROFS: "The file system is mounted read-only; remount it writable",
-    errno.ELOOP: "The symbolic links lead in a circle; give the path of the file itself",
-    errno.ENOTDIR: "A part of the path is no directory; check the path",
-    errno.ENOSPC: "Make room for it there",
-    errno.EDQUOT: "Make room for it there",
-    errno.ETXTBSY: "Something runs or swaps on this file; stop that first",
-    errno.ENXIO: "No device answers behind this node; check that it is attached",
-    errno.ENODEV: "No device answers behind this node; check that it is attached",
+    errno.ELOOP: "The symbolic links form a loop; give the path of the file itself",
+    errno.ENOTDIR: "A part of the path is not a directory; check the path",
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some space there",
+    errno.ETXTBSY: "A program is running from this file, or it is swap space; stop that first",
+    errno.ENXIO: "There is no device behind this node; check that it is attached",
+    errno.ENODEV: "There is no device behind this node; check that it is attached",
 }
 
 
-def fault(path: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED) -> StorageFault:
-    """A StorageFault in the system's own words: "cannot open it: Permission denied (EACCES)"."""
+def fault(
+    path: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED
+) -> StorageFault:
+    """A StorageFault in the system's words: "cannot open it: Permission denied (EACCES)"."""
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
-    found = StorageFault(f"{doing}: {os.strerror(number)} ({name})", why=why, remedy=remedy or _REMEDIES.get(number, ""), volume=path, changed=changed)
+    found = StorageFault(
+        f"{doing}: {os.strerror(number)} ({name})",
+        why=why,
+        remedy=remedy or _REMEDIES.get(number, ""),
+        volume=path,
+        changed=changed,
+    )
     found.errno = number
     return found
 
 
 def unusable(path: str) -> str:
-    """Why no file can be asked for by this path, or ""."""
+    """Why no file can have this path, or ""."""
     if "\0" in path:
-        return "contains a NUL character, and no file can have such a name"
+        return "contains a NUL character, which no file name can have"
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        return f"has characters that Python on this host cannot spell, because its locale says {sys.getfilesystemencoding()} and not UTF-8"
+        encoding = sys.getfilesystemencoding()
+        return f"has characters that Python on this host cannot encode, because its locale uses {encoding}, not UTF-8"
     return ""
 
 
@@ -101,16 +110,16 @@ def check_path(path: str, name: str) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """What is no regular file, in words."""
+    """The type of a file that is not a regular file, in words."""
     return next((words for test, words in _KINDS if test(mode)), "something unknown")
 
 
 def _no_regular_file(mode: int) -> str:
-    return f"it is no regular file but {kind_of(mode)}"
+    return f"it is not a regular file but {kind_of(mode)}"
 
 
 def read_regular(path: str) -> bytes:
-    """All of a regular file. Raises OSError, also for anything else, which might never come to an end."""
+    """The whole content of a regular file. Raises OSError if it cannot be read or is not a regular file."""
     descriptor = os.open(path, os.O_RDONLY | _HARMLESS)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -124,16 +133,16 @@ def read_regular(path: str) -> bytes:
 
 @contextlib.contextmanager
 def direct_read(descriptor: int, offset: int, length: int) -> t.Iterator[t.Optional[memoryview]]:
-    """``length`` bytes past the page cache, None where that is not to be had; overwritten afterwards. Raises OSError with EIO.
+    """``length`` bytes read past the page cache, or None if that is not supported; the buffer is wiped afterwards.
 
-    Through a second descriptor: the one that is given keeps its locks.
+    Uses a second descriptor, so that the given one keeps its locks. Raises OSError (EIO) if the medium fails.
     """
     begin = offset // _DIRECT * _DIRECT
     skip = offset - begin
     wanted = -(-(skip + length) // _DIRECT) * _DIRECT
     try:
         direct = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC) if length else -1
-    except (OSError, AttributeError):  # a file system, or a system, without
+    except (OSError, AttributeError):  # the file system or the platform has no direct I/O
         direct = -1
     if direct < 0:
         yield None
@@ -157,7 +166,7 @@ def _fill_directly(descriptor: int, view: memoryview, begin: int, wanted: int) -
             with view[got:] as rest:
                 count = os.preadv(descriptor, [rest], begin + got)
             got += count
-            # At the end of the file a direct read is short and leaves an offset that is no multiple any more.
+            # At the end of the file a direct read is short, and the next offset would not be aligned.
             if not count or got % _DIRECT:
                 break
     except OSError as error:
@@ -168,7 +177,7 @@ def _fill_directly(descriptor: int, view: memoryview, begin: int, wanted: int) -
 
 
 def forget_pages(descriptor: int, offset: int, length: int) -> None:
-    """Ask the kernel to drop its pages of the range; it drops whole pages only, so the range is widened to them."""
+    """Ask the kernel to drop the range from its page cache. It drops whole pages, so the range is widened to pages."""
     first = offset // mmap.PAGESIZE * mmap.PAGESIZE
     end = -(-(offset + length) // mmap.PAGESIZE) * mmap.PAGESIZE
     with contextlib.suppress(OSError, AttributeError):
@@ -176,7 +185,7 @@ def forget_pages(descriptor: int, offset: int, length: int) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """The folder and those above it; what is not there yet is made durably, and for its owner only. Raises StorageFault."""
+    """Make the folder and missing parents, durably and for the owner only. Raises StorageFault if that fails."""
     missing: t.List[str] = []
     above = os.path.abspath(folder)
     while not os.path.isdir(above):
@@ -187,13 +196,13 @@ def make_folder(folder: str) -> None:
             os.mkdir(one, _PRIVATE_FOLDER)
             _sync_folder(os.path.dirname(one))
         except OSError as error:
-            # Another process may have made it at the same time; a file of that name is something else.
+            # Another process may have made the folder meanwhile; a file of that name is an error.
             if not os.path.isdir(one) or error.errno != errno.EEXIST:
                 raise fault(folder, f"cannot make the folder {one}", error) from None
 
 
 def check_replaceable(path: str, *, owner: str = OURS, follow: bool = True, new_folders: bool = False) -> None:
-    """Raise what :func:`replace` would raise before it writes a byte, as far as that can be known. Raises Refused and StorageFault."""
+    """Raises Refused or StorageFault if :func:`replace` would fail before its first write, as far as can be known."""
     target = _target(path, follow)
     folder = os.path.dirname(target)
     status = _status(path, target)
@@ -201,11 +210,15 @@ def check_replaceable(path: str, *, owner: str = OURS, follow: bool = True, new_
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
         if os.path.lexists(folder):
-            raise StorageFault(f"{folder} is no folder", remedy="Check the path", volume=path)
-        raise StorageFault(f"its folder {folder} does not exist", remedy="Make the folder first, for root only (mode 0700)", volume=path)
+            raise StorageFault(f"{folder} is not a directory", remedy="Check the path", volume=path)
+        raise StorageFault(
+            f"its directory {folder} does not exist",
+            remedy="Create the directory first, for root only (mode 0700)",
+            volume=path,
+        )
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE_IDS):
         number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
-        raise fault(path, f"cannot write into its folder {folder}", OSError(number, ""))
+        raise fault(path, f"cannot write to its directory {folder}", OSError(number, ""))
     if status is not None:
         _check_may_give_way(path, target, os.stat(folder), status)
         if owner == EXACTLY_LIKE_THE_OLD and os.geteuid() != 0 and not _is_ours(status):
@@ -217,7 +230,7 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _check_may_give_way(path: str, target: str, folder: os.stat_result, status: os.stat_result) -> None:
-    """The right to rename is that of the folder. But a sticky one keeps the files of others, and an immutable file stays where it is."""
+    """The folder decides on renames, but in a sticky one only the owner may rename, and immutable files stay."""
     sticky = folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid, folder.st_uid)
     # Root may write every file but an immutable one; so may its owner, if the mode says so.
     may_write = os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & stat.S_IWUSR)
@@ -233,7 +246,7 @@ def _target(path: str, follow: bool) -> str:
 
 
 def _status(path: str, target: str) -> t.Optional[os.stat_result]:
-    """Of the file that is there, None for a link that is to be replaced. Raises Refused if it is, or leads to, something else."""
+    """The status of the present file, None without one or for a link to replace. Raises Refused for other types."""
     try:
         status = os.stat(target)
     except (FileNotFoundError, NotADirectoryError):
@@ -241,7 +254,12 @@ def _status(path: str, target: str) -> t.Optional[os.stat_result]:
     except OSError as error:
         raise fault(path, "cannot look at it", error) from None
     if not stat.S_ISREG(status.st_mode):
-        raise Refused(_no_regular_file(status.st_mode), why="only a regular file can be replaced whole", remedy="Give another path", volume=path)
+        raise Refused(
+            _no_regular_file(status.st_mode),
+            why="only a regular file can be replaced whole",
+            remedy="Give another path",
+            volume=path,
+        )
     return None if os.path.islink(target) else status
 
 
@@ -256,34 +274,35 @@ def replace(
     patience: float = 0.0,
     leftovers: t.Sequence[str] = (),
 ) -> None:
-    """``path`` holds ``content``, and keeps it after a power cut, when this returns.
+    """Replace ``path`` by ``content`` durably: when this returns, a power failure does not undo it.
 
-    mode: of the new file; without it, that of the old one, or PRIVATE where there is none.
-    owner: OURS, LIKE_THE_OLD or EXACTLY_LIKE_THE_OLD; the latter two keep the SELinux label as well.
-    follow: a link stays and the file that it leads to is replaced; without it, the file takes the place of the link, which in a
-        folder for everybody may be somebody's trap.
-    secret: what an unfinished file holds is overwritten before it goes.
+    mode: of the new file; by default that of the old one, or PRIVATE if there is none.
+    owner: OURS, LIKE_THE_OLD or EXACTLY_LIKE_THE_OLD; the latter two also keep the SELinux label.
+    follow: replace the file that a link leads to. Otherwise the file replaces the link, which in a folder that others
+        can write to may be a trap.
+    secret: overwrite the content of an unfinished file before removing it.
     patience: seconds to wait for another process that replaces the same file.
-    leftovers: beginnings of names beside the file that earlier releases gave to their unfinished files, which go.
+    leftovers: prefixes of names that earlier releases gave to unfinished files beside this one, which are removed.
 
-    Raises Refused if there is something else than a regular file, Busy, and StorageFault. The old file then stays, but for the
-    one fault that is ``after_change``: the new file is there, and it is not known whether it would survive a power cut.
+    Raises Refused if ``path`` is not a regular file, Busy if another process replaces it, and StorageFault if the
+    system fails. The old file then stays, except with ``after_change``: the new file is in place, but a power failure
+    may undo that.
     """
     target = _target(path, follow)
     folder, name = os.path.split(target)
     old = _status(path, target)
-    beside = os.path.join(folder, f".{name}.luksmith-new")
-    descriptor = _open_alone(path, beside, patience)
+    unfinished = os.path.join(folder, f".{name}.luksmith-new")
+    descriptor = _open_locked(path, unfinished, patience)
     try:
         try:
-            _forget(folder, leftovers, beside, secret)
+            _remove_leftovers(folder, leftovers, unfinished, secret)
             _fill(descriptor, content, secret)
-            _dress(descriptor, target, old, owner, mode)
+            _set_owner_and_mode(descriptor, target, old, owner, mode)
             os.fsync(descriptor)
             _confirm(path, descriptor, content)
-            os.rename(beside, target)
+            os.rename(unfinished, target)
         except BaseException as error:
-            _remove(beside, descriptor, secret)
+            _remove(unfinished, descriptor, secret)
             kept = NOTHING_CHANGED if old is None else _KEPT
             if isinstance(error, OSError):
                 raise fault(path, "cannot write it", error, changed=kept) from None
@@ -293,24 +312,30 @@ def replace(
         try:
             _sync_folder(folder)
         except OSError as error:
-            unsure = fault(path, f"cannot make the change of its folder {folder} durable", error, remedy="Check the medium (dmesg)", changed=_REPLACED)
+            unsure = fault(
+                path,
+                f"cannot make the change of its folder {folder} durable",
+                error,
+                remedy="Check the medium (dmesg)",
+                changed=_REPLACED,
+            )
             unsure.after_change = True
             raise unsure from None
     finally:
         os.close(descriptor)
 
 
-def _open_alone(path: str, beside: str, patience: float) -> int:
-    """The unfinished file, with its lock, which tells a process that is at work from one that died."""
+def _open_locked(path: str, unfinished: str, patience: float) -> int:
+    """The unfinished file, locked: the lock tells a running process from one that died."""
     deadline = time.monotonic() + patience
     tries = 0
     while True:
-        descriptor = _open_own(path, beside)
+        descriptor = _open_own(path, unfinished)
         held = False
         try:
             held = _lock(descriptor)
-            # Its owner may have renamed it away between our open and our lock: then it is the finished file, and not ours.
-            if held and _is_same(descriptor, beside):
+            # Its owner may have renamed it between our open and our lock: then it is the finished file, not ours.
+            if held and _is_same(descriptor, unfinished):
                 taken, descriptor = descriptor, -1
                 return taken
         finally:
@@ -318,35 +343,35 @@ def _open_alone(path: str, beside: str, patience: float) -> int:
                 os.close(descriptor)
         tries += 1
         if time.monotonic() >= deadline and (not held or tries >= _TRIES):
-            raise Busy(f"another run is writing {beside}", remedy="Run again when it is done", volume=path)
+            raise Busy(f"another run is writing {unfinished}", remedy="Run again when it is done", volume=path)
         if not held:
             time.sleep(_POLL)
 
 
-def _open_own(path: str, beside: str) -> int:
+def _open_own(path: str, unfinished: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _HARMLESS
     try:
         try:
-            descriptor = os.open(beside, flags, PRIVATE)
+            descriptor = os.open(unfinished, flags, PRIVATE)
         except PermissionError as denied:
-            # What a run left behind may have its final mode, in which even its owner may not write.
-            if not _make_writable(beside):
+            # A file left by an interrupted run may have its final mode, in which even its owner cannot write.
+            if not _make_writable(unfinished):
                 raise denied from None
-            descriptor = os.open(beside, flags, PRIVATE)
+            descriptor = os.open(unfinished, flags, PRIVATE)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _in_the_way(path, beside) from None
-        raise fault(path, f"cannot create {beside}", error) from None
+            raise _in_the_way(path, unfinished) from None
+        raise fault(path, f"cannot create {unfinished}", error) from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         os.close(descriptor)
-        raise _in_the_way(path, beside)
+        raise _in_the_way(path, unfinished)
     return descriptor
 
 
-def _make_writable(beside: str) -> bool:
+def _make_writable(unfinished: str) -> bool:
     try:
-        descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | _HARMLESS)
+        descriptor = os.open(unfinished, os.O_RDONLY | os.O_NOFOLLOW | _HARMLESS)
     except OSError:
         return False
     try:
@@ -358,12 +383,16 @@ def _make_writable(beside: str) -> bool:
         os.close(descriptor)
 
 
-def _in_the_way(path: str, beside: str) -> StorageFault:
-    return StorageFault(f"{beside} is in the way, and no file of this user", remedy="Find out whose it is and remove it", volume=path)
+def _in_the_way(path: str, unfinished: str) -> StorageFault:
+    return StorageFault(
+        f"{unfinished} is in the way and is not a regular file of this user",
+        remedy="Find out where it comes from and remove it",
+        volume=path,
+    )
 
 
 def _lock(descriptor: int) -> bool:
-    """False when another process has it. On a file system without locks there is nobody to be told apart."""
+    """False if another process has it. On a file system without locks always True."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -395,7 +424,9 @@ def _fill(descriptor: int, content: Bytes, secret: bool) -> None:
             done += count
 
 
-def _dress(descriptor: int, target: str, old: t.Optional[os.stat_result], owner: str, mode: t.Optional[int]) -> None:
+def _set_owner_and_mode(
+    descriptor: int, target: str, old: t.Optional[os.stat_result], owner: str, mode: t.Optional[int]
+) -> None:
     if old is not None and owner != OURS:
         mine = os.fstat(descriptor)
         if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
@@ -408,11 +439,11 @@ def _dress(descriptor: int, target: str, old: t.Optional[os.stat_result], owner:
             os.setxattr(descriptor, _SELINUX, os.getxattr(target, _SELINUX))
     if mode is None:
         mode = PRIVATE if old is None else old.st_mode & 0o777
-    os.fchmod(descriptor, mode)  # after fchown, which takes bits away
+    os.fchmod(descriptor, mode)  # after fchown, which clears bits
 
 
 def _confirm(path: str, descriptor: int, content: Bytes) -> None:
-    """Worn flash that has become read-only acknowledges writes and keeps what it had."""
+    """Read back: worn flash that has become read-only acknowledges writes and keeps its old data."""
     forget_pages(descriptor, 0, len(content))
     with direct_read(descriptor, 0, len(content)) as found:
         same = None if found is None else hmac.compare_digest(found, content)
@@ -428,11 +459,13 @@ def _confirm(path: str, descriptor: int, content: Bytes) -> None:
         same = hmac.compare_digest(back, content)
         back[:] = bytes(len(back))
     if not same:
-        raise StorageFault("what was read back is not what was written", why="the medium or its driver loses writes", volume=path)
+        raise StorageFault(
+            "the data read back is not the data written", why="the medium or its driver loses writes", volume=path
+        )
 
 
 def overwrite(descriptor: int) -> None:
-    """Best effort: the blocks that hold the content of a file which is going away."""
+    """Overwrite the content of a file before its removal (best effort)."""
     with contextlib.suppress(OSError):
         size = os.fstat(descriptor).st_size
         if size:
@@ -440,18 +473,18 @@ def overwrite(descriptor: int) -> None:
             os.fsync(descriptor)
 
 
-def _remove(beside: str, descriptor: int, secret: bool) -> None:
-    if secret and _is_same(descriptor, beside):  # not after the rename
+def _remove(unfinished: str, descriptor: int, secret: bool) -> None:
+    if secret and _is_same(descriptor, unfinished):  # not after the rename
         overwrite(descriptor)
     with contextlib.suppress(OSError):
-        os.unlink(beside)
+        os.unlink(unfinished)
 
 
-def _forget(folder: str, starts: t.Sequence[str], beside: str, secret: bool) -> None:
-    """What processes of earlier releases left that were killed while they wrote."""
+def _remove_leftovers(folder: str, starts: t.Sequence[str], unfinished: str, secret: bool) -> None:
+    """Remove unfinished files of earlier releases whose processes were killed."""
     for name in os.listdir(folder) if starts else ():
         left = os.path.join(folder, name)
-        if left == beside or not name.startswith(tuple(starts)):
+        if left == unfinished or not name.startswith(tuple(starts)):
             continue
         if secret:
             with contextlib.suppress(OSError):

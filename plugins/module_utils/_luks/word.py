@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Enums whose members are words that people and other programs read."""
+"""Enums whose members are words for people and other programs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import enum
 
 
 class Word(str, enum.Enum):
-    """A member is its word in comparisons and dictionaries, as a str is, and in sentences, on every Python.
+    """A member equals its word in comparisons and dictionaries, and is that word in sentences, on every Python.
 
     In a value that leaves this package write ``str(member)``: serializers may know only the types of JSON.
     """
 
-    # What enum has of its own differs between versions of Python; format() follows __str__ since 3.8.
+    # enum's own __str__ differs between versions of Python; format() follows __str__ since 3.8.
     def __str__(self) -> str:
         return str(self.value)

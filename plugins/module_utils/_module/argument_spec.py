@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Parts of argument specifications that several modules share. What an option means is in their documentation.
+"""Parts of argument specifications that several modules share. The modules' documentation says what options mean.
 
-Which options go together (one source per secret, what an absent entry may have) is not said here but checked by the
-engine: its sentences name the item ("keyslots[2].new_secret"), Ansible's name only the option.
+The engine, not the specification, checks which options go together (one source per secret, options of an absent
+entry): its messages name the item ("keyslots[2].new_secret"), Ansible's only the option.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Spec = t.Dict[str, t.Any]
 
 
 def secret_options() -> Spec:
-    """One secret. The texts are raw, so that a list or a number is refused instead of spelled out as some text."""
+    """One secret. The texts are raw, so that a list or a number is refused instead of converted to some text."""
     return {
         "label": {"type": "str"},
         "passphrase": {"type": "raw", "no_log": True},
@@ -36,12 +36,15 @@ def secrets() -> Spec:
 
 
 def volume_options() -> Spec:
-    """Where a volume is and how long to wait for it; without the option that names it."""
+    """The options of a volume, without the one that names it."""
     return {
         "header": {"type": "path"},
         "lock_timeout": {"type": "float", "default": 30.0},
         "kdf_limits": {
             "type": "dict",
-            "options": {option: {"type": "int"} for option in ("iterations", "time", "memory", "parallel", "work", "total_memory")},
+            "options": {
+                option: {"type": "int"}
+                for option in ("iterations", "time", "memory", "parallel", "work", "total_memory")
+            },
         },
     }

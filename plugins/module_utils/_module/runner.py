@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The edge between a module and the engine: the one place where errors become results, and secrets stay inside."""
+"""Between a module and the engine: the one place that turns errors into results and keeps secrets inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class Terminated(BaseException):
-    """A signal asked this process to end; not an Exception, so that no error handling mistakes it for one."""
+    """A signal asked this process to end. Not an Exception, so that error handling lets it pass."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -30,7 +30,7 @@ class Terminated(BaseException):
 
 
 class Module(t.Protocol):
-    """What is used of AnsibleModule."""
+    """The part of AnsibleModule that is used here."""
 
     check_mode: bool
 
@@ -45,15 +45,15 @@ class Module(t.Protocol):
 
 
 def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
-    """Do ``work`` and end the module with its result, or with the sentence of its error.
+    """Do ``work`` and end the module with its result, or with the message of its error.
 
-    leaves: what can be there when the module is ended in the middle, as a sentence; NOTHING_CHANGED for one that never writes.
-    A result with ``failed`` ends as a failure. No exception leaves this function: a traceback or the text of a foreign
-    exception could show what a secret was.
+    leaves: a sentence on what an interrupted module may leave behind; NOTHING_CHANGED for one that never writes.
+    A result with ``failed`` ends as a failure. Raises nothing: a traceback or the text of a foreign exception could
+    show a secret.
     """
     forbid_core_dumps()
     unwind_on_signals()
-    # What dies in a thread or in a destructor is printed with its text; whoever waits for a thread gets its error anyway.
+    # Python prints exceptions of threads and destructors with their text; the thread that waits gets the error anyway.
     threading.excepthook = sys.unraisablehook = _say_nothing
     result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
     for warning in result.pop("warnings", ()):
@@ -65,11 +65,11 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
 
 
 def _say_nothing(_unraisable: t.Any) -> None:
-    """An exception hook."""
+    """An exception hook that prints nothing."""
 
 
 def unwind_on_signals() -> None:
-    """The signals that end a process raise :class:`Terminated` once, so that secrets are wiped and locks given back; a second one ends it at once."""
+    """Make the first signal raise :class:`Terminated`, so that secrets are wiped and locks released; a second kills."""
 
     def terminate(number: int, frame: t.Optional[types.FrameType]) -> t.NoReturn:
         for each in _SIGNALS:
@@ -77,29 +77,34 @@ def unwind_on_signals() -> None:
         raise Terminated(number)
 
     for each in _SIGNALS:
-        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP, and so do we then
+        # Under nohup SIGHUP is ignored, and stays so.
+        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(each, terminate)
 
 
 def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
     try:
         return work()
-    except Terminated as told:
-        return _told(told, leaves)
+    except Terminated as ended:
+        return _terminated(ended, leaves)
     except Interrupted as error:
         return {"failed": True, "changed": True, "msg": str(error), **interruption(error)}
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not get out
+    except Exception as error:  # noqa: BLE001 - its text must not get out
         ending = end_of_run(error)  # an error on the way out of a signal is not what ended the run
         if isinstance(ending, Terminated):
-            return _told(ending, leaves)
+            return _terminated(ending, leaves)
         if isinstance(error, LuksmithError):
             return {"failed": True, "changed": error.after_change, "msg": str(error)}
-        changed = NOTHING_CHANGED if leaves == NOTHING_CHANGED else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+        changed = (
+            NOTHING_CHANGED
+            if leaves == NOTHING_CHANGED
+            else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+        )
         return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
 
 
-def _told(told: Terminated, leaves: str) -> Result:
-    return {"failed": True, **_unchanged(leaves), "msg": f"The run was ended by {told.name}. {leaves}"}
+def _terminated(ended: Terminated, leaves: str) -> Result:
+    return {"failed": True, **_unchanged(leaves), "msg": f"The run was ended by {ended.name}. {leaves}"}
 
 
 def _unchanged(leaves: str) -> Result:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""AnsibleModule for options that hold secrets deep inside: what Ansible itself would log or show of them is left out, and what it leaves unsaid is said."""
+"""AnsibleModule for secrets in nested options: keeps them out of logs and messages, and names the wrong option."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ansible.module_utils.common.validation import check_type_dict
 
 
 class SafeModule(AnsibleModule):
-    """Two ways out that Ansible leaves open for secrets in nested options are closed here.
+    """Closes two leaks of Ansible for secrets in nested options.
 
-    It logs to syslog and the journal how a module was called, nested options as Python spells them. A passphrase with a quote,
-    a backslash or a newline is spelled in another way there than its masking looks for.
+    Ansible logs the arguments of a module to syslog and the journal, nested options as Python's repr. That escapes a
+    quote, a backslash or a newline in a passphrase, so that masking does not find it.
 
-    When it refuses an option that it does not know, it shows all arguments, and masks only the options that it does know. A
-    misspelled option ("passphrse") would show its value, and so would a list where a dictionary belongs.
+    If Ansible refuses an unknown option, it shows all arguments and masks only known options. A misspelled option
+    ("passphrse"), or a list in place of a dictionary, would show its value.
 
-    For a text where a dictionary belongs (new_secret: "{{ vault_passphrase }}") it names no option; that is added here.
+    For text in place of a dictionary (new_secret: "{{ vault_passphrase }}") Ansible names no option; that is added.
     """
 
     _given: t.Mapping[str, t.Any] = {}
 
     def _load_params(self) -> None:
-        # Validation replaces what it refuses by defaults, and its message still shows what there was.
+        # Validation replaces refused values by defaults, but its message shows the original ones.
         super()._load_params()
         self._given = copy.deepcopy(self.params)
 
@@ -36,15 +36,20 @@ class SafeModule(AnsibleModule):
         super().log("Invoked" if log_args else msg)
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
-        found = {*_unknown_texts(self._given or self.params, self.argument_spec), *(value for value in self.no_log_values if isinstance(value, str))}
-        # Messages about an option of the wrong kind show it as Python spells it.
+        found = {
+            *_unknown_texts(self._given or self.params, self.argument_spec),
+            *(value for value in self.no_log_values if isinstance(value, str)),
+        }
+        # Messages about an option of the wrong type show its repr.
         self.no_log_values.update(found, (repr(text)[1:-1] for text in found))
         places = _texts_for_dictionaries(self._given, self.argument_spec)
-        super().fail_json(" ".join([f"{msg.rstrip('.')}.", *places, "Nothing was changed."]) if places else msg, **kwargs)
+        super().fail_json(
+            " ".join([f"{msg.rstrip('.')}.", *places, "Nothing was changed."]) if places else msg, **kwargs
+        )
 
 
 def _unknown_texts(params: t.Any, spec: t.Mapping[str, t.Any]) -> t.Set[str]:
-    """All texts in options that ``spec`` does not have, at any depth."""
+    """All texts in options that are not in ``spec``, at any depth."""
     found: t.Set[str] = set()
     for name, value in params.items() if isinstance(params, t.Mapping) else ():
         if str(name).startswith("_ansible_"):
@@ -53,24 +58,30 @@ def _unknown_texts(params: t.Any, spec: t.Mapping[str, t.Any]) -> t.Set[str]:
             found |= set(_texts(value))
         elif spec[name].get("options"):
             for item in value if isinstance(value, list) else [value]:
-                found |= _unknown_texts(item, spec[name]["options"]) if isinstance(item, t.Mapping) else set(_texts([item]))
+                found |= (
+                    _unknown_texts(item, spec[name]["options"]) if isinstance(item, t.Mapping) else set(_texts([item]))
+                )
     return found
 
 
 def _texts_for_dictionaries(params: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], where: str = "") -> t.List[str]:
-    """A sentence for each text where ``spec`` asks for a dictionary and Ansible cannot read the text as one."""
+    """A sentence for each text that ``spec`` wants to be a dictionary and that Ansible cannot parse as one."""
     found: t.List[str] = []
     for name, option in spec.items():
         if "dict" not in (option.get("type"), option.get("elements")):
             continue
         value = params.get(name)
-        items = [(f"{where}{name}[{index}]", item) for index, item in enumerate(value)] if isinstance(value, list) else [(f"{where}{name}", value)]
+        items = (
+            [(f"{where}{name}[{index}]", item) for index, item in enumerate(value)]
+            if isinstance(value, list)
+            else [(f"{where}{name}", value)]
+        )
         for place, item in items:
             inner = option.get("options") or {}
             if isinstance(item, t.Mapping):
                 found += _texts_for_dictionaries(item, inner, f"{place}.")
             elif isinstance(item, str) and not _is_dictionary(item):
-                found.append(f"{place} is text where a dictionary belongs. Its options are {', '.join(inner)}.")
+                found.append(f"{place} is text, but must be a dictionary. Its options are {', '.join(inner)}.")
     return found
 
 

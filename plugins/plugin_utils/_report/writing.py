@@ -105,7 +105,7 @@ def _cannot_write(path: str, error: LuksmithError, changed: t.Sequence[str]) -> 
     told = BadTask(
         f"the report {path} cannot be written: {error.found}",
         why=error.why,
-        remedy=error.remedy or "Make room for it there, or give another path",
+        remedy=error.remedy or "Free some space there, or give another path",
         changed=" ".join([*before, *([error.changed] if error.after_change or not before else [])]),
     )
     told.after_change = bool(changed) or error.after_change

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """At the beginning of a task, while no module runs: keep a copy of the lab, or kill ansible-playbook with SIGKILL.
 
-KILL_AT: the number of the task, from 0, that does not begin any more. KILL_BEFORE: a part of the name of that task instead.
-KEEP_BEFORE: parts of names, separated by bars; the first task with such a name begins once LAB is copied to KEPT/NAME. That is
-what a SIGKILL at this instant would leave, because this process has nothing in its hands but what is on the disk.
+KILL_AT: the number, from 0, of the first task that does not begin. KILL_BEFORE: or a part of its name.
+KEEP_BEFORE: parts of names, separated by bars; before the first task with such a name, LAB is copied to KEPT/NAME. That
+is what a SIGKILL at this moment would leave, because this process has no state but what is on the disk.
 TASKS_BEGUN: a file for the names of all tasks that began.
 """
 

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A plan carried out in memory, before anything is written: does every header that it passes through fit?
+"""A plan carried out in memory before the first write, to see that every header on the way fits.
 
-The room of a LUKS2 header for metadata is short, and a plan of several actions grows and shrinks it. The very steps of
-:mod:`.luks2_steps` are taken on a header in memory, so that what is foreseen here cannot differ from what is done later.
-LUKS1 headers have fields of fixed sizes and need none of this.
+A LUKS2 header has little room for metadata, and a plan of several actions grows and shrinks it. The steps are those of
+:mod:`.luks2_steps`, so that the dry run cannot differ from the real one. LUKS1 has fields of fixed size and needs none.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from .keyslot_writer import SlotKeys, priority_to_set
 
 
 def dry_run(header: Header, plan: Plan, choices: t.Mapping[Action, KdfChoice], *, record: bool) -> t.List[str]:
-    """Warnings that carrying out ``plan`` on ``header`` will give.
+    """The warnings that carrying out ``plan`` on ``header`` will give.
 
-    choices: the parameters of the slots that adds and rekeys make. Raises Refused when the header cannot hold what the plan
-    wants, at the first action for which it cannot.
+    choices: the key derivation of each add and rekey. Raises Refused, naming the action, if the header cannot hold the
+    result of one.
     """
     if header.format == "luks1" or plan.empty or header.write_obstacle is not None:
         return []
@@ -36,15 +35,15 @@ def dry_run(header: Header, plan: Plan, choices: t.Mapping[Action, KdfChoice], *
             perform[action.kind](action)
         except Refused as error:
             raise Refused(
-                f"the plan cannot be carried out to its end: at {action.kind} of keyslot {action.keyslot}, {error.found}",
+                f"the plan cannot be completed: at {action.kind} of keyslot {action.keyslot}, {error.found}",
                 why=error.why,
-                remedy=error.remedy or "remove keyslots or tokens that nobody needs first",
+                remedy=error.remedy or "first remove keyslots or tokens that are not needed",
             ) from None
     return disk.notes
 
 
 class _MemoryDisk:
-    """What :class:`.header_writer.HeaderWriter` is to the steps, without a disk."""
+    """Stands in for :class:`.header_writer.HeaderWriter`, without a disk."""
 
     def __init__(self, header: Header) -> None:
         self.header = header
@@ -59,7 +58,7 @@ class _MemoryDisk:
 
 
 class _DryKeyslotBuilder:
-    """What :class:`.keyslot_writer.KeyslotWriter` is to the steps: parameters without keys."""
+    """Stands in for :class:`.keyslot_writer.KeyslotWriter`: parameters without keys."""
 
     def __init__(self, disk: _MemoryDisk, choices: t.Mapping[Action, KdfChoice]) -> None:
         self.disk = disk
@@ -70,7 +69,7 @@ class _DryKeyslotBuilder:
         yield SlotKeys(self._choices[action].kdf, bytearray(), bytearray())
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
-        """No material: only metadata is tried."""
+        """Only metadata is tried."""
 
     def priority(self, action: Action) -> str:
         return priority_to_set(action, self.disk.header)

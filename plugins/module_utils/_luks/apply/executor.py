@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Execute a plan. Knows no policy: what to do was decided before; the steps of each format decide how it is safe."""
+"""Execute a plan. The plan decides what to do, the steps of each format how to do it safely."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE)
 
 
 def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
-    """Execute ``plan`` on ``writer.disk``, whose header tells afterwards what is on disk.
+    """Execute ``plan`` on ``writer.disk``, whose header afterwards is the one on disk.
 
-    The caller holds the exclusive locks and has read the header under them. Errors before the first write come out as
-    they are; after it as Interrupted, which tells what was done and what is left.
+    The caller holds the exclusive locks and has read the header under them. Raises the error of a step (Refused,
+    HeaderChanged, StorageFault and what a derivation raises) before the first write, and Interrupted, with the actions
+    done and left, after it.
     """
     disk = writer.disk
     if not plan.empty and disk.header.write_obstacle is not None:
@@ -40,9 +41,13 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
             raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
 
 
-def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict[ActionKind, t.Callable[[Action], None]]:
-    """What each kind of action does with a header of this format."""
-    steps: t.Union[Luks1Steps, Luks2Steps] = Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
+def steps_for(
+    header: Header, writer: KeyslotBuilder, *, record: bool
+) -> t.Dict[ActionKind, t.Callable[[Action], None]]:
+    """For each kind of action, the step that does it on a header of this format."""
+    steps: t.Union[Luks1Steps, Luks2Steps] = (
+        Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
+    )
     return {
         ActionKind.ADD: steps.add,
         ActionKind.REKEY: steps.rekey,
@@ -53,9 +58,14 @@ def steps_for(header: Header, writer: KeyslotBuilder, *, record: bool) -> t.Dict
     }
 
 
-def _interrupted(error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]) -> Interrupted:
-    changed = f"Done before: {_listed(done)}. Begun and not completed: {describe_action(left[0])}. Not begun: {_listed(left[1:])}."
-    remedy = "mend the cause and run the same task again: it finishes what was begun"
+def _interrupted(
+    error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]
+) -> Interrupted:
+    changed = (
+        f"Done before: {_listed(done)}. Begun and not completed: {describe_action(left[0])}. "
+        f"Not begun: {_listed(left[1:])}."
+    )
+    remedy = "fix the cause and run the same task again: it finishes what was begun"
     if isinstance(error, HeaderChanged):
         remedy = error.remedy
     return Interrupted.by(error, path, remedy=remedy, changed=changed, actions_done=done, actions_left=left)

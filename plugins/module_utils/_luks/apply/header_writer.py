@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """The disk under a transaction: guarded, durable, verified writes of header and key areas.
 
-Every write is preceded by a comparison of the header on disk with the one expected there, so that a writer who takes
-none of our locks is noticed, and followed by a barrier before the next one starts.
+Before each write the header on disk is compared with the expected one, which reveals a writer that ignores the locks.
+After each write comes a barrier.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ from ..header.reading import TolerantRead
 from ..volume.storage import Volume
 
 PASSES_SINGLE = 1
-PASSES_MULTIPLE = 40  # what QEMU and cryptsetup write on rotational media
+PASSES_MULTIPLE = 40  # as QEMU and cryptsetup do on rotational media
 
 
 class HeaderWriter:
-    """``header`` is what the disk holds; ``written`` becomes true with the first write; ``notes``: warnings of what was committed."""
+    """Writes to one locked volume.
+
+    header: the one on disk. written: whether a write has begun. notes: warnings about committed headers.
+    Every write raises HeaderChanged if the header on disk is not the expected one, Refused if the file has left its
+    path, and StorageFault if the medium fails or gives back other data than written.
+    """
 
     def __init__(self, volume: Volume, header: Header, *, wipe_passes: int) -> None:
         self.header = header
@@ -37,11 +42,14 @@ class HeaderWriter:
 
     @property
     def path(self) -> str:
-        """Of the file or device that holds the header, which may be another one than the payload's."""
+        """The file or device that holds the header; the payload may be on another one."""
         return self._volume.node.path
 
     def commit(self, header: Header) -> None:
-        """Bring the header on disk to ``header``, write by write, each durable and read back before the next; then read all of it."""
+        """Make ``header`` the one on disk, write by write, each durable and read back; at the end, read back all of it.
+
+        Raises as every write of this class, and Refused if the metadata does not fit.
+        """
         for write in header.commit_writes(self.header):
             self._guarded_write(write.offset, write.data)
             self._expect(write.offset, write.data)
@@ -53,19 +61,24 @@ class HeaderWriter:
             self._check(extent.offset, bytes(expected))
 
     def _check(self, offset: int, expected: bytes) -> None:
-        self._region.confirm(offset, expected, f"the header read back from the medium at byte {offset} is not what was written")
+        self._region.confirm(
+            offset, expected, f"the header read back from the medium at byte {offset} is not what was written"
+        )
 
     def write_area(self, area: Extent, data: bytearray) -> bytes:
-        """Key material into an area; returns what the medium gives back, for the caller to open."""
+        """Write key material and return what the medium gives back, for the caller to open. Raises as every write."""
         self._guarded_write(area.offset, bytes(data))
         return self._region.reread(area.offset, len(data))
 
     def reread(self, offset: int, length: int) -> bytes:
-        """What the medium holds at ``offset`` from the header's first byte."""
+        """What the medium holds ``offset`` bytes after the header's first byte. Raises StorageFault on a read error."""
         return self._region.reread(offset, length)
 
     def overwrite(self, area: Extent) -> None:
-        """Destroy what the area holds: every pass of fresh random bytes durable before the next, the last one read back."""
+        """Wipe the area: passes of random bytes, each durable before the next, the last one read back.
+
+        Raises as every write of this class.
+        """
         noise = b""
         for _pass in range(self._wipe_passes):
             noise = os.urandom(area.size)
@@ -73,8 +86,9 @@ class HeaderWriter:
         self._region.confirm(
             area.offset,
             noise,
-            f"the key area at byte {area.offset} was overwritten and reads back as something else",
-            "the medium or its driver loses writes: replace it, and destroy the old one, on which the key material may still be",
+            f"the key area at byte {area.offset} was overwritten, but other data was read back",
+            "the medium or its driver loses writes: replace the medium and destroy the old one,"
+            " which may still hold the key material",
         )
 
     def _guarded_write(self, offset: int, data: bytes) -> None:
@@ -87,7 +101,7 @@ class HeaderWriter:
         self._region.barrier()
 
     def _guard(self) -> None:
-        # What could not be read when the header was parsed is expected to be as unreadable now; writing may mend it.
+        # Parts that were unreadable when the header was parsed may still be; a write may repair them.
         read = TolerantRead(self._region.reread)
         for extent, expected in self._expected:
             if not hmac.compare_digest(read(extent.offset, extent.size), bytes(expected)):
@@ -95,7 +109,7 @@ class HeaderWriter:
                     raise read.fault
                 raise HeaderChanged(
                     "the header on disk is no longer the one that was read",
-                    why="another program changed it in spite of the locks that were held, and writing over it would undo what it did",
+                    why="another program changed it despite the locks, and writing over it would undo that change",
                     remedy="find out what else changes this volume, then run the task again",
                 )
 

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""How expensive a new keyslot is: pinned where anything pins it, calibrated from the derivation just seen otherwise.
+"""The cost of a new keyslot: given by the entry, else inherited, else calibrated from the derivation just measured.
 
-Policy minimum, below which nothing is inherited or calibrated (an entry may still ask for less by name):
-PBKDF2 600,000 iterations (OWASP Password Storage Cheat Sheet, for HMAC-SHA-256); Argon2 4 passes over 64 MiB
-(the floor of cryptsetup's own benchmark).
+Nothing is inherited or calibrated below the policy minimum (an entry may still ask for less): PBKDF2 600,000
+iterations (OWASP Password Storage Cheat Sheet, for HMAC-SHA-256); Argon2 4 passes over 64 MiB (the minimum of
+cryptsetup's benchmark).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from ..unlock.hints import SALT_SIZE
 MINIMUM_ITERATIONS = 600_000
 MAXIMUM_ITERATIONS = 2**32 - 1
 MINIMUM_TIME = 4
-MINIMUM_MEMORY = 64 * 1024
-MAXIMUM_MEMORY = 1024 * 1024
+MINIMUM_MEMORY = 64 * 1024  # KiB
+MAXIMUM_MEMORY = 1024 * 1024  # KiB
 MAXIMUM_LANES = 4
-DEFAULT_ITER_TIME = 2000
+DEFAULT_ITER_TIME = 2000  # ms
 
 
 @dataclasses.dataclass(frozen=True)
 class Precedents:
-    """What a choice may lean on.
+    """What a choice is based on.
 
-    replaced: the derivation of the slot that is rekeyed. opener: of the slot that gave the volume key. measured: how
-    long that took. only_hash: LUKS1, whose slots are PBKDF2 with this hash. memory_limit: KiB that Argon2 may use here.
-    budget: what the task allows one derivation to cost; nothing is calibrated beyond it. salt: a fresh one that carries a
-    label, None for one that carries nothing.
+    replaced: key derivation of the keyslot that is rekeyed. opener: of the keyslot that gave the volume key. measured:
+    how long that took. only_hash: for LUKS1, whose keyslots are PBKDF2 with this hash. memory_limit: KiB that Argon2
+    may use here. budget: upper bound of calibrated costs. salt: a fresh one that carries a label; None makes one
+    without.
     """
 
     replaced: t.Optional[Kdf] = None
@@ -62,7 +62,10 @@ def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> 
     if kind == "pbkdf2":
         inherited = next((kdf.hash for kdf in precedents.parents if isinstance(kdf, Pbkdf2)), "sha256")
         iterations, measured = _iterations(costs, iter_time, precedents)
-        return KdfChoice(Pbkdf2(precedents.only_hash or costs.hash or inherited, iterations, salt), frozenset({"iterations"} if measured else ()))
+        return KdfChoice(
+            Pbkdf2(precedents.only_hash or costs.hash or inherited, iterations, salt),
+            frozenset({"iterations"} if measured else ()),
+        )
     return _argon2(kind, costs, iter_time, precedents, salt)
 
 
@@ -83,7 +86,14 @@ def _iterations(costs: Costs, iter_time: t.Optional[int], precedents: Precedents
 
 def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Precedents, salt: bytes) -> KdfChoice:
     measured = set()
-    parent = next((kdf for kdf in precedents.parents if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY), None)
+    parent = next(
+        (
+            kdf
+            for kdf in precedents.parents
+            if isinstance(kdf, Argon2) and kdf.time >= MINIMUM_TIME and kdf.memory >= MINIMUM_MEMORY
+        ),
+        None,
+    )
     parallel = costs.parallel or (parent.parallel if parent else None)
     if parallel is None:
         parallel = min(MAXIMUM_LANES, os.cpu_count() or 1, precedents.budget.max_parallel)
@@ -102,7 +112,10 @@ def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Pre
         if costs.memory is None:
             memory = max(MINIMUM_MEMORY, min(memory, int(affordable / MINIMUM_TIME)))
             measured.add("memory")
-        time = max(MINIMUM_TIME, min(int(affordable / memory), precedents.budget.max_time, precedents.budget.max_work // memory))
+        time = max(
+            MINIMUM_TIME,
+            min(int(affordable / memory), precedents.budget.max_time, precedents.budget.max_work // memory),
+        )
         measured.add("time")
     else:
         time = MINIMUM_TIME

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Making one keyslot: parameters, derivation, sealed material on the medium, proven by reading it back and opening it."""
+"""Make one keyslot: choose parameters, derive the key, write the key material, read it back and open it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .kdf_policy import Precedents, choose
 
 @dataclasses.dataclass(frozen=True)
 class SlotKeys:
-    """Parameters and the key derived with them; several areas may be sealed with it (a LUKS1 rekey needs a copy)."""
+    """Parameters and the key derived with them. It may seal several areas (a LUKS1 rekey makes a copy)."""
 
     kdf: Kdf
     key: bytearray
@@ -36,9 +36,10 @@ class SlotKeys:
 
 @dataclasses.dataclass(frozen=True)
 class KeyslotWriter:
-    """``memory_limit``: KiB that Argon2 may use on this host when nothing pins the memory cost.
+    """Makes keyslots on ``disk``.
 
-    choices: what was decided for actions before; their keys are derived already.
+    memory_limit: KiB that Argon2 may use on this host if nothing else sets the memory cost.
+    choices: decided earlier for these actions, whose keys are derived already.
     record:  the salt of a new LUKS1 keyslot may carry its label.
     """
 
@@ -51,19 +52,29 @@ class KeyslotWriter:
 
     @contextlib.contextmanager
     def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:
-        """Derive once for the secret of ``action`` and a slot in ``area``, with what :mod:`.kdf_policy` decides."""
+        """The key for the secret of ``action``, with the parameters that :mod:`.kdf_policy` chooses; wiped at the end.
+
+        Raises Refused if no secret opens the volume, and what :func:`choice_for` and :meth:`.Derivations.derive` raise.
+        """
         header = self.disk.header
         volume_key = self.prover.need_volume_key()
-        choice = self.choices.get(action) or choice_for(action, header, self.prover, self.desired, self.memory_limit, record=self.record)
+        choice = self.choices.get(action) or choice_for(
+            action, header, self.prover, self.desired, self.memory_limit, record=self.record
+        )
         parameters = choice.kdf
-        key = self.prover.derivations.derive(required(action.secret), parameters, key_length(header, required(action.keyslot), parameters))
+        key = self.prover.derivations.derive(
+            required(action.secret), parameters, key_length(header, required(action.keyslot), parameters)
+        )
         try:
             yield SlotKeys(parameters, key, volume_key)
         finally:
             wipe(key)
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
-        """Seal the volume key into ``area`` and open what the medium gives back. The header does not know it yet."""
+        """Seal the volume key into ``area`` and open what the medium gives back; the header does not list it yet.
+
+        Raises StorageFault if that does not open, and what :meth:`.HeaderWriter.write_area` raises.
+        """
         slot = self.disk.header.new_keyslot(number, keys.kdf, area)
         back = self.disk.write_area(area, key_material.seal(slot, keys.key, keys.volume_key))
         opened = key_material.unseal(slot, keys.key, back)
@@ -77,11 +88,11 @@ class KeyslotWriter:
             wipe(opened)
 
     def check_proofs(self) -> None:
-        """Raise HeaderChanged when what opened a keyslot is gone: it must not be the reason to erase another one."""
+        """Raises HeaderChanged if key material that opened has changed: it must not justify erasing another one."""
         for number in self.prover.stale(self.disk.header, self.disk.reread):
             raise HeaderChanged(
                 f"the key material of keyslot {number} is no longer what a secret of this task opened",
-                why="another program changed it in spite of the locks that were held, and this plan rests on that keyslot",
+                why="another program changed it despite the locks, and this plan relies on that keyslot",
                 remedy="find out what else changes this volume, then run the task again",
             )
 
@@ -90,7 +101,7 @@ class KeyslotWriter:
 
 
 def priority_to_set(action: Action, header: Header) -> str:
-    """That of the action, else the one that the slot has."""
+    """The priority of the action, else the one that the keyslot has."""
     if action.priority is not None:
         return action.priority
     slot = header.keyslots.get(required(action.keyslot))
@@ -98,22 +109,24 @@ def priority_to_set(action: Action, header: Header) -> str:
 
 
 def key_length(header: Header, keyslot: int, parameters: Kdf) -> int:
-    """Bytes of the derived key that a new slot's area is sealed with."""
+    """Bytes of the derived key that seals the area of a new keyslot. Raises Refused if the format cannot hold one."""
     return _new_keyslot(header, keyslot, parameters).area_key_size
 
 
 def _new_keyslot(header: Header, keyslot: int, parameters: Kdf) -> Keyslot:
-    """What the slot would be; LUKS2 has not decided yet where its area lies."""
+    """What the keyslot would be; on LUKS2 the offset of its area is not decided yet."""
     layout = header.layout
     area = layout.fixed[keyslot] if layout.fixed is not None else Extent(layout.window.offset, layout.unit)
     return header.new_keyslot(keyslot, parameters, area)
 
 
-def choice_for(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> KdfChoice:
-    """The key derivation for the slot that ``action`` makes; check mode shows it, the real run uses it.
+def choice_for(
+    action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool
+) -> KdfChoice:
+    """The key derivation for the keyslot that ``action`` makes; check mode shows it, the real run uses it.
 
-    Raises Refused where it would cost more than the task or this host allows, and Unsupported for a cipher or hash that the
-    new slot would have and nobody here can compute: both are so known before the first write.
+    Raises Refused if it would cost more than the task or this host allows, and Unsupported if this host lacks the
+    cipher or the hash of the new keyslot: both before the first write.
     """
     choice = _choice(action, header, prover, desired, memory_limit, record=record)
     slot = _new_keyslot(header, required(action.keyslot), choice.kdf)
@@ -130,11 +143,14 @@ def choice_for(action: Action, header: Header, prover: Prover, desired: Desired,
     return choice
 
 
-def _choice(action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool) -> KdfChoice:
+def _choice(
+    action: Action, header: Header, prover: Prover, desired: Desired, memory_limit: int, *, record: bool
+) -> KdfChoice:
     number = required(action.keyslot)
     if action.temporary_slot is not None:
-        return KdfChoice(header.keyslots[action.temporary_slot].kdf)  # the copy of an interrupted rekey was made with the right ones
-    # What a stranger stored says nothing about what our secret needs, and may be hostile.
+        # The copy of an interrupted rekey was made with the right parameters.
+        return KdfChoice(header.keyslots[action.temporary_slot].kdf)
+    # The costs of a keyslot that no given secret opens say nothing about this secret, and may be hostile.
     proven = number in header.keyslots and number in prover.openers()
     measured = prover.measured
     return _choose(
@@ -155,15 +171,27 @@ def _choice(action: Action, header: Header, prover: Prover, desired: Desired, me
 def choice_if_opened(
     entry: int, keyslot: int, header: Header, desired: Desired, memory_limit: int, budget: kdf.Budget, *, record: bool
 ) -> t.Optional[KdfChoice]:
-    """What :func:`choice_for` will say if the old secret of ``entry`` opens ``keyslot``; None where that is not known before."""
+    """What :func:`choice_for` returns if the old secret of ``entry`` opens ``keyslot``; None if it must measure."""
     stored = header.keyslots[keyslot].kdf
     label = desired.labels[required(desired.entries[entry].new_secret)] if record else ""
-    choice = _choose(entry, header, desired, Precedents(replaced=stored, opener=stored, memory_limit=memory_limit, budget=budget), label=label)
+    choice = _choose(
+        entry,
+        header,
+        desired,
+        Precedents(replaced=stored, opener=stored, memory_limit=memory_limit, budget=budget),
+        label=label,
+    )
     return None if choice.measured else choice
 
 
-def _choose(entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str) -> KdfChoice:
-    costs, iter_time = (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
+def _choose(
+    entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str
+) -> KdfChoice:
+    costs, iter_time = (
+        (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
+    )
     if header.format == "luks1":
-        precedents = dataclasses.replace(precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None)
+        precedents = dataclasses.replace(
+            precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None
+        )
     return choose(costs, iter_time, precedents)

@@ -2,12 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The actions of a plan on LUKS1: one header, fixed areas, one intent at a time, each step its own durable commit.
+"""The actions of a plan on LUKS1: one header, fixed areas, one intent at a time, each step a durable commit of its own.
 
-An erase notes its intent, wipes the area, deactivates the slot, drops the intent: in between the slot is enabled and
-opens with nothing, and the intent says so. A rekey puts a copy into a free slot, erases the old one, fills it again and
-erases the copy, so that the number stays and something always opens. A change of state and a change of the intent are
-never one commit: they may lie in two sectors, and only their order says what is true after a tear.
+An erase writes its intent, wipes the area, deactivates the keyslot and drops the intent: in between the keyslot is
+enabled but opens with nothing, and the intent says so. A rekey puts a copy into a free keyslot, erases the old one,
+fills it again and erases the copy, so that the number stays and something always opens. A change of state and a change
+of the intent are never one commit: they may lie in two sectors of 512 bytes, and after a torn write only their order
+tells what is true.
+
+Each step raises what :class:`.HeaderWriter` raises at a write, and add and rekey what :meth:`.KeyslotWriter.prepare`
+raises.
 """
 
 from __future__ import annotations
@@ -27,20 +31,25 @@ class Luks1Steps:
         self.disk = writer.disk
 
     def heal(self, action: Action) -> None:
-        raise Refused("a LUKS1 header has no second copy", why="there is nothing to heal it from")
+        """Raises Refused: LUKS1 has no second copy."""
+        raise Refused("a LUKS1 header has no second copy", why="there is nothing to repair it from")
 
     def set_priority(self, action: Action) -> None:
+        """Raises Refused: LUKS1 has no priorities."""
         raise Refused(f"keyslot {action.keyslot} of a LUKS1 header has no priority")
 
     def add(self, action: Action) -> None:
+        """Raises as every step."""
         number = required(action.keyslot)
         with self.writer.prepare(action, self._area(number)) as keys:
             self._fill(number, keys)
 
     def erase(self, action: Action) -> None:
+        """Raises as every step."""
         self._erase(required(action.keyslot))
 
     def rekey(self, action: Action) -> None:
+        """Raises as every step."""
         if action.resume and action.in_place:
             self._refill(action)
         elif action.resume:
@@ -66,20 +75,24 @@ class Luks1Steps:
             self._move_back(number, temporary_slot, keys)
 
     def finish(self, action: Action) -> None:
-        """What :mod:`.plan.resume` calls finish-erase: the noted slot ends wiped and inactive, the note goes."""
+        """Finish an interrupted erase: wipe and deactivate the keyslot, then drop the intent. Raises as every step."""
         number, intent = required(action.keyslot), required(self.disk.header.intent)
         active = number in self.disk.header.keyslots
         if active and intent.kind != IntentKind.REPLACE_FILL:
             self._erase(number)
             return
         if not active:
-            # A cut run may have left material of a new secret in the area of a slot that it never activated.
+            # An interrupted run may have left key material in the area of a keyslot that it never activated.
             self.disk.overwrite(self._area(number))
         self._journal(None)
 
     def _resume_move(self, action: Action) -> None:
-        """The copy in ``temporary_slot`` works. It has the right parameters, so the slot gets the same ones and one derivation serves."""
-        number, temporary_slot, intent = required(action.keyslot), required(action.temporary_slot), required(self.disk.header.intent)
+        """The copy in the temporary slot works; the keyslot gets its parameters, so one derivation does for both."""
+        number, temporary_slot, intent = (
+            required(action.keyslot),
+            required(action.temporary_slot),
+            required(self.disk.header.intent),
+        )
         with self.writer.prepare(action, self._area(number)) as keys:
             if intent.kind == IntentKind.MOVE_FILL:
                 self._fill_from_copy(number, temporary_slot, keys)
@@ -111,7 +124,7 @@ class Luks1Steps:
         self._journal(None)
 
     def _clear(self, number: int) -> None:
-        """Wipe, then deactivate: an active slot whose material is gone is dead, the other way round it is a residue."""
+        """Wipe, then deactivate: the other way round, a crash would leave key material in an inactive keyslot."""
         self.disk.overwrite(self._area(number))
         if number in self.disk.header.keyslots:
             self.disk.commit(self.disk.header.without_keyslot(number))

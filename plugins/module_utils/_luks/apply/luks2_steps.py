@@ -4,9 +4,12 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """The actions of a plan on LUKS2, whose whole header changes at once.
 
-An erase or a rekey is one commit that leaves the old area to no slot and notes it for wiping; the wipe and a second
-commit that takes the note away follow. Only where no second area fits is a slot wiped while it is still listed: it
-keeps its token references that way, and the note says that it must end erased if the run is cut.
+An erase or a rekey is one commit that releases the old area and stores an intent to wipe it; the wipe and a second
+commit that drops the intent follow. Only if no second area fits is a keyslot wiped while it is still listed: it keeps
+its token references, and the intent says that it must end erased if the run is interrupted.
+
+Each step raises Refused if the metadata or the area does not fit and what :class:`.HeaderWriter` raises at a write, and
+add and rekey what :meth:`.KeyslotWriter.prepare` raises.
 """
 
 from __future__ import annotations
@@ -23,32 +26,32 @@ from .keyslot_writer import SlotKeys
 
 
 class Disk(t.Protocol):
-    """Where the steps leave headers: :class:`.header_writer.HeaderWriter`, or memory in a dry run."""
+    """Where the steps write: :class:`.header_writer.HeaderWriter`, or memory in a dry run."""
 
     header: Header
 
     def commit(self, header: Header) -> None:
-        """``header`` is what the medium holds when this returns."""
+        """The medium holds ``header`` when this returns. Raises as :meth:`.HeaderWriter.commit`."""
 
     def overwrite(self, area: Extent) -> None:
-        """Nothing of what the area held is left."""
+        """Wipe the area. Raises as :meth:`.HeaderWriter.overwrite`."""
 
 
 class KeyslotBuilder(t.Protocol):
-    """Where the steps get key material: :class:`.keyslot_writer.KeyslotWriter`, or no key material in a dry run."""
+    """Makes key material: :class:`.keyslot_writer.KeyslotWriter`, or a stand-in without keys in a dry run."""
 
     @property
     def disk(self) -> Disk:
-        """Where its material goes."""
+        """Where the key material is written."""
 
     def prepare(self, action: Action, area: Extent) -> t.ContextManager[SlotKeys]:
-        """Parameters and keys for the slot that ``action`` makes in ``area``."""
+        """Parameters and keys for the keyslot that ``action`` makes. Raises as :meth:`.KeyslotWriter.prepare`."""
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
-        """Key material into ``area``, proven to open."""
+        """Write key material to ``area`` and prove that it opens. Raises as :meth:`.KeyslotWriter.place`."""
 
     def priority(self, action: Action) -> str:
-        """The priority of the slot that ``action`` makes."""
+        """The priority of the keyslot that ``action`` makes."""
 
 
 class Luks2Steps:
@@ -59,12 +62,15 @@ class Luks2Steps:
         self._made: t.Dict[int, str] = {}
 
     def heal(self, action: Action) -> None:
+        """Rewrite the damaged copy. Raises as every step."""
         self.disk.commit(self.disk.header)
 
     def set_priority(self, action: Action) -> None:
+        """Raises as every step."""
         self._commit(self.disk.header.with_priority(required(action.keyslot), required(action.priority)))
 
     def add(self, action: Action) -> None:
+        """Raises as every step."""
         number = required(action.keyslot)
         area = self._place_for(number)
         with self.builder.prepare(action, area) as keys:
@@ -73,10 +79,12 @@ class Luks2Steps:
             self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)))
 
     def erase(self, action: Action) -> None:
+        """Raises as every step."""
         number = required(action.keyslot)
         self._leave(number, self.disk.header.without_keyslot(number), self.disk.header.keyslots[number].area)
 
     def rekey(self, action: Action) -> None:
+        """Raises as every step."""
         number, header = required(action.keyslot), self.disk.header
         if action.in_place:
             self._rekey_in_place(action)
@@ -85,7 +93,9 @@ class Luks2Steps:
         with self.builder.prepare(action, area) as keys:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._leave(number, header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)), old)
+            self._leave(
+                number, header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)), old
+            )
 
     def _rekey_in_place(self, action: Action) -> None:
         number, header = required(action.keyslot), self.disk.header
@@ -101,7 +111,7 @@ class Luks2Steps:
             self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None))
 
     def finish(self, action: Action) -> None:
-        """What :mod:`.plan.resume` calls finish-erase: noted areas that belong to nobody are wiped, the note goes."""
+        """Finish an interrupted erase: wipe unused areas of the intent, then drop it. Raises as every step."""
         intent = required(self.disk.header.intent)
         if intent.kind == IntentKind.REPLACE_ERASE:
             self._empty(intent.keyslot, None)
@@ -113,7 +123,7 @@ class Luks2Steps:
         self._commit(self.disk.header.with_intent(None))
 
     def _empty(self, number: int, then: t.Optional[Intent]) -> None:
-        """A listed slot that a cut run began to wipe: wipe it whole, take it away, leave the note ``then``."""
+        """Wipe and remove a listed keyslot that an interrupted run began to wipe; ``then``: the intent afterwards."""
         header = self.disk.header
         if number in header.keyslots:
             self.disk.overwrite(header.keyslots[number].area)
@@ -122,7 +132,7 @@ class Luks2Steps:
             self._commit(header.with_intent(then))
 
     def _leave(self, number: int, header: Header, area: Extent) -> None:
-        """Commit ``header``, in which ``area`` belongs to no slot; wipe it; take the note away."""
+        """Commit ``header``, in which no keyslot uses ``area``; wipe it; drop the intent."""
         self._commit(header.with_intent(Intent(IntentKind.WIPE, number, extents=(area,))))
         self.disk.overwrite(area)
         self._commit(self.disk.header.with_intent(None))
@@ -131,15 +141,18 @@ class Luks2Steps:
         layout = self.disk.header.layout
         area = (layout.without_slot(number) if instead else layout).place(number)
         if area is None:
-            raise Refused(f"the keyslots area has no room for keyslot {number}", why="the plan was made for another header", remedy="run the task again")
+            raise Refused(
+                f"the area for keyslots has no room for keyslot {number}",
+                why="the plan was made for another header",
+                remedy="run the task again",
+            )
         return area
 
     def _commit(self, header: Header) -> None:
         self.disk.commit(self._recorded(header) if self._record else header)
 
     def _recorded(self, header: Header) -> Header:
-        """``header`` with a record that is true as far as this run knows: slots that are gone or were rewritten by
-        others are dropped from it, slots that this run made are entered."""
+        """``header`` with its record updated: without keyslots that are gone or rewritten by others, with new ones."""
         entries = {
             number: entry
             for number, entry in header.record.items()
@@ -153,7 +166,7 @@ class Luks2Steps:
 
 
 def _outside(extent: Extent, live: t.Sequence[Extent]) -> t.List[Extent]:
-    """The parts of ``extent`` that no live area covers; somebody may have allocated there since."""
+    """The parts of ``extent`` that no area in use covers; another program may have allocated some since."""
     parts = [extent]
     for area in live:
         cut: t.List[Extent] = []

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Keys of new keyslots, derived before the locks are taken: while the old secret is still being tried where that saves time.
+"""Keys of new keyslots, derived before the locks are taken, and beside the trial of the old secret if that saves time.
 
-Under the exclusive lock of a volume nothing is derived then, so that others wait for writes only.
+Nothing is then derived under the exclusive lock of a volume, so that others wait for writes only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Place = t.Tuple[int, int]  # secret, keyslot
 
 
 class Prefetch:
-    """``record``: salts of LUKS1 may carry labels. ``memory_limit``: KiB that Argon2 may use when nothing pins its memory."""
+    """``record``: salts of LUKS1 may carry labels. ``memory_limit``: KiB that Argon2 may use if no cost is given."""
 
     def __init__(self, derivations: Derivations, desired: Desired, memory_limit: int, *, record: bool) -> None:
         self._derivations = derivations
@@ -35,17 +35,27 @@ class Prefetch:
         self._early: t.Dict[_Place, t.Tuple[KdfChoice, Question]] = {}
 
     def begin(self, header: Header, hints: t.Mapping[int, int]) -> None:
-        """Derive the new key of a likely rekey beside the trial of its old secret, if that leaves no core without work.
+        """Derive the new key of a likely rekey beside the trial of its old secret, if cores would be idle otherwise.
 
-        Likely is one whose keyslot is named, hinted or the only one, unless a hint says that the new secret is there.
-        It is in vain when the old secret does not open the slot.
+        A rekey is likely if its keyslot is named, hinted or the only one, unless a hint says that the new secret is
+        there. The work is wasted if the old secret does not open the keyslot. Raises nothing on purpose.
         """
         for entry in self._desired.entries:
-            if entry.state != PRESENT or entry.old_secret is None or entry.old_secret == entry.new_secret or required(entry.new_secret) in hints:
+            if (
+                entry.state != PRESENT
+                or entry.old_secret is None
+                or entry.old_secret == entry.new_secret
+                or required(entry.new_secret) in hints
+            ):
                 continue
             keyslot = entry.keyslot if entry.keyslot is not None else hints.get(entry.old_secret, _only(header))
             slot = header.keyslots.get(-1 if keyslot is None else keyslot)
-            if slot is None or not slot.bound or isinstance(slot.kdf, UnknownKdf) or (required(entry.new_secret), slot.number) in self._early:
+            if (
+                slot is None
+                or not slot.bound
+                or isinstance(slot.kdf, UnknownKdf)
+                or (required(entry.new_secret), slot.number) in self._early
+            ):
                 continue
             choice = self._affordable_choice(entry.position, slot, header)
             if choice is None:
@@ -56,17 +66,24 @@ class Prefetch:
 
     def _affordable_choice(self, entry: int, slot: Keyslot, header: Header) -> t.Optional[KdfChoice]:
         budget = self._derivations.budget
-        choice = choice_if_opened(entry, slot.number, header, self._desired, self._memory_limit, budget, record=self._record)
+        choice = choice_if_opened(
+            entry, slot.number, header, self._desired, self._memory_limit, budget, record=self._record
+        )
         try:
             if choice is None or kdf.lanes(slot.kdf) + kdf.lanes(choice.kdf) > self._derivations.workers.cores:
                 return None
             kdf.check(choice.kdf, budget=budget)
-        except LuksmithError:  # the plan says so when it comes to that
+        except LuksmithError:  # planning reports it if the plan needs this key
             return None
         return choice
 
-    def settle(self, header: Header, choices: t.Mapping[Action, KdfChoice]) -> t.Tuple[t.Dict[Action, KdfChoice], t.List[Question]]:
-        """``choices``, where possible with the salts of keys that are there or under way, and all the keys that they need."""
+    def settle(
+        self, header: Header, choices: t.Mapping[Action, KdfChoice]
+    ) -> t.Tuple[t.Dict[Action, KdfChoice], t.List[Question]]:
+        """``choices`` with the salts of keys derived or under way where possible, and all keys that they need.
+
+        Raises Refused if the format cannot hold a keyslot of a choice.
+        """
         settled: t.Dict[Action, KdfChoice] = {}
         questions = []
         for place in set(self._early) - {(required(action.secret), required(action.keyslot)) for action in choices}:
@@ -80,9 +97,13 @@ class Prefetch:
                 settled[action] = choice
                 if question is not None:
                     self._derivations.give_up(question)
-                question = (required(action.secret), choice.kdf, key_length(header, required(action.keyslot), choice.kdf))
+                question = (
+                    required(action.secret),
+                    choice.kdf,
+                    key_length(header, required(action.keyslot), choice.kdf),
+                )
             questions.append(question)
-            self._early[place] = (settled[action], question)  # a plan made again under the lock mostly wants the same
+            self._early[place] = (settled[action], question)  # a new plan under the lock mostly needs the same keys
         return settled, questions
 
 

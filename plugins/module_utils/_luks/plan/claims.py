@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Which slot an entry claims, and what is planned for a slot: what all kinds of entries share."""
+"""Which keyslot an entry claims, and what is planned for a keyslot; shared by all kinds of entries."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Entries:
 
 
 class Claims:
-    """The changes of a plan while they grow entry by entry, and the keyslots that entries claim.
+    """The changes of a plan, collected entry by entry, and the keyslots that entries claim.
 
-    claimed:          keyslots that make an entry hold; ``purge`` leaves them.
+    claimed:          keyslots that satisfy an entry; ``purge`` leaves them.
     marked_for_erase: keyslot -> (label, reason) of an erase, unless the keyslot is rekeyed.
     new_costs:        keyslots that keep their secret and get other costs.
     """
@@ -48,11 +48,20 @@ class Claims:
         self._purge = purge
 
     def claim_and_keep(self, entry: Entry) -> bool:
-        """Find the slot that makes the entry hold, as it will be; mend its costs and priority. False when there is none yet."""
+        """Claim the keyslot that will satisfy the entry, and plan its costs and priority. False if there is none yet.
+
+        Raises as :meth:`keep`.
+        """
         new = new_of(entry)
         coming = [keyslot for keyslot, secret in self._entries.pins.items() if secret == new]
-        coming += [keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming]
-        staying = [keyslot for keyslot in self._staying() if keyslot not in coming and (keyslot, new) not in self.changes.never_hold]
+        coming += [
+            keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming
+        ]
+        staying = [
+            keyslot
+            for keyslot in self._staying()
+            if keyslot not in coming and (keyslot, new) not in self.changes.never_hold
+        ]
         keyslot = self._best_claim(entry, coming, staying)
         if keyslot is None:
             return False
@@ -61,23 +70,25 @@ class Claims:
         return True
 
     def _staying(self) -> t.List[int]:
-        """Active slots that no entry has sent away or filled with something else so far."""
+        """Active keyslots that no entry so far erases or gives another secret."""
         leaving = set(self.changes.erases) | set(self.marked_for_erase) | (set(self.changes.rekeys) - self.new_costs)
         return [keyslot for keyslot in self._proofs.slots if keyslot not in leaving]
 
     def _best_claim(self, entry: Entry, coming: t.Sequence[int], staying: t.Sequence[int]) -> t.Optional[int]:
-        """The slot that needs no new priority, else the lowest that is not ignored, else the lowest.
+        """The keyslot that needs no new priority, else the lowest that is not ignored, else the lowest.
 
-        coming: slots that this plan makes open with the secret, or that an entry names for it. staying: the others, to be
-        tried; a slot that is coming answers without a trial unless ``purge`` needs to know of a lower one.
+        coming: keyslots that this plan makes open with the secret, or that an entry names for it. staying: the others,
+        which are tried only if no keyslot is coming, or if ``purge`` needs to know of a lower one.
         """
         for fits in (self._priority_fits, self._not_ignored, self._any):
             known = [keyslot for keyslot in coming if fits(entry, keyslot)]
             open_question = [keyslot for keyslot in staying if fits(entry, keyslot) and (self._purge or not known)]
             lower = [keyslot for keyslot in open_question if not known or keyslot < min(known)]
-            # What is claimed decides what purge erases, so then it is the lowest, whatever a hint says.
+            # The claim decides what purge erases, so with purge it is the lowest, whatever a hint says.
             ascending = (keyslot for keyslot in lower if self._proofs.opens(new_of(entry), keyslot))
-            keyslot = next(ascending, None) if self._purge else self._proofs.first_opened(new_of(entry), lower, spread=True)
+            keyslot = (
+                next(ascending, None) if self._purge else self._proofs.first_opened(new_of(entry), lower, spread=True)
+            )
             if keyslot is not None:
                 return keyslot
             if known:
@@ -95,7 +106,7 @@ class Claims:
         return True
 
     def _priority_to_be(self, keyslot: int) -> str:
-        """The priority that a slot has once what is planned so far is done."""
+        """The priority that the keyslot has once the changes planned so far are done."""
         if keyslot in self.changes.priorities:
             return self.changes.priorities[keyslot]
         rekey = self.changes.rekeys.get(keyslot)
@@ -109,17 +120,21 @@ class Claims:
     # Building blocks
 
     def opened_and_staying(self, secret: int, *, in_vain: bool) -> t.Optional[int]:
+        """A keyslot that stays and that ``secret`` opens. Raises what :meth:`.Proofs.verdict` raises."""
         staying = [keyslot for keyslot in self._staying() if (keyslot, secret) not in self.changes.never_hold]
         return self._proofs.first_opened(secret, staying, spread=True, in_vain=in_vain)
 
     def opens_anything(self, secret: int) -> bool:
+        """Raises what :meth:`.Proofs.verdict` raises."""
         return self._proofs.first_opened(secret, self._proofs.slots) is not None
 
     def will_open(self, secret: int) -> bool:
-        return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(add.secret == secret for add in self.changes.adds)
+        return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(
+            add.secret == secret for add in self.changes.adds
+        )
 
     def provided(self, secret: int, *, but: Entry) -> bool:
-        """Another entry makes ``secret`` open a slot."""
+        """Whether another entry makes ``secret`` open a keyslot. Raises what :meth:`.Proofs.verdict` raises."""
         for entry in (*self._entries.pinned, *self._entries.plain, *self._entries.replacing):
             if entry is not but and new_of(entry) == secret:
                 if entry.keyslot is not None or entry.old_secret is None:
@@ -129,7 +144,10 @@ class Claims:
         return False
 
     def keep(self, entry: Entry, keyslot: int) -> None:
-        """The slot opens with the wanted secret; its costs or its priority may still have drifted."""
+        """Keep a keyslot that opens with the wanted secret, and plan new costs or priority if they drifted.
+
+        Raises Refused if another wanted secret derives the same key there, and what :meth:`.Proofs.verdict` raises.
+        """
         slot = self._proofs.slots.get(keyslot)
         if slot is not None and not self._proofs.is_settled(keyslot) and keyslot not in self.changes.rekeys:
             drift = costs_drift(slot.kdf, entry.costs)
@@ -138,23 +156,26 @@ class Claims:
                 label = self._proofs.label(new_of(entry))
                 priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
                 reason = f"keyslot {keyslot} of {label}: {drift}"
-                self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True)
+                self.changes.rekeys[keyslot] = Rekey(
+                    new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True
+                )
                 self.new_costs.add(keyslot)
         if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
             self._require_sole_claim(entry, keyslot, "another priority is wanted")
             self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
 
     def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
-        """Two wanted secrets that one slot takes as one: what is changed for the one may end what holds for the other."""
+        """Refuse a change of a keyslot that two wanted secrets open: it could end what holds for the other secret."""
         if keyslot not in self._proofs.slots:
             return
         for secret in self._entries.wanted:
             if secret != new_of(entry) and self._proofs.opens(secret, keyslot):
                 raise Refused(
-                    f"keyslot {keyslot} opens with {self._proofs.label(new_of(entry))} and with {self._proofs.label(secret)}, and {change}",
-                    why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash), and"
-                    " a change for the one could end what holds for the other",
-                    remedy="want only one of the two secrets",
+                    f"{self._proofs.label(new_of(entry))} and {self._proofs.label(secret)} derive the same key in"
+                    f" keyslot {keyslot}, and {change}",
+                    why="the key derivation of this keyslot does not tell them apart (PBKDF2 ignores trailing NUL bytes"
+                    " and replaces a long secret by its hash), so a change for one of them affects the other",
+                    remedy="keep only one of the two secrets",
                 )
 
     def add(self, entry: Entry, keyslot: t.Optional[int]) -> None:
@@ -168,7 +189,11 @@ class Claims:
         slot = self._proofs.slots[keyslot]
         priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
         replaced = "" if old is None else self._proofs.label(old)
-        reason = f"{label} replaces {replaced}" if old is not None else f"{label} overwrites a key that nobody proved (force)"
+        reason = (
+            f"{label} replaces {replaced}"
+            if old is not None
+            else f"{label} overwrites a key that no given secret opens (force)"
+        )
         self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=replaced)
 
     def erase(self, keyslot: int, label: str, reason: str) -> None:

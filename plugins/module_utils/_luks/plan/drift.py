@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""When the costs that a keyslot has are weaker than the ones that an entry gives."""
+"""Whether the costs of a keyslot are weaker than the costs that an entry gives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..task.desired import Costs
 
 
 def costs_drift(kdf: Kdf, costs: Costs) -> str:
-    """A sentence on what is weaker or different, or "" when the slot satisfies ``costs``.
+    """What is weaker or different, in words, or "" if the keyslot satisfies ``costs``.
 
-    The type or the hash differing is drift; a number is drift only when the given one exceeds the stored one.
+    Another type or hash is drift; a number is drift only if the given one exceeds the stored one.
     """
     if not costs.given:
         return ""
@@ -25,7 +25,11 @@ def costs_drift(kdf: Kdf, costs: Costs) -> str:
         if costs.iterations is not None and costs.iterations > kdf.iterations:
             return f"{kdf.iterations} iterations are stored and {costs.iterations} are wanted"
     if isinstance(kdf, Argon2):
-        for name, stored, wanted in (("passes", kdf.time, costs.time), ("KiB of memory", kdf.memory, costs.memory), ("lanes", kdf.parallel, costs.parallel)):
+        for name, stored, wanted in (
+            ("passes", kdf.time, costs.time),
+            ("KiB of memory", kdf.memory, costs.memory),
+            ("lanes", kdf.parallel, costs.parallel),
+        ):
             if wanted is not None and wanted > stored:
                 return f"{stored} {name} are stored and {wanted} are wanted"
     return ""

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""In which order the changes of a plan are safe: adds before erases, and never a moment without a proven opener.
+"""A safe order for the changes of a plan: adds before erases, and a proven opener at every moment.
 
-The search is a greedy one, and complete: a rekey that has room takes no room away, an add only ever makes the volume
-safer, and an erase is tried early only when nothing else can go on; what is safe to erase first is so whatever came
-before. Where nothing can go on, no safe order exists and the plan is refused.
+The search is greedy and still complete: a rekey that has room takes no room away, an add only makes the volume safer,
+and an erase comes early only if nothing else can proceed; an erase that is safe first stays safe after any other step.
+If nothing can proceed, there is no safe order and the plan is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .types import Action, ActionKind
 
 @dataclasses.dataclass(frozen=True)
 class Add:
-    """``secret`` into ``keyslot``, or into a free one when None."""
+    """``secret`` into ``keyslot``, or into a free one if None."""
 
     secret: int
     keyslot: t.Optional[int]
@@ -33,7 +33,7 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class Rekey:
-    """An active slot gets ``secret``; ``replaced`` is the label of what opened it. ``costs_only``: it opens the slot already."""
+    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same."""
 
     secret: int
     entry: int
@@ -45,18 +45,19 @@ class Rekey:
 
 @dataclasses.dataclass
 class Changes:
-    """The unordered content of a plan: what the entries need, per slot."""
+    """The unordered content of a plan: what the entries need, per keyslot."""
 
     adds: t.List[Add] = dataclasses.field(default_factory=list)
     rekeys: t.Dict[int, Rekey] = dataclasses.field(default_factory=dict)
     erases: t.Dict[int, t.Tuple[str, str]] = dataclasses.field(default_factory=dict)  # slot -> (label, reason)
     priorities: t.Dict[int, str] = dataclasses.field(default_factory=dict)
     never_fill: t.Set[int] = dataclasses.field(default_factory=set)  # slots that must end inactive
-    never_hold: t.Set[t.Tuple[int, int]] = dataclasses.field(default_factory=set)  # (slot, secret) that must not open it
+    # (slot, secret) that must not open it
+    never_hold: t.Set[t.Tuple[int, int]] = dataclasses.field(default_factory=set)
 
 
 class Ordering:
-    """Simulates the volume while it puts :class:`Changes` in order."""
+    """Puts :class:`Changes` in order and simulates their effect on the volume."""
 
     def __init__(self, changes: Changes, layout: Layout, proofs: ProofCache, wanted: t.Collection[int]) -> None:
         self.changes = changes
@@ -68,22 +69,24 @@ class Ordering:
 
     def _rewind(self) -> None:
         self.layout = self.start
-        self.old = set(self.proofs.slots)  # active slots that still hold what they held at the start
+        self.old = set(self.proofs.slots)  # active slots that this plan has not changed so far
         self.new: t.Dict[int, int] = {}  # slot -> secret that this plan put there
         self.actions: t.List[Action] = []
 
     def actions_in_order(self) -> t.Tuple[Action, ...]:
-        """Raises Refused when no opener is proven, or no order is safe."""
+        """The actions of the plan. Raises Refused if no opener is proven or no order is safe."""
         if self.changes.adds or self.changes.rekeys:
             self._require_opener_for_writing()
-        # Room by an early erase is the safer way; but it may take away the copy that would make an overwriting safe.
+        # Room by an early erase is safer, but the erase may remove the copy that would make a rekey in place safe.
         if not self._fill(early_erases=True):
             self._rewind()
             if not self._fill(early_erases=False):
                 raise self._no_safe_order()
         erases = {keyslot: why for keyslot, why in sorted(self.changes.erases.items()) if keyslot in self.old}
         for keyslot, priority in sorted(self.changes.priorities.items()):
-            self.actions.append(Action(ActionKind.SET_PRIORITY, keyslot, f"an entry wants priority {priority}", priority=priority))
+            self.actions.append(
+                Action(ActionKind.SET_PRIORITY, keyslot, f"an entry wants priority {priority}", priority=priority)
+            )
         for keyslot in list(erases):
             if not self._erase_is_safe(keyslot):
                 raise self._would_lock_out(keyslot)
@@ -91,9 +94,9 @@ class Ordering:
         return tuple(self.actions)
 
     def _fill(self, *, early_erases: bool) -> bool:
-        """Do all adds and rekeys, with as few erases before them as they need. False when that leads nowhere."""
+        """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
         adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
-        # New costs first: they need another slot of the same secret, which replacing that one would take away.
+        # New costs first: they need another keyslot of the same secret, which a rekey of that one would take away.
         rekeys = dict(sorted(self.changes.rekeys.items(), key=lambda item: (not item[1].costs_only, item[0])))
         erases = dict(sorted(self.changes.erases.items()))
         while adds or rekeys:
@@ -110,7 +113,7 @@ class Ordering:
         if self.proofs.find_opener(self.old) is None:
             raise Refused(
                 f"no secret of this task opens a keyslot of the volume{self.proofs.not_tried(self.old)}",
-                why="a new keyslot can only be made from the volume key, and only an open keyslot gives that",
+                why="a new keyslot needs the volume key, which only a keyslot that opens can give",
                 remedy="give a secret that works today under unlock",
             )
 
@@ -138,7 +141,7 @@ class Ordering:
         return False
 
     def _most_urgent_first(self, adds: t.Sequence[Add]) -> t.List[Add]:
-        """Where room is short: first the secrets whose every slot goes away, for none can go before they open another."""
+        """If room is short: first the secrets that lose every keyslot, as none of these can go before the add."""
         layout = self.layout
         for add in adds:
             number = add.keyslot if add.keyslot is not None else next(iter(layout.free_numbers()), None)
@@ -149,9 +152,11 @@ class Ordering:
         return list(adds)
 
     def _needed_before_room(self, secret: int) -> bool:
-        leaving = set(self.changes.erases) | {keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret != secret}
-        going, staying = self.old & leaving, self.old - leaving
-        return self.proofs.first_opened(secret, going) is not None and self.proofs.first_opened(secret, staying) is None
+        leaving = set(self.changes.erases) | {
+            keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret != secret
+        }
+        lost, staying = self.old & leaving, self.old - leaving
+        return self.proofs.first_opened(secret, lost) is not None and self.proofs.first_opened(secret, staying) is None
 
     def _number_for(self, add: Add, pending: t.List[Add]) -> t.Optional[int]:
         if add.keyslot is not None:
@@ -197,15 +202,25 @@ class Ordering:
             )
         )
 
-    def _early_erase(self, erases: t.Dict[int, t.Tuple[str, str]], adds: t.Sequence[Add], rekeys: t.Mapping[int, Rekey]) -> bool:
-        """Room is needed: erase what must go anyway and is safe to lose now; first what makes room, strangers before openers,
-        and these before spare slots of a wanted secret, which may yet be what makes a rekey safe."""
-        safe = [keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)]
+    def _early_erase(
+        self, erases: t.Dict[int, t.Tuple[str, str]], adds: t.Sequence[Add], rekeys: t.Mapping[int, Rekey]
+    ) -> bool:
+        """Make room: erase what is to be erased anyway and is safe to lose now.
+
+        First keyslots whose room is usable; among these, keyslots that no secret opens, then openers, then keyslots of
+        a wanted secret, which may still make a rekey safe.
+        """
+        safe = [
+            keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)
+        ]
         if not safe:
             return False
 
         def rank(keyslot: int) -> t.Tuple[bool, bool, bool, int]:
-            fillable = bool(rekeys) or any(keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold for add in adds)
+            fillable = bool(rekeys) or any(
+                keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold
+                for add in adds
+            )
             opener = self.proofs.find_opener([keyslot])
             return (not fillable, opener is not None and opener[1] in self.wanted, opener is not None, keyslot)
 
@@ -227,7 +242,7 @@ class Ordering:
         return self.proofs.find_opener(self.old - {keyslot}) is not None
 
     def _wanted_keep_working(self, *, without: int, new_secret: t.Optional[int] = None) -> bool:
-        """Every wanted secret that opens ``without`` now opens another active slot too, or is what comes into it."""
+        """Every wanted secret that opens ``without`` now also opens another active keyslot, or is ``new_secret``."""
         if without not in self.old:
             return True
         for secret in self.wanted:
@@ -239,25 +254,32 @@ class Ordering:
 
     def _no_safe_order(self) -> Refused:
         pending = [
-            f"{self.proofs.label(add.secret)} into {'a free keyslot' if add.keyslot is None else f'keyslot {add.keyslot}'}" for add in self.changes.adds
+            f"{self.proofs.label(add.secret)} into "
+            + ("a free keyslot" if add.keyslot is None else f"keyslot {add.keyslot}")
+            for add in self.changes.adds
         ]
         pending += [
-            f"{self.proofs.label(rekey.secret)} into keyslot {keyslot} in place of what is there" for keyslot, rekey in sorted(self.changes.rekeys.items())
+            f"{self.proofs.label(rekey.secret)} into keyslot {keyslot} in place of its present key"
+            for keyslot, rekey in sorted(self.changes.rekeys.items())
         ]
         return Refused(
-            f"there is no safe order for this change: {'; '.join(pending)}, with keyslots {_numbers(self.start.taken)} in use",
-            why="no room is left, and making some would leave a moment in which no proven secret, or not every wanted one, opens the volume",
-            remedy="erase a keyslot that nobody needs (state: absent with its number), or prove another keyslot that stays by giving its secret under unlock",
+            f"there is no safe order for this change: {'; '.join(pending)},"
+            f" with keyslots {_numbers(self.start.taken)} in use",
+            why="no room is left, and making room would leave a moment in which no proven secret opens the volume"
+            " or a wanted one does not",
+            remedy="erase a keyslot that is not needed (state: absent with its number), or give under unlock the secret"
+            " of another keyslot that stays",
         )
 
     def _would_lock_out(self, keyslot: int) -> Refused:
         left = sorted(self.old - {keyslot})
         return Refused(
             f"erasing keyslot {keyslot} would leave no keyslot that a secret of this task is proven to open"
-            + (f" (keyslots {_numbers(left)} stay, but nobody proved them)" if left else " (it is the last one)")
+            + (f" (keyslots {_numbers(left)} stay, unproven)" if left else " (it is the last one)")
             + self.proofs.not_tried(left),
-            why="if none of them worked, the data would be lost for ever",
-            remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry), or consent with allow_lockout: true",
+            why="without a working keyslot the data is lost",
+            remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry),"
+            " or set allow_lockout: true",
         )
 
 

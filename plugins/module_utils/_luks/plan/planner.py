@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """From observed and desired state to the smallest safe plan. Pure: no files, no passwords, no Ansible.
 
-The entries are judged in an order that does not depend on their order in the list: what is named goes first, then
-what secrets forbid, then what secrets replace, then what must merely be present, then what ``purge`` sweeps away.
+The order in which entries are judged does not depend on their order in the list: named keyslots first, then secrets to
+remove, secrets to replace, secrets that must merely be present, and last what ``purge`` erases.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
-    """The plan that takes ``situation`` to ``desired``; empty when nothing needs to change.
+    """The plan that takes ``situation`` to ``desired``; empty if nothing needs to change.
 
-    desired: what :mod:`.task.parse` leaves: no entry contradicts another one, and what one says of a secret the others say, too.
+    desired: as :mod:`.task.parse` returns it: entries do not contradict each other, and those of one secret agree on
+    costs and priority.
 
-    Raises Refused when the state found makes the task unsafe or impossible.
+    Raises Refused if the situation makes the task unsafe or impossible, and what :meth:`.Proofs.verdict` raises.
     """
     return _Planner(situation, desired, proofs).plan()
 
@@ -51,7 +52,9 @@ class _Planner:
         self._ask_where_hinted()
         self._pinned_present()
         self._mark_pairs_for_erase()
-        self.proofs.expect((old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided())
+        self.proofs.expect(
+            (old_of(entry), keyslot) for entry in self._judged_by_secret() for keyslot in self._undecided()
+        )
         replaced = {old_of(entry): self._slots_of(entry) for entry in self.entries.replacing}
         forbidden = {old_of(entry): self._slots_of(entry) for entry in self.entries.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
@@ -67,7 +70,13 @@ class _Planner:
     def _first_actions(self) -> t.List[Action]:
         actions = []
         if self.situation.needs_heal:
-            actions.append(Action(ActionKind.HEAL_HEADER, None, "one copy of the header is damaged, stale or different and is rewritten from the good one"))
+            actions.append(
+                Action(
+                    ActionKind.HEAL_HEADER,
+                    None,
+                    "one copy of the header is damaged, stale or different and is rewritten from the good one",
+                )
+            )
         if self.situation.intent is not None:
             ended = resume(self.situation, self.situation.intent, self.proofs, self.entries.wanted)
             self.layout = ended.layout
@@ -76,18 +85,23 @@ class _Planner:
         return actions
 
     def _refill(self, keyslot: int) -> t.Optional[Action]:
-        """A cut in-place rekey erased the old secret's slot: the entry that asks for the rekey may still fill it."""
+        """An interrupted in-place rekey erased the keyslot of the old secret: its entry may still fill it."""
         for entry in self.entries.replacing:
             new, old = new_of(entry), old_of(entry)
             if keyslot in self.entries.pins or self.claims.provided(new, but=entry):
                 continue
-            if self.proofs.first_opened(new, self.proofs.slots) is not None or self.proofs.first_opened(old, self.proofs.slots) is not None:
+            if (
+                self.proofs.first_opened(new, self.proofs.slots) is not None
+                or self.proofs.first_opened(old, self.proofs.slots) is not None
+            ):
                 continue
             extent = self.layout.place(keyslot)
             if extent is None or self.proofs.find_opener(self.proofs.slots) is None:
                 continue
             self.layout = self.layout.with_slot(keyslot, extent)
-            self.proofs.overlay(keyslot, new, SlotView(keyslot, UnknownKdf("set at apply"), priority=entry.priority or PRIORITY_NORMAL))
+            self.proofs.overlay(
+                keyslot, new, SlotView(keyslot, UnknownKdf("set at apply"), priority=entry.priority or PRIORITY_NORMAL)
+            )
             return Action(
                 ActionKind.REKEY,
                 keyslot,
@@ -108,12 +122,14 @@ class _Planner:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.proofs.slots:
-                    self.claims.erase(entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent")
+                    self.claims.erase(
+                        entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent"
+                    )
 
     def _ask_where_hinted(self) -> None:
-        """What will be asked first anyway, together: each wanted secret in the slot that is named for it or suggested.
+        """Try each wanted secret on its named or hinted keyslot, all together, since these questions come first anyway.
 
-        A secret found there spares every trial of another one on that slot, so this comes before the searches.
+        A secret found there makes every trial of another secret on that keyslot unnecessary, hence before the searches.
         """
         questions = [self._first_question(entry) for entry in self.entries.pinned]
         named = {new_of(entry) for entry in self.entries.pinned}
@@ -127,7 +143,7 @@ class _Planner:
                 self.proofs.opens(secret, keyslot)
 
     def _first_question(self, entry: Entry) -> t.Tuple[int, int]:
-        """The old secret first, unless a hint says that the new one is there: whichever opens it answers for the other."""
+        """The old secret first, unless a hint suggests the new one: the one that opens it answers for the other."""
         keyslot, new = slot_of(entry), new_of(entry)
         if entry.old_secret is None or self.proofs.hint(new) == keyslot:
             return new, keyslot
@@ -157,8 +173,9 @@ class _Planner:
         if self.proofs.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
             raise Refused(
                 f"keyslot {keyslot} is in use{self.proofs.not_tried([keyslot])}",
-                why="nobody can tell on this host whose key it holds",
-                remedy="make it triable on this host, choose another keyslot, or overwrite it (force: true, and no old_secret)",
+                why="this host cannot tell which secret opens it",
+                remedy="fix what keeps this host from trying it, choose another keyslot, or overwrite it"
+                " (force: true without old_secret)",
             )
         for old in distinct(peer.old_secret for peer in peers):
             if self.proofs.opens(old, keyslot):
@@ -167,12 +184,12 @@ class _Planner:
             labels = ", ".join(self.proofs.label(old_of(peer)) for peer in peers)
             raise Refused(
                 f"keyslot {keyslot} is in use, and neither {self.proofs.label(new_of(entry))} nor {labels} opens it",
-                why="it holds somebody else's key, or the old secret is a wrong one",
+                why="another secret opens it, or old_secret is wrong",
                 remedy="correct old_secret, or choose another keyslot",
             )
         reserved = []
-        licences = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
-        for secret in licences:
+        replaceable = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
+        for secret in replaceable:
             if self.proofs.opens(secret, keyslot):
                 if secret not in self.entries.wanted:
                     return self.claims.rekey(entry, keyslot, secret)
@@ -181,39 +198,49 @@ class _Planner:
             return self.claims.rekey(entry, keyslot, None)
         if reserved:
             raise Refused(
-                f"keyslot {keyslot} opens with {self.proofs.label(reserved[0])}, which another present entry of the task wants to keep",
+                f"keyslot {keyslot} opens with {self.proofs.label(reserved[0])}, which another entry wants present",
                 why=f"giving keyslot {keyslot} to {self.proofs.label(new_of(entry))} would overwrite it",
-                remedy="name the secret to be replaced as old_secret of this entry, choose another keyslot, or overwrite with force: true",
+                remedy="name the secret to be replaced as old_secret of this entry, choose another keyslot,"
+                " or overwrite it with force: true",
             )
         raise Refused(
-            f"keyslot {keyslot} is in use, and neither {self.proofs.label(new_of(entry))} nor an unlock secret opens it",
-            why="overwriting it would destroy a key that nobody proved to be theirs",
-            remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with force: true",
+            f"keyslot {keyslot} is in use,"
+            f" and neither {self.proofs.label(new_of(entry))} nor an unlock secret opens it",
+            why="overwriting it would destroy a key that no given secret opens",
+            remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with"
+            " force: true",
         )
 
     def _mark_pairs_for_erase(self) -> None:
-        """Slots that a secret must not open, named together: they end erased, unless a rekey fills them otherwise."""
+        """Keyslots named with a secret that must not open them: erased unless a rekey gives them another secret."""
         for entry in self.entries.absent:
             if entry.keyslot is None or entry.old_secret is None:
                 continue
             self.changes.never_hold.add((entry.keyslot, entry.old_secret))
-            if entry.keyslot in self._undecided() and self.proofs.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"):
+            if entry.keyslot in self._undecided() and self.proofs.all_opened(
+                entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"
+            ):
                 if entry.keyslot in self.entries.pins:
-                    raise self._same_for_the_slot(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])
+                    raise self._same_key_refused(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])
                 label = self.proofs.label(entry.old_secret)
-                self.claims.marked_for_erase[entry.keyslot] = (label, f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}")
+                self.claims.marked_for_erase[entry.keyslot] = (
+                    label,
+                    f"keyslots[{entry.position}] wants {label} out of keyslot {entry.keyslot}",
+                )
 
     def _slots_of(self, entry: Entry) -> t.List[int]:
-        """What the old secret of ``entry`` opens, among the slots whose end no entry has decided by name."""
+        """Keyslots that the old secret of ``entry`` opens, except those that entries have decided by number."""
         doing = "absent" if entry.state == ABSENT else "replaces " + self.proofs.label(old_of(entry))
-        return self.proofs.all_opened(old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})")
+        return self.proofs.all_opened(
+            old_of(entry), self._undecided(), needed_for=f"keyslots[{entry.position}] ({doing})"
+        )
 
     def _undecided(self) -> t.List[int]:
         decided = self.changes.never_fill | (set(self.changes.rekeys) - self.claims.new_costs)
         return [keyslot for keyslot in self.proofs.slots if keyslot not in decided]
 
     def _absent_by_secret(self, forbidden: t.Mapping[int, t.Sequence[int]]) -> None:
-        """A slot that an entry above fills with another secret is rid of the forbidden one already."""
+        """Erase where a forbidden secret opens, unless an earlier entry rekeys the keyslot to another secret."""
         for entry in self.entries.absent:
             if entry.keyslot is None:
                 label = self.proofs.label(old_of(entry))
@@ -224,54 +251,70 @@ class _Planner:
             if keyslot not in self.changes.rekeys:
                 self.claims.erase(keyslot, label, reason)
 
-    def _check_proof_conflicts(self, gone: t.Mapping[int, t.Sequence[int]]) -> None:
-        for old, keyslots in gone.items():
+    def _check_proof_conflicts(self, removed: t.Mapping[int, t.Sequence[int]]) -> None:
+        for old, keyslots in removed.items():
             for keyslot in keyslots:
                 for secret in self.entries.wanted:
                     if secret != old and self.proofs.opens(secret, keyslot):
-                        raise self._same_for_the_slot(keyslot, old, secret)
+                        raise self._same_key_refused(keyslot, old, secret)
 
-    def _same_for_the_slot(self, keyslot: int, gone: int, wanted: int) -> Refused:
+    def _same_key_refused(self, keyslot: int, removed: int, kept: int) -> Refused:
         return Refused(
-            f"keyslot {keyslot} opens with {self.proofs.label(gone)}, which is to go, and with {self.proofs.label(wanted)}, which is wanted",
-            why="this keyslot's key derivation takes them as one (PBKDF2 does so with trailing NUL bytes, and with a long secret and its hash)",
+            f"{self.proofs.label(removed)} (to remove) and {self.proofs.label(kept)} (to keep) derive the same key in"
+            f" keyslot {keyslot}",
+            why="the key derivation of this keyslot does not tell them apart"
+            " (PBKDF2 ignores trailing NUL bytes and replaces a long secret by its hash)",
             remedy="choose a new secret that differs from the old one",
         )
 
     def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
         news = distinct(entry.new_secret for entry in self.entries.replacing)
-        going = {new: any(replaced[old_of(entry)] for entry in self.entries.replacing if new_of(entry) == new) for new in news}
-        opened_before = {new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in going.items()}
-        for entry in sorted(self.entries.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)):
+        replaces_any = {
+            new: any(replaced[old_of(entry)] for entry in self.entries.replacing if new_of(entry) == new)
+            for new in news
+        }
+        opened_before = {
+            new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in replaces_any.items()
+        }
+        for entry in sorted(
+            self.entries.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)
+        ):
             new, old = new_of(entry), old_of(entry)
             if new == old:
                 self._replace_costs(entry, replaced[old])
             elif opened_before[new] is not None:
                 for keyslot in replaced[old]:
-                    reason = f"{self.proofs.label(new)}, which replaces {self.proofs.label(old)}, opens keyslot {opened_before[new]} already"
-                    self.claims.erase(keyslot, self.proofs.label(old), reason)
+                    label = self.proofs.label(old)
+                    where = f"keyslot {opened_before[new]}"
+                    reason = f"{self.proofs.label(new)}, which replaces {label}, already opens {where}"
+                    self.claims.erase(keyslot, label, reason)
                 self.claims.claim_and_keep(entry)
             elif replaced[old] or self.claims.opens_anything(old) or self.claims.opens_anything(new):
                 self._rekey_all(entry, replaced[old])
             elif not self.claims.provided(new, but=entry):
                 raise Refused(
-                    f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot{self.proofs.not_tried(self.proofs.slots)}",
+                    f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot"
+                    f"{self.proofs.not_tried(self.proofs.slots)}",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
-                    remedy="correct old_secret, add the secret that works today as another old_secret entry, or leave old_secret out to add the new one",
+                    remedy="correct old_secret, add an entry with the old_secret that works today,"
+                    " or leave old_secret out to add the new one",
                 )
 
     def _rekey_all(self, entry: Entry, keyslots: t.Sequence[int]) -> None:
-        """Every slot of the old secret gets the new one; ``purge`` keeps it in one slot only."""
+        """Give every keyslot of the old secret the new one; with ``purge`` only one keyslot."""
         new, label = new_of(entry), self.proofs.label(old_of(entry))
         for keyslot in keyslots:
             other = self.changes.rekeys.get(keyslot)
             if other is not None and other.secret != new:
                 raise Refused(
-                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.proofs.label(other.secret)} and by {self.proofs.label(new)}",
+                    f"keyslot {keyslot} opens with {label},"
+                    f" which is replaced by {self.proofs.label(other.secret)} and by {self.proofs.label(new)}",
                     why="one keyslot cannot hold both",
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )
-            if (keyslot, new) in self.changes.never_hold or (self.desired.purge and other is None and self._has_a_slot(new)):
+            if (keyslot, new) in self.changes.never_hold or (
+                self.desired.purge and other is None and self._has_a_slot(new)
+            ):
                 self.claims.erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
             elif other is None:
                 self.claims.rekey(entry, keyslot, old_of(entry))
@@ -280,18 +323,24 @@ class _Planner:
             self.claims.add(entry, None)
 
     def _has_a_slot(self, secret: int) -> bool:
-        return secret in self.entries.pins.values() or any(rekey.secret == secret for rekey in self.changes.rekeys.values())
+        return secret in self.entries.pins.values() or any(
+            rekey.secret == secret for rekey in self.changes.rekeys.values()
+        )
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
-        """Old and new are one secret: the entry asks for other costs in every slot of it that stays; ``purge`` leaves one."""
+        """Old and new are one secret: change the costs of every keyslot of it that stays; with ``purge`` only one."""
         new = new_of(entry)
         if not slots and not self.claims.opens_anything(new) and not self.claims.provided(new, but=entry):
             raise Refused(
                 f"{self.proofs.label(new)} opens no keyslot{self.proofs.not_tried(self.proofs.slots)}",
-                why="there is none whose costs could be changed",
+                why="there is no keyslot whose costs could be changed",
                 remedy="leave old_secret out to add it",
             )
-        kept = [keyslot for keyslot in slots if keyslot not in self.claims.marked_for_erase and (keyslot, new) not in self.changes.never_hold]
+        kept = [
+            keyslot
+            for keyslot in slots
+            if keyslot not in self.claims.marked_for_erase and (keyslot, new) not in self.changes.never_hold
+        ]
         staying = [] if self.desired.purge else kept
         for keyslot in staying:
             self.claims.claimed.add(keyslot)
@@ -311,12 +360,18 @@ class _Planner:
             if keyslot in self.claims.claimed or keyslot in self.changes.erases or keyslot in self.changes.rekeys:
                 continue
             if not slot.bound:
-                self.warnings.append(f"keyslot {keyslot} is not bound to the volume and stays; name it by keyslot to erase it")
+                self.warnings.append(
+                    f"keyslot {keyslot} is not bound to the volume and stays; name it by keyslot to erase it"
+                )
             elif slot.protected_by:
-                self.warnings.append(f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; name it by keyslot to erase it")
+                self.warnings.append(
+                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; "
+                    "name it by keyslot to erase it"
+                )
             elif self.proofs.cannot_be_tried(keyslot):
                 self.warnings.append(
-                    f"keyslot {keyslot} could not be tried with any secret and stays, so this is not yet the exact set; name it by keyslot to erase it"
+                    f"keyslot {keyslot} could not be tried with any secret and stays, "
+                    "although no entry names it; name it by keyslot to erase it"
                 )
             else:
                 self.claims.erase(keyslot, "", "purge: no entry claims it")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What the planner knows: the active slots, and who opens them, asked for only when it matters."""
+"""What the planner knows: the active keyslots and which secrets open them, asked for only when it matters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .types import Proofs, Situation, SlotView
 
 
 class ProofCache:
-    """The observed slots, with the outcome of an interrupted run's end already counted in (``overlay``).
+    """The observed keyslots as they are once an interrupted run is finished (``overlay``).
 
-    Every answer comes from :class:`Proofs`; what was answered is remembered, so that cheap questions can be asked of
-    what is known before an expensive one is asked of the volume.
+    Every answer comes from :class:`Proofs` and is remembered, so that a question is answered from known proofs first
+    and by an expensive derivation only if these do not decide it.
     """
 
     def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
@@ -32,16 +32,17 @@ class ProofCache:
         return self.desired.labels[secret]
 
     def drop(self, keyslot: int) -> None:
-        """Slot ``keyslot`` counts as inactive from now on."""
+        """Count ``keyslot`` as inactive from now on."""
         self.slots.pop(keyslot, None)
 
     def overlay(self, keyslot: int, secret: int, view: SlotView) -> None:
-        """Slot ``keyslot`` counts as active and opened by ``secret``, because an action at the start makes it so."""
+        """Count ``keyslot`` as active and opened by ``secret``, because an action at the start makes it so."""
         self.slots[keyslot] = view
         self.slots = dict(sorted(self.slots.items()))
         self._overlay[keyslot] = secret
 
     def verdict(self, secret: int, keyslot: int) -> Verdict:
+        """Raises what :meth:`Proofs.verdict` raises."""
         if keyslot not in self.slots or not self.slots[keyslot].bound:
             return Verdict.CLOSED
         if keyslot in self._overlay:
@@ -52,38 +53,47 @@ class ProofCache:
         return self._known[key]
 
     def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
-        """These (secret, keyslot) will be asked for, whatever comes out."""
+        """Announce (secret, keyslot) that will be asked for in any case."""
         self._proofs.expect([question for question in questions if self._is_open(*question)])
 
     def _is_open(self, secret: int, keyslot: int) -> bool:
-        return keyslot in self.slots and self.slots[keyslot].bound and keyslot not in self._overlay and (secret, keyslot) not in self._known
+        return (
+            keyslot in self.slots
+            and self.slots[keyslot].bound
+            and keyslot not in self._overlay
+            and (secret, keyslot) not in self._known
+        )
 
     def hint(self, secret: int) -> t.Optional[int]:
-        """The active slot that is tried first for this secret because something suggests it; a hint is no proof."""
+        """The active keyslot to try first for this secret. A hint is not a proof."""
         hint = self._proofs.hint(secret)
         return hint if hint in self.slots else None
 
     def opens(self, secret: int, keyslot: int) -> bool:
+        """Raises what :meth:`verdict` raises."""
         return self.verdict(secret, keyslot) is Verdict.OPENS
 
     def is_settled(self, keyslot: int) -> bool:
-        """An action at the start of the plan fills this slot; what the slot held before says nothing any more."""
+        """An action at the start of the plan fills this keyslot, so what it held before no longer matters."""
         return keyslot in self._overlay
 
     def cannot_be_tried(self, keyslot: int) -> bool:
         return bool(keyslot not in self._overlay and self._proofs.why_untried(keyslot))
 
     def not_tried(self, among: t.Iterable[int]) -> str:
-        """For a sentence that says what opens nothing: ", but keyslots 0, 4 could not be tried (why)", or nothing when all could."""
+        """The end of a sentence on keyslots that do not open: ", but keyslots 0, 4 could not be tried (why)", or ""."""
         reasons: t.Dict[str, t.List[str]] = {}
         for keyslot in sorted(among):
             if keyslot in self.slots and self.slots[keyslot].bound and self.cannot_be_tried(keyslot):
                 reasons.setdefault(self._proofs.why_untried(keyslot), []).append(str(keyslot))
-        parts = [f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(numbers)} could not be tried ({reason})" for reason, numbers in reasons.items()]
+        parts = [
+            f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(numbers)} could not be tried ({reason})"
+            for reason, numbers in reasons.items()
+        ]
         return f", but {' and '.join(parts)}" if parts else ""
 
     def in_order(self, secret: int, among: t.Iterable[int]) -> t.List[int]:
-        """``among``, the hinted slot first, then ascending."""
+        """``among``, ascending, but the hinted keyslot first."""
         numbers = sorted(among)
         hint = self._proofs.hint(secret)
         if hint in numbers:
@@ -91,23 +101,29 @@ class ProofCache:
             numbers.insert(0, hint)
         return numbers
 
-    def first_opened(self, secret: int, among: t.Iterable[int], *, spread: bool = False, in_vain: bool = False) -> t.Optional[int]:
-        """A slot of ``among`` that ``secret`` opens, found with as few trials as the hints allow, or None.
+    def first_opened(
+        self, secret: int, among: t.Iterable[int], *, spread: bool = False, in_vain: bool = False
+    ) -> t.Optional[int]:
+        """A keyslot of ``among`` that ``secret`` opens, found with as few trials as the hints allow, or None.
 
-        spread: idle cores may try further slots at the same time; in_vain: from the first on, for most likely it opens none.
+        spread: idle cores may try further keyslots at the same time; in_vain: from the first trial on, because the
+        secret likely opens none. Raises what :meth:`verdict` raises.
         """
         numbers = self.in_order(secret, among)
         for keyslot in numbers:
             if self._known.get((secret, keyslot)) is Verdict.OPENS:
                 return keyslot
         if spread:
-            self._proofs.expect_search(secret, [keyslot for keyslot in numbers if self._is_open(secret, keyslot)], in_vain=in_vain)
+            self._proofs.expect_search(
+                secret, [keyslot for keyslot in numbers if self._is_open(secret, keyslot)], in_vain=in_vain
+            )
         return next((keyslot for keyslot in numbers if self.opens(secret, keyslot)), None)
 
     def all_opened(self, secret: int, among: t.Iterable[int], *, needed_for: str) -> t.List[int]:
-        """Every slot of ``among`` that ``secret`` opens, ascending.
+        """Every keyslot of ``among`` that ``secret`` opens, ascending.
 
-        Raises Refused when one of them could not be tried: "it opens no slot" would then be a guess.
+        Raises Refused if one of them could not be tried, because it may still accept the secret, and what
+        :meth:`verdict` raises.
         """
         opened = []
         numbers = sorted(among)
@@ -116,16 +132,20 @@ class ProofCache:
             verdict = self.verdict(secret, keyslot)
             if verdict is Verdict.UNTRIED:
                 raise Refused(
-                    f"keyslot {keyslot} could not be tried with {self.label(secret)} ({self._proofs.why_untried(keyslot)})",
-                    why=f"{needed_for} needs to know every slot that it opens, and untried is not absent",
-                    remedy=f"make keyslot {keyslot} triable on this host, or erase it by its number if nobody needs it",
+                    f"keyslot {keyslot} could not be tried with {self.label(secret)}"
+                    f" ({self._proofs.why_untried(keyslot)})",
+                    why=f"{needed_for} concerns every keyslot that it opens, and an untested one may still accept it",
+                    remedy=f"fix what keeps this host from trying keyslot {keyslot}, or erase it by its number",
                 )
             if verdict is Verdict.OPENS:
                 opened.append(keyslot)
         return opened
 
     def find_opener(self, among: t.Iterable[int]) -> t.Optional[t.Tuple[int, int]]:
-        """(slot, secret) of a proven opener among these slots; every secret of the task counts."""
+        """(keyslot, secret) of a proven opener among these keyslots; every secret of the task counts.
+
+        Raises what :meth:`verdict` raises.
+        """
         numbers = [keyslot for keyslot in sorted(among) if keyslot in self.slots]
         for keyslot in numbers:
             if keyslot in self._overlay:
@@ -140,14 +160,14 @@ class ProofCache:
         return None
 
     def secret_of(self, keyslot: int) -> t.Optional[int]:
-        """A secret of the task that opens ``keyslot``, or None."""
+        """A secret of the task that opens ``keyslot``, or None. Raises what :meth:`verdict` raises."""
         for secret in range(len(self.desired.labels)):
             if self._known.get((secret, keyslot)) is Verdict.OPENS:
                 return secret
         return next((secret for secret in self._by_likelihood() if self.opens(secret, keyslot)), None)
 
     def _by_likelihood(self) -> t.List[int]:
-        """Unlock secrets first: that is what they are for."""
+        """All secrets, those of ``unlock`` first, as they are given to open the volume."""
         ordered = list(self.desired.unlock)
         for entry in self.desired.entries:
             ordered.extend(secret for secret in (entry.new_secret, entry.old_secret) if secret is not None)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""How an interrupted run ends: the intent found in the header becomes the first action of the plan.
+"""How an interrupted run is finished: the intent found in the header becomes an action at the start of the plan.
 
-After it the slots are as if the earlier run had completed or had never begun, and the entries are judged on that.
-Which secret the earlier run was about is not stored anywhere; only a secret of this task can carry a rekey on.
+After it the keyslots are as if the earlier run had completed or had never begun, and the entries are judged on that.
+The secret of the earlier run is not stored anywhere; only a secret of this task can continue a rekey.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .types import Action, ActionKind, Situation, SlotView
 
 @dataclasses.dataclass(frozen=True)
 class Resumption:
-    """action: the first action of the plan. layout: areas after it. refill: slot that a cut in-place rekey left free."""
+    """``layout``: the areas after ``action``. ``refill``: the keyslot that an interrupted in-place rekey freed."""
 
     action: Action
     layout: Layout
@@ -29,7 +29,11 @@ class Resumption:
 
 
 def resume(situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int]) -> Resumption:
-    """End what ``intent`` says was interrupted; ``proofs`` is updated. Raises Refused where that needs another secret."""
+    """Plan the end of what ``intent`` says was interrupted, and update ``proofs``.
+
+    ``wanted``: secrets that the task keeps. Raises Refused if the end needs another secret or another version of the
+    collection, and what :meth:`.ProofCache.verdict` raises.
+    """
     return _Resume(situation, intent, proofs, wanted).result()
 
 
@@ -44,7 +48,9 @@ class _Resume:
     def result(self) -> Resumption:
         kind, keyslot = self.intent.kind, self.intent.keyslot
         if kind == IntentKind.WIPE:
-            return self._journal_only(f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot)
+            return self._journal_only(
+                f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot
+            )
         if kind == IntentKind.ERASE:
             return self._finish_erase(keyslot, f"an interrupted run was erasing keyslot {keyslot}")
         if kind == IntentKind.REPLACE_ERASE:
@@ -61,20 +67,23 @@ class _Resume:
         if kind == IntentKind.MOVE_FILL:
             if keyslot in self.proofs.slots:
                 temporary_slot = self._temporary_slot()
-                return self._finish_erase(temporary_slot, f"an interrupted rekey of keyslot {keyslot} left its copy in keyslot {temporary_slot}")
+                return self._finish_erase(
+                    temporary_slot,
+                    f"an interrupted rekey of keyslot {keyslot} left its copy in keyslot {temporary_slot}",
+                )
             return self._move_half_way()
         raise Refused(
-            f"an interrupted run left a note of the unknown kind {str(kind)!r} in the header",
-            why="what it was doing must be finished first, and this version does not know how",
-            remedy="run the newer version of luksmith.luks that began it",
+            f"an interrupted run left a journal entry of the unknown kind {str(kind)!r} in the header",
+            why="its change must be finished first, and this version cannot do that",
+            remedy="use the newer version of luksmith.luks that began it",
         )
 
     def _temporary_slot(self) -> int:
         if self.intent.temporary_slot is None:
             raise Refused(
-                f"the note of an interrupted rekey of keyslot {self.intent.keyslot} does not say through which keyslot it went",
-                why="finishing it would be guessing",
-                remedy="inspect the volume with keyslots_info",
+                f"the journal entry of an interrupted rekey of keyslot {self.intent.keyslot} has no temporary slot",
+                why="without it the rekey cannot be finished safely",
+                remedy="inspect the volume with luksmith.luks.keyslots_info",
             )
         return self.intent.temporary_slot
 
@@ -87,21 +96,21 @@ class _Resume:
             if self.proofs.find_opener(others) is None and not self.proofs.desired.allow_lockout:
                 raise Refused(
                     f"{reason}, and no secret of this task opens any other keyslot",
-                    why="the erase must be finished first, and that is safe only with a proof that another keyslot stays usable",
-                    remedy="give a secret that opens another keyslot under unlock, or consent with allow_lockout: true",
+                    why="the erase must be finished first, which is safe only if another keyslot is proven to open",
+                    remedy="give a secret that opens another keyslot under unlock, or set allow_lockout: true",
                 )
             self.proofs.drop(keyslot)
             self.layout = self.layout.without_slot(keyslot)
         return Resumption(Action(ActionKind.FINISH_ERASE, keyslot, reason, resume=True), self.layout)
 
     def _move_not_begun(self) -> Resumption:
-        """``keyslot`` still holds its old secret; the copy of the new one in ``temporary_slot`` may or may not be active."""
+        """``keyslot`` still holds its old secret; the temporary slot may or may not be active with the new one."""
         keyslot, temporary_slot = self.intent.keyslot, self._temporary_slot()
         reason = f"an interrupted run was about to rekey keyslot {keyslot} through keyslot {temporary_slot}"
         if temporary_slot not in self.proofs.slots:
             return self._journal_only(reason, temporary_slot)
         copy = self.proofs.secret_of(temporary_slot)
-        # Going back loses nothing as long as something else opens; going on is right only if nobody asks for the old secret.
+        # Going back loses nothing while another keyslot opens; going on is right only if no entry keeps the old secret.
         others = [number for number in self.proofs.slots if number != temporary_slot]
         old_is_wanted = any(self.proofs.opens(secret, keyslot) for secret in self.wanted)
         if copy is not None and copy in self.wanted and not old_is_wanted:
@@ -113,7 +122,7 @@ class _Resume:
         return self._finish_erase(temporary_slot, reason)
 
     def _move_half_way(self) -> Resumption:
-        """``keyslot`` is being wiped or is empty; ``temporary_slot`` holds the new secret and stays if nobody can say which it is."""
+        """``keyslot`` is being wiped or empty. The temporary slot keeps the new secret if the task does not give it."""
         keyslot, temporary_slot = self.intent.keyslot, self._temporary_slot()
         reason = f"an interrupted run was rekeying keyslot {keyslot} through keyslot {temporary_slot}"
         copy = self.proofs.secret_of(temporary_slot) if temporary_slot in self.proofs.slots else None
@@ -129,5 +138,13 @@ class _Resume:
         extent = self.situation.layout.taken.get(keyslot) or self.layout.without_slot(keyslot).place(keyslot)
         layout = self.layout.without_slot(temporary_slot)
         self.layout = layout.with_slot(keyslot, extent) if extent else layout
-        action = Action(ActionKind.REKEY, keyslot, reason, label=self.proofs.label(secret), secret=secret, resume=True, temporary_slot=temporary_slot)
+        action = Action(
+            ActionKind.REKEY,
+            keyslot,
+            reason,
+            label=self.proofs.label(secret),
+            secret=secret,
+            resume=True,
+            temporary_slot=temporary_slot,
+        )
         return Resumption(action, self.layout)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What goes into a plan and what comes out of it. Pure values; secrets appear as numbers only (see :mod:`.task.desired`)."""
+"""The input and output of planning. Pure values; secrets appear as numbers only (see :mod:`.task.desired`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..word import Word
 
 
 class ActionKind(Word):
-    """The words are those of results."""
+    """The kinds of actions, by their words in results."""
 
     ADD = "add"
     REKEY = "rekey"
@@ -32,7 +32,7 @@ class ActionKind(Word):
 
 @dataclasses.dataclass(frozen=True)
 class SlotView:
-    """What the planner may know of an active slot. ``protected_by``: types of other people's tokens that use it."""
+    """What the planner may know of an active keyslot. ``protected_by``: types of foreign tokens that use it."""
 
     number: int
     kdf: Kdf
@@ -43,7 +43,7 @@ class SlotView:
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """The observed state as the planner sees it; ``slots`` holds the active ones only."""
+    """The observed state as the planner sees it; ``slots`` has the active keyslots only."""
 
     format: str
     slot_count: int
@@ -64,7 +64,13 @@ class Situation:
             format=header.format,
             slot_count=header.slot_count,
             slots={
-                number: SlotView(number=number, kdf=slot.kdf, bound=slot.bound, priority=slot.priority, protected_by=tuple(protectors.get(number, ())))
+                number: SlotView(
+                    number=number,
+                    kdf=slot.kdf,
+                    bound=slot.bound,
+                    priority=slot.priority,
+                    protected_by=tuple(protectors.get(number, ())),
+                )
                 for number, slot in header.keyslots.items()
             },
             layout=header.layout,
@@ -75,36 +81,39 @@ class Situation:
 
 
 class Proofs(t.Protocol):
-    """Answers by derivation, remembered: the same question never costs twice."""
+    """Answers by derivation, remembered: each question is derived at most once."""
 
     def verdict(self, secret: int, keyslot: int) -> Verdict:
-        """Does secret number ``secret`` open active slot ``keyslot``? Slots that are not volume-bound: CLOSED."""
+        """Does secret number ``secret`` open active keyslot ``keyslot``? CLOSED if the keyslot is not bound.
+
+        Raises StorageFault if its key material cannot be read, and what :func:`.kdf.derive` raises.
+        """
 
     def why_untried(self, keyslot: int) -> str:
-        """Why slot ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" when it can. Costs nothing."""
+        """Why ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" if it can. Derives nothing."""
 
     def hint(self, secret: int) -> t.Optional[int]:
-        """The slot to try first for this secret, if anything (the record) suggests one."""
+        """The keyslot to try first for this secret, if the record or a labelled salt suggests one."""
 
     def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
-        """These (secret, keyslot) will be asked for whatever comes out, in this order: they may be worked on together."""
+        """Announce (secret, keyslot) that will be asked for in this order in any case; they may be tried together."""
 
     def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
-        """These slots will be asked for one by one until ``secret`` opens one; ``in_vain``: most likely it opens none."""
+        """Announce a search: keyslots in this order until ``secret`` opens one; ``in_vain``: it likely opens none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Action:
     """One step of a plan.
 
-    secret:   number of the secret that the slot opens with afterwards (add, rekey), else None.
+    secret:   number of the secret that opens the keyslot afterwards (add, rekey), else None.
     entry:    position of the entry whose costs apply (add, rekey), None for the end of an interrupted rekey.
-    label:    of ``secret``, or of the proven secret that goes away; for people.
-    reason:   a sentence for people; never decides anything.
-    in_place: rekey with no room beside: erase durably, then add, under an intent.
-    resume:   the intent of an interrupted run is carried on from where it stopped.
-    temporary_slot: the other slot of an interrupted LUKS1 rekey.
-    priority: the one to set (add, set-priority), else None.
+    label:    of ``secret``, or of the proven secret that is removed; for people.
+    reason:   a sentence for people; it decides nothing.
+    in_place: rekey without room for a second area: erase durably, then add, under an intent.
+    resume:   continues the intent of an interrupted run where it stopped.
+    temporary_slot: the other keyslot of an interrupted LUKS1 rekey.
+    priority: the priority to set (add, set-priority), else None.
     """
 
     kind: ActionKind
@@ -133,7 +142,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class KdfChoice:
-    """``kdf`` for a slot to be made; ``measured`` names its fields that another run or host could choose differently."""
+    """``kdf`` of a new keyslot; ``measured`` names the fields that another run or host could choose differently."""
 
     kdf: Kdf
     measured: t.FrozenSet[str] = frozenset()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The actions of a plan as values for a module's result. Imports no engine, so that every module can tell what was interrupted."""
+"""The actions of a plan as values for a module's result. Imports no engine, so that every module can report them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Result = t.Dict[str, t.Any]
 
 
 def interruption(error: Interrupted) -> Result:
-    return {"actions_done": [action_row(action) for action in error.actions_done], "actions_left": [action_row(action) for action in error.actions_left]}
+    return {
+        "actions_done": [action_row(action) for action in error.actions_done],
+        "actions_left": [action_row(action) for action in error.actions_left],
+    }
 
 
 def action_row(action: Action) -> Result:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Everything that a header says, as plain values for the result of ``keyslots_info``. No secret, no volume key."""
+"""Everything in a header as plain values for the result of ``keyslots_info``. No secret, no volume key."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from ..unlock.hints import fingerprint
 _NEXT = "the next run of luksmith.luks.keyslots that writes"
 _UNFINISHED = {
     IntentKind.WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
-    IntentKind.ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; {next} finishes that first",
-    IntentKind.REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with nothing; {next} finishes that first, "
-    "and fills it if its task says with what",
-    IntentKind.REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; {next} fills it if its task says with what, else it stays free",
-    IntentKind.MOVE_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {temporary_slot}; {next} goes on if a secret of its task opens "
-    "the copy, else it takes the copy back",
-    IntentKind.MOVE_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new secret opens keyslot {temporary_slot}; "
-    "{next} goes on if a secret of its task opens that, else keyslot {keyslot} ends erased",
-    IntentKind.MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; {next} finishes that first",
+    IntentKind.ERASE: "was erasing keyslot {keyslot}, which may be active and open with nothing; "
+    "{next} finishes that first",
+    IntentKind.REPLACE_ERASE: "was erasing keyslot {keyslot} to fill it again, and it may be active and open with "
+    "nothing; {next} finishes that first, and fills it if its task gives the secret",
+    IntentKind.REPLACE_FILL: "was filling keyslot {keyslot} again after erasing it; "
+    "{next} fills it if its task gives the secret, else it stays free",
+    IntentKind.MOVE_ADD: "was about to rekey keyslot {keyslot} through a copy in keyslot {temporary_slot}; "
+    "{next} continues if a secret of its task opens the copy, else it erases the copy",
+    IntentKind.MOVE_ERASE: "was rekeying keyslot {keyslot}, which may be active and open with nothing, and its new "
+    "secret opens keyslot {temporary_slot}; {next} continues if a secret of its task opens that, "
+    "else it erases keyslot {keyslot}",
+    IntentKind.MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; "
+    "{next} finishes that first",
 }
 
 
 def describe_header(header: Header) -> t.Dict[str, t.Any]:
-    """Offsets and sizes in bytes from the start of the header, as in the model; names as the headers spell them."""
+    """Offsets in bytes from the start of the header, sizes in bytes; names as headers spell them."""
     return {
         "version": int(header.format[-1]),
         "uuid": header.uuid,
@@ -57,18 +61,25 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
             }
             for digest in header.digests
         ],
-        "tokens": [{"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours} for token in header.tokens],
+        "tokens": [
+            {"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours}
+            for token in header.tokens
+        ],
         "record": _record(header),
     }
 
 
 def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
-    """What an interrupted run left to do, and in ``says`` what the next one will make of it; None if nothing is."""
+    """What an interrupted run left to do, and in ``says`` how the next run ends it; None if nothing is left."""
     intent = header.intent
     if intent is None:
         return None
-    says = _UNFINISHED.get(intent.kind, "left a note of an unknown kind about keyslot {keyslot}; only its own version can finish that")
-    says = f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
+    says = _UNFINISHED.get(
+        intent.kind, "left a journal entry of an unknown kind for keyslot {keyslot}; only its own version can finish it"
+    )
+    says = (
+        f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
+    )
     return {"kind": str(intent.kind), "keyslot": intent.keyslot, "via": intent.temporary_slot, "says": says}
 
 
@@ -88,7 +99,7 @@ def _area(slot: Keyslot) -> t.Dict[str, t.Any]:
 
 
 def _record(header: Header) -> t.List[t.Dict[str, t.Any]]:
-    """``current`` is False when somebody else has erased or rewritten the slot since."""
+    """``current`` is False if another program has erased or rewritten the keyslot since."""
     lines = []
     for number, entry in sorted(header.record.items()):
         slot = header.keyslots.get(number)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Slot tables before and after, as a person would draw them. Pure text; check mode and the real run draw the same."""
+"""Tables of keyslots before and after, as text. Check mode and the real run draw the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from .slot_table import ACTIVE, SET_AT_APPLY, Row
 
 COLUMNS = ("keyslot", "opened by", "key derivation", "remarks")
 GAP = "  "
-# Characters of a name that a header gives to a thing; the longest real one has some twenty.
+# Characters of a name from a header; real names have about twenty at most.
 LONGEST_NAME = 60
 
 
-def diff(before: t.Sequence[Row], after: t.Sequence[Row], plan: Plan, *, path: str, uuid: str, format: str) -> t.Dict[str, str]:
+def diff(
+    before: t.Sequence[Row], after: t.Sequence[Row], plan: Plan, *, path: str, uuid: str, format: str
+) -> t.Dict[str, str]:
     """What Ansible's ``--diff`` prints for one volume.
 
     Both tables share their column widths, so that an unchanged slot is an unchanged line.
@@ -39,7 +41,7 @@ def render(table: t.Sequence[Row], *, uuid: str, format: str) -> str:
 
 
 def _header_lines(plan: Plan) -> t.Tuple[t.List[str], t.List[str]]:
-    """What a plan mends beside the slots, as lines before and after."""
+    """What a plan repairs beside the keyslots, as lines before and after."""
     found, left = [], []
     for action in plan.actions:
         if action.kind == ActionKind.HEAL_HEADER:
@@ -58,7 +60,7 @@ def _text(table: t.Sequence[Row], widths: t.Sequence[int], uuid: str, format: st
 
 
 def _widths(lines: t.Sequence[t.Sequence[str]]) -> t.List[int]:
-    """A column without content, but for its title, is not drawn: its width is 0."""
+    """A column with nothing but its title is left out: its width is 0."""
     columns = zip(*lines) if lines else ((),) * len(COLUMNS)
     return [max(map(len, (title, *cells))) if any(cells) else 0 for title, cells in zip(COLUMNS, columns)]
 
@@ -79,12 +81,23 @@ def _openers(row: Row) -> str:
 
 def _derivation(kdf: t.Mapping[str, t.Any]) -> str:
     kind, hash_name = kdf["type"], kdf.get("hash")
-    name = f"{shown(kind, LONGEST_NAME)}-{shown(hash_name, LONGEST_NAME)}" if hash_name and hash_name != SET_AT_APPLY else shown(kind, LONGEST_NAME)
-    units = (("iterations", "iterations"), ("time", "passes"), ("memory", "KiB"), ("parallel", "lane" if kdf.get("parallel") == 1 else "lanes"))
+    name = (
+        f"{shown(kind, LONGEST_NAME)}-{shown(hash_name, LONGEST_NAME)}"
+        if hash_name and hash_name != SET_AT_APPLY
+        else shown(kind, LONGEST_NAME)
+    )
+    units = (
+        ("iterations", "iterations"),
+        ("time", "passes"),
+        ("memory", "KiB"),
+        ("parallel", "lane" if kdf.get("parallel") == 1 else "lanes"),
+    )
     costs = [(kdf[option], unit) for option, unit in units if option in kdf]
     if costs and all(cost == SET_AT_APPLY for cost, _unit in costs):
         return f"{name}, costs {SET_AT_APPLY}"
-    return ", ".join([name, *(f"{cost} {unit}" if cost != SET_AT_APPLY else f"{unit} {SET_AT_APPLY}" for cost, unit in costs)])
+    return ", ".join(
+        [name, *(f"{cost} {unit}" if cost != SET_AT_APPLY else f"{unit} {SET_AT_APPLY}" for cost, unit in costs)]
+    )
 
 
 def _remarks(row: Row) -> str:

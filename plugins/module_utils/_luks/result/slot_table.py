@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The slot table of a volume as result rows: what is there, and what a plan will leave.
+"""The keyslots of a volume as result rows, as found and as a plan will leave them.
 
-A row is a plain dictionary, ready for a module's result: ``keyslot``, ``state`` ("active" | "inactive"), ``bound``,
-``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels), ``tried`` (False: that nothing
-is in ``opened_by`` means nothing), ``tokens`` (types of other people's tokens that use the slot). LUKS1 lists its eight
-slots, LUKS2 the active ones.
+A row is a plain dictionary for a module's result: ``keyslot``, ``state`` ("active" | "inactive"), ``bound``,
+``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels), ``tried`` (False: an empty
+``opened_by`` says nothing), ``tokens`` (types of foreign tokens that use the keyslot). LUKS1 lists its eight keyslots,
+LUKS2 the active ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SET_AT_APPLY = "set at apply"  # stands for a cost that only the real run decide
 
 
 def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.Collection[int] = ()) -> t.List[Row]:
-    """The table of ``header``. opened_by: slot -> labels that were proven; unknown: slots that nobody tried."""
+    """The table of ``header``. opened_by: keyslot -> proven labels; unknown: keyslots that were not tried."""
     table = []
     for number in range(header.slot_count):
         slot = header.keyslots.get(number)
@@ -50,9 +50,9 @@ def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.
 
 
 def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, KdfChoice]) -> t.List[Row]:
-    """The table that ``plan`` will leave of ``before``, the table of ``header``; needs no volume, so check mode has it too.
+    """The table after ``plan``, made from ``before``, the table of ``header``; for check mode and the real run.
 
-    choices: position in the plan -> what each add and rekey will derive with.
+    choices: position in the plan -> key derivation of each add and rekey.
     """
     table = {row["keyslot"]: dict(row) for row in before}
     for position, action in enumerate(plan.actions):
@@ -70,7 +70,7 @@ def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapp
 
 
 def kdf_fields(kdf: Kdf) -> t.Dict[str, t.Any]:
-    """Type and costs as the result shows them; the salt is left out."""
+    """Type and costs as results show them, without the salt."""
     if isinstance(kdf, Pbkdf2):
         return {"type": kdf.type, "hash": kdf.hash, "iterations": kdf.iterations}
     if isinstance(kdf, Argon2):
@@ -87,7 +87,16 @@ def _lists_inactive(header: Header) -> bool:
 
 
 def _inactive(number: int) -> Row:
-    return {"keyslot": number, "state": INACTIVE, "bound": False, "priority": PRIORITY_NORMAL, "kdf": {}, "opened_by": [], "tried": False, "tokens": []}
+    return {
+        "keyslot": number,
+        "state": INACTIVE,
+        "bound": False,
+        "priority": PRIORITY_NORMAL,
+        "kdf": {},
+        "opened_by": [],
+        "tried": False,
+        "tokens": [],
+    }
 
 
 def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
@@ -97,7 +106,7 @@ def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
 
 
 def _slot_survives(header: Header) -> bool:
-    """These two intents are about areas beside a slot; the slot itself, if active, is whole."""
+    """These two intents are about areas that no keyslot uses; the keyslot itself, if active, is intact."""
     return header.intent is not None and header.intent.kind in (IntentKind.WIPE, IntentKind.REPLACE_FILL)
 
 

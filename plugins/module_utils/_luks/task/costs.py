@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The ``pbkdf`` and ``iter_time`` options of an entry: what no volume could ever hold is refused here.
+"""The ``pbkdf`` and ``iter_time`` options of an entry. Values that no volume can hold are refused here.
 
 The bounds are those that cryptsetup documents and enforces for new keyslots (lib/utils_pbkdf.c).
 """
@@ -22,8 +22,8 @@ ARGON2 = ("argon2i", "argon2id")
 DEFAULT_ARGON2 = "argon2id"
 TYPES = (PBKDF2, *ARGON2)
 
-# option -> (least, most, unit). The most: what OpenSSL counts, the field's width, cryptsetup's caps. The least memory is
-# what Argon2 asks for with the most lanes, 8 KiB each (RFC 9106).
+# option -> (least, most, unit). Upper bounds: OpenSSL's counter, the width of the field, cryptsetup's limits. The least
+# memory is what Argon2 needs for the most lanes, 8 KiB each (RFC 9106).
 BOUNDS: t.Mapping[str, t.Tuple[int, int, str]] = {
     "iterations": (1000, 2**31 - 1, "iterations"),
     "time": (4, 2**32 - 1, "passes over the memory"),
@@ -35,34 +35,39 @@ PBKDF2_ONLY = ("hash", "iterations")
 
 
 def parse_costs(params: t.Any, name: str) -> Costs:
-    """The ``pbkdf`` dictionary of the entry called ``name``. Raises BadTask.
+    """The ``pbkdf`` dictionary of the entry called ``name``. Raises BadTask if it is not valid.
 
-    A cost that only one family has implies its type: otherwise a slot of the other family would ignore it in silence.
+    A cost that only one family has implies the type; a keyslot of the other family would silently ignore it.
     """
     if params is None:
         return Costs()
     if not isinstance(params, t.Mapping):
         raise BadTask(
-            f"{name}: pbkdf is no dictionary", remedy=f"Write it as pbkdf: {{type: argon2id, memory: 262144}}; its options are type, hash, {', '.join(BOUNDS)}"
+            f"{name}: pbkdf is not a dictionary",
+            remedy="Write it as pbkdf: {type: argon2id, memory: 262144}; "
+            f"its options are type, hash, {', '.join(BOUNDS)}",
         )
     kind = params.get("type")
     if kind is not None and kind not in TYPES:
         raise BadTask(f"{name}: pbkdf.type is {kind!r}", remedy=f"Use one of {', '.join(TYPES)}")
     hash_name = _hash(params.get("hash"), name)
-    numbers = {option: whole_number(params.get(option), f"{name}: pbkdf.{option}", *bounds) for option, bounds in BOUNDS.items()}
+    numbers = {
+        option: whole_number(params.get(option), f"{name}: pbkdf.{option}", *bounds)
+        for option, bounds in BOUNDS.items()
+    }
     costs = Costs(type=kind, hash=hash_name, **numbers)
     _check_together(costs, name)
     return dataclasses.replace(costs, type=kind or _implied_type(costs))
 
 
 def parse_iter_time(value: t.Any, costs: Costs, name: str) -> t.Optional[int]:
-    """The ``iter_time`` option in milliseconds. Raises BadTask."""
+    """The ``iter_time`` option in milliseconds. Raises BadTask if it is not valid beside ``costs``."""
     iter_time = whole_number(value, f"{name}: iter_time", 1, 2**32 - 1, "milliseconds")
     pinned = [option for option in ("iterations", "time") if getattr(costs, option) is not None]
     if iter_time is not None and pinned:
         raise BadTask(
             f"{name} has iter_time and pbkdf.{pinned[0]}",
-            why="The one asks to measure what the other already says",
+            why=f"iter_time measures a cost that pbkdf.{pinned[0]} already sets",
             remedy="Keep one of them",
         )
     return iter_time
@@ -88,13 +93,13 @@ def _check_together(costs: Costs, name: str) -> None:
     if costs.type == PBKDF2 and argon2:
         raise BadTask(
             f"{name}: pbkdf.{argon2[0]} is given with type {PBKDF2}",
-            why=f"{PBKDF2} has iterations and a hash only",
+            why=f"{PBKDF2} has only iterations and a hash",
             remedy="Choose an Argon2 type, or remove it",
         )
     if costs.type in ARGON2 and pbkdf2:
         raise BadTask(
             f"{name}: pbkdf.{pbkdf2[0]} is given with type {costs.type}",
-            why="Argon2 has time, memory and parallel only",
+            why="Argon2 has only time, memory and parallel",
             remedy=f"Choose type {PBKDF2}, or remove it",
         )
     if argon2 and pbkdf2:

@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """The state that a task describes. Pure values; secrets appear as numbers only.
 
-A *secret number* is the position of a secret in :attr:`Desired.labels` (and in the list of secrets that :mod:`.parse` built
-beside it); two secrets with the same bytes have one number.
+A *secret number* is the position of a secret in :attr:`Desired.labels`, and in the list of secrets that :mod:`.parse`
+builds beside it. Two secrets with the same bytes share one number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ABSENT = "absent"
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Explicit key derivation costs of an entry; None is "not given". ``memory`` in KiB. All None: no drift ever."""
+    """Explicit key derivation costs of an entry; None: not given. ``memory`` in KiB. All None: costs never drift."""
 
     type: t.Optional[str] = None
     hash: t.Optional[str] = None
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Desired:
-    """The final state that a task describes. ``labels[n]`` is how messages call secret ``n``."""
+    """The final state that a task describes. ``labels[n]`` names secret ``n`` in messages."""
 
     entries: t.Tuple[Entry, ...]
     unlock: t.Tuple[int, ...]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The options that several modules have, read from plain dictionaries; what is refused names the option. An option that is None was not given."""
+"""Options that several modules share, read from plain dictionaries. Errors name the option; None means not given."""
 
 from __future__ import annotations
 
@@ -16,11 +16,21 @@ from ..files import check_path
 
 LOCK_TIMEOUT = 30.0  # seconds
 PROOF, RECORD = "proof", "record"  # the option verify
-LIMITS = {"iterations": "iterations", "time": "passes", "memory": "KiB", "parallel": "lanes", "work": "KiB times passes", "total_memory": "KiB"}
+LIMITS = {
+    "iterations": "iterations",
+    "time": "passes",
+    "memory": "KiB",
+    "parallel": "lanes",
+    "work": "KiB times passes",
+    "total_memory": "KiB",
+}
 
 
 def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], bool, t.Optional[str]]:
-    """The paths of the options device or devices, whether it was device, and the detached header. Raises BadTask."""
+    """The paths of device or devices, whether it was device, and the detached header.
+
+    Raises BadTask if the options are not valid together or one of them is not valid.
+    """
     device, devices, header = params.get("device"), params.get("devices"), params.get("header")
     if (device is None) == (devices is None):
         raise BadTask(
@@ -31,7 +41,9 @@ def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], b
         return (parse_path(device, "device"),), True, parse_header_path(params)
     if header is not None:
         raise BadTask(
-            "header and devices are given together", why="One detached header belongs to one device", remedy="Use device, in one task (or loop item) per volume"
+            "header and devices are given together",
+            why="One detached header belongs to one device",
+            remedy="Use device, in one task (or loop item) per volume",
         )
     paths = [parse_path(item, f"devices[{index}]") for index, item in enumerate(items_of(params, "devices"))]
     if not paths:
@@ -40,41 +52,47 @@ def parse_volumes(params: t.Mapping[str, t.Any]) -> t.Tuple[t.Tuple[str, ...], b
 
 
 def parse_header_path(params: t.Mapping[str, t.Any]) -> t.Optional[str]:
-    """The option header, None where the header is at the start of the device. Raises BadTask."""
+    """The option header, None where the header is at the start of the device. Raises BadTask if it is not a path."""
     return None if params.get("header") is None else parse_path(params["header"], "header")
 
 
 def parse_path(value: t.Any, name: str) -> str:
-    """``value`` as a path. Raises BadTask naming the option."""
+    """``value`` as a path. Raises BadTask, naming the option, if it is not one."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise BadTask(f"{name} is {value!r}, not a path", remedy="Give the path of a block device or of an image file on the managed host")
+        raise BadTask(
+            f"{name} is {value!r}, not a path",
+            remedy="Give the path of a block device or of an image file on the managed host",
+        )
     check_path(value, name)
     return value
 
 
 def items_of(params: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
-    """The list option ``name``; not given is empty. Raises BadTask if it is no list."""
+    """The list option ``name``, empty if not given. Raises BadTask if it is not a list."""
     value = params.get(name)
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)):
-        raise BadTask(f"{name} is no list", remedy="Write every item on a line of its own that begins with a dash")
+        raise BadTask(f"{name} is not a list", remedy="Write each item on a line of its own that begins with a dash")
     return value
 
 
 def parse_budget(params: t.Mapping[str, t.Any]) -> Budget:
-    """The option ``kdf_limits``; what is not given keeps its default. Raises BadTask."""
+    """The option ``kdf_limits``; limits that are not given keep their default. Raises BadTask if it is not valid."""
     limits = params.get("kdf_limits")
     if limits is None:
         return Budget()
     if not isinstance(limits, t.Mapping):
-        raise BadTask("kdf_limits is no dictionary", remedy=f"Its options are {', '.join(LIMITS)}")
-    given = {f"max_{option}": whole_number(limits.get(option), f"kdf_limits.{option}", 1, 2**63 - 1, unit) for option, unit in LIMITS.items()}
+        raise BadTask("kdf_limits is not a dictionary", remedy=f"Its options are {', '.join(LIMITS)}")
+    given = {
+        f"max_{option}": whole_number(limits.get(option), f"kdf_limits.{option}", 1, 2**63 - 1, unit)
+        for option, unit in LIMITS.items()
+    }
     return dataclasses.replace(Budget(), **{field: bound for field, bound in given.items() if bound is not None})
 
 
 def parse_seconds(params: t.Mapping[str, t.Any]) -> float:
-    """The option lock_timeout. Raises BadTask."""
+    """The option lock_timeout, in seconds. Raises BadTask if it is not a number of seconds."""
     value = params.get("lock_timeout")
     if value is None:
         return LOCK_TIMEOUT
@@ -84,7 +102,7 @@ def parse_seconds(params: t.Mapping[str, t.Any]) -> float:
 
 
 def choice_of(params: t.Mapping[str, t.Any], name: str, choices: t.Sequence[str]) -> str:
-    """The option ``name``, one of ``choices``, the first of which is the default. Raises BadTask."""
+    """The option ``name``; the first of ``choices`` is the default. Raises BadTask if it is not one of them."""
     value = choices[0] if params.get(name) is None else params[name]
     if value not in choices:
         raise BadTask(f"{name} is {value!r}", remedy=f"Use one of {', '.join(choices)}")
@@ -92,7 +110,7 @@ def choice_of(params: t.Mapping[str, t.Any], name: str, choices: t.Sequence[str]
 
 
 def whole_number(value: t.Any, name: str, least: int, most: int, unit: str) -> t.Optional[int]:
-    """``value`` if it is None or a whole number from ``least`` to ``most``. Raises BadTask."""
+    """``value``. Raises BadTask if it is neither None nor a whole number from ``least`` to ``most``."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""From task arguments to the desired state: everything that can be judged before a volume is touched.
+"""From task arguments to the desired state: every check that needs no volume.
 
-Options are read from plain dictionaries, as Ansible hands them over; an option that is None counts as not given.
-What is refused here is refused with the place in the task ("keyslots[2].new_secret"), because that is what a person
-can look up. The secrets end up beside the desired state, which knows them by number only.
+Options are read from plain dictionaries, as Ansible passes them; an option that is None counts as not given. Errors
+name the place in the task ("keyslots[2].new_secret"), where the operator can look it up. The secrets are kept beside
+the desired state, which knows them by number only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,25 @@ from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
 from .costs import parse_costs, parse_iter_time
 from .desired import ABSENT, PRESENT, Costs, Desired, Entry
 from .normalize import normalize
-from .options import LIMITS, PROOF, RECORD, choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds, parse_volumes, whole_number
+from .options import (
+    LIMITS,
+    PROOF,
+    RECORD,
+    choice_of,
+    items_of,
+    parse_budget,
+    parse_header_path,
+    parse_path,
+    parse_seconds,
+    parse_volumes,
+    whole_number,
+)
 from .secret_list import SecretList
 from .secrets import Secret
 from .validate import check_entries
 
 PRIORITIES = (PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER)
-HIGHEST_KEYSLOT = 31  # LUKS2; what a LUKS1 volume lacks is refused by the planner, who knows the volume
+HIGHEST_KEYSLOT = 31  # LUKS2; the planner, which knows the volume, refuses numbers that LUKS1 lacks
 WIPES = ("auto", "single", "multiple")
 
 
@@ -34,9 +46,9 @@ WIPES = ("auto", "single", "multiple")
 class Task:
     """A whole task of the ``keyslots`` module. ``secrets[n]`` are the bytes of secret number ``n`` of ``desired``.
 
-    single:        the task said ``device``, so the result is that of the one volume.
+    single:        the task has ``device``, so the result is that of one volume.
     lock_timeout:  seconds.
-    qemu_warnings: sentences that matter only for a volume that QEMU could open (LUKS1).
+    qemu_warnings: warnings for volumes that QEMU could open (LUKS1).
     """
 
     devices: t.Tuple[str, ...]
@@ -60,7 +72,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class InfoTask:
-    """A whole task of the ``keyslots_info`` module; ``labels[n]`` is how messages call secret ``n``."""
+    """A whole task of the ``keyslots_info`` module; ``labels[n]`` names secret ``n`` in messages."""
 
     device: str
     header: t.Optional[str]
@@ -76,19 +88,22 @@ class InfoTask:
 
 
 def parse_task(params: t.Mapping[str, t.Any]) -> Task:
-    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    """The task that ``params`` describe.
+
+    Raises BadTask if an option is not valid and BadSecret if a secret is not; secrets read so far are wiped.
+    """
     devices, single, header = parse_volumes(params)
     budget = parse_budget(params)
     with SecretList() as secrets:
-        unlock = tuple(secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(items_of(params, "unlock")))
+        unlock = tuple(
+            secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(items_of(params, "unlock"))
+        )
         entries = tuple(_entry(item, index, secrets, budget) for index, item in enumerate(items_of(params, "keyslots")))
         if not entries:
             raise BadTask(
                 "keyslots has no entry, so the task describes no state",
-                why="With purge it would mean that nothing may open the volume; without, it would do nothing and look like success"
-                if params.get("purge")
-                else "",
-                remedy="Give at least one entry; to look at a volume use luksmith.luks.keyslots_info",
+                why="with purge: true an empty list would erase every keyslot" if params.get("purge") else "",
+                remedy="Give at least one entry; to inspect a volume, use luksmith.luks.keyslots_info",
             )
         desired = Desired(
             entries=entries,
@@ -108,7 +123,8 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             desired=desired,
             warnings=secrets.warnings(),
             qemu_warnings=tuple(
-                f"The secret {desired.labels[number]} {secret.qemu_obstacle}: cryptsetup opens the volume with it, QEMU cannot."
+                f"The secret {desired.labels[number]} {secret.qemu_obstacle}: cryptsetup can open the volume with it, "
+                "QEMU cannot."
                 for number, secret in enumerate(secrets.members)
                 if number in new and secret.qemu_obstacle
             ),
@@ -118,12 +134,12 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             wipe=choice_of(params, "wipe", WIPES),
             budget=budget,
             rederive=bool(params.get("rederive")),
-            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+            secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
 
 
 def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
-    """Raises BadTask or BadSecret; the secrets that were read until then are wiped."""
+    """The task that ``params`` describe. Raises what :func:`parse_task` raises."""
     device = parse_path(params.get("device"), "device")
     header = parse_header_path(params)
     with SecretList() as secrets:
@@ -136,37 +152,55 @@ def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
-            secrets=secrets.handed_over(),  # last: from here on nobody here wipes them
+            secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
 
 
 def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) -> Entry:
     name = f"keyslots[{position}]"
     if not isinstance(params, t.Mapping):
-        raise BadTask(f"{name} is no dictionary", remedy="An entry has state, keyslot, new_secret, old_secret, iter_time, pbkdf and priority")
+        raise BadTask(
+            f"{name} is not a dictionary",
+            remedy="An entry has state, keyslot, new_secret, old_secret, iter_time, pbkdf and priority",
+        )
     state = PRESENT if params.get("state") is None else params["state"]
     if state not in (PRESENT, ABSENT):
         raise BadTask(f"{name}: state is {state!r}", remedy=f"Use {PRESENT} or {ABSENT}")
-    keyslot = whole_number(params.get("keyslot"), f"{name}: keyslot", 0, HIGHEST_KEYSLOT, "the number of a keyslot (LUKS1 has 0 to 7)")
+    keyslot = whole_number(
+        params.get("keyslot"), f"{name}: keyslot", 0, HIGHEST_KEYSLOT, "the number of a keyslot (LUKS1 has 0 to 7)"
+    )
     if state == PRESENT:
         return _present(params, position, keyslot, secrets, budget)
     useless = [option for option in ("new_secret", "pbkdf", "iter_time", "priority") if params.get(option) is not None]
     if useless:
         raise BadTask(
             f"{name} is {ABSENT} and has {' and '.join(useless)}",
-            why="What is to go has no properties",
-            remedy=f"Name it by keyslot or old_secret only, or set state: {PRESENT}",
+            why="an entry that removes keyslots sets no properties",
+            remedy=f"Name the keyslot by keyslot, old_secret or both, or set state: {PRESENT}",
         )
     if keyslot is None and params.get("old_secret") is None:
-        raise BadTask(f"{name} is {ABSENT} and has neither keyslot nor old_secret", why="It does not say what is to go", remedy="Give one of them, or both")
-    return Entry(position=position, state=ABSENT, keyslot=keyslot, old_secret=_optional_secret(params, "old_secret", name, secrets))
+        raise BadTask(
+            f"{name} is {ABSENT} and has neither keyslot nor old_secret",
+            why="it does not say which keyslot to erase",
+            remedy="Give one of them, or both",
+        )
+    return Entry(
+        position=position,
+        state=ABSENT,
+        keyslot=keyslot,
+        old_secret=_optional_secret(params, "old_secret", name, secrets),
+    )
 
 
-def _present(params: t.Mapping[str, t.Any], position: int, keyslot: t.Optional[int], secrets: SecretList, budget: Budget) -> Entry:
+def _present(
+    params: t.Mapping[str, t.Any], position: int, keyslot: t.Optional[int], secrets: SecretList, budget: Budget
+) -> Entry:
     name = f"keyslots[{position}]"
     if params.get("new_secret") is None:
         raise BadTask(
-            f"{name} is {PRESENT} and has no new_secret", why="It does not say what is to open the keyslot", remedy=f"Give new_secret, or set state: {ABSENT}"
+            f"{name} is {PRESENT} and has no new_secret",
+            why="it does not say which secret is to open the keyslot",
+            remedy=f"Give new_secret, or set state: {ABSENT}",
         )
     new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
     priority = params.get("priority")
@@ -191,7 +225,7 @@ def _optional_secret(params: t.Mapping[str, t.Any], option: str, name: str, secr
 
 
 def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
-    """A keyslot that the next run of the same task may not try would be drift for ever."""
+    """Refuse costs above ``kdf_limits``: later runs of the task could not try the keyslot and would see drift."""
     costs_by_limit = {option: getattr(costs, option) for option in ("iterations", "time", "memory", "parallel")}
     costs_by_limit["work"] = costs.time * costs.memory if costs.time is not None and costs.memory is not None else None
     for option, cost in costs_by_limit.items():
@@ -199,6 +233,6 @@ def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
         if cost is not None and cost > bound:
             raise BadTask(
                 f"{name}: pbkdf asks for {cost} {LIMITS[option]}, and kdf_limits.{option} allows {bound}",
-                why="The keyslot could be written, but no later run of this task could open it",
+                why="the keyslot could be written, but no later run of this task could open it",
                 remedy=f"Lower the cost, or raise kdf_limits.{option}",
             )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The secrets of one task, numbered: the same bytes are one secret, whatever it is called and wherever it stands."""
+"""The secrets of one task, numbered: the same bytes are one secret, whatever their label or place in the task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .secrets import Secret, read
 
 @t.final
 class SecretList:
-    """Collects secrets while a task is read. As a context manager it wipes them unless they were handed over."""
+    """Collects secrets while a task is read. The context manager wipes them unless they were handed over."""
 
     def __init__(self) -> None:
         self.members: t.List[Secret] = []
@@ -30,7 +30,10 @@ class SecretList:
             secret.wipe()
 
     def number_of(self, params: t.Any, position: str, *, new: bool = False) -> int:
-        """Read the secret that the options ``params`` at ``position`` describe; ``new`` as for :func:`read`. Raises BadTask or BadSecret."""
+        """Read the secret that ``params`` at ``position`` describe, and number it.
+
+        Raises what :func:`read` raises, and BadTask if another secret has the same label.
+        """
         secret = read(params, position, new=new)
         number = self._find(secret)
         if number is None:
@@ -45,13 +48,17 @@ class SecretList:
         return number
 
     def labels(self) -> t.Tuple[str, ...]:
-        """What messages, tables and the record in the header call each secret: its first label, else its position."""
+        """The name of each secret in messages, tables and the record in the header: its first label, else its position.
+
+        Raises BadTask if a label equals the position that names another secret.
+        """
         for number, secret in enumerate(self.members):
             usable = [label for label in secret.labels if not any(other.is_text(label) for other in self.members)]
             if len(usable) < len(secret.labels):
                 self._warnings.append(
-                    f"The label of {self._positions[number]} is a secret of this task. Labels are shown and, on LUKS2, stored in the header, "
-                    f"so it is called {(usable or [self._positions[number]])[0]} instead."
+                    f"The label of {self._positions[number]} is itself a secret of this task. "
+                    "Labels are shown and, on LUKS2, stored in the header, "
+                    f"so {(usable or [self._positions[number]])[0]} is used instead."
                 )
             secret.labels = tuple(usable or [self._positions[number]])
         names: t.Dict[str, int] = {}
@@ -59,7 +66,8 @@ class SecretList:
             for label in secret.labels:
                 if names.setdefault(label, number) != number:
                     raise BadTask(
-                        f"the label {label!r} and the place of a secret without a label read the same",
+                        f"the label {label!r} is also the name of a secret without a label",
+                        why="a secret without a label is named by its place in the task",
                         remedy="Choose a label that does not look like a place in the task",
                     )
         return tuple(secret.labels[0] for secret in self.members)
@@ -68,7 +76,7 @@ class SecretList:
         return tuple(dict.fromkeys(self._warnings))
 
     def handed_over(self) -> t.Tuple[Secret, ...]:
-        """The secrets, now somebody else's to wipe."""
+        """The secrets, which the caller wipes from now on."""
         secrets, self.members = tuple(self.members), []
         return secrets
 
@@ -80,9 +88,9 @@ class SecretList:
         owner, where = self._owners.setdefault(label, (number, position))
         if owner != number:
             raise BadTask(
-                f"{where} and {position} have the label {label!r} and are different secrets",
-                why="Nobody could tell from a result which of them is meant",
-                remedy="Give them different labels, or correct the one that was meant to be the same",
+                f"{where} and {position} are different secrets with the same label {label!r}",
+                why="a result could not tell them apart",
+                remedy="Give them different labels, or correct one if both were meant to be the same secret",
             )
         member = self.members[number]
         if label not in member.labels:

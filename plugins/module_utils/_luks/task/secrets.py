@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Reading secrets: text, base64 or a keyfile in, bytes that can be wiped out.
+"""Reading secrets: text, base64 or a keyfile into bytes that can be wiped.
 
-A secret is used to the byte: nothing is trimmed, decoded twice or normalised. That is how ``cryptsetup --key-file``
-and QEMU's secret objects treat theirs; only a terminal prompt ends a passphrase at the newline.
+A secret is used byte for byte: nothing is trimmed, decoded twice or normalised. ``cryptsetup --key-file`` and QEMU's
+secret objects do the same; only a terminal prompt ends a passphrase at the newline.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ LABEL_LIMIT = 128  # characters; labels go into table rows and into the record i
 class Secret:
     """The bytes of one secret and the names that the task gives it.
 
-    labels:   how people call it; the first one is used in messages.
+    labels:   its names; messages use the first one.
     value:    the bytes, in one buffer that :meth:`wipe` overwrites.
-    warnings: sentences that hold on every volume (a newline at the end).
-    qemu_obstacle: why QEMU could never open a volume with it ("contains a NUL byte"), or "".
+    warnings: warnings that hold for every volume (a newline at the end).
+    qemu_obstacle: why QEMU cannot open a volume with it ("contains a NUL byte"), or "".
     """
 
     __slots__ = ("labels", "qemu_obstacle", "value", "warnings")
 
-    def __init__(self, value: bytearray, labels: t.Sequence[str], *, warnings: t.Sequence[str] = (), qemu_obstacle: str = "") -> None:
+    def __init__(
+        self, value: bytearray, labels: t.Sequence[str], *, warnings: t.Sequence[str] = (), qemu_obstacle: str = ""
+    ) -> None:
         self.value = value
         self.labels = tuple(labels)
         self.warnings = tuple(warnings)
@@ -55,18 +57,21 @@ class Secret:
         return hmac.compare_digest(self.value, text.encode("utf-8", "surrogateescape"))
 
     def wipe(self) -> None:
-        """Overwrite the bytes with zeros; their number stays."""
+        """Overwrite the bytes with zeros; the length stays."""
         wipe(self.value)
 
 
 def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
     """The secret that the options ``params`` describe; ``position`` ("keyslots[2].new_secret") names it in messages.
 
-    new: it is to protect something from now on, so that an empty one is refused. Taking an empty one away must stay possible.
-    The labels of the result are the given one, or none. Raises BadTask (options) or BadSecret (content, keyfile).
+    new: the secret is to open something from now on, so an empty one is refused. Removing an empty one stays possible.
+    The result has the given label, or none. Raises BadTask if the options are not valid, BadSecret if the content or
+    the keyfile is not.
     """
     if not isinstance(params, t.Mapping):
-        raise BadTask(f"{position} is {_kind(params)}, not a secret", remedy=f"Write it as a dictionary with one of {_sources()}")
+        raise BadTask(
+            f"{position} is {_kind(params)}, not a secret", remedy=f"Write it as a dictionary with one of {_sources()}"
+        )
     label = _label(params.get("label"), position)
     name = f"{position} (label {label!r})" if label else position
     given = [source for source in SOURCES if params.get(source) is not None]
@@ -76,7 +81,9 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
     source = given[0]
     for option in ("keyfile_offset", "keyfile_size"):
         if params.get(option) is not None and source != "keyfile":
-            raise BadTask(f"{name} has {option} without keyfile", remedy=f"Remove {option}, or give the secret as keyfile")
+            raise BadTask(
+                f"{name} has {option} without keyfile", remedy=f"Remove {option}, or give the secret as keyfile"
+            )
     warnings: t.List[str] = []
     if source == "keyfile":
         value = read_keyfile(params["keyfile"], params.get("keyfile_offset"), params.get("keyfile_size"), name)
@@ -85,54 +92,68 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
         value = _decoded(text, name) if source == "passphrase_base64" else bytearray(text)
         if source == "passphrase" and value.endswith((b"\n", b"\r")):
             warnings.append(
-                f"{name} ends in a newline, which is used as a part of the secret: a person at a prompt cannot type it. "
-                "If it came from a YAML block (|), write |- instead; if it came from a file, remove the newline with the trim filter."
+                f"{name} ends with a newline. It is part of the secret, and a prompt cannot take it. "
+                "If it comes from a YAML block (|), write |- instead; if it comes from a file, remove the newline with "
+                "the trim filter."
             )
     if new and not value:
         raise BadSecret(
             f"{name} is empty",
-            why="An empty secret protects nothing, and mostly it is a variable that was not set",
+            why="an empty secret protects nothing; most often a variable was not set",
             remedy="Give a secret of at least one byte",
         )
     return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=_qemu_obstacle(value))
 
 
 def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], name: str) -> bytearray:
-    """``size`` bytes (default: all, up to KEYFILE_LIMIT) of a regular file or block device from byte ``offset`` on.
+    """``size`` bytes (default: all, up to KEYFILE_LIMIT) of a regular file or block device, from byte ``offset`` on.
 
-    The rules are those of ``cryptsetup --keyfile-offset --keyfile-size``. Raises BadTask for impossible numbers,
-    BadSecret for everything that the file has to do with.
+    The rules are those of ``cryptsetup --keyfile-offset --keyfile-size``. Raises BadTask if the path or the numbers are
+    not valid, BadSecret if the file cannot be read or is too short or too long.
     """
     if not isinstance(path, str) or not path:
-        raise BadTask(f"{name}: keyfile is {_kind(path)}, not a path", remedy="Give the path of a file on the managed host")
+        raise BadTask(
+            f"{name}: keyfile is {_kind(path)}, not a path", remedy="Give the path of a file on the managed host"
+        )
     if "\0" in path:
         raise BadTask(
-            f"{name}: the path of the keyfile contains a NUL byte", remedy="Give the path of a file, not its content; content goes to passphrase_base64"
+            f"{name}: the path of the keyfile contains a NUL byte",
+            remedy="Give the path of a file, not its content; use passphrase_base64 for content",
         )
     check_path(path, f"{name}: the path of the keyfile")
     for option, number, least in (("keyfile_offset", offset, 0), ("keyfile_size", size, 1)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
-            raise BadTask(f"{name}: {option} is {number!r}", why="It counts bytes", remedy=f"Give a whole number of at least {least}, or leave it out")
+            raise BadTask(
+                f"{name}: {option} is {number!r}",
+                why="it is a number of bytes",
+                remedy=f"Give a whole number of at least {least}, or leave it out",
+            )
     start = offset or 0
     described = f"{name}: keyfile {path!r}"
     try:
-        # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before we could see what it is.
+        # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before its type is known.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
         raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error)) from None
     try:
         available = _length(descriptor, described) - start
-        # A device has a page cache of its own, in which what was written through the file beneath it is not.
+        # A block device has a page cache of its own, which misses what was written through the file beneath it.
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         if available < 0:
-            raise BadSecret(f"{described} has {available + start} bytes, fewer than keyfile_offset {start}", remedy="Check the offset and the file")
+            raise BadSecret(
+                f"{described} has {available + start} bytes, fewer than keyfile_offset {start}",
+                remedy="Check the offset and the file",
+            )
         if size is not None and size > available:
-            raise BadSecret(f"{described} has {available} bytes behind offset {start}, fewer than keyfile_size {size}", remedy="Check the size and the file")
+            raise BadSecret(
+                f"{described} has {available} bytes after offset {start}, fewer than keyfile_size {size}",
+                remedy="Check the size and the file",
+            )
         if size is None and available > KEYFILE_LIMIT:
             raise BadSecret(
-                f"{described} has {available} bytes behind offset {start}",
-                why=f"Without keyfile_size at most {KEYFILE_LIMIT} bytes (8 MiB) are read, as cryptsetup does",
+                f"{described} has {available} bytes after offset {start}",
+                why=f"without keyfile_size at most {KEYFILE_LIMIT} bytes (8 MiB) are read, as in cryptsetup",
                 remedy="Give keyfile_size if this really is the keyfile",
             )
         return _exactly(descriptor, available if size is None else size, start, described)
@@ -146,10 +167,18 @@ def _length(descriptor: int, described: str) -> int:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
         return os.lseek(descriptor, 0, os.SEEK_END)
-    kind = "a directory" if stat.S_ISDIR(mode) else "a FIFO" if stat.S_ISFIFO(mode) else "a character device" if stat.S_ISCHR(mode) else "no regular file"
+    kind = (
+        "a directory"
+        if stat.S_ISDIR(mode)
+        else "a FIFO"
+        if stat.S_ISFIFO(mode)
+        else "a character device"
+        if stat.S_ISCHR(mode)
+        else "not a regular file"
+    )
     raise BadSecret(
         f"{described} is {kind}",
-        why="A keyfile must read the same every time",
+        why="a keyfile must give the same bytes at every read",
         remedy="Give a regular file (or a block device), or the content as passphrase_base64",
     )
 
@@ -163,7 +192,10 @@ def _exactly(descriptor: int, size: int, start: int, described: str) -> bytearra
                 with view[done:] as rest:
                     count = os.preadv(descriptor, [rest], start + done)
                 if count == 0:
-                    raise BadSecret(f"{described} became shorter while it was read", remedy="Run again when nothing writes to it any more")
+                    raise BadSecret(
+                        f"{described} became shorter while it was read",
+                        remedy="Run again when nothing writes to it",
+                    )
                 done += count
         return value
     except BaseException:
@@ -178,28 +210,35 @@ def _label(label: t.Any, position: str) -> str:
         raise BadTask(f"{position}: label is {_kind(label)}, not text", remedy="Quote it")
     if len(label) > LABEL_LIMIT or not label.isprintable():
         raise BadTask(
-            f"{position}: label has {len(label)} characters" if len(label) > LABEL_LIMIT else f"{position}: label contains a control character or a newline",
-            why="Labels stand in tables and, on LUKS2, in the header",
+            f"{position}: label has {len(label)} characters"
+            if len(label) > LABEL_LIMIT
+            else f"{position}: label contains a control character or a newline",
+            why="labels appear in tables and, on LUKS2, in the header",
             remedy=f"Use a printable name of at most {LABEL_LIMIT} characters",
         )
     return label
 
 
 def _text(value: t.Any, name: str, *, base64_needed: bool) -> bytes:
-    """UTF-8 of a text option; bytes that were no UTF-8 when Ansible read them arrive as surrogates and leave as they came."""
+    """UTF-8 of a text option. Bytes that are not UTF-8 arrive from Ansible as surrogates and become bytes again."""
     if not isinstance(value, str):
         remedy = "Quote it in YAML, so that every character counts (0123 without quotes is the number 83)"
         if isinstance(value, (list, tuple, t.Mapping)):
-            remedy = "Give one secret here, and add an entry for each further one; text that merely looks like a list goes to passphrase_base64"
+            remedy = (
+                "Give one secret here and one entry for each further secret; "
+                "use passphrase_base64 for text that looks like a list"
+            )
         raise BadTask(
-            f"{name} is {_kind(value)} where text is expected", why="Guessing how to spell it would make another secret than the one you mean", remedy=remedy
+            f"{name} is {_kind(value)} where text is expected",
+            why="converting it to text could give another secret than the intended one",
+            remedy=remedy,
         )
     try:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         remedy = "Give the bytes as passphrase_base64" if base64_needed else "Encode the bytes again"
         # From None: the exception would carry the text.
-        raise BadSecret(f"{name} contains half a surrogate pair, which has no UTF-8 form", remedy=remedy) from None
+        raise BadSecret(f"{name} contains a lone surrogate, which UTF-8 cannot encode", remedy=remedy) from None
 
 
 def _decoded(text: bytes, name: str) -> bytearray:
@@ -215,14 +254,14 @@ def _decoded(text: bytes, name: str) -> bytearray:
         found = "contains spaces or line breaks" if spaces else "is not valid base64"
         raise BadSecret(
             f"{name}: passphrase_base64 {found}",
-            why="Only the one canonical form (RFC 4648, with padding) is accepted, so that a damaged value is noticed",
+            why="only the canonical form (RFC 4648, with padding) is accepted, so that a damaged value is noticed",
             remedy="Encode with the b64encode filter, or with 'base64 --wrap=0'",
         )
     return value
 
 
 def _qemu_obstacle(value: bytearray) -> str:
-    """QEMU takes a secret only if it is UTF-8 without NUL, whichever way it is handed over (crypto/secret.c)."""
+    """QEMU takes a secret only if it is UTF-8 without NUL, in whatever way it is passed (crypto/secret.c)."""
     if 0 in value:
         return "contains a NUL byte"
     try:

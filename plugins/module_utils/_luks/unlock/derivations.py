@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Slot keys derived from secrets: each at most once in a run, counted, and as many at once as the host can do."""
+"""Keys of keyslots derived from secrets: each at most once in a run, counted, as many at once as the host allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..header.model import Kdf, Pbkdf2
 
 T = t.TypeVar("T")
 
-Question = t.Tuple[int, Kdf, int]  # secret, parameters, bytes of key
+Question = t.Tuple[int, Kdf, int]  # secret number, parameters, length of the key in bytes
 
 
 class HoldsBytes(t.Protocol):
@@ -31,7 +31,7 @@ class HoldsBytes(t.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One derivation that opened a slot: the only benchmark that this collection ever runs."""
+    """The time of one derivation that opened a keyslot: the only benchmark of this collection."""
 
     kdf: Kdf
     length: int
@@ -40,21 +40,28 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class Derived:
-    """``key`` belongs to :class:`Derivations`, which wipes it in the end."""
+    """``key`` belongs to :class:`Derivations`, which wipes it."""
 
     key: bytearray
     measurement: Measurement
 
 
 class Derivations:
-    """Derives slot keys, and counts: ``evaluations`` is what the result calls ``kdf_evaluations``.
+    """Derives keys of keyslots and counts them in ``evaluations``, the ``kdf_evaluations`` of a result.
 
-    Counted is what begins to run: PBKDF2 or Argon2 from a secret to the key of a keyslot area, made or tried. The PBKDF2
-    that compares a volume key with its digest is none of these; the prover does it once for each trial until one opens.
-    Derived keys are kept until :meth:`close`, so that a plan made again for a header that changed costs nothing twice.
+    Each PBKDF2 or Argon2 that begins, from a secret to the key of a keyslot area, counts, whether for a trial or a new
+    keyslot. The PBKDF2 that compares a volume key with its digest does not; the prover runs one for each trial until
+    one opens. Derived keys are kept until :meth:`close`, so that planning again for a changed header derives nothing
+    twice.
     """
 
-    def __init__(self, secrets: t.Sequence[HoldsBytes], budget: kdf.Budget, workers: t.Union[Workers, Inline, None] = None, rank: int = 0) -> None:
+    def __init__(
+        self,
+        secrets: t.Sequence[HoldsBytes],
+        budget: kdf.Budget,
+        workers: t.Union[Workers, Inline, None] = None,
+        rank: int = 0,
+    ) -> None:
         self.secrets = secrets
         self.budget = budget
         self.workers = workers or Inline()
@@ -66,24 +73,24 @@ class Derivations:
         self._lock = threading.RLock()
 
     def derive(self, secret: int, parameters: Kdf, length: int) -> bytearray:
-        """``length`` bytes that the caller wipes. Raises Unsupported or BudgetExceeded."""
+        """``length`` bytes, which the caller wipes. Raises what :func:`.kdf.derive` raises."""
         key = (secret, parameters, length)
         self.finish([key])
         return bytearray(self._derived[key].key)
 
     def prepare(self, key: Question, *, early: bool = False) -> None:
-        """Begin to derive what :meth:`derive` will be asked for; ``early``: only where a core would be idle otherwise."""
+        """Begin a derivation for a later :meth:`derive`; ``early``: only while a core would be idle otherwise."""
         if key not in self._derived and key not in self._under_way:
             self._under_way[key] = self.start(*key, lambda derived: None, early=early)
 
     def give_up(self, key: Question) -> None:
-        """What was prepared is not needed; if it has not begun, it never does."""
+        """The prepared key is not needed; a derivation that has not begun never does."""
         job = self._under_way.pop(key, None)
         if job is not None:
             self.workers.abandon(job)
 
     def finish(self, wanted: t.Sequence[Question]) -> None:
-        """Derive all of these, together. Raises Unsupported or BudgetExceeded."""
+        """Derive all of these at the same time. Raises what :func:`.kdf.derive` raises."""
         for key in wanted:
             self.prepare(key)
         for key in wanted:
@@ -94,7 +101,7 @@ class Derivations:
                 job.result()
 
     def confirm(self, derived: t.Sequence[Question]) -> None:
-        """Derive all of these once more, together, and compare. Raises Refused where it is not the same."""
+        """Derive these again and compare. Raises Refused if a key differs, and what :func:`.kdf.derive` raises."""
         jobs = [self._submit(lambda key=key: self._evaluate(key), key) for key in dict.fromkeys(derived)]  # type: ignore[misc]
         for key, job in zip(dict.fromkeys(derived), jobs):
             self.workers.wait([job])
@@ -103,8 +110,8 @@ class Derivations:
             wipe(again)
             if not same:
                 raise Refused(
-                    "two derivations of one and the same key gave different results",
-                    why="the memory or the processor of this host is faulty, and a keyslot made now might never open",
+                    "two derivations of the same key gave different results",
+                    why="the memory or the processor of this host is faulty, and a new keyslot might never open",
                     remedy="repair the host first",
                 )
 
@@ -118,11 +125,21 @@ class Derivations:
         *,
         early: bool = False,
     ) -> Job[T]:
-        """A job whose result is what ``then`` makes of the key, in the thread that derived it."""
+        """A job whose result is ``then`` of the derived key, called in the thread that derived it.
+
+        :meth:`.Job.result` raises what :func:`.kdf.derive` and ``then`` raise.
+        """
         key = (secret, parameters, length)
         return self._submit(lambda: then(self._obtain(key)), key, discard, early=early)
 
-    def _submit(self, work: t.Callable[[], T], key: Question, discard: t.Optional[t.Callable[[T], None]] = None, *, early: bool = False) -> Job[T]:
+    def _submit(
+        self,
+        work: t.Callable[[], T],
+        key: Question,
+        discard: t.Optional[t.Callable[[T], None]] = None,
+        *,
+        early: bool = False,
+    ) -> Job[T]:
         known = key in self._derived
         job = Job(
             work,
@@ -154,7 +171,10 @@ class Derivations:
         return Derived(derived, Measurement(parameters, length, time.monotonic() - started))
 
     def same_input(self, one: int, other: int, parameters: Kdf) -> bool:
-        """Would both secrets derive the same key here? HMAC pads a short key with zeros and hashes a long one."""
+        """Whether both secrets derive the same key: HMAC pads a short key with zeros and hashes a long one.
+
+        Raises Unsupported if this host lacks the hash.
+        """
         left, right = self._effective(one, parameters), self._effective(other, parameters)
         try:
             return hmac.compare_digest(left, right)
@@ -175,7 +195,7 @@ class Derivations:
         return padded
 
     def close(self) -> None:
-        """Wipe every derived key; what is still being derived is wiped as soon as it is there."""
+        """Wipe every derived key; one that is still being derived is wiped as soon as it is done."""
         with self._lock:
             self._closed = True
             for derived in self._derived.values():

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What a header says of slots: which to try first, and (LUKS2) which were changed by others since the record was written.
+"""Which keyslot to try first, and (LUKS2) which keyslots others changed since the record was written.
 
-LUKS1 has no place for a record. There the last 8 of a salt's 32 bytes are a hash of the others and the label, so that
-whoever has the label can tell where it was put, and 24 random bytes stay; the label is not secret, and a salt that
-other programs made says nothing.
+LUKS1 has no place for a record. There the last 8 of a salt's 32 bytes are a hash of the other 24, which are random, and
+the label, so that a run that has the label finds its keyslot. The label is not secret, and salts of other programs
+suggest nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _TAG_SIZE = 8
 
 
 def fingerprint(kdf: Kdf) -> str:
-    """Hex of a hash over the slot's public salt: changes with every rewrite of the slot, and tells nothing of a secret."""
+    """Hex of a hash over the keyslot's public salt: changes with each rewrite and reveals nothing of a secret."""
     return "" if isinstance(kdf, UnknownKdf) else hashlib.sha256(kdf.salt).hexdigest()[:32]
 
 
 def remembered(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int]]:
-    """Slot -> secret numbers whose label the record holds for it, where the slot is still the one recorded."""
+    """Keyslot -> numbers of the secrets that the record names by label, if the keyslot is still the recorded one."""
     found: t.Dict[int, t.List[int]] = {}
     for keyslot, entry in header.record.items():
         slot = header.keyslots.get(keyslot)
@@ -40,13 +40,15 @@ def remembered(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[in
 
 
 def labelled_salt(label: str) -> bytes:
-    """A fresh salt of 32 bytes from which :func:`hints` can tell that its slot was made for ``label``."""
+    """A fresh salt of 32 bytes from which :func:`hints` can tell that its keyslot was made for ``label``."""
     random = os.urandom(SALT_SIZE - _TAG_SIZE)
     return random + _tag(random, label)
 
 
 def _tag(random: bytes, label: str) -> bytes:
-    return hmac.new(random, b"luksmith.luks label\0" + label.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()[:_TAG_SIZE]
+    return hmac.new(
+        random, b"luksmith.luks label\0" + label.encode("utf-8", "surrogateescape"), hashlib.sha256
+    ).digest()[:_TAG_SIZE]
 
 
 def _labelled(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int]]:
@@ -61,6 +63,6 @@ def _labelled(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int
 
 
 def hints(header: Header, labels: t.Sequence[str]) -> t.Dict[int, int]:
-    """Secret number -> the slot to try first. A hint is never a proof."""
+    """Secret number -> the keyslot to try first. A hint is never a proof."""
     slots = _labelled(header, labels) if header.format == "luks1" else remembered(header, labels)
     return {secret: keyslot for keyslot, secrets in sorted(slots.items(), reverse=True) for secret in secrets}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What lies in a keyslot's area: open it with a derived key, or seal a volume key into it."""
+"""The key material in a keyslot's area: open it with a derived key, or seal a volume key into it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..crypto.memory import Bytes, wipe
 from ..errors import BudgetExceeded, LuksmithError, shown
 from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
 
-# Bytes. The largest key of any cipher that cryptsetup makes a volume with (its --key-size ends at 4096 bits); what a header
-# claims beyond that would only make us read and hash gigabytes.
+# Bytes. The largest key that cryptsetup makes (--key-size 4096). A header that claims more could make us read and hash
+# gigabytes.
 LARGEST_KEY = 512
 
 
 def material_size(slot: Keyslot) -> int:
-    """Bytes of the area that hold material: the anti-forensic split key, up to a whole sector (24-byte keys need that)."""
+    """Bytes of key material in the area: the anti-forensic split key, rounded up to sectors of 512 bytes."""
     return -(-slot.key_size * slot.af_stripes // SECTOR) * SECTOR
 
 
 def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget) -> str:
-    """Why nobody on this host can try this slot ("unsupported cipher 'serpent-xts-plain64'") and what would help, or ""."""
+    """Why this host cannot try the keyslot ("unsupported cipher 'serpent-xts-plain64'") and what helps, or ""."""
     if not 1 <= slot.key_size <= LARGEST_KEY:
-        return f"it says that its key has {slot.key_size} bytes; 1 to {LARGEST_KEY} are possible"
+        return f"its key size is {slot.key_size} bytes; 1 to {LARGEST_KEY} are possible"
     try:
         kdf.check(slot.kdf, budget=budget)
         kdf.hash_size(slot.af_hash)
@@ -42,16 +42,24 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
 
 
 def unseal(slot: Keyslot, derived_key: Bytes, material: Bytes) -> bytearray:
-    """The key in ``material`` if ``derived_key`` is the right one, else noise of the same length: check the digest."""
+    """The key in ``material``, or noise of the same length if ``derived_key`` is wrong: check the digest.
+
+    Raises Unsupported for the cipher or the hash, and MalformedHeader for impossible sizes.
+    """
     plain = cipher.decrypt(slot.encryption, derived_key, material)
     try:
-        return antiforensic.merge(memoryview(plain)[: slot.key_size * slot.af_stripes], slot.key_size, slot.af_stripes, slot.af_hash)
+        return antiforensic.merge(
+            memoryview(plain)[: slot.key_size * slot.af_stripes], slot.key_size, slot.af_stripes, slot.af_hash
+        )
     finally:
         wipe(plain)
 
 
 def seal(slot: Keyslot, derived_key: Bytes, volume_key: Bytes) -> bytearray:
-    """Key material for the slot's area; ``material_size(slot)`` bytes, zeros behind the split key as cryptsetup leaves them."""
+    """Key material of ``material_size(slot)`` bytes, with zeros after the split key, as cryptsetup pads it.
+
+    Raises as :func:`unseal`.
+    """
     split = antiforensic.split(volume_key, slot.af_stripes, slot.af_hash)
     try:
         split.extend(bytes(material_size(slot) - len(split)))
@@ -61,7 +69,10 @@ def seal(slot: Keyslot, derived_key: Bytes, volume_key: Bytes) -> bytearray:
 
 
 def matches(digest: Digest, volume_key: Bytes) -> bool:
-    """Is this the volume key that the digest was made from? One PBKDF2, about an eighth of a keyslot's."""
+    """Whether the digest is of this volume key. Costs one PBKDF2, about an eighth of a keyslot's.
+
+    Raises Unsupported for the hash, and MalformedHeader for impossible parameters.
+    """
     computed = kdf.pbkdf2(digest.hash, volume_key, digest.salt, digest.iterations, len(digest.value))
     try:
         return hmac.compare_digest(bytes(computed), digest.value)

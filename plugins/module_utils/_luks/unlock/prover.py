@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Proofs by derivation: which secret opens which slot, each question derived at most once, on all cores where that helps."""
+"""Proofs by derivation: which secret opens which keyslot. Each question is derived at most once, on all cores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from .verdict import Verdict
 
 @dataclasses.dataclass(frozen=True)
 class _Trial:
-    """``key``: the volume key, when the trial opened a bound slot and nobody had it yet; else empty. material: what was read, hashed."""
+    """``key``: the volume key if the trial opened a bound keyslot and it was not known yet, else empty.
+
+    material: hash of the key material that was read.
+    """
 
     opened: bool
     key: bytearray
@@ -33,13 +36,14 @@ class _Trial:
 
 
 class Prover:
-    """Answers of :class:`.plan.types.Proofs` for one volume whose header was read as ``header``.
+    """The :class:`.plan.types.Proofs` of one volume whose header was read as ``header``.
 
-    A slot holds one key: once a secret has opened it, any other secret that would enter the derivation as different
-    bytes cannot, and one that would enter it as the same bytes does. Neither costs another derivation. Therefore two
-    secrets are never tried on one slot at the same time, and what :meth:`expect` begins early is never in vain.
+    A keyslot holds one key: once a secret has opened it, another secret opens it only if the derivation takes both as
+    the same bytes. Neither answer costs another derivation. So two secrets are never tried on one keyslot at the same
+    time, and trials that :meth:`expect` begins early are never wasted.
 
-    What was found early counts only once somebody asks (``_reported``), so that results do not depend on the number of cores.
+    A result found early counts only once it is asked for (``_reported``), so that results do not depend on the number
+    of cores.
     """
 
     def __init__(self, header: Header, read: Read, derivations: Derivations, hints: t.Mapping[int, int]) -> None:
@@ -62,24 +66,32 @@ class Prover:
         self._search: t.Tuple[int, t.List[int], bool] = (-1, [], False)
 
     def why_untried(self, keyslot: int) -> str:
+        """As :meth:`.plan.types.Proofs.why_untried`."""
         if keyslot not in self._untriable:
             slot = self.header.keyslots[keyslot]
             digests = key_material.digests_of(self.header, slot)
-            self._untriable[keyslot] = self._out_of_reach(slot) or key_material.why_untriable(slot, digests, self.derivations.budget)
+            self._untriable[keyslot] = self._out_of_reach(slot) or key_material.why_untriable(
+                slot, digests, self.derivations.budget
+            )
         return self._untriable[keyslot]
 
     def _out_of_reach(self, slot: Keyslot) -> str:
         if slot.number >= self.header.slot_count:
-            return f"keyslots are numbered 0 to {self.header.slot_count - 1}, and cryptsetup does not open others either"
+            return (
+                f"keyslots are numbered 0 to {self.header.slot_count - 1}, which is all that cryptsetup opens, too"
+            )
         end = slot.area.offset + key_material.material_size(slot)
         if end > self.header.extent and slot.key_size <= key_material.LARGEST_KEY:
-            return f"its key material would end at byte {end}, but the room for keyslots ends at byte {self.header.extent}"
+            return (
+                f"its key material would end at byte {end}, but the area for keyslots ends at byte {self.header.extent}"
+            )
         return ""
 
     def hint(self, secret: int) -> t.Optional[int]:
         return self._hints.get(secret)
 
     def verdict(self, secret: int, keyslot: int) -> Verdict:
+        """CLOSED if the keyslot is not bound. Raises what :meth:`try_slot` raises."""
         slot = self.header.keyslots.get(keyslot)
         return Verdict.CLOSED if slot is None or not slot.bound else self.try_slot(secret, keyslot)
 
@@ -95,11 +107,20 @@ class Prover:
         self._advance()
 
     def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
-        bound = [keyslot for keyslot in keyslots if keyslot in self.header.keyslots and self.header.keyslots[keyslot].bound]
-        self._search = (secret, [keyslot for keyslot in bound if not self.why_untried(keyslot) and self._answer(secret, keyslot) is None], in_vain)
+        bound = [
+            keyslot for keyslot in keyslots if keyslot in self.header.keyslots and self.header.keyslots[keyslot].bound
+        ]
+        self._search = (
+            secret,
+            [keyslot for keyslot in bound if not self.why_untried(keyslot) and self._answer(secret, keyslot) is None],
+            in_vain,
+        )
 
     def try_slot(self, secret: int, keyslot: int) -> Verdict:
-        """Like :meth:`verdict`, for unbound slots too (they open something, though not the volume)."""
+        """As :meth:`verdict`, but also for unbound keyslots, which open something other than the volume.
+
+        Raises StorageFault if the key material cannot be read, and what :func:`.kdf.derive` raises.
+        """
         if self.why_untried(keyslot):
             return Verdict.UNTRIED
         while True:
@@ -119,7 +140,11 @@ class Prover:
         if opener is not None:
             return opener == secret or self.derivations.same_input(opener, secret, parameters)
         closed = self._closed.get(keyslot, ())
-        return False if any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in closed) else None
+        return (
+            False
+            if any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in closed)
+            else None
+        )
 
     def _is_open(self, secret: int, keyslot: int) -> bool:
         return (secret, keyslot) not in self._faults and self._answer(secret, keyslot) is None
@@ -135,7 +160,7 @@ class Prover:
         return Verdict.OPENS if opens else Verdict.CLOSED
 
     def _advance(self) -> None:
-        """Begin what is expected on every slot that nothing is tried on now."""
+        """Begin the next expected trial on every keyslot without a running one."""
         for keyslot, queue in self._queues.items():
             while queue and keyslot not in self._jobs:
                 secret = queue.pop(0)
@@ -145,10 +170,13 @@ class Prover:
     def _begin(self, secret: int, keyslot: int) -> None:
         slot = self.header.keyslots[keyslot]
         check = functools.partial(self._check, slot)
-        self._jobs[keyslot] = (secret, self.derivations.start(secret, slot.kdf, slot.area_key_size, check, lambda trial: wipe(trial.key)))
+        self._jobs[keyslot] = (
+            secret,
+            self.derivations.start(secret, slot.kdf, slot.area_key_size, check, lambda trial: wipe(trial.key)),
+        )
 
     def _search_ahead(self, secret: int, keyslot: int) -> None:
-        """A search that missed its first slot goes on in as many slots at once as cores are idle; so does one expected to be in vain."""
+        """After a miss on its first keyslot, or if it is expected to fail, a search uses all idle cores at once."""
         searched, keyslots, in_vain = self._search
         if secret != searched or keyslot not in keyslots or (keyslot == keyslots[0] and not in_vain):
             return
@@ -159,7 +187,7 @@ class Prover:
                 self._begin(secret, ahead)
 
     def _end_search(self) -> None:
-        """It is found: what was to be tried further and has not begun is not tried."""
+        """The search has succeeded: drop its trials that have not begun."""
         secret, keyslots, _in_vain = self._search
         self._search = (-1, [], False)
         for keyslot in keyslots:
@@ -168,7 +196,7 @@ class Prover:
                 del self._jobs[keyslot]
 
     def _collect(self) -> None:
-        """Wait until something is found out, note all that was, and begin what follows from it."""
+        """Wait until a trial is done, note the results, and begin what follows from them."""
         self.derivations.workers.wait([job for _secret, job in self._jobs.values()])
         for keyslot, (secret, job) in list(self._jobs.items()):
             if job.done:
@@ -194,54 +222,77 @@ class Prover:
             wipe(trial.key)
 
     def _check(self, slot: Keyslot, derived: Derived) -> _Trial:
-        """In the thread of the derivation: does the derived key open the slot?"""
+        """Whether the derived key opens the keyslot; runs in the thread of the derivation."""
         sealed = self._read(slot.area.offset, key_material.material_size(slot))
         candidate = key_material.unseal(slot, derived.key, sealed)
         known = self.volume_key
         if known is not None and slot.bound:
             opened, keep = hmac.compare_digest(candidate, known), False
         else:
-            opened = any(key_material.matches(digest, candidate) for digest in key_material.digests_of(self.header, slot))
+            opened = any(
+                key_material.matches(digest, candidate) for digest in key_material.digests_of(self.header, slot)
+            )
             keep = opened and slot.bound
         if not keep:
             wipe(candidate)
         return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _hash_of(sealed))
 
     def openers(self) -> t.Dict[int, t.Tuple[int, ...]]:
-        """What is known by now: slot -> the secrets that open it. Asks nothing new."""
+        """Keyslot -> the secrets that open it, as known by now. Tries nothing."""
         secrets = range(len(self.derivations.secrets))
-        return {keyslot: tuple(secret for secret in secrets if self._answer(secret, keyslot)) for keyslot in sorted(self._reported_open)}
+        return {
+            keyslot: tuple(secret for secret in secrets if self._answer(secret, keyslot))
+            for keyslot in sorted(self._reported_open)
+        }
 
     def tried(self) -> t.Set[int]:
-        """Slots that some secret opens, and slots that every secret was tried on: of the others nobody knows. Asks nothing new."""
+        """Keyslots that a secret opens or on which every secret was tried; others are unknown. Tries nothing."""
         secrets = range(len(self.derivations.secrets))
-        refused = {keyslot for keyslot in self._reported_closed if all(self._reported(secret, keyslot) for secret in secrets)}
+        refused = {
+            keyslot for keyslot in self._reported_closed if all(self._reported(secret, keyslot) for secret in secrets)
+        }
         return self._reported_open | refused
 
     def _reported(self, secret: int, keyslot: int) -> bool:
         parameters = self.header.keyslots[keyslot].kdf
-        return any(tried == secret or self.derivations.same_input(tried, secret, parameters) for tried in self._reported_closed[keyslot])
+        return any(
+            tried == secret or self.derivations.same_input(tried, secret, parameters)
+            for tried in self._reported_closed[keyslot]
+        )
 
     def stale(self, header: Header, read: Read) -> t.List[int]:
-        """Slots of ``header`` that opened, and whose key material is no longer what opened although their parameters are."""
+        """Keyslots of ``header`` that opened and have other key material since, with the same parameters.
+
+        Raises what ``read`` raises.
+        """
         return [
             keyslot
             for keyslot, name in sorted(self._material.items())
             if keyslot in header.keyslots
             and header.keyslots[keyslot].kdf == self.header.keyslots[keyslot].kdf
-            and not hmac.compare_digest(name, _hash_of(read(header.keyslots[keyslot].area.offset, key_material.material_size(header.keyslots[keyslot]))))
+            and not hmac.compare_digest(
+                name,
+                _hash_of(
+                    read(header.keyslots[keyslot].area.offset, key_material.material_size(header.keyslots[keyslot]))
+                ),
+            )
         ]
 
     def need_volume_key(self) -> bytearray:
-        """The volume key that a verdict brought. The planner has proven an opener before any action that needs it."""
+        """The volume key, as the planner proves an opener before any action that needs it.
+
+        Raises Refused if no secret opens the volume.
+        """
         if self.volume_key is None:
             raise Refused(
-                "no secret of this task opens a keyslot of the volume", why="the volume key is needed", remedy="give a secret that works today under unlock"
+                "no secret of this task opens a keyslot of the volume",
+                why="the volume key is needed",
+                remedy="give a secret that works today under unlock",
             )
         return self.volume_key
 
     def close(self) -> None:
-        """Wipe the volume key and whatever is still being found out."""
+        """Wipe the volume key, and drop running trials, whose keys are wiped when they end."""
         for _secret, job in self._jobs.values():
             self.derivations.workers.abandon(job)
         self._jobs.clear()
@@ -252,10 +303,10 @@ class Prover:
 
 
 class RecordProver(Prover):
-    """Verdicts from the record alone (``verify: record``): no derivation, and no proof either.
+    """Verdicts from the record alone (``verify: record``): no derivation and no proof.
 
-    The record is forgeable and blind to a damaged area; the caller reports such answers as unverified and plans again
-    with real proofs before anything is written.
+    The record can be forged and does not show a damaged area. The caller reports such answers as unverified and plans
+    again with real proofs before it writes.
     """
 
     def __init__(self, header: Header, derivations: Derivations, remembered: t.Mapping[int, t.Collection[int]]) -> None:
@@ -266,6 +317,7 @@ class RecordProver(Prover):
         pass
 
     def try_slot(self, secret: int, keyslot: int) -> Verdict:
+        """Raises nothing: the record needs no derivation."""
         return Verdict.OPENS if secret in self._remembered.get(keyslot, ()) else Verdict.CLOSED
 
 
@@ -274,7 +326,7 @@ def _hash_of(sealed: bytes) -> bytes:
 
 
 def _no_reading(offset: int, length: int) -> bytes:
-    raise LuksmithError(f"{length} bytes at {offset} were asked for, and the record needs no key material")
+    raise LuksmithError(f"{length} bytes at byte {offset} were requested, although the record needs no key material")
 
 
 def labels_by_keyslot(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The one owner of the keys that a run derives: amend, inspect, audit and backup try secrets through a session only."""
+"""The one owner of the keys that a run derives: amend, inspect, audit and backup try secrets only through a session."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _P = t.TypeVar("_P", bound=Prover)
 
 @contextlib.contextmanager
 def all_cores(budget: Budget) -> t.Iterator[t.Tuple[Budget, Workers]]:
-    """``budget`` with the memory that the host has free now, and workers on all cores, stopped on every way out.
+    """``budget`` limited to the memory that the host has free now, and workers on all cores, stopped on every way out.
 
-    Several sessions share them when a task has several volumes, so that together they stay within the host's memory.
+    The sessions of a task with several volumes share them, so that together they stay within the host's memory.
     """
     measured = budget.of_this_moment()
     workers = Workers(cores(), measured.total_memory)
@@ -37,10 +37,9 @@ def all_cores(budget: Budget) -> t.Iterator[t.Tuple[Budget, Workers]]:
 
 @t.final
 class UnlockSession:
-    """Tries ``secrets`` on keyslots. Every derived key and volume key that this brings is wiped at its end, however that comes.
+    """Tries ``secrets`` on keyslots and wipes every derived key and volume key on every way out.
 
-    ``secrets`` stay with the caller, who wipes them. ``workers`` are not stopped here. ``rank``: sessions with a lower
-    one are served first.
+    The caller wipes ``secrets`` and stops ``workers``. Sessions with a lower ``rank`` are served first.
     """
 
     def __init__(self, secrets: t.Sequence[HoldsBytes], budget: Budget, workers: Workers, rank: int = 0) -> None:
@@ -53,9 +52,9 @@ class UnlockSession:
         return self.derivations.evaluations
 
     def prover(self, header: Header, read: Read, hints: t.Optional[t.Mapping[int, int]] = None) -> Prover:
-        """Proofs for ``header``, whose key material ``read`` takes from the medium; ``hints``: secret -> keyslot to try first.
+        """Proofs for ``header``, with ``read`` for its key material; ``hints``: secret -> keyslot to try first.
 
-        A session looks at one header at a time: the prover that it made before is closed, and its volume key wiped.
+        A session works on one header at a time: the previous prover is closed and its volume key wiped.
         """
         return self._take(Prover(header, read, self.derivations, hints or {}))
 
@@ -70,7 +69,7 @@ class UnlockSession:
         return prover
 
     def close(self) -> None:
-        """Wipe every derived key and the volume key; what is still being derived is wiped as soon as it is there."""
+        """Wipe every derived key and the volume key; a key that is still being derived, as soon as it is done."""
         if self._prover is not None:
             self._prover.close()
         self.derivations.close()
@@ -78,7 +77,12 @@ class UnlockSession:
     def __enter__(self) -> UnlockSession:
         return self
 
-    def __exit__(self, kind: t.Optional[t.Type[BaseException]], error: t.Optional[BaseException], trace: t.Optional[types.TracebackType]) -> None:
+    def __exit__(
+        self,
+        kind: t.Optional[t.Type[BaseException]],
+        error: t.Optional[BaseException],
+        trace: t.Optional[types.TracebackType],
+    ) -> None:
         self.close()
 
 

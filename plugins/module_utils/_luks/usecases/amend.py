@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""From task to result, volume by volume: read, plan, and (outside check mode) apply under the exclusive locks."""
+"""From task to result, volume by volume: read, plan and, unless in check mode, apply under the exclusive locks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ALL_DONE = "Everything was done before: nothing is left"
 
 @dataclasses.dataclass
 class PlannedChange:
-    """A header, what was proven about it, and the plan that follows. ``notes``: warnings that carrying the plan out gives."""
+    """A header, the proofs about it, and the plan made from both. ``notes``: warnings from carrying out the plan."""
 
     header: Header
     prover: Prover
@@ -49,24 +49,25 @@ class PlannedChange:
 
 
 def amend(task: Task, *, check: bool) -> Result:
-    """Bring every volume of the task to the desired state; in check mode tell what that would do.
+    """Bring each volume of the task to the desired state; in check mode, report what that would do.
 
-    With ``device`` errors come out as LuksmithError. With ``devices`` every volume is planned and applied alone, the
-    result has one item for each, and ``failed`` is set when any of them did.
+    With ``device``, raises LuksmithError if the volume cannot be read or the change is refused, and Interrupted if it
+    fails after the first write. With ``devices``, each volume is planned and applied alone, the result has one item for
+    each, and ``failed`` is set if one of them failed.
     """
     with all_cores(task.budget) as (budget, workers):
         if task.single:
             with UnlockSession(task.secrets, budget, workers) as session:
                 return _Amendment(task, task.devices[0], task.header, session, check=check).result()
         volumes = distinct_volumes(task.devices)
-        concurrency = 1 + 2 * workers.cores  # while some write and wait for locks, others have keys derived
+        concurrency = 1 + 2 * workers.cores  # while some write or wait for locks, others derive keys
         works = [_OneOfSeveral(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)]
         return combined(run_concurrently(works, concurrency, workers.stop))
 
 
 @dataclasses.dataclass(frozen=True)
 class _OneOfSeveral:
-    """One of several; ``names`` are further paths to it, ``rank`` its place in the task."""
+    """One of several volumes; ``names``: further paths to it, ``rank``: its place in the task."""
 
     task: Task
     path: str
@@ -90,7 +91,9 @@ class _OneOfSeveral:
 
 
 class _Amendment:
-    def __init__(self, task: Task, path: str, header_path: t.Optional[str], session: UnlockSession, *, check: bool) -> None:
+    def __init__(
+        self, task: Task, path: str, header_path: t.Optional[str], session: UnlockSession, *, check: bool
+    ) -> None:
         self.task = task
         self.path = path
         self.header_path = header_path
@@ -119,16 +122,16 @@ class _Amendment:
             self.container, self.identity = volume.container, volume.identity
             planned = self._plan_undisturbed(volume)
             if self.check and not planned.plan.empty:
-                # What the real run would be refused for although the plan is good.
+                # Obstacles that would make the real run fail although the plan is good.
                 volume.check_writable()
                 self.warnings.extend(locks.writer_obstacles(volume))
             return planned
 
     def _plan_undisturbed(self, volume: Volume) -> PlannedChange:
-        """A plan for a header that nobody wrote meanwhile, so that a long derivation holds no lock against anybody.
+        """A plan for a header that did not change meanwhile, made without holding a lock during long derivations.
 
-        A plan that is to be executed is compared with the header again under the exclusive lock, so it may be outdated
-        here. When others keep writing, the last plan is made under the shared lock, which makes them wait.
+        A plan that will be executed may be outdated here: the header is compared again under the exclusive lock. If
+        other programs keep writing, the last plan is made under the shared lock, which makes them wait.
         """
         for _attempt in range(UNLOCKED_ATTEMPTS):
             header = read_header_locked(volume, self.task.lock_timeout)
@@ -138,7 +141,9 @@ class _Amendment:
                 if _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
                     raise
                 continue
-            if not (self.check or planned.plan.empty) or _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
+            if not (self.check or planned.plan.empty) or _image(
+                read_header_locked(volume, self.task.lock_timeout)
+            ) == _image(header):
                 return planned
         with locks.shared(volume, timeout=self.task.lock_timeout):
             return self._plan(volume, read_header(volume))
@@ -146,7 +151,7 @@ class _Amendment:
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
-            # A refusal that rests on the record alone says nothing: the secrets decide.
+            # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
                 plan = make_plan(Situation.of(header), self.task.desired, prover)
                 if plan.empty:
@@ -160,36 +165,45 @@ class _Amendment:
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
-            if header.write_obstacle is not None:  # what stands in the way of every change, whatever stands in the way of this one
+            # An obstacle to every change matters more than the reason against this one.
+            if header.write_obstacle is not None:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
 
     def _write(self, planned: PlannedChange) -> Result:
-        from ..apply.executor import apply_plan  # not needed by a run that changes nothing, which is the usual one
+        from ..apply.executor import apply_plan  # most runs change nothing and do not need it
 
         before, predicted, choices = self._prepare(planned)
         planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
-        with locked_write(self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout) as locked:
+        with locked_write(
+            self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout
+        ) as locked:
             volume, header = locked.volume, locked.found
-            outdated = locked.outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
+            outdated = locked.outdated or (
+                "key material changed" if planned.prover.stale(header, volume.region.reread) else ""
+            )
             if outdated:
-                self.warnings.append(f"{outdated} between planning and locking; the plan was made again under the lock")
+                self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
                 fresh = self._plan(volume, header)
                 planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
                 before, predicted, choices = self._prepare(planned)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
-            writer = KeyslotWriter(disk, planned.prover, self.task.desired, self._memory_limit(), choices, self.task.record)
+            writer = KeyslotWriter(
+                disk, planned.prover, self.task.desired, self._memory_limit(), choices, self.task.record
+            )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
             self._check_kept_its_place(volume, planned.plan)
             try:
                 erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
                 if volume.copy_on_write and erases:
-                    self.warnings.append(f"what was erased may survive in older copies: {volume.copy_on_write}")
+                    self.warnings.append(f"erased data may survive in older copies: {volume.copy_on_write}")
                 return self._report(planned, before, predicted, disk.header)
             except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
-                raise Interrupted.by(expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions) from None
+                raise Interrupted.by(
+                    expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
+                ) from None
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -198,14 +212,14 @@ class _Amendment:
             raise Interrupted.by(
                 error,
                 volume.node.path,
-                why="all was done in the file or device that was open, and not in what the path leads to now",
+                why="the change was made in the file or device that was open, and the path leads to another one now",
                 remedy="find out what took its place, and run the task again if that is the volume",
                 changed=_ALL_DONE,
                 actions_done=plan.actions,
             ) from None
 
     def _prepare(self, planned: PlannedChange) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, KdfChoice]]:
-        """The tables, and what new keyslots will cost; their keys are derived when this returns."""
+        """The tables and the key derivation of new keyslots, whose keys are derived when this returns."""
         choices, questions = self.prefetch.settle(planned.header, self._choices(planned))
         if choices:
             planned.prover.need_volume_key()
@@ -225,32 +239,45 @@ class _Amendment:
 
     def _choices(self, planned: PlannedChange) -> t.Dict[Action, KdfChoice]:
         return {
-            action: choice_for(action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record)
+            action: choice_for(
+                action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record
+            )
             for action in planned.plan.actions
             if action.kind in (ActionKind.ADD, ActionKind.REKEY)
         }
 
-    def _tables(self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]) -> t.Tuple[t.List[Row], t.List[Row]]:
-        """The slots as found and as the plan will leave them, with what is proven by now."""
+    def _tables(
+        self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]
+    ) -> t.Tuple[t.List[Row], t.List[Row]]:
+        """The keyslots as found and as the plan will leave them, with the proofs so far."""
         opened_by = labels_by_keyslot(planned.prover, self.task.desired.labels)
         tried = planned.prover.tried()
-        before = rows(planned.header, opened_by, [keyslot for keyslot in planned.header.keyslots if keyslot not in tried])
-        by_position = {position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices}
+        before = rows(
+            planned.header, opened_by, [keyslot for keyslot in planned.header.keyslots if keyslot not in tried]
+        )
+        by_position = {
+            position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices
+        }
         return before, predict(before, planned.plan, planned.header, by_position)
 
     def _memory_limit(self) -> int:
-        """KiB: half of what the host has free, as cryptsetup's own benchmark bounds itself on small machines."""
+        """KiB: half of the host's free memory, the limit that cryptsetup's benchmark has on small machines."""
         budget = self.derivations.budget
         return budget.max_memory if budget.available is None else min(budget.max_memory, budget.available // 2)
 
-    def _report(self, planned: PlannedChange, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None) -> Result:
+    def _report(
+        self, planned: PlannedChange, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None
+    ) -> Result:
         keyslots = predicted
         if after is not None:
             labels = {row["keyslot"]: row["opened_by"] for row in predicted}
             untried = [row["keyslot"] for row in predicted if not row["tried"]]
             keyslots = rows(after, {keyslot: found for keyslot, found in labels.items() if found}, untried)
         if not planned.verified:
-            self.warnings.append("verify: record: the record in the header says that nothing needs to change; no secret was tried, so nothing is proven")
+            self.warnings.append(
+                "verify: record: according to the record in the header nothing needs to change; "
+                "no secret was tried, so nothing is proven"
+            )
         self.warnings.extend(planned.plan.warnings)
         self.warnings.extend(planned.header.warnings)
         self.warnings.extend(planned.notes)
@@ -260,7 +287,9 @@ class _Amendment:
             "changed": not planned.plan.empty,
             "plan": [action_row(action) for action in planned.plan.actions],
             "keyslots": keyslots,
-            "diff": diff(before, predicted, planned.plan, path=self.path, uuid=planned.header.uuid, format=planned.header.format),
+            "diff": diff(
+                before, predicted, planned.plan, path=self.path, uuid=planned.header.uuid, format=planned.header.format
+            ),
             "uuid": planned.header.uuid,
             "type": planned.header.format,
             "container": self.container,

@@ -4,8 +4,8 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Several volumes at once, each in a thread of its own, with results in the order of the task.
 
-No thread holds the locks of one volume while it waits for those of another one, so that two runs over the same volumes
-in different orders can at most wait for each other's writes.
+No thread holds the locks of one volume while it waits for those of another, so two runs over the same volumes in
+different orders cannot deadlock: they only wait for each other's writes.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from ..volume.storage import open_volume
 
 T = t.TypeVar("T")
 
-# What a thread may need for the write that it is in when the run is being given up; longer is not waited for.
+# Seconds that threads have to finish a write in progress when the run is aborted.
 _GRACE_PERIOD = 5.0
 
-# Seconds after which a wait for the threads looks whether a signal has come meanwhile.
+# Seconds between looks at signals while waiting for the threads.
 _LOOK_AGAIN = 0.2
 
 
 def run_concurrently(works: t.Sequence[t.Callable[[], T]], concurrency: int, stop: t.Callable[[], None]) -> t.List[T]:
-    """The results of ``works``, of which at most ``concurrency`` are under way at a time; they begin in order.
+    """The results of ``works``, which begin in order, at most ``concurrency`` of them at a time.
 
-    An exception of one is raised when all the others have ended. When this thread is interrupted, ``stop`` is called,
-    nothing more begins, and what is under way gets a moment to unwind.
+    Raises the exception of the first that failed once all have ended. If this thread is interrupted, ``stop`` is
+    called, nothing more begins, and running works get a moment to unwind.
     """
     shared = _Shared(works)
     try:
         for number in range(min(concurrency, len(works))):
             try:
                 shared.begin()
-            except RuntimeError as error:  # no more threads on this host: those that could be started do all the work
+            except RuntimeError as error:  # the host allows no more threads: those that run do all the work
                 if not number or end_of_run(error) is not None:
                     raise
                 break
@@ -62,11 +62,11 @@ class _Shared(t.Generic[T]):
         self._errors: t.Dict[int, Exception] = {}
         self._begun: t.List[threading.Thread] = []
         self._ended: t.List[int] = []
-        # Thread.join takes a thread for ended when a signal comes while it waits; a queue in C waits on.
+        # Thread.join mistakes a thread for ended if a signal arrives while it waits; a queue in C keeps waiting.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def begin(self) -> None:
-        """One more thread. Raises RuntimeError if the host has none."""
+        """Start one more thread. Raises RuntimeError if the host allows no more."""
         thread = threading.Thread(target=self._work, daemon=True)
         self._begun.append(thread)
         try:
@@ -77,13 +77,13 @@ class _Shared(t.Generic[T]):
             raise
 
     def wait(self, patience: t.Optional[float] = None) -> None:
-        """Until all threads have ended, or for ``patience`` seconds."""
+        """Wait until all threads have ended, at most ``patience`` seconds."""
         deadline = None if patience is None else time.monotonic() + patience
         while len(self._ended) < len([thread for thread in self._begun if thread.ident is not None]):
             left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return
-            # A signal that comes right before the wait in C does not end it; its handler runs at the next look.
+            # A signal right before the wait in C does not end the wait; its handler runs at the next look.
             try:
                 self._bell.get(timeout=min(left, _LOOK_AGAIN))
             except queue.Empty:
@@ -121,7 +121,7 @@ class _Shared(t.Generic[T]):
 
 
 def distinct_volumes(paths: t.Sequence[str]) -> t.List[t.Tuple[str, t.List[str]]]:
-    """Each header once, with the other names that lead to it (symlink, loop device and its file)."""
+    """Each header once, with the other paths that lead to it (symlink, loop device and its file)."""
     found: t.Dict[t.Any, t.Tuple[str, t.List[str]]] = {}
     for path in paths:
         try:
@@ -142,11 +142,18 @@ def combined(volumes: t.Sequence[Result]) -> Result:
         "changed": any(one["changed"] for one in volumes),
         "volumes": list(volumes),
         "kdf_evaluations": sum(one.get("kdf_evaluations", 0) for one in volumes),
-        "warnings": list(dict.fromkeys(f"{one['device']}: {warning}" for one in volumes for warning in one.get("warnings", ()))),
+        "warnings": list(
+            dict.fromkeys(f"{one['device']}: {warning}" for one in volumes for warning in one.get("warnings", ()))
+        ),
         "diff": [one["diff"] for one in volumes if "diff" in one],
     }
     if failed:
         result["failed"] = True
-        counts = ", ".join(f"{sum(one['status'] == status for one in volumes)} {status}" for status in ("unchanged", "done", "refused", "partial"))
-        result["msg"] = f"{len(failed)} of {len(volumes)} volumes failed ({counts}). " + " ".join(one["msg"] for one in failed)
+        counts = ", ".join(
+            f"{sum(one['status'] == status for one in volumes)} {status}"
+            for status in ("unchanged", "done", "refused", "partial")
+        )
+        result["msg"] = f"{len(failed)} of {len(volumes)} volumes failed ({counts}). " + " ".join(
+            one["msg"] for one in failed
+        )
     return result

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""What a header says, and which of the given secrets opens which keyslot. Never writes."""
+"""What a header contains, and which of the given secrets opens which keyslot. Never writes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from ..volume.storage import open_volume
 
 
 def inspect(task: InfoTask) -> Result:
-    """Everything that the header says, and which of the given secrets opens which slot. Never writes."""
+    """The whole content of the header, and which of the given secrets opens which keyslot.
+
+    Raises StorageFault or Busy if the volume cannot be read, what the header's parser raises, and what
+    :meth:`.Prover.try_slot` raises.
+    """
     try:
-        with unlock_session(task.secrets, task.budget) as session, open_volume(task.device, task.header, writable=False) as volume:
+        with unlock_session(task.secrets, task.budget) as session, open_volume(
+            task.device, task.header, writable=False
+        ) as volume:
             header = read_header_locked(volume, task.lock_timeout)
             prover = session.prover(header, volume.region.reread)
             warnings = list(header.warnings)
-            prover.expect(((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True)
-            cut = unfinished(header)
-            if cut is not None:
-                warnings.append(cut["says"])
+            prover.expect(
+                ((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True
+            )
+            pending = unfinished(header)
+            if pending is not None:
+                warnings.append(pending["says"])
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
                     prover.try_slot(secret, keyslot)
@@ -44,7 +52,10 @@ def inspect(task: InfoTask) -> Result:
                 "container": volume.container,
                 "header": describe_header(header),
                 "keyslots": rows(header, opened_by, untried),
-                "opened_by": {label: [keyslot for keyslot, labels in opened_by.items() if label in labels] for label in task.labels},
+                "opened_by": {
+                    label: [keyslot for keyslot, labels in opened_by.items() if label in labels]
+                    for label in task.labels
+                },
                 "kdf_evaluations": session.evaluations,
                 "warnings": [*task.warnings, *warnings],
             }

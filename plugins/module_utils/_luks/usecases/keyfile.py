@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""A keyfile that follows a rotation: what it holds is found out by comparing, and only an old secret gives way to the new one."""
+"""A keyfile that follows a rotation: the new secret replaces its content only if that is one of the old secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ NEW, OLD, OTHER, MISSING = "new", "old", "other", "missing"
 
 
 def update_keyfile(params: t.Mapping[str, t.Any], *, check: bool) -> t.Dict[str, t.Any]:
-    """Give the keyfile ``path`` the ``new_secret`` if it holds one of ``old_secrets``. Raises LuksmithError."""
+    """Write ``new_secret`` to the keyfile ``path`` if it holds one of ``old_secrets``.
+
+    Raises BadTask or BadSecret if an argument is not valid or the keyfile cannot be read, and Refused, Busy or
+    StorageFault if it cannot be replaced.
+    """
     path = params["path"]
     check_path(path, "path")
     secrets = [read(params["new_secret"], "new_secret", new=True)]
@@ -59,7 +63,7 @@ def _check_replaceable(params: t.Mapping[str, t.Any]) -> None:
     if params["keyfile_offset"] or params["keyfile_size"]:
         raise Refused(
             "only a part of the keyfile holds the old secret",
-            why="The rest of it may belong to somebody else, and the new secret may have another length",
+            why="The rest may belong to another volume, and the new secret may have another length",
             remedy="Give the volume a keyfile of its own, or leave this secret out of the rotation",
         )
     keyfiles.check_replaceable(params["path"])

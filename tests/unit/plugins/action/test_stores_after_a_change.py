@@ -69,7 +69,7 @@ def test_a_fault_of_the_folder_after_the_rename(run: t.Callable[..., t.Any], tmp
     monkeypatch.setattr(os, "fsync", fsync)
     message = said(run, name)
     assert (tmp_path / "key.json").exists()
-    assert "The new file is in its place" in message and "not changed" not in message and "Nothing" not in message
+    assert "The new file is in place" in message and "not changed" not in message and "Nothing" not in message
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -118,4 +118,4 @@ def test_an_envelope_that_cannot_be_opened_again(run: t.Callable[..., t.Any], mo
 def test_a_pipe_for_a_store(run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str) -> None:
     os.mkfifo(tmp_path / "key.json")
     message = said(run, name)
-    assert "no regular file but a named pipe" in message and "The store was not changed." in message
+    assert "not a regular file but a named pipe" in message and "The store was not changed." in message

@@ -58,5 +58,5 @@ def test_a_text_where_a_dictionary_belongs_is_named_with_its_place() -> None:
         "keyslots": [{"new_secret": {"passphrase": "a"}}, {"new_secret": "winter-2025", "pbkdf": "type=argon2id", "old_secret": '{"passphrase": "b"}'}],
         "kdf_limits": None,
     }
-    secret = "is text where a dictionary belongs. Its options are label, passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+    secret = "is text, but must be a dictionary. Its options are label, passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
     assert _texts_for_dictionaries(params, spec) == [f"unlock[1] {secret}", f"keyslots[1].new_secret {secret}"]

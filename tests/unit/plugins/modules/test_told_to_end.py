@@ -26,7 +26,7 @@ READERS: t.Dict[str, t.Dict[str, t.Any]] = {"audit": DEVICE, "keyslots_info": DE
 # What may be left behind that needs a word.
 WRITERS: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "keyslots": ({**DEVICE, "keyslots": [{"new_secret": SECRET}]}, "noted in the header where it needs finishing"),
-    "header_backup": ({**DEVICE, "path": "/none", "unlock": [SECRET]}, "the file of the backup is the old one or the new one"),
+    "header_backup": ({**DEVICE, "path": "/none", "unlock": [SECRET]}, "the backup is the old file or the new one"),
     "keyfile": ({"path": "/none", "new_secret": SECRET}, "keyfile holds the old secret or the new one"),
 }
 MODULES = sorted(path.stem for path in PLUGINS.glob("[a-z]*.py") if "def argument_spec" in path.read_text())
@@ -81,7 +81,7 @@ def test_a_signal(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize("check", [True, False])
 def test_an_error_that_nobody_expected(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     result = ended(name, {**asked(name), "_ansible_check_mode": check}, ZeroDivisionError(), monkeypatch, capsys)
-    assert result["failed"] is True and "did not expect: ZeroDivisionError" in result["msg"]
+    assert result["failed"] is True and "error in luksmith.luks: ZeroDivisionError" in result["msg"]
     reads = check or name in READERS
     assert ("Nothing was changed." in result["msg"]) is reads
     assert ("What was changed is not known" in result["msg"]) is not reads

@@ -157,7 +157,7 @@ class TestDurable:
             files.replace(str(path), CONTENT)
         assert path.read_bytes() == CONTENT and list(path.parent.iterdir()) == [path]
         assert caught.value.after_change is True
-        assert "The new file is in its place" in str(caught.value) and "untouched" not in str(caught.value) and "Nothing" not in str(caught.value)
+        assert "The new file is in place" in str(caught.value) and "untouched" not in str(caught.value) and "Nothing" not in str(caught.value)
 
 
 class TestFolder:
@@ -194,7 +194,7 @@ class TestFolder:
 
     def test_no_space(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "mkdir", failing(errno.ENOSPC))
-        with pytest.raises(StorageFault, match=r"Cannot make the folder .*ENOSPC.*Make room"):
+        with pytest.raises(StorageFault, match=r"Cannot make the folder .*ENOSPC.*Free some space"):
             files.make_folder(str(tmp_path / "a"))
 
 
@@ -203,7 +203,7 @@ class TestReadBack:
         path.write_bytes(b"old")
         right = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: right(fd, bytes(len(data)), offset))
-        with pytest.raises(StorageFault, match=r"What was read back is not what was written.*loses writes.*untouched"):
+        with pytest.raises(StorageFault, match=r"The data read back is not the data written.*loses writes.*untouched"):
             files.replace(str(path), CONTENT)
         assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
 
@@ -262,7 +262,7 @@ class TestCleanUp:
             path.write_bytes(b"old")
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing(errno.ENOSPC))
-            with pytest.raises(StorageFault, match=r"Cannot write it: .*ENOSPC.*Make room") as caught:
+            with pytest.raises(StorageFault, match=r"Cannot write it: .*ENOSPC.*Free some space") as caught:
                 files.replace(str(path), CONTENT)
         assert caught.value.after_change is False and caught.value.volume == str(path)
         assert ("that was there before is untouched" if there else "Nothing was changed") in str(caught.value)
@@ -423,13 +423,13 @@ class TestNoRegularFile:
         place(path, kind)
         before = path.lstat()
         for refused in (lambda: files.replace(str(path), CONTENT, follow=follow), lambda: files.check_replaceable(str(path), follow=follow)):
-            with pytest.raises(Refused, match=f"It is no regular file but a {kind}"):
+            with pytest.raises(Refused, match=f"It is not a regular file but a {kind}"):
                 refused()
         assert path.lstat() == before and list(path.parent.iterdir()) == [path]
 
     @pytest.mark.parametrize("kind", ["directory", "named pipe", "character device"])
     def test_it_is_not_read_either(self, path: pathlib.Path, kind: str) -> None:
-        with pytest.raises(OSError, match=f"it is no regular file but a {kind}"):
+        with pytest.raises(OSError, match=f"it is not a regular file but a {kind}"):
             files.read_regular(str(path) if place(path, kind) else "")
 
     def test_a_regular_file_is_read(self, path: pathlib.Path) -> None:
@@ -481,20 +481,20 @@ class TestForeseen:
     def test_no_folder(self, path: pathlib.Path) -> None:
         self.foresees(path / ".." / "none" / "file", "does not exist")
         path.write_bytes(b"mine")
-        self.foresees(path / "file", "file is no folder")
-        self.foresees(path / "more" / "file", "file is no folder", new_folders=True)
+        self.foresees(path / "file", "file is not a directory")
+        self.foresees(path / "more" / "file", "file is not a directory", new_folders=True)
 
     def test_the_right_that_counts_is_that_of_the_folder(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"old")
         right = os.access
         monkeypatch.setattr(os, "access", lambda where, mode, **how: os.path.realpath(where) != str(path.parent) and right(where, mode, **how))
-        self.foresees(path, r"Cannot write into its folder .*EACCES")
-        self.foresees(path.parent / "a" / "b", r"Cannot write into its folder .*EACCES", new_folders=True)
+        self.foresees(path, r"Cannot write to its directory .*EACCES")
+        self.foresees(path.parent / "a" / "b", r"Cannot write to its directory .*EACCES", new_folders=True)
 
     def test_a_file_system_that_is_read_only(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "access", lambda *_arguments, **_how: False)
         monkeypatch.setattr(os, "statvfs", lambda _path: type("Status", (), {"f_flag": os.ST_RDONLY}))
-        self.foresees(path, r"Cannot write into its folder .*EROFS.*remount")
+        self.foresees(path, r"Cannot write to its directory .*EROFS.*remount")
 
     def test_a_file_that_even_root_may_not_touch(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"old")

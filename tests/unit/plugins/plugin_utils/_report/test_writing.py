@@ -34,9 +34,9 @@ def test_no_file_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("folder", "no regular file but a directory"),
-        ("file/report", r"file is no folder"),
-        ("file/more/report", r"file is no folder"),
+        ("folder", "not a regular file but a directory"),
+        ("file/report", r"file is not a directory"),
+        ("file/more/report", r"file is not a directory"),
     ],
     ids=str,
 )
@@ -50,7 +50,7 @@ def test_places_for_no_report(tmp_path: pathlib.Path, path: str, why: str) -> No
 
 def test_a_folder_without_the_right_to_write(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode, **_how: False)
-    with pytest.raises(BadTask, match="cannot write into its folder"):
+    with pytest.raises(BadTask, match="cannot write to its directory"):
         foresee(json=str(tmp_path / "new" / "report"))
 
 

@@ -26,7 +26,7 @@ def write(check: bool = False, mode: int = 0o600, **options: t.Any) -> t.Dict[st
 def test_a_pipe_in_the_place_of_a_report(tmp_path: pathlib.Path, check: bool) -> None:
     os.mkfifo(tmp_path / "report")
     with pytest.raises(
-        BadTask, match=r"report cannot be written: it is no regular file but a named pipe.*Nothing was changed\."
+        BadTask, match=r"report cannot be written: it is not a regular file but a named pipe.*Nothing was changed\."
     ):
         write(check, json=str(tmp_path / "report"), csv=str(tmp_path / "other"))
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
@@ -36,14 +36,14 @@ def test_a_pipe_in_the_place_of_a_report(tmp_path: pathlib.Path, check: bool) ->
 def test_a_device_behind_a_link(tmp_path: pathlib.Path, check: bool) -> None:
     """/dev/stdout is one: it must not become a file."""
     (tmp_path / "report").symlink_to("/dev/null")
-    with pytest.raises(BadTask, match="no regular file but a character device"):
+    with pytest.raises(BadTask, match="not a regular file but a character device"):
         write(check, json=str(tmp_path / "report"))
     assert (tmp_path / "report").is_symlink()
 
 
 def test_a_pipe_in_the_place_of_a_source(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "source")
-    with pytest.raises(BadTask, match="source cannot be read: it is no regular file but a named pipe"):
+    with pytest.raises(BadTask, match="source cannot be read: it is not a regular file but a named pipe"):
         write(json=str(tmp_path / "report"), sources=[str(tmp_path / "source")])
 
 
@@ -72,7 +72,7 @@ def test_no_space(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
     report.write_text("old")
     full_after(0, monkeypatch)
     with pytest.raises(
-        BadTask, match=r"report cannot be written: cannot write it: No space left.*Make room.*before is untouched\."
+        BadTask, match=r"report cannot be written: cannot write it: No space left.*Free some space.*before is untouched\."
     ) as caught:
         write(json=str(report))
     assert caught.value.after_change is False
@@ -127,7 +127,7 @@ def test_a_fault_after_the_rename(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
         right(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(BadTask, match="The new file is in its place") as caught:
+    with pytest.raises(BadTask, match="The new file is in place") as caught:
         write(json=str(tmp_path / "report"))
     assert caught.value.after_change is True and (tmp_path / "report").exists()
 

@@ -47,7 +47,7 @@ def test_a_fault_of_the_folder(tmp_path: pathlib.Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", fsync)
     error, result = told(tmp_path)
     assert (tmp_path / "backup").exists()
-    assert "EIO" in error.found and "The new file is in its place" in result["msg"] and result["changed"] is True
+    assert "EIO" in error.found and "The new file is in place" in result["msg"] and result["changed"] is True
 
 
 def test_a_fault_while_it_is_read_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,13 +78,13 @@ def test_a_pinned_slot_that_cannot_be_tried(luks1: bool, old: t.Optional[int], f
     if force and old is None:
         assert plan({0: RED, 3: UNTRIABLE}, present(GREEN, keyslot=3), luks1=luks1, force=True)[-1][1] == 3
         return
-    with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use.*unsupported cipher 'serpent'.*nobody can tell on this host whose key it holds"):
+    with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use.*unsupported cipher 'serpent'.*this host cannot tell which secret opens it"):
         plan({0: RED, 3: UNTRIABLE}, present(GREEN, old, keyslot=3), luks1=luks1, force=force)
 
 
 def test_a_pinned_slot_that_another_entry_wants_to_keep() -> None:
     entries = present(GREEN, keyslot=0), present(RED, position=1)
-    with pytest.raises(Refused, match=r"(?i)keyslot 0 opens with red, which another present entry of the task wants to keep"):
+    with pytest.raises(Refused, match=r"(?i)keyslot 0 opens with red, which another entry wants present"):
         plan({0: RED, 1: None}, *entries)
 
 
@@ -101,23 +101,23 @@ def test_one_slot_cannot_hold_two_new_secrets() -> None:
 
 @pytest.mark.parametrize("given", [{"memory": 65536}, {"time": 4}, {"parallel": 1}], ids=str)
 def test_argon2_costs_on_luks1(given: t.Dict[str, int]) -> None:
-    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives Argon2 costs, and LUKS1 knows only pbkdf2"):
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives Argon2 costs, but LUKS1 has only pbkdf2"):
         plan({0: RED}, present(GREEN, costs=Costs(**given)), luks1=True)
 
 
 def test_argon2_on_luks1() -> None:
-    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants argon2id, and LUKS1 knows only pbkdf2"):
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants argon2id, but LUKS1 has only pbkdf2"):
         plan({0: RED}, present(GREEN, costs=Costs(type="argon2id")), luks1=True)
 
 
 def test_a_priority_on_luks1() -> None:
-    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants priority prefer, and LUKS1 keyslots have none"):
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants priority prefer, but LUKS1 keyslots have no priority"):
         plan({0: RED}, present(GREEN, priority="prefer"), luks1=True)
     assert plan({0: RED}, present(GREEN, priority="normal"), luks1=True)[0][0] == "add"
 
 
 def test_another_hash_on_luks1() -> None:
-    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants hash sha512, and every keyslot of this LUKS1 header uses sha256"):
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants hash sha512, but every keyslot of this LUKS1 header uses sha256"):
         plan({0: RED}, present(GREEN, costs=Costs(hash="sha512")), luks1=True)
     assert plan({0: RED}, present(GREEN, costs=Costs(hash="SHA256")), luks1=True)[0][0] == "add"
     assert plan({0: RED}, present(GREEN, costs=Costs(type="pbkdf2", hash="sha512")))[0][0] == "add"
@@ -146,10 +146,10 @@ def test_an_interrupted_erase_of_the_only_slot_needs_consent() -> None:
 
 @pytest.mark.parametrize("kind", [model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL])
 def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
-    with pytest.raises(Refused, match=r"(?i)the note of an interrupted rekey of keyslot 2 does not say through which keyslot it went"):
+    with pytest.raises(Refused, match=r"(?i)the journal entry of an interrupted rekey of keyslot 2 has no temporary slot"):
         plan({0: RED, 2: None}, present(RED), luks1=True, intent=model.Intent(kind, 2))
 
 
 def test_a_note_of_an_unknown_kind() -> None:
-    with pytest.raises(Refused, match=r"(?i)an interrupted run left a note of the unknown kind 'polish'"):
+    with pytest.raises(Refused, match=r"(?i)an interrupted run left a journal entry of the unknown kind 'polish'"):
         plan({0: RED}, present(RED), luks1=True, intent=model.Intent("polish", 2))

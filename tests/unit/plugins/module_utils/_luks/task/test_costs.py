@@ -34,7 +34,7 @@ def test_costs(params: t.Optional[t.Dict[str, t.Any]], expected: Costs) -> None:
 @pytest.mark.parametrize(
     ("params", "part"),
     [
-        ("fast", "pbkdf is no dictionary"),
+        ("fast", "pbkdf is not a dictionary"),
         ({"type": "scrypt"}, "pbkdf.type is 'scrypt'"),
         ({"hash": "sha 256"}, "pbkdf.hash"),
         ({"hash": 256}, "pbkdf.hash"),

@@ -157,8 +157,8 @@ def test_volumes_that_are_refused(params: Params, part: str) -> None:
         (entry(new_secret=A, priority="high"), "priority is 'high'"),
         (entry(new_secret=A, iter_time=0), "iter_time is 0"),
         (entry(new_secret=A, iter_time=-1), "iter_time is -1"),
-        (entry(new_secret=A, old_secret=secret("alpha")), "keyslots[0] replaces a by itself"),
-        ("new_secret", "keyslots[0] is no dictionary"),
+        (entry(new_secret=A, old_secret=secret("alpha")), "keyslots[0] replaces a with itself"),
+        ("new_secret", "keyslots[0] is not a dictionary"),
     ],
 )
 def test_entries_that_are_refused(one: t.Any, part: str) -> None:
@@ -188,8 +188,8 @@ def test_no_entry_at_all_is_refused(purge: bool) -> None:
 
 
 def test_a_dictionary_is_no_list_of_entries() -> None:
-    assert "keyslots is no list" in refusal({**task(), "keyslots": entry(new_secret=A)})
-    assert "unlock is no list" in refusal(task(entry(new_secret=A), unlock=B))
+    assert "keyslots is not a list" in refusal({**task(), "keyslots": entry(new_secret=A)})
+    assert "unlock is not a list" in refusal(task(entry(new_secret=A), unlock=B))
 
 
 # Entries that contradict each other

@@ -155,8 +155,8 @@ def test_the_part_of_a_keyfile(tmp_path: pathlib.Path, offset: t.Optional[int], 
     [
         (11, None, "has 10 bytes, fewer than keyfile_offset 11"),
         (None, 11, "fewer than keyfile_size 11"),
-        (5, 6, "has 5 bytes behind offset 5"),
-        (10, 1, "has 0 bytes behind offset 10"),
+        (5, 6, "has 5 bytes after offset 5"),
+        (10, 1, "has 0 bytes after offset 10"),
     ],
 )
 def test_a_part_that_is_not_there_is_refused(tmp_path: pathlib.Path, offset: t.Optional[int], size: t.Optional[int], part: str) -> None:

@@ -37,5 +37,5 @@ def test_no_priority_agrees_with_all_but_ignore(other: str) -> None:
 
 
 def test_the_sentence_says_what_to_do_with_ignore() -> None:
-    with pytest.raises(BadTask, match="which names none, wants a keyslot that is tried"):
+    with pytest.raises(BadTask, match="which sets no priority, needs a keyslot that is tried"):
         check_entries(wishes((None, None), (3, "ignore")))

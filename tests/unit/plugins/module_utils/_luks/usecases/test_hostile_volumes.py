@@ -56,9 +56,9 @@ def alone(slot: Tree, digest: Tree, tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("claim", "reason"),
     [
-        ({"key_size": 0}, "its key has 0 bytes"),
-        ({"key_size": 513}, "its key has 513 bytes"),
-        ({"key_size": 4294967295}, "its key has 4294967295 bytes"),
+        ({"key_size": 0}, "its key size is 0 bytes"),
+        ({"key_size": 513}, "its key size is 513 bytes"),
+        ({"key_size": 4294967295}, "its key size is 4294967295 bytes"),
         ({"area": {"type": "raw", "offset": "552960", "size": "4096", "encryption": "aes-xts-plain64", "key_size": 32}}, "would end at byte 680960"),
     ],
     ids=str,

@@ -139,7 +139,7 @@ def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything
     link = keyfile.parent.parent / "link"
     link.symlink_to(keyfile)
     monkeypatch.setattr(os, "access", lambda path, _mode, **_options: path != str(keyfile.parent))
-    with pytest.raises(StorageFault, match=f"cannot be replaced: cannot write into its folder {keyfile.parent}: "):
+    with pytest.raises(StorageFault, match=f"cannot be replaced: cannot write to its directory {keyfile.parent}: "):
         update_keyfile(task(link), check=check)
     assert keyfile.read_bytes() == b"old"
 

@@ -49,7 +49,7 @@ def test_a_folder_without_the_right_to_write(keyfile: pathlib.Path, check: bool)
     """Though the file itself may be written to."""
     keyfile.chmod(0o600)
     keyfile.parent.chmod(0o500)
-    with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write into its folder .*EACCES.*It still contains the old secret\."):
+    with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write to its directory .*EACCES.*It still contains the old secret\."):
         give(keyfile, check)
     assert keyfile.read_bytes() == b"old"
 
@@ -63,7 +63,7 @@ def test_the_folder_is_what_is_asked_for(keyfile: pathlib.Path, check: bool, mon
         return path != str(keyfile.parent) and right(path, mode, **how)
 
     monkeypatch.setattr(os, "access", access)
-    with pytest.raises(StorageFault, match="cannot write into its folder"):
+    with pytest.raises(StorageFault, match="cannot write to its directory"):
         give(keyfile, check)
     assert asked == [str(keyfile.parent)] and keyfile.read_bytes() == b"old"
 

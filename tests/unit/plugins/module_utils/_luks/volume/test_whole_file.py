@@ -110,7 +110,7 @@ def test_what_stands_in_the_way_is_told_before(path: pathlib.Path) -> None:
 
 def test_a_folder_without_the_right_to_write_is_told_before(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode, *, effective_ids: not effective_ids)
-    with pytest.raises(StorageFault, match=r"Cannot write into its folder.*EACCES"):
+    with pytest.raises(StorageFault, match=r"Cannot write to its directory.*EACCES"):
         whole_file.check_replaceable(str(path))
 
 
