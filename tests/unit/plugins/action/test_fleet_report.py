@@ -135,6 +135,6 @@ def test_an_error_that_nobody_expected(tmp_path: pathlib.Path, monkeypatch: pyte
 
     monkeypatch.setattr(fleet_report, "write", write)
     result = report(tmp_path, json="report", check=check)
-    assert result["failed"] is True and "did not expect: ZeroDivisionError" in result["msg"]
+    assert result["failed"] is True and "error in luksmith.luks: ZeroDivisionError" in result["msg"]
     assert "a label" not in result["msg"]
     assert ("Nothing was changed." if check else "each file is the old one or the new one.") in result["msg"]

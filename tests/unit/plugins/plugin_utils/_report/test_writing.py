@@ -59,5 +59,5 @@ def test_a_folder_without_the_right_to_write(tmp_path: pathlib.Path, monkeypatch
 def test_what_is_no_path(tmp_path: pathlib.Path, path: str, option: str) -> None:
     """ansible-playbook itself asks for a locale with UTF-8; a variable may still hold such a text."""
     bad = f"{tmp_path}/{path}"
-    with pytest.raises(BadTask, match=r"A path is .*(NUL character|cannot spell).*Nothing was changed\."):
+    with pytest.raises(BadTask, match=r"A path is .*(NUL character|cannot encode).*Nothing was changed\."):
         foresee(**{"json": str(tmp_path / "report"), option: [bad] if option == "sources" else bad})

@@ -100,7 +100,7 @@ def test_costs_beyond_the_limits_are_refused_before_a_write(volume: t.Any) -> No
     before = path.read_bytes()
     limits = {"iterations": 10_000, "memory": 1024}
     for check in (True, False):
-        with pytest.raises(errors.Refused, match=r"keyslot 2 would cost too much: argon2id asks for .* KiB of memory.*kdf_limits"):
+        with pytest.raises(errors.Refused, match=r"keyslot 2 would cost too much: argon2id requires .* KiB of memory.*kdf_limits"):
             amend_volume(path, {"new_secret": NEXT, "old_secret": LEAKED, "pbkdf": CHEAP}, {"new_secret": {"passphrase": "x"}}, kdf_limits=limits, check=check)
     assert path.read_bytes() == before
 
