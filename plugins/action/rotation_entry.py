@@ -15,7 +15,8 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation import passphrase
 from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
-from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, forgotten, held, holds, promoted, read, same, staged
+from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, check_uuid, forgotten, held, holds, promoted, read, same, staged
+from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
 
 Result = t.Dict[str, t.Any]
 
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         _checked, arguments = self.validate_argument_spec(
             argument_spec={
-                "operation": {"type": "str", "choices": ["decide", "forget", "compare"], "required": True},
+                "operation": {"type": "str", "choices": ["check", "decide", "forget", "compare"], "required": True},
                 "entry": {"type": "raw", "no_log": True},
                 "store": {"type": "str", "choices": ["", *STORES], "default": ""},
                 "store_arguments": {"type": "dict", "default": {}, "no_log": True},
@@ -87,11 +88,16 @@ class ActionModule(ActionBase):
         self._stored: Result = {"entry": arguments["entry"], "version": arguments["version"], "changed": False}
         self._variables = task_vars
         try:
+            # Before any store is asked: it would make a path of the uuid.
+            refuse_claimed((task_vars or {}).get("ansible_facts"))
+            check_uuid(arguments["uuid"])
+            if arguments["operation"] == "check":
+                return {"changed": False}
             if arguments["store"]:
                 self._ask(arguments, arguments["write"], arguments["version"])
             entry = read(self._stored["entry"], arguments["host"], arguments["uuid"], arguments["device"])
             result = getattr(self, f"_{arguments['operation']}")(entry, arguments)
-        except (BadEntry, ValueError) as error:
+        except (BadEntry, ClaimedByHost, ValueError) as error:
             raise AnsibleActionFail(f"{arguments['device']}: {error}. {_LEFT[arguments['field']]}") from None
         return {**result, "version": self._stored["version"], "changed": self._stored["changed"]}
 

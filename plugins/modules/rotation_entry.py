@@ -35,12 +35,15 @@ attributes:
 options:
   operation:
     description:
+      - V(check) fails if O(uuid) is not a UUID, or if facts of the host have names of options of our roles. The other
+        operations check that too, before they ask O(store); where other tasks read the entry, ask for it before them.
       - V(decide) reports what is due, and makes the new secret if one is due.
       - V(compare) fails unless O(entry) contains exactly O(secret) as O(field). It also returns the entry in which that
         secret has become the current one.
       - V(forget) returns the entry without its oldest replaced secrets, see O(keep_older).
     type: str
     choices:
+      - check
       - decide
       - compare
       - forget

@@ -141,6 +141,7 @@ CONTROLLER = [
         "escrow_entry",
         {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}", "certificates": ["{{ folder }}/certificate"]},
     ),
+    ("role_options", {"names": ["folder", "not defined"]}),
 ]
 
 

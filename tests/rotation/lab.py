@@ -97,17 +97,19 @@ class Lab:
         lab._write_interpreter()
         return lab
 
-    def play(self, *flags: str, expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str) -> str:
+    def play(
+        self, *flags: str, playbook: str = "rotate", expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str
+    ) -> str:
         """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
-        done = subprocess.run([*command, *self.words(*flags)], **self.surroundings(**environment), check=False, timeout=PATIENCE)
+        done = subprocess.run([*command, *self.words(*flags, playbook=playbook)], **self.surroundings(**environment), check=False, timeout=PATIENCE)
         output = str(done.stdout)
         assert expect is None or done.returncode == expect, output
         return output
 
-    def words(self, *flags: str) -> t.List[str]:
-        """The command line of the playbook."""
+    def words(self, *flags: str, playbook: str = "rotate") -> t.List[str]:
+        """The command line of a playbook of the collection."""
         inventory = ["-i", str(self.folder / "hosts.json"), "--vault-password-file", str(self.folder / "vault-password")]
-        return [str(self.bin / "ansible-playbook"), *inventory, *flags, "luksmith.luks.rotate"]
+        return [str(self.bin / "ansible-playbook"), *inventory, *flags, f"luksmith.luks.{playbook}"]
 
     def surroundings(self, **environment: str) -> t.Dict[str, t.Any]:
         """What subprocess needs to know besides; Ansible sees no configuration but the lab's."""
