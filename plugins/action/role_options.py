@@ -9,9 +9,12 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
+from ..plugin_utils._rotation.stores import StoreError
+from ..plugin_utils._stores import check_name
 
 
 class ActionModule(ActionBase):
@@ -36,4 +39,19 @@ class ActionModule(ActionBase):
         except ClaimedByHost as error:
             raise AnsibleActionFail(f"{arguments['host'] or variables.get('inventory_hostname')}: {error}. Nothing was changed.") from None
         given = {name: self._templar.template(variables[name]) for name in arguments["names"] if name in variables}
+        self._check(given)
         return {"changed": False, "options": given}
+
+    @staticmethod
+    def _check(given: t.Mapping[str, t.Any]) -> None:
+        """What no argument specification can say of the options of the role ``rotate``, before anything begins."""
+        if "rotate_store" not in given:
+            return
+        try:
+            check_name(given["rotate_store"])
+        except StoreError as error:
+            raise AnsibleActionFail(str(error)) from None
+        if not (given.get("rotate_generation") or int(given.get("rotate_max_age") or 0) or "rotate_passphrase" in given):
+            Display().warning(
+                "rotate: neither rotate_generation nor rotate_max_age is set, so that a volume that has a secret in the store is never due for a new one."
+            )

@@ -15,13 +15,29 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation import passphrase
 from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
-from ..plugin_utils._rotation.entry import BadEntry, Entry, Secret, check_uuid, forgotten, held, holds, promoted, read, same, staged
+from ..plugin_utils._rotation.entry import (
+    LABEL,
+    BadEntry,
+    Entry,
+    Secret,
+    check_not_older,
+    check_uuid,
+    discarded,
+    forgotten,
+    held,
+    holds,
+    named,
+    promoted,
+    proven,
+    read,
+    same,
+    staged,
+)
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
+from ..plugin_utils._rotation.stores import StoreError
+from ..plugin_utils._stores import make
 
 Result = t.Dict[str, t.Any]
-
-# The stores that are action plugins themselves, so that they answer within this task.
-STORES = ("vault_entry", "escrow_entry")
 
 # By the field that is compared: what a refusal leaves behind.
 _LEFT = {"next": "The volume was not changed.", "current": "The volume opens with the new secret by now."}
@@ -35,6 +51,7 @@ class ActionModule(ActionBase):
             "entry",
             "store",
             "store_arguments",
+            "key",
             "write",
             "version",
             "host",
@@ -52,6 +69,10 @@ class ActionModule(ActionBase):
             "keep_older",
             "pbkdf",
             "iter_time",
+            "record",
+            "luks",
+            "opened",
+            "begin",
         )
     )
 
@@ -63,10 +84,11 @@ class ActionModule(ActionBase):
             argument_spec={
                 "operation": {"type": "str", "choices": ["check", "decide", "forget", "compare"], "required": True},
                 "entry": {"type": "raw", "no_log": True},
-                "store": {"type": "str", "choices": ["", *STORES], "default": ""},
+                "store": {"type": "str", "default": ""},
                 "store_arguments": {"type": "dict", "default": {}, "no_log": True},
+                "key": {"type": "str", "default": "", "no_log": False},
                 "write": {"type": "dict", "no_log": True},
-                "version": {"type": "int"},
+                "version": {"type": "raw"},
                 "host": {"type": "str", "required": True},
                 "uuid": {"type": "str", "required": True},
                 "device": {"type": "str", "required": True},
@@ -82,11 +104,14 @@ class ActionModule(ActionBase):
                 "keep_older": {"type": "int", "default": 2},
                 "pbkdf": {"type": "dict"},
                 "iter_time": {"type": "int"},
+                "record": {"type": "list", "elements": "dict", "default": []},
+                "luks": {"type": "str", "default": "luks1"},
+                "opened": {"type": "list", "elements": "int"},
+                "begin": {"type": "bool", "default": False},
             },
             required_if=[("operation", "compare", ["secret"])],
         )
         self._stored: Result = {"entry": arguments["entry"], "version": arguments["version"], "changed": False}
-        self._variables = task_vars
         try:
             # Before any store is asked: it would make a path of the uuid.
             refuse_claimed((task_vars or {}).get("ansible_facts"))
@@ -94,36 +119,36 @@ class ActionModule(ActionBase):
             if arguments["operation"] == "check":
                 return {"changed": False}
             if arguments["store"]:
+                self._store = make(arguments["store"], arguments["store_arguments"], self._loader._vault)
                 self._ask(arguments, arguments["write"], arguments["version"])
             entry = read(self._stored["entry"], arguments["host"], arguments["uuid"], arguments["device"])
             result = getattr(self, f"_{arguments['operation']}")(entry, arguments)
+        except StoreError as error:
+            raise AnsibleActionFail(f"{arguments['device']}: {error}") from None
         except (BadEntry, ClaimedByHost, ValueError) as error:
             raise AnsibleActionFail(f"{arguments['device']}: {error}. {_LEFT[arguments['field']]}") from None
         return {**result, "version": self._stored["version"], "changed": self._stored["changed"]}
 
-    def _ask(self, arguments: Result, write: t.Optional[Entry], version: t.Optional[int]) -> None:
-        """What the store holds now; ``write`` is written before, if it is given. The store fails with a sentence of its own."""
-        words = {name: value for name, value in arguments["store_arguments"].items() if value not in ("", None)}
-        if write is not None:
-            words.update(operation="write", entry=write, version=version or 0)
-        task = self._task.copy()
-        task.args = words
-        store = self._shared_loader_obj.action_loader.get(
-            f"luksmith.luks.{arguments['store']}",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
-        self._stored = store.run(task_vars=self._variables)
+    def _ask(self, arguments: Result, write: t.Optional[Entry], version: t.Any) -> None:
+        """What the store holds now; ``write`` is written before, if it is given and this is no dry run."""
+        key = arguments["key"]
+        if write is None or self._task.check_mode:
+            self._stored = {**self._store.read(key)._asdict(), "changed": False}
+        else:
+            self._stored = {**self._store.write(key, write, version)._asdict(), "changed": True}
 
     def _decide(self, entry: Entry, arguments: Result) -> Result:
         wanted = Wanted(arguments["generation"], arguments["max_age"], arguments["passphrase"])
         now = datetime.datetime.now(datetime.timezone.utc)
+        check_not_older(entry, arguments["record"], arguments["begin"])
         decision = decide(entry, wanted, now)
+        opened = arguments["opened"]
+        if decision.phase == TAKE_UP and opened is not None and not proven(entry["next"], opened, arguments["record"]):
+            reason = f"secret {entry['next']['id']} was staged, and the volume does not prove it, so that a fresh one is made"
+            entry, decision = discarded(entry), Decision(MAKE, reason)
         if decision.phase == MAKE:
+            if arguments["store"]:
+                self._store.check()
             new = self._new(arguments, wanted, now)
             entry_to_write: t.Optional[Entry] = staged(entry, new)
         else:
@@ -161,9 +186,15 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
     """The options ``unlock`` and ``keyslots`` of the module that brings the volume there; with secrets."""
     _refuse_sealed(entry, decision)
     if "passphrase" not in new:
-        return _orders_without(decision, arguments)
+        return _orders_without(entry, decision, arguments)
     present = _option(new)
-    known = {secret["id"]: _option(secret) for secret in held(entry) if "passphrase" in secret}
+    kept = [option.get("passphrase") for option in arguments["keeps"]]
+    known = {
+        secret["id"]: _option(secret)
+        for secret in held(entry)
+        # What was put into the store must not name a secret for the erase that is to stay.
+        if "passphrase" in secret and not (secret.get("discarded") and any(same(secret["passphrase"], one) for one in kept))
+    }
     gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
     for option in gone:
         if decision.phase != REST and same(option.get("passphrase"), present["passphrase"]):
@@ -188,8 +219,14 @@ def _refuse_sealed(entry: Entry, decision: Decision) -> None:
             raise BadEntry(f"{decision.reason}, but the store cannot open secret {secret['id']}, which is sealed; give it the private key for this run")
 
 
-def _orders_without(decision: Decision, arguments: Result) -> Result:
+def _orders_without(entry: Entry, decision: Decision, arguments: Result) -> Result:
     """At rest, and the current secret is sealed: nothing can be proven about it, and what the task itself knows can still be erased."""
+    current = entry["current"]["id"]
+    if arguments["luks"] == "luks2" and LABEL + current not in named(arguments["record"]).values():
+        raise BadEntry(
+            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on the volume; give the store the private key "
+            "for this run"
+        )
     return {
         "phase": decision.phase,
         "reason": f"{decision.reason}; it is sealed, so that it was not tried",
@@ -202,4 +239,4 @@ def _orders_without(decision: Decision, arguments: Result) -> Result:
 
 
 def _option(secret: Secret) -> t.Dict[str, str]:
-    return {"label": f"rotation {secret['id']}", "passphrase": secret["passphrase"]}
+    return {"label": LABEL + secret["id"], "passphrase": secret["passphrase"]}

@@ -12,8 +12,8 @@ author:
   - The luksmith developers (@luksmith)
 description:
   - The store V(escrow) of the role P(luksmith.luks.rotate#role). Reads or writes the entry of one volume. Each volume
-    has a file in a directory on the controller, in which each passphrase is a CMS envelope. The rest of the file is not
-    encrypted.
+    has a file in a directory on the controller, in which each passphrase is a CMS envelope that names the host
+    and the volume too. The rest of the file is not encrypted.
   - The holder of a private key opens an envelope with C(openssl cms -decrypt -inform PEM -inkey KEY), without this
     collection.
   - Runs on the controller, in the process of Ansible itself, with the program C(openssl). Secrets are passed through
@@ -83,6 +83,19 @@ options:
       - Time to wait for another run that uses the file, in seconds.
     type: float
     default: 60.0
+  create:
+    description:
+      - Whether to make the folder of the store if it does not exist. Without that, a store that is not mounted would begin anew elsewhere.
+    type: bool
+    default: false
+    version_added: 2.0.0
+  previous:
+    description:
+      - How many copies to keep of what the file held before, PATH C(.previous-1) the newest. An editor that was open meanwhile and saves an old
+        file over a new one would destroy the only copy of a secret otherwise.
+    type: int
+    default: 5
+    version_added: 2.0.0
 requirements:
   - openssl 3.0 or newer on the controller
 seealso:

@@ -55,26 +55,31 @@ options:
     type: raw
   store:
     description:
-      - Store from which this task reads the entry, M(luksmith.luks.vault_entry) or M(luksmith.luks.escrow_entry).
+      - Read the entry from this store within this task, V(vault_file), V(escrow), V(command) or the path of a Python file with a class C(Store).
+        docs/stores.md in the collection explains them.
     type: str
-    choices:
-      - ""
-      - vault_entry
-      - escrow_entry
     default: ""
   store_arguments:
     description:
-      - Options of O(store) that locate the entry, such as C(path) and C(key). Empty ones are left out.
+      - The options of O(store). Empty ones are left out.
+      - V(vault_file) takes those of M(luksmith.luks.vault_entry) and V(escrow) those of M(luksmith.luks.escrow_entry) that say where the store is and how it is
+        written; V(command) takes C(words), the program and its first arguments.
     type: dict
     default: {}
+  key:
+    description:
+      - What tells the volume from all others in O(store).
+    type: str
+    default: ""
+    version_added: 2.0.0
   write:
     description:
       - Entry to write to O(store) before the entry is read.
     type: dict
   version:
     description:
-      - RV(version) of an earlier call. O(write) is refused if another run has written the entry since.
-    type: int
+      - RV(version) of an earlier call. O(store) refuses O(write) if somebody else wrote since.
+    type: raw
   host:
     description:
       - Name of the host in the inventory. An entry of another host is refused.
@@ -134,6 +139,33 @@ options:
     description:
       - As O(luksmith.luks.keyslots#module:keyslots[].iter_time), for the new secret.
     type: int
+  record:
+    description:
+      - What the header says of its keyslots, C(header.record) of M(luksmith.luks.keyslots_info). It names the secrets that were brought to the volume, so that
+        an entry which does not know one of them is refused as rolled back.
+    type: list
+    elements: dict
+    default: []
+    version_added: 2.0.0
+  luks:
+    description:
+      - The format of the volume, V(luks1) or V(luks2). LUKS1 has no record.
+    type: str
+    default: luks1
+    version_added: 2.0.0
+  opened:
+    description:
+      - The keyslots that the staged secret opens. A secret that somebody merely put into the store opens none, and is not taken up. Without it, V(decide) tells
+        that a secret is staged, and what to try.
+    type: list
+    elements: int
+    version_added: 2.0.0
+  begin:
+    description:
+      - Whether to begin an entry for a volume that was rotated before, and that the store does not know.
+    type: bool
+    default: false
+    version_added: 2.0.0
   secret:
     description:
       - Secret that the store is expected to contain.
@@ -191,7 +223,7 @@ entry:
 version:
   description: The version of the entry in O(store).
   returned: with O(store)
-  type: int
+  type: raw
   sample: 3
 promoted:
   description: The entry in which O(secret) is the current one. It contains secrets.

@@ -38,7 +38,8 @@ attributes:
 options:
   path:
     description:
-      - Path of the file on the controller. The file and its directory are created if they do not exist.
+      - Path of the file on the controller. The file is created if it does not exist, and its directory
+        with O(create).
       - C(ansible-vault view) shows it. Runs lock the file of the same name with C(.lock) at its end.
     type: path
     required: true
@@ -67,13 +68,27 @@ options:
     default: 0
   vault_id:
     description:
-      - Vault id whose password encrypts the file. The default is the first one given to C(ansible-playbook).
+      - Vault id whose password encrypts the file. By default, a file keeps the one that opened it, and a new
+        file gets the first one given to C(ansible-playbook).
     type: str
   lock_timeout:
     description:
       - Time to wait for another run that uses the file, in seconds.
     type: float
     default: 60.0
+  create:
+    description:
+      - Whether to make the folder of the store if it does not exist. Without that, a store that is not mounted would begin anew elsewhere.
+    type: bool
+    default: false
+    version_added: 2.0.0
+  previous:
+    description:
+      - How many copies to keep of what the file held before, PATH C(.previous-1) the newest. An editor that was open meanwhile and saves an old
+        file over a new one would destroy the only copy of a secret otherwise.
+    type: int
+    default: 5
+    version_added: 2.0.0
 seealso:
   - module: luksmith.luks.rotation_entry
 """

@@ -139,7 +139,14 @@ CONTROLLER = [
     ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}"}),
     (
         "escrow_entry",
-        {"folder": "{{ folder }}/escrow", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}", "certificates": ["{{ folder }}/certificate"]},
+        {
+            "folder": "{{ folder }}/escrow",
+            "key": KEY,
+            "operation": "write",
+            "entry": "{{ r2.promoted }}",
+            "certificates": ["{{ folder }}/certificate"],
+            "create": True,
+        },
     ),
     ("role_options", {"names": ["folder", "not defined"]}),
 ]

@@ -58,6 +58,7 @@ class Lab:
         """
         lab = cls(folder, tuple(volumes), shared)
         folder.mkdir()
+        (folder / "store").mkdir(mode=0o700)
         for name in volumes:
             fixture = (source or {}).get(name, name)
             (folder / name).write_bytes(gzip.decompress((ROOT / "tests" / "fixtures" / f"{fixture}.gz").read_bytes()))

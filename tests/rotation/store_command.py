@@ -31,9 +31,16 @@ if die == "killed before":
     os.kill(os.getpid(), signal.SIGKILL)
 if die != "forgets":
     entries[key] = {"entry": given["entry"], "version": held["version"] + 1}
+    # Durably: first what is in the new file, then its name.
     temporary = file.with_name("new")
-    temporary.write_text(json.dumps(entries))
+    with temporary.open("w") as new:
+        new.write(json.dumps(entries))
+        new.flush()
+        os.fsync(new.fileno())
     temporary.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 if die == "fails after":
     sys.exit("the line was cut")
 if die == "killed after":

@@ -55,14 +55,9 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
     stored = lab.stored()
     nothing_is_lost(lab, stored)
     if write == "stage":
-        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), (
-            "nothing comes to the volume before the store gave it back"
-        )
-    staged = [
-        entry["next"] or entry["current"]
-        for entry in stored
-        if entry["next"] or entry["current"]["generation"] == "two"
-    ]
+        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), "nothing comes to the volume before the store gave it back"
+    secrets = [entry["next"] or entry["current"] for entry in stored if entry["next"] or entry["current"]["generation"] == "two"]
+    staged = [secret for secret in secrets if lab.opens(VOLUMES[0], secret["passphrase"])]
     lab.play(*TWO)
     final = exactly_the_newest(lab, lab.stored(), "two")
     assert not staged or list(final.values()) == [staged[0]["id"]]
@@ -100,9 +95,9 @@ class Escrow(t.NamedTuple):
             if secret:
                 assert "passphrase" not in secret
                 words = ["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(self.key)]
-                secret["passphrase"] = subprocess.run(
-                    words, input=secret["sealed"], capture_output=True, text=True, check=True
-                ).stdout
+                opened = json.loads(subprocess.run(words, input=secret["sealed"], capture_output=True, text=True, check=True).stdout)
+                assert (opened["host"], opened["uuid"], opened["id"]) == ("web", entry["uuid"], secret["id"])
+                secret["passphrase"] = opened["passphrase"]
         return [entry]
 
     def file(self) -> pathlib.Path:
@@ -136,6 +131,7 @@ def escrow(request: pytest.FixtureRequest, tmp_path: pathlib.Path, shared: pathl
         "/CN=escrow",
     ]
     subprocess.run(words, capture_output=True, check=True)
+    (lab.folder / "escrow").mkdir()
     (lab.folder / "key.json").write_text(json.dumps({"rotate_escrow_private_key": key.read_text()}))
     return Escrow(lab, key)
 

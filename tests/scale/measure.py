@@ -70,6 +70,7 @@ def make(folder: pathlib.Path, hosts: int) -> None:
         "ansible_pipelining": True,
         "rotate_volumes": [{"device": f"{folder}/images/{{{{ inventory_hostname }}}}.img"}],
         "rotate_block_devices": False,
+        "rotate_store_create": True,
         "rotate_vault_file": f"{folder}/secrets/{{{{ inventory_hostname }}}}.yml",
         "rotate_replaces": [{"label": "leaked", "passphrase": "winter-2025"}],
         "rotate_keeps": [{"label": "break-glass", "passphrase": "in-case-of-fire"}],

@@ -435,6 +435,9 @@ def _set_owner_and_mode(
             except PermissionError:
                 if owner == EXACTLY_LIKE_THE_OLD:
                     raise
+                # Not ours to give away; but the group that shared the old file shares the new one.
+                with contextlib.suppress(PermissionError):
+                    os.fchown(descriptor, -1, old.st_gid)
         with contextlib.suppress(OSError, AttributeError):
             os.setxattr(descriptor, _SELINUX, os.getxattr(target, _SELINUX))
     if mode is None:

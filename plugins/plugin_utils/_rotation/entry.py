@@ -9,7 +9,8 @@ An entry is a JSON-able dict::
     {"format": 1, "host": "web-01", "uuid": "4b54…", "device": "/dev/vda3",
      "current": SECRET or None,    # opens the volume, and is the only one of these that shall
      "next":    SECRET or None,    # staged: in the store, on the volume perhaps
-     "older":   [SECRET, …]}       # replaced, newest first; must open nothing, and would open an old copy of the header
+     "older":   [SECRET, …],       # replaced, newest first; must open nothing, and would open an old copy of the header
+     "past":    [ID, …]}           # of secrets that are not kept any more; absent in entries of release 1.0.0
 
 and a SECRET is ``{"id": 8 hexadecimal digits, "passphrase": text, "generation": text, "created": "2026-11-24T01:04:41Z"}``. A store that
 seals what it is given keeps the passphrase as something else ("sealed") and may be unable to give it back.
@@ -28,6 +29,10 @@ Secret = t.Dict[str, t.Any]
 Entry = t.Dict[str, t.Any]
 
 FORMAT = 1
+# How many ids of forgotten secrets an entry remembers.
+_MOST_PAST = 500
+# What the label of a rotation's secret begins with, on the volume.
+LABEL = "rotation "
 
 # A header is not to be trusted, and the uuid names a file or a path in a store.
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -55,7 +60,7 @@ def same(one: t.Any, other: t.Any) -> bool:
 
 
 def blank(host: str, uuid: str, device: str) -> Entry:
-    return {"format": FORMAT, "host": host, "uuid": check_uuid(uuid), "device": device, "current": None, "next": None, "older": []}
+    return {"format": FORMAT, "host": host, "uuid": check_uuid(uuid), "device": device, "current": None, "next": None, "older": [], "past": []}
 
 
 def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
@@ -70,8 +75,9 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
                 f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; its key or path must tell the volumes apart"
             )
     entry = {**blank(host, uuid, device), **copy.deepcopy(found), "device": device}
-    if not isinstance(entry["older"], list):
-        raise BadEntry("the entry in the store has a field 'older' that is no list")
+    for name in ("older", "past"):
+        if not isinstance(entry[name], list):
+            raise BadEntry(f"the entry in the store has a field {name!r} that is no list")
     for secret in held(entry):
         if not isinstance(secret, dict) or not isinstance(secret.get("id"), str) or not (secret.get("passphrase") or secret.get("sealed")):
             raise BadEntry("the entry in the store holds a secret without an id or without a passphrase; look at it before anything is rotated")
@@ -81,6 +87,11 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
 def held(entry: Entry) -> t.List[Secret]:
     """All secrets of the entry, the staged one first, then from new to old."""
     return [secret for secret in (entry["next"], entry["current"], *entry["older"]) if secret]
+
+
+def passphrases(entry: Entry) -> t.List[str]:
+    """All that must not be shown."""
+    return [str(secret["passphrase"]) for secret in held(entry) if secret.get("passphrase")]
 
 
 def staged(entry: Entry, secret: Secret) -> Entry:
@@ -108,8 +119,52 @@ def promoted(entry: Entry, identity: str) -> Entry:
 def forgotten(entry: Entry, keep: int) -> Entry:
     """The entry with at most ``keep`` older secrets. Only for a volume on which all of them were proven to open nothing."""
     changed = copy.deepcopy(entry)
+    gone = changed["older"][max(keep, 0) :]
+    changed["past"] = [*(secret["id"] for secret in gone), *changed.get("past", [])][:_MOST_PAST]
     del changed["older"][max(keep, 0) :]
     return changed
+
+
+def discarded(entry: Entry) -> Entry:
+    """The entry without its staged secret, which the volume does not prove.
+
+    It stays among those that must open nothing: another run that staged it may be about to bring it to the volume.
+    """
+    changed = copy.deepcopy(entry)
+    changed["older"].insert(0, {**changed["next"], "discarded": True})
+    changed["next"] = None
+    return changed
+
+
+def named(record: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[int, str]:
+    """Keyslot -> label, by what the volume's own record says of keyslots that are as they were recorded."""
+    return {line["keyslot"]: str(line["label"]) for line in record if line.get("current")}
+
+
+def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], begin: bool) -> None:
+    """Refuse an entry that is older than the volume: the record names a secret that the entry has never heard of. Raises BadEntry."""
+    known = {secret["id"] for secret in held(entry)} | {str(identity) for identity in entry["past"]}
+    strange = sorted({label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)} - known)
+    if not strange:
+        return
+    names = ", ".join(map(ascii, strange))
+    if held(entry):
+        raise BadEntry(
+            f"the store is older than the volume: the record in the header names secret {names}, and the entry in the store has never held it. A copy "
+            "from before came back (a restore, a checkout, an editor that was open), or entries were exchanged. Bring the newest copy back; a file keeps "
+            "earlier ones beside it, .previous-1 the newest"
+        )
+    if not begin:
+        raise BadEntry(
+            f"the record in the header names secret {names} of an earlier rotation, and the store holds nothing for this volume. Is this the store that was "
+            "used then, and is it mounted? To begin anew with secrets of rotate_replaces or rotate_keeps, set rotate_store_create: true"
+        )
+
+
+def proven(secret: Secret, opened: t.Sequence[int], record: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Whether the volume proves that a rotation brought ``secret`` there: it opens a keyslot that no other label claims."""
+    labels = named(record)
+    return any(labels.get(keyslot, LABEL + secret["id"]) == LABEL + secret["id"] for keyslot in opened)
 
 
 def holds(entry: Entry, field: str, secret: Secret) -> bool:

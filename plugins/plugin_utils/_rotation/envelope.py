@@ -10,6 +10,7 @@ nothing of ours: ``openssl cms -decrypt -inform PEM -inkey KEY``.
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import typing as t
@@ -18,13 +19,16 @@ from ...module_utils._luks.files import read_regular
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import rsa
-except ImportError:  # ansible-core brings it for its vault; _is_rsa says so where somebody took it away
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+except ImportError:  # ansible-core brings it for its vault; check_certificate says so where somebody took it away
     x509 = None
 
 
 # Seconds; openssl needs thousandths of one.
 TIMEOUT = 60.0
+# Bits, as NIST SP 800-57 has them for 112 bits of security.
+LEAST_RSA, LEAST_CURVE = 2048, 224
 
 
 class EnvelopeError(Exception):
@@ -37,7 +41,7 @@ def seal(secret: str, certificates: t.Sequence[str]) -> str:
         raise EnvelopeError("there is no certificate to seal a secret for")
     recipients: t.List[str] = []
     for path in certificates:
-        recipients += ["-recip", path, *(["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] if _is_rsa(path) else [])]
+        recipients += ["-recip", path, *(["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] if check_certificate(path) else [])]
     return _openssl(["-encrypt", "-binary", "-aes-256-gcm", "-outform", "PEM", *recipients], secret.encode(), "seal a secret").decode("ascii")
 
 
@@ -71,14 +75,46 @@ def _fill(pipe: int, key: bytes) -> None:
         os.close(pipe)
 
 
-def _is_rsa(path: str) -> bool:
+def check_certificate(path: str) -> bool:
+    """Whether the certificate is for an RSA key. Raises EnvelopeError if secrets must not be sealed for it, by its path."""
     if x509 is None:
         raise EnvelopeError("the controller's Python has no package cryptography, which tells what kind of key a certificate is for; install it")
     try:
-        return isinstance(x509.load_pem_x509_certificate(read_regular(path)).public_key(), rsa.RSAPublicKey)
-    except (OSError, ValueError) as error:
+        certificate = x509.load_pem_x509_certificate(read_regular(path))
+        key = certificate.public_key()
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise EnvelopeError(f"{path} is no certificate in PEM form that can be read ({reason})") from None
+    is_rsa = isinstance(key, rsa.RSAPublicKey)
+    if is_rsa and key.key_size < LEAST_RSA:
+        raise EnvelopeError(f"the RSA key of the certificate {path} has {key.key_size} bits; at least {LEAST_RSA} are needed to seal a secret for it")
+    if not is_rsa and not isinstance(key, ec.EllipticCurvePublicKey):
+        raise EnvelopeError(f"the certificate {path} is for a key that only signs; one for RSA or an elliptic curve (ECDH) is needed")
+    if not is_rsa and key.key_size < LEAST_CURVE:
+        raise EnvelopeError(f"the key of the certificate {path} has {key.key_size} bits; at least {LEAST_CURVE} are needed on an elliptic curve")
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    begin, end = _validity(certificate)
+    if now > end:
+        raise EnvelopeError(f"the certificate {path} expired on {end:%Y-%m-%d}; renew it, or name another one")
+    if now < begin:
+        raise EnvelopeError(f"the certificate {path} is not valid before {begin:%Y-%m-%d}; look at the clock of this machine")
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return is_rsa
+    except ValueError:
+        raise EnvelopeError(f"the extensions of the certificate {path} cannot be read; make it anew") from None
+    if not (usage.key_encipherment if is_rsa else usage.key_agreement):
+        needed = "keyEncipherment" if is_rsa else "keyAgreement"
+        raise EnvelopeError(f"the certificate {path} is not for encryption: its key usage does not have {needed}. Name one that does")
+    return is_rsa
+
+
+def _validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetime]:
+    """In UTC. cryptography renamed both in release 42."""
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_before_utc.replace(tzinfo=None), certificate.not_valid_after_utc.replace(tzinfo=None)
+    return certificate.not_valid_before, certificate.not_valid_after
 
 
 def _openssl(words: t.Sequence[str], content: bytes, doing: str, descriptors: t.Sequence[int] = ()) -> bytes:

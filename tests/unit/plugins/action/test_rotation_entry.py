@@ -32,7 +32,7 @@ def entry(current: t.Optional[Secret] = None, new: t.Optional[Secret] = None, ol
 
 
 def orders(held: Entry, phase: str, new: Secret, replaces: t.Sequence[t.Dict[str, str]] = (LEAKED,)) -> t.Dict[str, t.Any]:
-    arguments = {"keeps": [BREAK_GLASS], "replaces": list(replaces), "pbkdf": None, "iter_time": None}
+    arguments = {"keeps": [BREAK_GLASS], "replaces": list(replaces), "pbkdf": None, "iter_time": None, "luks": "luks1", "record": []}
     return _orders(held, Decision(phase, "it is time", ""), new, arguments)
 
 
@@ -68,3 +68,20 @@ def test_at_rest_what_is_sealed_is_not_tried() -> None:
     told = orders(entry(sealed("b")), REST, sealed("b"))
     assert told["present"] == [] and "it was not tried" in told["reason"]
     assert [one["old_secret"] for one in told["absent"]] == [LEAKED]
+
+
+def test_at_rest_what_is_sealed_must_be_named_by_the_volume() -> None:
+    """Whoever can write to the store could seal a current secret for the public certificate, and the volume would never be rotated."""
+    arguments = {"keeps": [], "replaces": [], "pbkdf": None, "iter_time": None, "luks": "luks2"}
+    rest = Decision(REST, "it is time", "")
+    line = {"keyslot": 1, "label": "rotation b", "current": True}
+    assert _orders(entry(sealed("b")), rest, sealed("b"), {**arguments, "record": [line]})["phase"] == REST
+    for record in ([], [{**line, "current": False}], [{**line, "label": "rotation a"}]):
+        with pytest.raises(BadEntry, match="does not name it"):
+            _orders(entry(sealed("b")), rest, sealed("b"), {**arguments, "record": record})
+
+
+def test_a_planted_secret_names_none_for_the_erase_that_is_to_stay() -> None:
+    planted = {**secret("x", BREAK_GLASS["passphrase"]), "discarded": True}
+    told = orders(entry(secret("b"), None, [planted]), MAKE, secret("c"))
+    assert [one["old_secret"]["passphrase"] for one in told["absent"]] == ["passphrase of b", "winter-2025"]

@@ -94,3 +94,52 @@ def test_what_is_no_entry_of_this_volume(change: Entry, says: str) -> None:
 def test_a_uuid_that_would_be_a_path(uuid: t.Any) -> None:
     with pytest.raises(BadEntry, match="uuid in the header is none"):
         entries.read(None, "web-01", uuid, "/dev/sdb")
+
+
+def line(identity: str, keyslot: int = 1, *, current: bool = True, label: str = "rotation ") -> t.Dict[str, t.Any]:
+    return {"keyslot": keyslot, "label": f"{label}{identity}", "current": current, "changed": ""}
+
+
+@pytest.mark.parametrize(
+    "record", [[], [line("c")], [line("b")], [line("a")], [line("x", current=False)], [line("x", label="admin ")], [line("c"), line("b", 2)]]
+)
+def test_a_volume_that_is_as_old_as_the_store_or_older(record: t.Sequence[t.Dict[str, t.Any]]) -> None:
+    held = entries.forgotten(entry("c", None, ["b", "a"]), 1)
+    assert held["past"] == ["a"]
+    entries.check_not_older(held, record, begin=False)
+
+
+def test_a_store_that_is_older_than_the_volume() -> None:
+    for begin in (False, True):
+        with pytest.raises(BadEntry, match="store is older than the volume: the record in the header names secret 'd'"):
+            entries.check_not_older(entry("c", None, ["b"]), [line("d")], begin)
+
+
+def test_a_store_that_knows_nothing_of_a_volume_that_was_rotated() -> None:
+    with pytest.raises(BadEntry, match="secret 'd' of an earlier rotation, and the store holds nothing"):
+        entries.check_not_older(entry(), [line("d")], begin=False)
+    entries.check_not_older(entry(), [line("d")], begin=True)
+
+
+@pytest.mark.parametrize(
+    ("opened", "record", "believed"),
+    [
+        ([], [], False),
+        ([], [line("b")], False),
+        ([1], [], True),
+        ([1], [line("b")], True),
+        ([1], [line("a")], False),
+        ([1], [line("break-glass", label="")], False),
+        ([1], [line("a", current=False)], True),
+        ([1, 2], [line("a"), line("b", 2)], True),
+    ],
+)
+def test_what_proves_a_staged_secret(opened: t.Sequence[int], record: t.Sequence[t.Dict[str, t.Any]], believed: bool) -> None:
+    assert entries.proven(secret("b"), opened, record) is believed
+
+
+def test_what_is_discarded_is_not_lost() -> None:
+    """Another run that staged it may be about to bring it to the volume."""
+    held = entries.discarded(entry("a", "x", ["o"]))
+    assert names(held) == ("a", None, ["x", "o"])
+    assert names(entries.promoted(entries.staged(held, secret("b")), "b")) == ("b", None, ["a", "x", "o"])

@@ -19,7 +19,7 @@ SECRET = "winter-2025"
 @pytest.fixture
 def certificate(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A path; what kind of key it is for is not asked."""
-    monkeypatch.setattr(envelope, "_is_rsa", lambda _path: False)
+    monkeypatch.setattr(envelope, "check_certificate", lambda _path: False)
     return str(tmp_path / "certificate.pem")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import pty
@@ -122,4 +123,42 @@ def test_a_key_that_fits_no_pipe_is_refused(pair: t.Tuple[str, str]) -> None:
 def test_a_pipe_for_a_certificate_is_refused(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("cryptography")
     os.mkfifo(tmp_path / "certificate.pem")
-    assert "not a regular file but a named pipe" in within_the_deadline(lambda: seal(SECRET, [str(tmp_path / "certificate.pem")]))
+    assert "no regular file but a named pipe" in within_the_deadline(lambda: seal(SECRET, [str(tmp_path / "certificate.pem")]))
+
+
+RIGHT = datetime.datetime
+
+USELESS = {
+    "short": (("-newkey", "rsa:1024"), r"has 1024 bits; at least 2048"),
+    "signs": (("-newkey", "ed25519"), "for a key that only signs"),
+    "rsa to sign": (("-newkey", "rsa:2048", "-addext", "keyUsage=digitalSignature"), "its key usage does not have keyEncipherment"),
+    "curve to sign": (
+        ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "keyUsage=digitalSignature"),
+        "its key usage does not have keyAgreement",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS)
+def test_a_certificate_that_is_of_no_use(tmp_path: pathlib.Path, kind: str) -> None:
+    pytest.importorskip("cryptography")
+    words, says = USELESS[kind]
+    path = tmp_path / "certificate.pem"
+    openssl("req", "-x509", *words, "-nodes", "-keyout", tmp_path / "key", "-subj", "/CN=test", "-days", "1", "-out", path)
+    for ask in (lambda: envelope.check_certificate(str(path)), lambda: seal(SECRET, [str(path)])):
+        with pytest.raises(EnvelopeError, match=says) as caught:
+            ask()
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("days", "says"), [(2, "expired on"), (-1, "is not valid before")])
+def test_a_certificate_at_another_time(pair: t.Tuple[str, str], monkeypatch: pytest.MonkeyPatch, days: int, says: str) -> None:
+    class Later(RIGHT):
+        @classmethod
+        def now(cls, tz: t.Optional[datetime.tzinfo] = None) -> RIGHT:  # type: ignore[override]
+            return RIGHT.now(tz) + datetime.timedelta(days=days)
+
+    assert envelope.check_certificate(pair[0]) is False
+    monkeypatch.setattr(envelope.datetime, "datetime", Later)
+    with pytest.raises(EnvelopeError, match=says):
+        envelope.check_certificate(pair[0])
