@@ -73,6 +73,7 @@ class ActionModule(ActionBase):
             "luks",
             "opened",
             "begin",
+            "made",
         )
     )
 
@@ -108,6 +109,7 @@ class ActionModule(ActionBase):
                 "luks": {"type": "str", "default": "luks1"},
                 "opened": {"type": "list", "elements": "int"},
                 "begin": {"type": "bool", "default": False},
+                "made": {"type": "list", "elements": "str", "default": []},
             },
             required_if=[("operation", "compare", ["secret"])],
         )
@@ -146,6 +148,10 @@ class ActionModule(ActionBase):
         if decision.phase == TAKE_UP and opened is not None and not proven(entry["next"], opened, arguments["record"]):
             reason = f"secret {entry['next']['id']} was staged, and the volume does not prove it, so that a fresh one is made"
             entry, decision = discarded(entry), Decision(MAKE, reason)
+        # Nothing comes to a volume that this run has not made: what is in the store could have been put there.
+        if decision.phase == REST and opened == []:
+            reason = f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody changed the store or the volume"
+            decision = Decision(MAKE, reason)
         if decision.phase == MAKE:
             if arguments["store"]:
                 self._store.check()
@@ -188,12 +194,15 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
     if "passphrase" not in new:
         return _orders_without(entry, decision, arguments)
     present = _option(new)
+    # Where the record names the keyslot of the current secret, the module refuses any other secret there.
+    places = [keyslot for keyslot, label in named(arguments["record"]).items() if label == present["label"]]
+    pinned = {"keyslot": min(places)} if decision.phase == REST and places and arguments["opened"] is None else {}
     kept = [option.get("passphrase") for option in arguments["keeps"]]
     known = {
         secret["id"]: _option(secret)
         for secret in held(entry)
         # What was put into the store must not name a secret for the erase that is to stay.
-        if "passphrase" in secret and not (secret.get("discarded") and any(same(secret["passphrase"], one) for one in kept))
+        if "passphrase" in secret and not any(same(secret["passphrase"], one) for one in kept)
     }
     gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
     for option in gone:
@@ -206,7 +215,8 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
         "then": decision.then,
         "label": present["label"],
         "unlock": [*arguments["keeps"], *gone],
-        "present": [{"new_secret": present, **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]}}],
+        "present": [{"new_secret": present, **pinned, **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]}}],
+        "try": arguments["opened"] is None and (decision.phase == TAKE_UP or (decision.phase == REST and not pinned and new["id"] not in arguments["made"])),
         "absent": [{"state": "absent", "old_secret": option} for option in gone],
     }
 
@@ -232,6 +242,7 @@ def _orders_without(entry: Entry, decision: Decision, arguments: Result) -> Resu
         "reason": f"{decision.reason}; it is sealed, so that it was not tried",
         "then": decision.then,
         "label": "",
+        "try": False,
         "unlock": list(arguments["keeps"]),
         "present": [],
         "absent": [{"state": "absent", "old_secret": option} for option in arguments["replaces"]],

@@ -155,10 +155,17 @@ options:
     version_added: 2.0.0
   opened:
     description:
-      - The keyslots that the staged secret opens. A secret that somebody merely put into the store opens none, and is not taken up. Without it, V(decide) tells
-        that a secret is staged, and what to try.
+      - The keyslots that the staged or current secret of the first answer opens, if that said RV(try). What somebody merely put into the store opens
+        none, and does not come to the volume. A fresh secret is made then.
     type: list
     elements: int
+    version_added: 2.0.0
+  made:
+    description:
+      - Ids of secrets that this very run brought to another volume with the same UUID. They need not be tried.
+    type: list
+    elements: str
+    default: []
     version_added: 2.0.0
   begin:
     description:
@@ -285,6 +292,11 @@ new:
     generation: "2026-11"
     id: 86cfc40b
     passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
+try:
+  description: Whether RV(new) must be tried on the volume first, and this module asked again with O(opened).
+  returned: with O(operation=decide)
+  type: bool
+  sample: false
 label:
   description: Label of the new secret on the volume.
   returned: with O(operation=decide)

@@ -68,6 +68,22 @@ def test_a_store_that_came_back_from_a_backup(tmp_path: pathlib.Path, shared: pa
     assert "changed=0 " in lab.play(*TWO)
 
 
+@pytest.mark.parametrize("volume", ["luks1.img", "luks2.img"])
+def test_a_current_secret_that_was_planted(tmp_path: pathlib.Path, shared: pathlib.Path, volume: str) -> None:
+    """It never comes to the volume, although break-glass would open the way for it."""
+    lab = Lab.make(tmp_path / "lab", shared, (volume,), rotate_store="command", rotate_command=COMMAND)
+    lab.play()
+    store = lab.folder / "command.json"
+    held = json.loads(store.read_text())
+    (key,) = held
+    entry = held[key]["entry"]
+    entry["current"], entry["past"] = PLANTED, [entry["current"]["id"]]
+    store.write_text(json.dumps(held))
+    output = lab.play(expect=None)
+    assert not lab.opens(volume, PLANTED["passphrase"]), output
+    assert "secret aaaaaaaa opens nothing" in output, output
+
+
 @pytest.mark.full
 def test_a_backup_folder_that_does_not_exist(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_header_backup="{{ inventory_dir }}/no-such-folder")

@@ -32,7 +32,8 @@ def entry(current: t.Optional[Secret] = None, new: t.Optional[Secret] = None, ol
 
 
 def orders(held: Entry, phase: str, new: Secret, replaces: t.Sequence[t.Dict[str, str]] = (LEAKED,)) -> t.Dict[str, t.Any]:
-    arguments = {"keeps": [BREAK_GLASS], "replaces": list(replaces), "pbkdf": None, "iter_time": None, "luks": "luks1", "record": []}
+    look = {"luks": "luks1", "record": [], "opened": None, "made": []}
+    arguments = {"keeps": [BREAK_GLASS], "replaces": list(replaces), **look, "pbkdf": None, "iter_time": None}
     return _orders(held, Decision(phase, "it is time", ""), new, arguments)
 
 
@@ -85,3 +86,20 @@ def test_a_planted_secret_names_none_for_the_erase_that_is_to_stay() -> None:
     planted = {**secret("x", BREAK_GLASS["passphrase"]), "discarded": True}
     told = orders(entry(secret("b"), None, [planted]), MAKE, secret("c"))
     assert [one["old_secret"]["passphrase"] for one in told["absent"]] == ["passphrase of b", "winter-2025"]
+
+
+def test_only_what_the_record_names_is_not_tried_at_rest() -> None:
+    """And then only in that keyslot, where the module refuses any other secret. What this run made for a copy of the volume comes to it."""
+    usual = {"keeps": [], "replaces": [], "pbkdf": None, "iter_time": None, "luks": "luks2", "opened": None, "made": []}
+    line = {"keyslot": 3, "label": "rotation b", "current": True}
+    rest = Decision(REST, "it is time", "")
+
+    def asked(**more: t.Any) -> t.Tuple[bool, t.Any]:
+        told = _orders(entry(secret("b")), rest, secret("b"), {**usual, "record": [], **more})
+        return told["try"], told["present"][0].get("keyslot")
+
+    assert asked() == (True, None)
+    assert asked(record=[line]) == (False, 3)
+    assert asked(record=[{**line, "current": False}]) == (True, None)
+    assert asked(made=["b"]) == (False, None)
+    assert asked(opened=[5]) == (False, None)
