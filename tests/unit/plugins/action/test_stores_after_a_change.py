@@ -119,4 +119,4 @@ def test_an_envelope_that_cannot_be_opened_again(run: t.Callable[..., t.Any], mo
 def test_a_pipe_for_a_store(run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str) -> None:
     os.mkfifo(tmp_path / "key.json")
     message = said(run, name)
-    assert "no regular file but a named pipe" in message and "Nothing was changed." in message
+    assert "not a regular file but a named pipe" in message and "Nothing was changed." in message

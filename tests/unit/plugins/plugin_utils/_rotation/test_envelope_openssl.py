@@ -123,7 +123,7 @@ def test_a_key_that_fits_no_pipe_is_refused(pair: t.Tuple[str, str]) -> None:
 def test_a_pipe_for_a_certificate_is_refused(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("cryptography")
     os.mkfifo(tmp_path / "certificate.pem")
-    assert "no regular file but a named pipe" in within_the_deadline(lambda: seal(SECRET, [str(tmp_path / "certificate.pem")]))
+    assert "not a regular file but a named pipe" in within_the_deadline(lambda: seal(SECRET, [str(tmp_path / "certificate.pem")]))
 
 
 RIGHT = datetime.datetime
