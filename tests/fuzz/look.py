@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, inspect
 from ansible_collections.luksmith.luks.tests.fuzz import headers, hurt, judge, luks1_cases, luks2_cases
 from ansible_collections.luksmith.luks.tests.fuzz.medium import LARGEST_READ, Finding, Medium
@@ -213,7 +213,7 @@ def through(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
 
 def _inspect(device: str) -> Params:
     spare, leaked = ({"label": label, "passphrase": value} for label, value in (("spare", SPARE), ("leaked", LEAKED)))
-    return inspect.inspect(parse.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
+    return inspect.inspect(parse_info.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
 
 
 def _bring(params: Params, *, check: bool) -> Params:

@@ -11,23 +11,9 @@ import typing as t
 
 from ..header.model import Header, Intent, Kdf, Layout
 from ..unlock.verdict import Verdict
-from ..word import Word
+from .actions import Action, ActionKind
 
-
-class ActionKind(Word):
-    """The kinds of actions, by their words in results."""
-
-    ADD = "add"
-    REKEY = "rekey"
-    ERASE = "erase"
-    FINISH_ERASE = "finish-erase"
-    SET_PRIORITY = "set-priority"
-    HEAL_HEADER = "heal-header"
-    # Of header backups
-    WRITE_BACKUP = "write-backup"
-    RESTRICT_MODE = "restrict-mode"
-    RESTORE = "restore"
-    RESTORE_HEADER = "restore-header"
+__all__ = ("Action", "ActionKind", "KdfChoice", "Plan", "Proofs", "Situation", "SlotView")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,32 +86,6 @@ class Proofs(t.Protocol):
 
     def expect_search(self, secret: int, keyslots: t.Sequence[int], *, in_vain: bool = False) -> None:
         """Announce a search: keyslots in this order until ``secret`` opens one; ``in_vain``: it likely opens none."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Action:
-    """One step of a plan.
-
-    secret:   number of the secret that opens the keyslot afterwards (add, rekey), else None.
-    entry:    position of the entry whose costs apply (add, rekey), None for the end of an interrupted rekey.
-    label:    of ``secret``, or of the proven secret that is removed; for people.
-    reason:   a sentence for people; it decides nothing.
-    in_place: rekey without room for a second area: erase durably, then add, under an intent.
-    resume:   continues the intent of an interrupted run where it stopped.
-    temporary_slot: the other keyslot of an interrupted LUKS1 rekey.
-    priority: the priority to set (add, set-priority), else None.
-    """
-
-    kind: ActionKind
-    keyslot: t.Optional[int]
-    reason: str
-    label: str = ""
-    secret: t.Optional[int] = None
-    entry: t.Optional[int] = None
-    in_place: bool = False
-    resume: bool = False
-    temporary_slot: t.Optional[int] = None
-    priority: t.Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)

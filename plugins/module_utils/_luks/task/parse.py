@@ -70,23 +70,6 @@ class Task:
             secret.wipe()
 
 
-@dataclasses.dataclass(frozen=True)
-class InfoTask:
-    """A whole task of the ``keyslots_info`` module; ``labels[n]`` names secret ``n`` in messages."""
-
-    device: str
-    header: t.Optional[str]
-    secrets: t.Tuple[Secret, ...]
-    labels: t.Tuple[str, ...]
-    warnings: t.Tuple[str, ...]
-    lock_timeout: float
-    budget: Budget
-
-    def wipe_secrets(self) -> None:
-        for secret in self.secrets:
-            secret.wipe()
-
-
 def parse_task(params: t.Mapping[str, t.Any]) -> Task:
     """The task that ``params`` describe.
 
@@ -134,24 +117,6 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             wipe=choice_of(params, "wipe", WIPES),
             budget=budget,
             rederive=bool(params.get("rederive")),
-            secrets=secrets.handed_over(),  # last: from here on the caller wipes them
-        )
-
-
-def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
-    """The task that ``params`` describe. Raises what :func:`parse_task` raises."""
-    device = parse_path(params.get("device"), "device")
-    header = parse_header_path(params)
-    with SecretList() as secrets:
-        for index, item in enumerate(items_of(params, "secrets")):
-            secrets.number_of(item, f"secrets[{index}]")
-        return InfoTask(
-            device=device,
-            header=header,
-            labels=secrets.labels(),
-            warnings=secrets.warnings(),
-            lock_timeout=parse_seconds(params),
-            budget=parse_budget(params),
             secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
 

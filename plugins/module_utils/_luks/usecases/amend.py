@@ -22,12 +22,13 @@ from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
-from ..result.slot_table import Row, predict, rows
+from ..result.prediction import predict
+from ..result.slot_table import Row, rows
 from ..task.parse import Task
 from ..unlock.hints import hints, remembered
 from ..unlock.prover import Prover, labels_by_keyslot
 from ..unlock.session import UnlockSession, all_cores
-from ..volume import locks
+from ..volume import locks, snapshots
 from ..volume.locked_write import Expected, locked_write
 from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
@@ -197,8 +198,9 @@ class _Amendment:
             self._check_kept_its_place(volume, planned.plan)
             try:
                 erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
-                if volume.copy_on_write and erases:
-                    self.warnings.append(f"erased data may survive in older copies: {volume.copy_on_write}")
+                copies = snapshots.copies_elsewhere(volume.node.fd, volume.places) if erases else None
+                if copies:
+                    self.warnings.append(f"erased data may survive in older copies: {copies}")
                 return self._report(planned, before, predicted, disk.header)
             except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
                 raise Interrupted.by(

@@ -21,7 +21,7 @@ from ..errors import LuksmithError, Refused, StorageFault
 from ..files import direct_read, forget_pages
 from ..header import qcow2
 from ..header.model import Write
-from . import blockdev, snapshots
+from . import blockdev
 from .node import Node, fault, open_node
 
 
@@ -156,6 +156,7 @@ class Volume:
     start:       byte offset of the header in that file.
     related_nodes: further files and devices that show the same bytes, opened by lock_targets.py to lock them.
     notes:       sentences about the container for the operator.
+    places:      the volume and what lies beneath it (:func:`.blockdev.stack`).
     """
 
     def __init__(
@@ -171,12 +172,12 @@ class Volume:
         self.notes = () if crypto is None else crypto.notes
         self.related_nodes: t.Dict[t.Tuple[str, int, int], Node] = {}
         self._clear: t.Optional[Write] = None if crypto is None else crypto.clear
-        self._places = blockdev.stack(node.stat, node.path, self.start)
+        self.places = blockdev.stack(node.stat, node.path, self.start)
 
     @property
     def identity(self) -> t.Tuple[str, int, int, int]:
         """Equal for all paths to one header: the lowest file or device that the system reports, and an offset in it."""
-        deepest = self._places[-1]
+        deepest = self.places[-1]
         return (*deepest.numbers, deepest.offset)
 
     @property
@@ -188,11 +189,6 @@ class Volume:
         """
         rdev = self.node.stat.st_rdev
         return self.node.is_block and not blockdev.is_loop(rdev) and blockdev.is_rotational(rdev)
-
-    @property
-    def copy_on_write(self) -> t.Optional[str]:
-        """A warning if an overwritten key area may survive elsewhere (snapshots, copy-on-write), else None."""
-        return snapshots.copies_elsewhere(self.node.fd, self._places)
 
     def begin_writing(self) -> None:
         """Before the first write: clear the qcow2 feature bits that this writer does not maintain. Once, durably.
