@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..word import Word
@@ -28,8 +27,7 @@ class ActionKind(Word):
     RESTORE_HEADER = "restore-header"
 
 
-@dataclasses.dataclass(frozen=True)
-class Action:
+class Action(t.NamedTuple):
     """One step of a plan.
 
     secret:   number of the secret that opens the keyslot afterwards (add, rekey), else None.

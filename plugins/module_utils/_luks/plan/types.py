@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..header.model import Header, Intent, Kdf, Layout
@@ -16,8 +15,7 @@ from .actions import Action, ActionKind
 __all__ = ("Action", "ActionKind", "KdfChoice", "Plan", "Proofs", "Situation", "SlotView")
 
 
-@dataclasses.dataclass(frozen=True)
-class SlotView:
+class SlotView(t.NamedTuple):
     """What the planner may know of an active keyslot. ``protected_by``: types of foreign tokens that use it."""
 
     number: int
@@ -27,8 +25,7 @@ class SlotView:
     protected_by: t.Tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Situation:
+class Situation(t.NamedTuple):
     """The observed state as the planner sees it; ``slots`` has the active keyslots only."""
 
     format: str
@@ -88,8 +85,7 @@ class Proofs(t.Protocol):
         """Announce a search: keyslots in this order until ``secret`` opens one; ``in_vain``: it likely opens none."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """What to do, in execution order."""
 
     actions: t.Tuple[Action, ...]
@@ -100,8 +96,7 @@ class Plan:
         return not self.actions
 
 
-@dataclasses.dataclass(frozen=True)
-class KdfChoice:
+class KdfChoice(t.NamedTuple):
     """``kdf`` of a new keyslot; ``measured`` names the fields that another run or host could choose differently."""
 
     kdf: Kdf

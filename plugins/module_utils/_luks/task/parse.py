@@ -11,7 +11,6 @@ the desired state, which knows them by number only.
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..crypto.kdf import Budget
@@ -27,8 +26,6 @@ from .options import (
     choice_of,
     items_of,
     parse_budget,
-    parse_header_path,
-    parse_path,
     parse_seconds,
     parse_volumes,
     whole_number,
@@ -42,8 +39,7 @@ HIGHEST_KEYSLOT = 31  # LUKS2; the planner, which knows the volume, refuses numb
 WIPES = ("auto", "single", "multiple")
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
+class Task(t.NamedTuple):
     """A whole task of the ``keyslots`` module. ``secrets[n]`` are the bytes of secret number ``n`` of ``desired``.
 
     single:        the task has ``device``, so the result is that of one volume.

@@ -19,10 +19,13 @@ import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
 from ..files import direct_read, forget_pages
-from ..header import qcow2
+from ..header import magic
 from ..header.model import Write
 from . import blockdev
 from .node import Node, fault, open_node
+
+if t.TYPE_CHECKING:
+    from ..header import qcow2
 
 
 class Region:
@@ -283,11 +286,13 @@ def _check_not_read_only(node: Node) -> None:
 def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
     whole = Region(node, 0, node.size)
     try:
-        if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
+        if node.size < len(magic.QCOW2) or whole.reread(0, len(magic.QCOW2)) != magic.QCOW2:
             return None
     except StorageFault:
         # A LUKS2 volume can do without its beginning. If this one cannot, parsing the header says what is wrong.
         return None
+    from ..header import qcow2  # only for such an image
+
     try:
         return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:
