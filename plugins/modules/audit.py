@@ -370,12 +370,12 @@ kdf_evaluations:
 
 import typing as t
 
-from ..module_utils._luks.audit.audit import audit
-from ..module_utils._luks.audit.audit_task import parse_audit
-from ..module_utils._luks.errors import NOTHING_CHANGED
-from ..module_utils._module.argument_spec import Spec, secrets, volume_options
-from ..module_utils._module.runner import run_module
-from ..module_utils._module.safe_module import SafeModule
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit import audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
 
 def argument_spec() -> Spec:

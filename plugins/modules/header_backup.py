@@ -372,12 +372,12 @@ actions_left:
 
 import typing as t
 
-from ..module_utils._luks.backup.backup_task import RESTORED, parse_backup
-from ..module_utils._luks.backup.create import create
-from ..module_utils._luks.backup.restore import restore
-from ..module_utils._module.argument_spec import Spec, secrets, volume_options
-from ..module_utils._module.runner import run_module
-from ..module_utils._module.safe_module import SafeModule
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import RESTORED, parse_backup
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
 LEAVES = (
     "With state: present, the backup is the old file or the new one. With state: restored, the restore may have begun: "

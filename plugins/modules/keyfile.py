@@ -114,10 +114,10 @@ holds:
 
 import typing as t
 
-from ..module_utils._luks.usecases.keyfile import update_keyfile
-from ..module_utils._module.argument_spec import Spec, secret, secrets
-from ..module_utils._module.runner import run_module
-from ..module_utils._module.safe_module import SafeModule
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secret, secrets
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
 LEAVES = "The keyfile holds the old secret or the new one. Run the same task again."
 

@@ -721,11 +721,11 @@ actions_left:
 
 import typing as t
 
-from ..module_utils._luks.task.parse import parse_task
-from ..module_utils._luks.usecases.amend import amend
-from ..module_utils._module.argument_spec import Spec, secret, secrets, volume_options
-from ..module_utils._module.runner import run_module
-from ..module_utils._module.safe_module import SafeModule
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secret, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
 LEAVES = (
     "A change that had begun is noted in the header where it needs finishing, and every volume still opens. "

@@ -342,12 +342,12 @@ kdf_evaluations:
 
 import typing as t
 
-from ..module_utils._luks.errors import NOTHING_CHANGED
-from ..module_utils._luks.task.parse import parse_info
-from ..module_utils._luks.usecases.inspect import inspect
-from ..module_utils._module.argument_spec import Spec, secrets, volume_options
-from ..module_utils._module.runner import run_module
-from ..module_utils._module.safe_module import SafeModule
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
 
 def argument_spec() -> Spec:

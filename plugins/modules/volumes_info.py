@@ -236,11 +236,10 @@ unreadable:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils._luks.errors import NOTHING_CHANGED
-from ..module_utils._luks.volume.discovery import discover
-from ..module_utils._module.argument_spec import Spec
-from ..module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 
 
 def argument_spec() -> Spec:

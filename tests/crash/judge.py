@@ -20,7 +20,8 @@ import dataclasses
 import pathlib
 import typing as t
 
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_info, parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
 from ansible_collections.luksmith.luks.tests.crash import checker

@@ -15,8 +15,8 @@ import random
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, hashes
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, inspect
 from ansible_collections.luksmith.luks.tests.fuzz import headers, hurt, judge, luks1_cases, luks2_cases
 from ansible_collections.luksmith.luks.tests.fuzz.medium import LARGEST_READ, Finding, Medium
@@ -41,7 +41,7 @@ class Watch:
     @contextlib.contextmanager
     def watching(self) -> t.Iterator[Watch]:
         real = {name: getattr(os, name) for name in ("pread", "preadv", "pwrite", "ftruncate", "truncate", "unlink", "rename")}
-        pbkdf2, argon2 = hashes.pbkdf2_function, kdf.argon2
+        pbkdf2, derive_argon2 = hashes.pbkdf2_function, argon2.argon2
 
         def counted(name: str) -> t.Callable[..., t.Any]:
             def call(*arguments: t.Any) -> t.Any:
@@ -68,17 +68,17 @@ class Watch:
         def bounded_argon2(kind: str, secret: t.Any, salt: bytes, costs: t.Any) -> t.Any:
             if costs.time * costs.memory > LIMITS["work"] or costs.memory > LIMITS["memory"] or costs.parallel > LIMITS["parallel"]:
                 raise Finding(f"the budget does not hold: {costs}")
-            return argon2(kind, secret, salt, costs)
+            return derive_argon2(kind, secret, salt, costs)
 
         try:
             for name in real:
                 setattr(os, name, counted(name))
-            hashes.pbkdf2_function, kdf.argon2 = bounded, bounded_argon2  # type: ignore[assignment]
+            hashes.pbkdf2_function, argon2.argon2 = bounded, bounded_argon2  # type: ignore[assignment]
             yield self
         finally:
             for name, function in real.items():
                 setattr(os, name, function)
-            hashes.pbkdf2_function, kdf.argon2 = pbkdf2, argon2
+            hashes.pbkdf2_function, argon2.argon2 = pbkdf2, derive_argon2
 
     def _spend(self, iterations: int, limit: int) -> None:
         self.iterations += iterations
@@ -213,7 +213,7 @@ def through(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
 
 def _inspect(device: str) -> Params:
     spare, leaked = ({"label": label, "passphrase": value} for label, value in (("spare", SPARE), ("leaked", LEAKED)))
-    return inspect.inspect(parse.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
+    return inspect.inspect(parse_info.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
 
 
 def _bring(params: Params, *, check: bool) -> Params:

@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import luks1_steps, luks2_steps
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import fields as luks1_fields
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
@@ -181,7 +181,7 @@ def test_without_a_fault_nothing_is_found() -> None:
 
 
 def test_the_watch_puts_everything_back() -> None:
-    before = os.pread, kdf.argon2
+    before = os.pread, argon2.argon2
     with look.Watch().watching():
         assert os.pread is not before[0]
-    assert (os.pread, kdf.argon2) == before
+    assert (os.pread, argon2.argon2) == before

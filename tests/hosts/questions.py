@@ -14,7 +14,7 @@ import typing as t
 
 sys.path.insert(0, "/srv")
 
-from _luks.crypto import aes, hashes, kdf, providers  # noqa: E402
+from _luks.crypto import aes, argon2, hashes, kdf, providers  # noqa: E402
 from _luks.errors import Unsupported  # noqa: E402
 from _luks.header.model import Argon2  # noqa: E402
 
@@ -36,9 +36,9 @@ def provider_of(candidates: t.Sequence[t.Any], ask: t.Callable[[t.Any], object])
         return None
 
 
-def argon2(kind: str) -> t.Optional[str]:
+def argon2_of(kind: str) -> t.Optional[str]:
     try:
-        return kdf.argon2_provider(kind)
+        return argon2.argon2_provider(kind)
     except Unsupported:
         return None
 
@@ -58,8 +58,8 @@ answers = {
     "python": platform.python_version(),
     "cryptography": cryptography(),
     "openssl": ssl.OPENSSL_VERSION.split()[1],
-    "argon2i": argon2("argon2i"),
-    "argon2id": argon2("argon2id"),
+    "argon2i": argon2_of("argon2i"),
+    "argon2id": argon2_of("argon2id"),
     "aes": {f"{mode}-{bits}": aes_rung(mode, bits) for mode in ("xts", "cbc", "ecb") for bits in (128, 256)},
     "hashes": {name: pbkdf2(name) for name in ("sha1", "sha256", "sha512", "ripemd160", "whirlpool", "blake2b-512", "sm3")},
     "seconds": seconds,

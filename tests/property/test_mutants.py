@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import typing as t
 
@@ -32,19 +31,19 @@ def share(side: str) -> t.Tuple[Case, ...]:
 def with_actions(change: t.Callable[[t.List[words.Action]], t.List[words.Action]]) -> Wrapper:
     def planner(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
         plan = make_plan(situation, desired, proofs)
-        return dataclasses.replace(plan, actions=tuple(change(list(plan.actions))))
+        return plan._replace(actions=tuple(change(list(plan.actions))))
 
     return planner
 
 
 def with_desired(**changes: t.Any) -> Wrapper:
-    return lambda situation, desired, proofs: make_plan(situation, dataclasses.replace(desired, **changes), proofs)
+    return lambda situation, desired, proofs: make_plan(situation, desired._replace(**changes), proofs)
 
 
 def with_slots(**changes: t.Any) -> Wrapper:
     def planner(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
-        slots = {number: dataclasses.replace(view, **changes) for number, view in situation.slots.items()}
-        return make_plan(dataclasses.replace(situation, slots=slots), desired, proofs)
+        slots = {number: view._replace(**changes) for number, view in situation.slots.items()}
+        return make_plan(situation._replace(slots=slots), desired, proofs)
 
     return planner
 
@@ -59,11 +58,11 @@ def one_too_many(actions: t.List[words.Action]) -> t.List[words.Action]:
 
 
 def in_place_upside_down(actions: t.List[words.Action]) -> t.List[words.Action]:
-    return [dataclasses.replace(action, in_place=not action.in_place) if action.kind == words.ActionKind.REKEY else action for action in actions]
+    return [action._replace(in_place=not action.in_place) if action.kind == words.ActionKind.REKEY else action for action in actions]
 
 
 def first_entry_only(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
-    return make_plan(situation, dataclasses.replace(desired, entries=desired.entries[:1]), proofs)
+    return make_plan(situation, desired._replace(entries=desired.entries[:1]), proofs)
 
 
 def gives_up_when_full(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
@@ -76,8 +75,8 @@ def gives_up_when_full(situation: words.Situation, desired: task_desired.Desired
 def last_free_slot(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     plan = make_plan(situation, desired, proofs)
     free = situation.layout.free_numbers()
-    actions = [dataclasses.replace(action, keyslot=free[-1]) if action.kind == words.ActionKind.ADD and free else action for action in plan.actions]
-    return dataclasses.replace(plan, actions=tuple(actions))
+    actions = [action._replace(keyslot=free[-1]) if action.kind == words.ActionKind.ADD and free else action for action in plan.actions]
+    return plan._replace(actions=tuple(actions))
 
 
 class Believing:

@@ -20,7 +20,7 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import Extent, Intent, IntentKind
-from ..plan.types import Action
+from ..plan.actions import Action
 from ..required import required
 from .keyslot_writer import KeyslotWriter, SlotKeys
 

@@ -19,7 +19,7 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import Extent, Header, Intent, IntentKind, RecordEntry
-from ..plan.types import Action
+from ..plan.actions import Action
 from ..required import required
 from ..unlock.hints import fingerprint
 from .keyslot_writer import SlotKeys

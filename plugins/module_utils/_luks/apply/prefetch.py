@@ -9,7 +9,6 @@ Nothing is then derived under the exclusive lock of a volume, so that others wai
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..crypto import kdf
@@ -115,4 +114,4 @@ def _alike(one: Kdf, other: Kdf) -> bool:
     """The same costs, whatever the salts."""
     if isinstance(one, UnknownKdf) or isinstance(other, UnknownKdf):
         return False
-    return dataclasses.replace(one, salt=b"") == dataclasses.replace(other, salt=b"")
+    return one._replace(salt=b"") == other._replace(salt=b"")

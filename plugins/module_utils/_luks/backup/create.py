@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import HeaderChanged, LuksmithError
-from ..plan.types import Action, ActionKind
+from ..plan.actions import Action, ActionKind
 from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..volume import locks, whole_file

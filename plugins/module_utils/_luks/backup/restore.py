@@ -29,11 +29,11 @@ from ..errors import (
 from ..header import signatures
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
-from ..plan.types import ActionKind
+from ..plan.actions import ActionKind
 from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..unlock import key_material
-from ..volume import locks
+from ..volume import locks, snapshots
 from ..volume.inventory import read_inventory
 from ..volume.locked_write import Expected, locked_write
 from ..volume.storage import Volume, open_volume
@@ -341,9 +341,8 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
             known = error if isinstance(error, OSError) else expected(error)
             raise _interrupted(known, volume.node.path, work) from None
         erased = any(action.kind == ActionKind.ERASE for action in work.steps)
-        if erased and volume.copy_on_write:
-            return [f"what was erased may survive elsewhere: {volume.copy_on_write}"]
-        return []
+        copies = snapshots.copies_elsewhere(volume.node.fd, volume.places) if erased else None
+        return [f"what was erased may survive elsewhere: {copies}"] if copies else []
 
 
 def _verify(volume: Volume, backup: Image) -> None:

@@ -27,7 +27,7 @@ from ..errors import Refused, StorageFault
 from ..header.luks2.codec import Luks2Header
 from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
 from ..header.model import SECTOR, Extent, Header, Intent, IntentKind, Write
-from ..plan.types import Action, ActionKind
+from ..plan.actions import Action, ActionKind
 from ..required import required
 from ..volume.storage import Volume
 from .image import Image

@@ -10,8 +10,8 @@ reported by name before anything is tried.
 
 from __future__ import annotations
 
-import dataclasses
 import hmac
+import typing as t
 
 from ..errors import MalformedHeader, Unsupported
 from ..header.model import SECTOR
@@ -24,8 +24,7 @@ _AES_KEYS = (16, 24, 32)
 _NULL = ("null", "cipher_null")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Cipher:
+class _Cipher(t.NamedTuple):
     """AES in ``mode``; ``iv``: the IV generator; ``iv_hash``: the hash of ESSIV."""
 
     encryption: str

@@ -10,7 +10,6 @@ Providers: hashlib; ``cryptography`` (if the OpenSSL of the system was built wit
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import typing as t
@@ -51,8 +50,7 @@ New = t.Callable[[], Hash]
 DerivePbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Names:
+class _Names(t.NamedTuple):
     """The names of a hash in each library; ``size``: bytes of its digest; ``block``: bytes of an input block."""
 
     size: int

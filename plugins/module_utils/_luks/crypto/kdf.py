@@ -9,17 +9,15 @@ A header is untrusted input: its costs are compared with the budget before anyth
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..errors import BudgetExceeded, MalformedHeader, Unsupported
 from ..header import model
-from .argon2 import ONE_AT_A_TIME, TYPES, Argon2Costs, argon2, argon2_provider
 from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pbkdf2, pbkdf2_function
 from .host import available_memory
 from .memory import Bytes, wipe
 
-__all__ = ("Budget", "Bytes", "Hash", "argon2_provider", "check", "derive", "hash_size", "new_hash", "pbkdf2", "wipe")
+__all__ = ("Budget", "Bytes", "Hash", "check", "derive", "hash_size", "new_hash", "pbkdf2", "wipe")
 
 _GIB = 1024 * 1024
 # RFC 9106 section 3.1. ctypes would silently truncate a larger number to 32 bits.
@@ -30,8 +28,7 @@ _ALL_CORES = 2**16
 _REMEDY = "raise the limit if you trust the origin of this header and can wait that long"
 
 
-@dataclasses.dataclass(frozen=True)
-class Budget:
+class Budget(t.NamedTuple):
     """The most that one derivation may cost.
 
     The defaults accept all that cryptsetup and QEMU create, with a margin: they write at most 4 GiB and 4 lanes and,
@@ -53,7 +50,7 @@ class Budget:
 
     def of_this_moment(self) -> Budget:
         """The same limits, with :attr:`available` measured now, before derivations use memory themselves."""
-        return dataclasses.replace(self, available=available_memory())
+        return self._replace(available=available_memory())
 
     @property
     def total_memory(self) -> int:
@@ -86,6 +83,8 @@ def _check_pbkdf2(kdf: model.Pbkdf2, budget: Budget) -> None:
 
 
 def _check_argon2(kdf: model.Argon2, budget: Budget) -> None:
+    from .argon2 import TYPES, argon2_provider
+
     if kdf.type not in TYPES:
         raise _unknown(kdf.type)
     asked = (
@@ -132,6 +131,8 @@ def lanes(kdf: model.Kdf) -> int:
     """
     if not isinstance(kdf, model.Argon2):
         return 1
+    from .argon2 import ONE_AT_A_TIME, argon2_provider
+
     return _ALL_CORES if argon2_provider(kdf.type) == ONE_AT_A_TIME else kdf.parallel
 
 
@@ -153,6 +154,8 @@ def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> byt
     if isinstance(kdf, model.Pbkdf2):
         return pbkdf2(kdf.hash, secret, kdf.salt, kdf.iterations, length)
     if isinstance(kdf, model.Argon2):
+        from .argon2 import Argon2Costs, argon2
+
         if length < _SHORTEST_ARGON2_RESULT:
             raise MalformedHeader(
                 f"{kdf.type} for {length} bytes", why=f"Argon2 returns at least {_SHORTEST_ARGON2_RESULT}"

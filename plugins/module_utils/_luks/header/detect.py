@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ..errors import MalformedHeader, NotLuks
-from .luks1.fields import MAGIC
+from . import magic
 from .model import Header
 from .reading import Read, TolerantRead
 
@@ -31,7 +31,7 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     tolerant = TolerantRead(read)
     start = tolerant(0, 8) if size >= 8 else b""
     try:
-        if start.startswith(MAGIC):
+        if start.startswith(magic.LUKS):
             version = int.from_bytes(start[6:8], "big")
             if version == 1:
                 # Imported on demand: a module arrives as source on a managed host and leaves no compiled cache, so each

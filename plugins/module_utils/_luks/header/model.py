@@ -11,7 +11,6 @@ file if the header is embedded in qcow2. Memory costs are in KiB, as in LUKS2.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import typing as t
 
 from ..errors import LuksmithError
@@ -24,18 +23,16 @@ PRIORITY_NORMAL = "normal"
 PRIORITY_PREFER = "prefer"
 
 
-@dataclasses.dataclass(frozen=True)
-class Pbkdf2:
+class Pbkdf2(t.NamedTuple):
     """PBKDF2-HMAC-``hash`` with ``iterations``; the salt has 32 bytes in both formats."""
 
     hash: str
     iterations: int
     salt: bytes
-    type: str = dataclasses.field(default="pbkdf2", init=False)
+    type: str = "pbkdf2"
 
 
-@dataclasses.dataclass(frozen=True)
-class Argon2:
+class Argon2(t.NamedTuple):
     """Argon2 (LUKS2 only): ``time`` passes over ``memory`` KiB in ``parallel`` lanes."""
 
     type: str
@@ -45,8 +42,7 @@ class Argon2:
     salt: bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class UnknownKdf:
+class UnknownKdf(t.NamedTuple):
     """An unknown key derivation: the keyslot can be reported and erased, but not opened."""
 
     type: str
@@ -55,8 +51,7 @@ class UnknownKdf:
 Kdf = t.Union[Pbkdf2, Argon2, UnknownKdf]
 
 
-@dataclasses.dataclass(frozen=True)
-class Extent:
+class Extent(t.NamedTuple):
     """``size`` bytes at ``offset``."""
 
     offset: int
@@ -70,8 +65,7 @@ class Extent:
         return self.offset < other.end and other.offset < self.end
 
 
-@dataclasses.dataclass(frozen=True)
-class Keyslot:
+class Keyslot(t.NamedTuple):
     """One active keyslot.
 
     key_size:   bytes of the key inside.
@@ -96,8 +90,7 @@ class Keyslot:
     bound: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
-class Digest:
+class Digest(t.NamedTuple):
     """Verifies a volume key: PBKDF2(hash, key, salt, iterations), truncated to ``len(value)`` bytes, is ``value``."""
 
     number: int
@@ -110,8 +103,7 @@ class Digest:
     segments: t.Tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Segment:
+class Segment(t.NamedTuple):
     """A range of the payload; a ``size`` of None means up to the end of the device."""
 
     number: int
@@ -123,8 +115,7 @@ class Segment:
     flags: t.Tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Token:
+class Token(t.NamedTuple):
     """A LUKS2 token; ``ours`` marks the record and intent tokens of this collection."""
 
     number: int
@@ -133,8 +124,7 @@ class Token:
     ours: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class RecordEntry:
+class RecordEntry(t.NamedTuple):
     """What the record keeps about a keyslot; ``fingerprint``: hex digits of a hash over its public salt."""
 
     keyslot: int
@@ -155,8 +145,7 @@ class IntentKind(Word):
     WIPE = "wipe"  # LUKS2: `extents` belong to no keyslot any more and must be overwritten
 
 
-@dataclasses.dataclass(frozen=True)
-class Intent:
+class Intent(t.NamedTuple):
     """A journal entry in the header that says what an interrupted run was doing. It contains no secret."""
 
     kind: IntentKind
@@ -165,16 +154,14 @@ class Intent:
     extents: t.Tuple[Extent, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Write:
+class Write(t.NamedTuple):
     """``data`` for ``offset``; must be durable before the next write starts."""
 
     offset: int
     data: bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(t.NamedTuple):
     """Where keyslot areas lie and where a new one fits. Pure arithmetic, shared by the planner and by apply.
 
     taken:  number -> extent of each active keyslot.
@@ -222,10 +209,10 @@ class Layout:
         return self.place(number) is not None
 
     def with_slot(self, number: int, extent: Extent) -> Layout:
-        return dataclasses.replace(self, taken={**self.taken, number: extent})
+        return self._replace(taken={**self.taken, number: extent})
 
     def without_slot(self, number: int) -> Layout:
-        return dataclasses.replace(self, taken={key: value for key, value in self.taken.items() if key != number})
+        return self._replace(taken={key: value for key, value in self.taken.items() if key != number})
 
 
 class Header(abc.ABC):

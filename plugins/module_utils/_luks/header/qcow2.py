@@ -17,10 +17,11 @@ import struct
 import typing as t
 
 from ..errors import MalformedHeader, NotLuks, Unsupported
+from .magic import QCOW2
 from .model import Extent, Write
 from .reading import Read
 
-MAGIC = b"QFI\xfb"
+MAGIC = QCOW2
 CRYPTO_EXTENSION = 0x0537BE77
 _V2_LENGTH = 72
 _V3_LENGTH = 104

@@ -20,8 +20,7 @@ from .proof_cache import ProofCache
 from .types import Action, ActionKind
 
 
-@dataclasses.dataclass(frozen=True)
-class Add:
+class Add(t.NamedTuple):
     """``secret`` into ``keyslot``, or into a free one if None."""
 
     secret: int
@@ -31,8 +30,7 @@ class Add:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Rekey:
+class Rekey(t.NamedTuple):
     """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same."""
 
     secret: int

@@ -19,7 +19,6 @@ from .claims import Claims, Entries, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
 from .ordering import Ordering
 from .proof_cache import ProofCache
-from .resume import resume
 from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 
 
@@ -78,6 +77,8 @@ class _Planner:
                 )
             )
         if self.situation.intent is not None:
+            from .resume import resume  # what an interrupted run left is rare
+
             ended = resume(self.situation, self.situation.intent, self.proofs, self.entries.wanted)
             self.layout = ended.layout
             refilled = self._refill(ended.refill) if ended.refill is not None else None

@@ -43,7 +43,7 @@ class _Resume:
         self.intent = intent
         self.proofs = proofs
         self.wanted = wanted
-        self.layout = dataclasses.replace(situation.layout, held=())
+        self.layout = situation.layout._replace(held=())
 
     def result(self) -> Resumption:
         kind, keyslot = self.intent.kind, self.intent.keyslot

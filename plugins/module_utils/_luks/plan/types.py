@@ -6,32 +6,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..header.model import Header, Intent, Kdf, Layout
 from ..unlock.verdict import Verdict
-from ..word import Word
+from .actions import Action, ActionKind
+
+__all__ = ("Action", "ActionKind", "KdfChoice", "Plan", "Proofs", "Situation", "SlotView")
 
 
-class ActionKind(Word):
-    """The kinds of actions, by their words in results."""
-
-    ADD = "add"
-    REKEY = "rekey"
-    ERASE = "erase"
-    FINISH_ERASE = "finish-erase"
-    SET_PRIORITY = "set-priority"
-    HEAL_HEADER = "heal-header"
-    # Of header backups
-    WRITE_BACKUP = "write-backup"
-    RESTRICT_MODE = "restrict-mode"
-    RESTORE = "restore"
-    RESTORE_HEADER = "restore-header"
-
-
-@dataclasses.dataclass(frozen=True)
-class SlotView:
+class SlotView(t.NamedTuple):
     """What the planner may know of an active keyslot. ``protected_by``: types of foreign tokens that use it."""
 
     number: int
@@ -41,8 +25,7 @@ class SlotView:
     protected_by: t.Tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Situation:
+class Situation(t.NamedTuple):
     """The observed state as the planner sees it; ``slots`` has the active keyslots only."""
 
     format: str
@@ -102,34 +85,7 @@ class Proofs(t.Protocol):
         """Announce a search: keyslots in this order until ``secret`` opens one; ``in_vain``: it likely opens none."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Action:
-    """One step of a plan.
-
-    secret:   number of the secret that opens the keyslot afterwards (add, rekey), else None.
-    entry:    position of the entry whose costs apply (add, rekey), None for the end of an interrupted rekey.
-    label:    of ``secret``, or of the proven secret that is removed; for people.
-    reason:   a sentence for people; it decides nothing.
-    in_place: rekey without room for a second area: erase durably, then add, under an intent.
-    resume:   continues the intent of an interrupted run where it stopped.
-    temporary_slot: the other keyslot of an interrupted LUKS1 rekey.
-    priority: the priority to set (add, set-priority), else None.
-    """
-
-    kind: ActionKind
-    keyslot: t.Optional[int]
-    reason: str
-    label: str = ""
-    secret: t.Optional[int] = None
-    entry: t.Optional[int] = None
-    in_place: bool = False
-    resume: bool = False
-    temporary_slot: t.Optional[int] = None
-    priority: t.Optional[str] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """What to do, in execution order."""
 
     actions: t.Tuple[Action, ...]
@@ -140,8 +96,7 @@ class Plan:
         return not self.actions
 
 
-@dataclasses.dataclass(frozen=True)
-class KdfChoice:
+class KdfChoice(t.NamedTuple):
     """``kdf`` of a new keyslot; ``measured`` names the fields that another run or host could choose differently."""
 
     kdf: Kdf

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Interrupted
-from ..plan.types import Action
+from ..plan.actions import Action
 
 Result = t.Dict[str, t.Any]
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..errors import shown
@@ -49,7 +48,7 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
         "unfinished": unfinished(header),
         "write_obstacle": None if header.write_obstacle is None else shown(header.write_obstacle.found),
         "areas": [_area(slot) for slot in header.keyslots.values()],
-        "segments": [dataclasses.asdict(segment) for segment in header.segments],
+        "segments": [segment._asdict() for segment in header.segments],
         "digests": [
             {
                 "number": digest.number,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The keyslots of a volume as result rows, as found and as a plan will leave them.
+"""The keyslots of a volume as result rows, as found; :mod:`.prediction` says what a plan will leave of them.
 
 A row is a plain dictionary for a module's result: ``keyslot``, ``state`` ("active" | "inactive"), ``bound``,
 ``priority``, ``kdf`` (``type`` and its costs, memory in KiB), ``opened_by`` (labels), ``tried`` (False: an empty
@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.model import PRIORITY_NORMAL, Argon2, Header, IntentKind, Kdf, Pbkdf2, Token
-from ..plan.types import Action, ActionKind, KdfChoice, Plan
-from ..required import required
+from ..header.model import PRIORITY_NORMAL, Argon2, Header, Kdf, Pbkdf2, Token
 
 Row = t.Dict[str, t.Any]
 
@@ -44,29 +42,9 @@ def rows(header: Header, opened_by: t.Mapping[int, t.Sequence[str]], unknown: t.
                     "tokens": token_types(header.tokens, number),
                 }
             )
-        elif _lists_inactive(header):
-            table.append(_inactive(number))
+        elif lists_inactive(header):
+            table.append(inactive(number))
     return table
-
-
-def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, KdfChoice]) -> t.List[Row]:
-    """The table after ``plan``, made from ``before``, the table of ``header``; for check mode and the real run.
-
-    choices: position in the plan -> key derivation of each add and rekey.
-    """
-    table = {row["keyslot"]: dict(row) for row in before}
-    for position, action in enumerate(plan.actions):
-        if action.keyslot is None:
-            continue
-        if action.kind in (ActionKind.ADD, ActionKind.REKEY):
-            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
-            if action.temporary_slot is not None:
-                _clear(table, action.temporary_slot, header)
-        elif action.kind == ActionKind.ERASE or (action.kind == ActionKind.FINISH_ERASE and not _slot_survives(header)):
-            _clear(table, action.keyslot, header)
-        elif action.kind == ActionKind.SET_PRIORITY:
-            table[action.keyslot]["priority"] = action.priority
-    return [table[number] for number in sorted(table)]
 
 
 def kdf_fields(kdf: Kdf) -> t.Dict[str, t.Any]:
@@ -82,11 +60,12 @@ def token_types(tokens: t.Iterable[Token], number: int) -> t.List[str]:
     return [token.type for token in tokens if number in token.keyslots and not token.ours]
 
 
-def _lists_inactive(header: Header) -> bool:
+def lists_inactive(header: Header) -> bool:
+    """The table of such a header has a row for each keyslot, active or not."""
     return header.format == "luks1"
 
 
-def _inactive(number: int) -> Row:
+def inactive(number: int) -> Row:
     return {
         "keyslot": number,
         "state": INACTIVE,
@@ -96,28 +75,4 @@ def _inactive(number: int) -> Row:
         "opened_by": [],
         "tried": False,
         "tokens": [],
-    }
-
-
-def _clear(table: t.Dict[int, Row], number: int, header: Header) -> None:
-    table.pop(number, None)
-    if _lists_inactive(header):
-        table[number] = _inactive(number)
-
-
-def _slot_survives(header: Header) -> bool:
-    """These two intents are about areas that no keyslot uses; the keyslot itself, if active, is intact."""
-    return header.intent is not None and header.intent.kind in (IntentKind.WIPE, IntentKind.REPLACE_FILL)
-
-
-def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:
-    row = dict(old) if old is not None and old["state"] == ACTIVE else _inactive(required(action.keyslot))
-    return {
-        **row,
-        "state": ACTIVE,
-        "bound": True,
-        "priority": action.priority or row["priority"],
-        "kdf": {**kdf_fields(choice.kdf), **dict.fromkeys(choice.measured, SET_AT_APPLY)},
-        "opened_by": [action.label],
-        "tried": True,
     }

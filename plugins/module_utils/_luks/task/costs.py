@@ -9,7 +9,6 @@ The bounds are those that cryptsetup documents and enforces for new keyslots (li
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -57,7 +56,7 @@ def parse_costs(params: t.Any, name: str) -> Costs:
     }
     costs = Costs(type=kind, hash=hash_name, **numbers)
     _check_together(costs, name)
-    return dataclasses.replace(costs, type=kind or _implied_type(costs))
+    return costs._replace(type=kind or _implied_type(costs))
 
 
 def parse_iter_time(value: t.Any, costs: Costs, name: str) -> t.Optional[int]:

@@ -10,15 +10,13 @@ builds beside it. Two secrets with the same bytes share one number.
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 PRESENT = "present"
 ABSENT = "absent"
 
 
-@dataclasses.dataclass(frozen=True)
-class Costs:
+class Costs(t.NamedTuple):
     """Explicit key derivation costs of an entry; None: not given. ``memory`` in KiB. All None: costs never drift."""
 
     type: t.Optional[str] = None
@@ -30,11 +28,10 @@ class Costs:
 
     @property
     def given(self) -> bool:
-        return any(value is not None for value in dataclasses.astuple(self))
+        return any(value is not None for value in self)
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """One item of the task's ``keyslots``; ``iter_time`` in milliseconds."""
 
     position: int
@@ -47,8 +44,7 @@ class Entry:
     priority: t.Optional[str] = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Desired:
+class Desired(t.NamedTuple):
     """The final state that a task describes. ``labels[n]`` names secret ``n`` in messages."""
 
     entries: t.Tuple[Entry, ...]

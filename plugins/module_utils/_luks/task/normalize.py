@@ -9,7 +9,6 @@ Otherwise a shared keyslot would be made to satisfy one entry, and the next run 
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..header.model import PRIORITY_IGNORE
@@ -22,8 +21,7 @@ def normalize(desired: Desired) -> Desired:
     An entry copies from entries that name the same keyslot, and from entries without a keyslot, which that keyslot may
     satisfy. An entry without a keyslot copies nothing from one with a keyslot, because any keyslot satisfies it.
     """
-    return dataclasses.replace(
-        desired, entries=tuple(_normalized_entry(entry, desired.entries) for entry in desired.entries)
+    return desired._replace(entries=tuple(_normalized_entry(entry, desired.entries) for entry in desired.entries)
     )
 
 
@@ -44,4 +42,4 @@ def _normalized_entry(entry: Entry, entries: t.Sequence[Entry]) -> Entry:
     )
     priorities = [peer.priority for peer in peers if peer.priority not in (None, PRIORITY_IGNORE)]
     priority = entry.priority if entry.priority is not None else next(iter(priorities), None)
-    return dataclasses.replace(entry, costs=costs, iter_time=iter_time, priority=priority)
+    return entry._replace(costs=costs, iter_time=iter_time, priority=priority)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import typing as t
 
@@ -88,7 +87,7 @@ def parse_budget(params: t.Mapping[str, t.Any]) -> Budget:
         f"max_{option}": whole_number(limits.get(option), f"kdf_limits.{option}", 1, 2**63 - 1, unit)
         for option, unit in LIMITS.items()
     }
-    return dataclasses.replace(Budget(), **{field: bound for field, bound in given.items() if bound is not None})
+    return Budget()._replace(**{field: bound for field, bound in given.items() if bound is not None})
 
 
 def parse_seconds(params: t.Mapping[str, t.Any]) -> float:

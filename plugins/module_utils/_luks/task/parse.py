@@ -11,7 +11,6 @@ the desired state, which knows them by number only.
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..crypto.kdf import Budget
@@ -27,8 +26,6 @@ from .options import (
     choice_of,
     items_of,
     parse_budget,
-    parse_header_path,
-    parse_path,
     parse_seconds,
     parse_volumes,
     whole_number,
@@ -42,8 +39,7 @@ HIGHEST_KEYSLOT = 31  # LUKS2; the planner, which knows the volume, refuses numb
 WIPES = ("auto", "single", "multiple")
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
+class Task(t.NamedTuple):
     """A whole task of the ``keyslots`` module. ``secrets[n]`` are the bytes of secret number ``n`` of ``desired``.
 
     single:        the task has ``device``, so the result is that of one volume.
@@ -64,23 +60,6 @@ class Task:
     wipe: str
     budget: Budget
     rederive: bool = False
-
-    def wipe_secrets(self) -> None:
-        for secret in self.secrets:
-            secret.wipe()
-
-
-@dataclasses.dataclass(frozen=True)
-class InfoTask:
-    """A whole task of the ``keyslots_info`` module; ``labels[n]`` names secret ``n`` in messages."""
-
-    device: str
-    header: t.Optional[str]
-    secrets: t.Tuple[Secret, ...]
-    labels: t.Tuple[str, ...]
-    warnings: t.Tuple[str, ...]
-    lock_timeout: float
-    budget: Budget
 
     def wipe_secrets(self) -> None:
         for secret in self.secrets:
@@ -134,24 +113,6 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             wipe=choice_of(params, "wipe", WIPES),
             budget=budget,
             rederive=bool(params.get("rederive")),
-            secrets=secrets.handed_over(),  # last: from here on the caller wipes them
-        )
-
-
-def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
-    """The task that ``params`` describe. Raises what :func:`parse_task` raises."""
-    device = parse_path(params.get("device"), "device")
-    header = parse_header_path(params)
-    with SecretList() as secrets:
-        for index, item in enumerate(items_of(params, "secrets")):
-            secrets.number_of(item, f"secrets[{index}]")
-        return InfoTask(
-            device=device,
-            header=header,
-            labels=secrets.labels(),
-            warnings=secrets.warnings(),
-            lock_timeout=parse_seconds(params),
-            budget=parse_budget(params),
             secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hmac
 import threading
 import time
@@ -29,8 +28,7 @@ class HoldsBytes(t.Protocol):
         """The bytes of a secret."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
+class Measurement(t.NamedTuple):
     """The time of one derivation that opened a keyslot: the only benchmark of this collection."""
 
     kdf: Kdf
@@ -38,8 +36,7 @@ class Measurement:
     seconds: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Derived:
+class Derived(t.NamedTuple):
     """``key`` belongs to :class:`Derivations`, which wipes it."""
 
     key: bytearray

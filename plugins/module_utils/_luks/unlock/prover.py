@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import hmac
@@ -22,8 +21,7 @@ from .derivations import Derivations, Derived, Measurement
 from .verdict import Verdict
 
 
-@dataclasses.dataclass(frozen=True)
-class _Trial:
+class _Trial(t.NamedTuple):
     """``key``: the volume key if the trial opened a bound keyslot and it was not known yet, else empty.
 
     material: hash of the key material that was read.

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import typing as t
 
-from ..apply.dry_run import dry_run
-from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE, HeaderWriter
-from ..apply.keyslot_writer import KeyslotWriter, choice_for
-from ..apply.prefetch import Prefetch
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
@@ -22,16 +19,17 @@ from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
-from ..result.slot_table import Row, predict, rows
+from ..result.slot_table import Row, rows
 from ..task.parse import Task
 from ..unlock.hints import hints, remembered
 from ..unlock.prover import Prover, labels_by_keyslot
 from ..unlock.session import UnlockSession, all_cores
 from ..volume import locks
-from ..volume.locked_write import Expected, locked_write
 from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
-from .devices import combined, distinct_volumes, run_concurrently
+
+if t.TYPE_CHECKING:
+    from ..apply.prefetch import Prefetch
 
 UNLOCKED_ATTEMPTS = 3
 _ALL_DONE = "Everything was done before: nothing is left"
@@ -59,6 +57,8 @@ def amend(task: Task, *, check: bool) -> Result:
         if task.single:
             with UnlockSession(task.secrets, budget, workers) as session:
                 return _Amendment(task, task.devices[0], task.header, session, check=check).result()
+        from .devices import combined, distinct_volumes, run_concurrently
+
         volumes = distinct_volumes(task.devices)
         concurrency = 1 + 2 * workers.cores  # while some write or wait for locks, others derive keys
         works = [_OneOfSeveral(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)]
@@ -100,10 +100,15 @@ class _Amendment:
         self.check = check
         self.session = session
         self.derivations = session.derivations
-        self.prefetch = Prefetch(session.derivations, task.desired, self._memory_limit(), record=task.record)
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
         self.identity: t.Any = None
+
+    @functools.cached_property
+    def prefetch(self) -> Prefetch:
+        from ..apply.prefetch import Prefetch
+
+        return Prefetch(self.derivations, self.task.desired, self._memory_limit(), record=self.task.record)
 
     def result(self) -> Result:
         try:
@@ -159,7 +164,8 @@ class _Amendment:
         suggested = hints(header, self.task.desired.labels)
         prover = self.session.prover(header, volume.region.reread, suggested)
         try:
-            if not self.check and len(self.task.devices) < self.derivations.workers.cores:
+            replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
+            if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:
                 self.prefetch.begin(header, suggested)
             plan = make_plan(Situation.of(header), self.task.desired, prover)
             if not plan.empty and header.write_obstacle is not None:
@@ -172,7 +178,11 @@ class _Amendment:
         return PlannedChange(header, prover, plan)
 
     def _write(self, planned: PlannedChange) -> Result:
-        from ..apply.executor import apply_plan  # most runs change nothing and do not need it
+        from ..apply.executor import apply_plan
+        from ..apply.header_writer import HeaderWriter
+        from ..apply.keyslot_writer import KeyslotWriter
+        from ..volume import snapshots
+        from ..volume.locked_write import Expected, locked_write
 
         before, predicted, choices = self._prepare(planned)
         planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
@@ -197,8 +207,9 @@ class _Amendment:
             self._check_kept_its_place(volume, planned.plan)
             try:
                 erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
-                if volume.copy_on_write and erases:
-                    self.warnings.append(f"erased data may survive in older copies: {volume.copy_on_write}")
+                copies = snapshots.copies_elsewhere(volume.node.fd, volume.places) if erases else None
+                if copies:
+                    self.warnings.append(f"erased data may survive in older copies: {copies}")
                 return self._report(planned, before, predicted, disk.header)
             except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
                 raise Interrupted.by(
@@ -230,20 +241,30 @@ class _Amendment:
         return (*self._tables(planned, choices), choices)
 
     def _dry_run(self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]) -> None:
+        if planned.plan.empty:
+            return
+        from ..apply.dry_run import dry_run
+
         planned.notes = dry_run(planned.header, planned.plan, choices, record=self.task.record)
 
     def _wipe_passes(self, volume: Volume) -> int:
+        from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE
+
         if self.task.wipe == "auto":
             return PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE
         return PASSES_MULTIPLE if self.task.wipe == "multiple" else PASSES_SINGLE
 
     def _choices(self, planned: PlannedChange) -> t.Dict[Action, KdfChoice]:
+        made = [action for action in planned.plan.actions if action.kind in (ActionKind.ADD, ActionKind.REKEY)]
+        if not made:
+            return {}
+        from ..apply.keyslot_writer import choice_for
+
         return {
             action: choice_for(
                 action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record
             )
-            for action in planned.plan.actions
-            if action.kind in (ActionKind.ADD, ActionKind.REKEY)
+            for action in made
         }
 
     def _tables(
@@ -255,6 +276,10 @@ class _Amendment:
         before = rows(
             planned.header, opened_by, [keyslot for keyslot in planned.header.keyslots if keyslot not in tried]
         )
+        if planned.plan.empty:
+            return before, before
+        from ..result.prediction import predict
+
         by_position = {
             position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices
         }

@@ -10,7 +10,7 @@ from ..errors import LuksmithError
 from ..result.actions import Result
 from ..result.describe import describe_header, unfinished
 from ..result.slot_table import rows
-from ..task.parse import InfoTask
+from ..task.parse_info import InfoTask
 from ..unlock.prover import labels_by_keyslot
 from ..unlock.session import unlock_session
 from ..volume.read_header import read_header_locked

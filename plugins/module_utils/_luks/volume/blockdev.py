@@ -10,7 +10,6 @@ locks. Any user can read sysfs, without opening the device.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 import typing as t
@@ -25,8 +24,7 @@ PARTITION_OF = "partition"
 LOOP_OF = "loop"
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(t.NamedTuple):
     """Byte ``offset`` of a file or block device.
 
     numbers: ("file", st_dev, st_ino) or ("block", st_rdev, 0); equal for all paths to one file or device.

@@ -12,7 +12,6 @@ always meet at the file.
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..errors import StorageFault
@@ -21,8 +20,7 @@ from .node import Node, open_node
 from .storage import Volume
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(t.NamedTuple):
     """A file or device to lock.
 
     flock:    take cryptsetup's lock too; not for a payload with a detached header.

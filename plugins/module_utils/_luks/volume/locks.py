@@ -13,17 +13,19 @@ takes all locks or none, and two that collide retry after a random pause.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import random
 import time
 import typing as t
 
 from ..errors import Busy
-from . import flocks, lock_holders, ofd
+from . import flocks, ofd
 from .lock_targets import Target, targets_of
 from .node import fault
 from .storage import Volume
+
+if t.TYPE_CHECKING:
+    from . import lock_holders
 
 # The names of the permissions in messages of QEMU.
 _PERMISSIONS = ("consistent read", "write", "write unchanged", "resize", "graph modification")
@@ -33,8 +35,7 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 
 
-@dataclasses.dataclass(frozen=True)
-class _Role:
+class _Role(t.NamedTuple):
     """hold: bytes to lock, shared. free: bytes on which others may hold no lock at all."""
 
     exclusive: bool
@@ -47,8 +48,7 @@ _WRITER = _Role(exclusive=True, hold=(100, 101, 200, 201, 203), free=(100, 101, 
 _READER = _Role(exclusive=False, hold=(100,), free=(200,))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Conflict:
+class _Conflict(t.NamedTuple):
     """What another process holds: the bytes ``taken`` of the target, or cryptsetup's lock at the path ``flock``."""
 
     target: Target
@@ -204,6 +204,8 @@ def _holders(conflict: _Conflict, own: t.Collection[int]) -> t.List[str]:
         return _flock_holders(conflict.flock) or [
             f"a process that is not visible from here, or has ended, held cryptsetup's lock {conflict.flock}"
         ]
+    from . import lock_holders  # only where somebody is in the way, as below
+
     found = []
     for holder in lock_holders.holders_of(conflict.target.node.inode, own=own):
         locks = [lock for lock in holder.locks if lock.kind != lock_holders.FLOCK]
@@ -243,6 +245,8 @@ def _flock_holders(path: str, *, skip: int = 0) -> t.List[str]:
         status = os.stat(path)
     except OSError:
         return []
+    from . import lock_holders
+
     return [
         f"{holder} holds cryptsetup's lock {path}"
         for holder in lock_holders.holders_of((status.st_dev, status.st_ino))

@@ -18,7 +18,7 @@ import stat
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, StorageFault
-from ..header import detect, qcow2, signatures
+from ..header import detect, magic, signatures
 from ..header.model import Header
 from .inventory import natural
 from .node import fault, open_node
@@ -89,13 +89,13 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
         size = node.size
         medium = Region(node, 0, size)
         start = medium.reread(0, min(sum(_UUID_FIELD), size))
-        luks = start.startswith(b"LUKS") or (not start.startswith(qcow2.MAGIC) and _second_copy(medium))
+        luks = start.startswith(b"LUKS") or (not start.startswith(magic.QCOW2) and _second_copy(medium))
         uuid = start[_UUID_FIELD[0] :].partition(b"\0")[0].decode("ascii", "replace") if luks else ""
     except StorageFault as error:
         raise fault(path, "cannot read it", OSError(error.errno, "")) from None
     finally:
         node.close()
-    if not (expected or luks or start.startswith(qcow2.MAGIC)):
+    if not (expected or luks or start.startswith(magic.QCOW2)):
         return None
     try:
         with open_volume(path, writable=False) as volume:
@@ -117,7 +117,7 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
             if expected:
                 raise
             return None
-        container = "qcow2" if start.startswith(qcow2.MAGIC) else "raw"
+        container = "qcow2" if start.startswith(magic.QCOW2) else "raw"
         return FoundVolume(
             path,
             uuid=uuid if _UUID.fullmatch(uuid) else None,

@@ -19,10 +19,13 @@ import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
 from ..files import direct_read, forget_pages
-from ..header import qcow2
+from ..header import magic
 from ..header.model import Write
-from . import blockdev, snapshots
+from . import blockdev
 from .node import Node, fault, open_node
+
+if t.TYPE_CHECKING:
+    from ..header import qcow2
 
 
 class Region:
@@ -156,6 +159,7 @@ class Volume:
     start:       byte offset of the header in that file.
     related_nodes: further files and devices that show the same bytes, opened by lock_targets.py to lock them.
     notes:       sentences about the container for the operator.
+    places:      the volume and what lies beneath it (:func:`.blockdev.stack`).
     """
 
     def __init__(
@@ -171,12 +175,12 @@ class Volume:
         self.notes = () if crypto is None else crypto.notes
         self.related_nodes: t.Dict[t.Tuple[str, int, int], Node] = {}
         self._clear: t.Optional[Write] = None if crypto is None else crypto.clear
-        self._places = blockdev.stack(node.stat, node.path, self.start)
+        self.places = blockdev.stack(node.stat, node.path, self.start)
 
     @property
     def identity(self) -> t.Tuple[str, int, int, int]:
         """Equal for all paths to one header: the lowest file or device that the system reports, and an offset in it."""
-        deepest = self._places[-1]
+        deepest = self.places[-1]
         return (*deepest.numbers, deepest.offset)
 
     @property
@@ -188,11 +192,6 @@ class Volume:
         """
         rdev = self.node.stat.st_rdev
         return self.node.is_block and not blockdev.is_loop(rdev) and blockdev.is_rotational(rdev)
-
-    @property
-    def copy_on_write(self) -> t.Optional[str]:
-        """A warning if an overwritten key area may survive elsewhere (snapshots, copy-on-write), else None."""
-        return snapshots.copies_elsewhere(self.node.fd, self._places)
 
     def begin_writing(self) -> None:
         """Before the first write: clear the qcow2 feature bits that this writer does not maintain. Once, durably.
@@ -287,11 +286,13 @@ def _check_not_read_only(node: Node) -> None:
 def _crypto_of(node: Node) -> t.Optional[qcow2.Qcow2Crypto]:
     whole = Region(node, 0, node.size)
     try:
-        if node.size < len(qcow2.MAGIC) or whole.reread(0, len(qcow2.MAGIC)) != qcow2.MAGIC:
+        if node.size < len(magic.QCOW2) or whole.reread(0, len(magic.QCOW2)) != magic.QCOW2:
             return None
     except StorageFault:
         # A LUKS2 volume can do without its beginning. If this one cannot, parsing the header says what is wrong.
         return None
+    from ..header import qcow2  # only for such an image
+
     try:
         return qcow2.locate(whole.reread, whole.size)
     except LuksmithError as error:

@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task, policy, ready_policies
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse, parse_info
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
@@ -28,7 +28,7 @@ FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
 PARSERS: t.Dict[str, t.Any] = {
     "keyslots": parse.parse_task,
-    "keyslots_info": parse.parse_info,
+    "keyslots_info": parse_info.parse_info,
     "audit": audit_task.parse_audit,
     "header_backup": backup_task.parse_backup,
 }

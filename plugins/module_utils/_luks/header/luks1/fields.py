@@ -18,14 +18,14 @@ two programs disagree, this module decides as follows (``docs/format.md`` has th
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 import typing as t
 
 from ...errors import MalformedHeader
+from ..magic import LUKS
 from ..model import SECTOR, Extent
 
-MAGIC = b"LUKS\xba\xbe"
+MAGIC = LUKS
 VERSION = 1
 HEADER_SIZE = 1024
 SLOT_COUNT = 8
@@ -48,8 +48,7 @@ _QEMU_ALIGNMENT = 8 * SECTOR
 _RESTORE = "Restore a header backup, or save the first 4 MiB and then try 'cryptsetup repair'"
 
 
-@dataclasses.dataclass(frozen=True)
-class Slot:
+class Slot(t.NamedTuple):
     """One of the eight keyslots, active or not; ``area`` is its only possible place."""
 
     active: bool
@@ -58,8 +57,7 @@ class Slot:
     area: Extent
 
 
-@dataclasses.dataclass(frozen=True)
-class Fields:
+class Fields(t.NamedTuple):
     """The fields of a header; ``payload``: byte offset (0: detached header); ``hash``: as spelled in the header."""
 
     cipher_name: str

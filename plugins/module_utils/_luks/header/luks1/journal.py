@@ -15,7 +15,6 @@ entry with a wrong checksum is no intent: it is reported and stays until an inte
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import hmac
 import struct
@@ -45,8 +44,7 @@ _IDENTITY = slice(112, 208)
 _BODY = struct.Struct(">8sBBBB20x")
 
 
-@dataclasses.dataclass(frozen=True)
-class Padding:
+class Padding(t.NamedTuple):
     """What the padding contains: an intent, or why no write is safe, or warnings about unknown bytes, or nothing."""
 
     intent: t.Optional[model.Intent] = None

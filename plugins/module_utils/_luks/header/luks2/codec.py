@@ -10,7 +10,6 @@ Sources: LUKS2 On-Disk Format Specification 1.1; libcryptsetup 2.6.1 to 2.8.7 as
 from __future__ import annotations
 
 import copy
-import dataclasses
 import typing as t
 
 from ...errors import LuksmithError, Refused, shown
@@ -107,7 +106,7 @@ class Luks2Header(model.Header):
         """
         slot = self.new_keyslot(number, kdf, area)
         if priority is not None:
-            slot = dataclasses.replace(slot, priority=priority)
+            slot = slot._replace(priority=priority)
         refusal = self.refusal_to_hold(kdf, slot.priority)
         if refusal or not 0 <= number < self.slot_count:
             raise Refused(refusal or f"LUKS2 has no keyslot {number}")

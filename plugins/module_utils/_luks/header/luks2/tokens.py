@@ -90,7 +90,7 @@ def read_intent(tree: Tree, window: model.Extent, areas: t.Mapping[int, model.Ex
         if left == intent.extents
         else ("A part of the area that an interrupted run had to wipe belongs to a keyslot now; it is left as it is.",)
     )
-    return JournalEntry(intent=dataclasses.replace(intent, extents=left), notes=notes)
+    return JournalEntry(intent=intent._replace(extents=left), notes=notes)
 
 
 def read_record(tree: Tree) -> t.Tuple[t.Dict[int, model.RecordEntry], t.List[str]]:

@@ -163,7 +163,7 @@ def empty_secret(image: Image) -> None:
 
     task = parse_task({"device": str(image.path), "keyslots": [{"new_secret": secret("to be emptied"), "pbkdf": CHEAP}], "unlock": [secret(WINTER)]})
     emptied = [Secret(bytearray(), one.labels) if one.is_text("to be emptied") else one for one in task.secrets]
-    keyslots_run.amend(dataclasses.replace(task, secrets=tuple(emptied)), check=False)
+    keyslots_run.amend(task._replace(secrets=tuple(emptied)), check=False)
 
 
 def beside(make: t.Callable[[Image], t.Any]) -> t.Callable[[Image], t.Any]:

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, KdfChoice, Plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff, slot_table
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff, prediction, slot_table
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import PBKDF2, header, slot
 
 UUID = "0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55"
@@ -26,7 +26,7 @@ def difference(found: t.Any, *actions: Action, opened_by: t.Mapping[int, t.Seque
     plan = Plan(actions)
     return diff.diff(
         before,
-        slot_table.predict(before, plan, found, dict.fromkeys(range(len(actions)), KdfChoice(PBKDF2, frozenset({"iterations"})))),
+        prediction.predict(before, plan, found, dict.fromkeys(range(len(actions)), KdfChoice(PBKDF2, frozenset({"iterations"})))),
         plan,
         path="/dev/x",
         uuid=UUID,

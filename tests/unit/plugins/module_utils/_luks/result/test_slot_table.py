@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, KdfChoice, Plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import slot_table
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import prediction, slot_table
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.slot_table import SET_AT_APPLY, Row
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import ARGON2, PBKDF2, header, slot
 
@@ -20,7 +20,7 @@ CHOSEN = KdfChoice(PBKDF2)
 def after(found: t.Any, *actions: Action, chosen: KdfChoice = CHOSEN, opened_by: t.Optional[t.Mapping[int, t.Sequence[str]]] = None) -> t.Dict[int, Row]:
     before = slot_table.rows(found, {0: ["old"]} if opened_by is None else opened_by)
     kept = [dict(row) for row in before]
-    predicted = slot_table.predict(before, Plan(actions), found, dict.fromkeys(range(len(actions)), chosen))
+    predicted = prediction.predict(before, Plan(actions), found, dict.fromkeys(range(len(actions)), chosen))
     assert before == kept
     assert [row["keyslot"] for row in predicted] == sorted(row["keyslot"] for row in predicted)
     return {row["keyslot"]: row for row in predicted}

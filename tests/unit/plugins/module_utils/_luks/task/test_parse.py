@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret, BadTask, LuksmithError
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, secret_list
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info, secret_list
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import ABSENT, PRESENT, Costs, Entry
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
 
@@ -285,14 +285,14 @@ def test_warnings_for_every_volume_and_for_those_of_qemu() -> None:
 
 
 def test_info_numbers_its_secrets() -> None:
-    parsed = parse.parse_info({"device": "/dev/x", "header": "/h", "secrets": [A, secret("beta"), secret("alpha")], "lock_timeout": 0})
+    parsed = parse_info.parse_info({"device": "/dev/x", "header": "/h", "secrets": [A, secret("beta"), secret("alpha")], "lock_timeout": 0})
     assert parsed.labels == ("a", "secrets[1]")
     assert [bytes(one.value) for one in parsed.secrets] == [b"alpha", b"beta"]
     assert (parsed.device, parsed.header, parsed.lock_timeout) == ("/dev/x", "/h", 0.0)
-    assert parse.parse_info({"device": "/dev/x"}).secrets == ()
+    assert parse_info.parse_info({"device": "/dev/x"}).secrets == ()
 
 
 @pytest.mark.parametrize("params", [{}, {"device": ""}, {"device": "/dev/x", "secrets": [{}]}, {"device": "/dev/x", "secrets": A}])
 def test_info_refusals(params: Params) -> None:
     with pytest.raises(BadTask):
-        parse.parse_info(params)
+        parse_info.parse_info(params)

@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_info
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import prover as unlock_prover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import session as unlock_session

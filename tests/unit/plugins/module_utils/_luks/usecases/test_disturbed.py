@@ -10,6 +10,7 @@ import types
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
@@ -123,14 +124,14 @@ def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path
 @BOTH
 def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keyslot 1 may only go because keyslot 0 was shown to open; it is looked at again right before."""
-    right = amend.HeaderWriter
+    right = header_writer.HeaderWriter
 
     def disk(opened: t.Any, header: t.Any, **options: t.Any) -> HeaderWriter:
         area = header.keyslots[0].area
         scribble(volume, area.offset, bytes(area.size))
         return right(opened, header, **options)
 
-    monkeypatch.setattr(amend, "HeaderWriter", disk)
+    monkeypatch.setattr(header_writer, "HeaderWriter", disk)
     with pytest.raises(HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"):
         full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()

@@ -21,8 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, LuksmithError, Unexpected, expected_only
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import run_concurrently
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, discovery
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, discovery, snapshots
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, Image, audit
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, absent, present
@@ -89,10 +88,10 @@ def test_after_a_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPa
 
 
 def test_after_the_last_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumble(_volume: Volume) -> t.NoReturn:
+    def stumble(_fd: int, _places: t.Any) -> t.NoReturn:
         raise ZeroDivisionError(HIDDEN)
 
-    monkeypatch.setattr(Volume, "copy_on_write", property(stumble))
+    monkeypatch.setattr(snapshots, "copies_elsewhere", stumble)
     with pytest.raises(Interrupted, match=TOLD) as caught:
         replacing(paths[0])
     assert [action.keyslot for action in caught.value.actions_done] == [1] and not caught.value.actions_left

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import inspect as usecases_inspect
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
@@ -40,7 +40,7 @@ def volume(tmp_path: pathlib.Path) -> t.Callable[[t.Callable[[Tree], object]], p
 
 
 def inspect(path: pathlib.Path) -> t.Dict[str, t.Any]:
-    return usecases_inspect.inspect(parse.parse_info({"device": str(path), "secrets": [LEAKED, SPARE]}))
+    return usecases_inspect.inspect(parse_info.parse_info({"device": str(path), "secrets": [LEAKED, SPARE]}))
 
 
 def amend_volume(path: pathlib.Path, *entries: t.Any, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
