@@ -224,6 +224,14 @@ def _peer(lane: Lane) -> t.Dict[str, str]:
     return {"LUKSMITH_PEER_PYTHON": lane.tool("python", "peer")}
 
 
+def _mitogen(lane: Lane) -> t.Dict[str, str]:
+    """Without the package its tests skip themselves; the lanes that share their pytest go on."""
+    try:
+        return {"LUKSMITH_MITOGEN_PYTHON": lane.tool("python", "mitogen")}
+    except SystemExit:
+        return {"LUKSMITH_MITOGEN_PYTHON": ""}
+
+
 @dataclasses.dataclass(frozen=True)
 class Description:
     """A lane.
@@ -311,6 +319,13 @@ LANES: t.Dict[str, Description] = {
         alone=True,
     ),
     "peers": Description("the same wishes told to luks_device, judged by cryptsetup", "full", paths=("tests/peers",), judged=True, environment=_peer),
+    "mitogen": Description(
+        "every module under Mitogen for Ansible, with and without a process of its own",
+        "full",
+        paths=("tests/mitogen",),
+        judged=True,
+        environment=_mitogen,
+    ),
     "benchmark": Description(
         "every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long form",
         "full",

@@ -52,16 +52,23 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
     show a secret.
     """
     forbid_core_dumps()
+    found = {each: signal.getsignal(each) for each in _SIGNALS}
     unwind_on_signals()
     # Python prints exceptions of threads and destructors with their text; the thread that waits gets the error anyway.
     threading.excepthook = sys.unraisablehook = _say_nothing
-    result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
-    for warning in result.pop("warnings", ()):
-        module.warn(warning)
-    # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    try:
+        result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
+        for warning in result.pop("warnings", ()):
+            module.warn(warning)
+        # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
+        if result.pop("failed", False):
+            module.fail_json(**result)
+        module.exit_json(**result)
+    finally:
+        # Under Mitogen this process goes on with other tasks. The hooks stay: what dies at its very end may know a secret too.
+        for each, handler in found.items():
+            if handler is not None:  # one that Python did not set, nor did we
+                signal.signal(each, handler)
 
 
 def _say_nothing(_unraisable: t.Any) -> None:
