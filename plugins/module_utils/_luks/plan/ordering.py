@@ -33,7 +33,10 @@ class Add:
 
 @dataclasses.dataclass(frozen=True)
 class Rekey:
-    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same."""
+    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
+
+    ``overwrites``: by force, see :class:`.types.Action`.
+    """
 
     secret: int
     entry: int
@@ -41,6 +44,7 @@ class Rekey:
     reason: str
     replaced: str = ""
     costs_only: bool = False
+    overwrites: bool = False
 
 
 @dataclasses.dataclass
@@ -199,6 +203,7 @@ class Ordering:
                 entry=rekey.entry,
                 priority=rekey.priority,
                 in_place=in_place,
+                overwrites=rekey.overwrites,
             )
         )
 

@@ -193,7 +193,7 @@ class _Planner:
         known = distinct([*may_go, *(other.old_secret for other in self.desired.entries), *self.desired.unlock])
         opener = next((secret for secret in known if self.proofs.opens(secret, keyslot)), None)
         if self.desired.force or opener in may_go:
-            return self.claims.rekey(entry, keyslot, opener)
+            return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
         new = self.proofs.label(new_of(entry))
         if opener is None:
             raise Refused(
