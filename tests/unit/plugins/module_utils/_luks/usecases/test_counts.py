@@ -52,7 +52,7 @@ CASES = [
     Case("rotate the named keyslot, derived again", lambda f, s: [present(f, "new", keyslot=1, old=s[1])], lambda n: 3, options={"rederive": True}),
     Case("rotate all named keyslots", lambda f, s: [present(f, f"new {k}", keyslot=k, old=text) for k, text in enumerate(s)], lambda n: 2 * n),
     Case("rotate, keyslot not named (n + (n - 1) + 1)", lambda f, s: [present(f, "new", old=s[-1])], lambda n: 2 * n),
-    Case("the named keyslot opens with an unlock secret", lambda f, s: [present(f, "new", keyslot=0)], lambda n: 3, unlock=lambda s: s[:1]),
+    Case("the named keyslot opens with an unlock secret, by force", lambda f, s: [present(f, "new", keyslot=0)], lambda n: 3, unlock=lambda s: s[:1], options={"force": True}),
     Case("add, opener first (n + u + 1)", lambda f, s: [present(f, "new")], lambda n: n + 2, unlock=lambda s: s[:1]),
     Case("add, opener last (n + u + 1)", lambda f, s: [present(f, "new")], lambda n: 2 * n + 1, unlock=lambda s: s[-1:]),
     Case("add to a named free keyslot", lambda f, s: [present(f, "new", keyslot=len(s))], lambda n: 2, unlock=lambda s: s[:1]),
