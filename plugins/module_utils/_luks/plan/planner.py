@@ -62,7 +62,13 @@ class _Planner:
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted)
+        avoided = self.situation.entries_that_stay
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, avoided)
+        for keyslot in sorted(avoided & (self.changes.erases.keys() | self.changes.rekeys.keys())):
+            self.warnings.append(
+                f"keyslot {keyslot} has an entry of luksmeta ({', '.join(self.proofs.slots[keyslot].protected_by)}), "
+                f"which stays and has no use any more; remove it with 'luksmeta wipe -d DEVICE -s {keyslot}'"
+            )
         return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
 
     # What comes before the entries: a healthy header, the end of an interrupted run
