@@ -294,7 +294,7 @@ EXAMPLES = r"""
     keyslots:
       - new_secret: {label: admin, passphrase: "{{ vault_admin }}"}
 
-- name: Have the passphrase in keyslot 3
+- name: Have the passphrase in keyslot 3 (refused if another secret is there that the entry does not name)
   luksmith.luks.keyslots:
     device: /dev/nvme0n1p3
     unlock:

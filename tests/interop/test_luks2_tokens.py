@@ -94,6 +94,28 @@ def test_a_rekey_keeps_the_token_and_a_token_of_two_slots_keeps_the_other(volume
     volume.approved()
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["a stranger's secret", "a secret under unlock"])
+@pytest.mark.parametrize("room", [True, False], ids=["beside the old area", "in place"])
+def test_a_forced_overwrite_takes_the_token_with_the_key(volume: Luks2Volume, known: bool, room: bool) -> None:
+    """The token holds the old secret, so that it could only fail from now on. One of two keyslots keeps its token."""
+    if not room:
+        volume = Luks2Volume(volume.path).like("--luks2-keyslots-size", "256k")
+    volume.add(3, MACHINE)
+    volume.import_token(0, {"type": "systemd-tpm2", "keyslots": ["3"], **TOKENS["systemd-tpm2"]})
+    volume.import_token(1, {"type": "clevis", "keyslots": ["0", "3"], **TOKENS["clevis"]})
+    task = {"entries": [present("new", keyslot=3)], "unlock": ["pw0", *([MACHINE] if known else [])], "force": True}
+    predicted = keyslots(volume.path, task["entries"], unlock=task["unlock"], force=True, check=True)
+    done = keyslots(volume.path, task["entries"], unlock=task["unlock"], force=True)
+    assert done["plan"] == predicted["plan"] and done["diff"] == predicted["diff"]
+    (action,) = done["plan"]
+    assert action["action"] == "rekey" and "systemd-tpm2, clevis" in action["reason"]
+    tokens = volume.tree()["tokens"]
+    assert {number: token["keyslots"] for number, token in tokens.items() if token["type"] != RECORD} == {"1": ["0"]}
+    assert volume.opens("new") and not volume.opens(MACHINE) and volume.opens("pw0")
+    volume.approved()
+    assert not keyslots(volume.path, task["entries"], unlock=task["unlock"], force=True)["changed"]
+
+
 def cryptenroll(volume: Luks2Volume, *options: str) -> str:
     return str(run("systemd-cryptenroll", *options, volume.path, PASSWORD="pw0").stdout)
 

@@ -96,7 +96,7 @@ class _Facts:
         self.pins = {item.slot: item.new for item in items if item.state == PRESENT and item.slot is not None and item.new is not None}
         self.absent = {item.slot for item in items if item.state == ABSENT and item.slot is not None and item.old is None}
         self.shut = {(item.slot, item.old) for item in items if item.state == ABSENT and item.slot is not None and item.old is not None}
-        self.olds = {item.old for item in items if item.old is not None}
+        self.items = items
         self.wanted = {item.new for item in items if item.state == PRESENT and item.new is not None}
         self.forbidden = forbidden(items)
         self.unpinned: t.Dict[int, t.List[Item]] = {}
@@ -304,9 +304,10 @@ def _license_pinned(
     if item.old is not None:
         licensed = item.old in openers
     else:
-        # QEMU refuses to overwrite any active slot; here a proof that the task itself brought suffices, unless the
-        # proven secret is to stay.
-        licensed = any(other in facts.task.unlock or other in facts.olds for other in openers) and not any(other in facts.wanted for other in openers)
+        # As QEMU does, an active slot is refused, unless an entry says that its secret goes from there. What merely
+        # unlocks may stay where it is.
+        going = {other.old for other in facts.items if other.old is not None and other.slot in (None, slot)}
+        licensed = any(other in going for other in openers) and not any(other in facts.wanted for other in openers)
         licensed = licensed or facts.task.force
     if licensed:
         rekeys.add((slot, secret))

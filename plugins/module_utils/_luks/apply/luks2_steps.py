@@ -93,6 +93,8 @@ class Luks2Steps:
         with self.builder.prepare(action, area) as keys:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
+            if action.overwrites:
+                header = header.without_keyslot(number)
             self._leave(
                 number, header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)), old
             )
@@ -108,7 +110,8 @@ class Luks2Steps:
                 self.disk.overwrite(header.keyslots[number].area)
             self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None))
+            header = self.disk.header.without_keyslot(number) if action.overwrites else self.disk.header
+            self._commit(header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None))
 
     def finish(self, action: Action) -> None:
         """Finish an interrupted erase: wipe unused areas of the intent, then drop it. Raises as every step."""

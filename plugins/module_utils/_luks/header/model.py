@@ -116,7 +116,10 @@ class Segment(t.NamedTuple):
 
 
 class Token(t.NamedTuple):
-    """A LUKS2 token; ``ours`` marks the record and intent tokens of this collection."""
+    """A LUKS2 token, or an entry of luksmeta for a keyslot of LUKS1, then with the number of the keyslot.
+
+    ``ours`` marks the record and intent tokens of this collection.
+    """
 
     number: int
     type: str

@@ -38,6 +38,7 @@ class Action(t.NamedTuple):
     resume:   continues the intent of an interrupted run where it stopped.
     temporary_slot: the other keyslot of an interrupted LUKS1 rekey.
     priority: the priority to set (add, set-priority), else None.
+    overwrites: rekey by ``force``; tokens of others that name the keyslot lose it, since they hold its old secret.
     """
 
     kind: ActionKind
@@ -50,3 +51,4 @@ class Action(t.NamedTuple):
     resume: bool = False
     temporary_slot: t.Optional[int] = None
     priority: t.Optional[str] = None
+    overwrites: bool = False

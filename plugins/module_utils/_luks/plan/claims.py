@@ -184,7 +184,7 @@ class Claims:
         reason = f"{label} opens {where}" if keyslot is None else where
         self.changes.adds.append(Add(new_of(entry), keyslot, entry.position, entry.priority, reason))
 
-    def rekey(self, entry: Entry, keyslot: int, old: t.Optional[int]) -> None:
+    def rekey(self, entry: Entry, keyslot: int, old: t.Optional[int], *, overwrites: bool = False) -> None:
         label = self._proofs.label(new_of(entry))
         slot = self._proofs.slots[keyslot]
         priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
@@ -194,7 +194,11 @@ class Claims:
             if old is not None
             else f"{label} overwrites a key that no given secret opens (force)"
         )
-        self.changes.rekeys[keyslot] = Rekey(new_of(entry), entry.position, priority, reason, replaced=replaced)
+        if overwrites and slot.protected_by:
+            reason += f", and the token that uses it goes ({', '.join(slot.protected_by)})"
+        self.changes.rekeys[keyslot] = Rekey(
+            new_of(entry), entry.position, priority, reason, replaced=replaced, overwrites=overwrites
+        )
 
     def erase(self, keyslot: int, label: str, reason: str) -> None:
         self.changes.erases.setdefault(keyslot, (label, reason))

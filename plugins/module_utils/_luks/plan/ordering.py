@@ -31,7 +31,10 @@ class Add(t.NamedTuple):
 
 
 class Rekey(t.NamedTuple):
-    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same."""
+    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
+
+    ``overwrites``: by force, see :class:`.types.Action`.
+    """
 
     secret: int
     entry: int
@@ -39,6 +42,7 @@ class Rekey(t.NamedTuple):
     reason: str
     replaced: str = ""
     costs_only: bool = False
+    overwrites: bool = False
 
 
 @dataclasses.dataclass
@@ -55,12 +59,23 @@ class Changes:
 
 
 class Ordering:
-    """Puts :class:`Changes` in order and simulates their effect on the volume."""
+    """Puts :class:`Changes` in order and simulates their effect on the volume.
 
-    def __init__(self, changes: Changes, layout: Layout, proofs: ProofCache, wanted: t.Collection[int]) -> None:
+    ``avoided``: numbers that an add without a number takes last.
+    """
+
+    def __init__(
+        self,
+        changes: Changes,
+        layout: Layout,
+        proofs: ProofCache,
+        wanted: t.Collection[int],
+        avoided: t.Collection[int] = (),
+    ) -> None:
         self.changes = changes
         self.proofs = proofs
         self.wanted = wanted
+        self.avoided = avoided
         self.allow_lockout = proofs.desired.allow_lockout
         self.start = layout
         self._rewind()
@@ -161,6 +176,7 @@ class Ordering:
             return add.keyslot
         taken_by_name = {other.keyslot for other in pending if other.keyslot is not None} | self.changes.never_fill
         free = [number for number in self.layout.free_numbers() if number not in taken_by_name]
+        free.sort(key=lambda number: number in self.avoided)
         return next((number for number in free if (number, add.secret) not in self.changes.never_hold), None)
 
     def _some_rekey(self, rekeys: t.Dict[int, Rekey]) -> bool:
@@ -197,6 +213,7 @@ class Ordering:
                 entry=rekey.entry,
                 priority=rekey.priority,
                 in_place=in_place,
+                overwrites=rekey.overwrites,
             )
         )
 

@@ -61,7 +61,13 @@ class _Planner:
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted)
+        avoided = self.situation.entries_that_stay
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, avoided)
+        for keyslot in sorted(avoided & (self.changes.erases.keys() | self.changes.rekeys.keys())):
+            self.warnings.append(
+                f"keyslot {keyslot} has an entry of luksmeta ({', '.join(self.proofs.slots[keyslot].protected_by)}), "
+                f"which stays and has no use any more; remove it with 'luksmeta wipe -d DEVICE -s {keyslot}'"
+            )
         return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
 
     # What comes before the entries: a healthy header, the end of an interrupted run
@@ -188,28 +194,28 @@ class _Planner:
                 why="another secret opens it, or old_secret is wrong",
                 remedy="correct old_secret, or choose another keyslot",
             )
-        reserved = []
-        replaceable = distinct([*self.desired.unlock, *(other.old_secret for other in self.desired.entries)])
-        for secret in replaceable:
-            if self.proofs.opens(secret, keyslot):
-                if secret not in self.entries.wanted:
-                    return self.claims.rekey(entry, keyslot, secret)
-                reserved.append(secret)
-        if self.desired.force:
-            return self.claims.rekey(entry, keyslot, None)
-        if reserved:
+        # A secret under unlock only unlocks: that it is known does not say that its key may go.
+        removed = distinct(other.old_secret for other in self.desired.entries if other.keyslot in (None, keyslot))
+        may_go = [secret for secret in removed if secret not in self.entries.wanted]
+        known = distinct([*may_go, *(other.old_secret for other in self.desired.entries), *self.desired.unlock])
+        opener = next((secret for secret in known if self.proofs.opens(secret, keyslot)), None)
+        if self.desired.force or opener in may_go:
+            return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
+        new = self.proofs.label(new_of(entry))
+        if opener is None:
             raise Refused(
-                f"keyslot {keyslot} opens with {self.proofs.label(reserved[0])}, which another entry wants present",
-                why=f"giving keyslot {keyslot} to {self.proofs.label(new_of(entry))} would overwrite it",
-                remedy="name the secret to be replaced as old_secret of this entry, choose another keyslot,"
-                " or overwrite it with force: true",
+                f"keyslot {keyslot} is in use, and neither {new} nor an unlock secret opens it",
+                why="overwriting it would destroy a key that no given secret opens",
+                remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with"
+                " force: true",
             )
+        label = self.proofs.label(opener)
+        wanted = ", which another entry wants present" if opener in self.entries.wanted else ""
         raise Refused(
-            f"keyslot {keyslot} is in use,"
-            f" and neither {self.proofs.label(new_of(entry))} nor an unlock secret opens it",
-            why="overwriting it would destroy a key that no given secret opens",
-            remedy="give the secret that opens it as old_secret, choose another keyslot, or overwrite it with"
-            " force: true",
+            f"keyslot {keyslot} opens with {label}{wanted}",
+            why=f"giving keyslot {keyslot} to {new} would destroy that key, and no entry says that it may go",
+            remedy=f"give {label} as old_secret of this entry to replace it, choose another keyslot,"
+            " or overwrite it with force: true",
         )
 
     def _mark_pairs_for_erase(self) -> None:

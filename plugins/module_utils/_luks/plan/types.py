@@ -35,6 +35,9 @@ class Situation(t.NamedTuple):
     intent: t.Optional[Intent] = None
     needs_heal: bool = False
     only_hash: str = ""  # LUKS1: the one hash that its keyslots can use
+    # LUKS1: keyslots with an entry of luksmeta, which stays when the keyslot goes: its program would take a new key for
+    # its own.
+    entries_that_stay: t.FrozenSet[int] = frozenset()
 
     @classmethod
     def of(cls, header: Header) -> Situation:
@@ -60,6 +63,7 @@ class Situation(t.NamedTuple):
             intent=header.intent,
             needs_heal=header.needs_heal,
             only_hash=header.digests[0].hash if header.format == "luks1" else "",
+            entries_that_stay=frozenset(protectors if header.format == "luks1" else ()),
         )
 
 

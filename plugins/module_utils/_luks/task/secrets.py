@@ -16,6 +16,7 @@ import contextlib
 import errno
 import hmac
 import os
+import re
 import stat
 import typing as t
 
@@ -25,7 +26,11 @@ from ..files import check_path
 
 SOURCES = ("passphrase", "passphrase_base64", "keyfile")
 KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive
+PROMPT_LIMIT = 512  # bytes; cryptsetup's "maximum interactive passphrase length" (cryptsetup --help)
 LABEL_LIMIT = 128  # characters; labels go into table rows and into the record in the header
+
+# YAML reads 2026-01-02 03:04:05 as a time, which Ansible sends as ISO 8601; a date alone keeps its form.
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d:\d\d)?")
 
 
 class Secret:
@@ -33,7 +38,7 @@ class Secret:
 
     labels:   its names; messages use the first one.
     value:    the bytes, in one buffer that :meth:`wipe` overwrites.
-    warnings: warnings that hold for every volume (a newline at the end).
+    warnings: warnings that hold for every volume: the text is likely not what was meant (a newline at the end).
     qemu_obstacle: why QEMU cannot open a volume with it ("contains a NUL byte"), or "".
     """
 
@@ -90,12 +95,8 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
     else:
         text = _text(params[source], f"{name}: {source}", base64_needed=source == "passphrase")
         value = _decoded(text, name) if source == "passphrase_base64" else bytearray(text)
-        if source == "passphrase" and value.endswith((b"\n", b"\r")):
-            warnings.append(
-                f"{name} ends with a newline. It is part of the secret, and a prompt cannot take it. "
-                "If it comes from a YAML block (|), write |- instead; if it comes from a file, remove the newline with "
-                "the trim filter."
-            )
+        if source == "passphrase":
+            warnings += [f"{name} {doubt}" for doubt in _doubts(t.cast(str, params[source]))]
     if new and not value:
         raise BadSecret(
             f"{name} is empty",
@@ -239,6 +240,39 @@ def _text(value: t.Any, name: str, *, base64_needed: bool) -> bytes:
         remedy = "Give the bytes as passphrase_base64" if base64_needed else "Encode the bytes again"
         # From None: the exception would carry the text.
         raise BadSecret(f"{name} contains a lone surrogate, which UTF-8 cannot encode", remedy=remedy) from None
+
+
+def _doubts(text: str) -> t.Iterator[str]:
+    """What is odd about a passphrase, as sentences without a subject. It is used as it is, whatever is said here."""
+    if text.endswith(("\n", "\r")):
+        yield (
+            "ends with a newline. It is part of the secret, and a prompt cannot take it. "
+            "If it comes from a YAML block (|), write |- instead; if it comes from a file, remove the newline with "
+            "the trim filter."
+        )
+    if "\n" in text.rstrip("\r\n"):
+        yield (
+            "contains a newline. It is part of the secret, and a prompt ends a passphrase there. "
+            "If it is one line that YAML folds, write >- instead of |; if it is meant as a keyfile, give it as keyfile or "
+            "passphrase_base64."
+        )
+    if text.isspace() and not text.strip(" \t"):
+        yield "consists of blanks only. They are the secret as they are; most often a variable was meant."
+    if "{{" in text:
+        yield (
+            "contains {{ and is used as it is. If it is a template, Ansible has not rendered it: "
+            "check whether the variable is marked !unsafe or comes from a file or lookup."
+        )
+    if len(text.encode("utf-8", "surrogateescape")) > PROMPT_LIMIT:
+        yield (
+            f"is longer than {PROMPT_LIMIT} bytes, and the prompt of cryptsetup takes no more. "
+            "It opens the volume from a file only."
+        )
+    if _TIMESTAMP.fullmatch(text):
+        yield (
+            "is a timestamp in the form into which YAML and Ansible bring one that is not quoted, "
+            "so that it can differ from what the playbook says. Quote it in the playbook."
+        )
 
 
 def _decoded(text: bytes, name: str) -> bytearray:

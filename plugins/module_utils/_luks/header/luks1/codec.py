@@ -16,6 +16,9 @@ from .. import model
 from ..reading import Read
 from . import fields as luks1_fields
 from . import journal, writes
+from .luksmeta import Luksmeta, read_luksmeta
+
+NO_LUKSMETA = Luksmeta()
 
 
 def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
@@ -30,19 +33,25 @@ def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
             why="keyslots are missing",
             remedy="Give the complete device or file, or restore a header backup",
         )
-    return Luks1Header(read(0, luks1_fields.HEADER_SIZE), size, embedded=embedded)
+    header = Luks1Header(read(0, luks1_fields.HEADER_SIZE), size, embedded=embedded)
+    # QEMU leaves no gap behind the keyslots, and inside a container luksmeta finds no volume.
+    return header if embedded else header.with_luksmeta(read)
 
 
 class Luks1Header(model.Header):
     """``raw``: the 1024 bytes; ``size``: bytes from the start of the header to the end of the file, device or region.
 
+    ``luksmeta``: what other programs note about its keyslots elsewhere, which no edit of the header changes.
     Raises MalformedHeader if ``raw`` breaks the format.
     """
 
-    def __init__(self, raw: bytes, size: int, *, embedded: bool = False) -> None:
+    def __init__(
+        self, raw: bytes, size: int, *, embedded: bool = False, luksmeta: Luksmeta = NO_LUKSMETA
+    ) -> None:
         self._raw = bytes(raw)
         self._size = size
         self._embedded = embedded
+        self._luksmeta = luksmeta
         self._fields = fields = luks1_fields.decode(self._raw)
         luks1_fields.check_areas(fields, size)
         padding = journal.decode(self._raw)
@@ -83,12 +92,13 @@ class Luks1Header(model.Header):
                 sector_size=model.SECTOR,
             ),
         )
-        self.tokens = ()
+        self.tokens = luksmeta.tokens
         self.requirements = ()
         self.intent = padding.intent
         self.record = {}
         self.extent = luks1_fields.extent(fields)
-        self.warnings = (*luks1_fields.oddities(fields, size, embedded), *padding.warnings)
+        told = (luksmeta.warning,) if luksmeta.warning else ()
+        self.warnings = (*luks1_fields.oddities(fields, size, embedded), *padding.warnings, *told)
         self.health = {"primary": "ok"}
 
     def _stored_kdf(self, slot: luks1_fields.Slot) -> model.Pbkdf2:
@@ -194,7 +204,13 @@ class Luks1Header(model.Header):
 
     def _patched(self, offset: int, data: bytes) -> Luks1Header:
         raw = self._raw[:offset] + data + self._raw[offset + len(data) :]
-        return Luks1Header(raw, self._size, embedded=self._embedded)
+        return Luks1Header(raw, self._size, embedded=self._embedded, luksmeta=self._luksmeta)
+
+    def with_luksmeta(self, read: Read) -> Luks1Header:
+        """With the entries that ``read`` finds in the gap behind the keyslots."""
+        areas = [slot.area for slot in self._fields.slots]
+        found = read_luksmeta(read, self._size, areas, self._fields.payload)
+        return Luks1Header(self._raw, self._size, embedded=self._embedded, luksmeta=found)
 
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
         """Sector by sector, see :mod:`.writes`. Raises HeaderChanged if ``on_disk`` is another header."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import luksmeta
+
 ACTIVE = 0x00AC71F3
 DEAD = 0x0000DEAD
 UUID = b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55"
@@ -62,6 +64,8 @@ def reader(data: bytes) -> t.Callable[[int, int], bytes]:
     def read(offset: int, length: int) -> bytes:
         assert offset >= 0, "read before the start"
         assert length >= 0, "negative read"
+        if offset >= len(data) and length == luksmeta.SIZE:
+            return bytes(length)  # the gap behind the keyslots, in which no program has stored anything
         assert offset + length <= len(data), "read behind the end"
         return data[offset : offset + length]
 

@@ -59,6 +59,10 @@ def present(new: int, old: t.Optional[int] = None, keyslot: t.Optional[int] = No
     return Entry(position, "present", keyslot, new, old, **members)
 
 
+def absent(old: int, keyslot: t.Optional[int] = None, position: int = 0) -> Entry:
+    return Entry(position, "absent", keyslot, old_secret=old)
+
+
 def plan(
     opens: t.Mapping[int, t.Optional[int]],
     *entries: Entry,
@@ -86,6 +90,31 @@ def test_a_pinned_slot_that_another_entry_wants_to_keep() -> None:
     entries = present(GREEN, keyslot=0), present(RED, position=1)
     with pytest.raises(Refused, match=r"(?i)keyslot 0 opens with red, which another entry wants present"):
         plan({0: RED, 1: None}, *entries)
+
+
+def test_a_pinned_slot_of_a_secret_that_merely_unlocks() -> None:
+    """What unlocks may be the secret of somebody else: to know it is no consent to destroy its key."""
+    refused = r"(?i)keyslot 0 opens with red$|keyslot 0 opens with red[^,]"
+    with pytest.raises(Refused, match=refused) as caught:
+        plan({0: RED, 1: BLUE}, present(GREEN, keyslot=0), unlock=(RED, BLUE))
+    assert "Give red as old_secret of this entry" in str(caught.value)
+    elsewhere = present(BLUE, RED, keyslot=2, position=1)
+    with pytest.raises(Refused, match=refused):
+        plan({0: RED, 1: BLUE, 2: RED}, present(GREEN, keyslot=0), elsewhere, unlock=(RED, BLUE))
+
+
+@pytest.mark.parametrize(
+    ("entries", "flags"),
+    [
+        ([present(GREEN, RED, keyslot=0)], {}),
+        ([present(GREEN, keyslot=0), absent(RED, position=1)], {}),
+        ([present(GREEN, keyslot=0), absent(RED, keyslot=0, position=1)], {}),
+        ([present(GREEN, keyslot=0)], {"force": True}),
+    ],
+    ids=["replaced there", "absent everywhere", "absent there", "force"],
+)
+def test_a_pinned_slot_of_a_secret_that_may_go(entries: t.List[Entry], flags: t.Dict[str, bool]) -> None:
+    assert plan({0: RED, 1: BLUE}, *entries, unlock=(BLUE,), **flags) == [("rekey", 0)]
 
 
 def test_a_pinned_slot_of_nobody_who_is_known() -> None:

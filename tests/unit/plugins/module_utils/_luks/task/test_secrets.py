@@ -53,9 +53,37 @@ def test_a_newline_at_the_end_is_kept_with_a_warning(text: str) -> None:
     assert "secret\n" not in secret.warnings[0]
 
 
-def test_no_warning_without_a_newline_at_the_end(tmp_path: pathlib.Path) -> None:
-    assert read(passphrase="two\nlines").warnings == ()
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("two\nlines", ["contains a newline"]),
+        ("two\nlines\n", ["ends with a newline", "contains a newline"]),
+        (" ", ["blanks only"]),
+        (" \t ", ["blanks only"]),
+        ("{{ vault_passphrase }}", ["contains {{"]),
+        ("x" * 513, ["longer than 512 bytes"]),
+        ("\u00fc" * 257, ["longer than 512 bytes"]),
+        ("2026-01-02T03:04:05", ["timestamp"]),
+        ("2026-01-02T03:04:05.500000+02:00", ["timestamp"]),
+    ],
+)
+def test_a_passphrase_that_was_likely_not_meant_so_is_kept_with_a_warning(text: str, said: t.List[str]) -> None:
+    secret = read(passphrase=text)
+    assert secret.value == text.encode()
+    assert len(secret.warnings) == len(said)
+    for words, warning in zip(said, secret.warnings):
+        assert words in warning and warning.startswith(WHERE)
+        assert text.strip() not in warning or not text.strip()
+
+
+@pytest.mark.parametrize("text", ["", "two words", " spaces stay ", "{a}", "x" * 512, "2026-01-02", "2026-01-02 03:04:05"])
+def test_no_warning_without_a_reason(text: str) -> None:
+    assert read(passphrase=text).warnings == ()
+
+
+def test_no_warning_for_what_a_program_made(tmp_path: pathlib.Path) -> None:
     assert read(keyfile=keyfile(tmp_path, b"made by a program\n")).warnings == ()
+    assert read(passphrase_base64="bWFkZSBieSBhIHByb2dyYW0K").warnings == ()
 
 
 @pytest.mark.parametrize(("encoded", "expected"), [("", b""), ("AA==", b"\x00"), ("/w==", b"\xff"), ("c2VjcmV0Cg==", b"secret\n")])

@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LUKS1 with Clevis: what luksmeta wrote is shown, and protects its keyslot as a token of LUKS2 does."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
+
+pytestmark = pytest.mark.needs("cryptsetup", "luksmeta")
+CLEVIS = "cb6e8904-81ff-40da-a84a-07ab9ab5715e"
+OTHER = "7cd03b4f-6b2e-4d2a-8f5a-6d3a1f2b9c10"
+
+
+class Volume:
+    """LUKS1 with "pw0" in keyslot 0, "machine" in keyslot 1 and "stranger" in keyslot 2."""
+
+    def __init__(self, path: pathlib.Path, key_size: int) -> None:
+        self.path = path
+        with path.open("wb") as file:
+            file.truncate(8 << 20)
+        run("cryptsetup", "luksFormat", "-q", "--type", "luks1", "--key-size", key_size, *PBKDF2, "-d", self.key("pw0"), path)
+        for secret in ("machine", "stranger"):
+            run("cryptsetup", "luksAddKey", "-q", *PBKDF2, "-d", self.key("pw0"), path, self.key(secret))
+        run("luksmeta", "init", "-f", "-d", path)
+        self.save(1, CLEVIS)
+
+    def key(self, secret: str) -> pathlib.Path:
+        path = self.path.with_name(f"key-{secret}")
+        path.write_text(secret)
+        return path
+
+    def save(self, slot: int, owner: str) -> None:
+        run("luksmeta", "save", "-d", self.path, "-s", slot, "-u", owner, stdin="what the program keeps")
+
+    def block(self) -> int:
+        return self.path.read_bytes().index(b"LUKSMETA")
+
+    def opens(self, secret: str) -> bool:
+        done = run("cryptsetup", "open", "--test-passphrase", "-d", self.key(secret), self.path, check=False)
+        return bool(done.returncode == 0)
+
+
+@pytest.fixture(params=[256, 512])
+def volume(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Volume:
+    return Volume(tmp_path / "volume", int(request.param))
+
+
+def entry(label: str, **more: t.Any) -> t.Dict[str, t.Any]:
+    return {"new_secret": {"label": label, "passphrase": label}, "pbkdf": CHEAP, **more}
+
+
+def tokens(volume: Volume) -> t.Dict[int, t.List[str]]:
+    found = run_module("keyslots_info", {"device": str(volume.path)})
+    return {row["keyslot"]: row["tokens"] for row in found["keyslots"] if row["tokens"]}
+
+
+def test_purge_leaves_the_keyslot_of_clevis_and_says_so(volume: Volume) -> None:
+    assert tokens(volume) == {1: ["clevis"]}
+    purged = keyslots(volume.path, [entry("pw0")], purge=True)
+    assert [(action["action"], action["keyslot"]) for action in purged["plan"]] == [("erase", 2)]
+    assert any("keyslot 1" in str(warning) and "clevis" in str(warning) for warning in purged["warnings"])
+    assert volume.opens("machine") and not volume.opens("stranger")
+    assert CLEVIS in run("luksmeta", "show", "-d", volume.path).stdout
+
+
+def test_an_erase_by_name_tells_of_the_entry_that_stays(volume: Volume) -> None:
+    erased = keyslots(volume.path, [{"state": "absent", "keyslot": 1}], unlock=["pw0"])
+    assert not volume.opens("machine")
+    assert any("luksmeta wipe -d DEVICE -s 1" in str(warning) for warning in erased["warnings"])
+    run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1)
+    assert "cb6e8904" not in run("luksmeta", "show", "-d", volume.path).stdout
+
+
+def test_a_number_with_a_stale_entry_is_avoided(volume: Volume) -> None:
+    """Clevis would take the new keyslot for its own, and fail."""
+    run("cryptsetup", "luksKillSlot", "-q", "-d", volume.key("pw0"), volume.path, 1)
+    added = keyslots(volume.path, [entry("new")], unlock=["pw0"])
+    assert [(action["action"], action["keyslot"]) for action in added["plan"]] == [("add", 3)]
+
+
+def test_entries_of_other_programs_protect_too(volume: Volume) -> None:
+    volume.save(2, OTHER)
+    assert tokens(volume) == {1: ["clevis"], 2: [f"luksmeta {OTHER}"]}
+    assert not keyslots(volume.path, [entry("pw0")], purge=True)["changed"]
+
+
+def test_a_damaged_block_is_told_and_hides_nothing(volume: Volume) -> None:
+    """Which keyslots are in use is then unknown, so that purge erases none that no secret opens."""
+    content = bytearray(volume.path.read_bytes())
+    content[volume.block() + 40] ^= 1
+    volume.path.write_bytes(content)
+    found = run_module("keyslots_info", {"device": str(volume.path)})
+    assert any("luksmeta block" in str(one) and "wrong checksum" in str(one) for one in found["warnings"])
+    assert not keyslots(volume.path, [entry("pw0")], purge=True)["changed"]
+    assert volume.opens("machine") and volume.opens("stranger")
+
+
+def test_no_block_no_tokens(volume: Volume) -> None:
+    content = bytearray(volume.path.read_bytes())
+    begin = volume.block()
+    content[begin : begin + 272] = bytes(272)
+    volume.path.write_bytes(content)
+    assert tokens(volume) == {}
