@@ -111,9 +111,9 @@ options:
           - V(present) with O(keyslots[].new_secret) - a keyslot opens with the secret. If there is none, the secret is
             added to the first free keyslot.
           - V(present) with O(keyslots[].keyslot) and O(keyslots[].new_secret) - that keyslot opens with the secret. If
-            the keyslot is free, the secret is added there. If it is in use, it gets the new secret if
-            O(keyslots[].old_secret) opens it, or if a secret of O(unlock) opens it that no other entry wants present.
-            Otherwise the task is refused, see O(force).
+            the keyslot is free, the secret is added there. If another secret opens it, it gets the new secret only
+            if an entry removes or replaces that secret there. Otherwise the task is refused, also if the secret is
+            given under O(unlock), see O(force).
           - V(present) with O(keyslots[].old_secret) and O(keyslots[].new_secret) - the new secret opens the volume and
             the old one does not. Every keyslot that the old secret opens gets the new one and keeps its number. If the
             new secret already opens a keyslot, those of the old secret are erased. If neither opens a keyslot, the task
