@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For all tests: the collection is importable, the marks ``full`` and ``needs`` have their meaning, and tests run in the order that ends first."""
+"""For all tests: the collection is importable, the marks ``full`` and ``needs`` have their meaning, and tests run in
+the order that ends first.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ RUN_BY = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--size", choices=SIZES, default="default", help="default: the short form of every promise; full: the tests marked full as well")
+    parser.addoption(
+        "--size",
+        choices=SIZES,
+        default="default",
+        help="default: the short form of every promise; full: the tests marked full as well",
+    )
     parser.addoption("--ledger", type=pathlib.Path, help="a file for what came of each test")
 
 
@@ -39,11 +46,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: beyond the short form of a promise; only with --size full")
     config.addinivalue_line("markers", "needs(*names): skipped where the machine lacks one of them (tests/needs.py)")
     if hasattr(config, "workerinput"):
-        # tests/run lets pytest itself keep bytecode, out of the checkout; what the tests start writes none, as everywhere else.
+        # tests/run lets pytest itself keep bytecode, out of the checkout; what the tests start writes none, as
+        # everywhere else.
         if os.environ.pop("PYTHONPYCACHEPREFIX", None):
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     else:
-        config.pluginmanager.register(ledger.Ledger(config.getoption("--ledger"), _durations(config)), "luksmith-ledger")
+        config.pluginmanager.register(
+            ledger.Ledger(config.getoption("--ledger"), _durations(config)), "luksmith-ledger"
+        )
     config.pluginmanager.register(ledger, "luksmith-reports")
     config.pluginmanager.register(forks, "luksmith-forks")
 
@@ -93,7 +103,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: t.Any) -> None:
-    """A forked child that comes back out of its test ends here: it would run the other tests once more and confuse xdist to death."""
+    """A forked child that comes back out of its test ends here: it would run the other tests once more and confuse
+    xdist to death.
+    """
     if os.getpid() != item.stash[RUN_BY]:
         sys.stderr.write("a child process of a test came back into pytest:\n")
         if call.excinfo:

@@ -1,9 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A test that forks a process with threads fails: the child may wait for ever for a lock that one of them held. xdist's processes have threads.
+"""A test that forks a process with threads fails: the child may wait for ever for a lock that one of them held. xdist's
+processes have threads.
 
-Python's own DeprecationWarning cannot do that: what a filter makes an error of is dropped there. tests/tools/module_server.py forks without threads.
+Python's own DeprecationWarning cannot do that: what a filter makes an error of is dropped there.
+tests/tools/module_server.py forks without threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What came of each test and how long it took: written to the file of ``--ledger`` for tests/run, and remembered for the order of the next run."""
+"""What came of each test and how long it took: written to the file of ``--ledger`` for tests/run, and remembered for
+the order of the next run.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def reason(report: t.Any) -> str:
 
 
 def without_group(name: str) -> str:
-    """The name of a test to which xdist has appended ``@GROUP``: whichever group it runs in, it is shown, remembered and found by --lf by one name."""
+    """The name of a test to which xdist has appended ``@GROUP``: whichever group it runs in, it is shown, remembered
+    and found by --lf by one name.
+    """
     own, at, group = name.rpartition("@")
     return own if at and "]" not in group and "/" not in group else name
 
@@ -51,7 +55,9 @@ class Ledger:
         self._tests: t.Dict[str, t.Dict[str, t.Any]] = {}
 
     def _row(self, name: str) -> t.Dict[str, t.Any]:
-        return self._tests.setdefault(name, {"name": name, "outcome": "passed", "seconds": 0.0, "why": "", DOCUMENTED: False})
+        return self._tests.setdefault(
+            name, {"name": name, "outcome": "passed", "seconds": 0.0, "why": "", DOCUMENTED: False}
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: t.Any) -> None:
@@ -79,7 +85,10 @@ class Ledger:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> t.Generator[None, t.Any, t.Any]:
-    """Where the test runs: whether it says what it is about. An attribute of a report reaches the ledger through xdist, too."""
+    """Where the test runs: whether it says what it is about.
+
+    An attribute of a report reaches the ledger through xdist, too.
+    """
     report = yield
     setattr(report, DOCUMENTED, bool(getattr(getattr(item, "obj", None), "__doc__", None)))
     return report

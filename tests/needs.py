@@ -83,14 +83,20 @@ def sentence(needs: t.Iterable[Need]) -> str:
 
 
 def told_by(text: str) -> t.List[Need]:
-    """The needs in the sentence that a test was skipped with. A sentence of another form is the whole story, and has no remedy."""
+    """The needs in the sentence that a test was skipped with.
+
+    A sentence of another form is the whole story, and has no remedy.
+    """
     found = [re.fullmatch(r"needs (.+?): (.+)", part, re.DOTALL) for part in re.split(r"; (?=needs )", text)]
     return [Need(match[1], match[2]) for match in found if match] if all(found) else [Need(text, "")]
 
 
 @functools.lru_cache(maxsize=None)
 def missing(name: str) -> t.Optional[Need]:
-    """What is missing for the need ``name``, None if nothing is. Raises LookupError for a need that is not in a table."""
+    """What is missing for the need ``name``, None if nothing is.
+
+    Raises LookupError for a need that is not in a table.
+    """
     if name in PACKAGES:
         return None if program(name) else Need(name, f"apt install {package(name)}")
     return _SPECIAL[name]()
@@ -149,7 +155,10 @@ def _playbook() -> t.Optional[Need]:
 def _core_dumps() -> t.Optional[Need]:
     pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if pattern.startswith(("|", "/")):
-        return Need(f"core dumps in the folder of the process (core_pattern is {pattern!r})", "as root: sysctl kernel.core_pattern=core")
+        return Need(
+            f"core dumps in the folder of the process (core_pattern is {pattern!r})",
+            "as root: sysctl kernel.core_pattern=core",
+        )
     if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         return Need("core dumps, which a limit forbids", "run the same command in a session without that limit")
     return None
@@ -157,7 +166,11 @@ def _core_dumps() -> t.Optional[Need]:
 
 def _corpus() -> t.Optional[Need]:
     folder = os.environ.get("LUKSMITH_CORPUS") or str(pathlib.Path(__file__).resolve().parents[2] / "shared" / "corpus")
-    return None if pathlib.Path(folder, "manifest.tsv").exists() else Need("the corpus of headers", "set LUKSMITH_CORPUS to its folder")
+    return (
+        None
+        if pathlib.Path(folder, "manifest.tsv").exists()
+        else Need("the corpus of headers", "set LUKSMITH_CORPUS to its folder")
+    )
 
 
 _SPECIAL: t.Mapping[str, t.Callable[[], t.Optional[Need]]] = {

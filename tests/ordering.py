@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
-# Where nothing is recorded yet: about how many seconds a test of this folder takes. Of any other folder: next to nothing.
+# Where nothing is recorded yet: about how many seconds a test of this folder takes. Of any other folder: next to
+# nothing.
 USUAL: t.Mapping[str, float] = {
     "vm": 60.0,
     "hosts": 30.0,
@@ -39,7 +40,9 @@ def seconds_of(name: str, recorded: t.Mapping[str, float]) -> float:
 
 
 def slowest_first(tests: t.Sequence[Piece], recorded: t.Mapping[str, float]) -> t.List[int]:
-    """The places of ``tests`` in their new order: files by the longest piece that cannot be divided, which is a group or a single test."""
+    """The places of ``tests`` in their new order: files by the longest piece that cannot be divided, which is a group
+    or a single test.
+    """
     groups: t.Dict[str, float] = {}
     for test in tests:
         groups[test.group] = groups.get(test.group, 0.0) + seconds_of(test.name, recorded)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The store of a rotation that seals each secret for the holders of private keys; the controller keeps no secret in the clear."""
+"""The store of a rotation that seals each secret for the holders of private keys; the controller keeps no secret in the
+clear.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,20 @@ from ..plugin_utils._stores import make
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(("folder", "certificates", "private_key", "key", "operation", "entry", "version", "lock_timeout", "create", "previous"))
+    _VALID_ARGS = frozenset(
+        (
+            "folder",
+            "certificates",
+            "private_key",
+            "key",
+            "operation",
+            "entry",
+            "version",
+            "lock_timeout",
+            "create",
+            "previous",
+        )
+    )
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         forbid_core_dumps()  # of this worker, which ends with this task
@@ -41,7 +56,11 @@ class ActionModule(ActionBase):
         writes = arguments["operation"] == "write" and not self._task.check_mode
         try:
             store = make("escrow", arguments, self._loader._vault)
-            held = store.write(arguments["key"], arguments["entry"], arguments["version"]) if writes else store.read(arguments["key"])
+            held = (
+                store.write(arguments["key"], arguments["entry"], arguments["version"])
+                if writes
+                else store.read(arguments["key"])
+            )
         except StoreError as error:
             raise AnsibleActionFail(str(error)) from None
         return {"changed": writes, **held._asdict()}

@@ -37,7 +37,9 @@ class ActionModule(ActionBase):
         try:
             refuse_claimed(variables.get("ansible_facts"))
         except ClaimedByHost as error:
-            raise AnsibleActionFail(f"{arguments['host'] or variables.get('inventory_hostname')}: {error}. Nothing was changed.") from None
+            raise AnsibleActionFail(
+                f"{arguments['host'] or variables.get('inventory_hostname')}: {error}. Nothing was changed."
+            ) from None
         given = {name: self._templar.template(variables[name]) for name in arguments["names"] if name in variables}
         self._check(given)
         return {"changed": False, "options": given}
@@ -51,7 +53,10 @@ class ActionModule(ActionBase):
             check_name(given["rotate_store"])
         except StoreError as error:
             raise AnsibleActionFail(str(error)) from None
-        if not (given.get("rotate_generation") or int(given.get("rotate_max_age") or 0) or "rotate_passphrase" in given):
+        if not (
+            given.get("rotate_generation") or int(given.get("rotate_max_age") or 0) or "rotate_passphrase" in given
+        ):
             Display().warning(
-                "rotate: neither rotate_generation nor rotate_max_age is set, so that a volume that has a secret in the store is never due for a new one."
+                "rotate: neither rotate_generation nor rotate_max_age is set, so that a volume that has a secret in "
+                "the store is never due for a new one."
             )

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's part of a rotation between two calls of a store: decide, make a passphrase, change the entry, compare what came back."""
+"""The controller's part of a rotation between two calls of a store: decide, make a passphrase, change the entry,
+compare what came back.
+"""
 
 from __future__ import annotations
 
@@ -146,11 +148,17 @@ class ActionModule(ActionBase):
         decision = decide(entry, wanted, now)
         opened = arguments["opened"]
         if decision.phase == TAKE_UP and opened is not None and not proven(entry["next"], opened, arguments["record"]):
-            reason = f"secret {entry['next']['id']} was staged, and the volume does not prove it, so that a fresh one is made"
+            reason = (
+                f"secret {entry['next']['id']} was staged, and the volume does not prove it, so that a fresh one "
+                "is made"
+            )
             entry, decision = discarded(entry), Decision(MAKE, reason)
         # Nothing comes to a volume that this run has not made: what is in the store could have been put there.
         if decision.phase == REST and opened == []:
-            reason = f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody changed the store or the volume"
+            reason = (
+                f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody "
+                "changed the store or the volume"
+            )
             decision = Decision(MAKE, reason)
         if decision.phase == MAKE:
             if arguments["store"]:
@@ -168,7 +176,9 @@ class ActionModule(ActionBase):
         return {
             # In check mode nothing is stored, and the plan must read the same every time.
             "id": "new" if self._task.check_mode else secrets.token_hex(4),
-            "passphrase": passphrase.make(arguments["passphrase_format"], arguments["entropy"]) if given is None else given,
+            "passphrase": passphrase.make(arguments["passphrase_format"], arguments["entropy"])
+            if given is None
+            else given,
             "generation": wanted.generation,
             "created": now.strftime(TIMES),
             "entropy": bits,
@@ -185,7 +195,10 @@ class ActionModule(ActionBase):
         """The store must give back what it was given, before the volume comes to depend on it."""
         if holds(entry, arguments["field"], arguments["secret"]):
             return {"entry": entry, "promoted": promoted(entry, arguments["secret"]["id"])}
-        raise BadEntry(f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store before the rotation is run again")
+        raise BadEntry(
+            f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store "
+            "before the rotation is run again"
+        )
 
 
 def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) -> Result:
@@ -207,7 +220,10 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
     gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
     for option in gone:
         if decision.phase != REST and same(option.get("passphrase"), present["passphrase"]):
-            raise BadEntry(f"the new passphrase is the same as {option.get('label', 'one')!r}, which this rotation removes; choose another one")
+            raise BadEntry(
+                f"the new passphrase is the same as {option.get('label', 'one')!r}, which this rotation removes; "
+                "choose another one"
+            )
     gone = [option for option in gone if not same(option.get("passphrase"), present["passphrase"])]
     return {
         "phase": decision.phase,
@@ -215,26 +231,43 @@ def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) ->
         "then": decision.then,
         "label": present["label"],
         "unlock": [*arguments["keeps"], *gone],
-        "present": [{"new_secret": present, **pinned, **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]}}],
-        "try": arguments["opened"] is None and (decision.phase == TAKE_UP or (decision.phase == REST and not pinned and new["id"] not in arguments["made"])),
+        "present": [
+            {
+                "new_secret": present,
+                **pinned,
+                **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]},
+            }
+        ],
+        "try": arguments["opened"] is None
+        and (
+            decision.phase == TAKE_UP or (decision.phase == REST and not pinned and new["id"] not in arguments["made"])
+        ),
         "absent": [{"state": "absent", "old_secret": option} for option in gone],
     }
 
 
 def _refuse_sealed(entry: Entry, decision: Decision) -> None:
-    """A new secret needs the old one to get in and to be erased by; a staged one can only be taken up by who can read it."""
+    """A new secret needs the old one to get in and to be erased by; a staged one can only be taken up by who can read
+    it.
+    """
     needed = (entry["next"],) if decision.phase == TAKE_UP else (entry["current"],) if decision.phase == MAKE else ()
     for secret in needed:
         if secret is not None and "passphrase" not in secret:
-            raise BadEntry(f"{decision.reason}, but the store cannot open secret {secret['id']}, which is sealed; give it the private key for this run")
+            raise BadEntry(
+                f"{decision.reason}, but the store cannot open secret {secret['id']}, which is sealed; give it the "
+                "private key for this run"
+            )
 
 
 def _orders_without(entry: Entry, decision: Decision, arguments: Result) -> Result:
-    """At rest, and the current secret is sealed: nothing can be proven about it, and what the task itself knows can still be erased."""
+    """At rest, and the current secret is sealed: nothing can be proven about it, and what the task itself knows can
+    still be erased.
+    """
     current = entry["current"]["id"]
     if arguments["luks"] == "luks2" and LABEL + current not in named(arguments["record"]).values():
         raise BadEntry(
-            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on the volume; give the store the private key "
+            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on the "
+            "volume; give the store the private key "
             "for this run"
         )
     return {

@@ -85,14 +85,15 @@ options:
     default: 60.0
   create:
     description:
-      - Whether to make the folder of the store if it does not exist. Without that, a store that is not mounted would begin anew elsewhere.
+      - Whether to make the folder of the store if it does not exist. Without that, a store that is not mounted would
+        begin anew elsewhere.
     type: bool
     default: false
     version_added: 2.0.0
   previous:
     description:
-      - How many copies to keep of what the file held before, PATH C(.previous-1) the newest. An editor that was open meanwhile and saves an old
-        file over a new one would destroy the only copy of a secret otherwise.
+      - How many copies to keep of what the file held before, PATH C(.previous-1) the newest. An editor that was open
+        meanwhile and saves an old file over a new one would destroy the only copy of a secret otherwise.
     type: int
     default: 5
     version_added: 2.0.0

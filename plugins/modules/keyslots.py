@@ -723,7 +723,12 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secret, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
+    Spec,
+    secret,
+    secrets,
+    volume_options,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 

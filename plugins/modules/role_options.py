@@ -11,10 +11,10 @@ version_added: 2.0.0
 author:
   - The luksmith developers (@luksmith)
 description:
-  - A part of the roles P(luksmith.luks.rotate#role) and P(luksmith.luks.audit#role). They ask it before they ask the host for anything, and go by its
-    answer from then on.
-  - Ansible lets the facts of a host win over the inventory and over the defaults of a role, and every result of a module can hold facts. So a host
-    could give itself another store, or a folder of the controller for the report.
+  - A part of the roles P(luksmith.luks.rotate#role) and P(luksmith.luks.audit#role). They ask it before they ask the
+    host for anything, and go by its answer from then on.
+  - Ansible lets the facts of a host win over the inventory and over the defaults of a role, and every result of a
+    module can hold facts. So a host could give itself another store, or a folder of the controller for the report.
   - Fails if a fact of the host has a name that begins with C(rotate_) or C(audit_), wherever it comes from.
   - Runs on the controller, in the process of Ansible itself. Use it with C(no_log), because options hold secrets.
 extends_documentation_fragment:

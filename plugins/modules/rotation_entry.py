@@ -55,15 +55,16 @@ options:
     type: raw
   store:
     description:
-      - Read the entry from this store within this task, V(vault_file), V(escrow), V(command) or the path of a Python file with a class C(Store).
-        docs/stores.md in the collection explains them.
+      - Read the entry from this store within this task, V(vault_file), V(escrow), V(command) or the path of a Python
+        file with a class C(Store). docs/stores.md in the collection explains them.
     type: str
     default: ""
   store_arguments:
     description:
       - The options of O(store). Empty ones are left out.
-      - V(vault_file) takes those of M(luksmith.luks.vault_entry) and V(escrow) those of M(luksmith.luks.escrow_entry) that say where the store is and how it is
-        written; V(command) takes C(words), the program and its first arguments.
+      - V(vault_file) takes those of M(luksmith.luks.vault_entry) and V(escrow) those of M(luksmith.luks.escrow_entry)
+        that say where the store is and how it is written; V(command) takes C(words), the program and its first
+        arguments.
     type: dict
     default: {}
   key:
@@ -141,8 +142,8 @@ options:
     type: int
   record:
     description:
-      - What the header says of its keyslots, C(header.record) of M(luksmith.luks.keyslots_info). It names the secrets that were brought to the volume, so that
-        an entry which does not know one of them is refused as rolled back.
+      - What the header says of its keyslots, C(header.record) of M(luksmith.luks.keyslots_info). It names the secrets
+        that were brought to the volume, so that an entry which does not know one of them is refused as rolled back.
     type: list
     elements: dict
     default: []
@@ -155,8 +156,8 @@ options:
     version_added: 2.0.0
   opened:
     description:
-      - The keyslots that the staged or current secret of the first answer opens, if that said RV(try). What somebody merely put into the store opens
-        none, and does not come to the volume. A fresh secret is made then.
+      - The keyslots that the staged or current secret of the first answer opens, if that said RV(try). What somebody
+        merely put into the store opens none, and does not come to the volume. A fresh secret is made then.
     type: list
     elements: int
     version_added: 2.0.0

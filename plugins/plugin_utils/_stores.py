@@ -55,24 +55,37 @@ class Cipher:
 
     def _passwords(self) -> None:
         if not self._vault.secrets:
-            raise ValueError("There is no vault password for the store. Give one to ansible-playbook with --vault-id or --vault-password-file")
+            raise ValueError(
+                "There is no vault password for the store. Give one to ansible-playbook with --vault-id or "
+                "--vault-password-file"
+            )
 
 
 def check_name(name: t.Any) -> None:
     """Raises StoreError for a name that is no store at all, such as a misspelt one."""
     known = (*CLASSES, *TASK_FILES)
     if not isinstance(name, str) or (name not in known and "/" not in name):
-        raise StoreError(f"There is no store {name!r}. rotate_store is {', '.join(known)}, or the path of a store of your own. {UNCHANGED}")
+        raise StoreError(
+            f"There is no store {name!r}. rotate_store is {', '.join(known)}, or the path of a store of your own. "
+            f"{UNCHANGED}"
+        )
     if "/" in name and not os.path.exists(os.path.expanduser(name)):
         raise StoreError(f"The store of your own, {name}, does not exist. Check rotate_store. {UNCHANGED}")
 
 
 def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
-    """The store ``name`` (of CLASSES, or the path of a Python file) with the options that are not empty. Raises StoreError."""
+    """The store ``name`` (of CLASSES, or the path of a Python file) with the options that are not empty.
+
+    Raises StoreError.
+    """
     words = {option: value for option, value in options.items() if value not in ("", None)}
     if name.endswith(".py"):
         return _own(name, words)
-    lock = {"timeout": float(words.get("lock_timeout", 60)), "create": bool(words.get("create")), "previous": int(words.get("previous", PREVIOUS))}
+    lock = {
+        "timeout": float(words.get("lock_timeout", 60)),
+        "create": bool(words.get("create")),
+        "previous": int(words.get("previous", PREVIOUS)),
+    }
 
     def file(path: str, folder: str) -> GuardedFile:
         return GuardedFile(path, store=folder, **lock)
@@ -98,7 +111,20 @@ def _own(path: str, words: t.Mapping[str, t.Any]) -> Store:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         store: Store = module.Store(**words)
-    except (ArithmeticError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        NameError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         # Its own text could hold an option that is secret.
-        raise StoreError(f"The store {path} cannot be used: {type(error).__name__} while its class Store was made. {UNCHANGED}") from None
+        raise StoreError(
+            f"The store {path} cannot be used: {type(error).__name__} while its class Store was made. {UNCHANGED}"
+        ) from None
     return store

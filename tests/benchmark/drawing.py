@@ -8,7 +8,9 @@ from __future__ import annotations
 import typing as t
 from xml.sax.saxutils import escape
 
-_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
+_HEAD = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
+)
 _COLOURS = ("#1b6ca8", "#d9822b", "#4f9d5d", "#a8456b", "#777777")
 _LICENCE = """<!--
 Copyright (c) 2026 The luksmith developers
@@ -39,12 +41,27 @@ def bars(title: str, rows: t.Sequence[t.Tuple[str, t.Sequence[t.Tuple[str, float
     for label, values in rows:
         parts.append(_text(left - 8, y + thick * len(values) / 2 + 4, label, "end"))
         for name, value in values:
-            parts.append(f'<rect x="{left}" y="{y:.1f}" width="{value * scale:.1f}" height="{thick - 2}" fill="{_COLOURS[names.index(name) % 5]}"/>')
+            parts.append(
+                f'<rect x="{left}" y="{y:.1f}" width="{value * scale:.1f}" height="{thick - 2}" '
+                f'fill="{_COLOURS[names.index(name) % 5]}"/>'
+            )
             parts.append(_text(left + value * scale + 4, y + thick - 4, f"{value:.1f}"))
             y += thick
         y += 8
-    parts.append(f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="{top:.1f}" y2="{y:.1f}" stroke="#000" stroke-dasharray="3 3"/>')
-    return "\n".join([_HEAD.format(width=width, height=int(y + 10)), _LICENCE, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
+    parts.append(
+        f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="{top:.1f}" y2="{y:.1f}" stroke="#000" '
+        'stroke-dasharray="3 3"/>'
+    )
+    return "\n".join(
+        [
+            _HEAD.format(width=width, height=int(y + 10)),
+            _LICENCE,
+            '<rect width="100%" height="100%" fill="#fff"/>',
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )
 
 
 def _place(origin: float, scale: float, value: float) -> float:
@@ -67,7 +84,10 @@ def curves(panels: t.Sequence[t.Tuple[str, str, t.Mapping[str, t.Sequence[t.Tupl
             return y0 + height - margin - y / most * (height - 2.4 * margin)
 
         parts.append(_text(x0 + margin, y0 + 16, title, weight="bold"))
-        parts.append(f'<path d="M{to_x(0):.1f} {to_y(max(ys)):.1f} V{to_y(0):.1f} H{to_x(max(xs)):.1f}" fill="none" stroke="#000"/>')
+        parts.append(
+            f'<path d="M{to_x(0):.1f} {to_y(max(ys)):.1f} V{to_y(0):.1f} H{to_x(max(xs)):.1f}" fill="none" '
+            'stroke="#000"/>'
+        )
         parts.append(_text(to_x(max(xs)), to_y(0) + 28, axis, "end"))
         parts.append(_text(to_x(0) - 5, to_y(max(ys)) + 4, f"{max(ys):.1f} s", "end"))
         parts += [_text(to_x(x), to_y(0) + 14, f"{x:g}", "middle") for x in sorted(set(xs))]
@@ -76,7 +96,18 @@ def curves(panels: t.Sequence[t.Tuple[str, str, t.Mapping[str, t.Sequence[t.Tupl
             path = " L".join(f"{to_x(x):.1f} {to_y(y):.1f}" for x, y in sorted(points))
             parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
             parts += [f'<circle cx="{to_x(x):.1f}" cy="{to_y(y):.1f}" r="3" fill="{colour}"/>' for x, y in points]
-            parts.append(f'<rect x="{x0 + margin + 4}" y="{y0 + 22 + 14 * index}" width="10" height="10" fill="{colour}"/>')
+            parts.append(
+                f'<rect x="{x0 + margin + 4}" y="{y0 + 22 + 14 * index}" width="10" height="10" fill="{colour}"/>'
+            )
             parts.append(_text(x0 + margin + 18, y0 + 31 + 14 * index, name))
     total = -(-len(panels) // 2) * height
-    return "\n".join([_HEAD.format(width=2 * width, height=total), _LICENCE, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>", ""])
+    return "\n".join(
+        [
+            _HEAD.format(width=2 * width, height=total),
+            _LICENCE,
+            '<rect width="100%" height="100%" fill="#fff"/>',
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What must be derived at least, on all cores, with nothing around it: hashlib and libargon2 in threads.
 
-A key that a keyslot gives is the volume key only if its digest says so; that is a PBKDF2 as well, and it must wait for the keyslot.
+A key that a keyslot gives is the volume key only if its digest says so; that is a PBKDF2 as well, and it must wait for
+the keyslot.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def derive(costs: t.Mapping[str, int]) -> None:
         hashlib.pbkdf2_hmac("sha256", b"secret", bytes(32), costs["iterations"], costs.get("length", 64))
         return
     out = ctypes.create_string_buffer(64)
-    code = ctypes.CDLL("libargon2.so.1").argon2id_hash_raw(costs["time"], costs["memory"], costs["parallel"], b"secret", 6, bytes(32), 32, out, 64)
+    code = ctypes.CDLL("libargon2.so.1").argon2id_hash_raw(
+        costs["time"], costs["memory"], costs["parallel"], b"secret", 6, bytes(32), 32, out, 64
+    )
     if code:
         raise SystemExit(f"libargon2 says {code}")
 

@@ -41,7 +41,11 @@ def counts(formats: t.Sequence[str], folder: pathlib.Path, *, short: bool) -> No
     """Raises SystemExit where a count is not what it should be."""
     wrong = []
     for format in formats:
-        scenarios = [one for one in cast.scenarios(format, full=SLOTS[format]) if one.slots in ((1, 6) if short else (1, 6, SLOTS[format]))]
+        scenarios = [
+            one
+            for one in cast.scenarios(format, full=SLOTS[format])
+            if one.slots in ((1, 6) if short else (1, 6, SLOTS[format]))
+        ]
         volumes = {(format, slots): make(format, slots, COUNTED[format]) for slots in {one.slots for one in scenarios}}
         by_name = {one.name: one for one in scenarios}
         for line in playing.count(scenarios, volumes, folder):
@@ -59,7 +63,9 @@ def counts(formats: t.Sequence[str], folder: pathlib.Path, *, short: bool) -> No
 
 
 def expected(scenario: cast.Scenario, contestant: str) -> t.Optional[int]:
-    """What the documentation promises of ours, and what was measured of luks_device with cryptsetup 2.6 (n + 4u + 1, s)."""
+    """What the documentation promises of ours, and what was measured of luks_device with cryptsetup 2.6 (n + 4u + 1,
+    s).
+    """
     slots, opener = scenario.slots, scenario.positions[0] + 1
     if contestant == cast.OURS:
         return len(scenario.positions) * (2 if scenario.wish == "rotate" else 1) + scenario.in_place
@@ -68,7 +74,11 @@ def expected(scenario: cast.Scenario, contestant: str) -> t.Optional[int]:
     if contestant == cast.OURS_UNNAMED and scenario.wish == "rotate" and not scenario.in_place:
         return 2 * slots
     if contestant == cast.PEER and run("cryptsetup", "--version").startswith("cryptsetup 2.6"):
-        return slots + 4 * opener + 1 if scenario.wish == "rotate" else sum(position + 1 for position in scenario.positions)
+        return (
+            slots + 4 * opener + 1
+            if scenario.wish == "rotate"
+            else sum(position + 1 for position in scenario.positions)
+        )
     return None
 
 
@@ -87,9 +97,16 @@ def times(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Na
                 for line in lines:
                     if line["contestant"] == "made by QEMU":
                         dump = (folder / "dump").read_text()
-                        keep("qemu", iterations=max(int(row.split()[1]) for row in dump.splitlines() if "Iterations:" in row))
+                        keep(
+                            "qemu",
+                            iterations=max(int(row.split()[1]) for row in dump.splitlines() if "Iterations:" in row),
+                        )
                         continue
-                    keep("time", run=identity, **{key: line[key] for key in ("scenario", "contestant", "seconds", "failed")})
+                    keep(
+                        "time",
+                        run=identity,
+                        **{key: line[key] for key in ("scenario", "contestant", "seconds", "failed")},
+                    )
                 derivations = expected(scenario, cast.OURS)
                 keep(
                     "bare",
@@ -117,21 +134,38 @@ def curves(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
 def many_dear_volumes(folder: pathlib.Path, milliseconds: int) -> t.Dict[str, t.Any]:
     """24 volumes whose keyslots cost what people have, beside the curve of cheap ones."""
     dear = make("luks1", 1, default_costs("luks1", milliseconds))
-    point = {"curve": "volumes", "what": "rotate, costs as above", "x": 24, "slots": 1, "wanted": [0], "named": True, "rotate": True, "volumes": 24}
+    point = {
+        "curve": "volumes",
+        "what": "rotate, costs as above",
+        "x": 24,
+        "slots": 1,
+        "wanted": [0],
+        "named": True,
+        "rotate": True,
+        "volumes": 24,
+    }
     return scaling.measure(point, {1: dear}, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="cheap volumes, one round: does it run, and do the counts hold? writes no report")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="cheap volumes, one round: does it run, and do the counts hold? writes no report",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", type=int, default=0, help="who begins in the first round")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be repeated")
     parser.add_argument("--format", action="append", choices=FORMATS, help="only this; may be repeated")
     parser.add_argument("--slots", type=int, nargs="+", default=[1, 6, 8, 32], help="volumes with so many keyslots")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
-    parser.add_argument("--milliseconds", type=int, default=1000, help="cost of a LUKS1 keyslot, as cryptsetup --iter-time")
-    parser.add_argument("--curve-iterations", type=int, default=400_000, help="cost of a keyslot for the scaling curves")
+    parser.add_argument(
+        "--milliseconds", type=int, default=1000, help="cost of a LUKS1 keyslot, as cryptsetup --iter-time"
+    )
+    parser.add_argument(
+        "--curve-iterations", type=int, default=400_000, help="cost of a keyslot for the scaling curves"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget the figures of earlier calls")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"

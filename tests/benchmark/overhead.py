@@ -31,7 +31,9 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.memory 
 key = os.urandom(64)
 material = antiforensic.split(key, 4000, "sha256")
 area = key
-start = time.perf_counter(); cipher.decrypt("aes-xts-plain64", area, material); first = (time.perf_counter() - start) * 1000
+start = time.perf_counter()
+cipher.decrypt("aes-xts-plain64", area, material)
+first = (time.perf_counter() - start) * 1000
 def overwrite(path="wiped"):
     with open(path, "r+b") as file:
         file.write(os.urandom(258048)); file.flush(); os.fsync(file.fileno())
@@ -52,9 +54,13 @@ def measure(folder: pathlib.Path) -> t.Dict[str, t.Any]:
     scenario = cast.Scenario("no change", "luks1", 1, (0,))
     volume = make("luks1", 1, {"iterations": 1000})
     lines = playing.once([scenario] * 5, {("luks1", 1): volume}, folder, 0, contestants=(cast.OURS,))
-    fastest = {name: sorted(line["seconds"] for line in lines if line["contestant"] == name)[2] for name in (cast.OURS, "ping")}
+    fastest = {
+        name: sorted(line["seconds"] for line in lines if line["contestant"] == name)[2] for name in (cast.OURS, "ping")
+    }
     python = peer_environment() / "bin" / "python"
-    done = subprocess.run([python, "-c", _PARTS, ROOT / "tests/unit/conftest.py"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", _PARTS, ROOT / "tests/unit/conftest.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(done.stderr)
     parts = json.loads(done.stdout)
@@ -85,7 +91,9 @@ built = modify_module(
 )
 print(len(built.b_module_data))
 """
-    done = subprocess.run([python, "-c", code, ROOT / ".cache" / "collections"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", code, ROOT / ".cache" / "collections"], capture_output=True, text=True, check=False
+    )
     return round(int(done.stdout) / 1024, 1) if done.returncode == 0 else float("nan")
 
 
@@ -96,8 +104,13 @@ import runpy, sys, json
 runpy.run_path({str(ROOT / "tests/unit/conftest.py")!r})
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
-amend(parse_task({{"device": {str(image)!r}, "keyslots": [{{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}]}}), check=False)
+entry = {{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}
+amend(parse_task({{"device": {str(image)!r}, "keyslots": [entry]}}), check=False)
 """
     trace = folder / "trace"
-    subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=execve,fork,vfork", python, "-c", code], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        ["strace", "-f", "-o", trace, "-e", "trace=execve,fork,vfork", python, "-c", code],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
     return sum("execve(" in line and " = 0" in line for line in trace.read_text().splitlines())

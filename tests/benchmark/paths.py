@@ -27,7 +27,14 @@ def peer_environment() -> pathlib.Path:
 
 
 def run(*command: t.Union[str, pathlib.Path], **options: t.Any) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **options)
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
     return done.stdout

@@ -28,7 +28,9 @@ def play(tasks: t.Sequence[cast.Task], folder: pathlib.Path) -> t.List[Line]:
     """Run ``tasks`` on this machine, pipelined, as one play; one line for each."""
     book, lines = folder / "play.json", folder / "lines.jsonl"
     lines.unlink(missing_ok=True)
-    book.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": list(tasks)}]))
+    book.write_text(
+        json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": list(tasks)}])
+    )
     collections_path = ROOT / ".cache" / "collections"
     link = collections_path / "ansible_collections" / "luksmith" / "luks"
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -60,15 +62,30 @@ def restore(volume: Volume, device: str, contestant: str) -> cast.Task:
 
 
 def once(
-    wanted: t.Sequence[cast.Scenario], volumes: t.Mapping[t.Tuple[str, int], Volume], folder: pathlib.Path, turn: int, *, contestants: t.Sequence[str]
+    wanted: t.Sequence[cast.Scenario],
+    volumes: t.Mapping[t.Tuple[str, int], Volume],
+    folder: pathlib.Path,
+    turn: int,
+    *,
+    contestants: t.Sequence[str],
 ) -> t.List[Line]:
-    """Each scenario by each contestant, who take turns in beginning; a ping before each task measures what Ansible costs.
+    """Each scenario by each contestant, who take turns in beginning; a ping before each task measures what Ansible
+    costs.
 
-    Ansible builds what it sends of a module once in a play; a first task of each module, which fails, does that before anything is timed.
+    Ansible builds what it sends of a module once in a play; a first task of each module, which fails, does that before
+    anything is timed.
     """
     tasks = [
-        {"name": "restore", "luksmith.luks.keyslots": {"device": "/nowhere", "keyslots": [{"keyslot": 0, "state": "absent"}]}, "ignore_errors": True},
-        {"name": "restore", "community.crypto.luks_device": {"device": "/nowhere", "state": "closed", "name": "nothing"}, "ignore_errors": True},
+        {
+            "name": "restore",
+            "luksmith.luks.keyslots": {"device": "/nowhere", "keyslots": [{"keyslot": 0, "state": "absent"}]},
+            "ignore_errors": True,
+        },
+        {
+            "name": "restore",
+            "community.crypto.luks_device": {"device": "/nowhere", "state": "closed", "name": "nothing"},
+            "ignore_errors": True,
+        },
     ]
     with loop_device(max(volume.image.stat().st_size for volume in volumes.values()), folder) as device:
         for scenario in wanted:
@@ -85,7 +102,9 @@ def once(
                     ]
                     if contestant == cast.QEMU:
                         look = f"cryptsetup luksDump {device} >{folder}/dump"
-                        tasks.append({"name": json.dumps([scenario.name, "made by QEMU"]), "ansible.builtin.shell": look})
+                        tasks.append(
+                            {"name": json.dumps([scenario.name, "made by QEMU"]), "ansible.builtin.shell": look}
+                        )
         lines = [line for line in play(tasks, folder) if line["task"] != "restore"]
     results = []
     for line in lines:
@@ -94,8 +113,12 @@ def once(
     return results
 
 
-def count(wanted: t.Sequence[cast.Scenario], volumes: t.Mapping[t.Tuple[str, int], Volume], folder: pathlib.Path) -> t.List[Line]:
-    """Derivations by kind, for each scenario and contestant: of the keyslots (told by their costs), and all others (digests, benchmarks)."""
+def count(
+    wanted: t.Sequence[cast.Scenario], volumes: t.Mapping[t.Tuple[str, int], Volume], folder: pathlib.Path
+) -> t.List[Line]:
+    """Derivations by kind, for each scenario and contestant: of the keyslots (told by their costs), and all others
+    (digests, benchmarks).
+    """
     tasks: t.List[cast.Task] = []
     runs: t.Dict[str, t.Tuple[cast.Scenario, str]] = {}
     with loop_device(max(volume.image.stat().st_size for volume in volumes.values()), folder) as device:
@@ -110,16 +133,36 @@ def count(wanted: t.Sequence[cast.Scenario], volumes: t.Mapping[t.Tuple[str, int
                 inside = {"LD_PRELOAD": str(counting_library()), "LUKSMITH_COUNT_FILE": str(folder / name)}
                 tasks += [restore(volume, device, contestant), {"name": name, "environment": inside, **task}]
                 if contestant == cast.QEMU:
-                    tasks.append({"name": "restore", "ansible.builtin.shell": f"cryptsetup luksDump {device} >{folder / name}.dump"})
+                    tasks.append(
+                        {
+                            "name": "restore",
+                            "ansible.builtin.shell": f"cryptsetup luksDump {device} >{folder / name}.dump",
+                        }
+                    )
         lines = {line["task"]: line for line in play(tasks, folder)}
     results = []
     for name, (scenario, contestant) in runs.items():
         notes, costs = folder / name, COUNTED[scenario.format]
         seen = collections.Counter(notes.read_text().splitlines() if notes.exists() else [])
-        keyslots = {f"pbkdf2 {costs['iterations']}"} if scenario.format == "luks1" else {f"argon2 {costs['time']} {costs['memory']}"}
+        keyslots = (
+            {f"pbkdf2 {costs['iterations']}"}
+            if scenario.format == "luks1"
+            else {f"argon2 {costs['time']} {costs['memory']}"}
+        )
         if contestant == cast.QEMU:
-            keyslots |= {f"pbkdf2 {iterations}" for iterations in re.findall(r"Iterations:\s+(\d+)", notes.with_suffix(".dump").read_text())}
+            keyslots |= {
+                f"pbkdf2 {iterations}"
+                for iterations in re.findall(r"Iterations:\s+(\d+)", notes.with_suffix(".dump").read_text())
+            }
         kdfs = sum(times for kind, times in seen.items() if kind in keyslots)
         told = lines[name].get("kdf_evaluations")
-        results.append({"scenario": scenario.name, "contestant": contestant, "keyslots": kdfs, "others": sum(seen.values()) - kdfs, "told": told})
+        results.append(
+            {
+                "scenario": scenario.name,
+                "contestant": contestant,
+                "keyslots": kdfs,
+                "others": sum(seen.values()) - kdfs,
+                "told": told,
+            }
+        )
     return results

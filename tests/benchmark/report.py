@@ -36,14 +36,21 @@ def spread(values: t.Sequence[float]) -> str:
 
 
 def table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> t.List[str]:
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]
 
 
 class Report:
     def __init__(self, results: Results) -> None:
         self.results = results
         self.overheads = [line for line in results if line["kind"] == "overhead"]
-        self.times: t.Dict[str, t.Dict[str, t.List[float]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+        self.times: t.Dict[str, t.Dict[str, t.List[float]]] = collections.defaultdict(
+            lambda: collections.defaultdict(list)
+        )
         self.pairs: t.Dict[t.Tuple[str, str], t.List[float]] = collections.defaultdict(list)
         turns: t.Dict[t.Tuple[t.Any, str], t.Dict[str, float]] = collections.defaultdict(dict)
         for line in results:
@@ -68,28 +75,57 @@ class Report:
         return statistics.median(found) if found else None
 
     def text(self) -> str:
-        costs = {format: found for line in self.results if line["kind"] == "costs" for format, found in line["costs"].items()}
+        costs = {
+            format: found for line in self.results if line["kind"] == "costs" for format, found in line["costs"].items()
+        }
         parts = [
             "# Benchmarks",
             "",
-            "`tests/benchmark/run` writes this page with all its figures. Compare figures only with each other: other work on the",
-            "machine changes times. Ratios are taken within one round, in which all contestants get the same volume, one after the",
+            (
+                "`tests/benchmark/run` writes this page with all its figures. Compare figures only with each other: "
+                "other "
+                "work on the"
+            ),
+            (
+                "machine changes times. Ratios are taken within one round, in which all contestants get the same "
+                "volume, "
+                "one after the"
+            ),
             "other, in changing order.",
             "",
             "## The machine and the costs",
             "",
             *machine(),
-            *(f"- {format.upper()}: {', '.join(f'{cost} {value}' for cost, value in found.items())}" for format, found in costs.items()),
+            *(
+                f"- {format.upper()}: {', '.join(f'{cost} {value}' for cost, value in found.items())}"
+                for format, found in costs.items()
+            ),
             "",
             *self._load(),
-            "Every contestant is one task of one play (local connection, pipelining on). The controller measures the time. A task of",
-            "each module runs before, untimed, so that what Ansible does once in a play (collecting the files of a module) is not",
-            "measured. `luks_device` gets the costs of the volume, so that its own benchmark of the key derivation does not run. The",
-            "script tests the new secret, adds it, tests it and removes the old one. `qemu-img amend` does not accept a number of",
+            (
+                "Every contestant is one task of one play (local connection, pipelining on). The controller measures "
+                "the "
+                "time. A task of"
+            ),
+            (
+                "each module runs before, untimed, so that what Ansible does once in a play (collecting the files of a "
+                "module) is not"
+            ),
+            (
+                "measured. `luks_device` gets the costs of the volume, so that its own benchmark of the key derivation "
+                "does not run. The"
+            ),
+            (
+                "script tests the new secret, adds it, tests it and removes the old one. `qemu-img amend` does not "
+                "accept "
+                "a number of"
+            ),
             "iterations; what it chose is below.",
             "",
         ]
-        return "\n".join([*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()])
+        return "\n".join(
+            [*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()]
+        )
 
     def _load(self) -> t.List[str]:
         """What else the machine did, for a figure that was taken beside others means less."""
@@ -97,7 +133,11 @@ class Report:
         if not loads:
             return []
         cores = len(os.sched_getaffinity(0))
-        busy = "it was busy with other work, which inflates all that is not the derivation itself" if max(loads) > 2 * cores else "it was quiet"
+        busy = (
+            "it was busy with other work, which inflates all that is not the derivation itself"
+            if max(loads) > 2 * cores
+            else "it was quiet"
+        )
         return [f"Load average on {cores} cores while measuring: {min(loads):.1f} to {max(loads):.1f}; {busy}.", ""]
 
     def _targets(self) -> t.List[str]:
@@ -115,7 +155,15 @@ class Report:
             for scenario, contestant, target in wanted:
                 ratio = self.ratio(scenario, contestant)
                 if ratio is not None:
-                    rows.append((scenario, contestant, f"{target:g}", f"{ratio:.1f}", "reached" if ratio >= target else "missed"))
+                    rows.append(
+                        (
+                            scenario,
+                            contestant,
+                            f"{target:g}",
+                            f"{ratio:.1f}",
+                            "reached" if ratio >= target else "missed",
+                        )
+                    )
         limits = []
         cheap = statistics.median(line["task"] for line in self.overheads) if self.overheads else None
         for scenario in sorted(self.times):
@@ -123,24 +171,54 @@ class Report:
             if ours is not None and bare and ping is not None:
                 beside = (ours - ping) / bare
                 factor = (ours - cheap) / bare if cheap else beside
-                limits.append((scenario, f"{bare:.2f}", f"{ours:.2f}", f"{beside:.2f}", f"{factor:.2f}", "reached" if factor <= 1.25 else "missed"))
+                limits.append(
+                    (
+                        scenario,
+                        f"{bare:.2f}",
+                        f"{ours:.2f}",
+                        f"{beside:.2f}",
+                        f"{factor:.2f}",
+                        "reached" if factor <= 1.25 else "missed",
+                    )
+                )
         return [
             "## Targets",
             "",
             "The time of the other contestant as a multiple of ours (median of the rounds):",
             "",
             *table(("scenario", "against", "target", "measured", ""), rows),
-            "Why a target is missed: Argon2 with as many lanes as cores uses all cores by itself, so that on LUKS2 the times follow",
-            "the numbers of derivations. `luks_device` needs 6 where 2 are the minimum (3 times), and 21 where 6 are the minimum (3.5",
+            (
+                "Why a target is missed: Argon2 with as many lanes as cores uses all cores by itself, so that on LUKS2 "
+                "the times follow"
+            ),
+            (
+                "the numbers of derivations. `luks_device` needs 6 where 2 are the minimum (3 times), and 21 where 6 "
+                "are "
+                "the minimum (3.5"
+            ),
             "times), less what Ansible costs both. PBKDF2 uses one core, so ours runs two at once.",
             "",
             *self._trusted(),
-            "The limit is 1.25 times the necessary derivations in bare threads on all cores, plus the overhead. The overhead is the",
-            "time of the module on keyslots of 1,000 iterations (see Overhead; at most two pings). The column before subtracts one",
+            (
+                "The limit is 1.25 times the necessary derivations in bare threads on all cores, plus the overhead. "
+                "The "
+                "overhead is the"
+            ),
+            (
+                "time of the module on keyslots of 1,000 iterations (see Overhead; at most two pings). The column "
+                "before "
+                "subtracts one"
+            ),
             "ping only:",
             "",
-            *table(("scenario", "bare (s)", "task (s)", "(task - ping) / bare", "(task - overhead) / bare", ""), limits),
-            "The difference between the two columns is mostly the import of the module; it is the same for cheap and expensive",
+            *table(
+                ("scenario", "bare (s)", "task (s)", "(task - ping) / bare", "(task - overhead) / bare", ""), limits
+            ),
+            (
+                "The difference between the two columns is mostly the import of the module; it is the same for cheap "
+                "and "
+                "expensive"
+            ),
             "keyslots. The rest are the syncs of the writes of a rotation.",
             "",
             "![Times as long as keyslots](benchmarks-ratios.svg)",
@@ -154,21 +232,36 @@ class Report:
         if peer is None or own is None:
             return []
         return [
-            "With `verify: record` the module trusts the record in the header. It tries no secret, and the result says so. For six",
-            f"wanted secrets on LUKS2 that takes {own:.2f} s instead of the {peer:.0f} s of `luks_device`: {peer / own:.0f} times as fast.",
+            (
+                "With `verify: record` the module trusts the record in the header. It tries no secret, and the result "
+                "says so. For six"
+            ),
+            (
+                f"wanted secrets on LUKS2 that takes {own:.2f} s instead of the {peer:.0f} s of `luks_device`: "
+                f"{peer / own:.0f} times as fast."
+            ),
             "",
         ]
 
     def _times(self) -> t.List[str]:
         names = [*cast.CONTESTANTS, "bare derivations"]
-        rows = [(scenario, *(spread(found[name]) if found.get(name) else "" for name in names)) for scenario, found in sorted(self.times.items())]
+        rows = [
+            (scenario, *(spread(found[name]) if found.get(name) else "" for name in names))
+            for scenario, found in sorted(self.times.items())
+        ]
         made = sorted({line["iterations"] for line in self.results if line["kind"] == "qemu"})
-        chosen = [f"`qemu-img amend` made keyslots of {made[0]} to {made[-1]} iterations in these runs.", ""] if made else []
+        chosen = (
+            [f"`qemu-img amend` made keyslots of {made[0]} to {made[-1]} iterations in these runs.", ""] if made else []
+        )
         head = ("scenario", *(f"{name} (s)" for name in names))
         return [
             "## Times",
             "",
-            "Median (minimum to maximum, number of runs). Bare derivations: those of the keyslots, then that of the digest of the",
+            (
+                "Median (minimum to maximum, number of runs). Bare derivations: those of the keyslots, then that of "
+                "the "
+                "digest of the"
+            ),
             "volume key.",
             "",
             *table(head, rows),
@@ -185,12 +278,17 @@ class Report:
             for contestant in cast.CONTESTANTS:
                 line = newest.get((scenario, contestant))
                 own = line is not None and line["told"] is not None
-                cells.append("" if line is None else f"{line['told']}" if own else f"{line['keyslots']} + {line['others']}")
+                cells.append(
+                    "" if line is None else f"{line['told']}" if own else f"{line['keyslots']} + {line['others']}"
+                )
             rows.append((scenario, *cells))
         return [
             "## Key derivations",
             "",
-            "Keyslots + others (digests of volume keys, benchmarks). A library that is preloaded into the task and all its children",
+            (
+                "Keyslots + others (digests of volume keys, benchmarks). A library that is preloaded into the task and "
+                "all its children"
+            ),
             "counts them (`tests/benchmark/counting.c`), on volumes whose keyslots have costs of their own. Ours is",
             "`kdf_evaluations`; for LUKS1 the benchmark fails if the library counts a different number.",
             "",
@@ -206,7 +304,10 @@ class Report:
         return [
             "## Overhead",
             "",
-            "A task on a LUKS1 volume of 1,000 iterations (one named keyslot, no change) compared with `ansible.builtin.ping` in the",
+            (
+                "A task on a LUKS1 volume of 1,000 iterations (one named keyslot, no change) compared with "
+                "`ansible.builtin.ping` in the"
+            ),
             "same play. Its parts are measured in a process of their own:",
             "",
             *table(
@@ -224,7 +325,10 @@ class Report:
         lines = [line for line in self.results if line["kind"] == "scaling"]
         if not lines:
             return []
-        about = "The engine alone, without Ansible, on LUKS1. Bare: the same number of derivations and nothing else, on the same cores."
+        about = (
+            "The engine alone, without Ansible, on LUKS1. Bare: the same number of derivations and nothing else, "
+            "on the same cores."
+        )
         parts = ["## Scaling", "", about, ""]
         parts += ["![Scaling curves](benchmarks-scaling.svg)", ""]
         for curve in dict.fromkeys(line["curve"] for line in lines):
@@ -243,13 +347,23 @@ class Report:
                 )
                 for (what, x), found in sorted(grouped.items())
             ]
-            parts += [f"### Against {curve}", "", *table(("", curve, "derivations", "seconds", "bare (s)", "factor"), rows), EXPLAINED[curve], ""]
+            parts += [
+                f"### Against {curve}",
+                "",
+                *table(("", curve, "derivations", "seconds", "bare (s)", "factor"), rows),
+                EXPLAINED[curve],
+                "",
+            ]
         return parts
 
     def draw(self) -> None:
         rows = []
         for scenario in sorted(self.times):
-            values = [(name, ratio) for name in cast.CONTESTANTS if name != cast.RECORD and (ratio := self.ratio(scenario, name)) is not None]
+            values = [
+                (name, ratio)
+                for name in cast.CONTESTANTS
+                if name != cast.RECORD and (ratio := self.ratio(scenario, name)) is not None
+            ]
             if values:
                 rows.append((scenario, values))
         PLOTS["ratios"].write_text(drawing.bars("Time of the task, as a multiple of ours with the keyslot named", rows))
@@ -269,16 +383,23 @@ class Report:
 
 
 EXPLAINED = {
-    "slots": "With the keyslot named, the number of keyslots does not matter: one derivation. Without a name, the first keyslot is\n"
-    "tried alone, and then as many at a time as there are cores. So the curve is a staircase: n keyslots on c cores take 1 +\n"
+    "slots": "With the keyslot named, the number of keyslots does not matter: one derivation. Without a name, the "
+    "first keyslot is\n"
+    "tried alone, and then as many at a time as there are cores. So the curve is a staircase: n keyslots on c cores "
+    "take 1 +\n"
     "(n - 1) / c rounds, rounded up.",
-    "secrets": "Each named secret is one derivation. They run side by side in secrets / cores rounds, rounded up, so that an odd number\n"
+    "secrets": "Each named secret is one derivation. They run side by side in secrets / cores rounds, rounded up, so "
+    "that an odd number\n"
     "on two cores costs as much as the next even one.",
-    "volumes": "Two derivations for each volume. With one volume, the new key is derived while the old secret is still being tried; with\n"
-    "more volumes than cores, the other volumes fill the cores instead. Beyond that it is linear. Wiping and syncing of one\n"
+    "volumes": "Two derivations for each volume. With one volume, the new key is derived while the old secret is "
+    "still being tried; with\n"
+    "more volumes than cores, the other volumes fill the cores instead. Beyond that it is linear. Wiping and syncing "
+    "of one\n"
     "volume run beside the derivations of others.",
-    "cores": "PBKDF2 scales with the cores as long as there are as many independent derivations. Two virtual cores of one physical\n"
-    "core share its arithmetic units, and a busy host gives neither in full. So two can be less than twice as fast as one;\n"
+    "cores": "PBKDF2 scales with the cores as long as there are as many independent derivations. Two virtual cores of "
+    "one physical\n"
+    "core share its arithmetic units, and a busy host gives neither in full. So two can be less than twice as fast as "
+    "one;\n"
     "the bare derivations show the same.",
 }
 

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time against keyslots, secrets, volumes and cores, by the engine alone (no Ansible), each run in a process of its own."""
+"""Time against keyslots, secrets, volumes and cores, by the engine alone (no Ansible), each run in a process of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,17 @@ Point = t.Dict[str, t.Any]
 
 
 def points(volumes: t.Mapping[int, Volume], cores: int) -> t.List[Point]:
-    """``volumes``: the LUKS1 ones by their number of keyslots. Each point: which curve, where on it, and what is run."""
+    """``volumes``: the LUKS1 ones by their number of keyslots.
+
+    Each point: which curve, where on it, and what is run.
+    """
     most = max(volumes)
     found: t.List[Point] = []
 
     def add(curve: str, what: str, x: int, slots: int, wanted: t.Sequence[int], **more: t.Any) -> None:
-        found.append({"curve": curve, "what": what, "x": x, "slots": slots, "wanted": list(wanted), "named": True, **more})
+        found.append(
+            {"curve": curve, "what": what, "x": x, "slots": slots, "wanted": list(wanted), "named": True, **more}
+        )
 
     for slots in volumes:
         add("slots", "no change, the last keyslot, named", slots, slots, [slots - 1])
@@ -53,13 +60,25 @@ def measure(point: Point, volumes: t.Mapping[int, Volume], folder: pathlib.Path)
     for position in point["wanted"]:
         where = {"keyslot": position} if point["named"] else {}
         if point.get("rotate"):
-            secrets = {"old_secret": {"passphrase": secret(position)}, "new_secret": {"passphrase": NEW}, "pbkdf": volume.pbkdf}
+            secrets = {
+                "old_secret": {"passphrase": secret(position)},
+                "new_secret": {"passphrase": NEW},
+                "pbkdf": volume.pbkdf,
+            }
         else:
             secrets = {"new_secret": {"passphrase": secret(position)}}
         entries.append({**where, **secrets})
-    order = {"devices": [str(path) for path in paths], "keyslots": entries, "costs": volume.costs, "digest": volume.digest, "cores": point.get("cores")}
+    order = {
+        "devices": [str(path) for path in paths],
+        "keyslots": entries,
+        "costs": volume.costs,
+        "digest": volume.digest,
+        "cores": point.get("cores"),
+    }
     started = time.monotonic()
-    done = subprocess.run([sys.executable, __file__], input=json.dumps(order), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__], input=json.dumps(order), capture_output=True, text=True, check=False
+    )
     seconds = time.monotonic() - started
     for path in paths:
         path.unlink()

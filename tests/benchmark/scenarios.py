@@ -20,7 +20,9 @@ CONTESTANTS = (OURS, OURS_UNNAMED, RECORD, PEER, SCRIPT, QEMU)
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """``wish``: "no change" (the secrets at ``positions`` open the volume) or "rotate" (the one at ``positions[0]`` becomes another)."""
+    """``wish``: "no change" (the secrets at ``positions`` open the volume) or "rotate" (the one at ``positions[0]``
+    becomes another).
+    """
 
     wish: str
     format: str
@@ -34,7 +36,11 @@ class Scenario:
 
     @property
     def name(self) -> str:
-        where = f"{len(self.positions)} of {self.slots}" if len(self.positions) > 1 else f"keyslot {self.positions[0] + 1} of {self.slots}"
+        where = (
+            f"{len(self.positions)} of {self.slots}"
+            if len(self.positions) > 1
+            else f"keyslot {self.positions[0] + 1} of {self.slots}"
+        )
         return f"{self.format.upper()}, {self.wish}, {where}"
 
 
@@ -62,7 +68,9 @@ def task_of(contestant: str, scenario: Scenario, volume: Volume, device: str, fo
 
 
 def _ours(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path, *, named: bool = True) -> Task:
-    """On a full LUKS1 header a keyslot is replaced in its place, which is safe with another proven one: the first keyslot's secret is given."""
+    """On a full LUKS1 header a keyslot is replaced in its place, which is safe with another proven one: the first
+    keyslot's secret is given.
+    """
     entries = []
     for position in scenario.positions:
         if scenario.wish == "rotate":
@@ -95,9 +103,22 @@ def _peer(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path
         if scenario.slots == SLOTS[scenario.format]:
             return None  # "All key slots full"
         old = secret(scenario.positions[0])
-        return {"community.crypto.luks_device": {**common, "passphrase": old, "new_passphrase": NEW, "remove_passphrase": old}}
+        return {
+            "community.crypto.luks_device": {
+                **common,
+                "passphrase": old,
+                "new_passphrase": NEW,
+                "remove_passphrase": old,
+            }
+        }
     if len(scenario.positions) == 1:
-        return {"community.crypto.luks_device": {**common, "passphrase": secret(0), "new_passphrase": secret(scenario.positions[0])}}
+        return {
+            "community.crypto.luks_device": {
+                **common,
+                "passphrase": secret(0),
+                "new_passphrase": secret(scenario.positions[0]),
+            }
+        }
     return {
         "community.crypto.luks_device": {**common, "passphrase": secret(0), "new_passphrase": "{{ item }}"},
         "loop": [secret(position) for position in scenario.positions],
@@ -108,7 +129,10 @@ def _peer(scenario: Scenario, volume: Volume, device: str, _folder: pathlib.Path
 def _script(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Path) -> t.Optional[Task]:
     """What an administrator writes: idempotent, and it tries the new secret before it takes the old one away."""
     if scenario.wish == "no change":
-        lines = [f"cryptsetup open --test-passphrase --key-file {keyfile(folder, secret(position))} {device}" for position in scenario.positions]
+        lines = [
+            f"cryptsetup open --test-passphrase --key-file {keyfile(folder, secret(position))} {device}"
+            for position in scenario.positions
+        ]
     else:
         if scenario.slots == SLOTS[scenario.format]:
             return None
@@ -128,7 +152,11 @@ def _qemu(scenario: Scenario, volume: Volume, device: str, folder: pathlib.Path)
     image = f"driver=luks,file.driver=host_device,file.filename={device}"
     amend = f"qemu-img amend {objects} --image-opts {image}"
     milliseconds = max(10, round(volume.costs["iterations"] / 4000))
-    again = 'again() { for try in 1 2 3 4 5 6 7 8 9; do "$@" 2>/dev/null && return; done; "$@"; }' if milliseconds < 100 else 'again() { "$@"; }'
+    again = (
+        'again() { for try in 1 2 3 4 5 6 7 8 9; do "$@" 2>/dev/null && return; done; "$@"; }'
+        if milliseconds < 100
+        else 'again() { "$@"; }'
+    )
     lines = [
         f"again {amend},key-secret=old -o state=active,new-secret=new,iter-time={milliseconds}",
         f"{amend},key-secret=new -o state=inactive,old-secret=old",

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report page in a real browser without a network: what it shows, what it does, and that a large fleet is as quick as a small one."""
+"""The report page in a real browser without a network: what it shows, what it does, and that a large fleet is as quick
+as a small one.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Element:
             if isinstance(child, Element):
                 classes = child.attributes.get("class", "").split()
                 if (not tag or child.tag == tag) and all(
-                    value in classes if name == "class_" else child.attributes.get(name) == value for name, value in attributes.items()
+                    value in classes if name == "class_" else child.attributes.get(name) == value
+                    for name, value in attributes.items()
                 ):
                     found.append(child)
                 found += child.all(tag, **attributes)
@@ -74,17 +77,32 @@ class Document(html.parser.HTMLParser):
 
 
 def chromium(folder: pathlib.Path, *arguments: str) -> str:
-    command = [*ALONE, BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=300, env={**os.environ, "HOME": str(folder)})
+    command = [
+        *ALONE,
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, check=False, timeout=300, env={**os.environ, "HOME": str(folder)}
+    )
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
     return done.stdout.decode()
 
 
 def show(folder: pathlib.Path, hosts: t.Any, *, doing: str = "", fragment: str = "", **options: t.Any) -> Element:
-    """The document for ``hosts``. ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it."""
+    """The document for ``hosts``.
+
+    ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it.
+    """
     text = page.render(report_data.build(hosts, **options))
     if doing:
-        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace("</body>", f"<script>{doing}</script></body>")
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace(
+            "</body>", f"<script>{doing}</script></body>"
+        )
     file = folder / "page.html"
     file.write_text(text, encoding="utf-8")
     return Document(chromium(folder, "--dump-dom", f"file://{file}{fragment}")).root
@@ -96,13 +114,23 @@ def names(document: Element) -> t.List[str]:
 
 def test_three_volumes(tmp_path: pathlib.Path) -> None:
     document = show(tmp_path, fleets.fleet(3))
-    assert [row.all("th")[0].text.startswith("host-00000") for row in document.all("table", class_="matrix")[0].all("tr")] == [True]
+    assert [
+        row.all("th")[0].text.startswith("host-00000") for row in document.all("table", class_="matrix")[0].all("tr")
+    ] == [True]
     assert sorted(names(document)) == ["/dev/vda0", "/dev/vda1", "/dev/vda2"]
     assert names(document)[0] == "/dev/vda1", "the worst comes first"
-    assert [tile.text for tile in document.all("button", class_="tile")] == ["1\u2717 findings", "1? not verified", "1\u2713 compliant"]
+    assert [tile.text for tile in document.all("button", class_="tile")] == [
+        "1\u2717 findings",
+        "1? not verified",
+        "1\u2713 compliant",
+    ]
     pictures = [picture.attributes["aria-label"] for picture in document.all("svg", class_="slots", role="img")][:3]
     assert pictures == ["keyslots 0: opened by admin; 1: opened by break-glass"] * 3
-    assert [button.text for button in document.all("button", class_="rule")] == ["kdf-cost", "slot-ignored", "slot-unknown"]
+    assert [button.text for button in document.all("button", class_="rule")] == [
+        "kdf-cost",
+        "slot-ignored",
+        "slot-unknown",
+    ]
 
 
 def test_nothing_to_show(tmp_path: pathlib.Path) -> None:
@@ -127,7 +155,10 @@ def test_many_volumes_are_shown_in_pages(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_large_fleet_takes_few_elements_more_than_a_page_of_it(tmp_path: pathlib.Path) -> None:
-    """So that it is drawn about as quickly. A row of the matrix has three cells with a picture in each; 3,000 volumes have 1,000 rows."""
+    """So that it is drawn about as quickly.
+
+    A row of the matrix has three cells with a picture in each; 3,000 volumes have 1,000 rows.
+    """
 
     def elements(count: int) -> int:
         document = show(tmp_path, fleets.fleet(count))
@@ -145,15 +176,23 @@ def test_a_large_fleet_takes_few_elements_more_than_a_page_of_it(tmp_path: pathl
         ("search('nothing of this kind')", []),
         ("click('.tile.t-unverified')", ["/dev/vda2"]),
         ("choose('severity', 'low')", ["/dev/vda1", "/dev/vda8"]),
-        ("[...document.querySelectorAll('.rule')].find((one) => one.textContent === 'slot-unknown').click()", ["/dev/vda2"]),
+        (
+            "[...document.querySelectorAll('.rule')].find((one) => one.textContent === 'slot-unknown').click()",
+            ["/dev/vda2"],
+        ),
         ("search('vda5'); click('#reset'); choose('order', 'name')", [f"/dev/vda{number}" for number in range(9)]),
     ],
 )
 def test_search_and_filters(tmp_path: pathlib.Path, doing: str, expected: t.List[str]) -> None:
     hands = """
     const click = (what) => document.querySelector(what).click();
-    const choose = (id, value) => { const one = document.getElementById(id); one.value = value; one.dispatchEvent(new Event('change')); };
-    const search = (text) => { const one = document.getElementById('search'); one.value = text; one.dispatchEvent(new Event('input')); };
+    const tell = (id, value, what) => {
+      const one = document.getElementById(id);
+      one.value = value;
+      one.dispatchEvent(new Event(what));
+    };
+    const choose = (id, value) => tell(id, value, 'change');
+    const search = (text) => tell('search', text, 'input');
     """
     assert names(show(tmp_path, fleets.fleet(9), doing=hands + doing)) == expected
 
@@ -162,16 +201,28 @@ def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
     details = show(tmp_path, fleets.fleet(3), fragment="#volume-1").all("dialog")[0]
     assert "open" in details.attributes
     assert details.all("h2")[0].text == "/dev/vda1"
-    for text in ("host-00000", "uuid-1", "kdf-cost was found", "do something", "argon2id, 4 passes, 64 MiB, 2 lanes", "break-glass"):
+    for text in (
+        "host-00000",
+        "uuid-1",
+        "kdf-cost was found",
+        "do something",
+        "argon2id, 4 passes, 64 MiB, 2 lanes",
+        "break-glass",
+    ):
         assert text in details.text
 
 
 def test_keyboard(tmp_path: pathlib.Path) -> None:
     """It may take some seconds: a browser starts twice, once to press a key."""
-    doing = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = document.activeElement.id;"
+    doing = (
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = "
+        "document.activeElement.id;"
+    )
     assert show(tmp_path, fleets.fleet(3), doing=doing).all("title")[0].text == "search"
     document = show(tmp_path, fleets.fleet(3))
-    assert all(one.tag == "button" for one in document.all(class_="volume")), "what opens something is a button, so that Tab and Enter do"
+    assert all(one.tag == "button" for one in document.all(class_="volume")), (
+        "what opens something is a button, so that Tab and Enter do"
+    )
 
 
 def test_before_and_after(tmp_path: pathlib.Path) -> None:
@@ -180,7 +231,10 @@ def test_before_and_after(tmp_path: pathlib.Path) -> None:
     pairs = document.all("div", class_="pair")
     assert [len(pair.all("svg")) for pair in pairs] == [2, 2]
     # Only the slot that changed is marked, and only where the work is done.
-    assert [[path.attributes["d"].count("z") for path in pair.all("path", class_="moved")] for pair in pairs] in ([[1], []], [[], [1]])
+    assert [[path.attributes["d"].count("z") for path in pair.all("path", class_="moved")] for pair in pairs] in (
+        [[1], []],
+        [[], [1]],
+    )
     text = document.all("dialog")[0].text
     for words in ("rekey keyslot 0 (admin 2026): opened by admin 2025", "Keyslots before", "Keyslots after"):
         assert words in text
@@ -189,17 +243,31 @@ def test_before_and_after(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("kind", ["audit", "rotation"])
 def test_nothing_lies_beside_a_narrow_window(tmp_path: pathlib.Path, kind: str) -> None:
     """In a frame, because no window of Chromium is as narrow as that of a telephone."""
-    rotated = [{"host": "a-host-with-a-name.of.some.length", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}]
-    show(tmp_path, rotated if kind == "rotation" else fleets.fleet(9), kind=kind, doing="parent.postMessage(document.documentElement.scrollWidth, '*');")
-    frame = '<title></title><iframe src="page.html" width="360" height="700"></iframe><script>onmessage = (told) => { document.title = told.data; };</script>'
+    rotated = [
+        {"host": "a-host-with-a-name.of.some.length", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}
+    ]
+    show(
+        tmp_path,
+        rotated if kind == "rotation" else fleets.fleet(9),
+        kind=kind,
+        doing="parent.postMessage(document.documentElement.scrollWidth, '*');",
+    )
+    frame = (
+        '<title></title><iframe src="page.html" width="360" height="700"></iframe><script>onmessage = (told) => { '
+        "document.title = told.data; };</script>"
+    )
     (tmp_path / "frame.html").write_text(frame)
-    document = Document(chromium(tmp_path, "--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/frame.html")).root
+    document = Document(
+        chromium(tmp_path, "--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/frame.html")
+    ).root
     assert 300 < int(document.all("title")[0].text) <= 360
 
 
 @pytest.mark.parametrize("number", [None, 0, 5])
 def test_hostile_hosts_stay_text(tmp_path: pathlib.Path, number: t.Optional[int]) -> None:
-    """Nothing of theirs runs or becomes an element, in the page or in the details; with the policy of the page switched off too."""
+    """Nothing of theirs runs or becomes an element, in the page or in the details; with the policy of the page switched
+    off too.
+    """
     fragment = "" if number is None else f"#volume-{number}"
     for doing in ("", "void 0"):
         document = show(tmp_path, fleets.hostile(), fragment=fragment, title="plain", doing=doing)

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A record, below ``volume/``, of the system calls that change a file and of those that make changes durable.
 
-os.pwrite and os.fsync are replaced while a run is recorded; every other way of changing a file that Python has fails the
-test. test_system_calls.py shows with strace that a module in a process of its own does the same calls and no others.
+os.pwrite and os.fsync are replaced while a run is recorded; every other way of changing a file that Python has fails
+the test. test_system_calls.py shows with strace that a module in a process of its own does the same calls and no
+others.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 """Which secrets open which keyslots of an image, found without any code of the collection.
 
 Written from the LUKS On-Disk Format Specification 1.2.3, the LUKS2 On-Disk Format Specification 1.1.1 and QEMU's
-docs/interop/qcow2.txt, for what the volumes of this lane use: PBKDF2, AES-CBC-plain64, no more. It is quick enough to judge
-every state; cryptsetup and QEMU judge the checker on a part of them.
+docs/interop/qcow2.txt, for what the volumes of this lane use: PBKDF2, AES-CBC-plain64, no more. It is quick enough to
+judge every state; cryptsetup and QEMU judge the checker on a part of them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """``note``: kind and keyslot of what an interrupted run left; ``copies``: for each LUKS2 copy its sequence id, or None if damaged."""
+    """``note``: kind and keyslot of what an interrupted run left; ``copies``: for each LUKS2 copy its sequence id, or
+    None if damaged.
+    """
 
     size: int
     slots: t.Dict[int, Slot]
@@ -127,7 +129,11 @@ def _luks2_header(data: bytes) -> Header:
             digests[name],
             item.get("priority", 1),
         )
-    notes = [(token["kind"], token["keyslot"]) for token in tree["tokens"].values() if token["type"] == "luksmith.luks-intent"]
+    notes = [
+        (token["kind"], token["keyslot"])
+        for token in tree["tokens"].values()
+        if token["type"] == "luksmith.luks-intent"
+    ]
     return Header(2 * good[2], slots, notes[0] if notes else None, tuple(copy[0] if copy else None for copy in copies))
 
 
@@ -135,10 +141,13 @@ def _bytes(text: str) -> bytes:
     return base64.b64decode(text)
 
 
-def openers(data: bytes, secrets: t.Mapping[str, bytes], header: t.Optional[Header] = None) -> t.Dict[int, t.FrozenSet[str]]:
+def openers(
+    data: bytes, secrets: t.Mapping[str, bytes], header: t.Optional[Header] = None
+) -> t.Dict[int, t.FrozenSet[str]]:
     """Active keyslot -> names of the secrets that open it. ``header``: another one than that at the start of ``data``.
 
-    A salt is used for one secret, so that once a secret has opened a slot with it, no other is tried on that salt again.
+    A salt is used for one secret, so that once a secret has opened a slot with it, no other is tried on that salt
+    again.
     """
     found = {}
     for number, slot in (header or read(data)).slots.items():
@@ -169,7 +178,9 @@ def _derive(name: str, secret: bytes, salt: bytes, iterations: int, length: int)
 
 
 def _decrypt(key: bytes, material: bytes) -> bytes:
-    """AES-CBC with the number of the 512-byte sector as initial vector: one pass of ECB, then the chaining of all blocks at once."""
+    """AES-CBC with the number of the 512-byte sector as initial vector: one pass of ECB, then the chaining of all
+    blocks at once.
+    """
     blocks = Cipher(algorithms.AES(key), modes.ECB()).decryptor().update(material)
     chain = bytearray(b"\0" * 16 + material[:-16])
     for number in range(len(material) // SECTOR):
@@ -178,9 +189,16 @@ def _decrypt(key: bytes, material: bytes) -> bytes:
 
 
 def _merge(split: bytes, slot: Slot) -> bytes:
-    """Anti-forensic merge; with a key of one hash block or less, diffusion is one hash of four zero bytes and the stripe."""
+    """Anti-forensic merge; with a key of one hash block or less, diffusion is one hash of four zero bytes and the
+    stripe.
+    """
     assert slot.hash == "sha256" and slot.key_bytes == 16
-    new, numbered, halves, (one, two) = hashlib.sha256, struct.Struct(">4xQQ").pack, struct.Struct(">QQ16x").unpack, (0, 0)
+    new, numbered, halves, (one, two) = (
+        hashlib.sha256,
+        struct.Struct(">4xQQ").pack,
+        struct.Struct(">QQ16x").unpack,
+        (0, 0),
+    )
     *words, last_one, last_two = struct.unpack(f">{2 * slot.stripes}Q", split[: 16 * slot.stripes])
     for this_one, this_two in zip(words[::2], words[1::2]):
         one, two = halves(new(numbered(one ^ this_one, two ^ this_two)).digest())

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The long forms' options, a folder in memory, what thousands of runs in one process need not do, the sums at the end."""
+"""The long forms' options, a folder in memory, what thousands of runs in one process need not do, the sums at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,14 @@ _COUNTED = "counted"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--thorough", action="store_true", help="the long form: every sector of every write, and the task again on a part of the states")
-    parser.addoption("--everything", action="store_true", help="as --thorough, and the task again on every state (hours)")
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="the long form: every sector of every write, and the task again on a part of the states",
+    )
+    parser.addoption(
+        "--everything", action="store_true", help="as --thorough, and the task again on every state (hours)"
+    )
     parser.addoption("--kills", type=int, default=0, help="how many processes are killed in all (500: the long form)")
     parser.addoption("--seed", type=int, default=1, help="of the places of the kills")
 
@@ -70,10 +78,14 @@ def scratch(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
 
 @pytest.fixture
 def count(record_property: t.Callable[[str, object], None]) -> t.Callable[[str, t.Any], None]:
-    """Add a dataclass or a mapping of numbers to the sums that are printed at the end, under the first word of its name."""
+    """Add a dataclass or a mapping of numbers to the sums that are printed at the end, under the first word of its
+    name.
+    """
 
     def add(name: str, numbers: t.Any) -> None:
-        record_property(_COUNTED, (name, dict(numbers) if isinstance(numbers, t.Mapping) else dataclasses.asdict(numbers)))
+        record_property(
+            _COUNTED, (name, dict(numbers) if isinstance(numbers, t.Mapping) else dataclasses.asdict(numbers))
+        )
 
     return add
 

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What thousands of runs in one process would compute and ask again and again, and need not.
 
-- Key derivation and the merge of key material are functions of their arguments, and most states of one operation have most of
-  their keyslots in common: each is computed once. Headers are parsed and areas are read and decrypted every time.
-- The volumes are files that no loop device shows, and what holds a lock on them is this process: /sys/block and the descriptors
-  of all other processes are not searched.
+- Key derivation and the merge of key material are functions of their arguments, and most states of one operation have
+  most of their keyslots in common: each is computed once. Headers are parsed and areas are read and decrypted every
+  time.
+- The volumes are files that no loop device shows, and what holds a lock on them is this process: /sys/block and the
+  descriptors of all other processes are not searched.
 - How much memory and how many processors there are is asked once.
 
 What areas are overwritten with may be :func:`the_same_noise` in runs whose results are only compared with each other.
@@ -63,9 +64,11 @@ def economical() -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def the_same_noise(seed: str, *, salts: bool = False) -> t.Iterator[None]:
-    """Random bytes for areas come from ``seed``, so that they are equal in all runs with it; ``salts``: those for salts, too.
+    """Random bytes for areas come from ``seed``, so that they are equal in all runs with it; ``salts``: those for
+    salts, too.
 
-    What a run overwrites must have been written with another seed: a write that never happened would not be missed otherwise.
+    What a run overwrites must have been written with another seed: a write that never happened would not be missed
+    otherwise.
     """
     real, drawn = os.urandom, random.Random(seed).randbytes
     with pytest.MonkeyPatch.context() as patch:

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """System calls on one file that fail at a chosen call: what a bad disk, a full file system or a pulled plug answers.
 
-A call counts if it is about the volume's file, by descriptor or by path. After a failed fsync the writes since the last one are
-what the medium makes of them: lost, there, or torn. The kernel calls its pages clean then and does not try again.
+A call counts if it is about the volume's file, by descriptor or by path. After a failed fsync the writes since the last
+one are what the medium makes of them: lost, there, or torn. The kernel calls its pages clean then and does not try
+again.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ LOST, THERE, TORN = "lost", "there", "torn"
 class Fault(t.NamedTuple):
     """At the call number ``index`` of ``call``: ``error`` is raised, or a part of the work is done.
 
-    lasting: every counted call from there on fails, as when the device is gone. short: half of the bytes are read or written, at
-    this call and at every one of its kind. end: a read finds the end of the file. fate: of the unsynced writes at a failed fsync,
-    or of a write that is acknowledged, as worn flash does that has silently become read-only.
+    lasting: every counted call from there on fails, as when the device is gone. short: half of the bytes are read or
+    written, at this call and at every one of its kind. end: a read finds the end of the file. fate: of the unsynced
+    writes at a failed fsync, or of a write that is acknowledged, as worn flash does that has silently become read-only.
     """
 
     call: str
@@ -51,8 +52,19 @@ class Fault(t.NamedTuple):
     fate: str = ""
 
     def __str__(self) -> str:
-        what = errno.errorcode[self.error] if self.error else "short" if self.short else "end of file" if self.end else "a lie"
-        return f"{self.call} number {self.index}: {what}{' from there on' if self.lasting else ''}{f', writes {self.fate}' if self.fate else ''}"
+        what = (
+            errno.errorcode[self.error]
+            if self.error
+            else "short"
+            if self.short
+            else "end of file"
+            if self.end
+            else "a lie"
+        )
+        return (
+            f"{self.call} number {self.index}: "
+            f"{what}{' from there on' if self.lasting else ''}{f', writes {self.fate}' if self.fate else ''}"
+        )
 
 
 class Concerned:
@@ -111,7 +123,9 @@ class Injected:
         index = self.counts[name]
         self.counts[name] += 1
         fault = self.fault
-        now = fault is not None and fault.call == name and (index >= fault.index if fault.short else index == fault.index)
+        now = (
+            fault is not None and fault.call == name and (index >= fault.index if fault.short else index == fault.index)
+        )
         if fault is not None and (now or (self.hit and fault.lasting)):
             self.hit = True
             if name == "fsync" and fault.fate:

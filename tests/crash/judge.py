@@ -4,14 +4,15 @@
 """One operation, every crash of it, every crash of the run that repairs it, and what must be true of each.
 
 On every state: whatever opened before and is to open afterwards opens now, and something does.
-On every situation (see below): the next run ends where the uncut run ended, leaves no note, no damaged copy and no zombie; none
-of the headers that were ever on the disk brings an erased secret back. And, in the short form on a part of them: ``keyslots_info``
-names what was interrupted; cryptsetup or QEMU agree on what opens; check mode predicts the very plan that the next run then
-carries out; a further run changes nothing.
+On every situation (see below): the next run ends where the uncut run ended, leaves no note, no damaged copy and no
+zombie; none of the headers that were ever on the disk brings an erased secret back. And, in the short form on a part of
+them: ``keyslots_info`` names what was interrupted; cryptsetup or QEMU agree on what opens; check mode predicts the very
+plan that the next run then carries out; a further run changes nothing.
 
-States of one situation differ only in bytes that no program can tell apart: those of a closed key area (see states.py) and
-of salts. A situation is the header without salts, what opens which slot, and what the oldest header would open. The task runs
-on the first state of each situation. A :class:`Form` says what is done beyond that, and what only for a part of the situations.
+States of one situation differ only in bytes that no program can tell apart: those of a closed key area (see states.py)
+and of salts. A situation is the header without salts, what opens which slot, and what the oldest header would open. The
+task runs on the first state of each situation. A :class:`Form` says what is done beyond that, and what only for a part
+of the situations.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ Situation = t.Tuple[t.Any, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """``task``: arguments of the module without the volume. ``fewer_slots``: see docs/transactions.md on a cut rekey of several slots."""
+    """``task``: arguments of the module without the volume.
+
+    ``fewer_slots``: see docs/transactions.md on a cut rekey of several slots.
+    """
 
     start: bytes
     task: t.Mapping[str, t.Any]
@@ -49,9 +53,10 @@ class Operation:
 class Form(t.NamedTuple):
     """How much of an operation is tried; the first situation is always among every so-many-th.
 
-    thorough: a write into a key area may stop at any of its sectors, not at three of them. again_on_every: the task runs again on
-    every so-many-th of the states whose situation was met before; 0: on none. whole_every: on how many of the situations
-    everything is asked. recut_every: how many of the repairing runs are cut in their turn. recut_shapes: as
+    thorough: a write into a key area may stop at any of its sectors, not at three of them. again_on_every: the task
+    runs again on every so-many-th of the states whose situation was met before; 0: on none. whole_every: on how many of
+    the situations everything is asked. recut_every: how many of the repairing runs are cut in their turn. recut_shapes:
+    as
     :func:`.states.crashes` has it.
     """
 
@@ -70,7 +75,9 @@ EVERYTHING = Form(thorough=True, again_on_every=1)
 
 @dataclasses.dataclass
 class Count:
-    """states: distinct disks, tried by the checker; situations: distinct to any program; runs: states on which the task ran again."""
+    """states: distinct disks, tried by the checker; situations: distinct to any program; runs: states on which the task
+    ran again.
+    """
 
     states: int = 0
     situations: int = 0
@@ -78,7 +85,10 @@ class Count:
     peer: int = 0
 
     def __str__(self) -> str:
-        return f"{self.states} states, {self.situations} situations, {self.runs} reruns, {self.peer} judged by cryptsetup or QEMU"
+        return (
+            f"{self.states} states, {self.situations} situations, {self.runs} reruns, {self.peer} judged by "
+            "cryptsetup or QEMU"
+        )
 
 
 class Lab:
@@ -93,7 +103,9 @@ class Lab:
             payload.write_bytes(bytes(65536))
             self.where = {"device": str(payload), "header": str(self.volume)}
 
-    def run(self, image: bytes, *, check: bool = False, depth: int = 0) -> t.Tuple[t.Dict[str, t.Any], bytes, t.List[Call]]:
+    def run(
+        self, image: bytes, *, check: bool = False, depth: int = 0
+    ) -> t.Tuple[t.Dict[str, t.Any], bytes, t.List[Call]]:
         """``depth``: how many runs on the same volume were cut before this one."""
         self.volume.write_bytes(image)
         task = parse_task({**self.where, **self.operation.task, "lock_timeout": 0})
@@ -121,7 +133,9 @@ class Judge:
         self._passed = 0
         self._at = checker.embedded_at(operation.start)
         there = set().union(*checker.openers(operation.start[self._at :], SECRETS).values())
-        self.secrets = {name: secret for name, secret in SECRETS.items() if name in there or name in str(operation.task)}
+        self.secrets = {
+            name: secret for name, secret in SECRETS.items() if name in there or name in str(operation.task)
+        }
         self._disks: t.Set[int] = set()
         self.met: t.Set[Situation] = set()
         self._headers: t.List[checker.Header] = []
@@ -189,7 +203,9 @@ class Judge:
         assert predicted is None or result["plan"] == predicted, f"{where}: check mode predicted another plan"
         ended = self._opened(final)
         assert frozenset().union(*ended.values()) == self._after, f"{where}: the rerun ends with other secrets: {ended}"
-        assert self.operation.fewer_slots or ended == self._goal, f"{where}: the rerun ends in other slots: {ended} instead of {self._goal}"
+        assert self.operation.fewer_slots or ended == self._goal, (
+            f"{where}: the rerun ends in other slots: {ended} instead of {self._goal}"
+        )
         zombies = [number for number, names in ended.items() if not names and self._goal.get(number) != names]
         assert not zombies, f"{where}: zombies in {zombies}"
         self._healed(final, where, whole=whole)
@@ -202,10 +218,14 @@ class Judge:
     def _healed(self, image: bytes, where: str, *, whole: bool) -> None:
         header = checker.read(image[self._at :])
         assert header.note is None, f"{where}: a note stays"
-        assert len(set(header.copies)) <= 1 and None not in header.copies, f"{where}: the copies differ: {header.copies}"
+        assert len(set(header.copies)) <= 1 and None not in header.copies, (
+            f"{where}: the copies differ: {header.copies}"
+        )
         if whole:
             result, same, calls = self.lab.run(image)
-            assert (result["changed"], result["plan"], calls) == (False, [], []) and same == image, f"{where}: a further run would change something"
+            assert (result["changed"], result["plan"], calls) == (False, [], []) and same == image, (
+                f"{where}: a further run would change something"
+            )
 
     def _told(self, image: bytes, header: checker.Header, opened: Opened, where: str) -> None:
         """What keyslots_info says of the state."""
@@ -218,14 +238,23 @@ class Judge:
         if header.copies:
             healthy = len(set(header.copies)) == 1 and header.copies[0] is not None
             said = set(info["header"]["copies"].values()) == {"ok"}
-            assert said == healthy, f"{where}: keyslots_info says {info['header']['copies']}, the sequence ids are {header.copies}"
+            assert said == healthy, (
+                f"{where}: keyslots_info says {info['header']['copies']}, the sequence ids are {header.copies}"
+            )
         told = {row["keyslot"]: frozenset(row["opened_by"]) for row in info["keyslots"] if row["state"] == "active"}
         assert told == opened, f"{where}: keyslots_info says {told}, the checker {opened}"
-        dead = [number for number, names in opened.items() if not names and self._opened(self.operation.start).get(number) != names]
+        dead = [
+            number
+            for number, names in opened.items()
+            if not names and self._opened(self.operation.start).get(number) != names
+        ]
         assert not dead or unfinished is not None, f"{where}: keyslots {dead} are dead, and nothing says why"
 
     def _situation(self, image: bytes, header: checker.Header, opened: Opened) -> Situation:
-        slots = tuple((number, slot.offset, slot.iterations, slot.priority, opened[number]) for number, slot in sorted(header.slots.items()))
+        slots = tuple(
+            (number, slot.offset, slot.iterations, slot.priority, opened[number])
+            for number, slot in sorted(header.slots.items())
+        )
         newest = max((seqid for seqid in header.copies if seqid is not None), default=0)
         copies = tuple(None if seqid is None else newest - seqid for seqid in header.copies)
         residue = tuple(sorted(checker.openers(image[self._at :], self.secrets, self._oldest).items()))

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes in memory that remember each write, so that every state that a power cut can leave can be built from the record."""
+"""Volumes in memory that remember each write, so that every state that a power cut can leave can be built from the
+record.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +91,20 @@ def luks1_volume(slots: t.Mapping[int, bytes]) -> bytes:
     """A LUKS1 aes-cbc-plain64 volume with a 128-bit key and the given passphrases, 1000 iterations everywhere."""
     salt = hashlib.sha256(b"digest").digest()
     digest = hashlib.pbkdf2_hmac("sha256", VOLUME_KEY, salt, 1000, 20)
-    head = b"LUKS\xba\xbe" + struct.pack(">H", 1) + b"aes".ljust(32, b"\0") + b"cbc-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
-    head += struct.pack(">II", SIZE // 512, KEY_BYTES) + digest + salt + struct.pack(">I", 1000) + b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55".ljust(40, b"\0")
+    head = (
+        b"LUKS\xba\xbe"
+        + struct.pack(">H", 1)
+        + b"aes".ljust(32, b"\0")
+        + b"cbc-plain64".ljust(32, b"\0")
+        + b"sha256".ljust(32, b"\0")
+    )
+    head += (
+        struct.pack(">II", SIZE // 512, KEY_BYTES)
+        + digest
+        + salt
+        + struct.pack(">I", 1000)
+        + b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55".ljust(40, b"\0")
+    )
     for number in range(8):
         head += struct.pack(">II", 0xDEAD, 0) + bytes(32) + struct.pack(">II", 8 + 128 * number, 4000)
     data = bytearray(head.ljust(SIZE, b"\0"))
@@ -127,10 +141,25 @@ def _luks2_made(slots: t.Tuple[t.Tuple[int, bytes], ...], areas: int) -> bytes:
         (slot, passphrase), *rest = slots
         first.write_bytes(passphrase)
         cipher = ["-c", "aes-cbc-plain64", "-s", "128", "--key-slot", str(slot)]
-        subprocess.run(["cryptsetup", "luksFormat", "-q", "--type", "luks2", *cipher, *cheap, *geometry, image, first], check=True, capture_output=True)
+        subprocess.run(
+            ["cryptsetup", "luksFormat", "-q", "--type", "luks2", *cipher, *cheap, *geometry, image, first],
+            check=True,
+            capture_output=True,
+        )
         for slot, passphrase in rest:
             other.write_bytes(passphrase)
-            add = ["cryptsetup", "luksAddKey", "-q", *cheap, "--new-key-slot", str(slot), "--key-file", first, image, other]
+            add = [
+                "cryptsetup",
+                "luksAddKey",
+                "-q",
+                *cheap,
+                "--new-key-slot",
+                str(slot),
+                "--key-file",
+                first,
+                image,
+                other,
+            ]
             subprocess.run(add, check=True, capture_output=True)
         return image.read_bytes()
 
@@ -175,7 +204,10 @@ _KNOWN: t.Dict[t.Tuple[t.Any, ...], t.List[str]] = {}
 
 
 def openers(data: bytes) -> t.Dict[int, t.List[str]]:
-    """Active slot -> labels of the secrets that open it. A slot whose salt and area were seen before is not derived again."""
+    """Active slot -> labels of the secrets that open it.
+
+    A slot whose salt and area were seen before is not derived again.
+    """
     header = read(data)
     prover = None
     found = {}
@@ -185,7 +217,9 @@ def openers(data: bytes) -> t.Dict[int, t.List[str]]:
             if prover is None:
                 derivations = Derivations([Secret(bytearray(secret)) for secret in SECRETS], kdf.Budget())
                 prover = Prover(header, lambda offset, length: data[offset : offset + length], derivations, {})
-            _KNOWN[key] = [LABELS[secret] for secret in range(len(SECRETS)) if prover.verdict(secret, keyslot) is Verdict.OPENS]
+            _KNOWN[key] = [
+                LABELS[secret] for secret in range(len(SECRETS)) if prover.verdict(secret, keyslot) is Verdict.OPENS
+            ]
         found[keyslot] = _KNOWN[key]
     return found
 
@@ -199,7 +233,8 @@ def opened(data: bytes) -> t.Set[str]:
 
 
 def tears(offset: int, data: bytes, header_size: int, most: int = 3) -> t.List[int]:
-    """Bytes of the write that still arrive: a header write is torn at every sector, key material before, in the middle and at its last one.
+    """Bytes of the write that still arrive: a header write is torn at every sector, key material before, in the middle
+    and at its last one.
 
     Key material means nothing to any reader as long as one of its sectors is wrong. ``most``: of these places.
     """

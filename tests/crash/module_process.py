@@ -18,7 +18,14 @@ import time
 import typing as t
 
 from ansible_collections.luksmith.luks.tests.crash.faults import Concerned
-from ansible_collections.luksmith.luks.tests.tools.module_server import ModuleFailed, be_the_module, run_module, start, start_module, told
+from ansible_collections.luksmith.luks.tests.tools.module_server import (
+    ModuleFailed,
+    be_the_module,
+    run_module,
+    start,
+    start_module,
+    told,
+)
 
 TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
 _FRESH = """
@@ -49,7 +56,9 @@ def outcome(arguments: Arguments, module: str = "keyslots") -> Result:
 
 
 def outcome_under_strace(arguments: Arguments, *options: str) -> Result:
-    """The same in a new interpreter below strace, which may look into its /proc: the path behind each descriptor is there."""
+    """The same in a new interpreter below strace, which may look into its /proc: the path behind each descriptor is
+    there.
+    """
     command = ["strace", "-f", *options, sys.executable, "-c", _FRESH, str(TOOLS / "register.py")]
     done = subprocess.run(command, input=told(arguments), capture_output=True, check=False)
     assert done.stdout, done.stderr.decode()[-2000:]

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operations whose crashes are built: every kind of action, and the ways in which several of them follow each other."""
+"""The operations whose crashes are built: every kind of action, and the ways in which several of them follow each
+other.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def secret(name: str) -> t.Dict[str, str]:
     return {"label": name, "passphrase": SECRETS[name].decode()}
 
 
-def present(new: str, *, old: t.Optional[str] = None, keyslot: t.Optional[int] = None, iterations: int = 1000, **more: t.Any) -> Entry:
+def present(
+    new: str, *, old: t.Optional[str] = None, keyslot: t.Optional[int] = None, iterations: int = 1000, **more: t.Any
+) -> Entry:
     entry = {"new_secret": secret(new), "keyslot": keyslot, "pbkdf": {"iterations": iterations}, **more}
     return entry if old is None else {**entry, "old_secret": secret(old)}
 
@@ -60,7 +64,10 @@ LUKS1 = {
     "erase slot 6": ({0: A, 6: B}, task(absent(keyslot=6))),
     "erase slot 7": ({0: A, 7: B}, task(absent(keyslot=7))),
     "rekey slot 6": ({6: A}, task(present(B, old=A))),
-    "rekey slot 7 through slot 6": ({**dict.fromkeys(range(6), D), 7: A}, task(present(B, keyslot=7, old=A), unlock=())),
+    "rekey slot 7 through slot 6": (
+        {**dict.fromkeys(range(6), D), 7: A},
+        task(present(B, keyslot=7, old=A), unlock=()),
+    ),
     f"rekey {SEVERAL}, all that there are": (FULL, task(present(B, old=A))),
 }
 LUKS2 = {
@@ -90,9 +97,13 @@ def peers_of(name: str) -> t.Tuple[str, ...]:
     return ("qemu-img", "qemu-io", "cryptsetup") if name.startswith("qcow2") else ("cryptsetup",)
 
 
-def _operation(make: t.Callable[[Slots], bytes], name: str, case: t.Tuple[Slots, t.Dict[str, t.Any]], *, detached: bool = False) -> t.Callable[[], Operation]:
+def _operation(
+    make: t.Callable[[Slots], bytes], name: str, case: t.Tuple[Slots, t.Dict[str, t.Any]], *, detached: bool = False
+) -> t.Callable[[], Operation]:
     slots, wanted = case
-    return lambda: Operation(make(slots), wanted, detached=detached, fewer_slots=SEVERAL in name, lockout=bool(wanted.get("allow_lockout")))
+    return lambda: Operation(
+        make(slots), wanted, detached=detached, fewer_slots=SEVERAL in name, lockout=bool(wanted.get("allow_lockout"))
+    )
 
 
 def _damaged(offset: int, slots: Slots, wanted: t.Dict[str, t.Any]) -> t.Callable[[], Operation]:
@@ -119,8 +130,12 @@ def _stale(slots: Slots, wanted: t.Dict[str, t.Any]) -> t.Callable[[], Operation
 OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
     **{f"luks1: {name}": _operation(luks1, name, case) for name, case in {**BOTH, **LUKS1}.items()},
     **{f"luks2: {name}": _operation(luks2, name, case) for name, case in {**BOTH, **LUKS2}.items()},
-    "luks2: rekey with all 32 numbers taken and an area free": lambda: Operation(luks2(ALL_NUMBERS, areas=33), ALL_NUMBERS_TASK),
-    "luks2: rekey with all 32 numbers and all areas taken": lambda: Operation(luks2(ALL_NUMBERS, areas=32), ALL_NUMBERS_TASK),
+    "luks2: rekey with all 32 numbers taken and an area free": lambda: Operation(
+        luks2(ALL_NUMBERS, areas=33), ALL_NUMBERS_TASK
+    ),
+    "luks2: rekey with all 32 numbers and all areas taken": lambda: Operation(
+        luks2(ALL_NUMBERS, areas=32), ALL_NUMBERS_TASK
+    ),
     "luks2: heal the primary": _damaged(0, {0: A, 1: C}, task(present(A))),
     "luks2: heal the secondary and erase": _damaged(16384, {0: A, 1: C}, task(absent(old=C))),
     "luks2: heal a stale secondary and rekey": _stale({0: A}, task(present(C, old=A), unlock=(B,))),
@@ -130,7 +145,12 @@ OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
 }
 
 # What only the long form does: variants of what the short form has in the other format, or without a detached header.
-LONG = {f"luks1: rekey {SEVERAL}, all that there are", "luks2: swap out two", "luks2: add, rekey and erase", "luks2: overwrite a stranger"}
+LONG = {
+    f"luks1: rekey {SEVERAL}, all that there are",
+    "luks2: swap out two",
+    "luks2: add, rekey and erase",
+    "luks2: overwrite a stranger",
+}
 LONG |= {name for name in OPERATIONS if "all 32 numbers" in name}  # two minutes of processor time
 LONG |= {f"{kind}: forty passes" for kind in ("luks1", "luks2")}
 LONG |= {f"{kind}, detached: {name}" for kind in ("luks1", "luks2") for name in DETACHED[2:]}

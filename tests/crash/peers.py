@@ -31,7 +31,15 @@ def _by_cryptsetup(path: str, secret: bytes) -> bool:
 
 def _by_qemu(path: str, secret: bytes) -> bool:
     opening = f"driver=qcow2,encrypt.key-secret=s,file.filename={path}"
-    command = ["qemu-io", f"--object=secret,id=s,data={secret.decode()}", "--image-opts", "-r", "-c", "read -q 0 512", opening]
+    command = [
+        "qemu-io",
+        f"--object=secret,id=s,data={secret.decode()}",
+        "--image-opts",
+        "-r",
+        "-c",
+        "read -q 0 512",
+        opening,
+    ]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     closed = "Invalid password" in done.stdout
     assert closed or done.returncode == 0, f"qemu-io: {done.returncode} {done.stdout!r}"

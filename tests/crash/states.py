@@ -3,18 +3,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every disk that a crash can leave behind a recorded run.
 
-The model: between two barriers the device may have taken any sector of 512 bytes, in any order, or not; a sector written
-several times may hold any of its versions; a sector is never torn inside. That contains every prefix, every subset, every
-order of the writes since the last barrier, and every tear at 512 bytes; a device with sectors of 4096 bytes can leave only
-a part of it.
+The model: between two barriers the device may have taken any sector of 512 bytes, in any order, or not; a sector
+written several times may hold any of its versions; a sector is never torn inside. That contains every prefix, every
+subset, every order of the writes since the last barrier, and every tear at 512 bytes; a device with sectors of 4096
+bytes can leave only a part of it.
 
 The whole of it is built for the header: sectors that do not change are no choice, so that the numbers are small (one or
 two sectors for LUKS1 and for the binary header of LUKS2, up to about ten for its JSON). A key area has 125 sectors and
-2^125 states. They are reduced by what an area means: it opens only if every sector of the material is right, because the
-anti-forensic split spreads each bit of each stripe over the whole key, and a program that finds it closed learns nothing
-else from it. So the states of an area write are three: old, new, and mixed. Mixed ones are built at every sector: the
-first n arrived, the last n arrived, all but one, one alone, each block of 4096 bytes alone or missing, and random halves;
-usually three of these are taken.
+2^125 states. They are reduced by what an area means: it opens only if every sector of the material is right, because
+the anti-forensic split spreads each bit of each stripe over the whole key, and a program that finds it closed learns
+nothing else from it. So the states of an area write are three: old, new, and mixed. Mixed ones are built at every
+sector: the first n arrived, the last n arrived, all but one, one alone, each block of 4096 bytes alone or missing, and
+random halves; usually three of these are taken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from ansible_collections.luksmith.luks.tests.crash.blocklog import Call
 
 SECTOR = 512
 BLOCK = 4096 // SECTOR
-# Up to so many header states of one epoch are all built; only a run without barriers has more, and then a part is drawn.
+# Up to so many header states of one epoch are all built; only a run without barriers has more, and then a part is
+# drawn.
 _ALL = 4096
 _DRAWN = 512
 # Mixed states of an area write that are usually built.
@@ -44,7 +45,9 @@ def _mark(number: int, content: bytes) -> int:
 
 
 def _marks(disk: t.Union[bytes, bytearray]) -> int:
-    """A name of the content: the sum of a digest of each sector, so that it is cheap to tell what a few other sectors make of it."""
+    """A name of the content: the sum of a digest of each sector, so that it is cheap to tell what a few other sectors
+    make of it.
+    """
     return sum(_mark(number, _sector(disk, number)) for number in range(-(-len(disk) // SECTOR)))
 
 
@@ -63,7 +66,10 @@ class State(t.NamedTuple):
     @property
     def name(self) -> int:
         """Equal for equal disks."""
-        return self.base_marks + sum(_mark(number, content) - _mark(number, _sector(self.base, number)) for number, content in self.changed.items())
+        return self.base_marks + sum(
+            _mark(number, content) - _mark(number, _sector(self.base, number))
+            for number, content in self.changed.items()
+        )
 
     def image(self) -> bytes:
         data = bytearray(self.base)
@@ -84,7 +90,8 @@ def epochs(calls: t.Sequence[Call]) -> t.List[t.List[Call]]:
 
 
 def crashes(start: bytes, calls: t.Sequence[Call], header: range, *, shapes: t.Optional[int]) -> t.Iterator[State]:
-    """``header``: the bytes of the file that are header and not key area; ``shapes``: how many mixed states of each area write, None: all.
+    """``header``: the bytes of the file that are header and not key area; ``shapes``: how many mixed states of each
+    area write, None: all.
 
     States may repeat.
     """
@@ -121,7 +128,9 @@ def _versions(disk: bytearray, epoch: t.Sequence[Call]) -> t.Dict[int, t.List[by
     return {number: versions for number, versions in found.items() if len(versions) > 1}
 
 
-def _subsets(versions: t.Mapping[int, t.List[bytes]], header: range, most: t.Optional[int]) -> t.Iterator[t.Tuple[str, Sectors]]:
+def _subsets(
+    versions: t.Mapping[int, t.List[bytes]], header: range, most: t.Optional[int]
+) -> t.Iterator[t.Tuple[str, Sectors]]:
     head = {number: found for number, found in versions.items() if number * SECTOR in header}
     area = {number: found for number, found in versions.items() if number not in head}
     shapes = list(_shapes(area, most)) or [("", {})]
@@ -138,8 +147,14 @@ def _combinations(versions: t.Mapping[int, t.Sequence[bytes]]) -> t.Iterator[t.T
     every: t.Iterable[t.Tuple[int, ...]] = itertools.product(*(range(len(versions[number])) for number in numbers))
     if total > _ALL:
         draw = random.Random(total)
-        prefixes = [tuple((len(versions[number]) - 1) * (place < length) for place, number in enumerate(numbers)) for length in range(len(numbers) + 1)]
-        every = [*prefixes, *(tuple(draw.randrange(len(versions[number])) for number in numbers) for _count in range(_DRAWN))]
+        prefixes = [
+            tuple((len(versions[number]) - 1) * (place < length) for place, number in enumerate(numbers))
+            for length in range(len(numbers) + 1)
+        ]
+        every = [
+            *prefixes,
+            *(tuple(draw.randrange(len(versions[number])) for number in numbers) for _count in range(_DRAWN)),
+        ]
     for choice in every:
         changed = {number: versions[number][index] for number, index in zip(numbers, choice) if index}
         yield (f"header sectors {sorted(changed)}" if changed else ""), changed
@@ -172,7 +187,10 @@ def _shapes(versions: t.Mapping[int, t.Sequence[bytes]], most: t.Optional[int]) 
     for block in sorted({number // BLOCK for number in numbers}):
         inside = {number: latest[number] for number in numbers if number // BLOCK == block}
         yield f"area block {block} alone", inside
-        yield f"all but area block {block}", {number: content for number, content in latest.items() if number not in inside}
+        yield (
+            f"all but area block {block}",
+            {number: content for number, content in latest.items() if number not in inside},
+        )
     draw = random.Random(length)
     for count in range(16):
         yield f"random half {count} of the area", {number: latest[number] for number in numbers if draw.random() < 0.5}

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The power fails before, between and inside the writes of every operation, and again in the run that repairs it.
 
-The short form takes all crashes of every operation and runs the task on each situation. Every fifth of these runs is cut in its
-turn; on every fifth situation check mode, ``keyslots_info`` and cryptsetup or QEMU are asked as well. ``--size full`` does so for
-all of them, until no new situation turns up. The long form, ``tests/run crash -- --thorough``, tears each write at each sector and
-runs the task on each 40th state besides those that differ; with ``--everything`` on all of them, which takes hours.
+The short form takes all crashes of every operation and runs the task on each situation. Every fifth of these runs is
+cut in its turn; on every fifth situation check mode, ``keyslots_info`` and cryptsetup or QEMU are asked as well.
+``--size full`` does so for all of them, until no new situation turns up. The long form, ``tests/run crash --
+--thorough``, tears each write at each sector and runs the task on each 40th state besides those that differ; with
+``--everything`` on all of them, which takes hours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import 
 from ansible_collections.luksmith.luks.tests.crash.judge import FULL, Form, Judge
 from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation, peers_of
 
-EVERY = [pytest.param(name, marks=[pytest.mark.needs(*peers_of(name)), *([pytest.mark.long] if name in LONG else [])]) for name in OPERATIONS]
+EVERY = [
+    pytest.param(name, marks=[pytest.mark.needs(*peers_of(name)), *([pytest.mark.long] if name in LONG else [])])
+    for name in OPERATIONS
+]
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -1,10 +1,12 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fault at every system call on the volume: a sentence, the truth, no lock and no descriptor left, and a state that a rerun ends.
+"""A fault at every system call on the volume: a sentence, the truth, no lock and no descriptor left, and a state that a
+rerun ends.
 
-The short form takes every call that writes or makes durable, and every fourth one of those that look, shifted from operation to
-operation; ``--size full`` takes them all, ``tests/run faults -- --thorough`` more operations and more kinds of faults.
+The short form takes every call that writes or makes durable, and every fourth one of those that look, shifted from
+operation to operation; ``--size full`` takes them all, ``tests/run faults -- --thorough`` more operations and more
+kinds of faults.
 """
 
 from __future__ import annotations
@@ -27,7 +29,13 @@ from ansible_collections.luksmith.luks.tests.crash.faults import LOST, THERE, TO
 from ansible_collections.luksmith.luks.tests.crash.judge import SHORT, Form, Judge
 from ansible_collections.luksmith.luks.tests.crash.operations import LONG, OPERATIONS, operation, peers_of
 
-SHORT_FORM = ("luks1: rekey the only slot", "luks1: erase first without room", "luks2: rekey a named slot", "luks2: rekey without room", "qcow2: erase")
+SHORT_FORM = (
+    "luks1: rekey the only slot",
+    "luks1: erase first without room",
+    "luks2: rekey a named slot",
+    "luks2: rekey without room",
+    "qcow2: erase",
+)
 # call -> errors that a test of the short form injects, and those that only the long form adds
 ERRORS: t.Dict[str, t.Tuple[t.Tuple[int, ...], t.Tuple[int, ...]]] = {
     "open": ((errno.EIO,), (errno.EACCES, errno.ENXIO)),
@@ -50,7 +58,9 @@ EVERY = [
 
 @dataclasses.dataclass
 class Faults:
-    """injected: faults that happened; failures: runs that ended with a sentence; interrupted: of these, after the first write."""
+    """injected: faults that happened; failures: runs that ended with a sentence; interrupted: of these, after the first
+    write.
+    """
 
     injected: int = 0
     failures: int = 0
@@ -60,7 +70,11 @@ class Faults:
 
 def faults_for(counts: t.Mapping[str, int], form: Form, name: str) -> t.Iterator[Fault]:
     def calls(call: str) -> range:
-        return range(list(OPERATIONS).index(name) % 4, counts.get(call, 0), 4) if form == SHORT and call != "pwrite" else range(counts.get(call, 0))
+        return (
+            range(list(OPERATIONS).index(name) % 4, counts.get(call, 0), 4)
+            if form == SHORT and call != "pwrite"
+            else range(counts.get(call, 0))
+        )
 
     for call, (usual, more) in ERRORS.items():
         for index in calls(call):
@@ -100,7 +114,9 @@ class Trial:
         return checker.openers(image[self.at :], self.judge.secrets)
 
     def run(self, fault: t.Optional[Fault]) -> t.Tuple[t.Dict[str, t.Any], bytes, t.Any]:
-        """Salts and noise are the same every time: only the fault makes a difference, and what was judged need not be judged again."""
+        """Salts and noise are the same every time: only the fault makes a difference, and what was judged need not be
+        judged again.
+        """
         self.lab.put(self.start)
         task = parse_task({**self.lab.where, **self.lab.operation.task, "lock_timeout": 0})
         with injected(str(self.lab.volume), fault) as state, the_same_noise(self.name, salts=True):
@@ -127,7 +143,9 @@ class Trial:
         count.injected += state.hit
         if state.hit and fault.call == "pwrite" and fault.fate:
             assert state.counts["pwrite"] == fault.index + 1, "it went on writing to a medium that lies"
-            assert "loses writes" in result.get("msg", ""), f"a lie was believed, or taken for something else: {result.get('msg')}"
+            assert "loses writes" in result.get("msg", ""), (
+                f"a lie was believed, or taken for something else: {result.get('msg')}"
+            )
         if not result.get("failed"):
             assert self._opened(image) == self.goal
             return
@@ -158,18 +176,26 @@ class Trial:
             number = row["keyslot"]
             # A rekey keeps its new secret in a free keyslot meanwhile, and wipes it there when it has been moved.
             passing = number not in self.before and opened.get(number, frozenset()) <= self.goal.get(begun, frozenset())
-            assert number in done | {begun} or passing or opened.get(number) == self.before.get(number), f"{row} is said not to be begun: {opened}"
+            assert number in done | {begun} or passing or opened.get(number) == self.before.get(number), (
+                f"{row} is said not to be begun: {opened}"
+            )
 
     def _locks(self) -> t.List[str]:
         status = os.stat(self.lab.volume)
-        return [row for row in pathlib.Path("/proc/locks").read_text().splitlines() if f":{status.st_ino} " in row and f" {os.getpid()} " in row]
+        return [
+            row
+            for row in pathlib.Path("/proc/locks").read_text().splitlines()
+            if f":{status.st_ino} " in row and f" {os.getpid()} " in row
+        ]
 
 
 @contextlib.contextmanager
 def faults_of(
     name: str, folder: pathlib.Path, form: Form, count: t.Callable[[str, t.Any], None]
 ) -> t.Iterator[t.Tuple[Trial, t.Mapping[str, int], Faults]]:
-    """An operation that nothing has disturbed yet, its calls by name, and the numbers to fill, which are counted at the end."""
+    """An operation that nothing has disturbed yet, its calls by name, and the numbers to fill, which are counted at the
+    end.
+    """
     numbers = Faults()
     trial = Trial(name, folder, form)
     result, image, state = trial.run(None)
@@ -183,12 +209,16 @@ def test_a_medium_that_acknowledges_a_write_and_keeps_the_old_bytes(
     name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]
 ) -> None:
     with faults_of(name, scratch, form, count) as (trial, counts, numbers):
-        trial.inject_all((Fault("pwrite", index, fate=fate) for index in range(counts["pwrite"]) for fate in (LOST, TORN)), numbers)
+        trial.inject_all(
+            (Fault("pwrite", index, fate=fate) for index in range(counts["pwrite"]) for fate in (LOST, TORN)), numbers
+        )
         assert numbers.failures == numbers.injected
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_fault_at_any_call(name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]) -> None:
+def test_a_fault_at_any_call(
+    name: str, form: Form, scratch: pathlib.Path, count: t.Callable[[str, t.Any], None]
+) -> None:
     """Takes seconds: the task runs a hundred times, once for each fault, and after most of them once more."""
     with faults_of(name, scratch, form, count) as (trial, counts, numbers):
         trial.inject_all(faults_for(counts, form, name), numbers)

@@ -1,12 +1,14 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module's process ends by SIGKILL at one of its calls on the volume, on files and on loop devices; then the same task runs again.
+"""The module's process ends by SIGKILL at one of its calls on the volume, on files and on loop devices; then the same
+task runs again.
 
-The calls are drawn, spread over the whole run; those of every other kill from the calls after the first write, because most of
-a run is spent with looking. The short form kills twice in each scene on a file and once on a loop device, ``--size full`` 64
-times in all and again at as many instants of the module's processor time; ``tests/run kills -- --kills 500`` is the long form.
-The seed is printed with a failure and fixed by ``--seed``. Where a kill hit is told by what it left on the disk, and counted.
+The calls are drawn, spread over the whole run; those of every other kill from the calls after the first write, because
+most of a run is spent with looking. The short form kills twice in each scene on a file and once on a loop device,
+``--size full`` 64 times in all and again at as many instants of the module's processor time; ``tests/run kills --
+--kills 500`` is the long form. The seed is printed with a failure and fixed by ``--seed``. Where a kill hit is told by
+what it left on the disk, and counted.
 """
 
 from __future__ import annotations
@@ -30,10 +32,16 @@ from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1
 OPERATIONS = {
     "add": ({0: A, 5: D}, task(present(B), unlock=(D,))),
     "rekey and erase": ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,))),
-    "rekey and erase, forty passes": ({0: A, 1: C, 5: D}, task(present(B, old=A), absent(old=C), unlock=(D,), wipe="multiple")),
+    "rekey and erase, forty passes": (
+        {0: A, 1: C, 5: D},
+        task(present(B, old=A), absent(old=C), unlock=(D,), wipe="multiple"),
+    ),
     "erase, forty passes": ({0: A, 1: C}, task(absent(old=C), wipe="multiple")),
     "rekey without room": ({**FULL, 2: C}, task(present(B, old=C))),
-    "rekey and erase without room, forty passes": ({**FULL, 2: C, 7: D}, task(present(B, old=C), absent(old=D), wipe="multiple")),
+    "rekey and erase without room, forty passes": (
+        {**FULL, 2: C, 7: D},
+        task(present(B, old=C), absent(old=D), wipe="multiple"),
+    ),
 }
 SCENES = {
     f"{kind} on a {place}: {name}": (make, *operation, place)
@@ -49,7 +57,9 @@ def device_of(place: str, image: pathlib.Path) -> t.Iterator[str]:
     if place == "file":
         yield str(image)
         return
-    attached = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=True).stdout.strip()
+    attached = subprocess.run(
+        ["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=True
+    ).stdout.strip()
     try:
         yield attached
     finally:
@@ -57,7 +67,9 @@ def device_of(place: str, image: pathlib.Path) -> t.Iterator[str]:
 
 
 def locks_on(*paths: str) -> t.List[str]:
-    """Rows of the kernel's table for any of these files; locks of the lock folder are those of a block device's number."""
+    """Rows of the kernel's table for any of these files; locks of the lock folder are those of a block device's
+    number.
+    """
     wanted = []
     for path in paths:
         status = os.stat(path)
@@ -67,7 +79,11 @@ def locks_on(*paths: str) -> t.List[str]:
         with contextlib.suppress(FileNotFoundError):
             lock = os.stat(f"/run/cryptsetup/L_{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
             wanted.append(f"{os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino}")
-    return [row for row in pathlib.Path("/proc/locks").read_text().splitlines() if any(name in row.split() for name in wanted)]
+    return [
+        row
+        for row in pathlib.Path("/proc/locks").read_text().splitlines()
+        if any(name in row.split() for name in wanted)
+    ]
 
 
 class Scene:
@@ -91,7 +107,9 @@ class Scene:
             os.close(fd)
 
     def kill(self, place: float, count: Count, *, writing: bool, timed: bool) -> None:
-        """``place``: where in the run, from 0 to 1; ``writing``: in the part after the first write; ``timed``: by its processor time."""
+        """``place``: where in the run, from 0 to 1; ``writing``: in the part after the first write; ``timed``: by its
+        processor time.
+        """
         self.put()
         if timed:
             killed = end_after(self.arguments, place * self.points.seconds)
@@ -136,7 +154,10 @@ class Scene:
             return file.read(len(self.start))
 
 
-EVERY = [pytest.param(name, marks=pytest.mark.needs(*(["loop"] if "loop device" in name else []), "cryptsetup")) for name in SCENES]
+EVERY = [
+    pytest.param(name, marks=pytest.mark.needs(*(["loop"] if "loop device" in name else []), "cryptsetup"))
+    for name in SCENES
+]
 
 
 @pytest.mark.parametrize("timed", [False, pytest.param(True, marks=pytest.mark.full)], ids=["at a call", "at any time"])
@@ -161,5 +182,8 @@ def test_a_killed_run_leaves_what_the_next_one_ends(
             try:
                 scene.kill(where, kills, writing=writing, timed=timed)
             except AssertionError as error:
-                pytest.fail(f"seed {seed}, kill {number} at {where:.4f} of {scene.points}{' after the first write' * writing}: {error}")
+                pytest.fail(
+                    f"seed {seed}, kill {number} at {where:.4f} of "
+                    f"{scene.points}{' after the first write' * writing}: {error}"
+                )
     count(name, kills)

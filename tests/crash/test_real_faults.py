@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults that the kernel itself answers: a full file system beneath a loop device, a read-only device, and calls that strace lets fail.
+"""Faults that the kernel itself answers: a full file system beneath a loop device, a read-only device, and calls that
+strace lets fail.
 
-A loop device over a sparse file on a full file system is a disk that loses writes: they are accepted into the page cache, the
-fsync fails, and from then on the cache says one thing and the medium another.
+A loop device over a sparse file on a full file system is a disk that loses writes: they are accepted into the page
+cache, the fsync fails, and from then on the cache says one thing and the medium another.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def small(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
     """A file system of 2 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
     try:
@@ -113,7 +116,12 @@ def test_a_read_only_device(make: t.Callable[[t.Dict[int, str]], bytes], tmp_pat
     before = image.read_bytes()
     with loop(image, "--read-only") as device:
         result = call(device, ROTATE)
-        assert result["failed"] and not result["changed"] and "read-only" in result["msg"] and "Nothing was changed" in result["msg"], result
+        assert (
+            result["failed"]
+            and not result["changed"]
+            and "read-only" in result["msg"]
+            and "Nothing was changed" in result["msg"]
+        ), result
     assert image.read_bytes() == before
 
 
@@ -136,7 +144,11 @@ def test_calls_that_fail_in_a_process_of_its_own(fault: str, word: str, tmp_path
     arguments = {"device": str(image), "lock_timeout": 0, **ROTATE}
     result = outcome_under_strace(arguments, "-o", str(tmp_path / "log"), "-P", str(image), "-e", f"inject={fault}")
     assert result.get("failed") and word in result["msg"] and os.strerror(getattr(errno, word)) in result["msg"], result
-    assert result["changed"] == ("actions_left" in result) == (image.read_bytes() != start or "pwrite64:error=ENOSPC" in fault)
+    assert (
+        result["changed"]
+        == ("actions_left" in result)
+        == (image.read_bytes() != start or "pwrite64:error=ENOSPC" in fault)
+    )
     assert opened_by_peer(str(image), start, SECRETS)
     assert not call(image, ROTATE).get("failed")
     assert checker.openers(image.read_bytes(), SECRETS) == {0: frozenset({B})}

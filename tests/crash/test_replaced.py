@@ -35,7 +35,9 @@ ROTATE = task(present(B, old=A), absent(old=C))
 
 
 def module(device: pathlib.Path, wanted: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return runner._outcome(lambda: usecases_amend.amend(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), "")
+    return runner._outcome(
+        lambda: usecases_amend.amend(parse_task({"device": str(device), "lock_timeout": 0, **wanted}), check=False), ""
+    )
 
 
 def openers(path: pathlib.Path) -> t.Dict[int, t.FrozenSet[str]]:
@@ -76,7 +78,10 @@ def before_locking(monkeypatch: pytest.MonkeyPatch, intrude: t.Callable[[], None
 
 
 def before_write(monkeypatch: pytest.MonkeyPatch, number: int, intrude: t.Callable[[], None]) -> t.List[int]:
-    """Before the write of that number, counted from 0 and including its comparison. Returns the list of writes that began."""
+    """Before the write of that number, counted from 0 and including its comparison.
+
+    Returns the list of writes that began.
+    """
     write, seen = HeaderWriter._guarded_write, [0]
 
     def intruded(self: t.Any, offset: int, data: bytes) -> None:
@@ -120,11 +125,18 @@ def test_a_link_that_leads_to_another_volume_by_then_is_refused(
 
     before_locking(monkeypatch, swap)
     result = module(link, ROTATE)
-    assert result.get("failed") and not result["changed"] and "another volume" in result["msg"] and "Nothing was changed" in result["msg"]
+    assert (
+        result.get("failed")
+        and not result["changed"]
+        and "another volume" in result["msg"]
+        and "Nothing was changed" in result["msg"]
+    )
     assert (volume.read_bytes(), second.read_bytes()) == images
 
 
-def test_another_file_with_the_same_header_is_proven_again(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_with_the_same_header_is_proven_again(
+    volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The copy has the header of the volume, but the key material of the slot that was proven to stay is gone."""
     header = checker.read(volume.read_bytes())
     copy = bytearray(volume.read_bytes())
@@ -137,7 +149,9 @@ def test_another_file_with_the_same_header_is_proven_again(volume: pathlib.Path,
     assert volume.read_bytes() == copy
 
 
-def test_another_file_of_the_same_volume_is_planned_again(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_of_the_same_volume_is_planned_again(
+    volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = tmp_path / "moved"
     moved.write_bytes(volume.read_bytes())
     before_locking(monkeypatch, lambda: os.replace(moved, volume))
@@ -147,7 +161,9 @@ def test_another_file_of_the_same_volume_is_planned_again(volume: pathlib.Path, 
     assert names(volume) == {B}
 
 
-def test_a_key_that_somebody_added_by_then_stays(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_somebody_added_by_then_stays(
+    volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before_locking(monkeypatch, lambda: add(volume, D, tmp_path))
     result = module(volume, ROTATE)
     assert result["changed"] and any("new plan was made" in warning for warning in result["warnings"])
@@ -171,7 +187,19 @@ def add(volume: pathlib.Path, name: str, folder: pathlib.Path) -> None:
         key.write_bytes(SECRETS[secret])
         new.write_bytes(SECRETS[name])
         # Without cryptsetup's own locks: the module holds them.
-        command = ["cryptsetup", "luksAddKey", "-q", "--disable-locks", *CHEAP, "--new-key-slot", "7", "--key-file", key, volume, new]
+        command = [
+            "cryptsetup",
+            "luksAddKey",
+            "-q",
+            "--disable-locks",
+            *CHEAP,
+            "--new-key-slot",
+            "7",
+            "--key-file",
+            key,
+            volume,
+            new,
+        ]
         if subprocess.run(command, check=False, capture_output=True).returncode == 0:
             return
     pytest.fail("the intruder could not add a key")
@@ -186,7 +214,9 @@ def wipe_area(volume: pathlib.Path, keyslot: int) -> None:
         os.close(fd)
 
 
-def test_a_key_that_somebody_adds_between_two_writes_is_never_overwritten(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_key_that_somebody_adds_between_two_writes_is_never_overwritten(
+    volume: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     """It may take long: before each write of a rotation cryptsetup adds a key; the module then runs twice more."""
     start = volume.read_bytes()
     for number in range(writes_of(volume, ROTATE)):
@@ -221,7 +251,9 @@ def test_the_last_proven_opener_wiped_between_two_writes_stops_the_erase(volume:
     assert volume.read_bytes()[:1024] == before[:1024] and names(volume) == {C}
 
 
-def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(
+    volume: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     start = volume.read_bytes()
     moved, second = tmp_path / "moved", tmp_path / "second"
     for number in range(writes_of(volume, ROTATE)):
@@ -235,7 +267,9 @@ def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(volume: pa
         with pytest.MonkeyPatch.context() as patch:
             before_write(patch, number, swap)
             result = module(volume, ROTATE)
-        assert result.get("failed") and "no longer leads to the file" in result["msg"], f"before write {number}: {result}"
+        assert result.get("failed") and "no longer leads to the file" in result["msg"], (
+            f"before write {number}: {result}"
+        )
         assert ("actions_left" in result) == bool(number) == result["changed"]
         assert volume.read_bytes() == start, "the file that took the place was written"
         os.replace(moved, volume)
@@ -244,7 +278,9 @@ def test_a_path_that_leads_elsewhere_between_two_writes_stops_the_run(volume: pa
         assert names(volume) == {B}
 
 
-def test_a_path_that_leads_elsewhere_after_the_last_write_is_said(volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_leads_elsewhere_after_the_last_write_is_said(
+    volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     second, moved = tmp_path / "second", tmp_path / "moved"
     second.write_bytes(volume.read_bytes())
     apply = applying.apply_plan

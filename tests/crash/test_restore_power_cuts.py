@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The power fails before and inside every write of a restore from a header backup; then the same task runs again.
 
-A backup is an earlier state of the volume, and the volume is what tasks made of that state since. What must be true of each state is
-said in docs/transactions.md under "Restoring a backup".
+A backup is an earlier state of the volume, and the volume is what tasks made of that state since. What must be true of
+each state is said in docs/transactions.md under "Restoring a backup".
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ from ansible_collections.luksmith.luks.tests.crash.memory_volumes import (
 
 A, B, C, D = SECRETS
 HEADERS = {"luks1": 1024, "luks2": LUKS2_HEADERS}
-FORMATS = ["luks1", pytest.param("luks2", marks=pytest.mark.needs("cryptsetup"))]  # which makes the LUKS2 volumes of this lane
+FORMATS = [
+    "luks1",
+    pytest.param("luks2", marks=pytest.mark.needs("cryptsetup")),
+]  # which makes the LUKS2 volumes of this lane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,27 +62,46 @@ class Case:
 CASES = {
     "a keyslot was erased": Case({0: A, 1: B}, [desired(absent(old=BRAVO))]),
     "keyslots were added": Case({0: A}, [desired(present(BRAVO), present(CHARLIE, position=1))]),
-    "the only keyslot was rekeyed, both secrets known": Case({0: A}, [desired(present(BRAVO, old=ALPHA))], ("alpha", "bravo")),
+    "the only keyslot was rekeyed, both secrets known": Case(
+        {0: A}, [desired(present(BRAVO, old=ALPHA))], ("alpha", "bravo")
+    ),
     "the only keyslot was rekeyed, only the old secret known": Case({0: A}, [desired(present(BRAVO, old=ALPHA))]),
     "slot 6 was rekeyed": Case({6: A}, [desired(present(BRAVO, old=ALPHA))]),
-    "slot 7 was rekeyed, slot 6 added": Case({7: A}, [desired(present(BRAVO, old=ALPHA), present(CHARLIE, keyslot=6, position=1))], ("alpha", "bravo")),
+    "slot 7 was rekeyed, slot 6 added": Case(
+        {7: A}, [desired(present(BRAVO, old=ALPHA), present(CHARLIE, keyslot=6, position=1))], ("alpha", "bravo")
+    ),
     "all were rotated": Case(
-        {0: A, 1: B}, [desired(present(CHARLIE, old=ALPHA), present(DELTA, old=BRAVO, position=1), unlock=(ALPHA, BRAVO))], ("alpha", "delta")
+        {0: A, 1: B},
+        [desired(present(CHARLIE, old=ALPHA), present(DELTA, old=BRAVO, position=1), unlock=(ALPHA, BRAVO))],
+        ("alpha", "delta"),
     ),
     "two were swapped": Case(
         {0: A, 3: B},
-        [desired(present(CHARLIE, keyslot=0, old=ALPHA), present(DELTA, keyslot=3, old=BRAVO, position=1), unlock=(ALPHA, BRAVO))],
+        [
+            desired(
+                present(CHARLIE, keyslot=0, old=ALPHA),
+                present(DELTA, keyslot=3, old=BRAVO, position=1),
+                unlock=(ALPHA, BRAVO),
+            )
+        ],
         ("bravo",),
     ),
-    "nothing is in common": Case({0: A}, [desired(present(BRAVO, keyslot=5)), desired(absent(old=ALPHA), unlock=(BRAVO,))], ("alpha", "bravo")),
+    "nothing is in common": Case(
+        {0: A}, [desired(present(BRAVO, keyslot=5)), desired(absent(old=ALPHA), unlock=(BRAVO,))], ("alpha", "bravo")
+    ),
 }
 ONLY_FULL = "full, and only the backup can be opened"  # differs from the case before it in the secrets alone
 LUKS1_CASES = {
-    "full, and every keyslot was rekeyed": Case(dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))], ("alpha", "bravo")),
+    "full, and every keyslot was rekeyed": Case(
+        dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))], ("alpha", "bravo")
+    ),
     ONLY_FULL: Case(dict.fromkeys(range(8), A), [desired(present(BRAVO, old=ALPHA))]),
     "full since": Case(
         {0: A},
-        [desired(present(BRAVO, old=ALPHA)), *(desired(present(CHARLIE, keyslot=number), unlock=(BRAVO,)) for number in range(1, 8))],
+        [
+            desired(present(BRAVO, old=ALPHA)),
+            *(desired(present(CHARLIE, keyslot=number), unlock=(BRAVO,)) for number in range(1, 8)),
+        ],
         ("alpha", "bravo"),
     ),
 }
@@ -94,11 +116,18 @@ def begin(data: bytes, backup: Image, unlock: t.Sequence[str]) -> Restore:
         now: t.Optional[Image] = parse_image(data[: image_size(read(data))])
     except LuksmithError:
         now = None
-    return make_restore(now, backup, secrets_of(unlock, backup.data), [] if now is None else secrets_of(unlock, data), "it is gone")
+    return make_restore(
+        now, backup, secrets_of(unlock, backup.data), [] if now is None else secrets_of(unlock, data), "it is gone"
+    )
 
 
-def restore(data: bytes, backup: Image, unlock: t.Sequence[str], noise: str = "of the first run") -> t.Tuple[bytes, t.List[t.Tuple[int, bytes]]]:
-    """``noise``: what an area is overwritten with. All reruns have the same, so that their areas need to be tried only once."""
+def restore(
+    data: bytes, backup: Image, unlock: t.Sequence[str], noise: str = "of the first run"
+) -> t.Tuple[bytes, t.List[t.Tuple[int, bytes]]]:
+    """``noise``: what an area is overwritten with.
+
+    All reruns have the same, so that their areas need to be tried only once.
+    """
     region = Region(data)
     work = begin(data, backup, unlock)
     if work.steps:
@@ -130,7 +159,9 @@ def cut_everywhere(now: bytes, backup: Image, unlock: t.Sequence[str], header_si
             slots = openers(bytes(state))
             still = {label for found in slots.values() for label in found}
             assert still, f"{where}: nothing opens"
-            assert all(slots.values()) or read(bytes(state)).intent is not None, f"{where}: {slots}: a keyslot opens with nothing, and nobody is told"
+            assert all(slots.values()) or read(bytes(state)).intent is not None, (
+                f"{where}: {slots}: a keyslot opens with nothing, and nobody is told"
+            )
             assert not before & known or still & known, f"{where}: no secret of the task opens"
             assert before & after <= still, f"{where}: {before & after - still} stopped working"
             again, _writes = restore(bytes(state), backup, unlock, "of the rerun")
@@ -158,7 +189,9 @@ def test_every_cut_leaves_an_opener_and_the_rerun_finishes(name: str, format: st
     print(name, format, cut_everywhere(now, backup, CASES[name].unlock, HEADERS[format], form), "states")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.full] if name == ONLY_FULL else []) for name in LUKS1_CASES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] if name == ONLY_FULL else []) for name in LUKS1_CASES]
+)
 def test_full_luks1_headers(name: str, form: Form) -> None:
     """Takes seconds: on each state all eight keyslots are tried with all secrets."""
     now, backup = volumes(LUKS1_CASES[name], "luks1")

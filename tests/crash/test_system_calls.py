@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of the crash tests is what really happens: a module in a process of its own, under strace, does the same calls."""
+"""The record of the crash tests is what really happens: a module in a process of its own, under strace, does the same
+calls.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ def test_a_module_process_does_what_the_record_says(name: str, tmp_path: pathlib
     lab = Lab(work, tmp_path)
     _result, _image, calls = lab.run(work.start)
     lab.put(work.start)
-    expected = [("fsync",) if call.data is None else ("pwrite64", str(len(call.data)), str(call.offset)) for call in calls]
+    expected = [
+        ("fsync",) if call.data is None else ("pwrite64", str(len(call.data)), str(call.offset)) for call in calls
+    ]
     seen = traced({**lab.where, **work.task}, tmp_path / "log", lab.volume)
     assert seen == expected
-    assert all(two == ("fsync",) for one, two in zip(seen, seen[1:]) if one[0] == "pwrite64"), "a write is not followed by its barrier"
+    assert all(two == ("fsync",) for one, two in zip(seen, seen[1:]) if one[0] == "pwrite64"), (
+        "a write is not followed by its barrier"
+    )

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Small volumes with cheap keys, as cryptsetup and qemu-img make them: AES-CBC, 128-bit keys, 1000 iterations.
 
-A keyslot area is then 64000 bytes, which is what keeps the number of states and the time for each of them low; the order of
-writes does not depend on it.
+A keyslot area is then 64000 bytes, which is what keeps the number of states and the time for each of them low; the
+order of writes does not depend on it.
 """
 
 from __future__ import annotations
@@ -58,20 +58,48 @@ def _made(kind: str, slots: t.Tuple[t.Tuple[int, str], ...], areas: int) -> byte
         return image.read_bytes()
 
 
-def _by_cryptsetup(image: pathlib.Path, kind: str, slots: t.Sequence[t.Tuple[int, str]], areas: int, files: t.Mapping[str, pathlib.Path]) -> None:
+def _by_cryptsetup(
+    image: pathlib.Path,
+    kind: str,
+    slots: t.Sequence[t.Tuple[int, str]],
+    areas: int,
+    files: t.Mapping[str, pathlib.Path],
+) -> None:
     (number, first), *rest = slots
     if kind == "luks1":
         image.write_bytes(bytes(532480))
         geometry: t.Sequence[str] = ("--align-payload", "8")
     else:
         image.write_bytes(bytes(32768 + areas * 65536 + 65536))
-        geometry = ("--luks2-metadata-size", "16k", "--luks2-keyslots-size", f"{areas * 64}k", "--offset", str(64 + areas * 128))
-    run("cryptsetup", "luksFormat", "-q", "--type", kind, *CIPHER, *CHEAP, *geometry, "--key-slot", str(number), image, files[first])
+        geometry = (
+            "--luks2-metadata-size",
+            "16k",
+            "--luks2-keyslots-size",
+            f"{areas * 64}k",
+            "--offset",
+            str(64 + areas * 128),
+        )
+    run(
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        kind,
+        *CIPHER,
+        *CHEAP,
+        *geometry,
+        "--key-slot",
+        str(number),
+        image,
+        files[first],
+    )
     _add(image, rest, files[first], files)
 
 
 def _by_qemu(image: pathlib.Path, slots: t.Sequence[t.Tuple[int, str]], files: t.Mapping[str, pathlib.Path]) -> None:
-    """QEMU makes the image and cryptsetup, on the header alone, adds what is more: QEMU measures for seconds before each key."""
+    """QEMU makes the image and cryptsetup, on the header alone, adds what is more: QEMU measures for seconds before
+    each key.
+    """
     first = slots[0][1]
     data = _qemu_image(SECRETS[first].decode())
     at = embedded_at(data)
@@ -87,7 +115,18 @@ def _qemu_image(secret: str) -> bytes:
     options = f"encrypt.format=luks,encrypt.key-secret=first,{cipher},encrypt.iter-time=1,cluster_size=4096"
     with tempfile.TemporaryDirectory(prefix="luksmith-crash-") as folder:
         image = pathlib.Path(folder, "image")
-        command = ["qemu-img", "create", "-q", "-f", "qcow2", f"--object=secret,id=first,data={secret}", "-o", options, image, "64K"]
+        command = [
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            f"--object=secret,id=first,data={secret}",
+            "-o",
+            options,
+            image,
+            "64K",
+        ]
         for _attempt in range(100):
             done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             # On a busy machine QEMU now and then measures no time at all and gives up.
@@ -108,6 +147,22 @@ def added(image: bytes, keyslot: int, name: str, opening: str) -> bytes:
         return volume.read_bytes()
 
 
-def _add(header: pathlib.Path, slots: t.Sequence[t.Tuple[int, str]], opening: pathlib.Path, files: t.Mapping[str, pathlib.Path]) -> None:
+def _add(
+    header: pathlib.Path,
+    slots: t.Sequence[t.Tuple[int, str]],
+    opening: pathlib.Path,
+    files: t.Mapping[str, pathlib.Path],
+) -> None:
     for number, name in slots:
-        run("cryptsetup", "luksAddKey", "-q", *CHEAP, "--new-key-slot", str(number), "--key-file", opening, header, files[name])
+        run(
+            "cryptsetup",
+            "luksAddKey",
+            "-q",
+            *CHEAP,
+            "--new-key-slot",
+            str(number),
+            "--key-file",
+            opening,
+            header,
+            files[name],
+        )

@@ -16,7 +16,8 @@ import typing as t
 from ansible_collections.luksmith.luks.tests.fuzz import headers, look, luks1_cases, luks2_cases, qcow2_cases
 from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
 
-# Seconds of processor time; ordinary cases take milliseconds, the largest headers that can be some seconds. Wall time is not looked at.
+# Seconds of processor time; ordinary cases take milliseconds, the largest headers that can be some seconds. Wall time
+# is not looked at.
 LONGEST = 60
 # Bytes that a worker may have beyond what it has when it begins.
 MOST_MEMORY = 768 << 20
@@ -72,13 +73,23 @@ def run(seed: str, index: int) -> Outcome:
     except TookTooLong:
         finding = f"more than {LONGEST} s of processor time"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is not ours and so a finding
-        frames = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
+        frames = [
+            f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)[-5:]
+        ]
         finding = f"{type(error).__name__}: {error} ({' '.join(frames)})"
-    return Outcome(kind, word + (", cryptsetup agrees" if asked and word in JUDGED else ""), finding[:2000], time.process_time() - began)
+    return Outcome(
+        kind,
+        word + (", cryptsetup agrees" if asked and word in JUDGED else ""),
+        finding[:2000],
+        time.process_time() - began,
+    )
 
 
 def bound_memory(most: int = MOST_MEMORY) -> None:
-    """From here on this process gets no more than ``most`` bytes; what asks for more sees MemoryError, which is a finding."""
+    """From here on this process gets no more than ``most`` bytes; what asks for more sees MemoryError, which is a
+    finding.
+    """
     pages = int(open("/proc/self/statm", encoding="ascii").read().split()[0])  # noqa: SIM115 - closed at once by CPython
     limit = pages * resource.getpagesize() + most
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must hold for every header, however hostile: read it, describe it, edit it, write it back. Returns what came out of it."""
+"""What must hold for every header, however hostile: read it, describe it, edit it, write it back.
+
+Returns what came out of it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
 Header = t.Any
 Edit = t.Tuple[str, t.Callable[[], Header]]
 SALT = bytes(range(32))
-# cryptsetup refuses a LUKS1 header whose hash it does not have; we read it, and no keyslot can be tried. Nothing can be proven, so nothing is written.
+# cryptsetup refuses a LUKS1 header whose hash it does not have; we read it, and no keyslot can be tried. Nothing can be
+# proven, so nothing is written.
 _REFUSED_BY_ALL = "cryptsetup refuses such a header too"
 _HASHES_OF_ALL = ("sha1", "sha256", "sha512", "ripemd160")
 
@@ -91,19 +95,32 @@ def check_layout(header: Header, size: int) -> None:
         raise Finding(f"areas {areas} overlap")
     for number in range(header.slot_count):
         place = header.layout.place(number)
-        if place is not None and (place.offset < 1024 or place.end > header.extent or any(place.overlaps(area) for area in areas)):
+        if place is not None and (
+            place.offset < 1024 or place.end > header.extent or any(place.overlaps(area) for area in areas)
+        ):
             raise Finding(f"a new area for keyslot {number} would lie at {place}")
     for extent in header.intent.extents if header.intent else ():
-        if extent.end > header.extent or any(extent.overlaps(slot.area) for number, slot in header.keyslots.items() if number != header.intent.keyslot):
+        if extent.end > header.extent or any(
+            extent.overlaps(slot.area) for number, slot in header.keyslots.items() if number != header.intent.keyslot
+        ):
             raise Finding(f"the intent would wipe {extent}")
 
 
 def _edits(header: Header, rng: random.Random) -> t.List[Edit]:
     number = rng.choice([*header.keyslots, rng.randrange(header.slot_count)])
-    kdf = model.Pbkdf2(header.keyslots[number].kdf.hash if number in header.keyslots and header.format == "luks1" else "sha256", 1000, SALT)
+    kdf = model.Pbkdf2(
+        header.keyslots[number].kdf.hash if number in header.keyslots and header.format == "luks1" else "sha256",
+        1000,
+        SALT,
+    )
     extent = header.layout.place(number) or model.Extent(header.extent - 258048, 258048)
     kind = rng.choice((model.IntentKind.ERASE, model.IntentKind.MOVE_FILL, model.IntentKind.WIPE))
-    intent = model.Intent(kind, rng.randrange(8), temporary_slot=rng.choice((None, 7)), extents=(extent,) if kind == model.IntentKind.WIPE else ())
+    intent = model.Intent(
+        kind,
+        rng.randrange(8),
+        temporary_slot=rng.choice((None, 7)),
+        extents=(extent,) if kind == model.IntentKind.WIPE else (),
+    )
     return [
         ("nothing", lambda: header.with_intent(header.intent)),
         ("remove", lambda: header.without_keyslot(number)),
@@ -127,7 +144,11 @@ def _edit(medium: Medium, header: Header, rng: random.Random, ask_cryptsetup: bo
         accepted += 1
         after = medium.written(writes)
         again = detect.parse_header(after.read, after.size)
-        if again.keyslots != new.keyslots or again.intent != new.intent or (header.format == "luks2" and again.needs_heal):
+        if (
+            again.keyslots != new.keyslots
+            or again.intent != new.intent
+            or (header.format == "luks2" and again.needs_heal)
+        ):
             raise Finding(f"{name}: the header does not read back as it was meant")
         if header.format == "luks2":
             _compare_trees(name, medium, after, header)
@@ -148,7 +169,9 @@ def _compare_trees(name: str, medium: Medium, after: Medium, header: Header) -> 
     before, now = _plain(medium, header), _plain(after, again)
     for tree in (before, now):
         # Our own two tokens are what these edits are about; the readers of both are tested by themselves.
-        tree["tokens"] = {number: token for number, token in tree["tokens"].items() if not token["type"].startswith("luksmith.")}
+        tree["tokens"] = {
+            number: token for number, token in tree["tokens"].items() if not token["type"].startswith("luksmith.")
+        }
         for slot in tree["keyslots"].values():
             if slot["type"] == "luks2":
                 slot["kdf"].clear()  # leftovers of an older derivation may go
@@ -159,8 +182,12 @@ def _compare_trees(name: str, medium: Medium, after: Medium, header: Header) -> 
         raise Finding(f"{name}: the keyslots {gone} are gone")
     if name == "put":
         gone = set(now["keyslots"]) & set(before["keyslots"])  # the new one is compared by cryptsetup; the others stay
-        before["keyslots"] = {number: slot for number, slot in before["keyslots"].items() if now["keyslots"].get(number) == slot}
-        now["keyslots"] = {number: slot for number, slot in now["keyslots"].items() if before["keyslots"].get(number) == slot}
+        before["keyslots"] = {
+            number: slot for number, slot in before["keyslots"].items() if now["keyslots"].get(number) == slot
+        }
+        now["keyslots"] = {
+            number: slot for number, slot in now["keyslots"].items() if before["keyslots"].get(number) == slot
+        }
         if len(gone) - len(now["keyslots"]) > 1:
             raise Finding("a new keyslot changed others")
     for tree in (before, now):
@@ -173,7 +200,9 @@ def _compare_trees(name: str, medium: Medium, after: Medium, header: Header) -> 
 
 
 def _forget(tree: t.Any, numbers: t.Set[str], *, forget_all: bool) -> None:
-    """Remove the keyslots ``numbers`` as cryptsetup would: digests without anything go, and tokens that are worthless now."""
+    """Remove the keyslots ``numbers`` as cryptsetup would: digests without anything go, and tokens that are worthless
+    now.
+    """
     for number in numbers:
         tree["keyslots"].pop(number, None)
     for name, digest in list(tree["digests"].items()):

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values at the borders of rules, and ways to hurt bytes and JSON trees. Everything is decided by the ``random.Random`` given."""
+"""Values at the borders of rules, and ways to hurt bytes and JSON trees.
+
+Everything is decided by the ``random.Random`` given.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,76 @@ import typing as t
 Path = t.Tuple[t.Any, ...]
 
 # Around zero, around the sizes that headers use, around the widths of C integers, and past them.
-_EDGES = (0, 1, 2, 7, 8, 16, 20, 31, 32, 33, 64, 255, 256, 511, 512, 513, 520, 1000, 1536, 4000, 4095, 4096, 4097, 8192, 16384, 32768)
-_WIDE = (2**16, 2**22, 2**24, 2**27, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 512, 2**63 - 1, 2**63, 2**64 - 4096, 2**64 - 512, 2**64 - 1)
+_EDGES = (
+    0,
+    1,
+    2,
+    7,
+    8,
+    16,
+    20,
+    31,
+    32,
+    33,
+    64,
+    255,
+    256,
+    511,
+    512,
+    513,
+    520,
+    1000,
+    1536,
+    4000,
+    4095,
+    4096,
+    4097,
+    8192,
+    16384,
+    32768,
+)
+_WIDE = (
+    2**16,
+    2**22,
+    2**24,
+    2**27,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**53,
+    2**63 - 512,
+    2**63 - 1,
+    2**63,
+    2**64 - 4096,
+    2**64 - 512,
+    2**64 - 1,
+)
 EDGES = (*_EDGES, *_WIDE)
 BEYOND = (-1, -(2**31), -(2**63), 2**64, 2**64 + 1, 10**30)
 WORDS = (
-    "", " ", "0", "00", "01", "-1", "+1", "1_0", "1e3", "0x10", "\u0661", "null", "dynamic", "crypt", "linear", "luks1", "luks2", "raw", "none", "reencrypt",
-    "checksum", "datashift", "datashift-checksum", "journal", "forward", "backward", "encrypt", "decrypt", "pbkdf2", "argon2i", "argon2id", "argon2d", "sha1",
-    "sha256", "SHA256", "sha512", "sha3-256", "md5", "whirlpool", "shake_128", "aes-xts-plain64", "aes-cbc-essiv:sha256", "aes-cbc-essiv:", "aes-ecb",
-    "aes-ctr-plain", "serpent-xts-plain64", "cipher_null-ecb", "capi:xts(aes)-plain64", "aes-", "-", "backup-final", "backup-previous", "backup-moved-segment",
-    "in-reencryption", "online-reencrypt", "online-reencrypt-v2", "online-reencrypt-v", "offline-reencrypt", "opal", "hw-opal", "hw-opal-crypt",
-    "inline-hw-tags", "systemd-tpm2", "clevis", "luks2-keyring", "luksmith.luks-record", "luksmith.luks-intent", "erase", "wipe", "hop-fill",
-    "replace-erase", "replace-fill", "\x1b[2J", "a\nb", "\u202e", "\ud7ff", "\u00e9", "\U0001f512", "A" * 48, "A" * 44, "QUFB", "====", "A" * 5000,
+    "", " ", "0", "00", "01", "-1", "+1", "1_0", "1e3", "0x10", "\u0661", "null", "dynamic", "crypt", "linear",
+    "luks1", "luks2", "raw", "none", "reencrypt",
+    "checksum", "datashift", "datashift-checksum", "journal", "forward", "backward", "encrypt", "decrypt", "pbkdf2",
+    "argon2i", "argon2id", "argon2d", "sha1",
+    "sha256", "SHA256", "sha512", "sha3-256", "md5", "whirlpool", "shake_128", "aes-xts-plain64",
+    "aes-cbc-essiv:sha256", "aes-cbc-essiv:", "aes-ecb",
+    "aes-ctr-plain", "serpent-xts-plain64", "cipher_null-ecb", "capi:xts(aes)-plain64", "aes-", "-", "backup-final",
+    "backup-previous", "backup-moved-segment",
+    "in-reencryption", "online-reencrypt", "online-reencrypt-v2", "online-reencrypt-v", "offline-reencrypt", "opal",
+    "hw-opal", "hw-opal-crypt",
+    "inline-hw-tags", "systemd-tpm2", "clevis", "luks2-keyring", "luksmith.luks-record", "luksmith.luks-intent",
+    "erase", "wipe", "hop-fill",
+    "replace-erase", "replace-fill", "\x1b[2J", "a\nb", "\u202e", "\ud7ff", "\u00e9", "\U0001f512", "A" * 48,
+    "A" * 44, "QUFB", "====", "A" * 5000,
 )  # fmt: skip
 TEXT_PIECES = (
-    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0000", b"\\ud800", b"\\u00e9", b"/*x*/", b"//", b"'", b"NaN", b"Infinity", b"-0", b"1.50",
-    b"1e400", b"TRUE", b"true", b"null", b"007", b"9223372036854775808", b"-9223372036854775809", b"\n", b"\t", b" ", b"\0", b"\x01", b"\xff",
-    b"\xc3\x28", b"\xed\xa0\x80", b"\x7f", b"1" * 400, b"[" * 40, b'{"a":' * 40, b'"keyslots":{}', b'"\\"\\"', b"\xef\xbb\xbf",
+    b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u0000", b"\\ud800", b"\\u00e9", b"/*x*/", b"//", b"'",
+    b"NaN", b"Infinity", b"-0", b"1.50",
+    b"1e400", b"TRUE", b"true", b"null", b"007", b"9223372036854775808", b"-9223372036854775809", b"\n", b"\t", b" ",
+    b"\0", b"\x01", b"\xff",
+    b"\xc3\x28", b"\xed\xa0\x80", b"\x7f", b"1" * 400, b"[" * 40, b'{"a":' * 40, b'"keyslots":{}', b'"\\"\\"',
+    b"\xef\xbb\xbf",
 )  # fmt: skip
 
 
@@ -83,7 +139,9 @@ def at(tree: t.Any, path: Path) -> t.Any:
 
 
 def hurt_tree(tree: t.Dict[str, t.Any], rng: random.Random) -> None:
-    """One change somewhere: another value, a near one, nothing, another name, a copy of something else, one more member."""
+    """One change somewhere: another value, a near one, nothing, another name, a copy of something else, one more
+    member.
+    """
     known = list(places(tree))
     if not known:
         return

@@ -40,7 +40,10 @@ class Watch:
 
     @contextlib.contextmanager
     def watching(self) -> t.Iterator[Watch]:
-        real = {name: getattr(os, name) for name in ("pread", "preadv", "pwrite", "ftruncate", "truncate", "unlink", "rename")}
+        real = {
+            name: getattr(os, name)
+            for name in ("pread", "preadv", "pwrite", "ftruncate", "truncate", "unlink", "rename")
+        }
         pbkdf2, derive_argon2 = hashes.pbkdf2_function, argon2.argon2
 
         def counted(name: str) -> t.Callable[..., t.Any]:
@@ -66,7 +69,11 @@ class Watch:
             return derive
 
         def bounded_argon2(kind: str, secret: t.Any, salt: bytes, costs: t.Any) -> t.Any:
-            if costs.time * costs.memory > LIMITS["work"] or costs.memory > LIMITS["memory"] or costs.parallel > LIMITS["parallel"]:
+            if (
+                costs.time * costs.memory > LIMITS["work"]
+                or costs.memory > LIMITS["memory"]
+                or costs.parallel > LIMITS["parallel"]
+            ):
                 raise Finding(f"the budget does not hold: {costs}")
             return derive_argon2(kind, secret, salt, costs)
 
@@ -121,11 +128,20 @@ def _hurt_luks1(raw: bytes, rng: random.Random) -> bytes:
 
 def _hurt_luks2(tree: t.Dict[str, t.Any], rng: random.Random) -> None:
     how = rng.randrange(6)
-    slot = rng.choice([slot for slot in tree["keyslots"].values() if isinstance(slot, dict)] or [{}]) if isinstance(tree.get("keyslots"), dict) else {}
+    slot = (
+        rng.choice([slot for slot in tree["keyslots"].values() if isinstance(slot, dict)] or [{}])
+        if isinstance(tree.get("keyslots"), dict)
+        else {}
+    )
     if how == 0:
         luks2_cases.hurt_areas(tree, rng)
     elif how == 1:
-        slot["kdf"] = {"type": "pbkdf2", "hash": "sha256", "iterations": hurt.number(rng), "salt": "Y2hlYXAgc2FsdCBvZiB0aGlydHktdHdvIGJ5dGVzISE="}
+        slot["kdf"] = {
+            "type": "pbkdf2",
+            "hash": "sha256",
+            "iterations": hurt.number(rng),
+            "salt": "Y2hlYXAgc2FsdCBvZiB0aGlydHktdHdvIGJ5dGVzISE=",
+        }
     elif how == 2:
         slot["key_size"] = rng.choice((16, 24, 31, 33, hurt.number(rng)))
     elif how == 3 and isinstance(slot.get("kdf"), dict):
@@ -139,7 +155,12 @@ def _hurt_luks2(tree: t.Dict[str, t.Any], rng: random.Random) -> None:
 _INTENT = {"type": "luksmith.luks-intent", "keyslots": [], "version": 1}
 _TOKENS: t.Tuple[Params, ...] = (
     {**_INTENT, "kind": "wipe", "keyslot": 2, "extents": [{"offset": "294912", "size": "131072"}]},
-    {"type": "luksmith.luks-record", "keyslots": [], "version": 1, "slots": {"0": {"label": "leaked", "fingerprint": "00", "changed": "x"}}},
+    {
+        "type": "luksmith.luks-record",
+        "keyslots": [],
+        "version": 1,
+        "slots": {"0": {"label": "leaked", "fingerprint": "00", "changed": "x"}},
+    },
     {**_INTENT, "kind": "erase", "keyslot": 0, "extents": []},
     {**_INTENT, "kind": "replace-fill", "keyslot": 1, "extents": [{"offset": "163840", "size": "131072"}]},
     {**_INTENT, "kind": "replace-erase", "keyslot": 0, "extents": []},
@@ -192,11 +213,15 @@ def through(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
             _unchanged(path, medium)
             watch.may_write = True
             if real != predicted:
-                raise Finding(f"check mode says {predicted!r}, the real run {real if isinstance(real, str) else 'does it'!r}")
+                raise Finding(
+                    f"check mode says {predicted!r}, the real run {real if isinstance(real, str) else 'does it'!r}"
+                )
             return f"look {predicted.partition(':')[0]}"
         watch.may_write = True
         # cryptsetup has no budget: it would try a keyslot for hours that we leave alone.
-        affordable = isinstance(info, dict) and all(row["tried"] for row in info["keyslots"] if row["state"] == "active")
+        affordable = isinstance(info, dict) and all(
+            row["tried"] for row in info["keyslots"] if row["state"] == "active"
+        )
         opened_before = ask_cryptsetup and affordable and judge.opens(medium, SPARE.encode())
         real = _result(lambda: _bring(params, check=False))
         if isinstance(real, str):
@@ -213,7 +238,9 @@ def through(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
 
 def _inspect(device: str) -> Params:
     spare, leaked = ({"label": label, "passphrase": value} for label, value in (("spare", SPARE), ("leaked", LEAKED)))
-    return inspect.inspect(parse_info.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS}))
+    return inspect.inspect(
+        parse_info.parse_info({"device": device, "secrets": [spare, leaked], "lock_timeout": 1.0, "kdf_limits": LIMITS})
+    )
 
 
 def _bring(params: Params, *, check: bool) -> Params:
@@ -244,7 +271,10 @@ def _as_predicted(predicted: Params, real: Params) -> None:
     for key in ("changed", "plan"):
         if predicted[key] != real[key]:
             raise Finding(f"check mode says {key} {predicted[key]}, the real run {real[key]}")
-    shapes = [[(row["keyslot"], row["state"], row["opened_by"], row["priority"]) for row in one["keyslots"]] for one in (predicted, real)]
+    shapes = [
+        [(row["keyslot"], row["state"], row["opened_by"], row["priority"]) for row in one["keyslots"]]
+        for one in (predicted, real)
+    ]
     if shapes[0] != shapes[1]:
         raise Finding(f"check mode predicts {shapes[0]}, the real run leaves {shapes[1]}")
 
@@ -256,7 +286,15 @@ def _judged(path: pathlib.Path, before: Medium, params: Params, opened_before: b
     done = judge.run("luksDump", str(path))
     if done.returncode:
         raise Finding(f"cryptsetup does not load what we wrote: {done.stderr.decode(errors='replace').strip()}")
-    going = any((entry.get("state") == "absent" and "keyslot" in entry) or entry.get("priority") == "ignore" for entry in params["keyslots"])
+    going = any(
+        (entry.get("state") == "absent" and "keyslot" in entry) or entry.get("priority") == "ignore"
+        for entry in params["keyslots"]
+    )
     overwritten = params["force"] or params["purge"] or any("keyslot" in entry for entry in params["keyslots"])
-    if opened_before and not going and not overwritten and not judge.opens(Medium(path.read_bytes(), before.size), SPARE.encode()):
+    if (
+        opened_before
+        and not going
+        and not overwritten
+        and not judge.opens(Medium(path.read_bytes(), before.size), SPARE.encode())
+    ):
         raise Finding("the spare secret opened the volume before, was not to be removed, and opens it no more")

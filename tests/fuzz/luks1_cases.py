@@ -13,8 +13,10 @@ from ansible_collections.luksmith.luks.tests.fuzz import hurt
 from ansible_collections.luksmith.luks.tests.fuzz.medium import Medium
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
 
-_NAMES = (b"aes", b"serpent", b"cipher_null", b"xts-plain64", b"cbc-essiv:sha256", b"ecb", b"sha256", b"SHA256", b"sha1", b"md5", b"whirlpool", b"", b"\x1b[2J",
-          b"a\nb", b"x" * 32, b"\xff" * 8, b"capi:xts(aes)-plain64", b"ripemd160", b"sha512", b"lrw-plain64")  # fmt: skip
+_NAMES = (b"aes", b"serpent", b"cipher_null", b"xts-plain64", b"cbc-essiv:sha256", b"ecb", b"sha256", b"SHA256",
+    b"sha1", b"md5", b"whirlpool", b"", b"\x1b[2J",
+          b"a\nb", b"x" * 32, b"\xff" * 8, b"capi:xts(aes)-plain64", b"ripemd160", b"sha512",
+          b"lrw-plain64")  # fmt: skip
 _INTENT_OFFSET = 768
 # offset and bytes of each number outside of the slots, and inside of one
 _NUMBERS = ((6, 2), (104, 4), (108, 4), (164, 4))
@@ -41,7 +43,9 @@ def make(rng: random.Random) -> Medium:
         raw = _with_intent(raw, rng)
     for _time in range(rng.choice((0, 1, 1, 2, 3))):
         raw = hurt_header(raw, rng)
-    size = rng.choice((8 << 20, 8 << 20, 8 << 20, (payload or 8192) * 512, 1024, 1023, 4096, hurt.number(rng), 2**63 - 1))
+    size = rng.choice(
+        (8 << 20, 8 << 20, 8 << 20, (payload or 8192) * 512, 1024, 1023, 4096, hurt.number(rng), 2**63 - 1)
+    )
     return Medium(raw[:size], size)
 
 
@@ -54,7 +58,10 @@ def hurt_header(raw: bytes, rng: random.Random) -> bytes:
         field, length = rng.choice(_SLOT_NUMBERS)
         place = luks1_image.slot_field(rng.randrange(8), field)
         old = int.from_bytes(raw[place : place + length], "big")
-        new = rng.choice((hurt.unsigned(rng, 32), old + rng.choice((1, -1, 8, -8)), luks1_image.ACTIVE, luks1_image.DEAD)) & 0xFFFFFFFF
+        new = (
+            rng.choice((hurt.unsigned(rng, 32), old + rng.choice((1, -1, 8, -8)), luks1_image.ACTIVE, luks1_image.DEAD))
+            & 0xFFFFFFFF
+        )
         return luks1_image.patch(raw, place, new.to_bytes(length, "big"))
     if how == 3:
         one, other = rng.randrange(8), rng.randrange(8)  # a slot where another one is
@@ -70,7 +77,14 @@ def hurt_header(raw: bytes, rng: random.Random) -> bytes:
 
 def _with_intent(raw: bytes, rng: random.Random) -> bytes:
     """The note of an interrupted run as docs/format.md has it, with any content and (mostly) the right check."""
-    body = struct.pack(">8sBBBB20x", b"LUKSMITH", rng.choice((1, 1, 1, 2)), rng.randrange(8), rng.randrange(9), rng.choice((0xFF, 0xFF, *range(9))))
+    body = struct.pack(
+        ">8sBBBB20x",
+        b"LUKSMITH",
+        rng.choice((1, 1, 1, 2)),
+        rng.randrange(8),
+        rng.randrange(9),
+        rng.choice((0xFF, 0xFF, *range(9))),
+    )
     check = hashlib.sha256(body + raw[112:208]).digest()
     if rng.random() < 0.1:
         check = rng.randbytes(32)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LUKS2 headers, hurt: the JSON tree, its text, the binary fields, each copy by itself; checksums are mostly right again."""
+"""LUKS2 headers, hurt: the JSON tree, its text, the binary fields, each copy by itself; checksums are mostly right
+again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,15 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.hea
 Tree = t.Dict[str, t.Any]
 
 # Where signatures of other formats lie, and what they say.
-_SIGNATURES = ((510, b"\x55\xaa"), (512, b"EFI PART"), (512, b"LABELONE"), (1080, b"\x53\xef"), (0x8001, b"CD001"), (4086, b"SWAPSPACE2"), (65600, b"_BHRfS_M"))
+_SIGNATURES = (
+    (510, b"\x55\xaa"),
+    (512, b"EFI PART"),
+    (512, b"LABELONE"),
+    (1080, b"\x53\xef"),
+    (0x8001, b"CD001"),
+    (4086, b"SWAPSPACE2"),
+    (65600, b"_BHRfS_M"),
+)
 # offset and bytes of the numbers of the binary header
 _NUMBERS = ((6, 2), (8, 8), (16, 8), (256, 8))
 _TEXTS = ((24, 48), (72, 32), (104, 64), (168, 40), (208, 48))
@@ -38,11 +48,14 @@ class Copy:
 
 @functools.lru_cache(maxsize=None)
 def bases() -> t.Tuple[str, ...]:
-    """Sound metadata of all kinds, as JSON: plain, rich, with our notes, being reencrypted, full, with areas at odd places."""
+    """Sound metadata of all kinds, as JSON: plain, rich, with our notes, being reencrypted, full, with areas at odd
+    places.
+    """
     rich = image.rich_tree()
     noted = copy.deepcopy(rich)
     noted["tokens"]["6"] = {
-        "type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "wipe", "keyslot": 3, "extents": [{"offset": "8388608", "size": "4096"}]
+        "type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "wipe", "keyslot": 3,
+        "extents": [{"offset": "8388608", "size": "4096"}]
     }  # fmt: skip
     noted["tokens"]["7"] = {
         "type": "luksmith.luks-record", "keyslots": [], "version": 1,
@@ -88,7 +101,9 @@ def make(rng: random.Random) -> Medium:
         where, signature = rng.choice(_SIGNATURES)
         raw = raw.ljust(where + len(signature), b"\0")
         raw = raw[:where] + signature + raw[where + len(signature) :]
-    size = rng.choice((*[image.SIZE] * 12, 16777216, 16777215, 2 * hdr_size, hdr_size, 4096, 4095, hurt.number(rng), 2**63 - 1, 2**64))
+    size = rng.choice(
+        (*[image.SIZE] * 12, 16777216, 16777215, 2 * hdr_size, hdr_size, 4096, 4095, hurt.number(rng), 2**63 - 1, 2**64)
+    )
     return Medium(raw[:size], size)
 
 
@@ -102,7 +117,15 @@ def _fit(tree: Tree, hdr_size: int) -> None:
 
 def hurt_areas(tree: Tree, rng: random.Random) -> None:
     """Areas that touch, overlap, leave their room, wrap round at 2^64, or are too short for their key."""
-    slots = [slot for slot in tree.get("keyslots", {}).values() if isinstance(slot, dict) and isinstance(slot.get("area"), dict)] if _is_tree(tree) else []
+    slots = (
+        [
+            slot
+            for slot in tree.get("keyslots", {}).values()
+            if isinstance(slot, dict) and isinstance(slot.get("area"), dict)
+        ]
+        if _is_tree(tree)
+        else []
+    )
     if not slots:
         return
     area, other = rng.choice(slots)["area"], rng.choice(slots)["area"]
@@ -111,7 +134,16 @@ def hurt_areas(tree: Tree, rng: random.Random) -> None:
     except (KeyError, TypeError, ValueError):
         edge = 0
     if rng.random() < 0.6:
-        area["offset"] = str(rng.choice((edge, edge + rng.choice((1, -1, 512, -512, 4096, -4096)), hurt.number(rng), 2**64 - rng.choice((512, 4096, 258048)))))
+        area["offset"] = str(
+            rng.choice(
+                (
+                    edge,
+                    edge + rng.choice((1, -1, 512, -512, 4096, -4096)),
+                    hurt.number(rng),
+                    2**64 - rng.choice((512, 4096, 258048)),
+                )
+            )
+        )
     else:
         area["size"] = str(rng.choice((hurt.number(rng), 4096, 258047, 258049, 2**63, 2**64 - 1)))
 
@@ -126,13 +158,17 @@ def _other(tree: Tree, first: Copy, rng: random.Random) -> Copy:
     if rng.random() < 0.6:
         hurt.hurt_tree(changed, rng)
     seqid = rng.choice((first.seqid, first.seqid, first.seqid + 1, first.seqid - 1, 0, 2**64 - 1))
-    return Copy(image.dumps(changed), seqid, rng.choice((first.alg, first.alg, "sha1", "sha224", "whirlpool", "nohash", "")))
+    return Copy(
+        image.dumps(changed), seqid, rng.choice((first.alg, first.alg, "sha1", "sha224", "whirlpool", "nohash", ""))
+    )
 
 
 def pack(one: Copy, hdr_size: int, rng: random.Random, *, secondary: bool) -> bytes:
     try:
         hashlib.new(one.alg.replace("-", "_"))
-        block = bytearray(image.pack(one.text, secondary=secondary, seqid=one.seqid, hdr_size=hdr_size, alg=one.alg.replace("-", "_")))
+        block = bytearray(
+            image.pack(one.text, secondary=secondary, seqid=one.seqid, hdr_size=hdr_size, alg=one.alg.replace("-", "_"))
+        )
     except ValueError:
         block = bytearray(image.pack(one.text, secondary=secondary, seqid=one.seqid, hdr_size=hdr_size))
     struct.pack_into("32s", block, 72, one.alg.encode())
@@ -141,7 +177,9 @@ def pack(one: Copy, hdr_size: int, rng: random.Random, *, secondary: bool) -> by
         block[offset : offset + length] = hurt.unsigned(rng, 8 * length).to_bytes(length, "big")
     if rng.random() < 0.1:
         offset, length = rng.choice(_TEXTS)
-        block[offset : offset + length] = rng.choice((rng.randbytes(length), b"\x1b[31m\n\r\x9b", b"A" * length, bytes(length))).ljust(length, b"\0")[:length]
+        block[offset : offset + length] = rng.choice(
+            (rng.randbytes(length), b"\x1b[31m\n\r\x9b", b"A" * length, bytes(length))
+        ).ljust(length, b"\0")[:length]
     if rng.random() < 0.95:
         _seal(block)
     return bytes(block)
@@ -172,18 +210,36 @@ def _crowd(rng: random.Random) -> Medium:
         text = b'{"a":[' + b'"",' * (room // 3)
     elif kind == 2:
         tree["digests"]["1"] = {"type": "x", "keyslots": ["0"] * (room // 8), "segments": []}
-        tree["keyslots"].update({str(number): _stub(2 * hdr_size + 262144 + 512 * number) for number in range(1, min(room // 160, 14000))})
+        tree["keyslots"].update(
+            {str(number): _stub(2 * hdr_size + 262144 + 512 * number) for number in range(1, min(room // 160, 14000))}
+        )
     elif kind == 3:
         tree["digests"]["1"] = {"type": "x", "keyslots": [], "segments": ["0"] * (room // 8)}
-        tree["segments"].update({str(number): {"type": "x", "offset": str(2**40 + 512 * number), "size": "512"} for number in range(1, room // 120)})
+        tree["segments"].update(
+            {
+                str(number): {"type": "x", "offset": str(2**40 + 512 * number), "size": "512"}
+                for number in range(1, room // 120)
+            }
+        )
         tree["segments"]["0"]["size"] = "512"
     elif kind == 4:
         tree["tokens"] = {str(number): {"type": "x", "keyslots": ["0"] * 20} for number in range(room // 130)}
     elif kind == 5:
-        tree["digests"].update({str(number): {"type": "x", "keyslots": [], "segments": ["0"] * 3} for number in range(1, room // 70)})
+        tree["digests"].update(
+            {str(number): {"type": "x", "keyslots": [], "segments": ["0"] * 3} for number in range(1, room // 70)}
+        )
     elif kind == 6:
-        extents = [{"offset": str(2 * hdr_size + 4096 * (number % 1000)), "size": "4096"} for number in range(room // 40)]
-        tree["tokens"]["0"] = {"type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "wipe", "keyslot": 3, "extents": extents}
+        extents = [
+            {"offset": str(2 * hdr_size + 4096 * (number % 1000)), "size": "4096"} for number in range(room // 40)
+        ]
+        tree["tokens"]["0"] = {
+            "type": "luksmith.luks-intent",
+            "keyslots": [],
+            "version": 1,
+            "kind": "wipe",
+            "keyslot": 3,
+            "extents": extents,
+        }
     elif kind == 7:
         tree["config"]["requirements"] = {"mandatory": ["x" * 10] * (room // 14)}
     else:
@@ -191,7 +247,10 @@ def _crowd(rng: random.Random) -> Medium:
         slot = {**image.keyslot(start, 1), "key_size": 0}
         count = min(room // 420, (16777216 - start) // size)
         for number in range(1, count):
-            tree["keyslots"][str(number)] = {**slot, "area": {**slot["area"], "offset": str(start + size * number), "size": str(size)}}
+            tree["keyslots"][str(number)] = {
+                **slot,
+                "area": {**slot["area"], "offset": str(start + size * number), "size": str(size)},
+            }
             tree["digests"]["0"]["keyslots"].append(str(number))
     text = text or image.dumps(tree)
     return Medium(image.build(text[: hdr_size - 4097], hdr_size=hdr_size), image.SIZE)

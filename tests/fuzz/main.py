@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fuzzer: hostile LUKS1, LUKS2 and qcow2 headers by number, in several processes, resumable.
 
-    tests/run fuzz -- --cases 1000000                       the long form; stop it when you like, the same command goes on
-    tests/run fuzz -- --seed night-2 --cases 1000000        other cases
+    tests/run fuzz -- --cases 1000000                       the long form; stop it when you like, the same command goes
+    on tests/run fuzz -- --seed night-2 --cases 1000000        other cases
     tests/run fuzz -- --seed luksmith --only 4711           one case again, with everything it says
 
-Counts, the slowest case and every finding are printed and kept in .cache/fuzz/SEED.jsonl, one line for each block of cases.
+Counts, the slowest case and every finding are printed and kept in .cache/fuzz/SEED.jsonl, one line for each block of
+cases.
 """
 
 from __future__ import annotations
@@ -30,12 +31,20 @@ Line = t.Dict[str, t.Any]
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/run fuzz --", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="tests/run fuzz --", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", default="luksmith", help="the name of an endless row of cases (default: %(default)s)")
-    parser.add_argument("--cases", type=int, default=20_000, help="how many of them, from the first (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)")
+    parser.add_argument(
+        "--cases", type=int, default=20_000, help="how many of them, from the first (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)"
+    )
     parser.add_argument("--seconds", type=float, default=0, help="stop after this time; the same command goes on later")
-    parser.add_argument("--nice", type=int, default=19, help="by how much the processes stand back for others (default: %(default)s)")
+    parser.add_argument(
+        "--nice", type=int, default=19, help="by how much the processes stand back for others (default: %(default)s)"
+    )
     parser.add_argument("--only", type=int, help="run this one case")
     parser.add_argument("--again", action="store_true", help="forget what was done before under this seed")
     return parser.parse_args()
@@ -102,7 +111,10 @@ def _report(done: t.Sequence[Line]) -> int:
         print(f"   {count:8} {word}")
     seconds, index, kind = max(tuple(line["slowest"]) for line in done) if done else (0, -1, "")
     used = sum(line["seconds"] for line in done)
-    print(f"{len(done) * BLOCK} cases in {used:.0f} s of processor time; the slowest is {kind} case {index} with {seconds:.1f} s")
+    print(
+        f"{len(done) * BLOCK} cases in {used:.0f} s of processor time; the slowest is {kind} case {index} with "
+        f"{seconds:.1f} s"
+    )
     asked = sum(count for word, count in counts.items() if word.endswith("cryptsetup agrees"))
     print(f"{asked} of them went to cryptsetup too; {len(findings)} findings")
     return 1 if findings else 0

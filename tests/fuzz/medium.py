@@ -40,7 +40,10 @@ class Medium:
         data = bytearray(self.raw)
         for write in writes:
             if write.offset < 0 or write.offset + len(write.data) > self.size:
-                raise Finding(f"a write of {len(write.data)} bytes at {write.offset} is outside of the {self.size} bytes there are")
+                raise Finding(
+                    f"a write of {len(write.data)} bytes at {write.offset} is outside of the {self.size} bytes there "
+                    "are"
+                )
             data.extend(bytes(max(0, write.offset + len(write.data) - len(data))))
             data[write.offset : write.offset + len(write.data)] = write.data
         return Medium(bytes(data), self.size)

@@ -20,7 +20,9 @@ _NUMBERS = ((4, 4), (8, 8), (16, 4), (20, 4), (24, 8), (32, 4), (72, 8), (80, 8)
 def _extension(rng: random.Random, cluster: int) -> t.Tuple[int, bytes]:
     how = rng.randrange(5)
     if how == 0:
-        return rng.choice((0x6803F857, 0xE2792ACA, 0x23852875, 0x44415441, 0)), rng.randbytes(rng.choice((0, 1, 8, 48, 384)))
+        return rng.choice((0x6803F857, 0xE2792ACA, 0x23852875, 0x44415441, 0)), rng.randbytes(
+            rng.choice((0, 1, 8, 48, 384))
+        )
     if how == 1:
         return 0x0537BE77, rng.randbytes(rng.choice((0, 15, 16, 17)))
     offset = rng.choice((cluster, 2 * cluster, 262144, hurt.unsigned(rng, 64)))

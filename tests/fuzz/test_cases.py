@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first cases of the fuzzer, a block to a test: 6,000 in the default size, 20,000 with ``--size full``. main.py runs as many as you like."""
+"""The first cases of the fuzzer, a block to a test: 6,000 in the default size, 20,000 with ``--size full``. main.py
+runs as many as you like.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ BLOCKS_OF_A_TEST = 2  # a process for more than a moment
 SHORT, FULL = 12, 40
 PATIENCE = 3000.0  # seconds, for what takes five
 
-FIRST_BLOCKS = [pytest.param(first, marks=[] if first < SHORT else [pytest.mark.full]) for first in range(0, FULL, BLOCKS_OF_A_TEST)]
+FIRST_BLOCKS = [
+    pytest.param(first, marks=[] if first < SHORT else [pytest.mark.full]) for first in range(0, FULL, BLOCKS_OF_A_TEST)
+]
 
 
 def blocks(first: int) -> t.List[main.Line]:

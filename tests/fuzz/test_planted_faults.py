@@ -58,7 +58,9 @@ def unknown_members_lost(patch: pytest.MonkeyPatch) -> None:
     emit = luks2_metadata.emit
 
     def forgetful(tree: t.Any) -> bytes:
-        return emit({name: value for name, value in tree.items() if name != "vendor"} if isinstance(tree, dict) else tree)
+        return emit(
+            {name: value for name, value in tree.items() if name != "vendor"} if isinstance(tree, dict) else tree
+        )
 
     patch.setattr(luks2_metadata, "emit", forgetful)
 
@@ -66,13 +68,18 @@ def unknown_members_lost(patch: pytest.MonkeyPatch) -> None:
 def wrong_checksum_accepted(patch: pytest.MonkeyPatch) -> None:
     """What we read so, cryptsetup does not load."""
     checksum = luks2_binary._checksum
-    patch.setattr(luks2_binary, "_checksum", lambda block, alg: block[448 : 448 + len(checksum(block, "sha256") or b"")])
+    patch.setattr(
+        luks2_binary, "_checksum", lambda block, alg: block[448 : 448 + len(checksum(block, "sha256") or b"")]
+    )
 
 
 def names_drawn_as_they_are(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(errors, "shown", lambda text, most=0: text)
     patch.setattr(diff, "shown", lambda text, most=0: text)
-    patch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec.shown", lambda text, most=0: text)
+    patch.setattr(
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec.shown",
+        lambda text, most=0: text,
+    )
 
 
 def everything_read(patch: pytest.MonkeyPatch) -> None:
@@ -144,7 +151,9 @@ FAULTS: t.Tuple[t.Tuple[str, Plant, str, bool], ...] = (
 
 
 @pytest.mark.parametrize(("kind", "plant", "found", "ask"), FAULTS, ids=[fault[1].__name__ for fault in FAULTS])
-def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch, kind: str, plant: Plant, found: str, ask: bool) -> None:
+def test_a_planted_fault_is_found(
+    monkeypatch: pytest.MonkeyPatch, kind: str, plant: Plant, found: str, ask: bool
+) -> None:
     plant(monkeypatch)
     monkeypatch.setattr(case, "ASK_EVERY", {kind: int(ask)})
     numbers = (index for index in range(20_000) if case.kind_of(index) == kind)

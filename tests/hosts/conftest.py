@@ -38,12 +38,22 @@ def answers(host: Host) -> t.Dict[str, t.Any]:
 
 @pytest.fixture
 def tell(record_property: t.Callable[[str, object], None]) -> t.Callable[[Host, t.Mapping[str, t.Any]], None]:
-    """Notes what a host answered for the table at the end; a test may run in another process than the one that prints."""
+    """Notes what a host answered for the table at the end; a test may run in another process than the one that
+    prints.
+    """
 
     def note(host: Host, found: t.Mapping[str, t.Any]) -> None:
         aes = ", ".join(sorted({str(provider) for provider in found["aes"].values()}))
         lacking = ", ".join(name for name, provider in found["hashes"].items() if provider is None)
-        row = (host.name, found["python"], found["cryptography"] or "-", found["openssl"], found["argon2id"] or "-", aes, lacking or "-")
+        row = (
+            host.name,
+            found["python"],
+            found["cryptography"] or "-",
+            found["openssl"],
+            found["argon2id"] or "-",
+            aes,
+            lacking or "-",
+        )
         record_property("host", [*row, f"{found['seconds']:.2f} s"])
 
     return note
@@ -51,7 +61,9 @@ def tell(record_property: t.Callable[[str, object], None]) -> t.Callable[[Host, 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
-    rows = [value for report in reports if report.when == "call" for key, value in report.user_properties if key == "host"]
+    rows = [
+        value for report in reports if report.when == "call" for key, value in report.user_properties if key == "host"
+    ]
     if rows:
         terminalreporter.section("which library derives and decrypts")
         widths = [max(len(cell) for cell in column) for column in zip(HEAD, *rows)]

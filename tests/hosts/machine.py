@@ -44,7 +44,10 @@ class Payloads:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(pathlib.Path(__file__).with_name("payload.py"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(pathlib.Path(__file__).with_name("payload.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._one_at_a_time = threading.Lock()
 
@@ -75,15 +78,24 @@ class Host:
         return self.name.split()[0]
 
     def run(self, *command: str, stdin: bytes = b"", hide: t.Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
-        """Run a command there; ``hide`` holds patterns of files and folders that the host shall not have for this once."""
+        """Run a command there; ``hide`` holds patterns of files and folders that the host shall not have for this
+        once.
+        """
         hidden = [str(path) for pattern in hide for path in self.root.glob(pattern)]
         assert len(hidden) >= len(hide), f"nothing to hide in {self.root}: {hide}"
         places = [str(self.root), str(self.volumes), str(ROOT / "plugins" / "module_utils"), *hidden, "--"]
-        return subprocess.run([*OWN_MOUNTS, "sh", "-c", _ENTER, "enter", *places, *command], input=stdin, capture_output=True, check=False)
+        return subprocess.run(
+            [*OWN_MOUNTS, "sh", "-c", _ENTER, "enter", *places, *command], input=stdin, capture_output=True, check=False
+        )
 
     def module(self, name: str, arguments: t.Mapping[str, t.Any], *, hide: t.Sequence[str] = ()) -> t.Dict[str, t.Any]:
         """Run a module of the collection as Ansible does with pipelining; its result, failed or not."""
-        arguments = {**arguments, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
+        arguments = {
+            **arguments,
+            "_ansible_diff": True,
+            "_ansible_remote_tmp": "/tmp",
+            "_ansible_keep_remote_files": False,
+        }
         done = self.run("/usr/bin/python3", stdin=self.payloads(name, arguments), hide=hide)
         try:
             return t.cast(t.Dict[str, t.Any], json.loads(done.stdout))
@@ -104,7 +116,9 @@ class Host:
         """Whether ``secret`` opens ``volume``: the host's cryptsetup and this machine's must agree."""
         words = ("open", "--test-passphrase", "--key-file", "-")
         inside = self.cryptsetup(*words, f"/mnt/{volume}", stdin=secret)
-        outside = subprocess.run(["cryptsetup", *words, str(self.volumes / volume)], input=secret.encode(), capture_output=True, check=False)
+        outside = subprocess.run(
+            ["cryptsetup", *words, str(self.volumes / volume)], input=secret.encode(), capture_output=True, check=False
+        )
         codes = {inside.returncode, outside.returncode}
         assert codes in ({0}, {2}), f"{volume}: inside {inside}, outside {outside}"
         return codes == {0}

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible's own payload for a module call, as it travels to a managed host.
 
-A process of its own, because Ansible's collection loader and the one of tests/tools/register.py cannot live together: each line
-of standard input is JSON {"module", "arguments"}, each line of standard output the payload in base64.
+A process of its own, because Ansible's collection loader and the one of tests/tools/register.py cannot live together:
+each line of standard input is JSON {"module", "arguments"}, each line of standard output the payload in base64.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ Made = t.TypeVar("Made")
 
 
 def provided(make: t.Callable[[], Made]) -> Made:
-    """What ``make`` makes; where it cannot, the test is skipped, or fails under CI=true, where everything is meant to be there."""
+    """What ``make`` makes; where it cannot, the test is skipped, or fails under CI=true, where everything is meant to
+    be there.
+    """
     try:
         return make()
     except roots.Unavailable as reason:

@@ -61,7 +61,9 @@ answers = {
     "argon2i": argon2_of("argon2i"),
     "argon2id": argon2_of("argon2id"),
     "aes": {f"{mode}-{bits}": aes_rung(mode, bits) for mode in ("xts", "cbc", "ecb") for bits in (128, 256)},
-    "hashes": {name: pbkdf2(name) for name in ("sha1", "sha256", "sha512", "ripemd160", "whirlpool", "blake2b-512", "sm3")},
+    "hashes": {
+        name: pbkdf2(name) for name in ("sha1", "sha256", "sha512", "ripemd160", "whirlpool", "blake2b-512", "sm3")
+    },
     "seconds": seconds,
 }
 print(json.dumps(answers))

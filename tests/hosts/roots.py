@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Root file systems of stock Debian releases, made once and kept in .cache/hosts.
 
-debootstrap makes the smallest system with Python once for each release. Every other root is a copy of that, or of another root, in which the release's own
-apt has installed more packages. The lanes hosts, newcomer and vm share them.
+debootstrap makes the smallest system with Python once for each release. Every other root is a copy of that, or of
+another root, in which the release's own apt has installed more packages. The lanes hosts, newcomer and vm share them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ Layer = t.Tuple[str, ...]
 # Mounts that debootstrap makes, and would leave behind when it is killed, end with the process.
 OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
-# /proc and /dev end with the command, and no service starts. The disk is not waited for: what is half made is made again anyway.
+# /proc and /dev end with the command, and no service starts. The disk is not waited for: what is half made is made
+# again anyway.
 _INSTALL = """
 set -e
 root=$1
@@ -40,7 +41,10 @@ mount --rbind /dev "$root/dev"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
-inside() { chroot "$root" env -u LC_ALL LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive DPKG_FORCE=unsafe-io PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside() {
+  chroot "$root" env -u LC_ALL LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive DPKG_FORCE=unsafe-io \
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
 inside apt-get -q update
 inside apt-get -q install --yes --no-install-recommends "$@"
 inside apt-get clean
@@ -75,7 +79,9 @@ def run_logged(log: pathlib.Path, *command: str) -> None:
     with log.open("ab") as output:
         # The folder for this run's scratch files does not exist inside a root.
         outside = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
-        code = subprocess.run(command, env=outside, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            command, env=outside, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
     if code:
         last = log.read_text(errors="replace").splitlines()[-3:]
         program = next(word for word in command if word not in (*OWN_MOUNTS, "env") and "=" not in word)
@@ -114,7 +120,9 @@ def ensure(suite: str, *layers: Layer) -> pathlib.Path:
         for count, packages in enumerate(layers, start=1):
             below = root
 
-            def make(begun: pathlib.Path, log: pathlib.Path, below: pathlib.Path = below, packages: Layer = packages) -> None:
+            def make(
+                begun: pathlib.Path, log: pathlib.Path, below: pathlib.Path = below, packages: Layer = packages
+            ) -> None:
                 copy(below, begun, log)
                 run_logged(log, *OWN_MOUNTS, "sh", "-c", _INSTALL, "install", str(begun), *packages)
 

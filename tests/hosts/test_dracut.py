@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role rotate and dracut, which builds the initramfs of the Red Hat family: is a keyfile in it, and does it follow?"""
+"""The role rotate and dracut, which builds the initramfs of the Red Hat family: is a keyfile in it, and does it
+follow?
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from ansible_collections.luksmith.luks.tests.hosts.stock import STOCK
 pytestmark = [pytest.mark.full, pytest.mark.needs("debootstrap", "root")]
 
 ROLE: t.Dict[str, str] = yaml.safe_load((roots.ROOT / "roles" / "rotate" / "vars" / "main.yml").read_text())
-# Debian packages what builds the initramfs of the Red Hat family, and a folder of modules is all of a kernel that it asks for.
+# Debian packages what builds the initramfs of the Red Hat family, and a folder of modules is all of a kernel that it
+# asks for.
 DRACUT = ("dracut-core", "kmod")
 KERNEL = "6.0.0-luksmith"
 # The arguments: the question and the command of the role.
@@ -55,12 +58,22 @@ def with_dracut(tmp_path: pathlib.Path, payloads: Payloads) -> Host:
 
 
 def test_the_initramfs_follows_a_keyfile_that_is_in_it(with_dracut: Host) -> None:
-    """It takes longer than 5 seconds because dracut builds two initramfs images, and lsinitrd unpacks them four times."""
+    """It takes longer than 5 seconds because dracut builds two initramfs images, and lsinitrd unpacks them four
+    times.
+    """
     own = with_dracut.volumes / "keys.conf"
     own.write_text('install_items+=" /mnt/data.key "\nhostonly="no"\n', encoding="ascii")
     place = "etc/dracut.conf.d"
     script = f"cp /mnt/keys.conf /{place}/\n{SCRIPT}"
-    done = with_dracut.run("sh", "-c", script, "sh", ROLE["rotate_initramfs_question"], ROLE["rotate_initramfs_command"], hide=["boot", "var/tmp", place])
+    done = with_dracut.run(
+        "sh",
+        "-c",
+        script,
+        "sh",
+        ROLE["rotate_initramfs_question"],
+        ROLE["rotate_initramfs_command"],
+        hide=["boot", "var/tmp", place],
+    )
     said = [line for line in done.stdout.decode().splitlines() if line]
     assert done.returncode == 0, done.stderr.decode()
     assert said == ["data: holds it", "before: old", "after: new"], (said, done.stderr.decode())

@@ -19,7 +19,9 @@ ARGON2 = {"bookworm": "libargon2", "trixie": "libcrypto"}
 CHEAP = ("--pbkdf-force-iterations", "1000")
 
 
-def test_argon2_comes_from_the_library_of_the_hosts_cryptsetup(host: Host, answers: t.Dict[str, t.Any], tell: t.Callable[..., None]) -> None:
+def test_argon2_comes_from_the_library_of_the_hosts_cryptsetup(
+    host: Host, answers: t.Dict[str, t.Any], tell: t.Callable[..., None]
+) -> None:
     """The first test on a host takes longer than 5 seconds where its root file system is still to be made."""
     tell(host, answers)
     assert (answers["argon2i"], answers["argon2id"]) == (ARGON2[host.suite], ARGON2[host.suite])
@@ -31,7 +33,9 @@ def test_aes_comes_from_cryptography_or_without_it_from_libcrypto(host: Host, an
 
 
 @pytest.mark.parametrize("name", ["ripemd160", "whirlpool"])
-def test_hash_that_the_hosts_cryptsetup_has_is_never_a_wrong_secret(host: Host, answers: t.Dict[str, t.Any], name: str) -> None:
+def test_hash_that_the_hosts_cryptsetup_has_is_never_a_wrong_secret(
+    host: Host, answers: t.Dict[str, t.Any], name: str
+) -> None:
     volume = make_luks1(host, name)
     before = (host.volumes / volume).read_bytes()
     result = host.module("keyslots", {"device": f"/mnt/{volume}", "keyslots": [{"new_secret": {"passphrase": "old"}}]})
@@ -48,7 +52,11 @@ def test_hash_that_the_hosts_cryptsetup_has_is_never_a_wrong_secret(host: Host, 
 def test_hash_that_nobody_provides_is_named_and_nothing_is_written(host: Host) -> None:
     volume = make_luks1(host, "whirlpool")
     before = (host.volumes / volume).read_bytes()
-    task = {"device": f"/mnt/{volume}", "keyslots": [{"state": "absent", "old_secret": {"passphrase": "old"}}], "allow_lockout": True}
+    task = {
+        "device": f"/mnt/{volume}",
+        "keyslots": [{"state": "absent", "old_secret": {"passphrase": "old"}}],
+        "allow_lockout": True,
+    }
     result = host.module("keyslots", task, hide=["usr/lib/*/ossl-modules"])
     assert result["failed"]
     assert not result["changed"]
@@ -60,9 +68,23 @@ def test_hash_that_nobody_provides_is_named_and_nothing_is_written(host: Host) -
 @on("bookworm")
 def test_argon2_that_nobody_provides_names_what_to_install(host: Host) -> None:
     volume = "nobody.img"
-    done = host.cryptsetup("luksFormat", "--pbkdf", "argon2id", "--pbkdf-memory", "32", "--pbkdf-force-iterations", "4", *make_file(host, volume), stdin="old")
+    done = host.cryptsetup(
+        "luksFormat",
+        "--pbkdf",
+        "argon2id",
+        "--pbkdf-memory",
+        "32",
+        "--pbkdf-force-iterations",
+        "4",
+        *make_file(host, volume),
+        stdin="old",
+    )
     assert done.returncode == 0, done
-    result = host.module("keyslots", {"device": f"/mnt/{volume}", "keyslots": [{"new_secret": {"passphrase": "old"}}]}, hide=["usr/lib/*/libargon2.so.1"])
+    result = host.module(
+        "keyslots",
+        {"device": f"/mnt/{volume}", "keyslots": [{"new_secret": {"passphrase": "old"}}]},
+        hide=["usr/lib/*/libargon2.so.1"],
+    )
     assert result["failed"]
     assert not result["changed"]
     assert "argon2id" in result["msg"]
@@ -77,6 +99,8 @@ def make_file(host: Host, volume: str) -> t.Tuple[str, ...]:
 
 def make_luks1(host: Host, name: str) -> str:
     volume = f"{name}.img"
-    done = host.cryptsetup("luksFormat", "--type", "luks1", "--hash", name, *CHEAP, *make_file(host, volume), stdin="old")
+    done = host.cryptsetup(
+        "luksFormat", "--type", "luks1", "--hash", name, *CHEAP, *make_file(host, volume), stdin="old"
+    )
     assert done.returncode == 0, done
     return volume

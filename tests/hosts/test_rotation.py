@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stock Debian hosts open and rotate volumes that their own cryptsetup made; that one and this machine's judge what opens."""
+"""Stock Debian hosts open and rotate volumes that their own cryptsetup made; that one and this machine's judge what
+opens.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def secret(label: str) -> t.Dict[str, str]:
 def options(costs: t.Mapping[str, t.Any]) -> t.List[str]:
     """``costs`` as cryptsetup takes them."""
     names = {"time": "force-iterations", "iterations": "force-iterations", "memory": "memory", "parallel": "parallel"}
-    return [f"--pbkdf={costs['type']}", *(f"--pbkdf-{option}={costs[name]}" for name, option in names.items() if name in costs)]
+    return [
+        f"--pbkdf={costs['type']}",
+        *(f"--pbkdf-{option}={costs[name]}" for name, option in names.items() if name in costs),
+    ]
 
 
 def make(host: Host, volume: str, *more: str) -> None:
@@ -56,7 +61,9 @@ def make_with_two_slots(host: Host, volume: str) -> None:
     costs = options(COSTS[volume])
     make(host, volume, *MADE[volume], *costs)
     (host.volumes / "leaked").write_text(passphrase(LEAKED), encoding="ascii")
-    done = host.cryptsetup("luksAddKey", *costs, "--key-file", "-", f"/mnt/{volume}", "/mnt/leaked", stdin=passphrase(OLD))
+    done = host.cryptsetup(
+        "luksAddKey", *costs, "--key-file", "-", f"/mnt/{volume}", "/mnt/leaked", stdin=passphrase(OLD)
+    )
     assert done.returncode == 0, done
 
 
@@ -85,7 +92,9 @@ def rotate(host: Host) -> t.Dict[str, Rotated]:
         runs = [host.module("keyslots", task) for _run in range(2)]
         assert not any(run.get("failed") for run in runs), runs
         for volume, first, second in zip(names, runs[0]["volumes"], runs[1]["volumes"]):
-            outcomes[volume] = Rotated(first, second, {label: host.opens(volume, passphrase(label)) for label in (OLD, LEAKED, NEW, ADDED)})
+            outcomes[volume] = Rotated(
+                first, second, {label: host.opens(volume, passphrase(label)) for label in (OLD, LEAKED, NEW, ADDED)}
+            )
     return outcomes
 
 
@@ -96,7 +105,9 @@ def rotated(host: Host) -> t.Dict[str, Rotated]:
 
 @pytest.mark.parametrize("volume", MADE)
 def test_rotated_once_and_then_left_alone(rotated: t.Dict[str, Rotated], volume: str) -> None:
-    """The first test on a host takes longer than 5 seconds: four volumes are made, rotated twice and tried with every secret."""
+    """The first test on a host takes longer than 5 seconds: four volumes are made, rotated twice and tried with every
+    secret.
+    """
     runs = rotated[volume]
     assert (runs.first["status"], runs.second["status"]) == ("done", "unchanged")
     assert sorted(step["action"] for step in runs.first["plan"]) == ["add", "erase", "rekey"]
@@ -119,13 +130,17 @@ def test_new_slots_cost_what_was_asked(rotated: t.Dict[str, Rotated], volume: st
 
 @on("trixie", full=["bookworm"])
 def test_usual_costs_are_inherited(host: Host) -> None:
-    """It takes longer than 5 seconds because a dozen keys are derived at the costs that cryptsetup chooses on a usual machine."""
+    """It takes longer than 5 seconds because a dozen keys are derived at the costs that cryptsetup chooses on a usual
+    machine.
+    """
     volume = "usual"
     make(host, volume, *options({"type": "argon2id", "time": 4, "memory": 262144, "parallel": 4}))
     # cryptsetup takes no more lanes than there are processors.
     made = host.module("keyslots_info", {"device": f"/mnt/{volume}"})["keyslots"][0]["kdf"]
     assert (made["type"], made["time"], made["memory"]) == ("argon2id", 4, 262144)
-    result = host.module("keyslots", {"device": f"/mnt/{volume}", "keyslots": [{"old_secret": secret(OLD), "new_secret": secret(NEW)}]})
+    result = host.module(
+        "keyslots", {"device": f"/mnt/{volume}", "keyslots": [{"old_secret": secret(OLD), "new_secret": secret(NEW)}]}
+    )
     assert [step["action"] for step in result["plan"]] == ["rekey"], result
     assert result["keyslots"][0]["kdf"] == made
     assert host.opens(volume, passphrase(NEW))

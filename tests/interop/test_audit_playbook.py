@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook luksmith.luks.audit on several hosts, two of which give no answer: check mode and the real run tell the same, and nothing is hidden.
+"""The playbook luksmith.luks.audit on several hosts, two of which give no answer: check mode and the real run tell the
+same, and nothing is hidden.
 
-A run of it on four hosts takes some ten seconds of a processor, so that the short form looks at one run from all sides. It is as talkative as
-can be, because no output may hold a secret.
+A run of it on four hosts takes some ten seconds of a processor, so that the short form looks at one run from all sides.
+It is as talkative as can be, because no output may hold a secret.
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Vo
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
-pytestmark = [pytest.mark.needs("cryptsetup", "ansible-playbook"), pytest.mark.xdist_group("audit playbook")]  # one run for all
+pytestmark = [
+    pytest.mark.needs("cryptsetup", "ansible-playbook"),
+    pytest.mark.xdist_group("audit playbook"),
+]  # one run for all
 
 KNOWN, LEAKED, STRANGER = "pw0", "gibbon-4711", "siamang-0815"
 POLICY = {"extends": "legacy", "required_labels": ["admin"]}
 
 
 class Fleet:
-    """A controller's folder: ``good`` is in order, ``bad`` opens with a leaked secret and a stranger's, ``odd`` holds no volume, ``gone`` is no host,
+    """A controller's folder: ``good`` is in order, ``bad`` opens with a leaked secret and a stranger's, ``odd`` holds
+    no volume, ``gone`` is no host,
     and ``mute`` cannot run a module."""
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -48,7 +53,9 @@ class Fleet:
         bad.add(1, LEAKED).add(2, STRANGER)
         (folder / "odd" / "volume.img").write_bytes(b"hello" * 100000)
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        hosts: t.Dict[str, t.Any] = {host: {**local, "audit_paths": [str(folder / host / "*.img")]} for host in ("good", "bad")}
+        hosts: t.Dict[str, t.Any] = {
+            host: {**local, "audit_paths": [str(folder / host / "*.img")]} for host in ("good", "bad")
+        }
         hosts["odd"] = {**local, "audit_volumes": [{"device": str(folder / "odd" / "volume.img")}]}
         hosts["gone"] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
         hosts["mute"] = {**local, "ansible_python_interpreter": "/bin/false"}
@@ -62,7 +69,9 @@ class Fleet:
         }
         (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": self.variables}}))
 
-    def play(self, *arguments: str, playbook: t.Any = "luksmith.luks.audit", report: str = "report", **variables: t.Any) -> t.Any:
+    def play(
+        self, *arguments: str, playbook: t.Any = "luksmith.luks.audit", report: str = "report", **variables: t.Any
+    ) -> t.Any:
         extra = {"audit_report_directory": str(self.folder / report), **variables}
         command = [str(PLAYBOOK), "-i", "hosts.json", str(playbook), "-e", json.dumps(extra), *arguments]
         environment = {
@@ -74,7 +83,15 @@ class Fleet:
             "ANSIBLE_PIPELINING": "true",
             "LC_ALL": "C.UTF-8",
         }
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
 
     def report(self, name: str = "report") -> t.Any:
         report = json.loads((self.folder / name / "luks-audit.json").read_text())
@@ -82,7 +99,9 @@ class Fleet:
         return report
 
     def hashes(self) -> t.Dict[str, str]:
-        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(self.folder.glob("*/*.img"))}
+        return {
+            str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(self.folder.glob("*/*.img"))
+        }
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +119,11 @@ def played(fleet: Fleet) -> t.Any:
 
 
 def volumes(report: t.Any) -> t.Dict[t.Tuple[str, str], t.Any]:
-    return {(host["host"], pathlib.Path(volume["device"]).name): volume for host in report["hosts"] for volume in host["volumes"]}
+    return {
+        (host["host"], pathlib.Path(volume["device"]).name): volume
+        for host in report["hosts"]
+        for volume in host["volumes"]
+    }
 
 
 def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> None:
@@ -115,7 +138,10 @@ def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> 
     }
     assert [host["host"] for host in report["hosts"] if host["error"]] == ["gone", "mute"]
     bad = volumes(report)["bad", "volume.img"]
-    assert [(one["rule"], one["severity"], one["keyslot"]) for one in bad["findings"]] == [("secret-forbidden", "critical", 1), ("slot-unknown", "high", 2)]
+    assert [(one["rule"], one["severity"], one["keyslot"]) for one in bad["findings"]] == [
+        ("secret-forbidden", "critical", 1),
+        ("slot-unknown", "high", 2),
+    ]
     assert [row["opened_by"] for row in bad["keyslots"]] == [["admin"], ["leaked"], []]
 
 
@@ -153,7 +179,9 @@ def test_findings_fail_where_the_policy_says_so(fleet: Fleet) -> None:
 def test_with_serial_the_last_batch_has_all(fleet: Fleet) -> None:
     """Another run of the playbook."""
     play = fleet.folder / "serial.yml"
-    play.write_text(json.dumps([{"hosts": "good,bad", "gather_facts": False, "serial": 1, "roles": ["luksmith.luks.audit"]}]))
+    play.write_text(
+        json.dumps([{"hosts": "good,bad", "gather_facts": False, "serial": 1, "roles": ["luksmith.luks.audit"]}])
+    )
     done = fleet.play(playbook=play, report="serial")
     assert done.returncode == 0, done.stdout
     assert all(host["volumes"] for host in fleet.report("serial")["hosts"] if host["host"] in ("good", "bad"))
@@ -164,7 +192,10 @@ def test_other_programs_can_read_it(fleet: Fleet, played: t.Any) -> None:
     with (folder / "luks-audit.csv").open(newline="", encoding="utf-8") as file:
         assert {line["host"] for line in csv.DictReader(file)} == {"good", "bad", "odd", "gone", "mute"}
     root = ElementTree.parse(folder / "luks-audit.xml").getroot()
-    assert sum(int(suite.get("failures", 0)) for suite in root) == 3 and sum(int(suite.get("errors", 0)) for suite in root) == 3
+    assert (
+        sum(int(suite.get("failures", 0)) for suite in root) == 3
+        and sum(int(suite.get("errors", 0)) for suite in root) == 3
+    )
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
 
@@ -177,7 +208,11 @@ def test_no_secret_anywhere(fleet: Fleet, played: t.Any) -> None:
 
 @pytest.mark.full
 def test_the_list_of_tasks_tells_the_story(fleet: Fleet) -> None:
-    tasks = [line.split(" : ")[1].split("\t")[0].strip() for line in fleet.play("--list-tasks").stdout.splitlines() if " : " in line]
+    tasks = [
+        line.split(" : ")[1].split("\t")[0].strip()
+        for line in fleet.play("--list-tasks").stdout.splitlines()
+        if " : " in line
+    ]
     assert tasks[1:] == [
         "Begin the list of results",
         "Find the volumes",
@@ -192,7 +227,10 @@ def test_the_list_of_tasks_tells_the_story(fleet: Fleet) -> None:
 
 @pytest.mark.full
 def test_a_record_saves_every_derivation(fleet: Fleet, tmp_path: pathlib.Path) -> None:
-    """The collection rotates, cryptsetup judges, and the next audit by record derives nothing and says so. Another run of the playbook."""
+    """The collection rotates, cryptsetup judges, and the next audit by record derives nothing and says so.
+
+    Another run of the playbook.
+    """
     target = tmp_path / "volume.img"
     shutil.copy(fleet.folder / "good" / "volume.img", target)
     entry = {
@@ -207,8 +245,16 @@ def test_a_record_saves_every_derivation(fleet: Fleet, tmp_path: pathlib.Path) -
                 {
                     "hosts": "good",
                     "gather_facts": False,
-                    "vars": {"audit_paths": [str(target)], "audit_verify": "record", "audit_secrets": [], "audit_forbidden_secrets": []},
-                    "tasks": [{"luksmith.luks.keyslots": {"device": str(target), "keyslots": [entry]}}, {"include_role": {"name": "luksmith.luks.audit"}}],
+                    "vars": {
+                        "audit_paths": [str(target)],
+                        "audit_verify": "record",
+                        "audit_secrets": [],
+                        "audit_forbidden_secrets": [],
+                    },
+                    "tasks": [
+                        {"luksmith.luks.keyslots": {"device": str(target), "keyslots": [entry]}},
+                        {"include_role": {"name": "luksmith.luks.audit"}},
+                    ],
                 }
             ]
         )

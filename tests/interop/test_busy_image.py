@@ -1,9 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module and a QEMU at one image: the task fails and names the program, check mode warns of it, and QEMU must wait for us.
+"""The module and a QEMU at one image: the task fails and names the program, check mode warns of it, and QEMU must wait
+for us.
 
-The locks themselves are the matter of test_locks_qemu.py; here is what an operator sees. The rows are those of iotest 296.
+The locks themselves are the matter of test_locks_qemu.py; here is what an operator sees. The rows are those of iotest
+296.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.in_the_child import FIRST_WRITE, pause_at_a_conflict
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, Running, keyslots, run_module, start_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import (
+    ModuleFailed,
+    Running,
+    keyslots,
+    run_module,
+    start_module,
+)
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.interop.qemu_programs import HOLDERS, needs_qemu_programs
 from ansible_collections.luksmith.luks.tests.tools.module_server import stay_dumpable, stop_before
@@ -64,7 +72,9 @@ def refused(image: QemuImage, *, lock_timeout: float = 0) -> str:
     assert f"waited {lock_timeout} s" in message and "lock_timeout" in message and "Nothing was changed" in message
     holders = message.partition("It is in use: ")[2].partition(". ")[0]
     for holder in holders.split("; "):
-        assert holder.partition(" holds")[0][1:] in json.dumps(planned["warnings"]), "check mode warns of everybody who will be in the way"
+        assert holder.partition(" holds")[0][1:] in json.dumps(planned["warnings"]), (
+            "check mode warns of everybody who will be in the way"
+        )
     return message
 
 
@@ -73,7 +83,10 @@ SHORT = [("luks", "idle node"), ("luks", "qemu-io -r -U"), ("qcow2", "idle read-
 
 @pytest.mark.parametrize(
     ("image", "name"),
-    [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in itertools.product(FORMATS, HOLDERS)],
+    [
+        case if case in SHORT else pytest.param(*case, marks=pytest.mark.full)
+        for case in itertools.product(FORMATS, HOLDERS)
+    ],
     indirect=["image"],
 )
 def test_the_task_fails_and_names_the_program(image: QemuImage, name: str) -> None:
@@ -84,7 +97,9 @@ def test_the_task_fails_and_names_the_program(image: QemuImage, name: str) -> No
         assert '"consistent read" (byte 100)' in message
         assert ('"write" (byte 101)' in message) == (101 in holder.taken(image))
         # Who only looks, or finds that all is well, disturbs nobody and is not disturbed.
-        opened = run_module("keyslots_info", {"device": str(image.path), "secrets": [secret(OPENER)], "lock_timeout": 0})["opened_by"]
+        opened = run_module(
+            "keyslots_info", {"device": str(image.path), "secrets": [secret(OPENER)], "lock_timeout": 0}
+        )["opened_by"]
         assert opened == {secret(OPENER)["label"]: [0]}
         assert not keyslots(image.path, [add(OPENER)], lock_timeout=0)["changed"]
     assert keyslots(image.path, [add()], unlock=[OPENER], lock_timeout=0)["changed"]
@@ -105,7 +120,12 @@ def test_296_2b_a_reader_blocks_too_and_everybody_is_named(raw: QemuImage) -> No
 
 
 def task(image: QemuImage, passphrase: str = ADDED, lock_timeout: float = 60) -> t.Dict[str, t.Any]:
-    return {"device": str(image.path), "keyslots": [add(passphrase)], "unlock": [secret(OPENER)], "lock_timeout": lock_timeout}
+    return {
+        "device": str(image.path),
+        "keyslots": [add(passphrase)],
+        "unlock": [secret(OPENER)],
+        "lock_timeout": lock_timeout,
+    }
 
 
 def test_a_task_that_may_wait_goes_on_when_the_program_closes(raw: QemuImage) -> None:
@@ -133,20 +153,35 @@ def test_while_the_module_writes_qemu_is_refused_and_so_are_we(image: QemuImage)
         done = image.amend(OPENER, "state=inactive", "keyslot=1", force=force)
         assert done.returncode != 0 and 'Failed to get "consistent read" lock' in done.stderr
     for flags in ([], ["-r"]):  # 296.3-like: whoever wants to write or read comes second
-        opened = run("qemu-io", *flags, *image._object(OPENER), "--image-opts", image._image_opts(), "-c", "read 0 512", check=False)
+        opened = run(
+            "qemu-io",
+            *flags,
+            *image._object(OPENER),
+            "--image-opts",
+            image._image_opts(),
+            "-c",
+            "read 0 512",
+            check=False,
+        )
         assert 'Failed to get "consistent read" lock' in opened.stderr
-    with pytest.raises(ModuleFailed, match=rf"(?s)pid {first.pid} \(python.*deny \"consistent read\" \(byte 200\).*Nothing was changed"):
+    with pytest.raises(
+        ModuleFailed, match=rf"(?s)pid {first.pid} \(python.*deny \"consistent read\" \(byte 200\).*Nothing was changed"
+    ):
         run_module("keyslots", task(image, OTHER, lock_timeout=0))
     assert digest(image) == before
     first.go_on()
     result = first.result()
     assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [("add", 1)]
     image.check(OPENER)
-    assert image.amend(ADDED, "state=inactive", "keyslot=0").returncode == 0, "QEMU opens what we wrote, and its turn has come"
+    assert image.amend(ADDED, "state=inactive", "keyslot=0").returncode == 0, (
+        "QEMU opens what we wrote, and its turn has come"
+    )
     assert image.active() == {1}
 
 
-def test_a_module_forbids_others_to_look_so_that_ordinary_users_are_told_only_that_somebody_is_there(raw: QemuImage) -> None:
+def test_a_module_forbids_others_to_look_so_that_ordinary_users_are_told_only_that_somebody_is_there(
+    raw: QemuImage,
+) -> None:
     first = stopped_before_it_writes(raw)
     who = rf"pid {first.pid} \(python" if os.geteuid() == 0 else "a process that is not visible from here"
     with pytest.raises(ModuleFailed, match=rf"(?s)in use: {who}.*Nothing was changed"):

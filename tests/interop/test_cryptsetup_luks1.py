@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LUKS1 with cryptsetup on the other side, in both directions, for every cipher, key size and hash that the collection has."""
+"""LUKS1 with cryptsetup on the other side, in both directions, for every cipher, key size and hash that the collection
+has.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,30 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
-from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import ITERATIONS, CannotMake, Luks1, slot_fields
+from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import (
+    ITERATIONS,
+    CannotMake,
+    Luks1,
+    slot_fields,
+)
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
 
 pytestmark = pytest.mark.needs("cryptsetup")
 
-EVERY = A, B, C, D, E, F, G = tuple(f"{name} of seven" for name in ("Adam", "Bela", "Cleo", "Dora", "Emil", "Fritz", "Gerd"))
+EVERY = A, B, C, D, E, F, G = tuple(
+    f"{name} of seven" for name in ("Adam", "Bela", "Cleo", "Dora", "Emil", "Fritz", "Gerd")
+)
 XTS = [(f"aes-xts-{ivgen}", bits) for ivgen in ("plain64", "plain") for bits in (256, 512)]
-CBC = [(f"aes-{mode}", bits) for mode in ("cbc-essiv:sha256", "cbc-plain", "cbc-plain64", "ecb") for bits in (128, 192, 256)]
+CBC = [
+    (f"aes-{mode}", bits)
+    for mode in ("cbc-essiv:sha256", "cbc-plain", "cbc-plain64", "ecb")
+    for bits in (128, 192, 256)
+]
 HASHES = ("sha1", "sha224", "sha384", "sha512", "ripemd160", "whirlpool")
-COMBINATIONS = [*((cipher, bits, "sha256") for cipher, bits in (*XTS, *CBC)), *(("aes-xts-plain64", 512, hash) for hash in HASHES)]
+COMBINATIONS = [
+    *((cipher, bits, "sha256") for cipher, bits in (*XTS, *CBC)),
+    *(("aes-xts-plain64", 512, hash) for hash in HASHES),
+]
 
 
 def label(passphrase: str) -> str:
@@ -36,7 +52,14 @@ def new(passphrase: str, **entry: t.Any) -> t.Dict[str, t.Any]:
     return {"new_secret": secret(passphrase), "pbkdf": {"iterations": ITERATIONS}, **entry}
 
 
-def made(folder: pathlib.Path, *, cipher: str = "aes-cbc-essiv:sha256", bits: int = 128, hash: str = "sha256", detached: bool = False) -> Luks1:
+def made(
+    folder: pathlib.Path,
+    *,
+    cipher: str = "aes-cbc-essiv:sha256",
+    bits: int = 128,
+    hash: str = "sha256",
+    detached: bool = False,
+) -> Luks1:
     try:
         return Luks1(folder, A, cipher=cipher, bits=bits, hash=hash, detached=detached)
     except CannotMake as words:
@@ -52,7 +75,10 @@ def actions(result: t.Mapping[str, t.Any]) -> t.List[t.Tuple[str, t.Optional[int
 
 
 def add_rekey_erase(volume: Luks1, *, device: t.Union[str, pathlib.Path], **options: t.Any) -> None:
-    """Through the module, each step judged by cryptsetup. It begins with A in slot 0 and ends with E in 1 and D in 5."""
+    """Through the module, each step judged by cryptsetup.
+
+    It begins with A in slot 0 and ends with E in 1 and D in 5.
+    """
     before, untouched = volume.dump(), volume.header.read_bytes()
     done = keyslots(device, [new(B), new(C, keyslot=5)], unlock=[A], **options)
     assert actions(done) == [("add", 5), ("add", 1)]
@@ -76,18 +102,29 @@ def add_rekey_erase(volume: Luks1, *, device: t.Union[str, pathlib.Path], **opti
         state, iterations, salt, *place = slot_fields(raw, keyslot)
         assert place == list(slot_fields(untouched, keyslot)[3:]), "offset and stripes belong to the slot for ever"
         if keyslot in after.active:
-            assert after.number(keyslot, "Key material offset") == place[0] and after.number(keyslot, "AF stripes") == 4000
+            assert (
+                after.number(keyslot, "Key material offset") == place[0] and after.number(keyslot, "AF stripes") == 4000
+            )
         else:
             assert (state, iterations, salt) == (0xDEAD, 0, bytes(32))
 
 
-SHORT = [("aes-xts-plain64", 512, "sha256"), ("aes-cbc-essiv:sha256", 128, "sha256"), ("aes-xts-plain64", 512, "sha512")]
+SHORT = [
+    ("aes-xts-plain64", 512, "sha256"),
+    ("aes-cbc-essiv:sha256", 128, "sha256"),
+    ("aes-xts-plain64", 512, "sha512"),
+]
 
 
-@pytest.mark.parametrize(("cipher", "bits", "hash"), [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in COMBINATIONS])
+@pytest.mark.parametrize(
+    ("cipher", "bits", "hash"),
+    [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in COMBINATIONS],
+)
 def test_both_directions(tmp_path: pathlib.Path, cipher: str, bits: int, hash: str) -> None:
     volume = made(tmp_path, cipher=cipher, bits=bits, hash=hash)
-    assert run_module("keyslots_info", {"device": str(volume.path), "secrets": [secret(A)]})["opened_by"] == {label(A): [0]}
+    assert run_module("keyslots_info", {"device": str(volume.path), "secrets": [secret(A)]})["opened_by"] == {
+        label(A): [0]
+    }
     add_rekey_erase(volume, device=volume.path)
 
     volume.add(E, F, 7)
@@ -161,14 +198,19 @@ ENTRIES = {
     "forced": {"keyslots": [new(C, keyslot=0)], "unlock": [A], "force": True},
     "present already, who knows": {"keyslots": [new(A)]},
     "absent by secret": {"keyslots": [{"state": "absent", "old_secret": secret(A)}], "unlock": [B]},
-    "absent by slot and secret": {"keyslots": [{"state": "absent", "keyslot": 4, "old_secret": secret(B)}], "unlock": [A]},
+    "absent by slot and secret": {
+        "keyslots": [{"state": "absent", "keyslot": 4, "old_secret": secret(B)}],
+        "unlock": [A],
+    },
     "absent by slot": {"keyslots": [{"state": "absent", "keyslot": 4}], "unlock": [A]},
     "purge": {"keyslots": [new(A)], "purge": True},
 }
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_cipher_that_nobody_provides_is_unsupported_and_nothing_is_touched(foreign_cipher: t.Tuple[str, Luks1], name: str) -> None:
+def test_a_cipher_that_nobody_provides_is_unsupported_and_nothing_is_touched(
+    foreign_cipher: t.Tuple[str, Luks1], name: str
+) -> None:
     cipher, volume = foreign_cipher
     before = digest(volume.path)
     options = dict(ENTRIES[name])
@@ -180,7 +222,9 @@ def test_a_cipher_that_nobody_provides_is_unsupported_and_nothing_is_touched(for
     assert digest(volume.path) == before
 
 
-def test_what_cannot_be_tried_is_named_with_its_slot_reported_and_erased_by_number_only(foreign_cipher: t.Tuple[str, Luks1]) -> None:
+def test_what_cannot_be_tried_is_named_with_its_slot_reported_and_erased_by_number_only(
+    foreign_cipher: t.Tuple[str, Luks1],
+) -> None:
     cipher, volume = foreign_cipher
     with pytest.raises(ModuleFailed, match=r"Keyslot 0 could not be tried with .*an untested one may still accept it"):
         keyslots(volume.path, [{"state": "absent", "old_secret": secret(A)}], unlock=[B])
@@ -204,7 +248,14 @@ def test_purge_leaves_a_slot_that_cannot_be_tried(tmp_path: pathlib.Path) -> Non
     assert actions(result) == [] and volume.dump().active == [0, 4]
     assert "keyslot 4 could not be tried with any secret and stays" in json.dumps(result["warnings"])
     with pytest.raises(ModuleFailed, match=r"Keyslot 4 could not be tried .*9000000.*8000000"):
-        keyslots(volume.path, [{"state": "absent", "old_secret": secret(B)}], unlock=[A], kdf_limits={"iterations": 8_000_000})
+        keyslots(
+            volume.path,
+            [{"state": "absent", "old_secret": secret(B)}],
+            unlock=[A],
+            kdf_limits={"iterations": 8_000_000},
+        )
     assert volume.dump().active == [0, 4]
-    named = keyslots(volume.path, [new(A), {"state": "absent", "keyslot": 4}], purge=True, kdf_limits={"iterations": 8_000_000})
+    named = keyslots(
+        volume.path, [new(A), {"state": "absent", "keyslot": 4}], purge=True, kdf_limits={"iterations": 8_000_000}
+    )
     assert actions(named) == [("erase", 4)]

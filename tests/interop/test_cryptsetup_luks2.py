@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LUKS2 in both directions: cryptsetup makes, we change, cryptsetup judges every change, changes too, and we read that."""
+"""LUKS2 in both directions: cryptsetup makes, we change, cryptsetup judges every change, changes too, and we read
+that.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import (
+    CHEAP,
+    PBKDF2,
+    Luks2Volume,
+    needs_cryptsetup,
+    run,
+)
 from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
 
 pytestmark = needs_cryptsetup
@@ -32,9 +40,15 @@ KDFS: t.Dict[str, t.Tuple[t.Tuple[str, ...], t.Dict[str, t.Any]]] = {
         for kdf in ("argon2i", "argon2id")
     },
 }
-CIPHERS = (("aes-xts-plain64", 256), ("aes-xts-plain64", 512), ("aes-cbc-essiv:sha256", 128), ("aes-cbc-essiv:sha256", 256))
+CIPHERS = (
+    ("aes-xts-plain64", 256),
+    ("aes-xts-plain64", 512),
+    ("aes-cbc-essiv:sha256", 128),
+    ("aes-cbc-essiv:sha256", 256),
+)
 METADATA = {"16k": 16, "32k": 32, "64k": 64, "128k": 128, "256k": 256, "512k": 512, "1m": 1024, "2m": 2048, "4m": 4096}
-# Every derivation with every cipher and key size; all metadata sizes, and both sector sizes for each derivation and cipher.
+# Every derivation with every cipher and key size; all metadata sizes, and both sector sizes for each derivation and
+# cipher.
 MATRIX = [
     (kdf, cipher, bits, list(METADATA)[(4 * row + column) % len(METADATA)], (512, 4096)[(row + column) % 2])
     for row, kdf in enumerate(KDFS)
@@ -45,9 +59,14 @@ RECORD = "luksmith.luks-record"
 
 
 class Judged:
-    """Runs the module and lets cryptsetup judge every write. ``slots``: what must open what from now on, slot -> secret."""
+    """Runs the module and lets cryptsetup judge every write.
 
-    def __init__(self, volume: Luks2Volume, slots: t.Dict[int, str], *, payload: t.Optional[pathlib.Path] = None) -> None:
+    ``slots``: what must open what from now on, slot -> secret.
+    """
+
+    def __init__(
+        self, volume: Luks2Volume, slots: t.Dict[int, str], *, payload: t.Optional[pathlib.Path] = None
+    ) -> None:
         self.volume = volume
         self.slots = slots
         self.device = payload or volume.path
@@ -85,7 +104,9 @@ def untouched(pieces: t.Mapping[t.Tuple[str, ...], str], slot: int) -> t.Dict[t.
     return {
         path: text
         for path, text in pieces.items()
-        if path != ("keyslots", str(slot)) and not (path[0] == "digests" and path[-1] == "keyslots") and not (path[0] == "tokens" and RECORD in text)
+        if path != ("keyslots", str(slot))
+        and not (path[0] == "digests" and path[-1] == "keyslots")
+        and not (path[0] == "tokens" and RECORD in text)
     }
 
 
@@ -97,10 +118,13 @@ SHORT = [("pbkdf2-sha512", "aes-cbc-essiv:sha256", 128), ("argon2id", "aes-xts-p
 
 
 @pytest.mark.parametrize(
-    ("kdf", "cipher", "bits", "metadata", "sector"), [case if case[:3] in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in MATRIX]
+    ("kdf", "cipher", "bits", "metadata", "sector"),
+    [case if case[:3] in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in MATRIX],
 )
 def test_both_directions(tmp_path: pathlib.Path, kdf: str, cipher: str, bits: int, metadata: str, sector: int) -> None:
-    """It may take some seconds: cryptsetup derives keys of its own costs, and each program opens what the other wrote."""
+    """It may take some seconds: cryptsetup derives keys of its own costs, and each program opens what the other
+    wrote.
+    """
     options, costs = KDFS[kdf]
     volume = Luks2Volume(tmp_path / "volume").format(
         *("--cipher", cipher, "--key-size", bits, "--sector-size", sector, *options),
@@ -122,13 +146,37 @@ def test_both_directions(tmp_path: pathlib.Path, kdf: str, cipher: str, bits: in
 
     # cryptsetup changes what we wrote, in all its ways, and we agree on the outcome.
     volume.add(4, "theirs 2", *options, unlock="ours")
-    run("cryptsetup", "luksChangeKey", "-q", *options, "-d", volume.keyfile("ours 2"), volume.path, volume.keyfile("theirs"))
+    run(
+        "cryptsetup",
+        "luksChangeKey",
+        "-q",
+        *options,
+        "-d",
+        volume.keyfile("ours 2"),
+        volume.path,
+        volume.keyfile("theirs"),
+    )
     run("cryptsetup", "luksKillSlot", "-q", "-d", volume.keyfile("pw0"), volume.path, 1)
     judged.slots = {0: "pw0", 2: "theirs", 4: "theirs 2", 6: "unbound"}
     volume.approved()
-    info = run_module("keyslots_info", {"device": str(volume.path), "secrets": [{"label": f"label of {word}", "passphrase": word} for word in SECRETS]})
-    assert sorted((row["keyslot"], row["bound"]) for row in info["keyslots"]) == [(0, True), (2, True), (4, True), (6, False)]
-    assert (info["header"]["label"], info["header"]["subsystem"], info["header"]["segments"][0]["sector_size"]) == ("ä/label", "sub", sector)
+    info = run_module(
+        "keyslots_info",
+        {
+            "device": str(volume.path),
+            "secrets": [{"label": f"label of {word}", "passphrase": word} for word in SECRETS],
+        },
+    )
+    assert sorted((row["keyslot"], row["bound"]) for row in info["keyslots"]) == [
+        (0, True),
+        (2, True),
+        (4, True),
+        (6, False),
+    ]
+    assert (info["header"]["label"], info["header"]["subsystem"], info["header"]["segments"][0]["sector_size"]) == (
+        "ä/label",
+        "sub",
+        sector,
+    )
     judged.settled(present("theirs", costs), present("theirs 2", costs, keyslot=4), {"state": "absent", "keyslot": 1})
 
     del judged.slots[4]
@@ -139,7 +187,9 @@ def test_both_directions(tmp_path: pathlib.Path, kdf: str, cipher: str, bits: in
 def fixture_rich(tmp_path: pathlib.Path) -> Judged:
     """Two digests besides the data's: slots 3 and 5 are unbound, each with a volume key of its own."""
     volume = Luks2Volume(tmp_path / "volume").format("--label", "L", "--subsystem", "S")
-    volume.add(1, "theirs").add(3, "unbound", "--unbound", "--key-size", "256").add(5, "theirs 2", "--unbound", "--key-size", "512")
+    volume.add(1, "theirs").add(3, "unbound", "--unbound", "--key-size", "256").add(
+        5, "theirs 2", "--unbound", "--key-size", "512"
+    )
     assert len(volume.tree()["digests"]) == 3
     return Judged(volume, {0: "pw0", 1: "theirs", 3: "unbound", 5: "theirs 2"})
 
@@ -149,7 +199,9 @@ def test_priorities(rich: Judged, priority: str) -> None:
     entry = {"keyslot": 1, "new_secret": {"passphrase": "theirs"}}
     rich.write({**entry, "priority": priority}, 1, "set-priority")
     assert rich.volume.tree()["keyslots"]["1"]["priority"] == {"prefer": 2, "ignore": 0}[priority]
-    assert rich.volume.opens("theirs") == (priority == "prefer")  # without its number, cryptsetup passes over an ignored slot
+    assert rich.volume.opens("theirs") == (
+        priority == "prefer"
+    )  # without its number, cryptsetup passes over an ignored slot
     rich.settled({**entry, "priority": priority})
     run("cryptsetup", "config", "--key-slot", 1, "--priority", "ignore", rich.volume.path)
     rich.write(entry, 1, "set-priority")
@@ -158,7 +210,9 @@ def test_priorities(rich: Judged, priority: str) -> None:
 
 
 def test_unbound_slots_and_their_digests(rich: Judged) -> None:
-    """A secret that opens an unbound slot only does not open the volume; such a slot goes when it is named, its digest with it."""
+    """A secret that opens an unbound slot only does not open the volume; such a slot goes when it is named, its digest
+    with it.
+    """
     rich.slots[2] = "unbound"
     rich.write(present("unbound"), 2, "add")
     purged = keyslots(rich.volume.path, [present("pw0"), present("theirs"), present("unbound")], purge=True)
@@ -188,7 +242,18 @@ def test_a_detached_header(tmp_path: pathlib.Path) -> None:
     payload.write_bytes(b"payload\0" * 131072)
     header = Luks2Volume(tmp_path / "header")
     header.path.write_bytes(bytes(16 << 20))
-    run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--header", header.path, *PBKDF2, payload, header.keyfile("pw0"))
+    run(
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        "luks2",
+        "--header",
+        header.path,
+        *PBKDF2,
+        payload,
+        header.keyfile("pw0"),
+    )
     before = payload.read_bytes()
     judged = Judged(header, {0: "pw0"}, payload=payload)
     judged.slots[1] = "ours"
@@ -197,7 +262,9 @@ def test_a_detached_header(tmp_path: pathlib.Path) -> None:
     judged.write(present("ours 2", old_secret={"passphrase": "pw0"}), 0, "rekey")
     del judged.slots[1]
     judged.write({"state": "absent", "keyslot": 1, "old_secret": {"passphrase": "ours"}}, 1, "erase", unlock=["ours 2"])
-    opened = run("cryptsetup", "open", "--test-passphrase", "--header", header.path, "-d", header.keyfile("ours 2"), payload)
+    opened = run(
+        "cryptsetup", "open", "--test-passphrase", "--header", header.path, "-d", header.keyfile("ours 2"), payload
+    )
     assert opened.returncode == 0
     assert payload.read_bytes() == before
 

@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module's documentation says of its results is what modules return: every key, its type, and the form of every sample.
+"""What a module's documentation says of its results is what modules return: every key, its type, and the form of every
+sample.
 
-Each module runs often enough that all its documented keys occur. A key that is returned and not documented, documented and never
-returned, or of another type than documented is a failure; so is a sample that no result looks like.
+Each module runs often enough that all its documented keys occur. A key that is returned and not documented, documented
+and never returned, or of another type than documented is a failure; so is a sample that no result looks like.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, FakeHost, luks1, mapping_uuid
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
+    UUID1,
+    FakeHost,
+    luks1,
+    mapping_uuid,
+)
 
 Result = t.Dict[str, t.Any]
 
@@ -38,7 +44,13 @@ PRIMARY = {"label": "admin 2026", "passphrase": "correct horse battery staple"}
 CHEAP = {"type": "argon2id", "time": 4, "memory": 64, "parallel": 1}
 # What Ansible itself adds to, or understands in, every result.
 OF_ANSIBLE = {"changed", "failed", "invocation", "msg", "warnings", "deprecations", "exception"}
-TYPES: t.Mapping[str, t.Tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "list": (list,), "dict": (dict,)}
+TYPES: t.Mapping[str, t.Tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
 
 
 def volume(folder: pathlib.Path, name: str, fixture: str = "luks2.img") -> str:
@@ -58,25 +70,41 @@ def run(name: str, arguments: Result, **how: t.Any) -> Result:
 def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
     device = volume(folder, "a.img")
     replace = {"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}
-    yield run("keyslots", {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]}, diff=True)
+    yield run(
+        "keyslots",
+        {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
+        diff=True,
+    )
     yield run("keyslots", {"device": device, "keyslots": [replace]}, diff=True)
     link = folder / "link"
     link.symlink_to(device)
-    yield run("keyslots", {"devices": [device, str(link), volume(folder, "b.img"), "/dev/null"], "keyslots": [replace]}, diff=True)
-    yield run("keyslots", {"device": volume(folder, "c.img", "luks1.img"), "keyslots": [{"new_secret": LEAKED}]}, diff=True)
+    yield run(
+        "keyslots",
+        {"devices": [device, str(link), volume(folder, "b.img"), "/dev/null"], "keyslots": [replace]},
+        diff=True,
+    )
+    yield run(
+        "keyslots", {"device": volume(folder, "c.img", "luks1.img"), "keyslots": [{"new_secret": LEAKED}]}, diff=True
+    )
     yield interrupted()
 
 
 def interrupted() -> Result:
     """What the edge makes of a run that could not go on after its first write; the tests of crashes have real ones."""
-    add, erase = types.Action(types.ActionKind.ADD, 1, "why", label="admin 2026"), types.Action(types.ActionKind.ERASE, 0, "why", label="leaked")
+    add, erase = (
+        types.Action(types.ActionKind.ADD, 1, "why", label="admin 2026"),
+        types.Action(types.ActionKind.ERASE, 0, "why", label="leaked"),
+    )
     return interruption(Interrupted("x", actions_done=[add], actions_left=[erase]))
 
 
 def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
     device = volume(folder, "a.img")
     replace = {"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}
-    run("keyslots", {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]})
+    run(
+        "keyslots",
+        {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
+    )
     yield run("keyslots_info", {"device": device, "secrets": [PRIMARY]})
     yield run("keyslots_info", {"device": volume(folder, "c.img", "luks1.img")})
 
@@ -84,7 +112,10 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
 def header_backup(folder: pathlib.Path) -> t.Iterator[Result]:
     task = {"device": volume(folder, "a.img"), "path": str(folder / "backup"), "unlock": [BREAK_GLASS]}
     yield run("header_backup", task)
-    run("keyslots", {"device": task["device"], "unlock": [BREAK_GLASS], "keyslots": [{"state": "absent", "old_secret": LEAKED}]})
+    run(
+        "keyslots",
+        {"device": task["device"], "unlock": [BREAK_GLASS], "keyslots": [{"state": "absent", "old_secret": LEAKED}]},
+    )
     yield run("header_backup", task, check=True)
     yield run("header_backup", {**task, "state": "restored", "force": True})
     yield interrupted()
@@ -94,7 +125,10 @@ def volumes_info(folder: pathlib.Path) -> t.Iterator[Result]:
     device = volume(folder, "a.img")
     crypttab = folder / "crypttab"
     crypttab.write_text(f"data {device} none luks\n")
-    yield run("volumes_info", {"paths": [device, volume(folder, "b.img", "luks1.qcow2")], "block_devices": False, "crypttab": str(crypttab)})
+    yield run(
+        "volumes_info",
+        {"paths": [device, volume(folder, "b.img", "luks1.qcow2")], "block_devices": False, "crypttab": str(crypttab)},
+    )
     with pytest.MonkeyPatch.context() as patch:  # device-mapper devices of a host that is all made up
         host = FakeHost(folder / "host", patch)
         host.device("sda", luks1())
@@ -118,7 +152,9 @@ def fleet_report(folder: pathlib.Path) -> t.Iterator[Result]:
     """What the action plugin does; Ansible itself runs it for CONTROLLER."""
     usual = {"sources": [], "kind": "audit", "title": "", "generated": None, **dict.fromkeys(writing.FORMS)}
     hosts = [{"host": "web-1", "volumes": [run("audit", {"device": volume(folder, "a.img")})]}]
-    yield writing.write({**usual, "hosts": hosts, "html": str(folder / "report.html")}, mode=lambda _old: 0o600, check=False)
+    yield writing.write(
+        {**usual, "hosts": hosts, "html": str(folder / "report.html")}, mode=lambda _old: 0o600, check=False
+    )
 
 
 def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
@@ -126,7 +162,9 @@ def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run("keyfile", {"path": str(folder / "data.key"), "new_secret": PRIMARY, "old_secrets": [LEAKED]})
 
 
-RUNS = {one.__name__: one for one in (keyslots, keyslots_info, header_backup, volumes_info, audit, fleet_report, keyfile)}
+RUNS = {
+    one.__name__: one for one in (keyslots, keyslots_info, header_backup, volumes_info, audit, fleet_report, keyfile)
+}
 
 OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device": "/dev/sdb"}
 KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"
@@ -136,7 +174,10 @@ CONTROLLER = [
     ("rotation_entry", {"operation": "decide", **OF, "generation": "2026-11", "replaces": [LEAKED]}),
     ("rotation_entry", {"operation": "compare", **OF, "entry": "{{ r1.staged }}", "secret": "{{ r1.new }}"}),
     ("rotation_entry", {"operation": "forget", **OF, "entry": "{{ r2.promoted }}", "keep_older": 0}),
-    ("vault_entry", {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}"}),
+    (
+        "vault_entry",
+        {"path": "{{ folder }}/secrets.yml", "key": KEY, "operation": "write", "entry": "{{ r2.promoted }}"},
+    ),
     (
         "escrow_entry",
         {
@@ -154,9 +195,24 @@ CONTROLLER = [
 
 @pytest.fixture(scope="module")
 def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tuple[str, Result]]:
-    """The results of CONTROLLER, each with the name of its module; these run in Ansible's own process, which takes ten seconds for all of them."""
+    """The results of CONTROLLER, each with the name of its module; these run in Ansible's own process, which takes ten
+    seconds for all of them.
+    """
     folder = tmp_path_factory.mktemp("controller")
-    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=escrow", "-keyout", "key", "-out", "certificate"]
+    certificate = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=escrow",
+        "-keyout",
+        "key",
+        "-out",
+        "certificate",
+    ]
     subprocess.run(certificate, cwd=folder, check=True, capture_output=True)
     link = folder / "collections" / "ansible_collections" / "luksmith" / "luks"
     link.parent.mkdir(parents=True)
@@ -165,14 +221,40 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
     tasks: t.List[Result] = []
     for number, (name, arguments) in enumerate(CONTROLLER):
         tasks.append({f"luksmith.luks.{name}": arguments, "register": f"r{number}"})
-        tasks.append({"ansible.builtin.copy": {"content": f"{{{{ r{number} | to_json }}}}", "dest": f"{folder}/r{number}", "mode": "0600"}})
-    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {"folder": str(folder)}, "tasks": tasks}]))
+        tasks.append(
+            {
+                "ansible.builtin.copy": {
+                    "content": f"{{{{ r{number} | to_json }}}}",
+                    "dest": f"{folder}/r{number}",
+                    "mode": "0600",
+                }
+            }
+        )
+    (folder / "play.json").write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": {"folder": str(folder)}, "tasks": tasks}])
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment.update(ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8")
-    command = [str(PLAYBOOK), "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "--vault-password-file", "password"]
-    done = subprocess.run([*command, "play.json"], cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    environment.update(
+        ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8"
+    )
+    command = [
+        str(PLAYBOOK),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        "--vault-password-file",
+        "password",
+    ]
+    done = subprocess.run(
+        [*command, "play.json"], cwd=folder, env=environment, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    return [(name, json.loads((folder / f"r{number}").read_text())) for number, (name, _arguments) in enumerate(CONTROLLER)]
+    return [
+        (name, json.loads((folder / f"r{number}").read_text())) for number, (name, _arguments) in enumerate(CONTROLLER)
+    ]
 
 
 def documented(name: str) -> Result:
@@ -195,14 +277,18 @@ def compare(name: str, results: t.Sequence[Result]) -> None:
     assert not problems, "\n".join([f"{name}:", *problems, json.dumps(returned, indent=1)])
 
 
-def _compare_keys(described: Result, returned: t.Sequence[Result], where: str, whole: Result, problems: t.List[str]) -> None:
+def _compare_keys(
+    described: Result, returned: t.Sequence[Result], where: str, whole: Result, problems: t.List[str]
+) -> None:
     """``whole``: the documentation of the module; the items of ``volumes`` are results of one volume each."""
     found: t.Dict[str, t.List[t.Any]] = {}
     for one in returned:
         for key, value in one.items():
             found.setdefault(key, []).append(value)
     allowed = {**whole, **dict.fromkeys(OF_ANSIBLE)} if where == "volumes." else {}
-    problems.extend(f"{where}{key} is returned and not documented" for key in found if key not in described and key not in allowed)
+    problems.extend(
+        f"{where}{key} is returned and not documented" for key in found if key not in described and key not in allowed
+    )
     problems.extend(f"{where}{key} is documented and not returned" for key in described if key not in found)
     for key, values in found.items():
         description = described.get(key)
@@ -212,7 +298,11 @@ def _compare_keys(described: Result, returned: t.Sequence[Result], where: str, w
         if wrong and not (key == "diff" and all(isinstance(value, list) for value in wrong)):  # one for each volume
             problems.append(f"{where}{key} is documented as {description['type']} and is {wrong[0]!r}")
         if "contains" in description:
-            items = [item for value in values for item in (value if isinstance(value, list) else [value] if value is not None else [])]
+            items = [
+                item
+                for value in values
+                for item in (value if isinstance(value, list) else [value] if value is not None else [])
+            ]
             _compare_keys(description["contains"], items, f"{where}{key}.", whole, problems)
 
 
@@ -241,7 +331,9 @@ def test_results_are_as_documented(name: str, tmp_path: pathlib.Path) -> None:
 @pytest.mark.xdist_group("documented returns")  # one run for all
 @pytest.mark.needs("ansible-playbook", "openssl")
 @pytest.mark.parametrize("name", sorted({name for name, _arguments in CONTROLLER}))
-def test_results_of_the_controller_are_as_documented(name: str, on_the_controller: t.List[t.Tuple[str, Result]]) -> None:
+def test_results_of_the_controller_are_as_documented(
+    name: str, on_the_controller: t.List[t.Tuple[str, Result]]
+) -> None:
     compare(name, [result for module, result in on_the_controller if module == name])
 
 

@@ -43,7 +43,11 @@ def on(path: pathlib.Path) -> t.Tuple[reading.Read, int]:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        pytest.param(command, what, marks=[pytest.mark.needs(command[0]), *([pytest.mark.full] if (command, what) in MORE else [])])
+        pytest.param(
+            command,
+            what,
+            marks=[pytest.mark.needs(command[0]), *([pytest.mark.full] if (command, what) in MORE else [])],
+        )
         for command, what in (*MAKERS, *MORE)
     ],
 )
@@ -65,6 +69,18 @@ def test_a_luks_volume_over_an_old_file_system_has_no_foreign_signature(tmp_path
     path = tmp_path / "volume"
     path.write_bytes(bytes(32 << 20))
     subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True)
-    command = ["cryptsetup", "luksFormat", "-q", "--type", kind, "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", str(path), "-"]
+    command = [
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type",
+        kind,
+        "--pbkdf",
+        "pbkdf2",
+        "--pbkdf-force-iterations",
+        "1000",
+        str(path),
+        "-",
+    ]
     subprocess.run(command, input=b"x", check=True, capture_output=True)
     assert signatures.signature(*on(path)) is None

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Header backups in both directions with cryptsetup, what a restore refuses, and what it tells of secrets that come back."""
+"""Header backups in both directions with cryptsetup, what a restore refuses, and what it tells of secrets that come
+back.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,11 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def replace(volume: Luks2Volume, old: str, new: str, unlock: str) -> None:
-    keyslots(volume.path, [{"old_secret": {"passphrase": old}, "new_secret": {"passphrase": new}, "pbkdf": CHEAP}], unlock=[unlock])
+    keyslots(
+        volume.path,
+        [{"old_secret": {"passphrase": old}, "new_secret": {"passphrase": new}, "pbkdf": CHEAP}],
+        unlock=[unlock],
+    )
 
 
 @BOTH
@@ -78,7 +84,14 @@ def test_cryptsetup_restores_what_we_wrote(volume: Luks2Volume, path: pathlib.Pa
 def test_we_restore_what_cryptsetup_wrote(volume: Luks2Volume, path: pathlib.Path) -> None:
     run("cryptsetup", "luksHeaderBackup", volume.path, "--header-backup-file", path)
     assert not backup(volume.path, path)["changed"] or stat.S_IMODE(path.stat().st_mode) == 0o600
-    keyslots(volume.path, [{"state": "absent", "old_secret": {"passphrase": "pw1"}}, {"new_secret": {"passphrase": "pw3"}, "pbkdf": CHEAP}], unlock=["pw0"])
+    keyslots(
+        volume.path,
+        [
+            {"state": "absent", "old_secret": {"passphrase": "pw1"}},
+            {"new_secret": {"passphrase": "pw3"}, "pbkdf": CHEAP},
+        ],
+        unlock=["pw0"],
+    )
     result = restored(volume.path, path, "pw1")
     assert volume.opened(SLOTS, ["pw0", "pw1", "pw3"]) == {(0, "pw0"), (1, "pw1")}
     assert [row["keyslot"] for row in result["revived"]] == [1]
@@ -104,7 +117,11 @@ def test_a_second_backup_changes_nothing_and_a_wider_mode_is_narrowed(volume: Lu
 
 @LUKS2
 def test_a_stale_backup_says_what_it_still_opens(volume: Luks2Volume, path: pathlib.Path, format: str) -> None:
-    keyslots(volume.path, [{"old_secret": {"passphrase": "pw1"}, "new_secret": secret("pw2"), "pbkdf": CHEAP}], unlock=["pw0"])
+    keyslots(
+        volume.path,
+        [{"old_secret": {"passphrase": "pw1"}, "new_secret": secret("pw2"), "pbkdf": CHEAP}],
+        unlock=["pw0"],
+    )
     backup(volume.path, path)
     keyslots(volume.path, [{"state": "absent", "old_secret": {"passphrase": "pw2"}}], unlock=["pw0"])
     for check in (True, False):
@@ -141,7 +158,9 @@ def test_without_force_it_names_what_would_come_back(volume: Luks2Volume, path: 
         assert "keyslot 1" in message
         assert "force: true" in message
     assert volume.sha256() == before
-    assert not restored(volume.path, path.with_name("fresh") if backup(volume.path, path.with_name("fresh")) else "", "pw0", force=False)["changed"]
+    assert not restored(
+        volume.path, path.with_name("fresh") if backup(volume.path, path.with_name("fresh")) else "", "pw0", force=False
+    )["changed"]
 
 
 @LUKS1
@@ -153,20 +172,36 @@ def test_a_backup_that_no_secret_opens_is_refused(volume: Luks2Volume, path: pat
 
 
 @LUKS2
-def test_a_backup_of_another_volume_is_refused(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
+def test_a_backup_of_another_volume_is_refused(
+    volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str
+) -> None:
     other = Luks2Volume(tmp_path / "other").format(type=format)
     backup(other.path, path)
     assert "another volume" in refused(volume.path, path, "pw0")
-    same_uuid = Luks2Volume(tmp_path / "same").format("--uuid", run("cryptsetup", "luksUUID", volume.path).stdout.strip(), type=format)
+    same_uuid = Luks2Volume(tmp_path / "same").format(
+        "--uuid", run("cryptsetup", "luksUUID", volume.path).stdout.strip(), type=format
+    )
     path.unlink()
     backup(same_uuid.path, path)
     assert "volume key" in refused(volume.path, path, "pw0")
 
 
 @LUKS1
-def test_another_place_of_the_data_is_refused(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
+def test_another_place_of_the_data_is_refused(
+    volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str
+) -> None:
     key, uuid = tmp_path / "volume-key", run("cryptsetup", "luksUUID", volume.path).stdout.strip()
-    run("cryptsetup", "luksDump", "-q", "--dump-volume-key", "--volume-key-file", key, "-d", volume.keyfile("pw0"), volume.path)
+    run(
+        "cryptsetup",
+        "luksDump",
+        "-q",
+        "--dump-volume-key",
+        "--volume-key-file",
+        key,
+        "-d",
+        volume.keyfile("pw0"),
+        volume.path,
+    )
     offset = 8192 if format == "luks1" else 8192 + 2048
     Luks2Volume(tmp_path / "moved").format("--uuid", uuid, "--volume-key-file", key, "--offset", offset, type=format)
     backup(tmp_path / "moved", path)
@@ -238,10 +273,17 @@ def test_tokens_and_priorities_come_back(volume: Luks2Volume, path: pathlib.Path
 
 
 @LUKS2
-def test_what_is_no_backup_is_not_replaced(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str) -> None:
+def test_what_is_no_backup_is_not_replaced(
+    volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str
+) -> None:
     other = Luks2Volume(tmp_path / "other").format(type=format)
     path.write_text("important")
-    for name, words in ((path, "not a header backup"), (other.path, "whole volume"), (volume.path, "same file"), (tmp_path / "none" / "x", "does not exist")):
+    for name, words in (
+        (path, "not a header backup"),
+        (other.path, "whole volume"),
+        (volume.path, "same file"),
+        (tmp_path / "none" / "x", "does not exist"),
+    ):
         for force in (True, False):
             with pytest.raises(ModuleFailed, match=words):
                 backup(volume.path, name, force=force)
@@ -266,7 +308,9 @@ def test_a_detached_header(tmp_path: pathlib.Path, path: pathlib.Path, format: s
 
 
 @LUKS2
-def test_a_link_leads_to_the_file_that_is_replaced(volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_a_link_leads_to_the_file_that_is_replaced(
+    volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     link = tmp_path / "link"
     link.symlink_to(path)
     backup(volume.path, link)

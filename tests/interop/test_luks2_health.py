@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Damaged, changed and forbidden LUKS2 headers: reported without a byte written, healed for real, or refused with a sentence."""
+"""Damaged, changed and forbidden LUKS2 headers: reported without a byte written, healed for real, or refused with a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,19 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.in_the_child import LOCKING, bad_block
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module, start_module
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import (
+    CHEAP,
+    PBKDF2,
+    Luks2Volume,
+    needs_cryptsetup,
+    run,
+)
+from ansible_collections.luksmith.luks.tests.interop.module_process import (
+    ModuleFailed,
+    keyslots,
+    run_module,
+    start_module,
+)
 from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = needs_cryptsetup
@@ -77,13 +90,19 @@ def test_a_copy_that_is_not_the_other(volume: Luks2Volume, how: str) -> None:
 
 def test_a_heal_comes_before_what_the_task_wants(volume: Luks2Volume) -> None:
     damage(volume, "primary header")
-    assert [action["action"] for action in keyslots(volume.path, [ADD], unlock=["pw0"])["plan"]] == ["heal-header", "add"]
+    assert [action["action"] for action in keyslots(volume.path, [ADD], unlock=["pw0"])["plan"]] == [
+        "heal-header",
+        "add",
+    ]
     assert volume.opened((2,), ("n-e-w", "pw0")) == {(2, "n-e-w")}
     volume.approved()
 
 
 def test_a_foreign_signature_stops_a_heal(volume: Luks2Volume) -> None:
-    """Swap space lies where the primary copy was; cryptsetup refuses as well. Without the signature the copy is healed."""
+    """Swap space lies where the primary copy was; cryptsetup refuses as well.
+
+    Without the signature the copy is healed.
+    """
     swap = bytearray(4096)
     swap[1024:1032], swap[4086:] = b"\1\0\0\0\xff\0\0\0", b"SWAPSPACE2"
     volume.patch(0, bytes(swap))
@@ -100,9 +119,15 @@ def test_a_foreign_signature_stops_a_heal(volume: Luks2Volume) -> None:
     volume.approved()
 
 
-def changed_between_look_and_lock(volume: Luks2Volume, task: t.Mapping[str, t.Any], change: t.Callable[[], None]) -> t.Any:
+def changed_between_look_and_lock(
+    volume: Luks2Volume, task: t.Mapping[str, t.Any], change: t.Callable[[], None]
+) -> t.Any:
     """The task; ``change`` happens when it has made its plan and comes to the locks."""
-    running = start_module("keyslots", {"device": str(volume.path), "unlock": [{"passphrase": "pw0"}], **task}, hooks=[stop_before(LOCKING)])
+    running = start_module(
+        "keyslots",
+        {"device": str(volume.path), "unlock": [{"passphrase": "pw0"}], **task},
+        hooks=[stop_before(LOCKING)],
+    )
     running.reached(LOCKING)
     change()
     running.go_on()
@@ -113,7 +138,12 @@ def test_a_header_that_changes_before_the_lock_is_planned_again(volume: Luks2Vol
     result = changed_between_look_and_lock(volume, {"keyslots": [ADD]}, lambda: t.cast(None, volume.add(2, "faster")))
     assert [(action["action"], action["keyslot"]) for action in result["plan"]] == [("add", 3)]
     assert any("a new plan was made under the lock" in str(warning) for warning in result["warnings"])
-    assert volume.opened((0, 1, 2, 3), ("pw0", "theirs", "faster", "n-e-w")) == {(0, "pw0"), (1, "theirs"), (2, "faster"), (3, "n-e-w")}
+    assert volume.opened((0, 1, 2, 3), ("pw0", "theirs", "faster", "n-e-w")) == {
+        (0, "pw0"),
+        (1, "theirs"),
+        (2, "faster"),
+        (3, "n-e-w"),
+    }
     volume.approved()
 
 
@@ -138,22 +168,42 @@ def digest_twice(tree: t.Any) -> None:
 
 
 OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], t.Any], str]] = {
-    "unknown requirement": (requirement("no-such-thing"), r"requires an unknown feature \(requirement 'no-such-thing'\)"),
+    "unknown requirement": (
+        requirement("no-such-thing"),
+        r"requires an unknown feature \(requirement 'no-such-thing'\)",
+    ),
     "OPAL": (requirement("opal"), r"self-encrypting drive \(requirement 'opal'\)"),
     "inline tags": (requirement("inline-hw-tags"), "integrity tags in the sectors of the drive"),
-    "null payload": (lambda tree: tree["segments"]["0"].update(encryption="cipher_null-ecb"), "Segment 0 is not encrypted at all"),
-    "null keyslot": (lambda tree: tree["keyslots"]["1"]["area"].update(encryption="cipher_null-ecb"), "Keyslot 1 stores its key unencrypted"),
-    "token 32": (lambda tree: tree["tokens"].update({"32": {"type": "user", "keyslots": []}}), "token 32, but the highest number is 31"),
+    "null payload": (
+        lambda tree: tree["segments"]["0"].update(encryption="cipher_null-ecb"),
+        "Segment 0 is not encrypted at all",
+    ),
+    "null keyslot": (
+        lambda tree: tree["keyslots"]["1"]["area"].update(encryption="cipher_null-ecb"),
+        "Keyslot 1 stores its key unencrypted",
+    ),
+    "token 32": (
+        lambda tree: tree["tokens"].update({"32": {"type": "user", "keyslots": []}}),
+        "token 32, but the highest number is 31",
+    ),
     "keyslot 32": (
-        lambda tree: (tree["keyslots"].update({"32": tree["keyslots"].pop("1")}), tree["digests"]["0"].update(keyslots=["0", "32"])),
+        lambda tree: (
+            tree["keyslots"].update({"32": tree["keyslots"].pop("1")}),
+            tree["digests"]["0"].update(keyslots=["0", "32"]),
+        ),
         "keyslot 32, but the highest number is 31",
     ),
-    "short area": (lambda tree: tree["keyslots"]["1"]["area"].update(size="4096"), "The area of keyslot 1 has 4096 bytes, but its key material needs 128000"),
+    "short area": (
+        lambda tree: tree["keyslots"]["1"]["area"].update(size="4096"),
+        "The area of keyslot 1 has 4096 bytes, but its key material needs 128000",
+    ),
     "two digests": (digest_twice, "Segment 0 is covered by several digests"),
 }
 
 
-def refused(volume: Luks2Volume, sentence: str, entries: t.Sequence[t.Mapping[str, t.Any]] = (ADD, ERASE, PREFER)) -> None:
+def refused(
+    volume: Luks2Volume, sentence: str, entries: t.Sequence[t.Mapping[str, t.Any]] = (ADD, ERASE, PREFER)
+) -> None:
     """Whatever is asked, in check mode or for real; reading works, says the same, and changes nothing either."""
     before = volume.sha256()
     for entry in entries:
@@ -170,7 +220,9 @@ def refused(volume: Luks2Volume, sentence: str, entries: t.Sequence[t.Mapping[st
 SHORT_OBSTACLES = ("unknown requirement", "null keyslot", "two digests")
 
 
-@pytest.mark.parametrize("name", [name if name in SHORT_OBSTACLES else pytest.param(name, marks=pytest.mark.full) for name in OBSTACLES])
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT_OBSTACLES else pytest.param(name, marks=pytest.mark.full) for name in OBSTACLES]
+)
 def test_headers_that_nobody_may_write_to(volume: Luks2Volume, name: str) -> None:
     change, sentence = OBSTACLES[name]
     volume.edit(change)
@@ -179,7 +231,18 @@ def test_headers_that_nobody_may_write_to(volume: Luks2Volume, name: str) -> Non
 
 def test_a_reencryption_in_progress(volume: Luks2Volume) -> None:
     run("cryptsetup", "luksKillSlot", "-q", volume.path, 1)
-    run("cryptsetup", "reencrypt", "-q", "--init-only", "--resilience", "checksum", *PBKDF2, "-d", volume.keyfile("pw0"), volume.path)
+    run(
+        "cryptsetup",
+        "reencrypt",
+        "-q",
+        "--init-only",
+        "--resilience",
+        "checksum",
+        *PBKDF2,
+        "-d",
+        volume.keyfile("pw0"),
+        volume.path,
+    )
     assert "online-reencrypt" in volume.text()
     refused(volume, "being reencrypted", [ADD, PREFER])
 
@@ -196,14 +259,18 @@ def test_cryptsetup_erases_in_spite_of_a_requirement_and_we_do_not(volume: Luks2
 
 @pytest.mark.parametrize("copy", ["primary", pytest.param("secondary", marks=pytest.mark.full)])
 @pytest.mark.parametrize("place", [0, pytest.param(4096, marks=pytest.mark.full)], ids=["binary header", "json"])
-def test_a_copy_that_cannot_be_read_is_read_from_the_other_and_written_anew(volume: Luks2Volume, copy: str, place: int) -> None:
+def test_a_copy_that_cannot_be_read_is_read_from_the_other_and_written_anew(
+    volume: Luks2Volume, copy: str, place: int
+) -> None:
     start = place + (COPY if copy == "secondary" else 0)
     before = volume.sha256()
     hooks = [functools.partial(bad_block, start, start + 512)]
     found = run_module("keyslots_info", {"device": str(volume.path)}, hooks=hooks)
     assert found["header"]["copies"] == {"primary": "ok", "secondary": "ok", copy: "bad"}
     assert any("cannot be read" in str(warning) for warning in found["warnings"])
-    assert [action["action"] for action in keyslots(volume.path, [HOLDS], check=True, hooks=hooks)["plan"]] == ["heal-header"]
+    assert [action["action"] for action in keyslots(volume.path, [HOLDS], check=True, hooks=hooks)["plan"]] == [
+        "heal-header"
+    ]
     assert volume.sha256() == before
     assert [action["action"] for action in keyslots(volume.path, [HOLDS], hooks=hooks)["plan"]] == ["heal-header"]
     assert volume.opens("pw0") and volume.opens("theirs")

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A LUKS2 header whose JSON area is nearly full: what does not fit is known before the first write, in check mode too."""
+"""A LUKS2 header whose JSON area is nearly full: what does not fit is known before the first write, in check mode
+too.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,19 @@ def test_a_second_add_that_does_not_fit_is_refused_before_the_first(volume: Luks
     leave(volume, room)
     before = volume.sha256()
     for check in (True, False):
-        with pytest.raises(ModuleFailed, match=r"cannot be carried out to its end: at add of keyslot [12], the LUKS2 metadata would need") as caught:
+        with pytest.raises(
+            ModuleFailed,
+            match=r"cannot be carried out to its end: at add of keyslot [12], the LUKS2 metadata would need",
+        ) as caught:
             keyslots(volume.path, [present("one"), present("two")], unlock=["pw0"], check=check)
         assert "Nothing was changed." in str(caught.value)
     assert volume.sha256() == before
 
 
 def test_an_erase_whose_note_has_no_room_is_refused(volume: Luks2Volume) -> None:
-    """The slot's members go in the same write as its note comes, so that only a longer note could fail: a header at its limit works."""
+    """The slot's members go in the same write as its note comes, so that only a longer note could fail: a header at its
+    limit works.
+    """
     volume.add(1, "leaked")
     leave(volume, 0)
     result = keyslots(volume.path, [{"state": "absent", "keyslot": 1}], unlock=["pw0"], record=False)

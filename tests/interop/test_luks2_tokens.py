@@ -11,7 +11,13 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, PBKDF2, Luks2Volume, needs_cryptsetup, run
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import (
+    CHEAP,
+    PBKDF2,
+    Luks2Volume,
+    needs_cryptsetup,
+    run,
+)
 from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
 
 pytestmark = needs_cryptsetup
@@ -52,14 +58,24 @@ def fixture_volume(tmp_path: pathlib.Path) -> Luks2Volume:
 
 
 def info(volume: Luks2Volume, *secrets: str) -> t.Any:
-    return run_module("keyslots_info", {"device": str(volume.path), "secrets": [{"label": f"label of {word}", "passphrase": word} for word in secrets]})
+    return run_module(
+        "keyslots_info",
+        {
+            "device": str(volume.path),
+            "secrets": [{"label": f"label of {word}", "passphrase": word} for word in secrets],
+        },
+    )
 
 
 SHORT = [("systemd-tpm2", "number"), ("clevis", "secret")]
 
 
 @pytest.mark.parametrize(
-    ("kind", "by"), [case if case in SHORT else pytest.param(*case, marks=pytest.mark.full) for case in itertools.product(TOKENS, ("number", "secret"))]
+    ("kind", "by"),
+    [
+        case if case in SHORT else pytest.param(*case, marks=pytest.mark.full)
+        for case in itertools.product(TOKENS, ("number", "secret"))
+    ],
 )
 def test_tokens_of_others_are_shown_and_kept_until_their_slot_is_named(volume: Luks2Volume, kind: str, by: str) -> None:
     volume.add(3, MACHINE).add(4, "stranger")
@@ -140,7 +156,9 @@ def test_systemd_lists_and_wipes_what_we_wrote_and_we_open_what_it_enrolled(volu
     volume.approved()
     stale = {line["keyslot"]: line["current"] for line in info(volume)["header"]["record"]}
     assert stale == {1: False, 3: True}
-    assert not keyslots(volume.path, [present("by recovery"), {"state": "absent", "keyslot": 1}], unlock=["pw0"])["changed"]
+    assert not keyslots(volume.path, [present("by recovery"), {"state": "absent", "keyslot": 1}], unlock=["pw0"])[
+        "changed"
+    ]
 
 
 @needs_systemd
@@ -161,13 +179,18 @@ def test_the_slot_of_a_recovery_key_goes_as_systemd_would_do_it(volume: Luks2Vol
 def test_the_record_says_what_this_collection_did(volume: Luks2Volume) -> None:
     keyslots(volume.path, [present("ours"), present("second")], unlock=["pw0"])
     lines = info(volume)["header"]["record"]
-    assert [(line["keyslot"], line["label"], line["current"]) for line in lines] == [(1, "label of ours", True), (2, "label of second", True)]
+    assert [(line["keyslot"], line["label"], line["current"]) for line in lines] == [
+        (1, "label of ours", True),
+        (2, "label of second", True),
+    ]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line["changed"]) for line in lines)
     token = next(token for token in volume.tree()["tokens"].values() if token["type"] == RECORD)
     assert token["keyslots"] == [] and set(token["slots"]) == {"1", "2"}
     assert all(len(entry["fingerprint"]) == 32 for entry in token["slots"].values())
 
-    run("cryptsetup", "luksChangeKey", "-q", *PBKDF2, "-d", volume.keyfile("ours"), volume.path, volume.keyfile("other"))
+    run(
+        "cryptsetup", "luksChangeKey", "-q", *PBKDF2, "-d", volume.keyfile("ours"), volume.path, volume.keyfile("other")
+    )
     assert [(line["keyslot"], line["current"]) for line in info(volume)["header"]["record"]] == [(1, False), (2, True)]
     before = volume.sha256()
     assert not keyslots(volume.path, [present("other"), present("second")])["changed"]  # a stale record is no drift
@@ -201,7 +224,9 @@ def test_the_record_spares_derivations_and_is_no_proof(volume: Luks2Volume) -> N
     area = volume.tree()["keyslots"]["5"]["area"]
     volume.patch(int(area["offset"]), bytes(int(area["size"])))
     assert not keyslots(volume.path, [present("last")], verify="record")["changed"]
-    assert [action["action"] for action in keyslots(volume.path, [present("last")], unlock=["pw0"], check=True)["plan"]] == ["add"]
+    assert [
+        action["action"] for action in keyslots(volume.path, [present("last")], unlock=["pw0"], check=True)["plan"]
+    ] == ["add"]
 
 
 def test_the_record_never_justifies_an_erase(volume: Luks2Volume) -> None:

@@ -24,7 +24,19 @@ class Volume:
         self.path = path
         with path.open("wb") as file:
             file.truncate(8 << 20)
-        run("cryptsetup", "luksFormat", "-q", "--type", "luks1", "--key-size", key_size, *PBKDF2, "-d", self.key("pw0"), path)
+        run(
+            "cryptsetup",
+            "luksFormat",
+            "-q",
+            "--type",
+            "luks1",
+            "--key-size",
+            key_size,
+            *PBKDF2,
+            "-d",
+            self.key("pw0"),
+            path,
+        )
         for secret in ("machine", "stranger"):
             run("cryptsetup", "luksAddKey", "-q", *PBKDF2, "-d", self.key("pw0"), path, self.key(secret))
         run("luksmeta", "init", "-f", "-d", path)

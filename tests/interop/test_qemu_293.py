@@ -17,7 +17,15 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, ONE_FORMAT, OPENER, QemuImage, needs_qemu, new, secret
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import (
+    FORMATS,
+    ONE_FORMAT,
+    OPENER,
+    QemuImage,
+    needs_qemu,
+    new,
+    secret,
+)
 
 pytestmark = needs_qemu
 
@@ -32,7 +40,9 @@ def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> t.Iterator[
     made.check(*EVERY)
 
 
-def amend(image: QemuImage, *entries: t.Mapping[str, t.Any], unlock: str, **options: t.Any) -> t.List[t.Tuple[str, t.Any]]:
+def amend(
+    image: QemuImage, *entries: t.Mapping[str, t.Any], unlock: str, **options: t.Any
+) -> t.List[t.Tuple[str, t.Any]]:
     """The actions that were done. A second run must do none, whatever it was."""
     result = keyslots(image.path, entries, unlock=[unlock], **options)
     assert result["type"] == "luks1"
@@ -82,7 +92,9 @@ EIGHT = {0: S2, 1: S1, 2: S2, 3: S3, 4: S2, 5: S2, 6: S0, 7: S3}
 
 
 def filled_by_us(image: QemuImage) -> None:
-    keyslots(image.path, [new(passphrase, keyslot=keyslot) for keyslot, passphrase in EIGHT.items() if keyslot], unlock=[S0])
+    keyslots(
+        image.path, [new(passphrase, keyslot=keyslot) for keyslot, passphrase in EIGHT.items() if keyslot], unlock=[S0]
+    )
     keyslots(image.path, [{"state": "absent", "keyslot": 0}], unlock=[S1])
     keyslots(image.path, [new(EIGHT[0], keyslot=0)], unlock=[S1])
 
@@ -92,9 +104,16 @@ def filled_by_qemu(image: QemuImage) -> None:
 
     def fill(scratch: pathlib.Path) -> None:
         scratch_image = image.copied(scratch)
-        for keyslot, passphrase in [*((keyslot, passphrase) for keyslot, passphrase in EIGHT.items() if keyslot), (0, "")]:
+        for keyslot, passphrase in [
+            *((keyslot, passphrase) for keyslot, passphrase in EIGHT.items() if keyslot),
+            (0, ""),
+        ]:
             options = ("state=active", f"keyslot={keyslot}", "iter-time=1", "new-secret=new")
-            done = scratch_image.amend_with(S0, passphrase, *options) if keyslot else scratch_image.amend(S1, "state=inactive", "keyslot=0")
+            done = (
+                scratch_image.amend_with(S0, passphrase, *options)
+                if keyslot
+                else scratch_image.amend(S1, "state=inactive", "keyslot=0")
+            )
             assert done.returncode == 0, done.stderr
         done = scratch_image.amend_with(S1, EIGHT[0], "state=active", "keyslot=0", "iter-time=1", "new-secret=new")
         assert done.returncode == 0, done.stderr
@@ -105,7 +124,13 @@ def filled_by_qemu(image: QemuImage) -> None:
 
 @pytest.mark.parametrize(
     ("image", "fill"),
-    [("qcow2", filled_by_us), *(pytest.param(*pair, marks=pytest.mark.full) for pair in (("luks", filled_by_us), *((one, filled_by_qemu) for one in FORMATS)))],
+    [
+        ("qcow2", filled_by_us),
+        *(
+            pytest.param(*pair, marks=pytest.mark.full)
+            for pair in (("luks", filled_by_us), *((one, filled_by_qemu) for one in FORMATS))
+        ),
+    ],
     indirect=["image"],
 )
 def test_rows_13_to_20_a_full_header(image: QemuImage, fill: t.Callable[[QemuImage], None]) -> None:
@@ -126,7 +151,11 @@ def test_rows_13_to_20_a_full_header(image: QemuImage, fill: t.Callable[[QemuIma
     assert image.active() == {3, 7}
     assert "the data is lost" in refused(image, {"state": "absent", "old_secret": secret(S3)}, unlock=S3)  # 18
     assert image.opened_by(*EVERY) == {S3}  # 19
-    assert amend(image, new(S0), {"state": "absent", "old_secret": secret(S3)}, unlock=S3) == [("add", 0), ("erase", 3), ("erase", 7)]  # 20
+    assert amend(image, new(S0), {"state": "absent", "old_secret": secret(S3)}, unlock=S3) == [
+        ("add", 0),
+        ("erase", 3),
+        ("erase", 7),
+    ]  # 20
     assert image.opened_by(*EVERY) == {S0} and image.active() == {0}
 
 
@@ -146,7 +175,12 @@ def test_rows_23_to_28_the_last_key(image: QemuImage) -> None:
     assert "last one" in refused(image, {"state": "absent", "keyslot": 0}, unlock=S0)  # 23
     refused(image, {"state": "absent", "old_secret": secret(S0)}, unlock=S0)  # 24
     with pytest.raises(ModuleFailed, match=r"(?i)no such file|does not exist"):  # 25: a secret that is not there
-        keyslots(image.path, [{"state": "absent", "old_secret": {"keyfile": str(image.path) + ".none"}}], unlock=[S0], force=True)
+        keyslots(
+            image.path,
+            [{"state": "absent", "old_secret": {"keyfile": str(image.path) + ".none"}}],
+            unlock=[S0],
+            force=True,
+        )
     # 26: absent means "opens nothing", so a secret that opens nothing is no change here and an error in QEMU
     assert amend(image, {"state": "absent", "old_secret": secret(S1)}, unlock=S0, force=True) == []
     assert amend(image, {"state": "absent", "keyslot": 1}, unlock=S0) == []  # 27: no change, also without force

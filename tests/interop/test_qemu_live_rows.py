@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fourteen things that live runs of QEMU showed (L1 to L14), each through the module, and QEMU or cryptsetup on what came out."""
+"""Fourteen things that live runs of QEMU showed (L1 to L14), each through the module, and QEMU or cryptsetup on what
+came out.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,20 @@ from ansible_collections.luksmith.luks.tests.interop.in_the_child import FIRST_W
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken, loop_device
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1, slot_fields
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module, start_module
-from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, FORMATS, ONE_FORMAT, OPENER, QemuImage, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import (
+    ModuleFailed,
+    keyslots,
+    run_module,
+    start_module,
+)
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import (
+    CHEAP,
+    FORMATS,
+    ONE_FORMAT,
+    OPENER,
+    QemuImage,
+    run,
+)
 from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = pytest.mark.needs("qemu-img", "qemu-io", "cryptsetup")
@@ -80,7 +94,9 @@ def test_l2_a_slot_and_its_secret_erase_only_that_slot(image: QemuImage) -> None
     keyslots(image.path, [new(S1, keyslot=keyslot) for keyslot in (1, 2, 3)], unlock=[S0])
     assert image.active() == {0, 1, 2, 3}
     assert actions(keyslots(image.path, [gone(S1, keyslot=2)], unlock=[S0])) == [("erase", 2)]
-    assert actions(keyslots(image.path, [gone(S1, keyslot=0)], unlock=[S0])) == []  # QEMU: an error; ours: it holds already
+    assert (
+        actions(keyslots(image.path, [gone(S1, keyslot=0)], unlock=[S0])) == []
+    )  # QEMU: an error; ours: it holds already
     assert image.active() == {0, 1, 3} and image.opened_by(*EVERY) == {S0, S1}
 
 
@@ -92,7 +108,9 @@ def test_l3_a_full_header_and_force_without_a_slot_is_still_refused(image: QemuI
 
 def test_l4_an_inactive_slot_with_a_secret_that_opens_another_is_no_change(image: QemuImage) -> None:
     before = image.path.read_bytes()
-    assert not keyslots(image.path, [gone(S0, keyslot=5)], unlock=[S0], force=True)["changed"]  # QEMU: refused, with and without force
+    assert not keyslots(image.path, [gone(S0, keyslot=5)], unlock=[S0], force=True)[
+        "changed"
+    ]  # QEMU: refused, with and without force
     assert image.path.read_bytes() == before
 
 
@@ -171,7 +189,9 @@ def test_l8_secrets_to_the_byte(image: QemuImage, tmp_path: pathlib.Path, name: 
 def test_l8_an_empty_secret_can_be_taken_away(tmp_path: pathlib.Path) -> None:
     volume = Luks1(tmp_path, S0, cipher="aes-xts-plain64", bits=256)
     volume.add(S0, "", 3)
-    assert actions(keyslots(volume.path, [{"state": "absent", "old_secret": {"label": "nothing", "passphrase": ""}}], unlock=[S0])) == [("erase", 3)]
+    assert actions(
+        keyslots(volume.path, [{"state": "absent", "old_secret": {"label": "nothing", "passphrase": ""}}], unlock=[S0])
+    ) == [("erase", 3)]
     volume.holds({0: S0})
 
 

@@ -52,7 +52,12 @@ def partition(device: str) -> t.Iterator[str]:
 class _Partition(ctypes.Structure):
     """struct blkpg_partition of linux/blkpg.h."""
 
-    _fields_ = (("start", ctypes.c_longlong), ("length", ctypes.c_longlong), ("number", ctypes.c_int), ("names", ctypes.c_char * 128))
+    _fields_ = (
+        ("start", ctypes.c_longlong),
+        ("length", ctypes.c_longlong),
+        ("number", ctypes.c_int),
+        ("names", ctypes.c_char * 128),
+    )
 
 
 class _Request(ctypes.Structure):
@@ -79,7 +84,9 @@ def exclude_each_other(first: t.Union[str, pathlib.Path], second: t.Union[str, p
     """In both directions, or in none; anything between fails."""
     answers = set()
     for one, other in ((first, second), (second, first)):
-        with open_volume(str(one), writable=True) as winner, open_volume(str(other), writable=True) as loser, locks.exclusive(winner, timeout=0):
+        with open_volume(str(one), writable=True) as winner, open_volume(
+            str(other), writable=True
+        ) as loser, locks.exclusive(winner, timeout=0):
             try:
                 with locks.exclusive(loser, timeout=0):
                     answers.add(False)
@@ -106,7 +113,9 @@ def test_a_loop_device_reads_and_writes_its_file(image: pathlib.Path) -> None:
 
 
 def test_what_was_written_to_the_file_is_seen_through_the_device_despite_its_cache(image: pathlib.Path) -> None:
-    with loop_device(image) as device, open_volume(device, writable=True) as above, open_volume(str(image), writable=True) as below:
+    with loop_device(image) as device, open_volume(device, writable=True) as above, open_volume(
+        str(image), writable=True
+    ) as below:
         above.region.read(0, 8192)
         below.region.write(512, b"from below")
         below.region.barrier()
@@ -114,7 +123,9 @@ def test_what_was_written_to_the_file_is_seen_through_the_device_despite_its_cac
 
 
 def test_a_write_through_the_device_does_not_bring_old_neighbours_back_to_the_file(image: pathlib.Path) -> None:
-    with loop_device(image) as device, open_volume(device, writable=True) as above, open_volume(str(image), writable=True) as below:
+    with loop_device(image) as device, open_volume(device, writable=True) as above, open_volume(
+        str(image), writable=True
+    ) as below:
         above.region.read(0, 8192)
         below.region.write(512, b"from below")
         below.region.barrier()
@@ -135,7 +146,9 @@ def test_a_read_only_loop_device_is_refused_for_writing_only(image: pathlib.Path
 
 def test_the_paths_to_one_header_have_one_identity(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shift = str(FIRST_SECTOR * 512)
-    with loop_device(image) as device, partition(device) as part, loop_device(image, "--offset", shift) as shifted, loop_device(device) as nested:
+    with loop_device(image) as device, partition(device) as part, loop_device(
+        image, "--offset", shift
+    ) as shifted, loop_device(device) as nested:
         os.symlink(device, tmp_path / "link")
         assert identity(image) == identity(device) == identity(nested) == identity(tmp_path / "link")
         assert identity(shifted) == identity(part)
@@ -160,7 +173,9 @@ def test_a_device_on_a_device_excludes_all_beneath(image: pathlib.Path) -> None:
 
 
 def test_a_partition_of_a_device_excludes_the_file_and_other_ways_to_the_partition(image: pathlib.Path) -> None:
-    with loop_device(image) as device, partition(device) as part, loop_device(image, "--offset", str(FIRST_SECTOR * 512)) as shifted:
+    with loop_device(image) as device, partition(device) as part, loop_device(
+        image, "--offset", str(FIRST_SECTOR * 512)
+    ) as shifted:
         assert exclude_each_other(part, shifted)
         assert exclude_each_other(part, image)
 
@@ -188,7 +203,9 @@ def test_a_qemu_on_either_is_found_and_named(image: pathlib.Path, ours: str, the
 
 
 def test_a_device_that_came_after_the_volume_was_opened_is_locked_too(image: pathlib.Path) -> None:
-    with open_volume(str(image), writable=True) as volume, loop_device(image) as device, open_volume(device, writable=True) as rival:
+    with open_volume(str(image), writable=True) as volume, loop_device(image) as device, open_volume(
+        device, writable=True
+    ) as rival:
         with locks.exclusive(volume, timeout=0):
             rdev = os.stat(device).st_rdev
             assert os.path.exists(f"/run/cryptsetup/L_{os.major(rdev)}:{os.minor(rdev)}")
@@ -200,12 +217,16 @@ def test_a_device_that_came_after_the_volume_was_opened_is_locked_too(image: pat
 def test_a_device_whose_file_was_deleted_is_still_locked_against_others_on_it(image: pathlib.Path) -> None:
     with loop_device(image) as device:
         image.unlink()
-        with open_volume(device, writable=True) as first, open_volume(device, writable=True) as second, locks.exclusive(first, timeout=0):
+        with open_volume(device, writable=True) as first, open_volume(device, writable=True) as second, locks.exclusive(
+            first, timeout=0
+        ):
             refused(locks.exclusive, second)
 
 
 def test_a_killed_holder_of_a_device_leaves_nothing_that_stops_the_next(image: pathlib.Path) -> None:
-    with loop_device(image) as device, open_volume(device, writable=True) as volume, open_volume(str(image), writable=True) as file:
+    with loop_device(image) as device, open_volume(device, writable=True) as volume, open_volume(
+        str(image), writable=True
+    ) as file:
         holder = start(hold, device)
         holder.reached("held")
         for rival in (volume, file):

@@ -178,8 +178,7 @@ def test_a_refusal_is_one_sentence_after_another(volume: Luks1) -> None:
     output = " ".join(play(volume, "-vvvv", pipelining=True, fails=True).split())
     assert (
         f"{volume.path}: Neither current nor next opens any keyslot. "
-        "There is nothing that keyslots[0] could replace. Correct old_secret"
-        in output
+        "There is nothing that keyslots[0] could replace. Correct old_secret" in output
     ), output
     assert "Nothing was changed." in output and "Traceback" not in output
     assert volume.path.read_bytes() == before

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does a test fail when a check is taken out? Each check of the plugins, one at a time, in copies of this checkout.
 
-    tests/run mutants                               all of plugins/, judged by those unit and property tests that run the line
-    tests/run mutants -- apply/header_writer volume/      files whose path contains one of the words
+    tests/run mutants                               all of plugins/, judged by those unit and property tests that run
+    the line tests/run mutants -- apply/header_writer volume/      files whose path contains one of the words
     tests/run mutants -- --kind "never refused"     one kind: see mutations.py
-    tests/run mutants -- --deep keyslots/           what survives is put to slow tests of its area, too (minutes for each)
+    tests/run mutants -- --deep keyslots/           what survives is put to slow tests of its area, too (minutes for
+    each)
 
-What a test caught is kept in .cache/mutants/caught.jsonl and not tried again until its file changes; what survived is tried again each time.
-A survivor that changes nothing anybody could see is listed in harmless.tsv with the reason. Any other one is a failure.
+What a test caught is kept in .cache/mutants/caught.jsonl and not tried again until its file changes; what survived is
+tried again each time. A survivor that changes nothing anybody could see is listed in harmless.tsv with the reason. Any
+other one is a failure.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ ENGINE = (
     ("tests/interop",),
     ("tests/secrets/test_inside_the_module.py",),
 )
-ROTATION = (("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"), ("tests/rotation", "tests/secrets"))
+ROTATION = (
+    ("tests/rotation/test_stores.py", "tests/rotation/test_catching_up.py"),
+    ("tests/rotation", "tests/secrets"),
+)
 REPORT = (("tests/browser",), ("tests/interop/test_audit_playbook.py",))
 # The first part of the path that fits says which slow tests are asked, and in which order.
 DEEP = {
@@ -54,7 +59,9 @@ DEEP = {
         ("tests/crash/test_faults.py", "tests/crash/test_replaced.py"),
         ("tests/secrets/test_inside_the_module.py",),
     ),
-    "plugins/module_utils/_luks/audit/": (("tests/interop/test_audit_corpus.py", "tests/interop/test_audit_playbook.py"),),
+    "plugins/module_utils/_luks/audit/": (
+        ("tests/interop/test_audit_corpus.py", "tests/interop/test_audit_playbook.py"),
+    ),
     "plugins/": ENGINE,
 }
 # Seconds. Somebody who waits for ever notices, too.
@@ -83,19 +90,31 @@ class Tree:
         self.root = WORK / name / ROOT.name
         shutil.rmtree(WORK / name, ignore_errors=True)
         self.root.parent.mkdir(parents=True)
-        shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(".cache", ".git", ".venv", "__pycache__"), symlinks=True)
+        shutil.copytree(
+            ROOT, self.root, ignore=shutil.ignore_patterns(".cache", ".git", ".venv", "__pycache__"), symlinks=True
+        )
         if (ROOT.parent / "shared").exists():
             (self.root.parent / "shared").symlink_to(ROOT.parent / "shared")
-        made = subprocess.run([sys.executable, "tests/tools/importable.py"], cwd=self.root, capture_output=True, text=True, check=True)
+        made = subprocess.run(
+            [sys.executable, "tests/tools/importable.py"], cwd=self.root, capture_output=True, text=True, check=True
+        )
         self._collections = made.stdout.strip()
 
     def pytest(self, *arguments: str, longest: int = LONGEST) -> t.Tuple[int, str]:
-        # Where Ansible looks for us, it must find the copy. That no bytecode is written, which would be found by second and size of its source, is lane.py's.
+        # Where Ansible looks for us, it must find the copy. That no bytecode is written, which would be found by second
+        # and size of its source, is lane.py's.
         environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": self._collections}
         command = ["nice", "-n", "19", sys.executable, "-m", "pytest", "-q", *arguments]
         try:
             done = subprocess.run(
-                command, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=longest
+                command,
+                cwd=self.root,
+                env=environment,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                timeout=longest,
             )
         except subprocess.TimeoutExpired:
             return 1, f"FAILED no end after {longest} s"
@@ -120,7 +139,10 @@ class Tree:
         for arguments in rounds:
             code, output = self.pytest(*arguments, longest=LONGEST if "-n" in arguments else LONGEST_QUICK)
             if code:
-                return next((line[:200] for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))), f"pytest: exit code {code}")
+                return next(
+                    (line[:200] for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))),
+                    f"pytest: exit code {code}",
+                )
         return ""
 
 
@@ -135,7 +157,8 @@ def tests_by_line(tree: Tree) -> t.Dict[str, t.Dict[int, t.List[str]]]:
     data.read()
     return {
         str(pathlib.Path(path).relative_to(tree.root)): {
-            line: sorted({context.rpartition("|")[0] for context in contexts} - {""}) for line, contexts in data.contexts_by_lineno(path).items()
+            line: sorted({context.rpartition("|")[0] for context in contexts} - {""})
+            for line, contexts in data.contexts_by_lineno(path).items()
         }
         for path in data.measured_files()
     }
@@ -160,11 +183,17 @@ def harmless() -> t.Set[t.Tuple[str, str, str]]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/run mutants --", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="tests/run mutants --", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("words", nargs="*", metavar="WORD", help="parts of paths below plugins/ (default: everything)")
     parser.add_argument("--kind", action="append", choices=KINDS, help="default: all")
-    parser.add_argument("--deep", action="store_true", help="ask the slow lanes about what survives the unit and property tests")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies of the checkout (default: one for each processor)")
+    parser.add_argument(
+        "--deep", action="store_true", help="ask the slow lanes about what survives the unit and property tests"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="copies of the checkout (default: one for each processor)"
+    )
     return parser.parse_args()
 
 
@@ -177,11 +206,17 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run of the mutants is under way in this checkout")
-    caught = {tuple(json.loads(line)) for line in caught_file.read_text().splitlines()} if caught_file.exists() else set()
+    caught = (
+        {tuple(json.loads(line)) for line in caught_file.read_text().splitlines()} if caught_file.exists() else set()
+    )
     chosen, excused = chosen_mutants(arguments.words, arguments.kind or KINDS), harmless()
     mutants = [mutant for mutant in chosen if (mutant.path, mutant.mutation.kind, mutant.mutation.was) not in excused]
     wanted = [mutant for mutant in mutants if mutant.key not in caught]
-    print(f"{len(mutants)} mutants, {len(mutants) - len(wanted)} of them caught before, {len(chosen) - len(mutants)} more are harmless", flush=True)
+    print(
+        f"{len(mutants)} mutants, {len(mutants) - len(wanted)} of them caught before, {len(chosen) - len(mutants)} "
+        "more are harmless",
+        flush=True,
+    )
     if not wanted:
         return 0
     trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
@@ -194,13 +229,19 @@ def main() -> int:
     def run(mutant: Mutant) -> str:
         tree = trees.get()
         try:
-            deep = next(tests for beginning, tests in DEEP.items() if mutant.path.startswith(beginning)) if arguments.deep else ()
+            deep = (
+                next(tests for beginning, tests in DEEP.items() if mutant.path.startswith(beginning))
+                if arguments.deep
+                else ()
+            )
             return tree.broken(mutant, lines.get(mutant.path, {}).get(mutant.mutation.line, ()), deep)
         finally:
             trees.put(tree)
 
     survivors = 0
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, caught_file.open("a", encoding="utf-8") as ledger:
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, caught_file.open(
+        "a", encoding="utf-8"
+    ) as ledger:
         for count, (mutant, noticed) in enumerate(zip(wanted, pool.map(run, wanted)), 1):
             if noticed:
                 ledger.write(json.dumps(mutant.key) + "\n")

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ways in which a source file of ours is broken on purpose, one at a time.
 
-A refusal that never refuses, a refusal that looks at one of its reasons less, a comparison of secrets or of bytes read back that is always content, a call
-made for its effect (a lock, a barrier, a wipe) that is left out.
+A refusal that never refuses, a refusal that looks at one of its reasons less, a comparison of secrets or of bytes read
+back that is always content, a call made for its effect (a lock, a barrier, a wipe) that is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _BUILDERS = ("append", "extend", "add", "update", "setdefault", "insert", "sort"
 
 @dataclasses.dataclass(frozen=True)
 class Mutation:
-    """``source`` with the characters from ``begin`` to ``end`` replaced by ``instead``; ``line`` is where its statement begins."""
+    """``source`` with the characters from ``begin`` to ``end`` replaced by ``instead``; ``line`` is where its statement
+    begins.
+    """
 
     kind: str
     line: int
@@ -51,7 +53,8 @@ class _Finder(ast.NodeVisitor):
 
     def _add(self, kind: str, node: t.Union[ast.expr, ast.stmt], instead: str) -> None:
         assert node.end_lineno is not None and node.end_col_offset is not None
-        # Columns of ast are bytes of UTF-8: the same as characters, as there is only ASCII before and in what is replaced.
+        # Columns of ast are bytes of UTF-8: the same as characters, as there is only ASCII before and in what is
+        # replaced.
         begin = self._lines[node.lineno - 1] + node.col_offset
         end = self._lines[node.end_lineno - 1] + node.end_col_offset
         was = self._source[begin:end]

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fresh machine with an ordinary user: a copy of a stock root file system, thrown away afterwards, in which the user types commands."""
+"""A fresh machine with an ordinary user: a copy of a stock root file system, thrown away afterwards, in which the user
+types commands.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ shift
 exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 """
 _NETWORK = ("/etc/hosts", "/etc/resolv.conf")
-_PROXIES = [spelled for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for spelled in (name, name.upper())]
+_PROXIES = [
+    spelled for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for spelled in (name, name.upper())
+]
 _CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
@@ -80,7 +84,16 @@ class Fresh:
         """A place from which the user can clone ``repository`` as it is committed."""
         place = f"/srv/{repository.name}.git"
         target = self._place(place)
-        cloned = ["git", "clone", "--quiet", "--bare", "--no-hardlinks", "--single-branch", repository.as_uri(), str(target)]
+        cloned = [
+            "git",
+            "clone",
+            "--quiet",
+            "--bare",
+            "--no-hardlinks",
+            "--single-branch",
+            repository.as_uri(),
+            str(target),
+        ]
         subprocess.run(cloned, check=True, stdin=subprocess.DEVNULL)
         # git clones from nobody else's folder.
         self._enter("chown", "--recursive", f"{USER}:", place)
@@ -92,13 +105,18 @@ class Fresh:
         return set(self._enter("find", "/", "-xdev", *skip, "-user", USER, "-print").splitlines())
 
     def type(self, line: str, log: str) -> str:
-        """The user logs in and types ``line``: what it prints. AssertionError with the end of that when it ends with anything but 0."""
+        """The user logs in and types ``line``: what it prints.
+
+        AssertionError with the end of that when it ends with anything but 0.
+        """
         path = LOGS / f"newcomer-{self._name}-{log}.log"
         with path.open("wb") as output:
             done = self._popen("su", "-", USER, "-c", line, stdout=output).wait()
         said = path.read_text(errors="replace")
         tail = "\n".join(said.splitlines()[-80:])
-        assert done == 0, f"{line!r} ended with {done}; all of it is in {path.relative_to(roots.ROOT)}, which ends with:\n{tail}"
+        assert done == 0, (
+            f"{line!r} ended with {done}; all of it is in {path.relative_to(roots.ROOT)}, which ends with:\n{tail}"
+        )
         return said
 
     def _enter(self, *command: str) -> str:
@@ -115,9 +133,14 @@ class Fresh:
         return self._root / path.lstrip("/")
 
     def _configure_pip(self) -> None:
-        """pip there finds its packages where pip finds them here: by the same settings, certificates, proxies and folders of packages."""
+        """pip there finds its packages where pip finds them here: by the same settings, certificates, proxies and
+        folders of packages.
+        """
         settings = _pip_settings()
-        _write(self._place("/etc/pip.conf"), "".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())]))
+        _write(
+            self._place("/etc/pip.conf"),
+            "".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())]),
+        )
         environment = {name: os.environ[name] for name in (*_PROXIES, *_CERTIFICATES) if name in os.environ}
         _write(self._place("/etc/environment"), "".join(f"{name}={value}\n" for name, value in environment.items()))
         for name, value in {**settings, **environment}.items():
@@ -137,8 +160,12 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 def _pip_settings() -> t.Dict[str, str]:
-    """What pip has been told on this machine, in files and in the environment, by the name of the setting; nothing where there is no pip."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False).stdout
+    """What pip has been told on this machine, in files and in the environment, by the name of the setting; nothing
+    where there is no pip.
+    """
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
     settings = {}
     # The variables come first there, and win.
     for line in reversed(listed.splitlines()):

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The README's two commands, typed by an ordinary user who has just cloned the repository, on Debian as debootstrap makes it.
+"""The README's two commands, typed by an ordinary user who has just cloned the repository, on Debian as debootstrap
+makes it.
 
 What is tested is what is committed.
 """
@@ -45,7 +46,9 @@ def type_both(fresh: Fresh) -> str:
 
     said = fresh.type(f"cd luksmith.luks && {demo}", "demo")
     assert "\nDone. The playbook is demo/rotate.yml" in said
-    assert said.rstrip().endswith("Remember: whoever kept an old copy of a header and knows 'leaked' can still open that copy.")
+    assert said.rstrip().endswith(
+        "Remember: whoever kept an old copy of a header and knows 'leaked' can still open that copy."
+    )
 
     said = fresh.type(f"cd luksmith.luks && {tests}", "tests")
     assert re.fullmatch(r"[1-9]\d* passed, 0 failed(, \d+ skipped)?", said.splitlines()[-1]), said.splitlines()[-1]
@@ -57,7 +60,9 @@ def type_both(fresh: Fresh) -> str:
 
 def not_shown(said: str, tool: str) -> bool:
     """Whether the table at the end says that ``tool`` is missing, and the command that brings it."""
-    return any(f"needs {tool} " in line and line.endswith(f"apt install {PACKAGES[tool]}") for line in said.splitlines())
+    return any(
+        f"needs {tool} " in line and line.endswith(f"apt install {PACKAGES[tool]}") for line in said.splitlines()
+    )
 
 
 @pytest.mark.parametrize("suite", roots.SUITES)

@@ -39,9 +39,28 @@ class Pair:
             file.truncate(20 << 20)
         slots = sorted(holds)
         first = holds[slots[0]]
-        self.make("luksFormat", "--type", form, *CHEAP, "--key-slot", str(slots[0]), "--key-file", self.keyfile(first), str(self.ours))
+        self.make(
+            "luksFormat",
+            "--type",
+            form,
+            *CHEAP,
+            "--key-slot",
+            str(slots[0]),
+            "--key-file",
+            self.keyfile(first),
+            str(self.ours),
+        )
         for slot in slots[1:]:
-            self.make("luksAddKey", *CHEAP, "--key-slot", str(slot), "--key-file", self.keyfile(first), str(self.ours), self.keyfile(holds[slot]))
+            self.make(
+                "luksAddKey",
+                *CHEAP,
+                "--key-slot",
+                str(slot),
+                "--key-file",
+                self.keyfile(first),
+                str(self.ours),
+                self.keyfile(holds[slot]),
+            )
         self.theirs = ""
 
     def keyfile(self, name: str) -> str:
@@ -63,7 +82,9 @@ class Pair:
             subprocess.run(["losetup", "--detach", self.theirs], check=True)
 
     def state(self, volume: str) -> t.Dict[int, t.List[str]]:
-        """Every active keyslot with the names of the secrets that open it, as cryptsetup sees it; slot -1 stands for no LUKS header."""
+        """Every active keyslot with the names of the secrets that open it, as cryptsetup sees it; slot -1 stands for no
+        LUKS header.
+        """
         dump = cryptsetup("luksDump", volume)
         if dump.returncode:
             return {-1: []}
@@ -75,5 +96,7 @@ class Pair:
 
     def _opens(self, volume: str, slot: str, name: str) -> bool:
         opened = cryptsetup("open", "--test-passphrase", "--key-slot", slot, "--key-file", self.keyfile(name), volume)
-        unbound = cryptsetup("open", "--test-passphrase", "--unbound", "--key-slot", slot, "--key-file", self.keyfile(name), volume)
+        unbound = cryptsetup(
+            "open", "--test-passphrase", "--unbound", "--key-slot", slot, "--key-file", self.keyfile(name), volume
+        )
         return opened.returncode == 0 or unbound.returncode == 0

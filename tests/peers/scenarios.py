@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The same scenarios for luks_device and for keyslots, step by step.
 
-The first scenarios are those of the integration tests of luks_device, by the names of its files. In the others it is known to do
-something unwanted. The tests measure what it does then, so that the table in docs/peers.md stays true when it changes.
+The first scenarios are those of the integration tests of luks_device, by the names of its files. In the others it is
+known to do something unwanted. The tests measure what it does then, so that the table in docs/peers.md stays true when
+it changes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ OUR_COST = {"type": "pbkdf2", "iterations": 1000}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """``theirs`` and ``ours`` are arguments; strings that begin with @ stand for the keyfile, with = for the base64 of a secret."""
+    """``theirs`` and ``ours`` are arguments; strings that begin with @ stand for the keyfile, with = for the base64 of
+    a secret.
+    """
 
     theirs: Arguments
     ours: Arguments
@@ -74,7 +77,11 @@ def words(name: str) -> str:
 
 
 def ours(*entries: Arguments, unlock: t.Sequence[Arguments] = (), **options: t.Any) -> Arguments:
-    return {"keyslots": [{"pbkdf": OUR_COST, **entry} if "new_secret" in entry else entry for entry in entries], "unlock": list(unlock), **options}
+    return {
+        "keyslots": [{"pbkdf": OUR_COST, **entry} if "new_secret" in entry else entry for entry in entries],
+        "unlock": list(unlock),
+        **options,
+    }
 
 
 def absent(name: str) -> Arguments:
@@ -113,7 +120,15 @@ def _full_header(pair: Pair) -> None:
     """Every keyslot of LUKS1 in use; the strangers in 1 to 7 open with the third secret."""
     for slot in range(1, 8):
         pair.make(
-            "luksAddKey", "--pbkdf-force-iterations", "1000", "--key-slot", str(slot), "--key-file", pair.keyfile("one"), str(pair.ours), pair.keyfile("three")
+            "luksAddKey",
+            "--pbkdf-force-iterations",
+            "1000",
+            "--key-slot",
+            str(slot),
+            "--key-file",
+            pair.keyfile("one"),
+            str(pair.ours),
+            pair.keyfile("three"),
         )
 
 
@@ -135,7 +150,11 @@ SCENARIOS: t.Sequence[Scenario] = (
             Step({"keyfile": "@one", "remove_keyfile": "@one"}, ours(absent("one"), unlock=[file("two")]), CHANGED),
             Step({"keyfile": "@one", "remove_keyfile": "@one"}, ours(absent("one")), UNCHANGED),
             Step({"keyfile": "@two", "remove_keyfile": "@two"}, ours(absent("two")), REFUSED),
-            Step({"keyfile": "@two", "remove_keyfile": "@two", "force_remove_last_key": True}, ours(absent("two"), allow_lockout=True), CHANGED),
+            Step(
+                {"keyfile": "@two", "remove_keyfile": "@two", "force_remove_last_key": True},
+                ours(absent("two"), allow_lockout=True),
+                CHANGED,
+            ),
         ),
     ),
     Scenario(
@@ -144,7 +163,12 @@ SCENARIOS: t.Sequence[Scenario] = (
         {0: "one"},
         (
             Step(
-                {"passphrase": words("one"), "new_passphrase": words("two"), "new_keyfile": "@three", "pbkdf": THEIR_COST},
+                {
+                    "passphrase": words("one"),
+                    "new_passphrase": words("two"),
+                    "new_keyfile": "@three",
+                    "pbkdf": THEIR_COST,
+                },
                 ours({"new_secret": {**text("two"), "keyfile": "@three"}}, unlock=[text("one")]),
                 REFUSED,
             ),
@@ -153,9 +177,15 @@ SCENARIOS: t.Sequence[Scenario] = (
                 ours({"new_secret": text("two")}, unlock=[text("one")]),
                 CHANGED,
             ),
-            Step({"passphrase": words("one"), "new_passphrase": words("two")}, ours({"new_secret": text("two")}, unlock=[text("one")]), UNCHANGED),
             Step(
-                {"passphrase": words("one"), "new_keyfile": "@binary", "pbkdf": THEIR_COST}, ours({"new_secret": file("binary")}, unlock=[text("one")]), CHANGED
+                {"passphrase": words("one"), "new_passphrase": words("two")},
+                ours({"new_secret": text("two")}, unlock=[text("one")]),
+                UNCHANGED,
+            ),
+            Step(
+                {"passphrase": words("one"), "new_keyfile": "@binary", "pbkdf": THEIR_COST},
+                ours({"new_secret": file("binary")}, unlock=[text("one")]),
+                CHANGED,
             ),
             Step(
                 {"remove_keyfile": "@binary", "remove_passphrase": words("one")},
@@ -177,13 +207,21 @@ SCENARIOS: t.Sequence[Scenario] = (
         {0: "binary"},
         (
             Step(
-                {"passphrase": "=binary", "passphrase_encoding": "base64", "new_passphrase": "=one", "pbkdf": THEIR_COST},
+                {
+                    "passphrase": "=binary",
+                    "passphrase_encoding": "base64",
+                    "new_passphrase": "=one",
+                    "pbkdf": THEIR_COST,
+                },
                 ours({"new_secret": text("one")}, unlock=[{"label": "binary", "passphrase_base64": "=binary"}]),
                 CHANGED,
             ),
             Step(
                 {"remove_passphrase": "=binary", "passphrase_encoding": "base64"},
-                ours({"state": "absent", "old_secret": {"label": "binary", "passphrase_base64": "=binary"}}, unlock=[text("one")]),
+                ours(
+                    {"state": "absent", "old_secret": {"label": "binary", "passphrase_base64": "=binary"}},
+                    unlock=[text("one")],
+                ),
                 CHANGED,
             ),
         ),
@@ -198,13 +236,39 @@ SCENARIOS: t.Sequence[Scenario] = (
             Step(*add_file(2, "two", "one"), UNCHANGED),
             Step(*add_file(2, "two", "one"), UNCHANGED, check=True),
             Step({"remove_keyslot": 4}, ours({"state": "absent", "keyslot": 4}), REFUSED),
-            Step({"remove_keyslot": 4, "keyfile": "@one"}, ours({"state": "absent", "keyslot": 4}, unlock=[file("one")]), REFUSED),
-            Step({"remove_keyslot": 4, "keyfile": "@two"}, ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]), CHANGED, check=True),
-            Step({"remove_keyslot": 4, "keyfile": "@two"}, ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]), CHANGED),
-            Step({"remove_keyslot": 4, "keyfile": "@two"}, ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]), UNCHANGED),
-            Step({"remove_keyslot": 4, "keyfile": "@two"}, ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]), UNCHANGED, check=True),
+            Step(
+                {"remove_keyslot": 4, "keyfile": "@one"},
+                ours({"state": "absent", "keyslot": 4}, unlock=[file("one")]),
+                REFUSED,
+            ),
+            Step(
+                {"remove_keyslot": 4, "keyfile": "@two"},
+                ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]),
+                CHANGED,
+                check=True,
+            ),
+            Step(
+                {"remove_keyslot": 4, "keyfile": "@two"},
+                ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]),
+                CHANGED,
+            ),
+            Step(
+                {"remove_keyslot": 4, "keyfile": "@two"},
+                ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]),
+                UNCHANGED,
+            ),
+            Step(
+                {"remove_keyslot": 4, "keyfile": "@two"},
+                ours({"state": "absent", "keyslot": 4}, unlock=[file("two")]),
+                UNCHANGED,
+                check=True,
+            ),
             Step(*add_file(0, "one", "two"), CHANGED),
-            Step({"remove_keyslot": 0, "keyfile": "@two"}, ours({"state": "absent", "keyslot": 0}, unlock=[file("two")]), CHANGED),
+            Step(
+                {"remove_keyslot": 0, "keyfile": "@two"},
+                ours({"state": "absent", "keyslot": 0}, unlock=[file("two")]),
+                CHANGED,
+            ),
         ),
     ),
     Scenario(
@@ -225,8 +289,14 @@ SCENARIOS: t.Sequence[Scenario] = (
         "keyslot-duplicate",
         "add a secret that opens keyslot 0 to keyslot 1",
         {0: "one"},
-        (Step(*add_file(1, "one", "one"), REFUSED, our_outcome=CHANGED), Step(*add_file(1, "one", "one"), REFUSED, our_outcome=UNCHANGED)),
-        differs="`luks_device` refuses. With `keyslot`, ours adds the secret to that keyslot, so that a secret can be moved; without, it changes nothing.",
+        (
+            Step(*add_file(1, "one", "one"), REFUSED, our_outcome=CHANGED),
+            Step(*add_file(1, "one", "one"), REFUSED, our_outcome=UNCHANGED),
+        ),
+        differs=(
+            "`luks_device` refuses. With `keyslot`, ours adds the secret to that keyslot, so that a secret can be "
+            "moved; without, it changes nothing."
+        ),
     ),
     Scenario(
         "device-check",
@@ -251,15 +321,27 @@ SCENARIOS: t.Sequence[Scenario] = (
         "a path that is a folder",
         {0: "one"},
         (
-            Step({"device": "/tmp/", **add_file(None, "two", "one")[0]}, {"device": "/tmp/", **add_file(None, "two", "one")[1]}, REFUSED),
-            Step({"device": "/tmp/", **add_file(None, "two", "one")[0]}, {"device": "/tmp/", **add_file(None, "two", "one")[1]}, REFUSED, check=True),
+            Step(
+                {"device": "/tmp/", **add_file(None, "two", "one")[0]},
+                {"device": "/tmp/", **add_file(None, "two", "one")[1]},
+                REFUSED,
+            ),
+            Step(
+                {"device": "/tmp/", **add_file(None, "two", "one")[0]},
+                {"device": "/tmp/", **add_file(None, "two", "one")[1]},
+                REFUSED,
+                check=True,
+            ),
         ),
     ),
     Scenario(
         "measured: wrong passphrase",
         "add a secret with a wrong unlocking secret; first in check mode",
         {0: "one"},
-        (Step(*add_file(None, "two", "three"), CHANGED, our_outcome=REFUSED, check=True), Step(*add_file(None, "two", "three"), REFUSED)),
+        (
+            Step(*add_file(None, "two", "three"), CHANGED, our_outcome=REFUSED, check=True),
+            Step(*add_file(None, "two", "three"), REFUSED),
+        ),
     ),
     Scenario(
         "measured: no unlocking secret",
@@ -271,21 +353,34 @@ SCENARIOS: t.Sequence[Scenario] = (
         "measured: removed by number with a wrong secret",
         "remove keyslot 1 with a wrong secret",
         {0: "one", 1: "two"},
-        (Step({"keyfile": "@three", "remove_keyslot": 1}, ours({"state": "absent", "keyslot": 1}, unlock=[file("three")]), UNCHANGED, our_outcome=REFUSED),),
+        (
+            Step(
+                {"keyfile": "@three", "remove_keyslot": 1},
+                ours({"state": "absent", "keyslot": 1}, unlock=[file("three")]),
+                UNCHANGED,
+                our_outcome=REFUSED,
+            ),
+        ),
     ),
     Scenario(
         "measured: two keyslots of one secret",
         "remove a secret that opens two keyslots",
         {0: "one", 1: "one", 2: "two"},
         (Step({"keyfile": "@two", "remove_keyfile": "@one"}, ours(absent("one"), unlock=[file("two")]), CHANGED),),
-        differs="`luks_device` removes one of the two and reports success; the secret still opens the volume. Ours erases both.",
+        differs=(
+            "`luks_device` removes one of the two and reports success; the secret still opens the volume. Ours erases "
+            "both."
+        ),
     ),
     Scenario(
         "measured: last keyslot that opens the data",
         "remove a secret; the only other keyslot is unbound",
         {0: "one"},
         (Step({"keyfile": "@one", "remove_keyfile": "@one"}, ours(absent("one")), CHANGED, our_outcome=REFUSED),),
-        differs="`luks_device` counts keyslots, and the volume is lost. Ours needs proof that another keyslot opens the data.",
+        differs=(
+            "`luks_device` counts keyslots, and the volume is lost. Ours needs proof that another keyslot opens the "
+            "data."
+        ),
         formats=("luks2",),
         prepare=_unbound_slot,
     ),
@@ -293,8 +388,18 @@ SCENARIOS: t.Sequence[Scenario] = (
         "measured: keyslot with priority ignore",
         "remove a secret whose keyslot has the priority ignore",
         {0: "one", 1: "two"},
-        (Step({"keyfile": "@one", "remove_keyfile": "@two"}, ours(absent("two"), unlock=[file("one")]), UNCHANGED, our_outcome=CHANGED),),
-        differs="`luks_device` does not see the keyslot and reports `ok`; the secret still opens it by number. Ours erases it.",
+        (
+            Step(
+                {"keyfile": "@one", "remove_keyfile": "@two"},
+                ours(absent("two"), unlock=[file("one")]),
+                UNCHANGED,
+                our_outcome=CHANGED,
+            ),
+        ),
+        differs=(
+            "`luks_device` does not see the keyslot and reports `ok`; the secret still opens it by number. Ours "
+            "erases it."
+        ),
         formats=("luks2",),
         prepare=_ignored_slot,
     ),
@@ -316,7 +421,10 @@ SCENARIOS: t.Sequence[Scenario] = (
                 our_outcome=CHANGED,
             ),
         ),
-        differs="`luks_device` reports `changed` in check mode, and fails. Ours makes room if another proven secret stays, and replaces it.",
+        differs=(
+            "`luks_device` reports `changed` in check mode, and fails. Ours makes room if another proven secret "
+            "stays, and replaces it."
+        ),
         formats=("luks1",),
         prepare=_full_header,
     ),
@@ -332,7 +440,10 @@ SCENARIOS: t.Sequence[Scenario] = (
                 our_outcome=REFUSED,
             ),
         ),
-        differs="`luks_device` formats the volume, and the data is lost. Ours refuses, and the header can still be repaired.",
+        differs=(
+            "`luks_device` formats the volume, and the data is lost. Ours refuses, and the header can still be "
+            "repaired."
+        ),
         prepare=_damaged_magic,
     ),
 )

@@ -11,16 +11,30 @@ import pytest
 from ansible_collections.luksmith.luks.tests.interop import module_process
 from ansible_collections.luksmith.luks.tests.peers import luks_device as peer
 from ansible_collections.luksmith.luks.tests.peers.pair import Pair
-from ansible_collections.luksmith.luks.tests.peers.scenarios import CHANGED, REFUSED, SCENARIOS, UNCHANGED, Scenario, Step, told
+from ansible_collections.luksmith.luks.tests.peers.scenarios import (
+    CHANGED,
+    REFUSED,
+    SCENARIOS,
+    UNCHANGED,
+    Scenario,
+    Step,
+    told,
+)
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "peers.md"
 
-CASES = [pytest.param(scenario, form, id=f"{scenario.source}: {scenario.task}, {form}") for scenario in SCENARIOS for form in scenario.formats]
+CASES = [
+    pytest.param(scenario, form, id=f"{scenario.source}: {scenario.task}, {form}")
+    for scenario in SCENARIOS
+    for form in scenario.formats
+]
 
 
 def _ours(pair: Pair, step: Step) -> str:
     try:
-        result = module_process.run_module("keyslots", {"device": str(pair.ours), **told(step.ours, pair)}, check=step.check)
+        result = module_process.run_module(
+            "keyslots", {"device": str(pair.ours), **told(step.ours, pair)}, check=step.check
+        )
     except module_process.ModuleFailed:
         return REFUSED
     return CHANGED if result["changed"] else UNCHANGED
@@ -53,7 +67,11 @@ def table() -> str:
         verdict = f"differs on purpose: {scenario.differs}" if scenario.differs else "the same"
         refused = [step for step in scenario.steps if step.our_outcome and step.our_outcome != step.outcome]
         if refused and not scenario.differs:
-            said = ", ".join(f"`luks_device` returns `{step.outcome}`{' in check mode' if step.check else ''}, ours `{step.our_outcome}`" for step in refused)
+            said = ", ".join(
+                f"`luks_device` returns `{step.outcome}`{' in check mode' if step.check else ''}, ours "
+                f"`{step.our_outcome}`"
+                for step in refused
+            )
             verdict += f"; {said}"
         formats = " and ".join(form.upper() for form in scenario.formats)
         lines.append(f"| {scenario.source} | {scenario.task} | {formats} | {verdict} |")

@@ -9,9 +9,10 @@
     pypy3 tests/property/brute_force.py --slots 4 --secrets 3 --entries 3 --orders 1 --shards 400 --into DIR
 
 ``--one-in N`` keeps every N-th list of entries (all states, flags and unlock lists of it); ``--start`` says which.
-``--shards N`` cuts a world into N such shares and runs those that have no result in DIR yet, so that a run may be stopped and
-carried on, by several processes at once too; ``--shard I/N`` runs one of them. A result counts for the planner and the harness
-that it was made with: a change of either makes it worthless. PyPy is about twice as fast as CPython.
+``--shards N`` cuts a world into N such shares and runs those that have no result in DIR yet, so that a run may be
+stopped and carried on, by several processes at once too; ``--shard I/N`` runs one of them. A result counts for the
+planner and the harness that it was made with: a change of either makes it worthless. PyPy is about twice as fast as
+CPython.
 """
 
 from __future__ import annotations
@@ -35,7 +36,14 @@ from ansible_collections.luksmith.luks.tests.property.planner_judge import Findi
 from ansible_collections.luksmith.luks.tests.property.planner_world import Item  # noqa: E402
 
 KEPT = 3
-HARNESS = ("planner_cases.py", "planner_judge.py", "planner_oracle.py", "planner_readings.py", "planner_rules.py", "planner_world.py")
+HARNESS = (
+    "planner_cases.py",
+    "planner_judge.py",
+    "planner_oracle.py",
+    "planner_readings.py",
+    "planner_rules.py",
+    "planner_world.py",
+)
 PLANNER = ("plan/*.py", "task/desired.py", "task/normalize.py", "task/validate.py", "unlock/verdict.py")
 
 
@@ -55,7 +63,11 @@ class Tally:
     def add(self, finding: Finding) -> None:
         self.kinds[finding.kind] += 1
         task = finding.case.task
-        weight = (len(task.items), task.purge + task.force + task.lockout + len(task.unlock), sum(1 for content in finding.case.state if content))
+        weight = (
+            len(task.items),
+            task.purge + task.force + task.lockout + len(task.unlock),
+            sum(1 for content in finding.case.state if content),
+        )
         best = self.smallest.setdefault(finding.kind, [])
         # Numbers of contents differ between processes: only text leaves a worker.
         best.append((weight, f"{finding.case}\n        {finding.detail}"))
@@ -108,12 +120,23 @@ def run_lists(world: World, orders: int, split: bool, batch: t.Sequence[t.Tuple[
                 if split:
                     agreeing = readings_that_agree(planner, finding)
                     if agreeing:
-                        finding = Finding(f"{finding.kind} [right if not: {', '.join(agreeing)}]", finding.case, finding.detail)
+                        finding = Finding(
+                            f"{finding.kind} [right if not: {', '.join(agreeing)}]", finding.case, finding.detail
+                        )
                 tally.add(finding)
     return tally
 
 
-def run(world: World, *, jobs: int, one_in: int = 1, start: int = 0, orders: int = 1000, split: bool = True, progress: bool = False) -> Tally:
+def run(
+    world: World,
+    *,
+    jobs: int,
+    one_in: int = 1,
+    start: int = 0,
+    orders: int = 1000,
+    split: bool = True,
+    progress: bool = False,
+) -> Tally:
     chosen = [items for index, items in enumerate(world.entry_lists()) if index % one_in == start % one_in]
     batches = [chosen[index : index + 20] for index in range(0, len(chosen), 20)]
     tally = Tally()
@@ -129,7 +152,12 @@ def run(world: World, *, jobs: int, one_in: int = 1, start: int = 0, orders: int
         tally.merge(part)
         if progress and done % 25 == 0:
             found = sum(tally.kinds.values())
-            print(f"... {done}/{len(batches)} batches, {tally.cases} cases, {found} findings, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"... {done}/{len(batches)} batches, {tally.cases} cases, {found} findings, "
+                f"{time.monotonic() - began:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     if pool is not None:
         pool.close()
         pool.join()
@@ -141,13 +169,17 @@ def made_with() -> str:
     here = pathlib.Path(__file__).resolve()
     engine = here.parents[2] / "plugins" / "module_utils" / "_luks"
     digest = hashlib.sha256()
-    for path in sorted([*(here.parent / name for name in HARNESS), *(path for pattern in PLANNER for path in engine.glob(pattern))]):
+    for path in sorted(
+        [*(here.parent / name for name in HARNESS), *(path for pattern in PLANNER for path in engine.glob(pattern))]
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def run_shard(world: World, orders: int, shard: int, shards: int, into: pathlib.Path) -> None:
-    """One share of the world, noted in ``into`` when it is done; a share that another process has begun is left to that one."""
+    """One share of the world, noted in ``into`` when it is done; a share that another process has begun is left to that
+    one.
+    """
     code = made_with()
     result = into / f"{code}-{shard}-of-{shards}.json"
     claim = result.with_suffix(".begun")
@@ -160,8 +192,18 @@ def run_shard(world: World, orders: int, shard: int, shards: int, into: pathlib.
     try:
         began = time.process_time()
         tally = run(world, jobs=1, one_in=shards, start=shard, orders=orders)
-        told = {"code": code, "world": repr(world), "orders": orders, "lists": tally.lists, "cases": tally.cases, "outcomes": tally.outcomes}
-        told.update(findings=tally.kinds, smallest={kind: [text for _weight, text in found] for kind, found in tally.smallest.items()})
+        told = {
+            "code": code,
+            "world": repr(world),
+            "orders": orders,
+            "lists": tally.lists,
+            "cases": tally.cases,
+            "outcomes": tally.outcomes,
+        }
+        told.update(
+            findings=tally.kinds,
+            smallest={kind: [text for _weight, text in found] for kind, found in tally.smallest.items()},
+        )
         told["cpu_seconds"] = round(time.process_time() - began, 1)
         unfinished = result.with_suffix(".part")
         unfinished.write_text(json.dumps(told))
@@ -179,7 +221,10 @@ def sum_up(into: pathlib.Path, shards: int) -> int:
         outcomes.update(one["outcomes"])
         findings.update(one["findings"])
     cases, lists, seconds = (sum(one[name] for one in told) for name in ("cases", "lists", "cpu_seconds"))
-    print(f"code {code}: {len(told)} of {shards} shards, {lists} lists, {cases} cases, {seconds:.0f} s of processor time; {dict(outcomes)}")
+    print(
+        f"code {code}: {len(told)} of {shards} shards, {lists} lists, {cases} cases, {seconds:.0f} s of processor "
+        f"time; {dict(outcomes)}"
+    )
     for kind, count in findings.most_common():
         print(f"{kind}: {count}")
         for text in [text for one in told for text in one["smallest"].get(kind, ())][:KEPT]:
@@ -200,12 +245,26 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=1000, help="how many other orders of each list are tried")
     parser.add_argument("--complete", action="store_true", help="no reduction by symmetry")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--shards", type=int, default=0, help="cut the world into so many shares and run those without a result in --into")
+    parser.add_argument(
+        "--shards",
+        type=int,
+        default=0,
+        help="cut the world into so many shares and run those without a result in --into",
+    )
     parser.add_argument("--shard", default="", metavar="I/N", help="run share I (from 0) of N")
-    parser.add_argument("--into", type=pathlib.Path, default=pathlib.Path("brute-force"), help="folder of the shards' results")
+    parser.add_argument(
+        "--into", type=pathlib.Path, default=pathlib.Path("brute-force"), help="folder of the shards' results"
+    )
     parser.add_argument("--count", action="store_true", help="only count the unreduced cases")
     options = parser.parse_args()
-    world = World(options.slots, options.secrets, tuple(range(options.shortest, options.entries + 1)), options.side, not options.complete, options.thin)
+    world = World(
+        options.slots,
+        options.secrets,
+        tuple(range(options.shortest, options.entries + 1)),
+        options.side,
+        not options.complete,
+        options.thin,
+    )
     if options.count:
         print(f"{world.size_unreduced()} cases before reduction")
         return 0
@@ -217,8 +276,13 @@ def main() -> int:
             run_shard(world, options.orders, shard, shards, options.into)
         return sum_up(options.into, shards)
     began = time.monotonic()
-    tally = run(world, jobs=options.jobs, one_in=options.one_in, start=options.start, orders=options.orders, progress=True)
-    print(f"{tally.lists} lists of entries, {tally.cases} cases in {time.monotonic() - began:.0f} s; world before reduction: {world.size_unreduced()} cases")
+    tally = run(
+        world, jobs=options.jobs, one_in=options.one_in, start=options.start, orders=options.orders, progress=True
+    )
+    print(
+        f"{tally.lists} lists of entries, {tally.cases} cases in {time.monotonic() - began:.0f} s; world before "
+        f"reduction: {world.size_unreduced()} cases"
+    )
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items())))
     print(f"longest plan {tally.longest}; most questions for one plan {tally.asked}, most derivations {tally.derived}")
     for kind, count in tally.kinds.most_common():

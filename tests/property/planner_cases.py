@@ -5,29 +5,35 @@
 
 Reductions of the main world, each with its argument:
 
-1. *Secrets have no names.* Renaming the secrets of a task and of a state together renames the plan. Tasks are enumerated
+1. *Secrets have no names.* Renaming the secrets of a task and of a state together renames the plan. Tasks are
+enumerated
    up to renaming (the smallest of all renamings stands for its class); states stay complete.
-2. *A secret that the task does not mention is a stranger.* The planner can ask only about secrets of the task, so a slot
+2. *A secret that the task does not mention is a stranger.* The planner can ask only about secrets of the task, so a
+slot
    of an unmentioned secret, a stranger's slot and a zombie give the same answers to every question that it can ask.
-3. *Slots have an order only within their kind.* The design compares slot numbers in two places: the first free slot, and
+3. *Slots have an order only within their kind.* The design compares slot numbers in two places: the first free slot,
+and
    the lowest slot of one secret. Permuting the slots of a state, and the numbers in the task with them, such that slots
    with equal contents keep their order changes neither. So states are enumerated as sorted contents (multisets), while
    the numbers in entries still run over all slots. (An oracle test checks this for the oracle.)
 
-4. *An unlock secret that an entry mentions changes nothing.* The design reads ``unlock`` in two places. "Every proven secret
+4. *An unlock secret that an entry mentions changes nothing.* The design reads ``unlock`` in two places. "Every proven
+secret
    of the task counts" for openers: one that an entry mentions counts without ``unlock``. A proof allows ``present slot
    new`` to rekey an occupied slot unless the secret is in another present entry: a secret that an entry mentions is
    either such a new secret (never allows) or an old secret (allows without ``unlock``). So only unlock lists of secrets
    that no entry mentions are enumerated; what the planner is given has others mixed in, drawn case by case.
 
-5. *A flag that the design does not read changes nothing.* ``force`` is about overwriting an occupied slot without proof, which
-   only ``present slot new`` without an old secret can ask for. ``allow_lockout`` consents to an end without a proven opener;
-   an entry that is present forbids such an end, and once no opener is left nothing can be written to get one back. Such
-   a flag is not enumerated but drawn case by case.
+5. *A flag that the design does not read changes nothing.* ``force`` is about overwriting an occupied slot without
+proof, which
+   only ``present slot new`` without an old secret can ask for. ``allow_lockout`` consents to an end without a proven
+   opener; an entry that is present forbids such an end, and once no opener is left nothing can be written to get one
+   back. Such a flag is not enumerated but drawn case by case.
 
 Reductions 1, 3, 4 and 5 are arguments about the design, not about the planner's code. So each case is not run as its
-representative, but after a renaming of secrets, a permutation of slots, an addition of mentioned secrets to ``unlock`` and a
-toss of the flags that change nothing: the planner meets all names, orders, lists and flags, spread over the cases.
+representative, but after a renaming of secrets, a permutation of slots, an addition of mentioned secrets to ``unlock``
+and a toss of the flags that change nothing: the planner meets all names, orders, lists and flags, spread over the
+cases.
 """
 
 from __future__ import annotations
@@ -80,21 +86,34 @@ def side_contents(side: str, secrets: t.Sequence[int]) -> t.List[int]:
         "untried": [Content(tried=False)],
         "costs": [Content(opens=mask, weak=True) for mask in masks],
         "equal secrets": [Content(opens=one | other) for one, other in pairs],
-        "equal secrets and priorities": [Content(opens=one | other, priority=priority) for one, other in pairs for priority in (NORMAL, IGNORE, PREFER)],
-        "equal secrets and costs": [Content(opens=one | other, weak=weak) for one, other in pairs for weak in (False, True)],
+        "equal secrets and priorities": [
+            Content(opens=one | other, priority=priority)
+            for one, other in pairs
+            for priority in (NORMAL, IGNORE, PREFER)
+        ],
+        "equal secrets and costs": [
+            Content(opens=one | other, weak=weak) for one, other in pairs for weak in (False, True)
+        ],
     }[side.replace("mixed ", "")]
     return [held(content) for content in found]
 
 
 def forms(slots: int, secrets: int, side: str = "") -> t.List[Item]:
-    """Every form of an entry. ``old`` equal to ``new`` is refused without costs: only the side world of costs has it."""
+    """Every form of an entry.
+
+    ``old`` equal to ``new`` is refused without costs: only the side world of costs has it.
+    """
     found = _plain_forms(slots, secrets)
     present = [item for item in found if item.state == PRESENT]
     if side.endswith("priorities"):
         found += [item._replace(priority=priority) for item in present for priority in (IGNORE, PREFER)]
     if side.endswith("costs"):
         found += [item._replace(strong=True) for item in present]
-        found += [Item(PRESENT, slot=slot, new=name, old=name, strong=True) for slot in (None, *range(slots)) for name in range(secrets)]
+        found += [
+            Item(PRESENT, slot=slot, new=name, old=name, strong=True)
+            for slot in (None, *range(slots))
+            for name in range(secrets)
+        ]
     return found
 
 
@@ -160,14 +179,20 @@ def states(slots: int, secrets: t.Iterable[int], side: str = "", *, reduced: boo
     """Contents slot by slot: inactive, foreign, one of the secrets, or the side world's; reduced: as multisets."""
     known = sorted(secrets)
     contents = [FREE, FOREIGN, *(opened_by(secret) for secret in known), *side_contents(side, known)]
-    return list(itertools.combinations_with_replacement(contents, slots) if reduced else itertools.product(contents, repeat=slots))
+    return list(
+        itertools.combinations_with_replacement(contents, slots)
+        if reduced
+        else itertools.product(contents, repeat=slots)
+    )
 
 
 def _renamed_content(content: int, names: t.Sequence[int]) -> int:
     if not content:
         return content
     told = content_of(content)
-    return held(told._replace(opens=sum(1 << names[secret] for secret in range(len(names)) if told.opens >> secret & 1)))
+    return held(
+        told._replace(opens=sum(1 << names[secret] for secret in range(len(names)) if told.opens >> secret & 1))
+    )
 
 
 def compares_across_kinds(items: t.Iterable[Item]) -> bool:
@@ -202,7 +227,10 @@ def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tu
     rng.shuffle(items)
     spare = sorted(mentioned(task) - set(task.unlock))
     relevant = flags_that_matter(task.items)
-    flags = [given if matters else rng.random() < 0.5 for given, matters in zip((task.purge, task.force, task.lockout), relevant)]
+    flags = [
+        given if matters else rng.random() < 0.5
+        for given, matters in zip((task.purge, task.force, task.lockout), relevant)
+    ]
     unlock = [names[secret] for secret in (*task.unlock, *rng.sample(spare, rng.randrange(len(spare) + 1)))]
     rng.shuffle(unlock)
     return Task(tuple(items), tuple(unlock), *flags), tuple(_renamed_content(content, names) for content in order)
@@ -234,9 +262,16 @@ class World(t.NamedTuple):
         chosen = [flags for flags in FLAGS if all(matter or not flag for flag, matter in zip(flags, matters))]
         running = rng.randrange(self.thin)
         for unlock in unlock_lists(self.secrets):
-            if self.reduced and (mentioned(Task(items)) & set(unlock) or not is_first_of_its_class(items, unlock, self.secrets)):
+            if self.reduced and (
+                mentioned(Task(items)) & set(unlock) or not is_first_of_its_class(items, unlock, self.secrets)
+            ):
                 continue
-            found = states(self.slots, mentioned(Task(items, unlock)), self.side, reduced=self.reduced and not compares_across_kinds(items))
+            found = states(
+                self.slots,
+                mentioned(Task(items, unlock)),
+                self.side,
+                reduced=self.reduced and not compares_across_kinds(items),
+            )
             if contradicts:
                 found = rng.sample(found, min(2, len(found)))
             for room, state in itertools.product(self.rooms(), found):
@@ -247,12 +282,18 @@ class World(t.NamedTuple):
                     if running % self.thin:
                         continue
                     task = Task(items, unlock, *flags)
-                    yield Case(*disguise(task, state, self.secrets, rng), room) if self.reduced else Case(task, state, room)
+                    yield (
+                        Case(*disguise(task, state, self.secrets, rng), room)
+                        if self.reduced
+                        else Case(task, state, room)
+                    )
 
     def size_unreduced(self) -> int:
         """Cases with every state named slot by slot (strangers and zombies apart) and every list as a multiset."""
         lists = sum(1 for _items in self.entry_lists())
         contents = 3 + self.secrets + len(side_contents(self.side, range(self.secrets)))
-        every = [sum(1 for content in state if content) for state in itertools.product(range(contents), repeat=self.slots)]
+        every = [
+            sum(1 for content in state if content) for state in itertools.product(range(contents), repeat=self.slots)
+        ]
         known = sum(1 for room in self.rooms() for active in every if room.areas is None or active <= room.areas)
         return lists * len(unlock_lists(self.secrets)) * len(FLAGS) * known

@@ -12,7 +12,14 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types as words
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import desired as task_desired
-from ansible_collections.luksmith.luks.tests.property.planner_oracle import ADD, ERASE, REKEY, SET_PRIORITY, Move, Problem
+from ansible_collections.luksmith.luks.tests.property.planner_oracle import (
+    ADD,
+    ERASE,
+    REKEY,
+    SET_PRIORITY,
+    Move,
+    Problem,
+)
 from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, contradiction
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
     LABELS,
@@ -90,7 +97,9 @@ def _move(action: words.Action) -> Move:
         raise ValueError(f"an action that has no place here: {action}")
     if not action.reason:
         raise ValueError(f"an action without a reason: {action}")
-    if (action.secret is None) == (action.kind in (ADD, REKEY)) or (action.entry is None) == (action.kind in (ADD, REKEY)):
+    if (action.secret is None) == (action.kind in (ADD, REKEY)) or (action.entry is None) == (
+        action.kind in (ADD, REKEY)
+    ):
         raise ValueError(f"secret and entry belong to add and rekey: {action}")
     priority = (action.priority or NORMAL) if action.kind == ADD else action.priority
     return Move(action.kind, action.keyslot, action.secret, priority, action.in_place)
@@ -117,13 +126,19 @@ def _shortest(problem: Problem, case: Case, memo: Memo) -> t.Optional[t.Tuple[Mo
     return t.cast(t.Optional[t.Tuple[Move, ...]], memo[key])
 
 
-def _judge_outcome(planner: Planner, case: Case, outcome: Outcome, reading: Reading, memo: Memo) -> t.Iterator[t.Tuple[str, str]]:
+def _judge_outcome(
+    planner: Planner, case: Case, outcome: Outcome, reading: Reading, memo: Memo
+) -> t.Iterator[t.Tuple[str, str]]:
     if outcome.verdict == "crashed":
         yield "crashed", outcome.message
         return
     why = contradiction(case.task.items)
     if (outcome.verdict == BAD_TASK) != bool(why):
-        yield ("contradiction missed", f"{why}; got {_say(outcome)}") if why else ("contradiction seen where there is none", outcome.message)
+        yield (
+            ("contradiction missed", f"{why}; got {_say(outcome)}")
+            if why
+            else ("contradiction seen where there is none", outcome.message)
+        )
     if why or outcome.verdict == BAD_TASK:
         return
     problem = Problem(case.state, case.task, case.room, reading)
@@ -162,7 +177,9 @@ def _walk(problem: Problem, state: State, moves: t.Sequence[Move]) -> t.Optional
     return visited, state, bad_step
 
 
-def _judge_end(planner: Planner, case: Case, problem: Problem, state: State, length: int, shortest: int, told: str) -> t.Iterator[t.Tuple[str, str]]:
+def _judge_end(
+    planner: Planner, case: Case, problem: Problem, state: State, length: int, shortest: int, told: str
+) -> t.Iterator[t.Tuple[str, str]]:
     if length:
         again = call(planner, Case(case.task, state, case.room))
         if again.verdict or again.moves:
@@ -178,7 +195,10 @@ def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[M
     for index, move in enumerate(moves):
         state = visited[index]
         later = moves[index + 1 :]
-        if move.kind == ERASE and any(other.kind in (ADD, REKEY) and not other.in_place and problem.objection(state, other) is None for other in later):
+        if move.kind == ERASE and any(
+            other.kind in (ADD, REKEY) and not other.in_place and problem.objection(state, other) is None
+            for other in later
+        ):
             yield "erase before an add or rekey that could come first"
         if move.in_place:
             beside = move._replace(in_place=False)
@@ -187,7 +207,9 @@ def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[M
                 yield "in place although an erase of the same plan would make room"
         if move.kind == ADD and move.slot not in {item.slot for item in problem.task.items if item.state == "present"}:
             assert problem.licences is not None
-            open_numbers = [slot for slot, secret, _priority in problem.licences.adds if secret == move.secret and not state[slot]]
+            open_numbers = [
+                slot for slot, secret, _priority in problem.licences.adds if secret == move.secret and not state[slot]
+            ]
             if move.slot != min(open_numbers, default=move.slot):
                 yield "add without a number does not take the first free slot"
 
@@ -197,7 +219,13 @@ def _judge_orders(planner: Planner, case: Case, outcome: Outcome, orders: int) -
     task = case.task
     permutations = [items for items in itertools.permutations(task.items) if items != task.items]
     if orders < len(permutations):
-        drawn = sum(place * content for place, content in enumerate(case.state)) + len(task.unlock) + task.purge + 2 * task.force + 3 * task.lockout
+        drawn = (
+            sum(place * content for place, content in enumerate(case.state))
+            + len(task.unlock)
+            + task.purge
+            + 2 * task.force
+            + 3 * task.lockout
+        )
         start = drawn % len(permutations)
         permutations = (permutations[start:] + permutations[:start])[:orders]
     pinned = {item.slot for item in task.items if item.state == "present"}

@@ -8,7 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, with_wishes_of_peers
-from ansible_collections.luksmith.luks.tests.property.planner_rules import Licences, covers_every_slot, licences, named_for, protected, satisfies, target
+from ansible_collections.luksmith.luks.tests.property.planner_rules import (
+    Licences,
+    covers_every_slot,
+    licences,
+    named_for,
+    protected,
+    satisfies,
+    target,
+)
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
     ABSENT,
     FREE,
@@ -89,10 +97,17 @@ class Problem:
         assert move.secret is not None
         weak = content.weak and move.secret not in self._strong
         priority = content.priority if move.priority is None else move.priority
-        return put(state, move.slot, held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak, priority=priority)))
+        return put(
+            state,
+            move.slot,
+            held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak, priority=priority)),
+        )
 
     def objection(self, state: State, move: Move) -> t.Optional[str]:
-        """Why this move may not be made now, or None. Licence first, then room, then what must hold at every instant."""
+        """Why this move may not be made now, or None.
+
+        Licence first, then room, then what must hold at every instant.
+        """
         allowed = self.licences
         if allowed is None:
             return f"unlicensed {move.kind}"
@@ -107,7 +122,11 @@ class Problem:
         # A change of priority on the way does not make it another slot.
         if OPENS[state[move.slot]] != OPENS[self.start[move.slot]] or not self.start[move.slot]:
             return f"{move.kind} of a slot that this plan filled"
-        return self._objection_to_erase(state, move, allowed) if move.kind == ERASE else self._objection_to_rekey(state, move, allowed)
+        return (
+            self._objection_to_erase(state, move, allowed)
+            if move.kind == ERASE
+            else self._objection_to_rekey(state, move, allowed)
+        )
 
     def _objection_to_add(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
         if state[move.slot]:
@@ -129,7 +148,10 @@ class Problem:
     def _objection_to_rekey(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
         if (move.slot, move.secret) not in allowed.rekeys:
             return "unlicensed rekey"
-        if move.priority not in (None, content_of(state[move.slot]).priority) and (move.slot, move.priority) not in allowed.priorities:
+        if (
+            move.priority not in (None, content_of(state[move.slot]).priority)
+            and (move.slot, move.priority) not in allowed.priorities
+        ):
             return "unlicensed priority of a rekey"
         if not has_opener(state):
             return "rekey without an opener"
@@ -152,10 +174,16 @@ class Problem:
         candidates = [Move(REKEY, slot, secret, None, not beside) for slot, secret in allowed.rekeys if state[slot]]
         for slot, wish in allowed.priorities:
             if state[slot] and content_of(state[slot]).priority != wish:
-                candidates += [Move(REKEY, slot, secret, wish, not beside) for other, secret in allowed.rekeys if other == slot]
+                candidates += [
+                    Move(REKEY, slot, secret, wish, not beside) for other, secret in allowed.rekeys if other == slot
+                ]
         candidates += [Move(ADD, slot, secret, priority) for slot, secret, priority in allowed.adds if not state[slot]]
         candidates += [Move(ERASE, slot) for slot in allowed.erases if state[slot]]
-        candidates += [Move(SET_PRIORITY, slot, None, wish) for slot, wish in allowed.priorities if state[slot] and content_of(state[slot]).priority != wish]
+        candidates += [
+            Move(SET_PRIORITY, slot, None, wish)
+            for slot, wish in allowed.priorities
+            if state[slot] and content_of(state[slot]).priority != wish
+        ]
         for move in candidates:
             if self.objection(state, move) is None:
                 yield move
@@ -215,8 +243,16 @@ def _goal_of(item: Item, task: Task, reading: Reading) -> t.Callable[[State], bo
     named = set() if covers_every_slot(item, task, reading) else named_for(new, task)
 
     def lives(state: State) -> bool:
-        slots = [other for other, content in enumerate(state) if OPENS[content] >> number_of(new) & 1 and (not named or other in named)]
-        if covers_every_slot(item, task, reading) and item.strong and any(content_of(state[other]).weak for other in slots):
+        slots = [
+            other
+            for other, content in enumerate(state)
+            if OPENS[content] >> number_of(new) & 1 and (not named or other in named)
+        ]
+        if (
+            covers_every_slot(item, task, reading)
+            and item.strong
+            and any(content_of(state[other]).weak for other in slots)
+        ):
             return False
         return bool(slots) and target(state, slots, item, reading)[1]
 

@@ -15,36 +15,47 @@ from ansible_collections.luksmith.luks.tests.property.planner_world import ABSEN
 class Reading:
     """The readings taken where the design's text allows two. The default is what the proof demands.
 
-    cut_run_counts_doomed_slots: ``old -> new``: new "opens one already" also when its only slots go away in this run, so
-        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed (False).
-        False, from the design: one call describes the final state, and in that state a slot that must go opens nothing; the
-        rekey is what the row of ``old new`` says, it is the smallest change, and it needs no moment with a slot less.
+    cut_run_counts_doomed_slots: ``old -> new``: new "opens one already" also when its only slots go away in this run,
+    so
+        that old's slots are erased and new is added (True), or such slots do not count and old's slots are rekeyed
+        (False). False, from the design: one call describes the final state, and in that state a slot that must go opens
+        nothing; the rekey is what the row of ``old new`` says, it is the smallest change, and it needs no moment with a
+        slot less.
     doomed_slot_still_opens: ``old -> new`` where old opens nothing and new opens only slots that go away in this run:
         something opens, so new is added elsewhere (True), or this is "neither opens" and refused (False).
-    absent_old_beats_rekey: ``old -> new`` beside an ``absent old`` that covers a slot of old: that slot is erased and new
+    absent_old_beats_rekey: ``old -> new`` beside an ``absent old`` that covers a slot of old: that slot is erased and
+    new
         is added (True), or it is rekeyed, which makes both hold with one action (False).
-    pin_may_be_freed_first: a slot named by ``present`` that may not be rekeyed, but that another entry lets us erase, is
+    pin_may_be_freed_first: a slot named by ``present`` that may not be rekeyed, but that another entry lets us erase,
+    is
         erased and then filled (True), or the ``present`` entry is refused as its table row says (False).
-        False, from the design: the row of ``present, keyslot, new`` ends in "else refuse" without an exception, and the fine
-        print takes the proof of a secret that another present entry wants as no consent. It matters only for ``absent
-        slot old`` of a secret wanted elsewhere; whoever means that says ``old_secret`` in the present entry, and is served.
+        False, from the design: the row of ``present, keyslot, new`` ends in "else refuse" without an exception, and the
+        fine print takes the proof of a secret that another present entry wants as no consent. It matters only for
+        ``absent slot old`` of a secret wanted elsewhere; whoever means that says ``old_secret`` in the present entry,
+        and is served.
     untried_erased_by_name_is_fine: ``absent old`` holds once every untried slot was erased by its number (True), or any
         untried slot at the start refuses it (False).
-    one_old_for_two_new_is_refused: ``A -> N`` and ``A -> M`` with neither N nor M opening: the same slot is wanted with two
+    one_old_for_two_new_is_refused: ``A -> N`` and ``A -> M`` with neither N nor M opening: the same slot is wanted with
+    two
         secrets (True: refused), or one of them takes it and the other is added (False).
     ignored_slot_counts_as_opening: for "new opens one already" and "only its ignored slots" a slot with priority ignore
         counts, and the plan sets its priority (True), or it counts as not opening at all (False).
-    pinned_old_must_open: a slot named only by ``present slot old new`` entries is refused when no such old opens it, even
+    pinned_old_must_open: a slot named only by ``present slot old new`` entries is refused when no such old opens it,
+    even
         if an entry without a number licenses its rekey or erase (True), or the union of all entries decides (False).
     purge_claims_lowest_literally: an entry without a number claims the lowest slot of its secret although another entry
         names a higher slot with the same secret (True), or the named slot serves both (False).
-    drift_is_judged_on_the_claimed_slot: costs of an entry without a number are compared with the slot that it claims (True),
+    drift_is_judged_on_the_claimed_slot: costs of an entry without a number are compared with the slot that it claims
+    (True),
         or any slot of its secret with such costs will do (False).
-    needless_add_is_dropped: a secret that a named slot or a rekey of the same plan brings gets no add of its own (True), or
+    needless_add_is_dropped: a secret that a named slot or a rekey of the same plan brings gets no add of its own
+    (True), or
         it may get one where that spare copy alone makes the order safe (False).
-    same_old_and_new_covers_every_slot: ``old A new A`` with costs is about every slot of A, as the row of ``old new`` says
+    same_old_and_new_covers_every_slot: ``old A new A`` with costs is about every slot of A, as the row of ``old new``
+    says
         (True), or about the claimed one (False). With purge only the claimed one is left anyway.
-    one_for_the_kdf_is_refused: a slot that opens with a wanted secret and with one that may open nothing is refused, since
+    one_for_the_kdf_is_refused: a slot that opens with a wanted secret and with one that may open nothing is refused,
+    since
         its key derivation takes them as one (True), or the slot is replaced like any other (False).
     """
 
@@ -89,7 +100,10 @@ def contradiction(items: t.Tuple[Item, ...]) -> t.Optional[str]:
 
 
 def _two_priorities(item: Item, other: Item) -> bool:
-    """No one priority pleases both, and one slot could be meant by both. No priority given: anything but ignore pleases."""
+    """No one priority pleases both, and one slot could be meant by both.
+
+    No priority given: anything but ignore pleases.
+    """
     if other.state != PRESENT or other.new != item.new or item.priority == other.priority:
         return False
     if None in (item.priority, other.priority) and IGNORE not in (item.priority, other.priority):
@@ -98,7 +112,8 @@ def _two_priorities(item: Item, other: Item) -> bool:
 
 
 def with_wishes_of_peers(items: t.Tuple[Item, ...]) -> t.Tuple[Item, ...]:
-    """What one entry says of priority and costs of a secret, every entry says that means the same slot, by its number or
+    """What one entry says of priority and costs of a secret, every entry says that means the same slot, by its number
+    or
     because the one that says it has none: one call describes one final state."""
     found = []
     for item in items:

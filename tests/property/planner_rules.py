@@ -69,12 +69,19 @@ def target(state: State, slots: t.Sequence[int], item: Item, reading: Reading) -
 
 
 def covers_every_slot(item: Item, task: Task, reading: Reading) -> bool:
-    return item.slot is None and item.old is not None and item.old == item.new and not task.purge and reading.same_old_and_new_covers_every_slot
+    return (
+        item.slot is None
+        and item.old is not None
+        and item.old == item.new
+        and not task.purge
+        and reading.same_old_and_new_covers_every_slot
+    )
 
 
 def named_for(secret: t.Optional[int], task: Task) -> t.Set[int]:
     """The slots that hold an entry without a number for this secret, if other entries name some: no other slot is then
-    touched for it. Purge is literal: such an entry claims the lowest slot, named or not, so that slot must satisfy it."""
+    touched for it. Purge is literal: such an entry claims the lowest slot, named or not, so that slot must satisfy it.
+    """
     if task.purge:
         return set()
     return {item.slot for item in task.items if item.state == PRESENT and item.new == secret and item.slot is not None}
@@ -93,9 +100,19 @@ class _Facts:
         self.state = state
         self.task = task
         items = task.items
-        self.pins = {item.slot: item.new for item in items if item.state == PRESENT and item.slot is not None and item.new is not None}
-        self.absent = {item.slot for item in items if item.state == ABSENT and item.slot is not None and item.old is None}
-        self.shut = {(item.slot, item.old) for item in items if item.state == ABSENT and item.slot is not None and item.old is not None}
+        self.pins = {
+            item.slot: item.new
+            for item in items
+            if item.state == PRESENT and item.slot is not None and item.new is not None
+        }
+        self.absent = {
+            item.slot for item in items if item.state == ABSENT and item.slot is not None and item.old is None
+        }
+        self.shut = {
+            (item.slot, item.old)
+            for item in items
+            if item.state == ABSENT and item.slot is not None and item.old is not None
+        }
         self.items = items
         self.wanted = {item.new for item in items if item.state == PRESENT and item.new is not None}
         self.forbidden = forbidden(items)
@@ -105,7 +122,9 @@ class _Facts:
                 self.unpinned.setdefault(item.new, []).append(item)
 
     def slots_of(self, secret: t.Optional[int]) -> t.List[int]:
-        return [] if secret is None else [slot for slot, content in enumerate(self.state) if OPENS[content] >> secret & 1]
+        return (
+            [] if secret is None else [slot for slot, content in enumerate(self.state) if OPENS[content] >> secret & 1]
+        )
 
     def may_hold(self, slot: int, secret: int) -> bool:
         """May this slot open with the secret at the end, as far as slots are named?"""
@@ -124,7 +143,9 @@ class _Facts:
         return False
 
     def row_refuses(self, slot: t.Optional[int]) -> bool:
-        """The slot is in use, every entry that names it gives an old secret, and none of these (nor the new one) opens it."""
+        """The slot is in use, every entry that names it gives an old secret, and none of these (nor the new one) opens
+        it.
+        """
         rows = [item for item in self.task.items if item.state == PRESENT and item.slot == slot]
         content = self.state[number_of(slot)]
         if not content or any(item.old is None for item in rows):
@@ -149,7 +170,9 @@ class _Facts:
     def absent_covers(self, slot: int, old: t.Optional[int]) -> bool:
         return any(item.state == ABSENT and item.old == old and item.slot in (None, slot) for item in self.task.items)
 
-    def movable(self, replaced: t.Sequence[t.Tuple[int, t.Optional[int]]], secret: int, reading: Reading) -> t.List[int]:
+    def movable(
+        self, replaced: t.Sequence[t.Tuple[int, t.Optional[int]]], secret: int, reading: Reading
+    ) -> t.List[int]:
         """Of the slots of old secrets, given with these, those that the new secret may take over."""
         erased = {slot for slot, old in replaced if reading.absent_old_beats_rekey and self.absent_covers(slot, old)}
         return sorted({slot for slot, _old in replaced if slot not in erased and self.may_hold(slot, secret)})
@@ -181,7 +204,11 @@ def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -
     for secret, entries in facts.unpinned.items():
         _license_unpinned(facts, secret, entries, reading, adds, rekeys, erases, priorities, claims)
     if task.purge:
-        erases.update(slot for slot, content in enumerate(state) if content and not protected(content) and slot not in claims and slot not in facts.pins)
+        erases.update(
+            slot
+            for slot, content in enumerate(state)
+            if content and not protected(content) and slot not in claims and slot not in facts.pins
+        )
     for item in task.items:
         if item.state == PRESENT and item.slot is not None:
             _license_pinned(facts, item, reading, adds, rekeys, erases, priorities)
@@ -189,7 +216,9 @@ def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -
     for secret in facts.wanted:
         if facts.slots_of(secret):
             watched |= 1 << secret
-    return Licences(tuple(sorted(adds)), tuple(sorted(rekeys)), tuple(sorted(erases)), tuple(sorted(priorities)), watched)
+    return Licences(
+        tuple(sorted(adds)), tuple(sorted(rekeys)), tuple(sorted(erases)), tuple(sorted(priorities)), watched
+    )
 
 
 def _refused_at_once(facts: _Facts, room: Room, reading: Reading) -> bool:
@@ -226,7 +255,12 @@ def _license_unpinned(
     kept = [slot for slot in opening if facts.stays(slot, secret)]
     named = [slot for slot, pinned in facts.pins.items() if pinned == secret]
     opened_already = bool(opening if reading.cut_run_counts_doomed_slots else kept)
-    replaced = [(slot, item.old) for item in entries if item.old is not None and item.old != secret for slot in facts.slots_of(item.old)]
+    replaced = [
+        (slot, item.old)
+        for item in entries
+        if item.old is not None and item.old != secret
+        for slot in facts.slots_of(item.old)
+    ]
     candidates = facts.movable(replaced, secret, reading)
     # Where the secret may not move in, replacing old there can only mean erasing it.
     erases.update(slot for slot, _old in replaced if (slot, secret) in facts.shut)
@@ -234,7 +268,11 @@ def _license_unpinned(
         erases.update(slot for slot, _old in replaced)
         candidates = []
     elif purge and candidates:
-        free_choice = [slot for slot in candidates if not any((slot, old) in facts.shut for _slot, old in replaced if _slot == slot)]
+        free_choice = [
+            slot
+            for slot in candidates
+            if not any((slot, old) in facts.shut for _slot, old in replaced if _slot == slot)
+        ]
         chosen = {min(candidates), min(free_choice or candidates)}
         rekeys.update((slot, secret) for slot in chosen)
         # The others go: unclaimed, or for a slot with a token, by the entry whose old secret opens it.
@@ -247,8 +285,20 @@ def _license_unpinned(
     for item in entries:
         priorities.update((slot, item.priority or NORMAL) for slot in candidates)
         needless = reading.needless_add_is_dropped and (named or candidates)
-        if not kept and not needless and (item.old is None or facts.slots_of(item.old) or (opening if reading.doomed_slot_still_opens else opened_already)):
-            adds.update((slot, secret, item.priority or NORMAL) for slot in range(len(state)) if slot not in facts.pins and facts.may_hold(slot, secret))
+        if (
+            not kept
+            and not needless
+            and (
+                item.old is None
+                or facts.slots_of(item.old)
+                or (opening if reading.doomed_slot_still_opens else opened_already)
+            )
+        ):
+            adds.update(
+                (slot, secret, item.priority or NORMAL)
+                for slot in range(len(state))
+                if slot not in facts.pins and facts.may_hold(slot, secret)
+            )
 
 
 def _claim_kept(
@@ -265,7 +315,9 @@ def _claim_kept(
     state = facts.state
     for item in entries:
         serving = named_for(item.new, facts.task)
-        slots = [slot for slot in kept if not serving or slot in serving or covers_every_slot(item, facts.task, reading)]
+        slots = [
+            slot for slot in kept if not serving or slot in serving or covers_every_slot(item, facts.task, reading)
+        ]
         if not slots:
             continue
         slot, good = target(state, slots, item, reading)
@@ -314,7 +366,9 @@ def _license_pinned(
         priorities.add((slot, item.priority or NORMAL))
 
 
-def _mend(state: State, slot: int, item: Item, rekeys: t.Set[t.Tuple[int, int]], priorities: t.Set[t.Tuple[int, str]]) -> None:
+def _mend(
+    state: State, slot: int, item: Item, rekeys: t.Set[t.Tuple[int, int]], priorities: t.Set[t.Tuple[int, str]]
+) -> None:
     """The right secret with the wrong priority or too weak a derivation."""
     if not priority_ok(state[slot], item.priority):
         priorities.add((slot, item.priority or NORMAL))

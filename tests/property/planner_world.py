@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The small world of the planner's brute force: what a slot holds, what a task says, where areas fit.
 
-A state is a tuple with one small int per slot: 0 is inactive, any other number stands for a :class:`Content`. A stranger's
-slot and a zombie (enabled, area wiped) are one content here, ``FOREIGN``: the planner learns of a slot only what
+A state is a tuple with one small int per slot: 0 is inactive, any other number stands for a :class:`Content`. A
+stranger's slot and a zombie (enabled, area wiped) are one content here, ``FOREIGN``: the planner learns of a slot only
+what
 ``SlotView`` and the verdicts say, and these are the same for both, so both are the same input.
 """
 
@@ -109,7 +110,10 @@ def number_of(number: t.Optional[int]) -> int:
 
 
 def rooms(slots: int) -> t.Tuple[Room, ...]:
-    more, less = Room("luks2, one area more than numbers", slots + 1), Room("luks2, one area less than numbers", slots - 1)
+    more, less = (
+        Room("luks2, one area more than numbers", slots + 1),
+        Room("luks2, one area less than numbers", slots - 1),
+    )
     return (Room("luks1", None), Room("luks2", slots), more, less)
 
 
@@ -157,7 +161,11 @@ def situation(state: State, room: Room) -> words.Situation:
         if held_number:
             content = content_of(held_number)
             slots[number] = words.SlotView(
-                number=number, kdf=_kdf(content, room), bound=content.bound, priority=content.priority, protected_by=("systemd-tpm2",) if content.token else ()
+                number=number,
+                kdf=_kdf(content, room),
+                bound=content.bound,
+                priority=content.priority,
+                protected_by=("systemd-tpm2",) if content.token else (),
             )
     return words.Situation(format=room.format, slot_count=len(state), slots=slots, layout=_layout(state, room))
 
@@ -179,7 +187,14 @@ def desired(task: Task, luks1: bool = False) -> task_desired.Desired:
         for position, item in enumerate(task.items)
     )
     labels = tuple(LABELS[: max(mentioned(task), default=-1) + 1])
-    return task_desired.Desired(entries=entries, unlock=task.unlock, labels=labels, purge=task.purge, force=task.force, allow_lockout=task.lockout)
+    return task_desired.Desired(
+        entries=entries,
+        unlock=task.unlock,
+        labels=labels,
+        purge=task.purge,
+        force=task.force,
+        allow_lockout=task.lockout,
+    )
 
 
 class CountingProofs:
@@ -225,7 +240,12 @@ def show_state(state: State) -> str:
         if held_number:
             content = content_of(held_number)
             name = "".join(LABELS[secret] for secret in range(8) if content.opens >> secret & 1) or "x"
-            told_marks = {"unbound": not content.bound, "untried": not content.tried, "token": content.token, "weak": content.weak}
+            told_marks = {
+                "unbound": not content.bound,
+                "untried": not content.tried,
+                "token": content.token,
+                "weak": content.weak,
+            }
             marks = [mark for mark, told in told_marks.items() if told]
             if content.priority != NORMAL:
                 marks.append(content.priority)
@@ -243,5 +263,9 @@ def show_task(task: Task) -> str:
         words_of += [f"priority {item.priority}"] if item.priority else []
         words_of += ["strong"] if item.strong else []
         shown.append(" ".join(words_of))
-    flags = [name for name, told in (("purge", task.purge), ("force", task.force), ("allow_lockout", task.lockout)) if told]
-    return f"[{'; '.join(shown)}] unlock={''.join(LABELS[secret] for secret in task.unlock) or '-'}" + (f" {' '.join(flags)}" if flags else "")
+    flags = [
+        name for name, told in (("purge", task.purge), ("force", task.force), ("allow_lockout", task.lockout)) if told
+    ]
+    return f"[{'; '.join(shown)}] unlock={''.join(LABELS[secret] for secret in task.unlock) or '-'}" + (
+        f" {' '.join(flags)}" if flags else ""
+    )

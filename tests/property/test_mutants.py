@@ -54,11 +54,18 @@ def erases_first(actions: t.List[words.Action]) -> t.List[words.Action]:
 
 def one_too_many(actions: t.List[words.Action]) -> t.List[words.Action]:
     added = [action for action in actions if action.kind == words.ActionKind.ADD]
-    return [*actions, words.Action(kind=words.ActionKind.ERASE, keyslot=added[0].keyslot, reason="superfluous")] if added else actions
+    return (
+        [*actions, words.Action(kind=words.ActionKind.ERASE, keyslot=added[0].keyslot, reason="superfluous")]
+        if added
+        else actions
+    )
 
 
 def in_place_upside_down(actions: t.List[words.Action]) -> t.List[words.Action]:
-    return [action._replace(in_place=not action.in_place) if action.kind == words.ActionKind.REKEY else action for action in actions]
+    return [
+        action._replace(in_place=not action.in_place) if action.kind == words.ActionKind.REKEY else action
+        for action in actions
+    ]
 
 
 def first_entry_only(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
@@ -75,7 +82,10 @@ def gives_up_when_full(situation: words.Situation, desired: task_desired.Desired
 def last_free_slot(situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs) -> words.Plan:
     plan = make_plan(situation, desired, proofs)
     free = situation.layout.free_numbers()
-    actions = [action._replace(keyslot=free[-1]) if action.kind == words.ActionKind.ADD and free else action for action in plan.actions]
+    actions = [
+        action._replace(keyslot=free[-1]) if action.kind == words.ActionKind.ADD and free else action
+        for action in plan.actions
+    ]
     return plan._replace(actions=tuple(actions))
 
 

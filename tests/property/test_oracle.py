@@ -33,11 +33,18 @@ from ansible_collections.luksmith.luks.tests.property.planner_world import (
 Answer = t.Optional[t.List[str]]
 A, B, C, D, E = range(5)
 LUKS1 = Room("luks1", None)
-NAMES = {".": FREE, "x": FOREIGN, **{name: opened_by(number) for number, name in enumerate("ABCDE")}, "i": held(Content(opens=1, priority=IGNORE))}
+NAMES = {
+    ".": FREE,
+    "x": FOREIGN,
+    **{name: opened_by(number) for number, name in enumerate("ABCDE")},
+    "i": held(Content(opens=1, priority=IGNORE)),
+}
 
 
 def state(text: str) -> State:
-    """One letter a slot: "." inactive, "x" somebody else's, "A" opens with secret 0, "i" the same but priority ignore."""
+    """One letter a slot: "." inactive, "x" somebody else's, "A" opens with secret 0, "i" the same but priority
+    ignore.
+    """
     return tuple(NAMES[letter] for letter in text)
 
 
@@ -49,7 +56,9 @@ def gone(old: t.Optional[int] = None, slot: t.Optional[int] = None) -> Item:
     return Item(ABSENT, slot=slot, old=old)
 
 
-def answer(text: str, items: t.Sequence[Item], room: Room = LUKS1, unlock: t.Sequence[int] = (), **flags: bool) -> t.Optional[t.List[str]]:
+def answer(
+    text: str, items: t.Sequence[Item], room: Room = LUKS1, unlock: t.Sequence[int] = (), **flags: bool
+) -> t.Optional[t.List[str]]:
     """The oracle's plan, or None where it finds no safe order."""
     found = Problem(state(text), Task(tuple(items), tuple(unlock), **flags), room).shortest()
     return None if found is None else [f"{move.kind} {move.slot}" + ("!" if move.in_place else "") for move in found]
@@ -83,9 +92,16 @@ QEMU = [
 ]
 
 
-@pytest.mark.parametrize(("row", "before", "items", "unlock", "flags", "expected"), QEMU, ids=[case[0] for case in QEMU])
+@pytest.mark.parametrize(
+    ("row", "before", "items", "unlock", "flags", "expected"), QEMU, ids=[case[0] for case in QEMU]
+)
 def test_rows_of_qemu_293(
-    row: str, before: str, items: t.List[Item], unlock: t.List[int], flags: t.Dict[str, t.Any], expected: t.Optional[t.List[str]]
+    row: str,
+    before: str,
+    items: t.List[Item],
+    unlock: t.List[int],
+    flags: t.Dict[str, t.Any],
+    expected: t.Optional[t.List[str]],
 ) -> None:
     assert answer(before, items, unlock=unlock, **flags) == expected
 
@@ -116,15 +132,26 @@ FINE_PRINT = [
     ("never to a slot named absent", "Axxx", [new(C), gone(slot=1)], FOUR, {}, None),
     ("a swap has no safe order", "AB..", [new(B, 0, old=A), new(A, 1, old=B)], LUKS1, {}, None),
     ("a swap with a second A has", "ABA.", [new(B, 0, old=A), new(A, 1, old=B)], LUKS1, {}, ["rekey 0", "rekey 1"]),
-    ("the last slot of a wanted secret moves first", "A.C.", [new(A), gone(slot=0), gone(C)], LUKS1, {}, ["add 1", "erase 0", "erase 2"]),
+    (
+        "the last slot of a wanted secret moves first",
+        "A.C.",
+        [new(A), gone(slot=0), gone(C)],
+        LUKS1,
+        {},
+        ["add 1", "erase 0", "erase 2"],
+    ),
     ("ignored: set, not added", "i...", [new(A)], FOUR, {}, ["set-priority 0"]),
     ("ignored is erased all the same", "iB..", [gone(A), new(B)], FOUR, {}, ["erase 0"]),
     ("erase needs an opener that stays", "Ax..", [gone(A), gone(slot=1)], LUKS1, {}, None),
 ]
 
 
-@pytest.mark.parametrize(("why", "before", "items", "room", "flags", "expected"), FINE_PRINT, ids=[case[0] for case in FINE_PRINT])
-def test_fine_print(why: str, before: str, items: t.List[Item], room: Room, flags: t.Dict[str, t.Any], expected: t.Optional[t.List[str]]) -> None:
+@pytest.mark.parametrize(
+    ("why", "before", "items", "room", "flags", "expected"), FINE_PRINT, ids=[case[0] for case in FINE_PRINT]
+)
+def test_fine_print(
+    why: str, before: str, items: t.List[Item], room: Room, flags: t.Dict[str, t.Any], expected: t.Optional[t.List[str]]
+) -> None:
     assert answer(before, items, room, **flags) == expected
 
 
@@ -150,7 +177,9 @@ def test_contradictions_need_no_volume(items: t.List[Item], contradicts: bool) -
 
 
 def test_the_oracle_knows_neither_names_nor_places() -> None:
-    """Renaming secrets and permuting slots (equal contents in order) never changes refusal or length: reductions 1 and 3."""
+    """Renaming secrets and permuting slots (equal contents in order) never changes refusal or length: reductions 1 and
+    3.
+    """
     rng = random.Random(1)
     every = forms(4, 3)
     for _round in range(4000):

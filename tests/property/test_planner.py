@@ -15,11 +15,22 @@ import pytest
 from ansible_collections.luksmith.luks.tests.property import brute_force
 from ansible_collections.luksmith.luks.tests.property.planner_cases import World
 from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, call, judge
-from ansible_collections.luksmith.luks.tests.property.planner_world import PRESENT, Item, Room, State, Task, opened_by, rooms
+from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    PRESENT,
+    Item,
+    Room,
+    State,
+    Task,
+    opened_by,
+    rooms,
+)
 
 
 def report(tally: brute_force.Tally) -> str:
-    return "\n".join(f"{kind}: {count}\n    " + "\n    ".join(text for _weight, text in tally.smallest[kind]) for kind, count in tally.kinds.most_common())
+    return "\n".join(
+        f"{kind}: {count}\n    " + "\n    ".join(text for _weight, text in tally.smallest[kind])
+        for kind, count in tally.kinds.most_common()
+    )
 
 
 def check(world: World, sparing: int = 1, *, one_in: int = 1, cases: int, orders: int = 1000) -> None:
@@ -38,7 +49,9 @@ def test_every_case_of_two_slots_two_secrets_one_entry() -> None:
 
 
 def test_every_list_of_two_entries_in_three_slots(sparing: int) -> None:
-    """Every list of entries; of its states, flags, unlock lists and rooms every 9th (18th), shifted from list to list."""
+    """Every list of entries; of its states, flags, unlock lists and rooms every 9th (18th), shifted from list to
+    list.
+    """
     check(World(3, 2, (1, 2), thin=9), sparing, cases=5000)
 
 
@@ -70,7 +83,9 @@ def test_room_is_made_where_no_wanted_secret_loses_a_slot() -> None:
     """Slots 2 (B) and 3 (A) go. With 2 gone first, B and C have one slot each and cannot change places."""
     state = (opened_by(1), opened_by(2), opened_by(1), opened_by(0))
     entries = (Item(PRESENT, new=2), Item(PRESENT, slot=1, old=2, new=1), Item(PRESENT, slot=0, old=1, new=2))
-    findings, outcome = judge(brute_force.load_planner(), one_case(state, Task(entries, (0, 1), purge=True), rooms(4)[0]))
+    findings, outcome = judge(
+        brute_force.load_planner(), one_case(state, Task(entries, (0, 1), purge=True), rooms(4)[0])
+    )
     assert not findings and [(move.kind, move.slot, move.in_place) for move in outcome.moves] == [
         ("erase", 3, False),
         ("rekey", 0, False),
@@ -84,8 +99,14 @@ def test_the_last_area_goes_to_the_secret_that_cannot_wait() -> None:
     for room in rooms(4):
         if room.areas == 3:
             task = Task((Item(PRESENT, slot=0, new=1), Item("absent", slot=2, old=2), Item(PRESENT, new=2)))
-            findings, outcome = judge(brute_force.load_planner(), one_case((0, opened_by(1), opened_by(2), 0), task, room))
-            assert not findings and [(move.kind, move.slot) for move in outcome.moves] == [("add", 3), ("erase", 2), ("add", 0)]
+            findings, outcome = judge(
+                brute_force.load_planner(), one_case((0, opened_by(1), opened_by(2), 0), task, room)
+            )
+            assert not findings and [(move.kind, move.slot) for move in outcome.moves] == [
+                ("add", 3),
+                ("erase", 2),
+                ("add", 0),
+            ]
 
 
 def one_case(state: State, task: Task, room: t.Optional[Room] = None) -> Case:
@@ -137,5 +158,7 @@ def test_the_first_slot_that_opens_is_enough_for_a_present_entry() -> None:
 
 
 def test_judge_sees_a_case_as_it_is() -> None:
-    findings, outcome = judge(brute_force.load_planner(), one_case((opened_by(0), 0, 0), Task((Item(PRESENT, new=1),), unlock=(0,))))
+    findings, outcome = judge(
+        brute_force.load_planner(), one_case((opened_by(0), 0, 0), Task((Item(PRESENT, new=1),), unlock=(0,)))
+    )
     assert not findings and [move.kind for move in outcome.moves] == ["add"]

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scheduler and the prover under random loads: no deadlock, never more memory than the budget, answers as from one core.
+"""The scheduler and the prover under random loads: no deadlock, never more memory than the budget, answers as from one
+core.
 
 ``LUKSMITH_EXAMPLES=5000 tests/run property -- -k scheduler`` is the long form.
 """
@@ -77,7 +78,11 @@ class Meter:
         with self._lock:
             before = list(self.running)
             self.running.append(load)
-            if sum(other.memory for other in self.running) > budget and any(other.memory for other in before) and load.memory:
+            if (
+                sum(other.memory for other in self.running) > budget
+                and any(other.memory for other in before)
+                and load.memory
+            ):
                 self.wrong.append(f"{load} beside {before}")
             if before and sum(other.lanes for other in before) >= cores:
                 self.wrong.append(f"no core was idle for {load} beside {before}")
@@ -121,15 +126,21 @@ def test_every_job_ends_within_the_budget(graph: t.List[Load], cores: int, budge
     while any(job.pending for job in jobs):
         time.sleep(0)
     assert not meter.wrong
-    unwanted = {number for number, load in enumerate(graph) if load.fate != "waited" and jobs[number].done and not load.fails}
+    unwanted = {
+        number for number, load in enumerate(graph) if load.fate != "waited" and jobs[number].done and not load.fails
+    }
     assert unwanted <= set(meter.discarded)
     assert len(meter.discarded) == len(set(meter.discarded))
 
 
 class World:
-    """Slots and who opens them (a secret's number, or None for a stranger); a derivation may fail for want of memory."""
+    """Slots and who opens them (a secret's number, or None for a stranger); a derivation may fail for want of
+    memory.
+    """
 
-    def __init__(self, slots: t.Sequence[t.Tuple[t.Optional[int], int, bool]], unbound: t.Collection[int], secrets: int) -> None:
+    def __init__(
+        self, slots: t.Sequence[t.Tuple[t.Optional[int], int, bool]], unbound: t.Collection[int], secrets: int
+    ) -> None:
         self.openers = {number: opener for number, (opener, _lanes, _fails) in enumerate(slots)}
         self.fails = {number for number, (_opener, _lanes, fails) in enumerate(slots) if fails}
         keyslots = {
@@ -147,7 +158,9 @@ class World:
             )
             for number, (_opener, lanes, _fails) in enumerate(slots)
         }
-        self.header = types.SimpleNamespace(keyslots=keyslots, digests=[types.SimpleNamespace(number=0)], slot_count=32, extent=1 << 20)
+        self.header = types.SimpleNamespace(
+            keyslots=keyslots, digests=[types.SimpleNamespace(number=0)], slot_count=32, extent=1 << 20
+        )
         self.secrets = [types.SimpleNamespace(value=bytearray([65 + number])) for number in range(secrets)]
         self._lock = threading.Lock()
         self.held = self.peak = 0
@@ -197,7 +210,11 @@ def no_real_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WORLD: t.List[World] = []
 
-slots_of_worlds = st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.integers(1, 4), st.sampled_from([False] * 9 + [True])), min_size=1, max_size=8)
+slots_of_worlds = st.lists(
+    st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.integers(1, 4), st.sampled_from([False] * 9 + [True])),
+    min_size=1,
+    max_size=8,
+)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("ask"), st.integers(0, 4), st.integers(0, 9)),
@@ -208,8 +225,12 @@ steps = st.lists(
 )
 
 
-def interview(world: World, workers: t.Any, script: t.Sequence[t.Tuple[str, int, int]], *, announce: bool) -> t.Tuple[t.List[t.Any], t.Any, t.Any, Prover]:
-    """Ask what ``script`` says, as the planner does: what is announced is asked afterwards, searches end with the first hit."""
+def interview(
+    world: World, workers: t.Any, script: t.Sequence[t.Tuple[str, int, int]], *, announce: bool
+) -> t.Tuple[t.List[t.Any], t.Any, t.Any, Prover]:
+    """Ask what ``script`` says, as the planner does: what is announced is asked afterwards, searches end with the first
+    hit.
+    """
     prover, answers = world.prover(workers), []
     numbers = list(world.header.keyslots)
 
@@ -239,8 +260,16 @@ def interview(world: World, workers: t.Any, script: t.Sequence[t.Tuple[str, int,
 
 
 @often
-@given(slots_of_worlds, st.sets(st.integers(0, 7), max_size=2), steps, st.integers(1, 5), st.sampled_from([100, 250, 10**6]))
-def test_answers_do_not_depend_on_cores(slots: t.Any, unbound: t.Set[int], script: t.Any, cores: int, budget: int) -> None:
+@given(
+    slots_of_worlds,
+    st.sets(st.integers(0, 7), max_size=2),
+    steps,
+    st.integers(1, 5),
+    st.sampled_from([100, 250, 10**6]),
+)
+def test_answers_do_not_depend_on_cores(
+    slots: t.Any, unbound: t.Set[int], script: t.Any, cores: int, budget: int
+) -> None:
     alone = World(slots, unbound, 5)
     WORLD[:] = [alone]
     *expected, first = interview(alone, Inline(), script, announce=False)
@@ -263,7 +292,9 @@ def test_answers_do_not_depend_on_cores(slots: t.Any, unbound: t.Set[int], scrip
 
 
 @often
-@given(slots_of_worlds, st.integers(1, 4), st.integers(0, 12), st.sampled_from([KeyboardInterrupt, SystemExit, ValueError]))
+@given(
+    slots_of_worlds, st.integers(1, 4), st.integers(0, 12), st.sampled_from([KeyboardInterrupt, SystemExit, ValueError])
+)
 def test_an_interruption_leaves_no_key_behind(slots: t.Any, cores: int, when: int, kind: t.Type[BaseException]) -> None:
     """The waiting thread is interrupted at its ``when``-th wait, as a signal would do it."""
     world = World([(opener, lanes, False) for opener, lanes, _fails in slots], (), 5)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A controller, a host and its volumes in one folder, which a test copies, plays in, kills, and asks cryptsetup about."""
+"""A controller, a host and its volumes in one folder, which a test copies, plays in, kills, and asks cryptsetup
+about.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,15 @@ PATIENCE = 1800
 
 Entry = t.Dict[str, t.Any]
 
-# A module is one call of the interpreter. Call number KILL_CALL runs under strace and dies at its KILL_WRITE-th write to the volume.
-# Not with --seccomp-bpf: strace 6.1 then delivers no injected signal to the process that it started itself.
+# A module is one call of the interpreter. Call number KILL_CALL runs under strace and dies at its KILL_WRITE-th write
+# to the volume. Not with --seccomp-bpf: strace 6.1 then delivers no injected signal to the process that it started
+# itself.
 INTERPRETER = """#!/bin/sh
 call=$(cat {folder}/calls 2>/dev/null || echo 0)
 echo $((call + 1)) >{folder}/calls
 if [ "$call" = "$KILL_CALL" ]; then
-  exec strace -f -qq -o {folder}/strace -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when="$KILL_WRITE" {python} "$@"
+  exec strace -f -qq -o {folder}/strace -e trace=pwrite64 \\
+    -e inject=pwrite64:signal=KILL:when="$KILL_WRITE" {python} "$@"
 fi
 exec {python} "$@"
 """
@@ -50,7 +54,12 @@ class Lab:
 
     @classmethod
     def make(
-        cls, folder: pathlib.Path, shared: pathlib.Path, volumes: t.Sequence[str], source: t.Optional[t.Mapping[str, str]] = None, **variables: t.Any
+        cls,
+        folder: pathlib.Path,
+        shared: pathlib.Path,
+        volumes: t.Sequence[str],
+        source: t.Optional[t.Mapping[str, str]] = None,
+        **variables: t.Any,
     ) -> Lab:
         """Volumes from tests/fixtures that the leaked secret and break-glass open, and a store that knows nothing.
 
@@ -79,7 +88,9 @@ class Lab:
             "rotate_iter_time": 1,
         }
         host = {"ansible_connection": "local", "ansible_python_interpreter": f"{here}/python"}
-        (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"web": host}, "vars": {**usual, **variables}}}))
+        (folder / "hosts.json").write_text(
+            json.dumps({"all": {"hosts": {"web": host}, "vars": {**usual, **variables}}})
+        )
         lab._write_interpreter()
         return lab
 
@@ -99,22 +110,41 @@ class Lab:
         return lab
 
     def play(
-        self, *flags: str, playbook: str = "rotate", expect: t.Optional[int] = 0, command: t.Sequence[str] = (), **environment: str
+        self,
+        *flags: str,
+        playbook: str = "rotate",
+        expect: t.Optional[int] = 0,
+        command: t.Sequence[str] = (),
+        **environment: str,
     ) -> str:
         """All that ansible-playbook prints; ``expect`` is its exit code, None for whatever."""
-        done = subprocess.run([*command, *self.words(*flags, playbook=playbook)], **self.surroundings(**environment), check=False, timeout=PATIENCE)
+        done = subprocess.run(
+            [*command, *self.words(*flags, playbook=playbook)],
+            **self.surroundings(**environment),
+            check=False,
+            timeout=PATIENCE,
+        )
         output = str(done.stdout)
         assert expect is None or done.returncode == expect, output
         return output
 
     def words(self, *flags: str, playbook: str = "rotate") -> t.List[str]:
         """The command line of a playbook of the collection."""
-        inventory = ["-i", str(self.folder / "hosts.json"), "--vault-password-file", str(self.folder / "vault-password")]
+        inventory = [
+            "-i",
+            str(self.folder / "hosts.json"),
+            "--vault-password-file",
+            str(self.folder / "vault-password"),
+        ]
         return [str(self.bin / "ansible-playbook"), *inventory, *flags, f"luksmith.luks.{playbook}"]
 
     def surroundings(self, **environment: str) -> t.Dict[str, t.Any]:
         """What subprocess needs to know besides; Ansible sees no configuration but the lab's."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
+        }
         inherited.update(playing.environment(self.shared, ROOT, self.bin / "ansible-playbook"))
         inherited.update(
             ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),
@@ -167,7 +197,9 @@ class Lab:
 
     def opens(self, volume: str, secret: str, keyslot: t.Optional[int] = None) -> bool:
         pinned = [] if keyslot is None else ["--key-slot", str(keyslot)]
-        done = _cryptsetup("open", "--test-passphrase", "--key-file", "-", *pinned, str(self.folder / volume), stdin=secret)
+        done = _cryptsetup(
+            "open", "--test-passphrase", "--key-file", "-", *pinned, str(self.folder / volume), stdin=secret
+        )
         assert done.returncode in (0, 1, 2), done
         return done.returncode == 0
 
@@ -178,33 +210,51 @@ class Lab:
         assert dump.returncode == 0, dump
         text = dump.stdout.decode()
         if "Version:        1" in text or "Version:       \t1" in text:
-            return [int(line.split()[2].rstrip(":")) for line in text.splitlines() if line.startswith("Key Slot") and line.endswith("ENABLED")]
+            return [
+                int(line.split()[2].rstrip(":"))
+                for line in text.splitlines()
+                if line.startswith("Key Slot") and line.endswith("ENABLED")
+            ]
         keyslots = text[text.index("\nKeyslots:") : text.index("\nTokens:")]
-        return [int(line.strip().split(":")[0]) for line in keyslots.splitlines() if line.startswith("  ") and line[2].isdigit()]
+        return [
+            int(line.strip().split(":")[0])
+            for line in keyslots.splitlines()
+            if line.startswith("  ") and line[2].isdigit()
+        ]
 
 
 def _cryptsetup(*words: str, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["cryptsetup", "--batch-mode", *words], input=stdin.encode(), capture_output=True, check=False)
+    return subprocess.run(
+        ["cryptsetup", "--batch-mode", *words], input=stdin.encode(), capture_output=True, check=False
+    )
 
 
 def secrets_of(entry: Entry) -> t.Dict[str, str]:
     """id -> passphrase of all secrets that the store holds for a volume."""
-    return {secret["id"]: secret["passphrase"] for secret in (entry["next"], entry["current"], *entry["older"]) if secret}
+    return {
+        secret["id"]: secret["passphrase"] for secret in (entry["next"], entry["current"], *entry["older"]) if secret
+    }
 
 
 def nothing_is_lost(lab: Lab, stored: t.Sequence[Entry], others: t.Sequence[str] = ()) -> None:
-    """What must hold at every instant: each active keyslot opens with a secret that somebody knows (``others``: besides the usual), and break-glass opens."""
+    """What must hold at every instant: each active keyslot opens with a secret that somebody knows (``others``: besides
+    the usual), and break-glass opens.
+    """
     entries = {entry["uuid"]: entry for entry in stored}
     for volume in lab.volumes:
         entry = entries.get(lab.uuid(volume))
         known = [LEAKED, BREAK_GLASS, *others, *(secrets_of(entry).values() if entry else ())]
         assert lab.opens(volume, BREAK_GLASS), volume
         for keyslot in lab.active(volume):
-            assert any(lab.opens(volume, secret, keyslot) for secret in known), f"{volume}: keyslot {keyslot} opens with a secret that is in no store"
+            assert any(lab.opens(volume, secret, keyslot) for secret in known), (
+                f"{volume}: keyslot {keyslot} opens with a secret that is in no store"
+            )
 
 
 def exactly_the_newest(lab: Lab, stored: t.Sequence[Entry], generation: str) -> t.Dict[str, str]:
-    """What must hold in the end: the current secret and break-glass open each volume, and nothing else does. uuid -> id of the current secret."""
+    """What must hold in the end: the current secret and break-glass open each volume, and nothing else does. uuid -> id
+    of the current secret.
+    """
     entries = {entry["uuid"]: entry for entry in stored}
     for volume in lab.volumes:
         entry = entries[lab.uuid(volume)]

@@ -17,7 +17,9 @@ import sys
 lies, python, *words = sys.argv[1:]
 done = subprocess.run([python, *words], stdin=sys.stdin, stdout=subprocess.PIPE, check=False)
 output = done.stdout.decode()
-with contextlib.suppress(ValueError):  # of what is no result of a module, such as the answer to the question for the version of Python
+with contextlib.suppress(
+    ValueError
+):  # of what is no result of a module, such as the answer to the question for the version of Python
     output = json.dumps({**json.loads(output), **json.loads(pathlib.Path(lies).read_text())})
 sys.stdout.write(output)
 sys.exit(done.returncode)

@@ -58,7 +58,9 @@ def test_a_volume_that_comes_back_from_a_backup_catches_up(rotated: Lab, tmp_pat
         shutil.copy(rotated.folder / volume, lab.folder / volume)
     lab.play(*THREE)
     fresh = exactly_the_newest(lab, lab.stored(), "three")
-    assert not set(fresh.values()) & set(current.values()), "what is only in the store does not come to a volume: a fresh secret does"
+    assert not set(fresh.values()) & set(current.values()), (
+        "what is only in the store does not come to a volume: a fresh secret does"
+    )
     assert "changed=0 " in lab.play(*THREE)
 
 

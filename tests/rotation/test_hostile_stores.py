@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whoever can write to a store decides nothing on a volume: what was planted, brought back or exchanged there is refused or thrown away.
+"""Whoever can write to a store decides nothing on a volume: what was planted, brought back or exchanged there is
+refused or thrown away.
 
 Each test may take 10 to 20 s: it plays two or three rotations.
 """
@@ -20,14 +21,23 @@ from ansible_collections.luksmith.luks.tests.rotation.lab import ROOT, Lab, exac
 
 VOLUMES = ("luks2.img",)
 COMMAND = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
-PLANTED = {"id": "aaaaaaaa", "passphrase": "known to the one who planted it", "generation": "one", "created": "2026-11-24T01:04:41Z"}
+PLANTED = {
+    "id": "aaaaaaaa",
+    "passphrase": "known to the one who planted it",
+    "generation": "one",
+    "created": "2026-11-24T01:04:41Z",
+}
 TWO = ("-e", "rotate_generation=two")
 pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
 
 def contents(lab: Lab) -> t.List[bytes]:
     """Of the volumes and of the stores."""
-    stores = [path for path in (lab.folder / "command.json", *sorted((lab.folder / "store").iterdir())) if path.exists() and path.suffix != ".lock"]
+    stores = [
+        path
+        for path in (lab.folder / "command.json", *sorted((lab.folder / "store").iterdir()))
+        if path.exists() and path.suffix != ".lock"
+    ]
     return [path.read_bytes() for path in (*(lab.folder / volume for volume in VOLUMES), *stores)]
 
 
@@ -89,7 +99,9 @@ def test_a_backup_folder_that_does_not_exist(tmp_path: pathlib.Path, shared: pat
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_header_backup="{{ inventory_dir }}/no-such-folder")
     before = contents(lab)
     output = lab.play(expect=2)
-    assert "See whether the backup of the header could be made" in output and "no-such-folder does not exist" in output, output
+    assert (
+        "See whether the backup of the header could be made" in output and "no-such-folder does not exist" in output
+    ), output
     assert contents(lab) == before
 
 
@@ -105,9 +117,26 @@ def test_a_misspelt_store(tmp_path: pathlib.Path, shared: pathlib.Path, flags: t
 @pytest.mark.needs("openssl")
 def test_a_useless_certificate_fails_the_dry_run_by_name(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
-    words = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:1024", "-keyout", "key", "-out", "short.pem", "-subj", "/CN=escrow"]
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "rsa:1024",
+        "-keyout",
+        "key",
+        "-out",
+        "short.pem",
+        "-subj",
+        "/CN=escrow",
+    ]
     subprocess.run(words, cwd=lab.folder, capture_output=True, check=True)
-    own = {"rotate_store": "escrow", "rotate_escrow_folder": str(lab.folder / "store"), "rotate_escrow_certificates": [str(lab.folder / "short.pem")]}
+    own = {
+        "rotate_store": "escrow",
+        "rotate_escrow_folder": str(lab.folder / "store"),
+        "rotate_escrow_certificates": [str(lab.folder / "short.pem")],
+    }
     output = lab.play("--check", "-e", json.dumps(own), expect=2)
     assert "short.pem has 1024 bits; at least 2048 are needed" in output, output
     assert list((lab.folder / "store").iterdir()) == []

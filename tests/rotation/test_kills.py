@@ -66,12 +66,22 @@ def finish(lab: Lab, *flags: str) -> None:
     nothing_is_lost(lab, stored)
     volumes = {lab.uuid(volume): volume for volume in lab.volumes}
     # What the volume does not prove could have been put there by somebody who can write to the store.
-    staged = {entry["uuid"]: entry["next"]["id"] for entry in stored if entry["next"] and lab.opens(volumes[entry["uuid"]], entry["next"]["passphrase"])}
-    done = {entry["uuid"]: entry["current"]["id"] for entry in stored if entry["current"] and entry["current"]["generation"] == generation}
+    staged = {
+        entry["uuid"]: entry["next"]["id"]
+        for entry in stored
+        if entry["next"] and lab.opens(volumes[entry["uuid"]], entry["next"]["passphrase"])
+    }
+    done = {
+        entry["uuid"]: entry["current"]["id"]
+        for entry in stored
+        if entry["current"] and entry["current"]["generation"] == generation
+    }
     lab.play(*flags)
     final = exactly_the_newest(lab, lab.stored(), generation)
     for uuid, identity in {**done, **staged}.items():
-        assert final[uuid] == identity, "a staged secret that the volume proves was taken up, and a finished volume was left alone"
+        assert final[uuid] == identity, (
+            "a staged secret that the volume proves was taken up, and a finished volume was left alone"
+        )
 
 
 @one_process
@@ -90,7 +100,8 @@ def test_controller_killed_before_each_phase(killed: t.Mapping[str, Lab], tmp_pa
 @one_process
 @pytest.mark.needs("strace")
 def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pathlib.Path) -> None:
-    """In the run that finds a staged secret which is not on the volume yet, while it adds; in the one after that, while it erases; a third one ends it.
+    """In the run that finds a staged secret which is not on the volume yet, while it adds; in the one after that, while
+    it erases; a third one ends it.
 
     It may take 20 s: it plays three rotations.
     """

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A managed host decides nothing on the controller: neither by facts in a module's result, nor by the fact cache, nor by the uuid of its volume.
+"""A managed host decides nothing on the controller: neither by facts in a module's result, nor by the fact cache, nor
+by the uuid of its volume.
 
 Each test may take 5 to 10 s: it plays a rotation or an audit.
 """
@@ -33,7 +34,9 @@ def lie(lab: Lab, **result: t.Any) -> None:
     """From now on the host puts ``result`` into every result of a module."""
     program = ROOT / "tests" / "rotation" / "lying_host.py"
     (lab.folder / "lies.json").write_text(json.dumps(result))
-    (lab.folder / "python").write_text(LYING.format(python=sys.executable, program=program, lies=lab.folder / "lies.json"))
+    (lab.folder / "python").write_text(
+        LYING.format(python=sys.executable, program=program, lies=lab.folder / "lies.json")
+    )
 
 
 def taken_over(lab: Lab) -> t.Dict[str, t.Any]:
@@ -73,7 +76,10 @@ def test_facts_in_a_result_without_any_volume(lab: Lab) -> None:
 def test_what_a_host_left_in_the_fact_cache(lab: Lab, playbook: str) -> None:
     """It lied once, in whatever play, and tells the truth since."""
     before = (lab.folder / VOLUMES[0]).read_bytes()
-    kept = {"ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(lab.folder / "cache")}
+    kept = {
+        "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(lab.folder / "cache"),
+    }
     honest = (lab.folder / "python").read_text()
     lie(lab, ansible_facts=taken_over(lab))
     lab.play(playbook="audit", expect=2, **kept)

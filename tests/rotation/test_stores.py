@@ -55,8 +55,14 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
     stored = lab.stored()
     nothing_is_lost(lab, stored)
     if write == "stage":
-        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), "nothing comes to the volume before the store gave it back"
-    secrets = [entry["next"] or entry["current"] for entry in stored if entry["next"] or entry["current"]["generation"] == "two"]
+        assert lab.active(VOLUMES[0]) == with_command.active(VOLUMES[0]), (
+            "nothing comes to the volume before the store gave it back"
+        )
+    secrets = [
+        entry["next"] or entry["current"]
+        for entry in stored
+        if entry["next"] or entry["current"]["generation"] == "two"
+    ]
     staged = [secret for secret in secrets if lab.opens(VOLUMES[0], secret["passphrase"])]
     lab.play(*TWO)
     final = exactly_the_newest(lab, lab.stored(), "two")
@@ -95,7 +101,9 @@ class Escrow(t.NamedTuple):
             if secret:
                 assert "passphrase" not in secret
                 words = ["openssl", "cms", "-decrypt", "-inform", "PEM", "-inkey", str(self.key)]
-                opened = json.loads(subprocess.run(words, input=secret["sealed"], capture_output=True, text=True, check=True).stdout)
+                opened = json.loads(
+                    subprocess.run(words, input=secret["sealed"], capture_output=True, text=True, check=True).stdout
+                )
                 assert (opened["host"], opened["uuid"], opened["id"]) == ("web", entry["uuid"], secret["id"])
                 secret["passphrase"] = opened["passphrase"]
         return [entry]

@@ -1,11 +1,12 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many simulated hosts (local connection, an image each): the playbooks finish, the report is right, and what that costs the controller.
+"""Many simulated hosts (local connection, an image each): the playbooks finish, the report is right, and what that
+costs the controller.
 
-tests/scale/measure.py [HOSTS] [--plays audit rotate] prints a line for each play: wall clock, processor time of the controller for each host
-without that of the modules (which run on the hosts in real life), its ratio to the same play with ansible.builtin.ping, and the controller's
-peak memory.
+tests/scale/measure.py [HOSTS] [--plays audit rotate] prints a line for each play: wall clock, processor time of the
+controller for each host without that of the modules (which run on the hosts in real life), its ratio to the same play
+with ansible.builtin.ping, and the controller's peak memory.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ PING = [{"hosts": "fleet", "gather_facts": False, "serial": ["1", "10%"], "tasks
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """wall: seconds. controller: processor seconds without the modules. memory: peak resident set of the largest process, MiB."""
+    """wall: seconds. controller: processor seconds without the modules. memory: peak resident set of the largest
+    process, MiB.
+    """
 
     wall: float
     controller: float
@@ -85,7 +88,13 @@ def make(folder: pathlib.Path, hosts: int) -> None:
         "audit_report_directory": f"{folder}/report",
     }
     names = {f"host-{number:05}": {} for number in range(hosts)}
-    local = {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": str(python), "rotate_report": f"{folder}/report"}}
+    local = {
+        "localhost": {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": str(python),
+            "rotate_report": f"{folder}/report",
+        }
+    }
     inventory = {"all": {"children": {"fleet": {"hosts": names, "vars": variables}, "controller": {"hosts": local}}}}
     (folder / "inventory.json").write_text(json.dumps(inventory))
 
@@ -111,20 +120,33 @@ def play(folder: pathlib.Path, name: str, *arguments: str) -> Cost:
     words = [str(BIN / "ansible-playbook"), "-i", str(folder / "inventory.json"), "--limit", "fleet,localhost"]
     words += ["--vault-password-file", str(folder / "vault-password"), *arguments]
     log = folder / f"{name}.log"
-    output = [(os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
+    output = [
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
     begin = time.monotonic()
     process = os.posix_spawn(words[0], words, environment, file_actions=output)
     _process, status, usage = os.wait4(process, 0)
     if status:
         sys.exit(f"{name} failed:\n{log.read_text()[-3000:]}")
-    return Cost(time.monotonic() - begin, usage.ru_utime + usage.ru_stime - module_seconds(folder), usage.ru_maxrss / 1024)
+    return Cost(
+        time.monotonic() - begin, usage.ru_utime + usage.ru_stime - module_seconds(folder), usage.ru_maxrss / 1024
+    )
 
 
 def check_audit(folder: pathlib.Path, hosts: int) -> None:
     """Every host with its volume, and on each the secret that must not open it."""
     report = json.loads((folder / "report" / "luks-audit.json").read_text())
-    found = [(host["host"], any("leaked" in finding["message"] for volume in host["volumes"] for finding in volume["findings"])) for host in report["hosts"]]
-    assert sorted(found) == [(f"host-{number:05}", True) for number in range(hosts)], f"the report has {len(found)} hosts: {found[:3]}"
+    found = [
+        (
+            host["host"],
+            any("leaked" in finding["message"] for volume in host["volumes"] for finding in volume["findings"]),
+        )
+        for host in report["hosts"]
+    ]
+    assert sorted(found) == [(f"host-{number:05}", True) for number in range(hosts)], (
+        f"the report has {len(found)} hosts: {found[:3]}"
+    )
     page = (folder / "report" / "luks-audit.html").read_text()
     assert all(f"host-{number:05}" in page for number in range(hosts))
 
@@ -152,15 +174,23 @@ def main() -> None:
         def show(name: str, cost: Cost) -> None:
             # Each as it comes, for with thousands of hosts the next one is hours away.
             each = 1000 * cost.controller / hosts
-            print(f"{name:24} {cost.wall:6.0f} s {each:8.0f} ms/host {cost.controller / ping.controller:6.1f}x {cost.memory:5.0f} MiB", flush=True)
+            print(
+                f"{name:24} {cost.wall:6.0f} s {each:8.0f} ms/host {cost.controller / ping.controller:6.1f}x "
+                f"{cost.memory:5.0f} MiB",
+                flush=True,
+            )
 
         show("ansible.builtin.ping", ping)
         if "audit" in arguments.plays:
             audited = play(folder, "audit", "-e", "audit_hosts=fleet", "luksmith.luks.audit")
             check_audit(folder, hosts)
             show("audit", audited)
-        for name, state in (("rotate, first", "done"), ("rotate, nothing due", "unchanged")) if "rotate" in arguments.plays else ():
-            rotated = play(folder, name.replace(", ", "-").replace(" ", "-"), "-e", "rotate_hosts=fleet", "luksmith.luks.rotate")
+        for name, state in (
+            (("rotate, first", "done"), ("rotate, nothing due", "unchanged")) if "rotate" in arguments.plays else ()
+        ):
+            rotated = play(
+                folder, name.replace(", ", "-").replace(" ", "-"), "-e", "rotate_hosts=fleet", "luksmith.luks.rotate"
+            )
             check_report(folder, hosts, state)
             show(name, rotated)
     finally:

@@ -13,7 +13,7 @@ import typing as t
 
 _LETTERS = string.ascii_letters + string.digits
 # Between the halves of a passphrase: characters that JSON, URLs, shells and Python escape. The halves are found anyhow.
-_AWKWARD = '"\\/+% \u00e9\'&$'
+_AWKWARD = "\"\\/+% \u00e9'&$"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to a module's process before it runs, and what is looked for in it afterwards. All of it runs in the child."""
+"""What is done to a module's process before it runs, and what is looked for in it afterwards.
+
+All of it runs in the child.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,9 @@ def _allow_cores() -> None:
 
 
 def tell_exceptions_and_raise_in(place: Place, text: str) -> None:
-    """The sentence about an error of an unexpected kind shows the error's text where its place should be: backwards, because Ansible masks it as it is."""
+    """The sentence about an error of an unexpected kind shows the error's text where its place should be: backwards,
+    because Ansible masks it as it is.
+    """
     errors._place = lambda error: str(error)[::-1]
     raise_in(place, text, ZeroDivisionError)
 
@@ -165,7 +170,10 @@ def each_of(hooks: t.Sequence[t.Callable[[], None]]) -> None:
 
 
 def limits() -> t.Dict[str, t.Any]:
-    return {"core": resource.getrlimit(resource.RLIMIT_CORE), "dumpable": ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)}
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "dumpable": ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0),
+    }
 
 
 def wipe_nothing() -> None:
@@ -175,7 +183,10 @@ def wipe_nothing() -> None:
 
 
 def search_memory(needles: t.Mapping[str, bytes]) -> t.Dict[str, int]:
-    """How often each needle is in the writable memory of this process. The needles themselves are given inverted, and count for nothing."""
+    """How often each needle is in the writable memory of this process.
+
+    The needles themselves are given inverted, and count for nothing.
+    """
     gc.collect()
     # The work is done. Of a process that may not be dumped only root may open this file, the process itself included.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Crashes at every function, core dumps, syslog, and what is left in the memory of the process: the module seen from inside."""
+"""Crashes at every function, core dumps, syslog, and what is left in the memory of the process: the module seen from
+inside.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,17 @@ SEAL = f"{ENGINE}/_luks/unlock/key_material.py", "seal"
 
 
 class Lab:
-    """A volume, its secrets, and the keys that must stay inside. ``task``: rekey, add and erase, so that most of the engine runs."""
+    """A volume, its secrets, and the keys that must stay inside.
+
+    ``task``: rekey, add and erase, so that most of the engine runs.
+    """
 
     def __init__(self, folder: pathlib.Path, form: str) -> None:
         rng = random.Random(f"{folder}{os.getpid()}")
         self.folder = folder
-        self.old, self.spare, self.new, self.more = (canary.passphrase(name, rng) for name in ("old", "spare", "new", "more"))
+        self.old, self.spare, self.new, self.more = (
+            canary.passphrase(name, rng) for name in ("old", "spare", "new", "more")
+        )
         self.volume = volumes.make(folder / "volume", form, self.old.value)
         self.pristine = self.volume.path.read_bytes()
         self.keys = known_keys(self.volume, {0: self.old.value})
@@ -49,7 +56,11 @@ class Lab:
             "device": str(self.volume.path),
             "unlock": [],
             "keyslots": [
-                {"old_secret": {"label": "old", "passphrase": self.old.text}, "new_secret": {"label": "new", "passphrase": self.new.text}, "pbkdf": CHEAP},
+                {
+                    "old_secret": {"label": "old", "passphrase": self.old.text},
+                    "new_secret": {"label": "new", "passphrase": self.new.text},
+                    "pbkdf": CHEAP,
+                },
                 {"new_secret": {"label": "spare", "keyfile": str(self.folder / "keyfile")}, "pbkdf": CHEAP},
                 {"state": "absent", "old_secret": {"label": "more", "passphrase": self.more.text}},
             ],
@@ -89,7 +100,8 @@ SHARES = 16
 
 @pytest.mark.parametrize("share", [0, *(pytest.param(share, marks=pytest.mark.full) for share in range(1, SHARES))])
 def test_a_crash_in_any_function_shows_no_secret(lab: Lab, share: int) -> None:
-    """The exception carries the secrets in its text, as a careless library's would; some of its frames hold them in variables.
+    """The exception carries the secrets in its text, as a careless library's would; some of its frames hold them in
+    variables.
 
     It may take 5 s: a share is a sixteenth of the functions, each of them a run of its own.
     """
@@ -103,7 +115,8 @@ def test_a_crash_in_any_function_shows_no_secret(lab: Lab, share: int) -> None:
         silent(lab, ended)
         assert os.waitstatus_to_exitcode(ended.status) in (0, 1), (place, ended.said)
         told = ended.result["msg"] if os.waitstatus_to_exitcode(ended.status) else ""
-        # A thread that dies between two jobs has nobody to give its exception to: who waits for it is told that it died.
+        # A thread that dies between two jobs has nobody to give its exception to: who waits for it is told that it
+        # died.
         died = "RuntimeError at workers.py" in told and place[0].endswith("/crypto/workers.py")
         assert not told or kind.__name__ in told or died, (place, told)
         lab.restore()
@@ -120,11 +133,15 @@ def test_the_crash_detector_fires(lab: Lab) -> None:
 def test_python_in_development_mode(lab: Lab) -> None:
     """-X dev shows warnings of unclosed files and more; a traceback of faulthandler has names and lines, no values."""
     runner = (
-        "import runpy, sys; runpy.run_path(sys.argv[1]); from ansible.module_utils import basic; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
-        "basic._ANSIBLE_PROFILE = 'legacy'; import ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor as a; "
+        "import runpy, sys; runpy.run_path(sys.argv[1]); from ansible.module_utils import basic; basic._ANSIBLE_ARGS "
+        "= sys.stdin.buffer.read(); "
+        "basic._ANSIBLE_PROFILE = 'legacy'; import "
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor as a; "
         "a.describe = None; import ansible_collections.luksmith.luks.plugins.modules.keyslots as k; k.main()"
     )
-    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}).encode()
+    arguments = json.dumps(
+        {"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}
+    ).encode()
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", runner, str(ROOT / "tests" / "tools" / "register.py")],
         input=arguments,
@@ -136,7 +153,9 @@ def test_python_in_development_mode(lab: Lab) -> None:
     assert lab.search(done.stdout) == [] and lab.search(done.stderr) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT]
+)
 def test_a_signal_in_the_middle_leaves_no_core_and_shows_no_secret(lab: Lab, number: signal.Signals) -> None:
     """The caller allows core dumps; the process dies while it holds the volume key. faulthandler is on."""
     ended = child.run("keyslots", lab.task, hurt=partial(hurts.die_in, SEAL, number), folder=lab.folder)
@@ -152,7 +171,10 @@ def test_a_signal_in_the_middle_leaves_no_core_and_shows_no_secret(lab: Lab, num
 @one_format
 @pytest.mark.needs("core dumps")
 def test_without_the_guard_there_is_a_core_with_the_secret(lab: Lab) -> None:
-    """The detector: the same crash where nobody forbids the dump. It may take 5 s: a core of a whole process is searched."""
+    """The detector: the same crash where nobody forbids the dump.
+
+    It may take 5 s: a core of a whole process is searched.
+    """
     ended = child.run("keyslots", lab.task, hurt=partial(hurts.die_without_the_guard, SEAL), folder=lab.folder)
     assert os.WCOREDUMP(ended.status), ended
     cores = [path for path in lab.folder.iterdir() if path.name not in ("keyfile", "volume")]
@@ -161,7 +183,10 @@ def test_without_the_guard_there_is_a_core_with_the_secret(lab: Lab) -> None:
 
 @one_format
 def test_syslog_and_journal(lab: Lab) -> None:
-    """Modules log how they were called. The canaries hold quotes and a backslash, which Ansible's own masking does not find there."""
+    """Modules log how they were called.
+
+    The canaries hold quotes and a backslash, which Ansible's own masking does not find there.
+    """
     ended = child.run("keyslots", lab.task)
     assert "journal" in ended.logged and "Invoked" in ended.logged, ended.logged
     silent(lab, ended)
@@ -204,8 +229,20 @@ def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, 
 def test_secrets_of_the_wrong_kind(lab: Lab, wrong: t.Any) -> None:
     """What was meant as a secret stands where something else belongs."""
     value = lab.spare.text
-    shaped = value if wrong == "a text" else 5 if wrong == 5 else [value, value] if isinstance(wrong, list) else {"passphrase": {"deep": value}}
-    for task in ({**lab.task, "unlock": shaped}, {**lab.task, "unlock": [shaped]}, {**lab.task, "keyslots": [{"new_secret": shaped}]}):
+    shaped = (
+        value
+        if wrong == "a text"
+        else 5
+        if wrong == 5
+        else [value, value]
+        if isinstance(wrong, list)
+        else {"passphrase": {"deep": value}}
+    )
+    for task in (
+        {**lab.task, "unlock": shaped},
+        {**lab.task, "unlock": [shaped]},
+        {**lab.task, "keyslots": [{"new_secret": shaped}]},
+    ):
         silent(lab, child.run("keyslots", task))
 
 
@@ -219,13 +256,24 @@ def _classes(node: ast.AST) -> t.Iterator[str]:
     for call in ast.walk(node):
         if isinstance(call, ast.Call):
             function = call.func
-            yield function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+            yield (
+                function.id
+                if isinstance(function, ast.Name)
+                else function.attr
+                if isinstance(function, ast.Attribute)
+                else ""
+            )
 
 
 def test_every_class_of_error_has_a_case(scene: Scene) -> None:
     """Classes that the code raises, read from its source, against those that a case here meets."""
     family = {one.__name__ for one in _descendants(errors.LuksmithError)}
-    raised = {name for path in (ROOT / "plugins").rglob("*.py") for name in _classes(ast.parse(path.read_text())) if name in family}
+    raised = {
+        name
+        for path in (ROOT / "plugins").rglob("*.py")
+        for name in _classes(ast.parse(path.read_text()))
+        if name in family
+    }
     tasks = refusals(scene)
     elsewhere = {
         "Interrupted": "test_an_interrupted_run",

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-playbook as people run it, with canaries for secrets: they are on the volume, and in nothing that anybody can read later."""
+"""ansible-playbook as people run it, with canaries for secrets: they are on the volume, and in nothing that anybody can
+read later.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.secrets import tracing, volumes
 from ansible_collections.luksmith.luks.tests.secrets.box import copy_of_collection
-from ansible_collections.luksmith.luks.tests.secrets.scene import AFTER_SUCCESS, CHEAP, Scene, build, keyslots, refusals, secret_of, success
+from ansible_collections.luksmith.luks.tests.secrets.scene import (
+    AFTER_SUCCESS,
+    CHEAP,
+    Scene,
+    build,
+    keyslots,
+    refusals,
+    secret_of,
+    success,
+)
 
 pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
@@ -32,7 +43,9 @@ def test_success_under_the_eyes_of_strace(scene: Scene) -> None:
     """Most talkative, with a log, junit and diffs; and every argument list, environment and write of every process."""
     trace = scene.box.folder.with_name("trace")  # outside of the box: it shows what went through pipes
     more = {"ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.junit", "ANSIBLE_STDOUT_CALLBACK": "default"}
-    ran = scene.box.play(success(scene), "-vvvv", "--diff", *vault(scene), prefix=tracing.command(trace), environment=more)
+    ran = scene.box.play(
+        success(scene), "-vvvv", "--diff", *vault(scene), prefix=tracing.command(trace), environment=more
+    )
     assert ran.code == 0, ran.output
     changed(scene)
     scene.learn_keys({"luks1": AFTER_SUCCESS, "luks2": AFTER_SUCCESS})
@@ -48,7 +61,9 @@ def test_every_kind_of_refusal(scene: Scene) -> None:
     """It may take long: Ansible starts a module in a new interpreter for each class of error."""
     ran = scene.box.play(list(refusals(scene).values()), "-vvvv", "--diff", *vault(scene))
     assert ran.output.count("Nothing was changed.") >= len(refusals(scene)), ran.output
-    assert "unexpected" not in ran.output and "error in luksmith.luks" not in ran.output and "Traceback" not in ran.output
+    assert (
+        "unexpected" not in ran.output and "error in luksmith.luks" not in ran.output and "Traceback" not in ran.output
+    )
     assert scene.box.leaks(scene.search, ran) == []
 
 
@@ -68,7 +83,10 @@ def test_callbacks(scene: Scene, more: t.Dict[str, str]) -> None:
     folder = scene.box.folder
     entry = {"old_secret": secret_of("current", folder), "new_secret": secret_of("text", folder), "pbkdf": CHEAP}
     task = keyslots(scene.luks2.path, entry)
-    bad = keyslots(scene.luks1.path, {**entry, "new_secret": secret_of("stranger", folder), "old_secret": secret_of("vault", folder)})
+    bad = keyslots(
+        scene.luks1.path,
+        {**entry, "new_secret": secret_of("stranger", folder), "old_secret": secret_of("vault", folder)},
+    )
     ran = scene.box.play([{**task, "check_mode": True}, task, bad], "-vvvv", "--diff", *vault(scene), environment=more)
     assert volumes.opens(scene.luks2, scene.canaries["text"].value), ran.output
     assert "opens any keyslot" in " ".join(ran.output.split()) or "ANSIBLE_CALLBACK_TREE_DIR" in more, ran.output
@@ -77,9 +95,16 @@ def test_callbacks(scene: Scene, more: t.Dict[str, str]) -> None:
 
 
 def test_ansible_debug_shows_arguments_and_nothing_else(scene: Scene) -> None:
-    """ANSIBLE_DEBUG makes the controller itself print the arguments of a module: no promise. What is ours stays out of it."""
+    """ANSIBLE_DEBUG makes the controller itself print the arguments of a module: no promise.
+
+    What is ours stays out of it.
+    """
     folder = scene.box.folder
-    task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", folder), "pbkdf": CHEAP}, unlock=[secret_of("current", folder)])
+    task = keyslots(
+        scene.luks1.path,
+        {"new_secret": secret_of("text", folder), "pbkdf": CHEAP},
+        unlock=[secret_of("current", folder)],
+    )
     ran = scene.box.play([task], "-vvvv", *vault(scene), environment={"ANSIBLE_DEBUG": "1"})
     scene.learn_keys({"luks1": {0: "current", 1: "text"}, "luks2": {0: "current"}})
     told = [line for line in ran.output.splitlines() if scene.search(line)]
@@ -91,23 +116,40 @@ def test_ansible_debug_shows_arguments_and_nothing_else(scene: Scene) -> None:
 def test_an_interrupted_run(scene: Scene) -> None:
     """The system refuses to write beyond some byte: the first write is done, the second fails."""
     folder = scene.box.folder
-    entries = [{"keyslot": slot, "new_secret": secret_of(source, folder), "pbkdf": CHEAP} for slot, source in ((1, "text"), (7, "vault"))]
-    ran = scene.box.play([keyslots(scene.luks1.path, *entries, unlock=[secret_of("current", folder)])], "-vvvv", *vault(scene), largest_file=900_000)
+    entries = [
+        {"keyslot": slot, "new_secret": secret_of(source, folder), "pbkdf": CHEAP}
+        for slot, source in ((1, "text"), (7, "vault"))
+    ]
+    ran = scene.box.play(
+        [keyslots(scene.luks1.path, *entries, unlock=[secret_of("current", folder)])],
+        "-vvvv",
+        *vault(scene),
+        largest_file=900_000,
+    )
     assert "actions_left" in ran.output and "File too large" in ran.output, ran.output
     assert scene.box.leaks(scene.search, ran) == []
 
 
 def test_files_that_are_kept_on_the_host_hold_the_secrets(scene: Scene) -> None:
-    """No promise, but what documentation warns of; and a proof that the search finds what Ansible itself leaves lying about."""
-    task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", scene.box.folder), "pbkdf": CHEAP}, unlock=[secret_of("current", scene.box.folder)])
+    """No promise, but what documentation warns of; and a proof that the search finds what Ansible itself leaves lying
+    about.
+    """
+    task = keyslots(
+        scene.luks1.path,
+        {"new_secret": secret_of("text", scene.box.folder), "pbkdf": CHEAP},
+        unlock=[secret_of("current", scene.box.folder)],
+    )
     ran = scene.box.play([task], *vault(scene), environment={"ANSIBLE_KEEP_REMOTE_FILES": "1"})
     found = scene.box.leaks(scene.search, ran)
     assert found and all(place.startswith(("host/", "log", "controller/")) for place in found), found
-    assert any(": text (" in place for place in found) and not any("volume key" in place or "derived" in place for place in found), found
+    assert any(": text (" in place for place in found) and not any(
+        "volume key" in place or "derived" in place for place in found
+    ), found
 
 
-# In the module, after its work: one leak for each way out. The secret is shown backwards, because Ansible masks it as it is.
-_LEAKS = '''    import os, subprocess, sys, base64
+# In the module, after its work: one leak for each way out. The secret is shown backwards, because Ansible masks it as
+# it is.
+_LEAKS = """    import os, subprocess, sys, base64
     leaked = task.secrets[0].value.decode()
     coded = base64.b64encode(leaked.encode()).decode()
     module.warn("warned " + leaked[::-1])
@@ -121,17 +163,28 @@ _LEAKS = '''    import os, subprocess, sys, base64
         device.write(leaked[:16].encode())
     try:
         return amend(task, check=module.check_mode)
-'''
+"""
 
 
 @pytest.mark.needs("strace")
-def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> None:
-    """Each detector fires: on output, on a file that stays, on one that is gone again, on an argument, on an environment, on the volume."""
+def test_planted_leaks_are_found(
+    tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path
+) -> None:
+    """Each detector fires: on output, on a file that stays, on one that is gone again, on an argument, on an
+    environment, on the volume.
+    """
     folder, beside = tmp_path, tmp_path_factory.mktemp("beside")
-    collection = copy_of_collection(beside, {"plugins/modules/keyslots.py": ("    try:\n        return amend(task, check=module.check_mode)\n", _LEAKS)})
+    collection = copy_of_collection(
+        beside,
+        {"plugins/modules/keyslots.py": ("    try:\n        return amend(task, check=module.check_mode)\n", _LEAKS)},
+    )
     scene = build(folder, 1, shared, collection=collection)
     trace = beside / "trace"
-    task = keyslots(scene.luks1.path, {"new_secret": secret_of("text", folder), "pbkdf": CHEAP}, unlock=[secret_of("current", folder)])
+    task = keyslots(
+        scene.luks1.path,
+        {"new_secret": secret_of("text", folder), "pbkdf": CHEAP},
+        unlock=[secret_of("current", folder)],
+    )
     ran = scene.box.play([task], *vault(scene), prefix=tracing.command(trace))
     found = scene.box.leaks(scene.search, ran)
     assert any(place.startswith("output: current (reversed)") for place in found), (found, ran.output)
@@ -140,8 +193,13 @@ def test_planted_leaks_are_found(tmp_path: pathlib.Path, tmp_path_factory: pytes
     assert any(place.startswith("volume luks1: current (as it is)") for place in found), found
     lines = trace.read_text("latin-1").splitlines()
     told = [line for line in lines if scene.search(tracing.unescaped(line))]
-    assert any("execve(" in line and scene.search(tracing.unescaped(line)) == [("current", "as it is")] for line in told), "argument"
-    assert any("execve(" in line and any("base64" in form for _name, form in scene.search(tracing.unescaped(line))) for line in told), "environment"
+    assert any(
+        "execve(" in line and scene.search(tracing.unescaped(line)) == [("current", "as it is")] for line in told
+    ), "argument"
+    assert any(
+        "execve(" in line and any("base64" in form for _name, form in scene.search(tracing.unescaped(line)))
+        for line in told
+    ), "environment"
     assert any("/gone" in tracing.unescaped(line).decode("latin-1") for line in told), "a file that is gone again"
     with pytest.raises(AssertionError):
         tracing.check(trace, scene)

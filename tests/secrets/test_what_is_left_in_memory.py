@@ -69,6 +69,8 @@ class Lab:
 
 
 _Secret = t.Dict[str, str]
+
+
 def _keyslots(device: str, entries: t.Sequence[t.Any], *unlock: _Secret, **more: t.Any) -> Case:
     return Case("keyslots", {"device": device, "unlock": list(unlock), "keyslots": list(entries)}, **more)
 

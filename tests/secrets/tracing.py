@@ -13,8 +13,8 @@ from ansible_collections.luksmith.luks.tests.secrets import canary
 from ansible_collections.luksmith.luks.tests.secrets.scene import Scene
 
 _CALLS = "trace=execve,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,prctl"
-# Of a process that says that it may not be dumped, strace sees no strings, unless root runs it. So the modules are only made to believe that they said so;
-# test_the_process_says_that_it_may_not_be_dumped looks at the real call.
+# Of a process that says that it may not be dumped, strace sees no strings, unless root runs it. So the modules are only
+# made to believe that they said so; test_the_process_says_that_it_may_not_be_dumped looks at the real call.
 _STAY_VISIBLE = "inject=prctl:retval=0"
 _CALL = re.compile(r"\d+ +(\w+)\((?:(\d+)<((?:\\.|[^>])*)>)?(, 0x|0x)?")
 _THROUGH = re.compile(r"(pipe|socket|UNIX|anon_inode)[:\[]|/dev/ptmx|/dev/pts")
@@ -23,7 +23,23 @@ _AT_ONCE = 1 << 20  # bytes that are searched together
 
 def command(trace: pathlib.Path) -> t.List[str]:
     """What goes before the command line. ``trace`` must be outside of the box: it shows what went through pipes."""
-    return ["strace", "--seccomp-bpf", "-f", "-qq", "-v", "-y", "-x", "-s", "4194304", "-e", _CALLS, "-e", _STAY_VISIBLE, "-o", str(trace)]
+    return [
+        "strace",
+        "--seccomp-bpf",
+        "-f",
+        "-qq",
+        "-v",
+        "-y",
+        "-x",
+        "-s",
+        "4194304",
+        "-e",
+        _CALLS,
+        "-e",
+        _STAY_VISIBLE,
+        "-o",
+        str(trace),
+    ]
 
 
 class Call(t.NamedTuple):
@@ -33,7 +49,9 @@ class Call(t.NamedTuple):
 
 
 def check(trace: pathlib.Path, scene: Scene, *, keyfiles: t.Optional[pathlib.Path] = None) -> t.Dict[str, int]:
-    """Numbers of calls by name. Fails on a secret in an argument list, in an environment, or written to anything but a pipe.
+    """Numbers of calls by name.
+
+    Fails on a secret in an argument list, in an environment, or written to anything but a pipe.
 
     ``keyfiles``: a folder into whose files passphrases may be written.
     """
@@ -44,7 +62,9 @@ def check(trace: pathlib.Path, scene: Scene, *, keyfiles: t.Optional[pathlib.Pat
             assert {name for name, _form in found} <= set(scene.canaries), f"{found} was written to {call.target}"
             continue
         assert call.target in devices, f"{call.name} to {call.target!r}: {found}"
-        assert [name for name, _form in found if name in scene.canaries] == [], f"a passphrase was written to {call.target}"
+        assert [name for name, _form in found if name in scene.canaries] == [], (
+            f"a passphrase was written to {call.target}"
+        )
     return counts
 
 
@@ -63,7 +83,9 @@ def _calls(trace: pathlib.Path, counts: t.Dict[str, int]) -> t.Iterator[Call]:
                 yield Call(name, target, unescaped(line))
 
 
-def with_secrets(search: canary.Search, calls: t.Iterable[Call]) -> t.Iterator[t.Tuple[Call, t.List[t.Tuple[str, str]]]]:
+def with_secrets(
+    search: canary.Search, calls: t.Iterable[Call]
+) -> t.Iterator[t.Tuple[Call, t.List[t.Tuple[str, str]]]]:
     """Those in which something is found, and what."""
     batch: t.List[Call] = []
     size = 0

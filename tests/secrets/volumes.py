@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes whose keys the test knows, so that it can look for them: by cryptsetup, hashlib and ``cryptography``, not by ours."""
+"""Volumes whose keys the test knows, so that it can look for them: by cryptsetup, hashlib and ``cryptography``, not by
+ours.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,31 @@ def cryptsetup(*words: t.Union[str, pathlib.Path], stdin: bytes = b"", fine: t.C
 def make(path: pathlib.Path, form: str, secret: bytes) -> Volume:
     path.write_bytes(bytes(4 << 20))
     more = ["--luks2-keyslots-size", "2m", "--pbkdf", "pbkdf2"] if form == "luks2" else []
-    words = ["luksFormat", "-q", "--type", form, "--cipher", "aes-xts-plain64", "--key-size", "256", "--hash", "sha256", *more, *_COSTS]
+    words = [
+        "luksFormat",
+        "-q",
+        "--type",
+        form,
+        "--cipher",
+        "aes-xts-plain64",
+        "--key-size",
+        "256",
+        "--hash",
+        "sha256",
+        *more,
+        *_COSTS,
+    ]
     cryptsetup(*words, "--key-file=-", path, stdin=secret)
     return Volume(path, form)
 
 
 def opens(volume: Volume, secret: bytes) -> bool:
-    done = subprocess.run(["cryptsetup", "open", "--test-passphrase", "--key-file=-", str(volume.path)], input=secret, capture_output=True, check=False)
+    done = subprocess.run(
+        ["cryptsetup", "open", "--test-passphrase", "--key-file=-", str(volume.path)],
+        input=secret,
+        capture_output=True,
+        check=False,
+    )
     return done.returncode == 0
 
 

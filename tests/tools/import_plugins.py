@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compile and import every plugin of a target with the Python that runs this; prints what fails and exits with 1.
 
-The caller puts an Ansible whose module_utils serve this Python on PYTHONPATH. The optional libraries are absent on purpose: importing
-must work on a bare target.
+The caller puts an Ansible whose module_utils serve this Python on PYTHONPATH. The optional libraries are absent on
+purpose: importing must work on a bare target.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder in which Ansible finds this checkout as ``luksmith.luks``, without Galaxy: ``python3 importable.py`` prints it."""
+"""A folder in which Ansible finds this checkout as ``luksmith.luks``, without Galaxy: ``python3 importable.py`` prints
+it.
+"""
 
 from __future__ import annotations
 

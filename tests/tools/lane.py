@@ -39,7 +39,10 @@ _guard = threading.Lock()
 
 
 class Result(t.NamedTuple):
-    """One test or check. ``outcome``: passed, failed or skipped; ``documented``: whether its docstring can say why it takes so long."""
+    """One test or check.
+
+    ``outcome``: passed, failed or skipped; ``documented``: whether its docstring can say why it takes so long.
+    """
 
     lane: str
     what: str
@@ -74,7 +77,9 @@ def scratch() -> pathlib.Path:
 
 
 def environment() -> t.Dict[str, str]:
-    """The caller's environment, with everything that the tools would write below $HOME moved into .cache, and scratch files to one place."""
+    """The caller's environment, with everything that the tools would write below $HOME moved into .cache, and scratch
+    files to one place.
+    """
     own = {
         "ANSIBLE_COLLECTIONS_PATH": str(importable.collections_path()),
         "ANSIBLE_HOME": str(CACHE / "ansible"),
@@ -131,10 +136,15 @@ class Lane:
         self.results.append(Result(self.full_name, what, outcome, seconds, why))
 
     def show(self, what: str, command: t.Sequence[str], extra: Variables = NOTHING) -> int:
-        """Run a command whose output the reader wants to see line by line. ``extra`` is added to the environment, or taken out of it (None)."""
+        """Run a command whose output the reader wants to see line by line.
+
+        ``extra`` is added to the environment, or taken out of it (None).
+        """
         return self._run(what, command, ROOT, extra, functools.partial(print, flush=True))[0]
 
-    def quietly(self, what: str, command: t.Sequence[str], extra: Variables = NOTHING, cwd: pathlib.Path = ROOT) -> Ended:
+    def quietly(
+        self, what: str, command: t.Sequence[str], extra: Variables = NOTHING, cwd: pathlib.Path = ROOT
+    ) -> Ended:
         """Run a command that is only of interest when it fails: one line, and the end of its output then."""
         begin = time.monotonic()
         lines: t.List[str] = []
@@ -148,19 +158,32 @@ class Lane:
     def check(self, what: str, command: t.Sequence[str], *, cwd: pathlib.Path = ROOT, **extra: t.Optional[str]) -> None:
         """A command that passes or fails as a whole. What it says that it skipped is told."""
         ended = self.quietly(what, command, extra, cwd)
-        self.note(what, "failed" if ended.code else "passed", ended.seconds, f"exit code {ended.code}, see {ended.log.relative_to(ROOT)}" if ended.code else "")
+        self.note(
+            what,
+            "failed" if ended.code else "passed",
+            ended.seconds,
+            f"exit code {ended.code}, see {ended.log.relative_to(ROOT)}" if ended.code else "",
+        )
         for line in ended.lines:
             if line.startswith(("WARNING: Skipping", "WARNING: Excluding", "WARNING: Skipped")):
                 self.note(f"{what}, in part", "skipped", why=line)
 
-    def _run(self, what: str, command: t.Sequence[str], cwd: pathlib.Path, extra: Variables, tell: t.Callable[[str], object]) -> t.Tuple[int, pathlib.Path]:
+    def _run(
+        self, what: str, command: t.Sequence[str], cwd: pathlib.Path, extra: Variables, tell: t.Callable[[str], object]
+    ) -> t.Tuple[int, pathlib.Path]:
         log = CACHE / "logs" / f"{self.full_name}-{what.replace(' ', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         wanted = {name: value for name, value in {**environment(), **extra}.items() if value is not None}
         with log.open("w") as file:
             # A session of its own, so that what the program starts can be stopped with it.
             process = subprocess.Popen(
-                command, cwd=cwd, env=wanted, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=cwd,
+                env=wanted,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             with _guard:
                 _running.add(process)

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of test lanes. A lane is a sentence, the smallest size that has it, and what it runs: tests for pytest, a function, or both."""
+"""The table of test lanes.
+
+A lane is a sentence, the smallest size that has it, and what it runs: tests for pytest, a function, or both.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,12 @@ def _with_core(lane: Lane) -> str:
     """The Python on which that ansible-core runs whose number follows the @ of the lane's name."""
     python = pythons.controller_for(lane.part)
     if not python:
-        raise LaneSkipped(Need(f"a Python for ansible-core {lane.part}", f"pyenv install {pythons.named(pythons.CONTROLLERS[lane.part][0])}"))
+        raise LaneSkipped(
+            Need(
+                f"a Python for ansible-core {lane.part}",
+                f"pyenv install {pythons.named(pythons.CONTROLLERS[lane.part][0])}",
+            )
+        )
     return python
 
 
@@ -70,7 +78,11 @@ def _guides_on_core(lane: Lane) -> None:
     usual = (ROOT / "tests" / "requirements" / "unit.txt").read_text().splitlines()
     requirements = CACHE / f"unit-{lane.part}.txt"
     requirements.parent.mkdir(exist_ok=True)
-    requirements.write_text("\n".join([*(line for line in usual if not line.startswith("ansible-core")), f"ansible-core~={lane.part}.0", ""]))
+    requirements.write_text(
+        "\n".join(
+            [*(line for line in usual if not line.startswith("ansible-core")), f"ansible-core~={lane.part}.0", ""]
+        )
+    )
     python = venvs.ensure(f"unit-{lane.part}", requirements, _with_core(lane)) / "bin" / "python"
     suite.run(lane, ["tests/guides"], lambda _name: lane.full_name, python=str(python), quiet=True)
 
@@ -82,14 +94,25 @@ def _with_tools(lane: Lane) -> str:
 
 def _lint(lane: Lane) -> None:
     path = _with_tools(lane)
-    tools = sorted(str(file.relative_to(ROOT)) for folder in ("tests", "tests/tools") for file in (ROOT / folder).glob("*.py") if file.name != "conftest.py")
+    tools = sorted(
+        str(file.relative_to(ROOT))
+        for folder in ("tests", "tests/tools")
+        for file in (ROOT / folder).glob("*.py")
+        if file.name != "conftest.py"
+    )
     lane.check("ruff", [lane.tool("ruff"), "check", "--output-format", "concise", "."])
     lane.check("mypy engine", [lane.tool("mypy"), "plugins/module_utils/_luks"])
     lane.check("mypy report", [lane.tool("mypy"), "--package", "plugins.plugin_utils._report"])
     lane.check("mypy tools", [lane.tool("mypy"), *tools])
     lane.check("yamllint", [lane.tool("yamllint"), "--strict", "."])
-    lane.check("ansible-lint", [lane.tool("ansible-lint"), "--offline", "--profile", "production", "--strict"], PATH=path)
-    lane.check("antsibull-docs", [lane.tool("antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."], PATH=path)
+    lane.check(
+        "ansible-lint", [lane.tool("ansible-lint"), "--offline", "--profile", "production", "--strict"], PATH=path
+    )
+    lane.check(
+        "antsibull-docs",
+        [lane.tool("antsibull-docs"), "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."],
+        PATH=path,
+    )
     lane.check("antsibull-changelog", [lane.tool("antsibull-changelog"), "lint"], PATH=path)
     lane.check("reuse", [lane.tool("reuse"), "lint", "--quiet"])
     _lint_page(lane)
@@ -121,7 +144,9 @@ def _build(lane: Lane) -> None:
         archives = list(pathlib.Path(temporary).glob("luksmith-luks-*.tar.gz"))
         if archives:
             lane.check(
-                "install", [galaxy, "collection", "install", "--offline", "--collections-path", temporary, str(archives[0])], ANSIBLE_COLLECTIONS_PATH=temporary
+                "install",
+                [galaxy, "collection", "install", "--offline", "--collections-path", temporary, str(archives[0])],
+                ANSIBLE_COLLECTIONS_PATH=temporary,
             )
             modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("[a-z]*.py"))
             names = [f"luksmith.luks.{module}" for module in modules]
@@ -129,12 +154,22 @@ def _build(lane: Lane) -> None:
             lane.check("ansible-doc", ansible_doc, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
             # Its page is made of files that are no Python.
             report = json.dumps({"hosts": [{"host": "web"}], "html": f"{temporary}/page.html"})
-            command = [lane.tool("ansible", "unit"), "localhost", "--module-name", "luksmith.luks.fleet_report", "--args", report]
+            command = [
+                lane.tool("ansible", "unit"),
+                "localhost",
+                "--module-name",
+                "luksmith.luks.fleet_report",
+                "--args",
+                report,
+            ]
             lane.check("report", command, cwd=pathlib.Path(temporary), ANSIBLE_COLLECTIONS_PATH=temporary)
 
 
 def _importer(lane: Lane) -> None:
-    """What Galaxy does with an upload. Its own ansible-test would need a container; the lanes sanity and units have run that."""
+    """What Galaxy does with an upload.
+
+    Its own ansible-test would need a container; the lanes sanity and units have run that.
+    """
     settings = ROOT / "tests/tools/galaxy-importer.cfg"
     with tempfile.TemporaryDirectory(prefix="luksmith-importer-") as temporary:
         lane.check("build", [lane.tool("ansible-galaxy"), "collection", "build", "--output-path", temporary])
@@ -144,7 +179,12 @@ def _importer(lane: Lane) -> None:
         python = lane.tool("python", "importer")
         path = f"{pathlib.Path(python).parent}:{os.environ.get('PATH', '')}"
         # It writes importer_result.json where it is started.
-        lane.check("galaxy-importer", [python, "tests/tools/strict_importer.py", str(archive)], PATH=path, GALAXY_IMPORTER_CONFIG=str(settings))
+        lane.check(
+            "galaxy-importer",
+            [python, "tests/tools/strict_importer.py", str(archive)],
+            PATH=path,
+            GALAXY_IMPORTER_CONFIG=str(settings),
+        )
         builder = lane.tool("ansible-builder", "importer")
         lane.check("execution environment", [builder, "introspect", "--sanitize", str(importable.collections_path())])
 
@@ -154,15 +194,23 @@ def _docsite(lane: Lane) -> None:
 
 
 def _targets(lane: Lane) -> None:
-    """Every Python of a target: the plugins compile, and they import with the module_utils of an Ansible that still serves it."""
+    """Every Python of a target: the plugins compile, and they import with the module_utils of an Ansible that still
+    serves it.
+    """
     found = {version: path for version, path in pythons.installed().items() if version >= OLDEST_TARGET}
     if OLDEST_TARGET not in found:
         oldest = pythons.named(OLDEST_TARGET)
-        lane.note(f"Python {oldest}, the oldest target", "skipped", why=str(Need(f"Python {oldest}", f"pyenv install {oldest}")))
+        lane.note(
+            f"Python {oldest}, the oldest target",
+            "skipped",
+            why=str(Need(f"Python {oldest}", f"pyenv install {oldest}")),
+        )
     library = CACHE / "module_utils"
     for (major, minor), python in found.items():
         core = "core-2.18" if minor < 9 else "unit"
-        site = next(venvs.ensure(core, ROOT / "tests" / "requirements" / f"{core}.txt").glob("lib/python3*/site-packages"))
+        site = next(
+            venvs.ensure(core, ROOT / "tests" / "requirements" / f"{core}.txt").glob("lib/python3*/site-packages")
+        )
         folder = library / core
         folder.mkdir(parents=True, exist_ok=True)
         link = folder / "ansible"
@@ -172,7 +220,11 @@ def _targets(lane: Lane) -> None:
 
 
 def _fuzz(lane: Lane) -> None:
-    short = FUZZ_IN_CI if lane.size == "full" and os.environ.get("CI") == "true" else ("--cases", FUZZ_CASES[lane.size], "--again")
+    short = (
+        FUZZ_IN_CI
+        if lane.size == "full" and os.environ.get("CI") == "true"
+        else ("--cases", FUZZ_CASES[lane.size], "--again")
+    )
     command = [lane.tool("python", "unit"), "tests/fuzz/main.py", *(lane.arguments or short)]
     if lane.arguments:
         _shown(lane, "fuzzer", command)
@@ -182,7 +234,9 @@ def _fuzz(lane: Lane) -> None:
 
 def _newcomer(lane: Lane) -> None:
     """Each of its tests is a whole run of the default size."""
-    suite.run(lane, ["tests/newcomer", *(("-k", lane.part) if lane.part else ())], lambda _name: lane.full_name, workers=0)
+    suite.run(
+        lane, ["tests/newcomer", *(("-k", lane.part) if lane.part else ())], lambda _name: lane.full_name, workers=0
+    )
 
 
 def _mutants(lane: Lane) -> None:
@@ -217,7 +271,9 @@ def _molecule(lane: Lane) -> None:
 
 
 def _molecule_vm(lane: Lane) -> None:
-    lane.check("molecule", [lane.tool("molecule"), "test", "--scenario-name", "vm", *lane.arguments], PATH=_with_tools(lane))
+    lane.check(
+        "molecule", [lane.tool("molecule"), "test", "--scenario-name", "vm", *lane.arguments], PATH=_with_tools(lane)
+    )
 
 
 def _peer(lane: Lane) -> t.Dict[str, str]:
@@ -236,9 +292,11 @@ def _mitogen(lane: Lane) -> t.Dict[str, str]:
 class Description:
     """A lane.
 
-    size: the smallest size that has it, "default", "full" or "long" (long.py says how); "by name" for one that is in no size
+    size: the smallest size that has it, "default", "full" or "long" (long.py says how); "by name" for one that is in no
+    size
     paths: of tests; all lanes that have some share one pytest, but for those that are ``alone``
-    run: what it does besides, with programs of its own; it keeps ``cores`` of the processors busy (0: it may run beside anything)
+    run: what it does besides, with programs of its own; it keeps ``cores`` of the processors busy (0: it may run beside
+    anything)
     needs: what ``run`` cannot do without (tests say it themselves)
     judged: it means little without cryptsetup and QEMU, which --strict therefore demands
     parts: what may follow an @; ``run_part`` is what it does then
@@ -263,22 +321,35 @@ class Description:
 
 LANES: t.Dict[str, Description] = {
     "unit": Description("each part of the engine alone; no root, no other program", paths=("tests/unit",)),
-    "property": Description("the planner against an independent search, parsers against random bytes", paths=("tests/property",)),
-    "crash": Description(
-        "every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form", paths=("tests/crash",), judged=True
+    "property": Description(
+        "the planner against an independent search, parsers against random bytes", paths=("tests/property",)
     ),
-    "kills": Description("the module's process killed; -- --kills 500 is the long form", paths=("tests/crash/test_kills.py",), judged=True),
+    "crash": Description(
+        "every disk that a crash can leave opens, and the next run ends it; -- --thorough is the long form",
+        paths=("tests/crash",),
+        judged=True,
+    ),
+    "kills": Description(
+        "the module's process killed; -- --kills 500 is the long form",
+        paths=("tests/crash/test_kills.py",),
+        judged=True,
+    ),
     "faults": Description(
         "an I/O fault at each system call on the volume; -- --thorough is the long form",
         paths=("tests/crash/test_faults.py", "tests/crash/test_real_faults.py"),
         judged=True,
     ),
     "races": Description(
-        "volume, path or header changed by somebody else at each moment between look and write", paths=("tests/crash/test_replaced.py",), judged=True
+        "volume, path or header changed by somebody else at each moment between look and write",
+        paths=("tests/crash/test_replaced.py",),
+        judged=True,
     ),
-    "interop": Description("cryptsetup and QEMU judge what was written, and the other way round", paths=("tests/interop",), judged=True),
+    "interop": Description(
+        "cryptsetup and QEMU judge what was written, and the other way round", paths=("tests/interop",), judged=True
+    ),
     "fuzz": Description(
-        "hostile headers by the thousand: only our own errors, in bounds, and nothing written; -- --cases 1000000 is the long form",
+        "hostile headers by the thousand: only our own errors, in bounds, and nothing written; -- --cases 1000000 is "
+        "the long form",
         paths=("tests/fuzz",),
         run=_fuzz,
         cores=0,  # its processes stand back for others
@@ -287,9 +358,15 @@ LANES: t.Dict[str, Description] = {
         own_arguments=True,
     ),
     "secrets": Description(
-        "canaries through every source, success, refusal and crash; they are on the volume and nowhere else", paths=("tests/secrets",), judged=True
+        "canaries through every source, success, refusal and crash; they are on the volume and nowhere else",
+        paths=("tests/secrets",),
+        judged=True,
     ),
-    "rotation": Description("the playbook killed at every task and within, and what the next run makes of it", paths=("tests/rotation",), judged=True),
+    "rotation": Description(
+        "the playbook killed at every task and within, and what the next run makes of it",
+        paths=("tests/rotation",),
+        judged=True,
+    ),
     "guides": Description(
         "every playbook of docs/guides, run on small volumes and judged by cryptsetup",
         paths=("tests/guides",),
@@ -299,16 +376,27 @@ LANES: t.Dict[str, Description] = {
     ),
     "browser": Description("the report page in a headless browser without a network", paths=("tests/browser",)),
     "demo": Description("demo/run: the README's first command", run=_demo, cores=0),
-    "build": Description("the collection is built, installed elsewhere, its documentation read and a report made from there", run=_build, cores=0),
+    "build": Description(
+        "the collection is built, installed elsewhere, its documentation read and a report made from there",
+        run=_build,
+        cores=0,
+    ),
     "vm": Description(
-        "virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is the long form",
+        "virtual machines with a real dm-crypt kernel, their power cut while keyslots are rotated; -- --cuts 50 is "
+        "the long form",
         "full",
         paths=("tests/vm",),
         judged=True,
     ),
-    "hosts": Description("Debian 12 and 13 as debootstrap makes them, managed with their own packages only", "full", paths=("tests/hosts",), judged=True),
+    "hosts": Description(
+        "Debian 12 and 13 as debootstrap makes them, managed with their own packages only",
+        "full",
+        paths=("tests/hosts",),
+        judged=True,
+    ),
     "newcomer": Description(
-        "the README's two commands, typed by an ordinary user who has just cloned it, on Debian 12 and 13 as debootstrap makes them",
+        "the README's two commands, typed by an ordinary user who has just cloned it, on Debian 12 and 13 as "
+        "debootstrap makes them",
         "full",
         paths=("tests/newcomer",),
         run=_newcomer,
@@ -318,7 +406,13 @@ LANES: t.Dict[str, Description] = {
         run_part=_newcomer,
         alone=True,
     ),
-    "peers": Description("the same wishes told to luks_device, judged by cryptsetup", "full", paths=("tests/peers",), judged=True, environment=_peer),
+    "peers": Description(
+        "the same wishes told to luks_device, judged by cryptsetup",
+        "full",
+        paths=("tests/peers",),
+        judged=True,
+        environment=_peer,
+    ),
     "mitogen": Description(
         "every module under Mitogen for Ansible, with and without a process of its own",
         "full",
@@ -327,14 +421,25 @@ LANES: t.Dict[str, Description] = {
         environment=_mitogen,
     ),
     "benchmark": Description(
-        "every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long form",
+        "every contestant runs once on cheap volumes, and derivations are counted; tests/benchmark/run is the long "
+        "form",
         "full",
         run=_benchmark,
         needs=("cryptsetup", "loop", "qemu-img"),
         judged=True,
     ),
-    "scale": Description("simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form", "full", run=_scale),
-    "sanity": Description("ansible-test sanity, all tests, no exceptions", "full", run=_ansible_test("sanity"), parts=CORES, run_part=_ansible_test("sanity")),
+    "scale": Description(
+        "simulated hosts, the report checked, the controller's cost measured; -- 1000 is the long form",
+        "full",
+        run=_scale,
+    ),
+    "sanity": Description(
+        "ansible-test sanity, all tests, no exceptions",
+        "full",
+        run=_ansible_test("sanity"),
+        parts=CORES,
+        run_part=_ansible_test("sanity"),
+    ),
     "units": Description(
         "tests/unit inside ansible-test (with the newest ansible-core the lane unit has shown it)",
         "by name",
@@ -343,9 +448,16 @@ LANES: t.Dict[str, Description] = {
         run_part=_ansible_test("units"),
     ),
     "integration": Description(
-        "ansible-test integration: the modules called by playbooks", "full", run=_integration, judged=True, parts=CORES, run_part=_integration
+        "ansible-test integration: the modules called by playbooks",
+        "full",
+        run=_integration,
+        judged=True,
+        parts=CORES,
+        run_part=_integration,
     ),
-    "molecule": Description("playbooks against small volumes, here and on three sshd hosts, twice, then verified", "full", run=_molecule),
+    "molecule": Description(
+        "playbooks against small volumes, here and on three sshd hosts, twice, then verified", "full", run=_molecule
+    ),
     "molecule-vm": Description(
         "the rotation on a virtual machine, its power cut meanwhile, and a reboot with the new secret",
         "long",
@@ -359,11 +471,20 @@ LANES: t.Dict[str, Description] = {
         "full",
         run=_lint,
     ),
-    "importer": Description("galaxy-importer on the built collection, with nothing but green; what an execution environment needs", "full", run=_importer),
-    "docsite": Description("docs/docsite/build: the documentation as web pages in .cache/docsite", "full", run=_docsite),
-    "targets": Description("plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets),
+    "importer": Description(
+        "galaxy-importer on the built collection, with nothing but green; what an execution environment needs",
+        "full",
+        run=_importer,
+    ),
+    "docsite": Description(
+        "docs/docsite/build: the documentation as web pages in .cache/docsite", "full", run=_docsite
+    ),
+    "targets": Description(
+        "plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets
+    ),
     "mutants": Description(
-        "each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was stopped)",
+        "each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was "
+        "stopped)",
         "long",
         run=_mutants,
         cores=ALL,
@@ -383,19 +504,32 @@ def files_of(name: str) -> t.List[str]:
     """The test files and folders of a lane, without those that another lane takes out of its folder."""
     found: t.List[str] = []
     for path in LANES[name].paths:
-        taken = {file for other, lane in LANES.items() if other != name for file in lane.paths if file.startswith(f"{path}/")}
-        found += sorted({str(file.relative_to(ROOT)) for file in (ROOT / path).rglob("test_*.py")} - taken) if taken else [path]
+        taken = {
+            file for other, lane in LANES.items() if other != name for file in lane.paths if file.startswith(f"{path}/")
+        }
+        found += (
+            sorted({str(file.relative_to(ROOT)) for file in (ROOT / path).rglob("test_*.py")} - taken)
+            if taken
+            else [path]
+        )
     return found
 
 
 def lane_of(test: str) -> str:
     """The lane that has this test (``tests/FOLDER/FILE::NAME``): the one with the longest path that fits."""
     file = test.split("::")[0]
-    fitting = [(len(path), name) for name, lane in LANES.items() for path in lane.paths if file == path or file.startswith(f"{path}/")]
+    fitting = [
+        (len(path), name)
+        for name, lane in LANES.items()
+        for path in lane.paths
+        if file == path or file.startswith(f"{path}/")
+    ]
     return max(fitting)[1] if fitting else file
 
 
 def of_size(size: str) -> t.List[str]:
     """The lanes of ``./tests/run`` and of ``./tests/run full``."""
     sizes = ("default", "full")[: 1 if size == "default" else 2]
-    return [name for name, lane in LANES.items() if lane.size in sizes] + ([*ALIASES["oldest"]] if size == "full" else [])
+    return [name for name, lane in LANES.items() if lane.size in sizes] + (
+        [*ALIASES["oldest"]] if size == "full" else []
+    )

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The long forms, one after another: hours. A part that passed is remembered for this state of the sources, and the same command goes on behind it."""
+"""The long forms, one after another: hours.
+
+A part that passed is remembered for this state of the sources, and the same command goes on behind it.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,12 @@ def state_of_sources(root: pathlib.Path = ROOT) -> str:
     return found.hexdigest()[:16]
 
 
-def run(names: t.Sequence[str], parts: t.Sequence[Part] = PARTS, stamps: t.Optional[pathlib.Path] = None, command: t.Sequence[str] = ()) -> int:
+def run(
+    names: t.Sequence[str],
+    parts: t.Sequence[Part] = PARTS,
+    stamps: t.Optional[pathlib.Path] = None,
+    command: t.Sequence[str] = (),
+) -> int:
     """The parts with these names, or all; ``stamps``: where it is remembered what passed."""
     unknown = [name for name in names if name not in {part.name for part in parts}]
     if unknown:
@@ -64,7 +72,13 @@ def run(names: t.Sequence[str], parts: t.Sequence[Part] = PARTS, stamps: t.Optio
     stamps.mkdir(parents=True, exist_ok=True)
     command = command or (sys.executable, str(ROOT / "tests" / "tools" / "main.py"))
     rows = [_outcome(part, stamps, command) for part in parts if not names or part.name in names]
-    print("", *closing.table(("part", "outcome", "seconds"), rows), "", f"this state of the sources is {stamps.name}", sep="\n")
+    print(
+        "",
+        *closing.table(("part", "outcome", "seconds"), rows),
+        "",
+        f"this state of the sources is {stamps.name}",
+        sep="\n",
+    )
     count = [row[1] for row in rows]
     print(f"{count.count('passed') + count.count('passed before')} passed, {count.count('failed')} failed", flush=True)
     return 1 if "failed" in count else 0

@@ -20,7 +20,9 @@ MEMINFO = pathlib.Path("/proc/meminfo")
 def _groups() -> t.Iterator[pathlib.Path]:
     """The folders of this process's control group and of those around it (version 2), as far as they can be seen."""
     try:
-        own = next(line.split(":", 2)[2].strip() for line in MEMBERSHIP.read_text().splitlines() if line.startswith("0::"))
+        own = next(
+            line.split(":", 2)[2].strip() for line in MEMBERSHIP.read_text().splitlines() if line.startswith("0::")
+        )
     except (OSError, StopIteration):
         return
     folder = CGROUPS / own.lstrip("/")

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test command: run the lanes of a size, or those that are named, and say at the end what passed, what failed, and what was not shown and why.
+"""The test command: run the lanes of a size, or those that are named, and say at the end what passed, what failed, and
+what was not shown and why.
 
 Exit code 0 when nothing failed, 1 otherwise.
 """
@@ -34,7 +35,9 @@ TITLES = {
 # What judges our work, with --strict and in CI.
 JUDGES = ("cryptsetup", "qemu-img")
 NOT_IN = {
-    "default": (("what takes longer: see ./tests/run --help", "not of the default size", "./tests/run full, ./tests/run long"),),
+    "default": (
+        ("what takes longer: see ./tests/run --help", "not of the default size", "./tests/run full, ./tests/run long"),
+    ),
     "full": (("the long forms", "not of this size", "./tests/run long"),),
 }
 
@@ -43,7 +46,11 @@ def _help() -> str:
     lines = ["sizes:", *(f"  {name:12} {says}" for name, says in SIZES.items())]
     for size, title in TITLES.items():
         lines += ["", title, *(f"  {name:12} {lane.says}" for name, lane in LANES.items() if lane.size == size)]
-    lines += ["", "several lanes in one word:", *(f"  {name:12} {' '.join(members)}" for name, members in ALIASES.items())]
+    lines += [
+        "",
+        "several lanes in one word:",
+        *(f"  {name:12} {' '.join(members)}" for name, members in ALIASES.items()),
+    ]
     return "\n".join(lines)
 
 
@@ -55,7 +62,12 @@ def _arguments() -> argparse.Namespace:
         epilog=_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="LANE", help="what to run; LANE@CORE is sanity, units, integration or guides with that ansible-core")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="LANE",
+        help="what to run; LANE@CORE is sanity, units, integration or guides with that ansible-core",
+    )
     parser.add_argument(
         "--strict",
         action="store_true",
@@ -69,7 +81,11 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args(own)
     for name in arguments.names:
         lane, _at, part = name.partition("@")
-        if name not in SIZES and name not in ALIASES and (lane not in LANES or (part and part not in LANES[lane].parts)):
+        if (
+            name not in SIZES
+            and name not in ALIASES
+            and (lane not in LANES or (part and part not in LANES[lane].parts))
+        ):
             parser.error(f"no such lane: {name}")
     if "long" in arguments.names and arguments.names != ["long"]:
         parser.error("long runs alone")
@@ -79,7 +95,11 @@ def _arguments() -> argparse.Namespace:
 
 def _expanded(names: t.Sequence[str]) -> t.List[str]:
     """Sizes and names for several lanes as lanes, each once."""
-    return list(dict.fromkeys(lane for name in names for lane in (of_size(name) if name in SIZES else ALIASES.get(name, (name,)))))
+    return list(
+        dict.fromkeys(
+            lane for name in names for lane in (of_size(name) if name in SIZES else ALIASES.get(name, (name,)))
+        )
+    )
 
 
 def _stopped(number: int, frame: t.Any) -> t.NoReturn:
@@ -110,7 +130,11 @@ class Run:
 
     def _judge_is_there(self, name: str) -> bool:
         """Under --strict a lane without its judge fails instead of being skipped piece by piece."""
-        lacking = [need for need in map(missing, JUDGES) if need] if self._strict and LANES[name.partition("@")[0]].judged else []
+        lacking = (
+            [need for need in map(missing, JUDGES) if need]
+            if self._strict and LANES[name.partition("@")[0]].judged
+            else []
+        )
         for need in lacking:
             self._lane(name).note("its judge", "failed", why=str(need))
         return not lacking
@@ -130,7 +154,11 @@ class Run:
 
     def _has_tests(self, lane: Description) -> bool:
         """Whether its tests belong into the one pytest of all lanes."""
-        return bool(lane.paths) and not lane.alone and not (lane.own_arguments and self._arguments and not self._only_tests)
+        return (
+            bool(lane.paths)
+            and not lane.alone
+            and not (lane.own_arguments and self._arguments and not self._only_tests)
+        )
 
     def _tests(self, names: t.Sequence[str]) -> None:
         lane = self._lane("tests")

@@ -3,20 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modules run as processes of their own, at the price of a fork, and stopped at exactly the call that a test names.
 
-A test process has threads (pytest-xdist has, and whoever derived a key), so that it must not fork. Instead it starts this
-file once as a program: the server, which has one thread, has imported Ansible and the modules, and forks itself for each
-request. A child runs the whole module, from its arguments as JSON to its answer as JSON; nothing that the test process
-imported, patched or opened is there. Everything goes through memory: no secret gets on a disk or into a list of arguments.
+A test process has threads (pytest-xdist has, and whoever derived a key), so that it must not fork. Instead it starts
+this file once as a program: the server, which has one thread, has imported Ansible and the modules, and forks itself
+for each request. A child runs the whole module, from its arguments as JSON to its answer as JSON; nothing that the test
+process imported, patched or opened is there. Everything goes through memory: no secret gets on a disk or into a list of
+arguments.
 
     run_module("keyslots_info", {"device": path})            # the result; ModuleFailed when the module failed
-    running = start_module("keyslots", task, hooks=[stop_before("_luks.apply.header_writer:HeaderWriter._guarded_write")])
-    running.reached("_luks.apply.header_writer:HeaderWriter._guarded_write")   # it is there now, and goes no further ...
-    running.go_on()                                          # ... until it is told to (or: running.kill())
+    running = start_module("keyslots", task,
+    hooks=[stop_before("_luks.apply.header_writer:HeaderWriter._guarded_write")])
+    running.reached("_luks.apply.header_writer:HeaderWriter._guarded_write")   # it is there now, and goes no further
+    ... running.go_on()                                          # ... until it is told to (or: running.kill())
     running.result()
 
 A hook is a function without arguments that runs in the child before the module does: one of :func:`stop_before`,
 :func:`stop_after` and :func:`stay_dumpable`, or a test's own. It travels by its name, so it stands at the top of a file
-below tests/; ``functools.partial`` gives it arguments. It may patch whatever it likes, and :func:`pause` wherever it likes.
+below tests/; ``functools.partial`` gives it arguments. It may patch whatever it likes, and :func:`pause` wherever it
+likes.
 
 :func:`start` and :func:`in_a_fork` do the same for any function instead of a module. :func:`fresh_module` starts a new
 interpreter, which costs a second of a processor: for strace, and to show that it makes no difference.
@@ -75,7 +78,9 @@ class ModuleFailed(AssertionError):
 class Running:
     """A child of the server. ``pid`` is its own, so that signals and /proc work as for any other process."""
 
-    def __init__(self, what: str, control: socket.socket, output: t.BinaryIO, errors: t.BinaryIO, answer: t.BinaryIO) -> None:
+    def __init__(
+        self, what: str, control: socket.socket, output: t.BinaryIO, errors: t.BinaryIO, answer: t.BinaryIO
+    ) -> None:
         self._what = what
         self._control = control
         self._files = output, errors, answer
@@ -108,7 +113,10 @@ class Running:
         assert status == -signal.SIGKILL, f"{self._what} ended with {status} before it could be killed"
 
     def wait(self, timeout: float = LONG) -> int:
-        """The exit code once it has ended, or the negative number of the signal that ended it. A failure if it pauses."""
+        """The exit code once it has ended, or the negative number of the signal that ended it.
+
+        A failure if it pauses.
+        """
         if self._status is None:
             self._status = int(self._next("ended", timeout))
             self._left = self._content()
@@ -141,7 +149,9 @@ class Running:
             raise AssertionError(f"{self._what}: not {wanted!r} within {timeout:g} s. {self._where()}") from None
         if kind == wanted:
             return value
-        raise AssertionError(f"{self._what}: {kind} {value}, not {wanted!r}. {self.said}" if kind else "the module server is gone")
+        raise AssertionError(
+            f"{self._what}: {kind} {value}, not {wanted!r}. {self.said}" if kind else "the module server is gone"
+        )
 
     def _where(self) -> str:
         """Where each thread of it is, which faulthandler tells on SIGABRT."""
@@ -183,7 +193,9 @@ def start(
     env: t.Optional[t.Mapping[str, str]] = None,
     what: str = "",
 ) -> Running:
-    """A child of the server that calls ``function``, in this folder and with this environment; ``env`` is added to it."""
+    """A child of the server that calls ``function``, in this folder and with this environment; ``env`` is added to
+    it.
+    """
     request = io.BytesIO()
     _Pickler(request).dump((function, arguments, {**os.environ, **(env or {})}, os.getcwd()))
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -191,19 +203,32 @@ def start(
     files[0].write(request.getvalue())
     with theirs, files[0]:
         socket.send_fds(_server(os.getpid()), [b"fork"], [theirs.fileno(), *(file.fileno() for file in files)])
-    return Running(what or function.__name__, mine, *t.cast("t.Tuple[t.BinaryIO, t.BinaryIO, t.BinaryIO]", tuple(files[1:])))
+    return Running(
+        what or function.__name__, mine, *t.cast("t.Tuple[t.BinaryIO, t.BinaryIO, t.BinaryIO]", tuple(files[1:]))
+    )
 
 
-def fresh_module(name: str, arguments: Arguments, *, check: bool = False, diff: bool = False, under: t.Sequence[str] = ()) -> Result:
-    """The result of a module in a new interpreter; ``under``: a command that runs it, such as strace with its options."""
+def fresh_module(
+    name: str, arguments: Arguments, *, check: bool = False, diff: bool = False, under: t.Sequence[str] = ()
+) -> Result:
+    """The result of a module in a new interpreter; ``under``: a command that runs it, such as strace with its
+    options.
+    """
     command = [*under, sys.executable, str(pathlib.Path(__file__).resolve()), "--fresh", name]
-    done = subprocess.run(command, input=told(arguments, check=check, diff=diff), capture_output=True, check=False, timeout=LONG)
-    return _result(done.stdout.decode(errors="replace"), f"module {name} ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
+    done = subprocess.run(
+        command, input=told(arguments, check=check, diff=diff), capture_output=True, check=False, timeout=LONG
+    )
+    return _result(
+        done.stdout.decode(errors="replace"),
+        f"module {name} ended with {done.returncode}: {done.stderr.decode(errors='replace')}",
+    )
 
 
 def told(arguments: Arguments, *, check: bool = False, diff: bool = False) -> bytes:
     """The arguments of a module as Ansible hands them over."""
-    return json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff, **OF_ANSIBLE}}).encode()
+    return json.dumps(
+        {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff, **OF_ANSIBLE}}
+    ).encode()
 
 
 def _result(out: str, otherwise: str) -> Result:
@@ -217,17 +242,25 @@ def _result(out: str, otherwise: str) -> Result:
 
 
 class _Pickler(pickle.Pickler):
-    """Functions and classes of a test file by a name under which the server finds them, whatever pytest calls the file."""
+    """Functions and classes of a test file by a name under which the server finds them, whatever pytest calls the
+    file.
+    """
 
     def reducer_override(self, thing: t.Any) -> t.Any:
         if not isinstance(thing, (types.FunctionType, type)):
             return NotImplemented
         if "<" in thing.__qualname__:
-            raise TypeError(f"{thing.__qualname__} of {thing.__module__} is no function at the top of a file, so that another process cannot find it")
+            raise TypeError(
+                f"{thing.__qualname__} of {thing.__module__} is no function at the top of a file, so that another "
+                "process cannot find it"
+            )
         file = getattr(sys.modules.get(thing.__module__), "__file__", None) or ""
         if not file.startswith(f"{ROOT}{os.sep}tests{os.sep}") or thing is _named:
             return NotImplemented
-        return _named, (".".join((COLLECTION, *pathlib.Path(file).relative_to(ROOT).with_suffix("").parts)), thing.__qualname__)
+        return _named, (
+            ".".join((COLLECTION, *pathlib.Path(file).relative_to(ROOT).with_suffix("").parts)),
+            thing.__qualname__,
+        )
 
 
 def _named(module: str, name: str) -> t.Any:
@@ -240,7 +273,13 @@ def _server(_pid: int) -> socket.socket:
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--serve", str(theirs.fileno())]
     with theirs:
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def end(mine: socket.socket = mine, owner: int = os.getpid()) -> None:
         mine.close()
@@ -274,7 +313,8 @@ def pause_at(name: str) -> Hook:
 def stop_before(place: str, number: int = 0) -> Hook:
     """A hook: pause at the call ``number`` (from 0) of ``place``, before it does anything.
 
-    place: module and function as the caller finds it, below plugins/module_utils: "_luks.apply.header_writer:HeaderWriter._guarded_write".
+    place: module and function as the caller finds it, below plugins/module_utils:
+    "_luks.apply.header_writer:HeaderWriter._guarded_write".
     """
     return functools.partial(_stop, place, number, True)
 
@@ -300,10 +340,14 @@ def _stop(place: str, number: int, before: bool) -> None:
 
 
 def around(place: str, wrapper: t.Callable[..., t.Any]) -> None:
-    """For hooks: from now on ``wrapper(real, ...)`` is called instead of the function at ``place``, which is ``real``."""
+    """For hooks: from now on ``wrapper(real, ...)`` is called instead of the function at ``place``, which is
+    ``real``.
+    """
     module, _colon, path = place.partition(":")
     *parents, name = path.split(".")
-    owner = functools.reduce(getattr, parents, t.cast(t.Any, importlib.import_module(f"{COLLECTION}.plugins.module_utils.{module}")))
+    owner = functools.reduce(
+        getattr, parents, t.cast(t.Any, importlib.import_module(f"{COLLECTION}.plugins.module_utils.{module}"))
+    )
     real = getattr(owner, name)
 
     @functools.wraps(real)
@@ -371,10 +415,20 @@ def import_what_children_need() -> None:
     """All modules and what they import only when they come to it: a child would do that anew each time."""
     for folder in ("plugins/module_utils/_luks", "plugins/module_utils/_module", "plugins/modules"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            importlib.import_module(".".join((COLLECTION, *path.relative_to(ROOT).with_suffix("").parts)).replace(".__init__", ""))
+            importlib.import_module(
+                ".".join((COLLECTION, *path.relative_to(ROOT).with_suffix("").parts)).replace(".__init__", "")
+            )
     of_ansible = ("_module_legacy_c2m", "_module_legacy_m2c")  # since ansible-core 2.19
-    libraries = ("argon2.low_level", "cryptography.hazmat.primitives.ciphers", "cryptography.hazmat.primitives.kdf.argon2")
-    for name in (*(f"ansible.module_utils._internal._json._profiles.{profile}" for profile in of_ansible), *libraries, "encodings.ascii"):
+    libraries = (
+        "argon2.low_level",
+        "cryptography.hazmat.primitives.ciphers",
+        "cryptography.hazmat.primitives.kdf.argon2",
+    )
+    for name in (
+        *(f"ansible.module_utils._internal._json._profiles.{profile}" for profile in of_ansible),
+        *libraries,
+        "encodings.ascii",
+    ):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -392,7 +446,9 @@ def _ended() -> t.Iterator[t.Tuple[int, int]]:
         yield pid, os.waitstatus_to_exitcode(status)
 
 
-def _fork(requests: socket.socket, others: t.Iterable[socket.socket], fds: t.Sequence[int]) -> t.Tuple[int, socket.socket]:
+def _fork(
+    requests: socket.socket, others: t.Iterable[socket.socket], fds: t.Sequence[int]
+) -> t.Tuple[int, socket.socket]:
     control = socket.socket(fileno=fds[0])
     pid = os.fork()
     if not pid:

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs from npm, in a folder of .cache that is made from tests/requirements/NAME/, again when a file there changes."""
+"""Programs from npm, in a folder of .cache that is made from tests/requirements/NAME/, again when a file there
+changes.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What plays of one test session share, so that they cost half: each module's archive, and the compiled sources in it.
 
-Ansible puts an archive of a module and its module_utils together in each play, and a target compiles all of them at each call.
-Both depend on nothing but the sources. The folder is one of the session, for all processes of pytest-xdist.
+Ansible puts an archive of a module and its module_utils together in each play, and a target compiles all of them at
+each call. Both depend on nothing but the sources. The folder is one of the session, for all processes of pytest-xdist.
 """
 
 from __future__ import annotations

@@ -27,14 +27,21 @@ CONTROLLERS: t.Dict[str, t.Tuple[Version, ...]] = {
 
 QUESTION = """
 import os, sys
-print(sys.version_info[0], sys.version_info[1], os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))
+path = getattr(sys, "_base_executable", None) or sys.executable
+print(sys.version_info[0], sys.version_info[1], os.path.realpath(path))
 """
 
 
 def _places() -> t.List[str]:
-    """Folders to look in. pyenv's shims are left out: they answer by name and then refuse to run an inactive version."""
+    """Folders to look in. pyenv's shims are left out: they answer by name and then refuse to run an inactive
+    version.
+    """
     folders = sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/*/bin")))
-    folders += [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder and not folder.rstrip("/").endswith("shims")]
+    folders += [
+        folder
+        for folder in os.environ.get("PATH", "").split(os.pathsep)
+        if folder and not folder.rstrip("/").endswith("shims")
+    ]
     folders += ["/usr/local/bin", "/usr/bin"]
     return list(dict.fromkeys(folders))
 
@@ -42,7 +49,9 @@ def _places() -> t.List[str]:
 def _ask(executable: str) -> t.Optional[t.Tuple[Version, str]]:
     """Version and base executable (of a virtual environment: the interpreter below it), None if it does not run."""
     try:
-        answer = subprocess.run([executable, "-c", QUESTION], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=True)
+        answer = subprocess.run(
+            [executable, "-c", QUESTION], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     words = answer.stdout.decode().split(None, 2)
@@ -58,7 +67,9 @@ def installed() -> t.Dict[Version, str]:
     found: t.Dict[Version, str] = {}
     seen: t.Set[str] = set()
     for folder in _places():
-        for path in sorted(glob.glob(os.path.join(folder, "python3.[0-9]*")) + glob.glob(os.path.join(folder, "python3"))):
+        for path in sorted(
+            glob.glob(os.path.join(folder, "python3.[0-9]*")) + glob.glob(os.path.join(folder, "python3"))
+        ):
             real = os.path.realpath(path)
             if path.endswith("-config") or real in seen:
                 continue
@@ -76,7 +87,10 @@ def controller() -> str:
         if version in found:
             return found[version]
     names = ", ".join(map(named, found)) or "none"
-    sys.exit(f"Python 3.11, 3.12, 3.13 or 3.14 is needed, and this machine has: {names}. On Debian or Ubuntu: apt install python3 python3-venv")
+    sys.exit(
+        f"Python 3.11, 3.12, 3.13 or 3.14 is needed, and this machine has: {names}. On Debian or Ubuntu: apt install "
+        "python3 python3-venv"
+    )
 
 
 def controller_for(core: str) -> t.Optional[str]:

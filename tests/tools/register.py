@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run by path (``runpy.run_path``), make ``ansible_collections.luksmith.luks`` importable from a checkout in any folder, with or without Ansible."""
+"""Run by path (``runpy.run_path``), make ``ansible_collections.luksmith.luks`` importable from a checkout in any
+folder, with or without Ansible.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ class Task(t.NamedTuple):
 
 
 class Cores:
-    """Processors that are taken and given back, in the order in which they were asked for: a task that wants many of them is not starved by small ones."""
+    """Processors that are taken and given back, in the order in which they were asked for: a task that wants many of
+    them is not starved by small ones.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = self._free = count

@@ -34,7 +34,10 @@ def main() -> int:
     print(output)
     complaints = [line for line in output.splitlines() if COMPLAINT.search(line)]
     finished = "Importer processing completed successfully" in output
-    print(f"galaxy-importer: exit code {done.returncode}, {'finished' if finished else 'did not finish'}, {len(complaints)} complaints")
+    print(
+        f"galaxy-importer: exit code {done.returncode}, {'finished' if finished else 'did not finish'}, "
+        f"{len(complaints)} complaints"
+    )
     return 0 if done.returncode == 0 and finished and not complaints else 1
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The modules of this checkout as a file system for the guest, compiled by the guest's own Python.
 
-Ansible sends source text in an archive, and to compile that takes most of a module's time under emulation. That the modules work as
-Ansible sends them is shown by tests/hosts on the same Debian, and by the molecule scenario ``vm``.
+Ansible sends source text in an archive, and to compile that takes most of a module's time under emulation. That the
+modules work as Ansible sends them is shown by tests/hosts on the same Debian, and by the molecule scenario ``vm``.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ exec chroot "$1" python3 -m compileall -q --invalidation-mode unchecked-hash /mn
 def make(tree: pathlib.Path, file: pathlib.Path, changes: t.Sequence[t.Tuple[str, str, str]] = ()) -> pathlib.Path:
     """Write the file system; returns ``file``.
 
-    tree: the guest's root file system as a folder. changes: (path in this checkout, text that is there once, what the guest gets in its
-    place), to see whether the tests notice.
+    tree: the guest's root file system as a folder. changes: (path in this checkout, text that is there once, what the
+    guest gets in its place), to see whether the tests notice.
     """
     with tempfile.TemporaryDirectory(prefix="luksmith-vm-") as name:
         folder = pathlib.Path(name)
@@ -50,7 +50,9 @@ def make(tree: pathlib.Path, file: pathlib.Path, changes: t.Sequence[t.Tuple[str
         unused = shutil.ignore_patterns("__pycache__", "csharp", "powershell", "facts")
         for source in ("module_utils", "modules"):
             shutil.copytree(roots.ROOT / "plugins" / source, folder / own / source, ignore=unused)
-        shutil.copytree(pathlib.Path(ansible.__file__).parent / "module_utils", folder / "ansible/module_utils", ignore=unused)
+        shutil.copytree(
+            pathlib.Path(ansible.__file__).parent / "module_utils", folder / "ansible/module_utils", ignore=unused
+        )
         (folder / "ansible/__init__.py").touch()
         (folder / "run").write_text(_RUN)
         for path, text, replacement in changes:
@@ -59,5 +61,7 @@ def make(tree: pathlib.Path, file: pathlib.Path, changes: t.Sequence[t.Tuple[str
             assert source_text.count(text) == 1, f"{path} has not exactly one {text!r}"
             changed.write_text(source_text.replace(text, replacement))
         subprocess.run([*roots.OWN_MOUNTS, "sh", "-c", _COMPILE, "sh", str(tree), name], check=True)
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-L", LABEL, "-d", name, str(file), _SIZE], check=True)
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-L", LABEL, "-d", name, str(file), _SIZE], check=True
+        )
     return file

@@ -19,7 +19,9 @@ POWER_CUT = "power cut"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--cuts", type=int, default=4, help="how often the power fails in the full size (the long form: 50)")
+    parser.addoption(
+        "--cuts", type=int, default=4, help="how often the power fails in the full size (the long form: 50)"
+    )
     parser.addoption("--cut-seed", type=int, default=1, help="decides which unflushed sectors a cut leaves")
 
 
@@ -48,7 +50,13 @@ def note(record_property: t.Callable[[str, object], None]) -> t.Callable[[str, s
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the tests noted by ``note``, also those that ran in another process, and how often each state was found."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
-    noted = [value for report in reports if report.when == "call" for key, value in report.user_properties if key == POWER_CUT]
+    noted = [
+        value
+        for report in reports
+        if report.when == "call"
+        for key, value in report.user_properties
+        if key == POWER_CUT
+    ]
     if noted:
         terminalreporter.section("power cuts")
         for _state, text in noted:

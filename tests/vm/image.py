@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The virtual machine's kernel, first stage and root file system: made once from a root of tests/hosts/roots.py, kept in .cache/vm.
+"""The virtual machine's kernel, first stage and root file system: made once from a root of tests/hosts/roots.py, kept
+in .cache/vm.
 
-All of it comes from one Debian release, whatever this machine runs. Nothing outside .cache is written. What is kept carries the
-hash of what it was made from: the list of packages, this file, and those in guest/.
+All of it comes from one Debian release, whatever this machine runs. Nothing outside .cache is written. What is kept
+carries the hash of what it was made from: the list of packages, this file, and those in guest/.
 """
 
 from __future__ import annotations
@@ -49,9 +50,27 @@ _READY = (
 )
 # They serve people at a terminal, clocks and package updates, and cost seconds under emulation.
 _IDLE = (
-    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
-    *("systemd-timesyncd.service", "systemd-logind.service", "systemd-journal-flush.service", "getty.target", "getty-static.service"),
-    *("lvm2-monitor.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "systemd-user-sessions.service"),
+    *(
+        "apt-daily.timer",
+        "apt-daily-upgrade.timer",
+        "dpkg-db-backup.timer",
+        "e2scrub_all.timer",
+        "e2scrub_reap.service",
+        "fstrim.timer",
+    ),
+    *(
+        "systemd-timesyncd.service",
+        "systemd-logind.service",
+        "systemd-journal-flush.service",
+        "getty.target",
+        "getty-static.service",
+    ),
+    *(
+        "lvm2-monitor.service",
+        "systemd-update-utmp.service",
+        "systemd-update-utmp-runlevel.service",
+        "systemd-user-sessions.service",
+    ),
 )
 
 Unavailable = roots.Unavailable
@@ -59,7 +78,10 @@ Unavailable = roots.Unavailable
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """Files that start a machine. ``disk`` is a raw ext4 file system, made of the folder ``tree``, that nobody writes to; ``key`` lets root in by ssh."""
+    """Files that start a machine.
+
+    ``disk`` is a raw ext4 file system, made of the folder ``tree``, that nobody writes to; ``key`` lets root in by ssh.
+    """
 
     tree: pathlib.Path
     kernel: pathlib.Path
@@ -70,13 +92,22 @@ class Image:
 
 
 def _hash(*parts: t.Union[str, bytes]) -> str:
-    return hashlib.sha256(b"\0".join(part.encode() if isinstance(part, str) else part for part in parts)).hexdigest()[:12]
+    return hashlib.sha256(b"\0".join(part.encode() if isinstance(part, str) else part for part in parts)).hexdigest()[
+        :12
+    ]
 
 
 def _inside(tree: pathlib.Path, log: pathlib.Path, *command: str) -> None:
     """Run a command in the tree, with a /proc and /dev that end with it."""
     enter = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
-    clean = ("env", "-u", "LC_ALL", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+    clean = (
+        "env",
+        "-u",
+        "LC_ALL",
+        "LANG=C.UTF-8",
+        "DEBIAN_FRONTEND=noninteractive",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+    )
     roots.run_logged(log, *roots.OWN_MOUNTS, *clean, "sh", "-c", enter, str(tree), *command)
 
 
@@ -132,7 +163,9 @@ def _make_image(tree: pathlib.Path, folder: pathlib.Path, log: pathlib.Path) -> 
     host_key = (tree / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
     (folder / "known_hosts").write_text(f"luksmith-vm {host_key[0]} {host_key[1]}\n")
     _make_first_stage(tree, folder / "initrd", log)
-    roots.run_logged(log, "mkfs.ext4", "-q", "-F", "-L", "luksmith-vm", "-d", str(tree), str(folder / "disk.img"), IMAGE_SIZE)
+    roots.run_logged(
+        log, "mkfs.ext4", "-q", "-F", "-L", "luksmith-vm", "-d", str(tree), str(folder / "disk.img"), IMAGE_SIZE
+    )
 
 
 def ensure() -> Image:
@@ -150,4 +183,6 @@ def ensure() -> Image:
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         roots.ensure_folder(folder, lambda begun, log: _make_image(tree, begun, log))
-    return Image(tree, folder / "kernel", folder / "initrd", folder / "disk.img", folder / "key", folder / "known_hosts")
+    return Image(
+        tree, folder / "kernel", folder / "initrd", folder / "disk.img", folder / "key", folder / "known_hosts"
+    )

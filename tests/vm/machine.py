@@ -39,19 +39,47 @@ def free_port() -> int:
 
 def make_system_disk(image: Image, path: pathlib.Path) -> None:
     """A disk of its own for one machine, on top of the image's."""
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), str(path)], check=True)
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), str(path)], check=True
+    )
 
 
 def qemu_command(
-    image: Image, folder: pathlib.Path, port: int, init: str, volumes: t.Mapping[str, str], *, options: t.Sequence[str] = (), memory: int = 768
+    image: Image,
+    folder: pathlib.Path,
+    port: int,
+    init: str,
+    volumes: t.Mapping[str, str],
+    *,
+    options: t.Sequence[str] = (),
+    memory: int = 768,
 ) -> t.List[str]:
-    """volumes: what QEMU calls a disk ("driver=...") by serial number; in the guest they are /dev/vdb, /dev/vdc and so on.
+    """volumes: what QEMU calls a disk ("driver=...") by serial number; in the guest they are /dev/vdb, /dev/vdc and so
+    on.
 
-    Off in the guest's kernel, because they cost much under emulation: defences against spying processors, and ciphers that test themselves.
+    Off in the guest's kernel, because they cost much under emulation: defences against spying processors, and ciphers
+    that test themselves.
     """
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory), "-nodefaults", "-no-user-config", "-display", "none"]
+    command = [
+        "qemu-system-x86_64",
+        "-accel",
+        "tcg",
+        "-cpu",
+        "max",
+        "-smp",
+        "1",
+        "-m",
+        str(memory),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+    ]
     command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
-    command += ["-append", f"console=ttyS0 quiet net.ifnames=0 panic=-1 mitigations=off cryptomgr.notests=1 then={init}"]
+    command += [
+        "-append",
+        f"console=ttyS0 quiet net.ifnames=0 panic=-1 mitigations=off cryptomgr.notests=1 then={init}",
+    ]
     command += ["-serial", f"file:{folder / 'console'}", "-serial", f"file:{folder / _READY}"]
     command += ["-drive", f"if=none,id=system,format=qcow2,cache=writeback,file={folder / 'system.qcow2'}"]
     command += ["-device", "virtio-blk-pci,drive=system", "-device", "virtio-rng-pci"]
@@ -63,14 +91,21 @@ def qemu_command(
 
 
 def ssh_command(image: Image, folder: pathlib.Path, port: int) -> t.List[str]:
-    known = {"UserKnownHostsFile": image.known_hosts, "HostKeyAlias": "luksmith-vm", "BatchMode": "yes", "LogLevel": "ERROR"}
+    known = {
+        "UserKnownHostsFile": image.known_hosts,
+        "HostKeyAlias": "luksmith-vm",
+        "BatchMode": "yes",
+        "LogLevel": "ERROR",
+    }
     shared = {"ControlMaster": "auto", "ControlPersist": "yes", "ControlPath": folder / "ssh"}
     options = [word for name, value in {**known, **shared}.items() for word in ("-o", f"{name}={value}")]
     return ["ssh", "-F", "none", "-i", str(image.key), "-p", str(port), *options, "root@127.0.0.1"]
 
 
 def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
-    """Return when the guest has said that sshd listens; AssertionError with the end of its console when it never does."""
+    """Return when the guest has said that sshd listens; AssertionError with the end of its console when it never
+    does.
+    """
     deadline = time.monotonic() + _BOOT_SECONDS
     marker = folder / _READY
     while not (marker.is_file() and _READY in marker.read_text(errors="replace")):
@@ -85,12 +120,19 @@ def wait_until_ready(folder: pathlib.Path, alive: t.Callable[[], bool]) -> None:
 class Machine:
     """A context manager; ``disks`` become /dev/vdb and so on, with these further options of QEMU's virtio-blk-pci.
 
-    disks: looked at whenever it starts. code: the file system of :func:`.code.make`, without which there are no modules. port: of
+    disks: looked at whenever it starts. code: the file system of :func:`.code.make`, without which there are no
+    modules. port: of
     127.0.0.1, for the guest's sshd; None: any that is free.
     """
 
     def __init__(
-        self, image: Image, code: t.Optional[pathlib.Path], disks: t.Sequence[Disk], *, options: t.Sequence[str] = (), port: t.Optional[int] = None
+        self,
+        image: Image,
+        code: t.Optional[pathlib.Path],
+        disks: t.Sequence[Disk],
+        *,
+        options: t.Sequence[str] = (),
+        port: t.Optional[int] = None,
     ) -> None:
         self._image = image
         self._code = code
@@ -104,7 +146,10 @@ class Machine:
         make_system_disk(image, self._folder / "system.qcow2")
 
     def start(self, init: str = QUICK) -> None:
-        """Boot; with ``init=SYSTEMD`` a whole Debian. Again after :meth:`cut_power` or :meth:`shut_down`, with what its own disk then holds."""
+        """Boot; with ``init=SYSTEMD`` a whole Debian.
+
+        Again after :meth:`cut_power` or :meth:`shut_down`, with what its own disk then holds.
+        """
         self._init = init
         port = self._port or free_port()
         volumes = {disk.name: f"driver=nbd,server.type=unix,server.path={disk.socket}" for disk in self._disks}
@@ -124,17 +169,26 @@ class Machine:
 
     def popen(self, *command: str) -> t.Any:
         """Start a command in the guest; the words are for its shell."""
-        return subprocess.Popen([*self._ssh, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [*self._ssh, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def run(self, script: str, *, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell script in the guest to its end."""
         done = subprocess.run([*self._ssh, script], input=stdin, capture_output=True, check=False)
-        result = subprocess.CompletedProcess(script, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        result = subprocess.CompletedProcess(
+            script, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
         assert not check or done.returncode == 0, result
         return result
 
     def start_module(self, name: str, arguments: t.Mapping[str, t.Any], *, check_mode: bool = False) -> t.Any:
-        own = {"_ansible_check_mode": check_mode, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
+        own = {
+            "_ansible_check_mode": check_mode,
+            "_ansible_diff": True,
+            "_ansible_remote_tmp": "/tmp",
+            "_ansible_keep_remote_files": False,
+        }
         process = self.popen(f"echo $$ >{MODULE}; exec /usr/bin/python3 -I {code.RUN} {name}")
         process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **own}}).encode())
         process.stdin.close()

@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A virtual machine for whoever manages it by ssh; the molecule scenario ``vm`` does.
 
-    serve.py start FOLDER PORT        boot a Debian whose sshd answers on this port of 127.0.0.1 when the command ends; FOLDER/key and
-                                      FOLDER/known_hosts (by the name luksmith-vm) let root in; /dev/vdb is an empty disk of 64 MiB
-    serve.py tell FOLDER cut-at N     cut the power at the N-th write or flush of the first 16 MiB of /dev/vdb; see volatile.py
-    serve.py tell FOLDER boot         boot again after that, with what the cut left; says where it came
+    serve.py start FOLDER PORT        boot a Debian whose sshd answers on this port of 127.0.0.1 when the command ends;
+    FOLDER/key and
+                                      FOLDER/known_hosts (by the name luksmith-vm) let root in; /dev/vdb is an empty
+                                      disk of 64 MiB
+    serve.py tell FOLDER cut-at N     cut the power at the N-th write or flush of the first 16 MiB of /dev/vdb; see
+    volatile.py serve.py tell FOLDER boot         boot again after that, with what the cut left; says where it came
     serve.py tell FOLDER stop
 
 The machine lives in a process of its own, which ends with ``stop``.
@@ -95,7 +97,11 @@ def start(folder: pathlib.Path, port: str) -> None:
     folder.mkdir(parents=True, mode=0o700)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, __file__, "run", str(folder), port], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            [sys.executable, __file__, "run", str(folder), port],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
         )
     assert process.stdout is not None
     if process.stdout.readline() != _STARTED:

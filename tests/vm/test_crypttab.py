@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A volume that systemd unlocks at boot by a keyfile of crypttab; the keyfile is replaced, and the next boot uses the new one."""
+"""A volume that systemd unlocks at boot by a keyfile of crypttab; the keyfile is replaced, and the next boot uses the
+new one.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +49,15 @@ def test_boot_with_the_new_keyfile(image: Image, code: pathlib.Path, shelf: Shel
         (volume,) = found["volumes"]
         assert (volume["type"], volume["problem"]) == ("luks2", None)
         assert [(mapping["name"], mapping["mounts"]) for mapping in volume["open"]] == [("data", ["/mnt"])]
-        assert [(line["name"], line["keyfile"], line["options"]) for line in volume["crypttab"]] == [("data", KEYFILE, ["luks", "nofail"])]
+        assert [(line["name"], line["keyfile"], line["options"]) for line in volume["crypttab"]] == [
+            ("data", KEYFILE, ["luks", "nofail"])
+        ]
 
         machine.run(f"umask 077; cat >{KEYFILE}.new", stdin=NEW.encode())
         replaced = {"old_secret": {"keyfile": KEYFILE}, "new_secret": {"keyfile": f"{KEYFILE}.new"}, "pbkdf": COSTS}
-        result = machine.module("keyslots", {"device": volume["device"], "unlock": [secret(KEEP)], "keyslots": [replaced]})
+        result = machine.module(
+            "keyslots", {"device": volume["device"], "unlock": [secret(KEEP)], "keyslots": [replaced]}
+        )
         assert result["changed"], result
         machine.run(f"mv {KEYFILE}.new {KEYFILE}")
         machine.shut_down()

@@ -14,7 +14,19 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.vm.image import NEEDS, TIMEOUT, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import MODULE, Machine, result_of
-from ansible_collections.luksmith.luks.tests.vm.volumes import CHEAP, KEEP, KINDS, MIB, NEW, OLD, Kind, Shelf, make, opens, rotation
+from ansible_collections.luksmith.luks.tests.vm.volumes import (
+    CHEAP,
+    KEEP,
+    KINDS,
+    MIB,
+    NEW,
+    OLD,
+    Kind,
+    Shelf,
+    make,
+    opens,
+    rotation,
+)
 
 # Most tests of this file share a machine. Each run of a module in it takes longer than 5 seconds.
 pytestmark = [pytest.mark.xdist_group("device-mapper"), pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
@@ -43,7 +55,9 @@ def shelves() -> t.Iterator[Shelf]:
 @pytest.fixture(scope="module")
 def machine(image: Image, code: pathlib.Path, shelves: Shelf) -> t.Iterator[Machine]:
     luks1, luks2 = (shelves.disk(kind.name, make(kind)) for kind in KINDS[:2])
-    with Machine(image, code, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB)), shelves.disk("quiet", make(KINDS[0]))]) as machine:
+    with Machine(
+        image, code, [luks1, luks2, shelves.disk("lvm", bytes(128 * MIB)), shelves.disk("quiet", make(KINDS[0]))]
+    ) as machine:
         yield machine
 
 
@@ -78,10 +92,17 @@ def test_what_the_module_has_answered_is_on_the_medium(machine: Machine, shelves
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS[:2], ids=lambda kind: kind.name)
-def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(machine: Machine, shelves: Shelf, kind: Kind) -> None:
-    """The module is stopped at every 40th write to the header and the key areas, or flush after one, and the guest's cryptsetup is asked."""
+def test_cryptsetup_opens_at_every_moment_of_a_rotation_and_then_no_old_secret(
+    machine: Machine, shelves: Shelf, kind: Kind
+) -> None:
+    """The module is stopped at every 40th write to the header and the key areas, or flush after one, and the guest's
+    cryptsetup is asked.
+    """
     device, disk = list(zip((LUKS1, LUKS2), shelves.disks))[KINDS.index(kind)]
-    machine.run(f"cryptsetup open --key-file - {device} busy && mkfs.ext4 -q /dev/mapper/busy && mount /dev/mapper/busy /mnt", stdin=KEEP.encode())
+    machine.run(
+        f"cryptsetup open --key-file - {device} busy && mkfs.ext4 -q /dev/mapper/busy && mount /dev/mapper/busy /mnt",
+        stdin=KEEP.encode(),
+    )
     running = threading.Event()
     running.set()
     stops: queue.SimpleQueue[t.Any] = queue.SimpleQueue()
@@ -119,7 +140,15 @@ def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks
     machine.run(_LVM_VOLUMES)
     for name in ("thin", "plain"):
         machine.run(f"{_FORMAT} /dev/mapper/vg-{name}", stdin=OLD.encode())
-    task = {"keyslots": [{"old_secret": {"passphrase": OLD}, "new_secret": {"passphrase": NEW}, "pbkdf": {"type": "pbkdf2", "iterations": 1000}}]}
+    task = {
+        "keyslots": [
+            {
+                "old_secret": {"passphrase": OLD},
+                "new_secret": {"passphrase": NEW},
+                "pbkdf": {"type": "pbkdf2", "iterations": 1000},
+            }
+        ]
+    }
     thin = machine.module("keyslots", {"device": "/dev/mapper/vg-thin", **task})
     assert thin["changed"], thin
     assert any("a thin pool" in str(warning) for warning in thin["warnings"]), thin["warnings"]
@@ -129,15 +158,23 @@ def test_thin_volume_is_rotated_with_a_warning_that_its_pool_may_keep_old_blocks
     assert origin["changed"], origin
     assert any("LVM snapshot" in str(warning) for warning in origin["warnings"]), origin["warnings"]
     # The warning is true.
-    assert (guest_opens(machine, "/dev/mapper/vg-plain", OLD), guest_opens(machine, "/dev/mapper/vg-earlier", OLD)) == (False, True)
+    assert (guest_opens(machine, "/dev/mapper/vg-plain", OLD), guest_opens(machine, "/dev/mapper/vg-earlier", OLD)) == (
+        False,
+        True,
+    )
 
 
 @pytest.mark.full
-def test_volume_under_two_names_of_a_multipath_device_is_one_volume(image: Image, code: pathlib.Path, shelf: Shelf) -> None:
+def test_volume_under_two_names_of_a_multipath_device_is_one_volume(
+    image: Image, code: pathlib.Path, shelf: Shelf
+) -> None:
     """A boot, and three runs of a module."""
     disk = shelf.disk("paths", make(KINDS[1]))
     with Machine(image, code, [disk]) as machine:
-        machine.run('dmsetup create mpatha --uuid mpath-3600 --table "0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0" && dmsetup mknodes')
+        machine.run(
+            'dmsetup create mpatha --uuid mpath-3600 --table "0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0" && '
+            "dmsetup mknodes"
+        )
         # Its first page is in the page cache of the path before the change is made through the other name.
         machine.run("head -c 65536 /dev/vdb >/dev/null")
         volumes = machine.module("volumes_info", {})["volumes"]

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The power fails in the middle of rotating the keyslots of an open, mounted volume with a busy file system.
 
-A real kernel has the volume open by dm-crypt, ext4 on it is mounted and written to, and our module replaces a secret. At a chosen
-write or flush of the header and key areas the machine stops, what was not flushed is lost, kept or torn by sectors, and the next boot
-is judged: cryptsetup opens the volume, every byte that the file system had acknowledged is there and fsck finds nothing, and the
-same task ends where the uncut one does. Each boot judges the volume of the last cut and loses the next one.
+A real kernel has the volume open by dm-crypt, ext4 on it is mounted and written to, and our module replaces a secret.
+At a chosen write or flush of the header and key areas the machine stops, what was not flushed is lost, kept or torn by
+sectors, and the next boot is judged: cryptsetup opens the volume, every byte that the file system had acknowledged is
+there and fsck finds nothing, and the same task ends where the uncut one does. Each boot judges the volume of the last
+cut and loses the next one.
 
 Each boot of an emulated machine, and each run of a module in it, takes longer than 5 seconds.
 """
@@ -25,14 +26,27 @@ from ansible_collections.luksmith.luks.tests.vm import code as codes
 from ansible_collections.luksmith.luks.tests.vm.image import CACHE, NEEDS, TIMEOUT, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import Machine, result_of
 from ansible_collections.luksmith.luks.tests.vm.volatile import Disk
-from ansible_collections.luksmith.luks.tests.vm.volumes import KEEP, KINDS, NEW, OLD, Kind, Shelf, make, make_with_file_system, opens, rotation, secret
+from ansible_collections.luksmith.luks.tests.vm.volumes import (
+    KEEP,
+    KINDS,
+    NEW,
+    OLD,
+    Kind,
+    Shelf,
+    make,
+    make_with_file_system,
+    opens,
+    rotation,
+    secret,
+)
 
 pytestmark = [pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
 # The long form takes its time: here a line is added for each cut as soon as it is judged.
 LOG = CACHE / "power-cuts"
 
-# Writes 4 KiB records that tell their number, each durable before it is reported. Nice, because there is one processor for it and the module.
+# Writes 4 KiB records that tell their number, each durable before it is reported. Nice, because there is one processor
+# for it and the module.
 _WRITER = """
 import os
 os.nice(10)
@@ -44,7 +58,8 @@ while True:
     os.fsync(fd)
     print(number, flush=True)
 """
-# Half of the ring: behind the last record that this end heard of, the guest may have begun others, which take the places of the oldest.
+# Half of the ring: behind the last record that this end heard of, the guest may have begun others, which take the
+# places of the oldest.
 _READER = """
 import sys
 last = int(sys.argv[1])
@@ -71,7 +86,10 @@ class Cut:
     lost: str = ""
 
     def __str__(self) -> str:
-        return f"cut {self.number}: {self.kind.name}, event {self.at} of {self.events} ({self.place}), seed {self.seed}, {self.lost}"
+        return (
+            f"cut {self.number}: {self.kind.name}, event {self.at} of {self.events} ({self.place}), seed "
+            f"{self.seed}, {self.lost}"
+        )
 
 
 def python(text: str, *arguments: object) -> str:
@@ -96,7 +114,9 @@ def acknowledged(writer: t.Any) -> int:
 
 
 def found(state: bytes, kind: Kind) -> str:
-    """Which of the two secrets opens a volume that lost power, in words; AssertionError where that is not what was promised."""
+    """Which of the two secrets opens a volume that lost power, in words; AssertionError where that is not what was
+    promised.
+    """
     assert opens(state, KEEP), "the secret that stays does not open"
     opening = [name for name, passphrase in (("old", OLD), ("new", NEW)) if opens(state, passphrase)]
     assert opening or not kind.room, "neither the old secret nor the new one opens, though there was room for both"
@@ -125,26 +145,39 @@ def lose_power(machine: Machine, shelf: Shelf, device: str, disk: Disk, cut: Cut
     module.communicate()
     cut.acknowledged = acknowledged(writer)
     cut.state, sectors, kept = disk.after_power_cut(cut.seed)
-    cut.place = "flush" if shelf.supply.last is None else "write of the header" if shelf.supply.last < cut.kind.header else "write of key material"
+    cut.place = (
+        "flush"
+        if shelf.supply.last is None
+        else "write of the header"
+        if shelf.supply.last < cut.kind.header
+        else "write of key material"
+    )
     cut.lost = f"{kept} of {sectors} unflushed sectors kept, {cut.acknowledged} records acknowledged"
 
 
 def judge(machine: Machine, device: str, disk: Disk, cut: Cut, template: bytes) -> None:
-    # cryptsetup and the kernel of this boot find it as the cut left it, and so does the file system after its journal was replayed.
+    # cryptsetup and the kernel of this boot find it as the cut left it, and so does the file system after its journal
+    # was replayed.
     read = python(_READER, cut.acknowledged)
     machine.run(f"set -e; {_OPEN.format(device=device)}; {_MOUNT}; {read}; {_UNMOUNT}; {_MOUNT}", stdin=KEEP.encode())
     first = machine.module("keyslots", rotation(device))
     assert not first.get("failed"), (str(cut), first)
-    assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], f"{cut}: answered before it is on the medium"
+    assert [opens(disk.durable, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], (
+        f"{cut}: answered before it is on the medium"
+    )
     machine.run(f"set -e; {read}; {_UNMOUNT}; cryptsetup close volume")
     final = bytes(disk.now)
     assert [opens(final, passphrase) for passphrase in (KEEP, OLD, NEW)] == [True, False, True], str(cut)
-    assert not opens(template[: cut.kind.header] + final[cut.kind.header :], OLD), f"{cut}: the oldest header brings the old secret back"
+    assert not opens(template[: cut.kind.header] + final[cut.kind.header :], OLD), (
+        f"{cut}: the oldest header brings the old secret back"
+    )
     check_converged(final, cut)
 
 
 def check_converged(final: bytes, cut: Cut) -> None:
-    """Once more the task, on this machine, because a module takes its time under emulation: nothing to do, and no dead keyslot."""
+    """Once more the task, on this machine, because a module takes its time under emulation: nothing to do, and no dead
+    keyslot.
+    """
     with tempfile.NamedTemporaryFile(prefix="luksmith-vm-") as file:
         file.write(final)
         file.flush()
@@ -158,7 +191,9 @@ def check_converged(final: bytes, cut: Cut) -> None:
     assert len(active) == len(cut.kind.slots), f"{cut}: {active}"
 
 
-def cut_and_judge(image: Image, code: pathlib.Path, shelf: Shelf, cuts: t.Sequence[Cut], templates: t.Mapping[str, bytes], note: Note) -> None:
+def cut_and_judge(
+    image: Image, code: pathlib.Path, shelf: Shelf, cuts: t.Sequence[Cut], templates: t.Mapping[str, bytes], note: Note
+) -> None:
     """One boot more than there are cuts."""
     last: t.Optional[Cut] = None
     for cut in (*cuts, None):
@@ -169,7 +204,10 @@ def cut_and_judge(image: Image, code: pathlib.Path, shelf: Shelf, cuts: t.Sequen
             if last:
                 judge(machine, "/dev/vdb", judged[0], last, templates[last.kind.name])
                 state = found(last.state, last.kind)
-                note(f"{last.kind.name}, cut at a {last.place}: the next boot finds that {state} opens", f"{last}: {state} opens")
+                note(
+                    f"{last.kind.name}, cut at a {last.place}: the next boot finds that {state} opens",
+                    f"{last}: {state} opens",
+                )
                 with LOG.open("a") as log:
                     print(f"{last}: {state} opens", file=log)
             if cut:
@@ -178,8 +216,12 @@ def cut_and_judge(image: Image, code: pathlib.Path, shelf: Shelf, cuts: t.Sequen
         last = cut
 
 
-def test_one_power_cut_for_each_format(image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note) -> None:
-    """Three boots: in the middle of a rotation, where the full form would cut once; that the rotation is shorter would be told."""
+def test_one_power_cut_for_each_format(
+    image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note
+) -> None:
+    """Three boots: in the middle of a rotation, where the full form would cut once; that the rotation is shorter would
+    be told.
+    """
     seed = pytestconfig.getoption("cut_seed")
     cuts = [Cut(0, KINDS[0], 92, 182, seed + 1), Cut(1, KINDS[1], 50, 98, seed + 2)]
     cut_and_judge(image, code, shelf, cuts, {cut.kind.name: make_with_file_system(cut.kind) for cut in cuts}, note)
@@ -187,8 +229,12 @@ def test_one_power_cut_for_each_format(image: Image, code: pathlib.Path, shelf: 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_power_cuts(kind: Kind, image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note) -> None:
-    """Two boots and one for each cut: the kinds take the cuts in turn, and those of one kind are spread evenly over the events of its rotation."""
+def test_power_cuts(
+    kind: Kind, image: Image, code: pathlib.Path, shelf: Shelf, pytestconfig: pytest.Config, note: Note
+) -> None:
+    """Two boots and one for each cut: the kinds take the cuts in turn, and those of one kind are spread evenly over the
+    events of its rotation.
+    """
     numbers = range(KINDS.index(kind), pytestconfig.getoption("cuts"), len(KINDS))
     if not numbers:
         pytest.skip("--cuts leaves no cut for this kind of volume")

@@ -18,7 +18,10 @@ SIZE = 64 * SECTOR
 
 def qemu_io(disk: Disk, *commands: str) -> t.Any:
     words = [word for command in commands for word in ("-c", command)]
-    return subprocess.Popen(["qemu-io", "-f", "raw", "-t", "writeback", *words, f"nbd+unix:///?socket={disk.socket}"], stdout=subprocess.DEVNULL)
+    return subprocess.Popen(
+        ["qemu-io", "-f", "raw", "-t", "writeback", *words, f"nbd+unix:///?socket={disk.socket}"],
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def qemu_io_until_cut(shelf: Shelf, disk: Disk, *commands: str) -> None:

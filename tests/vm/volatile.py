@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Disks that lose what was never flushed: an NBD server for QEMU with a write cache that a power cut empties.
 
-Killing QEMU alone would lose only what the guest had not sent: what it did send is safe in this machine's page cache, flushed or not,
-and a missing barrier would go unseen. Here a write is durable after the guest's next flush, and not before. At a power cut each
+Killing QEMU alone would lose only what the guest had not sent: what it did send is safe in this machine's page cache,
+flushed or not, and a missing barrier would go unseen. Here a write is durable after the guest's next flush, and not
+before. At a power cut each
 512-byte sector of the writes since then survives or not, as a seed decides.
 
-Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle, simple replies). The server does not
-offer FUA, so that QEMU sends a flush instead.
+Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle, simple replies). The
+server does not offer FUA, so that QEMU sends a flush instead.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ class PowerSupply:
     def watch(self, disk: Disk, length: int, cut_at: int = 0, call: t.Callable[[int], object] = _nothing) -> None:
         """Count the events of the first ``length`` bytes of a disk, and cut the power at number ``cut_at`` (0: never).
 
-        ``call`` is told the number of each event while the guest still waits for the answer; no disk answers until it returns.
+        ``call`` is told the number of each event while the guest still waits for the answer; no disk answers until it
+        returns.
 
-        An event is a write there, or a flush that would make such writes durable; ``last`` tells where the last one wrote, None for
-        a flush. The cut comes when the write has reached the cache, or before the flush does anything.
+        An event is a write there, or a flush that would make such writes durable; ``last`` tells where the last one
+        wrote, None for a flush. The cut comes when the write has reached the cache, or before the flush does anything.
         """
         with self.lock:
             self._watched, self._bytes, self._at, self._call, self.events = disk, length, cut_at, call, 0
@@ -76,7 +78,9 @@ class PowerSupply:
 
 
 class Disk:
-    """``durable`` and ``now`` hold the whole disk in memory; ``cached`` are the writes since the last flush, in order."""
+    """``durable`` and ``now`` hold the whole disk in memory; ``cached`` are the writes since the last flush, in
+    order.
+    """
 
     def __init__(self, supply: PowerSupply, content: bytes, folder: pathlib.Path, name: str) -> None:
         self.name = name
@@ -93,8 +97,8 @@ class Disk:
     def after_power_cut(self, seed: int) -> t.Tuple[bytes, int, int]:
         """The disk as the next boot finds it, and how many cached sectors there were and how many of them survived.
 
-        seed: 0 none survives, 1 all do, else each as this seed of a generator decides. A sector that was written twice since the
-        flush holds the old, the first or the second content.
+        seed: 0 none survives, 1 all do, else each as this seed of a generator decides. A sector that was written twice
+        since the flush holds the old, the first or the second content.
         """
         chosen = random.Random(seed)
         left, sectors, kept = bytearray(self.durable), 0, 0

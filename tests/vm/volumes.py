@@ -47,7 +47,16 @@ class Kind:
 
 _LUKS1 = ("--type", "luks1", "--cipher", "aes-xts-plain64", "--key-size", "512")
 # Room for four key areas of 512-bit keys and not for a fifth.
-_LUKS2 = ("--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", str(MIB), "--offset", str(2 * MIB // SECTOR))
+_LUKS2 = (
+    "--type",
+    "luks2",
+    "--luks2-metadata-size",
+    "16k",
+    "--luks2-keyslots-size",
+    str(MIB),
+    "--offset",
+    str(2 * MIB // SECTOR),
+)
 _LUKS2 += ("--sector-size", str(SECTOR), *_LUKS1[2:])
 
 KINDS = (
@@ -68,10 +77,22 @@ def make(kind: Kind, size: int = SIZE) -> bytes:
             file.truncate(size)
         (slot, secret), *rest = kind.slots.items()
         first.write_text(secret)
-        _cryptsetup("luksFormat", *kind.format, *CHEAP, "--master-key-file", str(key), "--key-slot", str(slot), str(volume), str(first))
+        _cryptsetup(
+            "luksFormat",
+            *kind.format,
+            *CHEAP,
+            "--master-key-file",
+            str(key),
+            "--key-slot",
+            str(slot),
+            str(volume),
+            str(first),
+        )
         for slot, secret in rest:
             other.write_text(secret)
-            _cryptsetup("luksAddKey", *CHEAP, "--key-slot", str(slot), "--key-file", str(first), str(volume), str(other))
+            _cryptsetup(
+                "luksAddKey", *CHEAP, "--key-slot", str(slot), "--key-file", str(first), str(volume), str(other)
+            )
         return volume.read_bytes()
 
 
@@ -117,7 +138,9 @@ def rotation(device: str) -> t.Dict[str, t.Any]:
 
 @t.final
 class Shelf:
-    """Disks and their sockets, on a power supply that is new after each cut; ``disks`` in the order in which they were made."""
+    """Disks and their sockets, on a power supply that is new after each cut; ``disks`` in the order in which they were
+    made.
+    """
 
     def __init__(self) -> None:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-vm-"))

@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings of Sphinx. Nothing is fetched: neither fonts nor other projects' inventories, so that the pages build and read offline."""
+"""Settings of Sphinx.
+
+Nothing is fetched: neither fonts nor other projects' inventories, so that the pages build and read offline.
+"""
 
 from __future__ import annotations
 

@@ -34,14 +34,11 @@ class Module(t.Protocol):
 
     check_mode: bool
 
-    def warn(self, warning: str) -> None:
-        ...
+    def warn(self, warning: str) -> None: ...
 
-    def exit_json(self, **result: t.Any) -> t.NoReturn:
-        ...
+    def exit_json(self, **result: t.Any) -> t.NoReturn: ...
 
-    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn:
-        ...
+    def fail_json(self, msg: str, **result: t.Any) -> t.NoReturn: ...
 
 
 def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
@@ -65,7 +62,8 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
             module.fail_json(**result)
         module.exit_json(**result)
     finally:
-        # Under Mitogen this process goes on with other tasks. The hooks stay: what dies at its very end may know a secret too.
+        # Under Mitogen this process goes on with other tasks. The hooks stay: what dies at its very end may know a
+        # secret too.
         for each, handler in found.items():
             if handler is not None:  # one that Python did not set, nor did we
                 signal.signal(each, handler)

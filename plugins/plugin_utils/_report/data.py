@@ -4,8 +4,9 @@
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """The data of a fleet report: what hosts sent, reduced to what is known here and made safe to show.
 
-Hosts are not trusted: a label, a token type or a device name may hold anything. Only members that are named here go into a report,
-each of the kind that it must have, and characters that a person cannot see (controls, direction marks) are spelled out.
+Hosts are not trusted: a label, a token type or a device name may hold anything. Only members that are named here go
+into a report, each of the kind that it must have, and characters that a person cannot see (controls, direction marks)
+are spelled out.
 """
 
 from __future__ import annotations
@@ -27,11 +28,22 @@ STATES = {
 }
 _LONGEST = 4000  # characters of one text
 
-_ROW = {"keyslot": int, "state": str, "bound": bool, "priority": str, "tried": bool, "recorded": bool, "changed": str, "age_days": int, "mark": str}
+_ROW = {
+    "keyslot": int,
+    "state": str,
+    "bound": bool,
+    "priority": str,
+    "tried": bool,
+    "recorded": bool,
+    "changed": str,
+    "age_days": int,
+    "mark": str,
+}
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
 _VOLUME = {
-    "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str, "key_size": int, "slot_count": int,
+    "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str,
+    "key_size": int, "slot_count": int,
     "state": str, "msg": str, "policy": str, "verified": bool, "kdf_evaluations": int, "phase": str, "fingerprint": str,
 }  # fmt: skip
 
@@ -44,7 +56,9 @@ def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = 
     if kind not in KINDS:
         raise BadTask(f"kind is {kind!r}", remedy=f"Use one of {', '.join(KINDS)}")
     if not isinstance(hosts, (list, tuple)) or not all(isinstance(host, t.Mapping) for host in hosts):
-        raise BadTask("hosts is no list of dictionaries", remedy="Give one dictionary for each host, with host and volumes")
+        raise BadTask(
+            "hosts is no list of dictionaries", remedy="Give one dictionary for each host, with host and volumes"
+        )
     merged: t.Dict[str, t.Dict[str, t.Any]] = {}
     for host in hosts:
         one = _host(host, kind)
@@ -85,7 +99,10 @@ def shown(text: t.Any) -> str:
     if not isinstance(text, str):
         return ""
     cut = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-    return "".join(character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii") for character in cut)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for character in cut
+    )
 
 
 def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
@@ -94,8 +111,14 @@ def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
         raise BadTask("a host of the report has no name", remedy="Give each its inventory_hostname as host")
     volumes = host.get("volumes") or ()
     if not isinstance(volumes, (list, tuple)):
-        raise BadTask(f"the volumes of host {name!r} are no list", remedy="Give a list of dictionaries with device and state")
-    return {"host": name, "error": shown(host.get("error")) or None, "volumes": [_volume(volume, kind) for volume in volumes if isinstance(volume, t.Mapping)]}
+        raise BadTask(
+            f"the volumes of host {name!r} are no list", remedy="Give a list of dictionaries with device and state"
+        )
+    return {
+        "host": name,
+        "error": shown(host.get("error")) or None,
+        "volumes": [_volume(volume, kind) for volume in volumes if isinstance(volume, t.Mapping)],
+    }
 
 
 def _volume(volume: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
@@ -128,7 +151,17 @@ def _row(row: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     one["tokens"] = [shown(kind) for kind in _list(row, "tokens") if isinstance(kind, str)]
     kdf = row.get("kdf")
     if isinstance(kdf, t.Mapping):
-        one["kdf"] = _known(kdf, {"type": str, "hash": str, "iterations": (int, str), "time": (int, str), "memory": (int, str), "parallel": (int, str)})
+        one["kdf"] = _known(
+            kdf,
+            {
+                "type": str,
+                "hash": str,
+                "iterations": (int, str),
+                "time": (int, str),
+                "memory": (int, str),
+                "parallel": (int, str),
+            },
+        )
     return one
 
 

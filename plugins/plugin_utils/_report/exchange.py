@@ -18,7 +18,20 @@ from .data import VERSION
 
 Report = t.Mapping[str, t.Any]
 
-COLUMNS = ("host", "device", "uuid", "type", "policy", "state", "kind", "severity", "rule", "keyslot", "message", "remedy")
+COLUMNS = (
+    "host",
+    "device",
+    "uuid",
+    "type",
+    "policy",
+    "state",
+    "kind",
+    "severity",
+    "rule",
+    "keyslot",
+    "message",
+    "remedy",
+)
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -28,33 +41,55 @@ def to_json(report: Report) -> str:
 
 
 def read_json(path: str, kind: str) -> t.List[t.Any]:
-    """The hosts of a report that :func:`to_json` wrote to ``path``. Raises BadTask if it is none, or of another kind."""
+    """The hosts of a report that :func:`to_json` wrote to ``path``.
+
+    Raises BadTask if it is none, or of another kind.
+    """
     try:
         report = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
-        raise BadTask(f"the report {path} cannot be read: {reason}", remedy="Give files that luksmith.luks.fleet_report wrote as json") from None
+        raise BadTask(
+            f"the report {path} cannot be read: {reason}",
+            remedy="Give files that luksmith.luks.fleet_report wrote as json",
+        ) from None
     if not isinstance(report, dict) or report.get("version") != VERSION or not isinstance(report.get("hosts"), list):
-        raise BadTask(f"{path} is no report of this collection", remedy="Give files that luksmith.luks.fleet_report wrote as json")
+        raise BadTask(
+            f"{path} is no report of this collection", remedy="Give files that luksmith.luks.fleet_report wrote as json"
+        )
     if report.get("kind") != kind:
-        raise BadTask(f"{path} is a report of kind {report.get('kind')!r}, not {kind!r}", remedy="Give only reports of one kind")
+        raise BadTask(
+            f"{path} is a report of kind {report.get('kind')!r}, not {kind!r}", remedy="Give only reports of one kind"
+        )
     return t.cast(t.List[t.Any], report["hosts"])
 
 
 def to_csv(report: Report) -> str:
-    """One line for each finding and each thing that could not be verified; one for a volume with neither. UTF-8 with CRLF, RFC 4180."""
+    """One line for each finding and each thing that could not be verified; one for a volume with neither.
+
+    UTF-8 with CRLF, RFC 4180.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for host, volume in _volumes(report):
         fixed = [host["host"], *(volume.get(name) or "" for name in ("device", "uuid", "type", "policy", "state"))]
-        lines = [(kind, finding) for kind, name in (("finding", "findings"), ("unverified", "unverified")) for finding in volume[name]]
+        lines = [
+            (kind, finding)
+            for kind, name in (("finding", "findings"), ("unverified", "unverified"))
+            for finding in volume[name]
+        ]
         for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
             rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:])]
             writer.writerow([_cell(value) for value in (*fixed, *rest)])
     for host in report["hosts"]:
         if host["error"]:
-            writer.writerow([_cell(value) for value in (host["host"], "", "", "", "", "failed", "host", "", "", "", host["error"], "")])
+            writer.writerow(
+                [
+                    _cell(value)
+                    for value in (host["host"], "", "", "", "", "failed", "host", "", "", "", host["error"], "")
+                ]
+            )
     return out.getvalue()
 
 
@@ -68,7 +103,12 @@ def to_junit(report: Report) -> str:
         cases = _host_cases(host)
         counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in ("failure", "error")}
         suite = ElementTree.SubElement(
-            root, "testsuite", name=host["host"], tests=str(len(cases)), failures=str(counts["failure"]), errors=str(counts["error"])
+            root,
+            "testsuite",
+            name=host["host"],
+            tests=str(len(cases)),
+            failures=str(counts["failure"]),
+            errors=str(counts["error"]),
         )
         suite.extend(cases)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""A report as one HTML page that needs nothing else: no request, no library, no server; it may be mailed or archived."""
+"""A report as one HTML page that needs nothing else: no request, no library, no server; it may be mailed or
+archived.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ _WORDS = {
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
-    """The page for a report that :func:`.data.build` made. Everything from hosts is data in a JSON block, never markup."""
+    """The page for a report that :func:`.data.build` made.
+
+    Everything from hosts is data in a JSON block, never markup.
+    """
     own = f"style-src '{_hash(style())}'; script-src '{_hash(script())}'"
     return _text("page.html").format(
         policy=f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'",

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""What a rotation has to do on one volume, from what the store holds and what the task wants. Pure; docs/rotation.md has it as a table."""
+"""What a rotation has to do on one volume, from what the store holds and what the task wants.
+
+Pure; docs/rotation.md has it as a table.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ TIMES = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Wanted(t.NamedTuple):
-    """generation: name of the rotation ("2026-11"), "" for none. max_age: days, 0 for no limit. passphrase: a given new secret, or None."""
+    """generation: name of the rotation ("2026-11"), "" for none. max_age: days, 0 for no limit. passphrase: a given new
+    secret, or None.
+    """
 
     generation: str = ""
     max_age: int = 0
@@ -27,7 +32,9 @@ class Wanted(t.NamedTuple):
 
 
 class Decision(t.NamedTuple):
-    """phase: REST, TAKE_UP or MAKE. reason: for people. then: why another rotation is due after a taken-up secret, else ""."""
+    """phase: REST, TAKE_UP or MAKE. reason: for people. then: why another rotation is due after a taken-up secret, else
+    "".
+    """
 
     phase: str
     reason: str
@@ -37,7 +44,10 @@ class Decision(t.NamedTuple):
 def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
     """``now`` is in UTC."""
     if entry["next"] is not None:
-        reason = f"secret {entry['next']['id']} was staged {entry['next'].get('created', 'earlier')} by a run that was interrupted"
+        reason = (
+            f"secret {entry['next']['id']} was staged {entry['next'].get('created', 'earlier')} by a run that "
+            "was interrupted"
+        )
         return Decision(TAKE_UP, reason, _due(entry["next"], wanted, now))
     reason = _due(entry["current"], wanted, now)
     return Decision(MAKE, reason) if reason else Decision(REST, _rest(entry["current"], wanted))
@@ -50,7 +60,10 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
     if wanted.passphrase is not None and "passphrase" in current:
         return "" if same(wanted.passphrase, current["passphrase"]) else "the given passphrase is not the current one"
     if wanted.generation and current.get("generation") != wanted.generation:
-        return f"generation {wanted.generation!r} is wanted, and the current secret is of {current.get('generation') or 'none'!r}"
+        return (
+            f"generation {wanted.generation!r} is wanted, and the current secret is of "
+            f"{current.get('generation') or 'none'!r}"
+        )
     if wanted.max_age:
         age = _age(current, now)
         if age is None:
@@ -61,7 +74,11 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
 
 
 def _rest(current: t.Optional[Secret], wanted: Wanted) -> str:
-    name = f"secret {current['id']} of {current['created']}" if current and current.get("created") else "the current secret"
+    name = (
+        f"secret {current['id']} of {current['created']}"
+        if current and current.get("created")
+        else "the current secret"
+    )
     return f"{name} is what is wanted" + (f" (generation {wanted.generation!r})" if wanted.generation else "")
 
 

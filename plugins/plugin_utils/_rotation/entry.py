@@ -12,8 +12,9 @@ An entry is a JSON-able dict::
      "older":   [SECRET, …],       # replaced, newest first; must open nothing, and would open an old copy of the header
      "past":    [ID, …]}           # of secrets that are not kept any more; absent in entries of release 1.0.0
 
-and a SECRET is ``{"id": 8 hexadecimal digits, "passphrase": text, "generation": text, "created": "2026-11-24T01:04:41Z"}``. A store that
-seals what it is given keeps the passphrase as something else ("sealed") and may be unable to give it back.
+and a SECRET is ``{"id": 8 hexadecimal digits, "passphrase": text, "generation": text, "created":
+"2026-11-24T01:04:41Z"}``. A store that seals what it is given keeps the passphrase as something else ("sealed") and may
+be unable to give it back.
 
 No function changes its argument. What they raise is BadEntry: a sentence without a secret.
 """
@@ -45,7 +46,8 @@ class BadEntry(Exception):
 def check_uuid(uuid: t.Any) -> str:
     if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
         raise BadEntry(
-            "the uuid in the header is none, so that the store could not tell this volume from others; give the volume one (cryptsetup luksUUID) and try again"
+            "the uuid in the header is none, so that the store could not tell this volume from others; give the "
+            "volume one (cryptsetup luksUUID) and try again"
         )
     return uuid.lower()
 
@@ -60,7 +62,16 @@ def same(one: t.Any, other: t.Any) -> bool:
 
 
 def blank(host: str, uuid: str, device: str) -> Entry:
-    return {"format": FORMAT, "host": host, "uuid": check_uuid(uuid), "device": device, "current": None, "next": None, "older": [], "past": []}
+    return {
+        "format": FORMAT,
+        "host": host,
+        "uuid": check_uuid(uuid),
+        "device": device,
+        "current": None,
+        "next": None,
+        "older": [],
+        "past": [],
+    }
 
 
 def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
@@ -68,19 +79,30 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
     if not found:
         return blank(host, uuid, device)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise BadEntry(f"the store holds something for this volume that is no entry of format {FORMAT}; look at it, and move it away if it is not needed")
+        raise BadEntry(
+            f"the store holds something for this volume that is no entry of format {FORMAT}; look at it, and move it "
+            "away if it is not needed"
+        )
     for name, expected in (("host", host), ("uuid", check_uuid(uuid))):
         if found.get(name) != expected:
             raise BadEntry(
-                f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; its key or path must tell the volumes apart"
+                f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; its key "
+                "or path must tell the volumes apart"
             )
     entry = {**blank(host, uuid, device), **copy.deepcopy(found), "device": device}
     for name in ("older", "past"):
         if not isinstance(entry[name], list):
             raise BadEntry(f"the entry in the store has a field {name!r} that is no list")
     for secret in held(entry):
-        if not isinstance(secret, dict) or not isinstance(secret.get("id"), str) or not (secret.get("passphrase") or secret.get("sealed")):
-            raise BadEntry("the entry in the store holds a secret without an id or without a passphrase; look at it before anything is rotated")
+        if (
+            not isinstance(secret, dict)
+            or not isinstance(secret.get("id"), str)
+            or not (secret.get("passphrase") or secret.get("sealed"))
+        ):
+            raise BadEntry(
+                "the entry in the store holds a secret without an id or without a passphrase; look at it before "
+                "anything is rotated"
+            )
     return entry
 
 
@@ -97,9 +119,13 @@ def passphrases(entry: Entry) -> t.List[str]:
 def staged(entry: Entry, secret: Secret) -> Entry:
     """The entry with ``secret`` staged. A staged secret is never replaced: it may be on the volume already."""
     if entry["next"] is not None:
-        raise BadEntry(f"secret {entry['next']['id']} is staged already; it must be taken up before another one is made")
+        raise BadEntry(
+            f"secret {entry['next']['id']} is staged already; it must be taken up before another one is made"
+        )
     if not secret["passphrase"]:
-        raise BadEntry("the given passphrase is empty, which would protect nothing; give one, or none at all to have one made")
+        raise BadEntry(
+            "the given passphrase is empty, which would protect nothing; give one, or none at all to have one made"
+        )
     return {**copy.deepcopy(entry), "next": dict(secret)}
 
 
@@ -109,7 +135,9 @@ def promoted(entry: Entry, identity: str) -> Entry:
     if changed["current"] is not None and changed["current"]["id"] == identity:
         return changed
     if changed["next"] is None or changed["next"]["id"] != identity:
-        raise BadEntry(f"secret {identity} is not staged any more; somebody else works on this volume. Run the rotation again")
+        raise BadEntry(
+            f"secret {identity} is not staged any more; somebody else works on this volume. Run the rotation again"
+        )
     if changed["current"] is not None:
         changed["older"].insert(0, changed["current"])
     changed["current"], changed["next"] = changed["next"], None
@@ -117,7 +145,10 @@ def promoted(entry: Entry, identity: str) -> Entry:
 
 
 def forgotten(entry: Entry, keep: int) -> Entry:
-    """The entry with at most ``keep`` older secrets. Only for a volume on which all of them were proven to open nothing."""
+    """The entry with at most ``keep`` older secrets.
+
+    Only for a volume on which all of them were proven to open nothing.
+    """
     changed = copy.deepcopy(entry)
     gone = changed["older"][max(keep, 0) :]
     changed["past"] = [*(secret["id"] for secret in gone), *changed.get("past", [])][:_MOST_PAST]
@@ -142,7 +173,10 @@ def named(record: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[int, str]:
 
 
 def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], begin: bool) -> None:
-    """Refuse an entry that is older than the volume: the record names a secret that the entry has never heard of. Raises BadEntry."""
+    """Refuse an entry that is older than the volume: the record names a secret that the entry has never heard of.
+
+    Raises BadEntry.
+    """
     known = {secret["id"] for secret in held(entry)} | {str(identity) for identity in entry["past"]}
     strange = sorted({label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)} - known)
     if not strange:
@@ -150,19 +184,25 @@ def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], beg
     names = ", ".join(map(ascii, strange))
     if held(entry):
         raise BadEntry(
-            f"the store is older than the volume: the record in the header names secret {names}, and the entry in the store has never held it. A copy "
-            "from before came back (a restore, a checkout, an editor that was open), or entries were exchanged. Bring the newest copy back; a file keeps "
+            f"the store is older than the volume: the record in the header names secret {names}, and the entry in the "
+            "store has never held it. A copy "
+            "from before came back (a restore, a checkout, an editor that was open), or entries were exchanged. Bring "
+            "the newest copy back; a file keeps "
             "earlier ones beside it, .previous-1 the newest"
         )
     if not begin:
         raise BadEntry(
-            f"the record in the header names secret {names} of an earlier rotation, and the store holds nothing for this volume. Is this the store that was "
-            "used then, and is it mounted? To begin anew with secrets of rotate_replaces or rotate_keeps, set rotate_store_create: true"
+            f"the record in the header names secret {names} of an earlier rotation, and the store holds nothing for "
+            "this volume. Is this the store that was "
+            "used then, and is it mounted? To begin anew with secrets of rotate_replaces or rotate_keeps, set "
+            "rotate_store_create: true"
         )
 
 
 def proven(secret: Secret, opened: t.Sequence[int], record: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    """Whether the volume proves that a rotation brought ``secret`` there: it opens a keyslot that no other label claims."""
+    """Whether the volume proves that a rotation brought ``secret`` there: it opens a keyslot that no other label
+    claims.
+    """
     labels = named(record)
     return any(labels.get(keyslot, LABEL + secret["id"]) == LABEL + secret["id"] for keyslot in opened)
 

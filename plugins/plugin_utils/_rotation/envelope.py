@@ -4,8 +4,8 @@
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """A secret sealed for holders of private keys, as CMS (RFC 5652, authenticated as in RFC 5083), by the openssl program.
 
-Secrets and private keys go through pipes, so that no argument, environment or file holds them. Whoever has the private key needs
-nothing of ours: ``openssl cms -decrypt -inform PEM -inkey KEY``.
+Secrets and private keys go through pipes, so that no argument, environment or file holds them. Whoever has the private
+key needs nothing of ours: ``openssl cms -decrypt -inform PEM -inkey KEY``.
 """
 
 from __future__ import annotations
@@ -36,13 +36,21 @@ class EnvelopeError(Exception):
 
 
 def seal(secret: str, certificates: t.Sequence[str]) -> str:
-    """The PEM text of an envelope that each holder of a key for one of the ``certificates`` (paths of PEM files) can open."""
+    """The PEM text of an envelope that each holder of a key for one of the ``certificates`` (paths of PEM files) can
+    open.
+    """
     if not certificates:
         raise EnvelopeError("there is no certificate to seal a secret for")
     recipients: t.List[str] = []
     for path in certificates:
-        recipients += ["-recip", path, *(["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] if check_certificate(path) else [])]
-    return _openssl(["-encrypt", "-binary", "-aes-256-gcm", "-outform", "PEM", *recipients], secret.encode(), "seal a secret").decode("ascii")
+        recipients += [
+            "-recip",
+            path,
+            *(["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] if check_certificate(path) else []),
+        ]
+    return _openssl(
+        ["-encrypt", "-binary", "-aes-256-gcm", "-outform", "PEM", *recipients], secret.encode(), "seal a secret"
+    ).decode("ascii")
 
 
 def unseal(envelope: str, private_key: str) -> str:
@@ -53,18 +61,25 @@ def unseal(envelope: str, private_key: str) -> str:
         _fill(writing, private_key.encode())
         # An empty passphrase for a key that has one all the same: openssl fails then, instead of asking for it.
         words = ["-decrypt", "-binary", "-inform", "PEM", "-passin", "pass:", "-inkey", f"/dev/fd/{reading}"]
-        return _openssl(words, envelope.encode("ascii"), "open an envelope; is it sealed for this private key?", (reading,)).decode()
+        return _openssl(
+            words, envelope.encode("ascii"), "open an envelope; is it sealed for this private key?", (reading,)
+        ).decode()
     finally:
         os.close(reading)
 
 
 def _refuse_locked(private_key: str) -> None:
     if any(mark in private_key for mark in ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")):
-        raise EnvelopeError("the private key has a passphrase; give the key without one (openssl pkey -in KEY), encrypted with ansible-vault")
+        raise EnvelopeError(
+            "the private key has a passphrase; give the key without one (openssl pkey -in KEY), encrypted with "
+            "ansible-vault"
+        )
 
 
 def _fill(pipe: int, key: bytes) -> None:
-    """All at once, and the end of the pipe: there is no reader yet, so that what does not fit its buffer would wait for ever."""
+    """All at once, and the end of the pipe: there is no reader yet, so that what does not fit its buffer would wait for
+    ever.
+    """
     try:
         os.set_blocking(pipe, False)
         if os.write(pipe, key) < len(key):
@@ -76,9 +91,15 @@ def _fill(pipe: int, key: bytes) -> None:
 
 
 def check_certificate(path: str) -> bool:
-    """Whether the certificate is for an RSA key. Raises EnvelopeError if secrets must not be sealed for it, by its path."""
+    """Whether the certificate is for an RSA key.
+
+    Raises EnvelopeError if secrets must not be sealed for it, by its path.
+    """
     if x509 is None:
-        raise EnvelopeError("the controller's Python has no package cryptography, which tells what kind of key a certificate is for; install it")
+        raise EnvelopeError(
+            "the controller's Python has no package cryptography, which tells what kind of key a certificate is for; "
+            "install it"
+        )
     try:
         certificate = x509.load_pem_x509_certificate(read_regular(path))
         key = certificate.public_key()
@@ -87,17 +108,27 @@ def check_certificate(path: str) -> bool:
         raise EnvelopeError(f"{path} is no certificate in PEM form that can be read ({reason})") from None
     is_rsa = isinstance(key, rsa.RSAPublicKey)
     if is_rsa and key.key_size < LEAST_RSA:
-        raise EnvelopeError(f"the RSA key of the certificate {path} has {key.key_size} bits; at least {LEAST_RSA} are needed to seal a secret for it")
+        raise EnvelopeError(
+            f"the RSA key of the certificate {path} has {key.key_size} bits; at least {LEAST_RSA} are needed to seal "
+            "a secret for it"
+        )
     if not is_rsa and not isinstance(key, ec.EllipticCurvePublicKey):
-        raise EnvelopeError(f"the certificate {path} is for a key that only signs; one for RSA or an elliptic curve (ECDH) is needed")
+        raise EnvelopeError(
+            f"the certificate {path} is for a key that only signs; one for RSA or an elliptic curve (ECDH) is needed"
+        )
     if not is_rsa and key.key_size < LEAST_CURVE:
-        raise EnvelopeError(f"the key of the certificate {path} has {key.key_size} bits; at least {LEAST_CURVE} are needed on an elliptic curve")
+        raise EnvelopeError(
+            f"the key of the certificate {path} has {key.key_size} bits; at least {LEAST_CURVE} are needed on an "
+            "elliptic curve"
+        )
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     begin, end = _validity(certificate)
     if now > end:
         raise EnvelopeError(f"the certificate {path} expired on {end:%Y-%m-%d}; renew it, or name another one")
     if now < begin:
-        raise EnvelopeError(f"the certificate {path} is not valid before {begin:%Y-%m-%d}; look at the clock of this machine")
+        raise EnvelopeError(
+            f"the certificate {path} is not valid before {begin:%Y-%m-%d}; look at the clock of this machine"
+        )
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
@@ -106,14 +137,18 @@ def check_certificate(path: str) -> bool:
         raise EnvelopeError(f"the extensions of the certificate {path} cannot be read; make it anew") from None
     if not (usage.key_encipherment if is_rsa else usage.key_agreement):
         needed = "keyEncipherment" if is_rsa else "keyAgreement"
-        raise EnvelopeError(f"the certificate {path} is not for encryption: its key usage does not have {needed}. Name one that does")
+        raise EnvelopeError(
+            f"the certificate {path} is not for encryption: its key usage does not have {needed}. Name one that does"
+        )
     return is_rsa
 
 
 def _validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetime]:
     """In UTC. cryptography renamed both in release 42."""
     if hasattr(certificate, "not_valid_after_utc"):
-        return certificate.not_valid_before_utc.replace(tzinfo=None), certificate.not_valid_after_utc.replace(tzinfo=None)
+        return certificate.not_valid_before_utc.replace(tzinfo=None), certificate.not_valid_after_utc.replace(
+            tzinfo=None
+        )
     return certificate.not_valid_before, certificate.not_valid_after
 
 
@@ -121,7 +156,15 @@ def _openssl(words: t.Sequence[str], content: bytes, doing: str, descriptors: t.
     command = ["openssl", "cms", *words]
     try:
         # A session of its own has no terminal on which anything could be asked.
-        done = subprocess.run(command, input=content, capture_output=True, check=False, pass_fds=descriptors, timeout=TIMEOUT, start_new_session=True)
+        done = subprocess.run(
+            command,
+            input=content,
+            capture_output=True,
+            check=False,
+            pass_fds=descriptors,
+            timeout=TIMEOUT,
+            start_new_session=True,
+        )
     except subprocess.TimeoutExpired:
         raise EnvelopeError(f"openssl did not end within {TIMEOUT:g} seconds, and was ended") from None
     except OSError as error:

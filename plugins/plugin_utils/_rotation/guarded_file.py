@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""A file on the controller that several runs change at once: one at a time, whole or not at all, and with copies of what it held before."""
+"""A file on the controller that several runs change at once: one at a time, whole or not at all, and with copies of
+what it held before.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,17 @@ class CannotBeStored(Exception):
 
 
 class GuardedFile:
-    """The file at ``path``, symbolic links followed. Its lock is the file PATH.lock beside it, which stays: a lock that is deleted is none.
+    """The file at ``path``, symbolic links followed.
+
+    Its lock is the file PATH.lock beside it, which stays: a lock that is deleted is none.
 
     store: the folder that must exist unless ``create``; without it, the folder of the file.
     previous: how many files PATH.previous-1 (the newest) and so on keep what the file held before.
     """
 
-    def __init__(self, path: str, timeout: float = 60.0, *, store: str = "", create: bool = False, previous: int = PREVIOUS) -> None:
+    def __init__(
+        self, path: str, timeout: float = 60.0, *, store: str = "", create: bool = False, previous: int = PREVIOUS
+    ) -> None:
         self.path = os.path.realpath(os.path.expanduser(path))
         self._folder, self._name = os.path.split(self.path)
         self._store = os.path.realpath(os.path.expanduser(store)) if store else self._folder
@@ -65,11 +71,16 @@ class GuardedFile:
         except LuksmithError as error:  # says itself what was changed
             raise StoreError(f"The store cannot be written. {error}") from None
         except OSError as error:
-            raise StoreError(f"{error.filename or self.path} cannot be used for the store: {error.strerror}. {UNCHANGED}") from None
+            raise StoreError(
+                f"{error.filename or self.path} cannot be used for the store: {error.strerror}. {UNCHANGED}"
+            ) from None
 
     @contextlib.contextmanager
     def locked(self) -> t.Iterator[None]:
-        """No other run changes the file meanwhile, on this controller. Raises CannotBeStored, FileBusy, OSError, LuksmithError."""
+        """No other run changes the file meanwhile, on this controller.
+
+        Raises CannotBeStored, FileBusy, OSError, LuksmithError.
+        """
         self.check()
         self._make_folders()
         descriptor = self._open_lock()
@@ -81,14 +92,20 @@ class GuardedFile:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise FileBusy(f"another run has held {self.path}.lock for {self._timeout:g} seconds. Wait until it is done, then run again") from None
+                        raise FileBusy(
+                            f"another run has held {self.path}.lock for {self._timeout:g} seconds. Wait until it is "
+                            "done, then run again"
+                        ) from None
                     time.sleep(_POLL)
             yield
         finally:
             os.close(descriptor)
 
     def content(self) -> t.Optional[bytes]:
-        """None if there is no such file. Whole also without the lock, because it is only ever replaced. Raises OSError."""
+        """None if there is no such file.
+
+        Whole also without the lock, because it is only ever replaced. Raises OSError.
+        """
         try:
             self._seen = files.read_regular(self.path)
         except FileNotFoundError:
@@ -96,13 +113,18 @@ class GuardedFile:
         return self._seen
 
     def replace(self, content: bytes) -> None:
-        """Durably: after a power cut the file is the old one or the new one. Only inside :meth:`locked`, after :meth:`content`.
+        """Durably: after a power cut the file is the old one or the new one.
+
+        Only inside :meth:`locked`, after :meth:`content`.
 
         Raises LuksmithError; StoreError if the file is not what was read any more: an editor knows no lock of ours.
         """
         seen = self._seen
         if self.content() != seen:
-            raise StoreError(f"{self.path} was changed by something else while the rotation was about to write it. Run the rotation again. {UNCHANGED}")
+            raise StoreError(
+                f"{self.path} was changed by something else while the rotation was about to write it. Run the "
+                f"rotation again. {UNCHANGED}"
+            )
         new = seen is None
         mode = self._shared_mode() if new else None
         self._hold()
@@ -118,7 +140,9 @@ class GuardedFile:
         return f"{self.path}.previous-{number}"
 
     def _hold(self) -> None:
-        """A second name for the file that is about to be replaced; the sync of the folder makes it durable together with the new file."""
+        """A second name for the file that is about to be replaced; the sync of the folder makes it durable together
+        with the new file.
+        """
         self._shift()  # of a run that was killed
         if self._previous <= 0 or not os.path.exists(self.path):
             return
@@ -169,7 +193,9 @@ class GuardedFile:
 
 
 def _give(path: str, folder: str) -> None:
-    """To whom the folder belongs, where we may: what root makes there (sudo) is the operator's, and a group's is the group's."""
+    """To whom the folder belongs, where we may: what root makes there (sudo) is the operator's, and a group's is the
+    group's.
+    """
     with contextlib.suppress(OSError):  # on a file system that root does not own, for instance
         owner = os.stat(folder)
         if os.geteuid() == 0:

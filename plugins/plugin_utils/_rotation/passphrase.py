@@ -14,7 +14,9 @@ LEAST_ENTROPY = 64  # bits; below that an attacker with a copy of the header and
 
 
 class Form(t.NamedTuple):
-    """alphabet: as many symbols as a power of two, so that each is worth whole bits. group: symbols between two separators."""
+    """alphabet: as many symbols as a power of two, so that each is worth whole bits. group: symbols between two
+    separators.
+    """
 
     alphabet: str
     group: int
@@ -26,8 +28,8 @@ class Form(t.NamedTuple):
 
 
 # base32: digits and letters without i, l, o and u (Crockford's choice), which are read as others.
-# modhex: the 16 letters that lie on the same keys of QWERTY, QWERTZ and AZERTY keyboards, as systemd uses them for its recovery
-#         keys; no separator, because no layout has one in the same place.
+# modhex: the 16 letters that lie on the same keys of QWERTY, QWERTZ and AZERTY keyboards, as systemd uses them for its
+# recovery         keys; no separator, because no layout has one in the same place.
 FORMS: t.Dict[str, Form] = {
     "base32": Form("0123456789abcdefghjkmnpqrstvwxyz", 4, "-"),
     "modhex": Form("cbdefghijklnrtuv", 4, ""),
@@ -39,7 +41,10 @@ def symbols(form: str, entropy: int) -> int:
     if form not in FORMS:
         raise ValueError(f"a passphrase is made as one of {', '.join(FORMS)}, not {form!r}")
     if entropy < LEAST_ENTROPY:
-        raise ValueError(f"{entropy} bits of entropy are too few for a passphrase that protects a disk; at least {LEAST_ENTROPY} are needed")
+        raise ValueError(
+            f"{entropy} bits of entropy are too few for a passphrase that protects a disk; at least {LEAST_ENTROPY} "
+            "are needed"
+        )
     shape = FORMS[form]
     return math.ceil(entropy / shape.bits_per_symbol / shape.group) * shape.group
 

@@ -33,7 +33,12 @@ class CallbackModule(CallbackBase):
 
     def _write(self, result: t.Any, failed: bool) -> None:
         values = getattr(result, "result", None) or result._result
-        line = {"task": self._name, "seconds": time.monotonic() - self._started, "failed": failed, **{key: values[key] for key in KEPT if key in values}}
+        line = {
+            "task": self._name,
+            "seconds": time.monotonic() - self._started,
+            "failed": failed,
+            **{key: values[key] for key in KEPT if key in values},
+        }
         with open(os.environ["LUKSMITH_STOPWATCH"], "a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
 

@@ -36,7 +36,12 @@ def test_nothing_is_told_where_everything_was_shown() -> None:
 
 
 def test_a_lane_has_the_sum_of_its_tests() -> None:
-    results = [Result("unit", "a", "passed", 1.5), Result("lint", "ruff", "failed", 3.0), Result("unit", "b", "passed", 2.0), Result("unit", "c", "skipped")]
+    results = [
+        Result("unit", "a", "passed", 1.5),
+        Result("lint", "ruff", "failed", 3.0),
+        Result("unit", "b", "passed", 2.0),
+        Result("unit", "c", "skipped"),
+    ]
     assert closing.lanes(results) == [
         "lane   passed   failed   skipped   seconds",
         "unit   2        -        1         4",

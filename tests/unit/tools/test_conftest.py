@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests/conftest.py does for all tests, seen from outside: a pytest of its own, in two processes, on a few tests that end as they say."""
+"""What tests/conftest.py does for all tests, seen from outside: a pytest of its own, in two processes, on a few tests
+that end as they say.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +69,27 @@ class Place:
     def run(self, *arguments: str) -> t.Dict[str, t.Dict[str, t.Any]]:
         """What the ledger says of each test, by the name of the test."""
         plugin = "ansible_collections.luksmith.luks.tests.conftest"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", plugin, "--ledger", "ledger.json", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "2",
+            "--dist",
+            "loadgroup",
+            "-p",
+            plugin,
+            "--ledger",
+            "ledger.json",
+            *arguments,
+        ]
         own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         own.update(PATH="/nowhere", PYTHONPATH=str(importable.collections_path()), PYTHONDONTWRITEBYTECODE="1")
         (self.folder / "notes").unlink(missing_ok=True)
-        self.told = subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False).stdout
+        self.told = subprocess.run(
+            command, cwd=self.folder, env=own, capture_output=True, text=True, check=False
+        ).stdout
         return {row["name"].partition("::")[2]: row for row in json.loads((self.folder / "ledger.json").read_text())}
 
     def notes(self) -> t.List[str]:

@@ -51,7 +51,9 @@ class World:
 
 def test_they_are_installed_again_when_a_file_changes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, monkeypatch)
-    assert npm.ensure("page").named("eslint") == str(tmp_path / "cache" / "npm" / "page" / "node_modules" / ".bin" / "eslint")
+    assert npm.ensure("page").named("eslint") == str(
+        tmp_path / "cache" / "npm" / "page" / "node_modules" / ".bin" / "eslint"
+    )
     npm.ensure("page")
     assert world.installed == 1
     (world.source / "settings").write_text("stricter")

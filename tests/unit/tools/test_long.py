@@ -19,7 +19,11 @@ with (here / "calls").open("a") as file:
     file.write(" ".join(sys.argv[2:]) + "\\n")
 sys.exit(int((here / sys.argv[2]).read_text()))
 """
-PARTS = (long.Part("one", ("one", "--", "--cases", "9"), ("--again",)), long.Part("two", ("two",)), long.Part("three", ("three",)))
+PARTS = (
+    long.Part("one", ("one", "--", "--cases", "9"), ("--again",)),
+    long.Part("two", ("two",)),
+    long.Part("three", ("three",)),
+)
 
 
 class Place:

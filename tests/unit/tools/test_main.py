@@ -19,16 +19,33 @@ from needs import Need
 
 
 class World:
-    """Two lanes of tests, one of them with a program besides; a lane that is only a program; one whose tests run alone."""
+    """Two lanes of tests, one of them with a program besides; a lane that is only a program; one whose tests run
+    alone.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: t.List[t.Tuple[str, ...]] = []
         self.missing: t.Dict[str, Need] = {}
         table = {
             "unit": Description("", paths=("tests/unit",)),
-            "fuzz": Description("", paths=("tests/fuzz",), run=self._run, cores=0, needs=("cryptsetup",), judged=True, own_arguments=True),
+            "fuzz": Description(
+                "",
+                paths=("tests/fuzz",),
+                run=self._run,
+                cores=0,
+                needs=("cryptsetup",),
+                judged=True,
+                own_arguments=True,
+            ),
             "lint": Description("", "full", run=self._run),
-            "guides": Description("", paths=("tests/guides",), judged=True, parts=("2.17",), run_part=self._run, environment=lambda _lane: {"PEER": "1"}),
+            "guides": Description(
+                "",
+                paths=("tests/guides",),
+                judged=True,
+                parts=("2.17",),
+                run_part=self._run,
+                environment=lambda _lane: {"PEER": "1"},
+            ),
             "newcomer": Description("", "full", paths=("tests/newcomer",), run=self._run, alone=True),
             "mutants": Description("", "long", run=self._run),
         }
@@ -59,7 +76,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_the_tests_of_all_lanes_are_one_run_of_pytest(world: World) -> None:
     world.run("default")
-    assert sorted(world.calls) == [("fuzz", "default"), ("tests", "default", "tests/unit", "tests/fuzz", "tests/guides", "PEER")]
+    assert sorted(world.calls) == [
+        ("fuzz", "default"),
+        ("tests", "default", "tests/unit", "tests/fuzz", "tests/guides", "PEER"),
+    ]
 
 
 def test_the_full_size_has_more_lanes_and_each_in_full(world: World) -> None:
@@ -80,7 +100,10 @@ def test_arguments_with_a_size_are_for_the_tests_alone(world: World) -> None:
 
 def test_arguments_of_a_lane_are_for_its_program_where_it_wants_them(world: World) -> None:
     world.run("fuzz", "unit", arguments=("--cases", "9"))
-    assert sorted(world.calls) == [("fuzz", "default", "--cases", "9"), ("tests", "default", "tests/unit", "--cases", "9")]
+    assert sorted(world.calls) == [
+        ("fuzz", "default", "--cases", "9"),
+        ("tests", "default", "tests/unit", "--cases", "9"),
+    ]
 
 
 def test_without_its_judge_a_lane_fails_when_strict_and_the_others_run(world: World) -> None:
@@ -97,7 +120,9 @@ def test_without_what_its_program_needs_a_lane_is_skipped_and_that_is_told(world
     world.missing["cryptsetup"] = Need("cryptsetup", "apt install cryptsetup-bin")
     results = world.run("fuzz")
     assert world.calls == [("tests", "default", "tests/fuzz")]
-    assert ("fuzz", "skipped", "needs cryptsetup: apt install cryptsetup-bin") in [(result.lane, result.outcome, result.why) for result in results]
+    assert ("fuzz", "skipped", "needs cryptsetup: apt install cryptsetup-bin") in [
+        (result.lane, result.outcome, result.why) for result in results
+    ]
 
 
 def test_a_lane_that_skips_itself_or_cannot_be_prepared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,9 @@ def test_another_browser_does_as_well(other: str, bare: pathlib.Path) -> None:
         ("cryptsetup", DEBIAN_13, "cryptsetup-bin"),
     ],
 )
-def test_the_package_of_the_release(name: str, release: t.Dict[str, str], package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_of_the_release(
+    name: str, release: t.Dict[str, str], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
     assert needs.package(name) == package
 
@@ -91,9 +93,14 @@ def test_dpkg_agrees(name: str) -> None:
     # Debian 12 has some below /bin and /sbin, which are the same as below /usr.
     real = os.path.realpath(path)
     names = [real, real.removeprefix("/usr"), path]
-    found = (subprocess.run(["dpkg-query", "--search", one], capture_output=True, text=True, check=False).stdout for one in names)
+    found = (
+        subprocess.run(["dpkg-query", "--search", one], capture_output=True, text=True, check=False).stdout
+        for one in names
+    )
     owner = next(filter(None, found), "").partition(":")[0]
-    assert not owner or owner in needs.package(name).split() or owner.startswith(f"{needs.package(name).split()[0]}-"), owner
+    assert (
+        not owner or owner in needs.package(name).split() or owner.startswith(f"{needs.package(name).split()[0]}-")
+    ), owner
 
 
 @pytest.mark.parametrize("name", needs._SPECIAL)

@@ -25,21 +25,40 @@ def _tests(*names: str) -> t.List[Piece]:
 def test_the_file_with_the_longest_test_comes_first_and_files_stay_together() -> None:
     tests = _tests("tests/unit/a.py::x", "tests/unit/b.py::short", "tests/unit/b.py::long", "tests/unit/a.py::y")
     recorded = {"tests/unit/b.py::long": 9.0, "tests/unit/a.py::x": 5.0, "tests/unit/a.py::y": 5.0}
-    assert _order(recorded, *tests) == ["tests/unit/b.py::short", "tests/unit/b.py::long", "tests/unit/a.py::x", "tests/unit/a.py::y"]
+    assert _order(recorded, *tests) == [
+        "tests/unit/b.py::short",
+        "tests/unit/b.py::long",
+        "tests/unit/a.py::x",
+        "tests/unit/a.py::y",
+    ]
 
 
 def test_a_group_counts_as_one_test_because_one_process_runs_it() -> None:
-    tests = [*_tests("tests/unit/a.py::x"), Piece("tests/unit/b.py::x", "device"), Piece("tests/unit/c.py::x", "device")]
+    tests = [
+        *_tests("tests/unit/a.py::x"),
+        Piece("tests/unit/b.py::x", "device"),
+        Piece("tests/unit/c.py::x", "device"),
+    ]
     recorded = {"tests/unit/a.py::x": 5.0, "tests/unit/b.py::x": 3.0, "tests/unit/c.py::x": 3.0}
     assert _order(recorded, *tests) == ["tests/unit/b.py::x", "tests/unit/c.py::x", "tests/unit/a.py::x"]
 
 
 def test_without_a_record_the_folder_says_what_is_usual() -> None:
-    assert _order({}, *_tests("tests/unit/a.py::x", "tests/rotation/a.py::x", "tests/elsewhere/a.py::x"))[0] == "tests/rotation/a.py::x"
+    assert (
+        _order({}, *_tests("tests/unit/a.py::x", "tests/rotation/a.py::x", "tests/elsewhere/a.py::x"))[0]
+        == "tests/rotation/a.py::x"
+    )
 
 
 def _report(name: str, outcome: str, duration: float, **more: t.Any) -> t.Any:
-    facts = {"nodeid": name, "duration": duration, "failed": outcome == "failed", "skipped": outcome == "skipped", "outcome": outcome, "longrepr": None}
+    facts = {
+        "nodeid": name,
+        "duration": duration,
+        "failed": outcome == "failed",
+        "skipped": outcome == "skipped",
+        "outcome": outcome,
+        "longrepr": None,
+    }
     return types.SimpleNamespace(**{**facts, **more})
 
 
@@ -48,7 +67,9 @@ def test_a_test_is_one_row_whatever_its_phases_and_its_group(tmp_path: pathlib.P
     for duration, outcome in ((1.0, "passed"), (2.0, "passed"), (0.5, "failed")):
         book.pytest_runtest_logreport(_report("tests/a.py::x[a@b]@device", outcome, duration))
     book.pytest_runtest_logreport(_report("tests/a.py::y", "passed", 4.0, documented=True))
-    book.pytest_runtest_logreport(_report("tests/a.py::z", "skipped", 0.1, longrepr=("a.py", 1, "Skipped: needs root: sudo")))
+    book.pytest_runtest_logreport(
+        _report("tests/a.py::z", "skipped", 0.1, longrepr=("a.py", 1, "Skipped: needs root: sudo"))
+    )
     book.pytest_runtest_logreport(_report("tests/a.py::z", "passed", 0.1))
     book.pytest_sessionfinish()
     rows = {row["name"]: row for row in json.loads((tmp_path / "kept.json").read_text())}
@@ -79,6 +100,11 @@ def test_a_damaged_record_is_no_record(tmp_path: pathlib.Path) -> None:
 
 
 def test_needs_come_back_out_of_the_sentence_that_a_test_was_skipped_with() -> None:
-    several = (needs.Need("cryptsetup", "apt install cryptsetup-bin"), needs.Need("a loop device", "a kernel with them: this one; or another"))
+    several = (
+        needs.Need("cryptsetup", "apt install cryptsetup-bin"),
+        needs.Need("a loop device", "a kernel with them: this one; or another"),
+    )
     assert needs.told_by(needs.sentence(several)) == [*several]
-    assert needs.told_by("only in the long form: tests/run crash -- --thorough") == [needs.Need("only in the long form: tests/run crash -- --thorough", "")]
+    assert needs.told_by("only in the long form: tests/run crash -- --thorough") == [
+        needs.Need("only in the long form: tests/run crash -- --thorough", "")
+    ]

@@ -21,8 +21,7 @@ def normalize(desired: Desired) -> Desired:
     An entry copies from entries that name the same keyslot, and from entries without a keyslot, which that keyslot may
     satisfy. An entry without a keyslot copies nothing from one with a keyslot, because any keyslot satisfies it.
     """
-    return desired._replace(entries=tuple(_normalized_entry(entry, desired.entries) for entry in desired.entries)
-    )
+    return desired._replace(entries=tuple(_normalized_entry(entry, desired.entries) for entry in desired.entries))
 
 
 def _normalized_entry(entry: Entry, entries: t.Sequence[Entry]) -> Entry:

@@ -75,9 +75,7 @@ class Prover:
 
     def _out_of_reach(self, slot: Keyslot) -> str:
         if slot.number >= self.header.slot_count:
-            return (
-                f"keyslots are numbered 0 to {self.header.slot_count - 1}, which is all that cryptsetup opens, too"
-            )
+            return f"keyslots are numbered 0 to {self.header.slot_count - 1}, which is all that cryptsetup opens, too"
         end = slot.area.offset + key_material.material_size(slot)
         if end > self.header.extent and slot.key_size <= key_material.LARGEST_KEY:
             return (

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""The stores of a rotation: where the secrets of volumes are kept. docs/stores.md is the contract for stores of your own.
+"""The stores of a rotation: where the secrets of volumes are kept. docs/stores.md is the contract for stores of your
+own.
 
 A store is a class with the two methods of :class:`Store`. It knows nothing of volumes, and nothing of Ansible.
 """
@@ -15,11 +16,15 @@ UNCHANGED, CHANGED = "The store was not changed.", "The store was changed before
 
 
 class StoreError(Exception):
-    """The store cannot do what it was asked for: a sentence or two for an operator, without a secret, that end with what was changed."""
+    """The store cannot do what it was asked for: a sentence or two for an operator, without a secret, that end with
+    what was changed.
+    """
 
 
 class Stored(t.NamedTuple):
-    """What a store holds under a key. entry: as it was written, None for nothing. version: for the next ``write``, 0 for nothing."""
+    """What a store holds under a key. entry: as it was written, None for nothing. version: for the next ``write``, 0
+    for nothing.
+    """
 
     entry: t.Optional[t.Dict[str, t.Any]] = None
     version: t.Any = 0
@@ -35,6 +40,6 @@ class Store(t.Protocol):
     def write(self, key: str, entry: t.Dict[str, t.Any], version: t.Any) -> Stored:
         """Bring ``entry`` durably into the store, and return what a fresh ``read`` gives back.
 
-        version: of the ``read`` that the entry was made from. If the store holds another version by now, somebody else works
-        on the volume: raise StoreError and change nothing.
+        version: of the ``read`` that the entry was made from. If the store holds another version by now, somebody else
+        works on the volume: raise StoreError and change nothing.
         """

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""The store that is somebody's own program: PROGRAM read KEY, PROGRAM write KEY, both in JSON on its standard input and output."""
+"""The store that is somebody's own program: PROGRAM read KEY, PROGRAM write KEY, both in JSON on its standard input and
+output.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ class Command:
         except ValueError:
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("entry"), (dict, type(None))):
-            raise StoreError(f"What {self._words[0]} read {key} printed is no JSON of the form {{\"entry\": ..., \"version\": ...}}. {UNCHANGED}")
+            raise StoreError(
+                f'What {self._words[0]} read {key} printed is no JSON of the form {{"entry": ..., "version": ...}}. '
+                f"{UNCHANGED}"
+            )
         return Stored(document.get("entry"), document.get("version"))
 
     def write(self, key: str, entry: t.Dict[str, t.Any], version: t.Any) -> Stored:
@@ -53,14 +58,22 @@ class Command:
         given = (content or "").encode()
         try:
             # A session of its own has no terminal on which anything could be asked.
-            done = subprocess.run(words, input=given, capture_output=True, check=False, timeout=self._timeout, start_new_session=True)
+            done = subprocess.run(
+                words, input=given, capture_output=True, check=False, timeout=self._timeout, start_new_session=True
+            )
         except subprocess.TimeoutExpired:
-            raise StoreError(f"{words[0]} {operation} did not end within {self._timeout:g} seconds, and was ended. {state}") from None
+            raise StoreError(
+                f"{words[0]} {operation} did not end within {self._timeout:g} seconds, and was ended. {state}"
+            ) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its name or the key holds a NUL character"
             raise StoreError(f"The program {words[0]} of the store cannot be run: {reason}. {UNCHANGED}") from None
         if done.returncode:
-            ended = f"failed with exit code {done.returncode}" if done.returncode > 0 else f"was ended by signal {-done.returncode}"
+            ended = (
+                f"failed with exit code {done.returncode}"
+                if done.returncode > 0
+                else f"was ended by signal {-done.returncode}"
+            )
             raise StoreError(f"{words[0]} {operation} {key} {ended}{_complaint(done.stderr, secrets)}. {state}")
         return done.stdout.decode("utf-8", "replace")
 

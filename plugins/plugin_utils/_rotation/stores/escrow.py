@@ -4,7 +4,8 @@
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
 """The store that seals each secret for the holders of private keys; the controller keeps no secret in the clear.
 
-An envelope holds the secret together with the host, the volume and the secret's id, so that it is of no use for another one.
+An envelope holds the secret together with the host, the volume and the secret's id, so that it is of no use for another
+one.
 """
 
 from __future__ import annotations
@@ -66,18 +67,25 @@ class Escrow:
         with self._file(key).changing() as file:
             before = _document(file, UNCHANGED)
             if before.version != (version or 0):
-                raise StoreError(f"{file.path} was changed by another run meanwhile. Run the rotation again. {UNCHANGED}")
+                raise StoreError(
+                    f"{file.path} was changed by another run meanwhile. Run the rotation again. {UNCHANGED}"
+                )
             try:
                 document = Stored(_sealed(entry, self._certificates), before.version + 1)
             except EnvelopeError as error:
                 raise StoreError(f"{error}. {UNCHANGED}") from None
-            file.replace(json.dumps({"version": document.version, "entry": document.entry}, indent=2, sort_keys=True).encode())
+            file.replace(
+                json.dumps({"version": document.version, "entry": document.entry}, indent=2, sort_keys=True).encode()
+            )
             try:
                 found = _document(file, CHANGED)
             except OSError as error:
                 raise StoreError(f"{file.path} cannot be read back: {error.strerror}. {CHANGED}") from None
         if found != document:
-            raise StoreError(f"{file.path} did not give back what was written. Look at its file system before the rotation is run again. {CHANGED}")
+            raise StoreError(
+                f"{file.path} did not give back what was written. Look at its file system before the rotation is run "
+                f"again. {CHANGED}"
+            )
         return self._opened(found, CHANGED)
 
     def _file(self, key: str) -> GuardedFile:
@@ -105,11 +113,17 @@ def _document(file: GuardedFile, state: str) -> Stored:
     try:
         document = json.loads(content)
         entry, version = document["entry"], document["version"]
-        if not isinstance(entry, dict) or not isinstance(version, int) or any(not isinstance(secret["sealed"], str) for secret in held(entry)):
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(version, int)
+            or any(not isinstance(secret["sealed"], str) for secret in held(entry))
+        ):
             raise ValueError
         return Stored(entry, version)
     except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{file.path} holds no entry of luksmith.luks. Move it away, or name another folder. {state}") from None
+        raise StoreError(
+            f"{file.path} holds no entry of luksmith.luks. Move it away, or name another folder. {state}"
+        ) from None
 
 
 def _sealed(entry: Entry, certificates: t.Sequence[str]) -> Entry:
@@ -129,17 +143,22 @@ def _unsealed(secret: t.Dict[str, t.Any], entry: Entry, private_key: str) -> str
     try:
         bound = json.loads(text)
         passphrase, identity = bound["passphrase"], bound["id"]
-        wrong = [f"{name} {str(bound[name])!r} and not {entry[name]!r}" for name in _BOUND if bound[name] != entry[name]]
+        wrong = [
+            f"{name} {str(bound[name])!r} and not {entry[name]!r}" for name in _BOUND if bound[name] != entry[name]
+        ]
     except (ValueError, KeyError, TypeError):
         raise EnvelopeError(
-            f"the envelope of secret {secret['id']} does not say for which volume it was sealed, so that anybody could have put it there "
-            "(release 1.0.0 sealed so). If you know that it is right, open it with openssl, move the file away, give the passphrase in "
+            f"the envelope of secret {secret['id']} does not say for which volume it was sealed, so that anybody "
+            "could have put it there "
+            "(release 1.0.0 sealed so). If you know that it is right, open it with openssl, move the file away, give "
+            "the passphrase in "
             "rotate_replaces, and run the rotation with rotate_store_create"
         ) from None
     if identity != secret["id"]:
         wrong.append(f"secret {str(identity)!r} and not {secret['id']!r}")
     if wrong:
         raise EnvelopeError(
-            f"the envelope of secret {secret['id']} was sealed for {', '.join(wrong)}: somebody has exchanged envelopes. Find out who writes to the store"
+            f"the envelope of secret {secret['id']} was sealed for {', '.join(wrong)}: somebody has exchanged "
+            "envelopes. Find out who writes to the store"
         )
     return str(passphrase)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""The store that is an ansible-vault file. Who encrypts is given: ansible's VaultLib, or anything with the same methods."""
+"""The store that is an ansible-vault file.
+
+Who encrypts is given: ansible's VaultLib, or anything with the same methods.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,18 @@ ROOT = "luksmith_luks_secrets"
 
 
 class Cipher(t.Protocol):
-    """An open vault: what ``ansible-playbook`` was given passwords for. Both methods raise ValueError with a sentence."""
+    """An open vault: what ``ansible-playbook`` was given passwords for.
+
+    Both methods raise ValueError with a sentence.
+    """
 
     def decrypt(self, content: bytes) -> t.Tuple[bytes, t.Any]:
         """The text, and what encrypted it, for ``encrypt``."""
 
     def encrypt(self, text: str, vault_id: t.Optional[str], like: t.Any) -> bytes:
-        """By the password of ``vault_id``; without one, as ``like`` says (what ``decrypt`` returned); else by the first password."""
+        """By the password of ``vault_id``; without one, as ``like`` says (what ``decrypt`` returned); else by the first
+        password.
+        """
 
 
 class VaultFile:
@@ -55,7 +63,8 @@ class VaultFile:
             held = _found(entries, key)
             if held.version != (version or 0):
                 raise StoreError(
-                    f"The entry {key} in {file.path} was changed by another run meanwhile. Run the rotation again; it goes on where the other one is. "
+                    f"The entry {key} in {file.path} was changed by another run meanwhile. Run the rotation again; it "
+                    "goes on where the other one is. "
                     f"{UNCHANGED}"
                 )
             entries[key] = {"version": held.version + 1, "entry": entry}
@@ -77,11 +86,16 @@ class VaultFile:
         if content is None:
             return {}, None
         if not content.startswith(b"$ANSIBLE_VAULT"):
-            raise StoreError(f"{path} is not encrypted with ansible-vault. Encrypt it with ansible-vault encrypt, or name another file. {state}")
+            raise StoreError(
+                f"{path} is not encrypted with ansible-vault. Encrypt it with ansible-vault encrypt, or name another "
+                f"file. {state}"
+            )
         try:
             text, like = self._cipher.decrypt(content)
         except ValueError as error:
-            raise StoreError(f"No vault password of this run decrypts {path}, or it is damaged. {error}. {state}") from None
+            raise StoreError(
+                f"No vault password of this run decrypts {path}, or it is damaged. {error}. {state}"
+            ) from None
         try:
             document = json.loads(text)
         except ValueError:

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For the interpreters of a play: the sources in a module's archive are compiled once for each text of theirs, and not again for each call of the module.
+"""For the interpreters of a play: the sources in a module's archive are compiled once for each text of theirs, and not
+again for each call of the module.
 
 See playing.py. What zipimport does is otherwise the same; without its function of that name everything is only slower.
 """

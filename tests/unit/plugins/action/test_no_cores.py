@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A worker of ansible-playbook that runs one of our action plugins holds secrets: its memory goes to no core and no debugger."""
+"""A worker of ansible-playbook that runs one of our action plugins holds secrets: its memory goes to no core and no
+debugger.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ KEY = "web/1"
 
 
 def vault(*passwords: bytes, ids: t.Sequence[str] = ()) -> VaultLib:
-    return VaultLib([(name, VaultSecret(password)) for name, password in zip(ids or ["default"] * len(passwords), passwords)])
+    return VaultLib(
+        [(name, VaultSecret(password)) for name, password in zip(ids or ["default"] * len(passwords), passwords)]
+    )
 
 
 def vault_store(path: pathlib.Path, *passwords: bytes, ids: t.Sequence[str] = (), **options: t.Any) -> Store:
@@ -120,7 +122,10 @@ def test_an_encrypted_file_that_is_no_store(file: pathlib.Path, content: str) ->
 
 
 def test_a_store_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    for name, options in (("vault_file", {"path": str(tmp_path / "no" / "file")}), ("escrow", {"folder": str(tmp_path / "no")})):
+    for name, options in (
+        ("vault_file", {"path": str(tmp_path / "no" / "file")}),
+        ("escrow", {"folder": str(tmp_path / "no")}),
+    ):
         with pytest.raises(StoreError, match=r"does not exist\. Is it mounted"):
             _stores.make(name, options, vault(b"password")).write(KEY, ENTRY, 0)
         assert list(tmp_path.iterdir()) == []
@@ -161,10 +166,16 @@ def test_an_envelope_gives_back_its_secret(tmp_path: pathlib.Path, monkeypatch: 
 
 @pytest.mark.parametrize("change", ["host", "uuid", "id"])
 def test_an_envelope_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    """Whoever can write to the folder exchanges the envelopes of two hosts, of two volumes, or of two secrets of one volume."""
+    """Whoever can write to the folder exchanges the envelopes of two hosts, of two volumes, or of two secrets of one
+    volume.
+    """
     sealed_here(monkeypatch)
     store = escrow_store(tmp_path)
-    other = {**ENTRY, **({change: "another"} if change != "id" else {}), "current": secret("b" if change == "id" else "a")}
+    other = {
+        **ENTRY,
+        **({change: "another"} if change != "id" else {}),
+        "current": secret("b" if change == "id" else "a"),
+    }
     store.write("other", other, 0)
     store.write(KEY, {**ENTRY, "current": secret("a")}, 0)
     path, theirs = tmp_path / f"{KEY}.json", json.loads((tmp_path / "other.json").read_text())
@@ -176,11 +187,15 @@ def test_an_envelope_of_another(tmp_path: pathlib.Path, monkeypatch: pytest.Monk
     assert "passphrase of" not in str(caught.value)
 
 
-@pytest.mark.parametrize("sealed", ["sealed winter-2025", "sealed {}", "sealed []", 'sealed {"passphrase": "x", "id": "a"}'])
+@pytest.mark.parametrize(
+    "sealed", ["sealed winter-2025", "sealed {}", "sealed []", 'sealed {"passphrase": "x", "id": "a"}']
+)
 def test_an_envelope_that_names_no_volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, sealed: str) -> None:
     sealed_here(monkeypatch)
     (tmp_path / "web").mkdir()
-    (tmp_path / f"{KEY}.json").write_text(json.dumps({"version": 1, "entry": {**ENTRY, "current": {"id": "a", "sealed": sealed}}}))
+    (tmp_path / f"{KEY}.json").write_text(
+        json.dumps({"version": 1, "entry": {**ENTRY, "current": {"id": "a", "sealed": sealed}}})
+    )
     with pytest.raises(StoreError, match="does not say for which volume it was sealed") as caught:
         escrow_store(tmp_path).read(KEY)
     assert "winter-2025" not in str(caught.value)
@@ -198,12 +213,16 @@ def test_a_key_that_leads_out_of_the_folder(tmp_path: pathlib.Path, key: str) ->
 
 def test_a_file_system_that_gives_back_something_else(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = escrow.GuardedFile.replace
-    monkeypatch.setattr(escrow.GuardedFile, "replace", lambda file, content: right(file, content.replace(b'"web"', b'"bew"')))
+    monkeypatch.setattr(
+        escrow.GuardedFile, "replace", lambda file, content: right(file, content.replace(b'"web"', b'"bew"'))
+    )
     with pytest.raises(StoreError, match="did not give back what was written"):
         escrow_store(tmp_path).write(KEY, ENTRY, 0)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"entry": {}}', '{"entry": [], "version": 1}', '{"entry": {}, "version": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"entry": {}}', '{"entry": [], "version": 1}', '{"entry": {}, "version": 1}']
+)
 def test_a_file_that_holds_no_envelopes(tmp_path: pathlib.Path, content: str) -> None:
     (tmp_path / "web").mkdir()
     path = tmp_path / f"{KEY}.json"
@@ -221,7 +240,9 @@ def command(tmp_path: pathlib.Path, script: str) -> Store:
 
 
 def test_a_command_that_is_not_there(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(StoreError, match=r"The program .*/none of the store cannot be run: No such file.*The store was not changed"):
+    with pytest.raises(
+        StoreError, match=r"The program .*/none of the store cannot be run: No such file.*The store was not changed"
+    ):
         _stores.make("command", {"words": [str(tmp_path / "none")]}, vault()).read(KEY)
     with pytest.raises(StoreError, match="needs rotate_command"):
         _stores.make("command", {"words": ""}, vault())
@@ -229,8 +250,12 @@ def test_a_command_that_is_not_there(tmp_path: pathlib.Path) -> None:
 
 def test_what_a_command_complains_of_is_shown_without_secrets(tmp_path: pathlib.Path) -> None:
     entry = {**ENTRY, "current": {"id": "a", "passphrase": 'winter"2025'}}
-    store = command(tmp_path, r"""[ "$1" = read ] && exit 0; input=$(cat); printf 'no room\033[2J for %s\n' "$input" >&2; exit 3""")
-    with pytest.raises(StoreError, match=r"program write web/1 failed with exit code 3: no room \[2J for .*\*{8}") as caught:
+    store = command(
+        tmp_path, r"""[ "$1" = read ] && exit 0; input=$(cat); printf 'no room\033[2J for %s\n' "$input" >&2; exit 3"""
+    )
+    with pytest.raises(
+        StoreError, match=r"program write web/1 failed with exit code 3: no room \[2J for .*\*{8}"
+    ) as caught:
         store.write(KEY, entry, 0)
     assert "2025" not in str(caught.value) and str(caught.value).isprintable()
     assert str(caught.value).endswith("It is not known whether the store was changed.")
@@ -263,7 +288,20 @@ def test_the_example_of_a_command(tmp_path: pathlib.Path) -> None:
 @pytest.mark.needs("strace")
 def test_the_example_of_a_command_syncs(tmp_path: pathlib.Path) -> None:
     trace = tmp_path / "trace"
-    words = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=fsync,rename", sys.executable, str(EXAMPLE), str(tmp_path / "kept.json"), "write", KEY]
+    words = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(trace),
+        "-e",
+        "trace=fsync,rename",
+        sys.executable,
+        str(EXAMPLE),
+        str(tmp_path / "kept.json"),
+        "write",
+        KEY,
+    ]
     subprocess.run(words, input=json.dumps({"entry": ENTRY, "version": 0}), text=True, check=True, capture_output=True)
     calls = [line.split("(")[0].split()[-1] for line in trace.read_text().splitlines() if "(" in line]
     assert calls == ["fsync", "rename", "fsync"]

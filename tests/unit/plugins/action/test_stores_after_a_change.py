@@ -38,7 +38,14 @@ def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[.
         store._task = types.SimpleNamespace(check_mode=False, args={})
         place = {"path": str(tmp_path / "key.json")} if name == "vault" else {"folder": str(tmp_path)}
         written = {"key": "key", "operation": "write", "entry": ENTRY, "version": 0}
-        arguments = {**written, "lock_timeout": 1.0, "vault_id": None, "certificates": [], "create": False, "previous": 5}
+        arguments = {
+            **written,
+            "lock_timeout": 1.0,
+            "vault_id": None,
+            "certificates": [],
+            "create": False,
+            "previous": 5,
+        }
         store.validate_argument_spec = lambda **_spec: (None, {**arguments, "private_key": None, **place, **more})
         monkeypatch.setattr(module, "forbid_core_dumps", lambda: None)
         monkeypatch.setattr(module.ActionBase, "run", lambda *_arguments: {})
@@ -60,7 +67,9 @@ def test_all_is_well(run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: 
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_fault_of_the_folder_after_the_rename(run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_folder_after_the_rename(
+    run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -75,7 +84,9 @@ def test_a_fault_of_the_folder_after_the_rename(run: t.Callable[..., t.Any], tmp
 
 
 @pytest.mark.parametrize("name", STORES)
-def test_a_fault_before_the_rename(run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_before_the_rename(
+    run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_arguments: t.Any) -> t.NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -100,7 +111,9 @@ def test_what_cannot_be_read_back(run: t.Callable[..., t.Any], name: str, monkey
 
 
 @pytest.mark.parametrize(("name", "says"), [("vault", "is not encrypted"), ("escrow", "holds no entry")])
-def test_what_reads_back_as_no_store(run: t.Callable[..., t.Any], name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_reads_back_as_no_store(
+    run: t.Callable[..., t.Any], name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = files.replace
     monkeypatch.setattr(files, "replace", lambda path, _content, **how: right(path, b"something else", **how))
     message = said(run, name)
@@ -112,7 +125,9 @@ def test_an_envelope_that_cannot_be_opened_again(run: t.Callable[..., t.Any], mo
         raise EnvelopeError("openssl could not open an envelope")
 
     monkeypatch.setattr(escrow, "unseal", unseal)
-    assert said(run, "escrow", private_key="a key").endswith("openssl could not open an envelope. The store was changed before.")
+    assert said(run, "escrow", private_key="a key").endswith(
+        "openssl could not open an envelope. The store was changed before."
+    )
 
 
 @pytest.mark.parametrize("name", STORES)

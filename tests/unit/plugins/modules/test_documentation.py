@@ -68,7 +68,8 @@ def test_every_default_of_the_group_is_an_option_of_all_its_members() -> None:
     told = [
         path.stem
         for path in sorted((ROOT / "plugins" / "modules").glob("[a-z]*.py"))
-        if "luksmith.luks._attributes.actiongroup" in yaml.safe_load(load(path.stem)[0].DOCUMENTATION)["extends_documentation_fragment"]
+        if "luksmith.luks._attributes.actiongroup"
+        in yaml.safe_load(load(path.stem)[0].DOCUMENTATION)["extends_documentation_fragment"]
     ]
     assert members == told
     for name in members:

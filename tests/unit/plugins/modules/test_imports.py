@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module names what it imports in full: Mitogen takes only that for a sign of a module that speaks Ansible's protocol.
+"""A module names what it imports in full: Mitogen takes only that for a sign of a module that speaks Ansible's
+protocol.
 
 What it does not recognise it starts as a script, which finds no module_utils on the host.
 """
@@ -46,7 +47,10 @@ def test_imports_are_absolute(path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("planted", "found"),
     [
-        ("from ..module_utils._module.runner import run_module\n", ["line 1: from ..module_utils._module.runner import ..."]),
+        (
+            "from ..module_utils._module.runner import run_module\n",
+            ["line 1: from ..module_utils._module.runner import ..."],
+        ),
         ("def late():\n    from .. import module_utils\n", ["line 2: from .. import ..."]),
         (f"from {UTILS}_module.runner import run_module\n", []),
     ],

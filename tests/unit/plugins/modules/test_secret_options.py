@@ -10,7 +10,11 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule, _texts_for_dictionaries, _unknown_texts
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import (
+    SafeModule,
+    _texts_for_dictionaries,
+    _unknown_texts,
+)
 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 # Those without code here are documentation of action plugins.
@@ -43,7 +47,11 @@ def test_texts_of_unknown_options_are_found_at_any_depth() -> None:
     params = {
         "device": "/dev/x",
         "_ansible_check_mode": True,
-        "unlock": [{"label": "known", "passphrase": "masked by name", "passphrse": "one"}, ["two", {"a": "three"}], "four"],
+        "unlock": [
+            {"label": "known", "passphrase": "masked by name", "passphrse": "one"},
+            ["two", {"a": "three"}],
+            "four",
+        ],
         "keyslots": [{"new_secret": {"pass": "five"}, "old": {"passphrase": "six"}, "pbkdf": {"hash": "sha256"}}],
         "unlocks": {"x": [["seven"]]},
     }
@@ -55,8 +63,14 @@ def test_a_text_where_a_dictionary_belongs_is_named_with_its_place() -> None:
     params = {
         "device": "/dev/x",
         "unlock": [{"passphrase": "a"}, "winter-2025"],
-        "keyslots": [{"new_secret": {"passphrase": "a"}}, {"new_secret": "winter-2025", "pbkdf": "type=argon2id", "old_secret": '{"passphrase": "b"}'}],
+        "keyslots": [
+            {"new_secret": {"passphrase": "a"}},
+            {"new_secret": "winter-2025", "pbkdf": "type=argon2id", "old_secret": '{"passphrase": "b"}'},
+        ],
         "kdf_limits": None,
     }
-    secret = "is text, but must be a dictionary. Its options are label, passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+    secret = (
+        "is text, but must be a dictionary. Its options are label, passphrase, passphrase_base64, keyfile, "
+        "keyfile_offset, keyfile_size."
+    )
     assert _texts_for_dictionaries(params, spec) == [f"unlock[1] {secret}", f"keyslots[1].new_secret {secret}"]

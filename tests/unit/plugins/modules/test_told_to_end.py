@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each module says when a signal ends it, or an error that it did not expect: only what can be true of that module."""
+"""What each module says when a signal ends it, or an error that it did not expect: only what can be true of that
+module.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,13 @@ def this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "sys", type("Hooks", (), {}))
 
 
-def ended(name: str, params: t.Dict[str, t.Any], by: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> t.Dict[str, t.Any]:
+def ended(
+    name: str,
+    params: t.Dict[str, t.Any],
+    by: BaseException,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> t.Dict[str, t.Any]:
     """The result of the module when ``by`` comes up in the middle of its work."""
     module = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.modules.{name}")
 
@@ -67,7 +75,9 @@ def asked(name: str) -> t.Dict[str, t.Any]:
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("check", [True, False])
 def test_a_signal(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    result = ended(name, {**asked(name), "_ansible_check_mode": check}, runner.Terminated(signal.SIGTERM), monkeypatch, capsys)
+    result = ended(
+        name, {**asked(name), "_ansible_check_mode": check}, runner.Terminated(signal.SIGTERM), monkeypatch, capsys
+    )
     assert result["failed"] is True and "SIGTERM" in result["msg"]
     if check or name in READERS:
         assert result["msg"] == "The run was ended by SIGTERM. Nothing was changed."
@@ -79,7 +89,9 @@ def test_a_signal(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("check", [True, False])
-def test_an_error_that_nobody_expected(name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_that_nobody_expected(
+    name: str, check: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = ended(name, {**asked(name), "_ansible_check_mode": check}, ZeroDivisionError(), monkeypatch, capsys)
     assert result["failed"] is True and "error in luksmith.luks: ZeroDivisionError" in result["msg"]
     reads = check or name in READERS

@@ -45,9 +45,7 @@ class Luks1Header(model.Header):
     Raises MalformedHeader if ``raw`` breaks the format.
     """
 
-    def __init__(
-        self, raw: bytes, size: int, *, embedded: bool = False, luksmeta: Luksmeta = NO_LUKSMETA
-    ) -> None:
+    def __init__(self, raw: bytes, size: int, *, embedded: bool = False, luksmeta: Luksmeta = NO_LUKSMETA) -> None:
         self._raw = bytes(raw)
         self._size = size
         self._embedded = embedded

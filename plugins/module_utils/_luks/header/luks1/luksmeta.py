@@ -43,7 +43,10 @@ class Luksmeta(t.NamedTuple):
 
 
 def gap(areas: t.Iterable[model.Extent], payload: int) -> t.Optional[model.Extent]:
-    """Where luksmeta keeps everything; ``payload``: its first byte, 0 for a detached header. None if there is no room."""
+    """Where luksmeta keeps everything; ``payload``: its first byte, 0 for a detached header.
+
+    None if there is no room.
+    """
     start = max(_aligned(area.end + _ALIGNMENT - 1) for area in areas)
     return model.Extent(start, _aligned(payload - start)) if payload >= start + _ALIGNMENT else None
 

@@ -18,7 +18,12 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    Busy,
+    LuksmithError,
+    Refused,
+    StorageFault,
+)
 
 CONTENT = b"new content, " * 1000  # some pages, and a part of one
 STRANGER = 12345  # a user and a group
@@ -56,14 +61,21 @@ class TestMode:
         assert path.read_bytes() == CONTENT and mode_of(path) == 0o600
         assert list(path.parent.iterdir()) == [path]
 
-    @pytest.mark.parametrize(("before", "given", "after"), [(0o640, None, 0o640), (0o4755, None, 0o755), (0o644, 0o600, 0o600), (0o600, 0o400, 0o400)])
-    def test_that_of_the_old_file_or_the_given_one(self, path: pathlib.Path, before: int, given: t.Optional[int], after: int) -> None:
+    @pytest.mark.parametrize(
+        ("before", "given", "after"),
+        [(0o640, None, 0o640), (0o4755, None, 0o755), (0o644, 0o600, 0o600), (0o600, 0o400, 0o400)],
+    )
+    def test_that_of_the_old_file_or_the_given_one(
+        self, path: pathlib.Path, before: int, given: t.Optional[int], after: int
+    ) -> None:
         path.write_bytes(b"old")
         path.chmod(before)
         files.replace(str(path), CONTENT, mode=given)
         assert mode_of(path) == after
 
-    def test_nobody_else_may_read_it_before_it_is_done(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nobody_else_may_read_it_before_it_is_done(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen: t.List[int] = []
         right = os.pwrite
 
@@ -78,7 +90,10 @@ class TestMode:
 
 class TestOwner:
     @pytest.mark.needs("root")
-    @pytest.mark.parametrize(("owner", "after"), [(files.OURS, (0, 0)), (files.LIKE_THE_OLD, (STRANGER,) * 2), (files.EXACTLY_LIKE_THE_OLD, (STRANGER,) * 2)])
+    @pytest.mark.parametrize(
+        ("owner", "after"),
+        [(files.OURS, (0, 0)), (files.LIKE_THE_OLD, (STRANGER,) * 2), (files.EXACTLY_LIKE_THE_OLD, (STRANGER,) * 2)],
+    )
     def test_ours_or_that_of_the_old_file(self, path: pathlib.Path, owner: str, after: t.Tuple[int, int]) -> None:
         path.write_bytes(b"old")
         os.chown(path, STRANGER, STRANGER)
@@ -108,8 +123,13 @@ class TestOwner:
                 files.replace(str(path), CONTENT, owner=owner)
             assert path.read_bytes() == b"old" and not beside(path).exists()
 
-    @pytest.mark.parametrize(("owner", "labels"), [(files.OURS, []), (files.LIKE_THE_OLD, [b"label"]), (files.EXACTLY_LIKE_THE_OLD, [b"label"])])
-    def test_the_selinux_label(self, path: pathlib.Path, owner: str, labels: t.List[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("owner", "labels"),
+        [(files.OURS, []), (files.LIKE_THE_OLD, [b"label"]), (files.EXACTLY_LIKE_THE_OLD, [b"label"])],
+    )
+    def test_the_selinux_label(
+        self, path: pathlib.Path, owner: str, labels: t.List[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         set_to: t.List[bytes] = []
         monkeypatch.setattr(os, "getxattr", lambda _path, name: {"security.selinux": b"label"}[name])
         monkeypatch.setattr(os, "setxattr", lambda _descriptor, _name, label: set_to.append(label))
@@ -138,7 +158,9 @@ class TestDurable:
             monkeypatch.setattr(os, name, noted(name))
         return made
 
-    def test_the_file_before_it_has_its_name_and_the_name_before_it_returns(self, path: pathlib.Path, calls: t.List[t.Tuple[str, str]]) -> None:
+    def test_the_file_before_it_has_its_name_and_the_name_before_it_returns(
+        self, path: pathlib.Path, calls: t.List[t.Tuple[str, str]]
+    ) -> None:
         path.write_bytes(b"old")
         files.replace(str(path), CONTENT)
         unfinished = beside(path).name
@@ -148,16 +170,26 @@ class TestDurable:
         files.make_folder(str(path.parent / "a" / "b"))
         assert calls == [("mkdir", "a"), ("fsync", "folder"), ("mkdir", "b"), ("fsync", "a")]
 
-    def test_a_fault_of_the_folder_after_the_rename_is_no_old_file(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The new content is there, and who reads the error must know it: it may be a secret, or an entry of a store."""
+    def test_a_fault_of_the_folder_after_the_rename_is_no_old_file(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The new content is there, and who reads the error must know it: it may be a secret, or an entry of a
+        store.
+        """
         path.write_bytes(b"old")
         right = os.fsync
-        monkeypatch.setattr(os, "fsync", lambda fd: failing(errno.EIO)() if stat.S_ISDIR(os.fstat(fd).st_mode) else right(fd))
+        monkeypatch.setattr(
+            os, "fsync", lambda fd: failing(errno.EIO)() if stat.S_ISDIR(os.fstat(fd).st_mode) else right(fd)
+        )
         with pytest.raises(StorageFault, match="EIO") as caught:
             files.replace(str(path), CONTENT)
         assert path.read_bytes() == CONTENT and list(path.parent.iterdir()) == [path]
         assert caught.value.after_change is True
-        assert "The new file is in place" in str(caught.value) and "untouched" not in str(caught.value) and "Nothing" not in str(caught.value)
+        assert (
+            "The new file is in place" in str(caught.value)
+            and "untouched" not in str(caught.value)
+            and "Nothing" not in str(caught.value)
+        )
 
 
 class TestFolder:
@@ -172,7 +204,9 @@ class TestFolder:
             os.umask(old)
         assert [mode_of(tmp_path / name) for name in ("open", "open/a", "open/a/b")] == [0o755, 0o700, 0o700]
 
-    def test_one_that_another_process_makes_at_the_same_time(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_another_process_makes_at_the_same_time(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         right = os.mkdir
 
         def too_late(path: str, mode: int) -> None:
@@ -199,7 +233,9 @@ class TestFolder:
 
 
 class TestReadBack:
-    def test_a_medium_that_keeps_the_old_bytes_is_not_believed(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_medium_that_keeps_the_old_bytes_is_not_believed(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path.write_bytes(b"old")
         right = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: right(fd, bytes(len(data)), offset))
@@ -221,12 +257,16 @@ class TestReadBack:
         found[:] = CONTENT
         files.replace(str(path), CONTENT)
 
-    def test_without_direct_reads_the_pages_are_dropped_before(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_direct_reads_the_pages_are_dropped_before(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         calls: t.List[str] = []
         pread = os.pread
         monkeypatch.setattr(files, "direct_read", lambda *_arguments: contextlib.nullcontext(None))
         monkeypatch.setattr(os, "posix_fadvise", lambda *_arguments: calls.append("dropped"))
-        monkeypatch.setattr(os, "pread", lambda fd, length, offset: (calls.append("read"), pread(fd, min(length, 100), offset))[1])
+        monkeypatch.setattr(
+            os, "pread", lambda fd, length, offset: (calls.append("read"), pread(fd, min(length, 100), offset))[1]
+        )
         files.replace(str(path), CONTENT)
         assert calls[0] == "dropped" and "read" in calls and path.read_bytes() == CONTENT
         monkeypatch.setattr(os, "pread", lambda *_arguments: b"")
@@ -257,7 +297,9 @@ class TestReadBack:
 class TestCleanUp:
     @pytest.mark.parametrize("call", ["ftruncate", "pwrite", "fchmod", "fsync", "rename"])
     @pytest.mark.parametrize("there", [True, False])
-    def test_a_fault_leaves_what_was_there(self, path: pathlib.Path, call: str, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_fault_leaves_what_was_there(
+        self, path: pathlib.Path, call: str, there: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         if there:
             path.write_bytes(b"old")
         with monkeypatch.context() as patch:
@@ -290,7 +332,9 @@ class TestCleanUp:
         assert os.listdir("/proc/self/fd") == before
 
     @pytest.mark.parametrize("secret", [True, False])
-    def test_an_unfinished_secret_is_overwritten(self, path: pathlib.Path, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unfinished_secret_is_overwritten(
+        self, path: pathlib.Path, secret: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         held: t.List[t.BinaryIO] = []
 
         def rename(source: str, _target: str) -> t.NoReturn:
@@ -306,7 +350,9 @@ class TestCleanUp:
 
 class TestLeftovers:
     @pytest.mark.parametrize("secret", [True, False])
-    def test_what_a_killed_run_left_is_taken_over(self, path: pathlib.Path, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_a_killed_run_left_is_taken_over(
+        self, path: pathlib.Path, secret: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With whatever mode it had come to; a secret in it is overwritten first."""
         beside(path).write_bytes(b"secret" * 99)
         beside(path).chmod(0o400)
@@ -376,19 +422,26 @@ class TestTwoAtOnce:
 
     def test_many_leave_one_whole_file(self, path: pathlib.Path) -> None:
         contents = [bytes([number]) * 10_000 for number in range(8)]
-        threads = [threading.Thread(target=files.replace, args=(str(path), content), kwargs={"patience": 60}) for content in contents]
+        threads = [
+            threading.Thread(target=files.replace, args=(str(path), content), kwargs={"patience": 60})
+            for content in contents
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert path.read_bytes() in contents and list(path.parent.iterdir()) == [path]
 
-    def test_a_file_system_without_locks_tells_nobody_apart(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_system_without_locks_tells_nobody_apart(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
         files.replace(str(path), CONTENT)
         assert path.read_bytes() == CONTENT
 
-    def test_what_its_owner_renames_meanwhile_is_not_ours(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_its_owner_renames_meanwhile_is_not_ours(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         right, renamed = fcntl.flock, []
 
         def flock(descriptor: int, how: int) -> None:
@@ -422,7 +475,10 @@ class TestNoRegularFile:
     def test_it_is_refused_and_nothing_waits_for_it(self, path: pathlib.Path, kind: str, follow: bool) -> None:
         place(path, kind)
         before = path.lstat()
-        for refused in (lambda: files.replace(str(path), CONTENT, follow=follow), lambda: files.check_replaceable(str(path), follow=follow)):
+        for refused in (
+            lambda: files.replace(str(path), CONTENT, follow=follow),
+            lambda: files.check_replaceable(str(path), follow=follow),
+        ):
             with pytest.raises(Refused, match=f"It is not a regular file but a {kind}"):
                 refused()
         assert path.lstat() == before and list(path.parent.iterdir()) == [path]
@@ -484,10 +540,16 @@ class TestForeseen:
         self.foresees(path / "file", "file is not a directory")
         self.foresees(path / "more" / "file", "file is not a directory", new_folders=True)
 
-    def test_the_right_that_counts_is_that_of_the_folder(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_right_that_counts_is_that_of_the_folder(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path.write_bytes(b"old")
         right = os.access
-        monkeypatch.setattr(os, "access", lambda where, mode, **how: os.path.realpath(where) != str(path.parent) and right(where, mode, **how))
+        monkeypatch.setattr(
+            os,
+            "access",
+            lambda where, mode, **how: os.path.realpath(where) != str(path.parent) and right(where, mode, **how),
+        )
         self.foresees(path, r"Cannot write to its directory .*EACCES")
         self.foresees(path.parent / "a" / "b", r"Cannot write to its directory .*EACCES", new_folders=True)
 
@@ -499,10 +561,14 @@ class TestForeseen:
     def test_a_file_that_even_root_may_not_touch(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"old")
         right = os.access
-        monkeypatch.setattr(os, "access", lambda where, mode, **how: os.path.realpath(where) != str(path) and right(where, mode, **how))
+        monkeypatch.setattr(
+            os, "access", lambda where, mode, **how: os.path.realpath(where) != str(path) and right(where, mode, **how)
+        )
         self.foresees(path, r"Cannot replace it: .*EPERM.*immutable")
 
-    def test_a_file_of_somebody_else_in_a_folder_that_keeps_it(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_of_somebody_else_in_a_folder_that_keeps_it(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path.write_bytes(b"old")
         path.parent.chmod(0o1777)
         monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)

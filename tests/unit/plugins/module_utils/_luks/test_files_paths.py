@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A path that Python cannot spell on a host without UTF-8: every option says that, and none speaks of something else."""
+"""A path that Python cannot spell on a host without UTF-8: every option says that, and none speaks of something
+else.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +60,17 @@ def filled(params: t.Any, path: str) -> t.Any:
     return json.loads(json.dumps(params).replace('"PATH"', json.dumps(path)))
 
 
-@pytest.mark.parametrize("name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in TASKS])
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.full) for name in TASKS]
+)
 def test_every_option_says_so(tmp_path: pathlib.Path, name: str) -> None:
     pytest.importorskip("ansible")
     module, params = TASKS[name]
     result = run(module, filled(params, str(tmp_path / NAME)), **NO_UTF8)
     assert result["failed"] is True and result["changed"] is False
-    assert "cannot encode, because its locale uses ascii" in result["msg"] and "PYTHONUTF8=1" in result["msg"], result["msg"]
+    assert "cannot encode, because its locale uses ascii" in result["msg"] and "PYTHONUTF8=1" in result["msg"], result[
+        "msg"
+    ]
     assert "NUL" not in result["msg"] and "error in luksmith.luks" not in result["msg"]
     assert list(tmp_path.iterdir()) == []
 

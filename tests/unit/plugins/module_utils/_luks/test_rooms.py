@@ -158,7 +158,10 @@ PLANTED: t.Dict[str, t.Tuple[t.Dict[str, str], str]] = {
         {"header/luks1/codec.py": "from ..luks2 import binary\n"},
         "header/luks1/codec.py:1: header.luks1.codec imports header.luks2.binary: the formats do not know each other",
     ),
-    "a room without a floor": ({"attic/box.py": "from ..errors import Refused\n"}, "attic/box.py:1: attic has no floor"),
+    "a room without a floor": (
+        {"attic/box.py": "from ..errors import Refused\n"},
+        "attic/box.py:1: attic has no floor",
+    ),
     "out of the engine": (
         {"errors.py": "from .._module import runner\n"},
         "errors.py:1: errors imports _module, which is outside of the engine",

@@ -48,7 +48,11 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
     """What the guard sets, instead of setting it for the process of all tests."""
     given: t.List[t.Tuple[int, int]] = []
     monkeypatch.setattr(cores.resource, "setrlimit", lambda _which, limit: given.append(limit))
-    monkeypatch.setattr(cores.ctypes, "CDLL", lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")))
+    monkeypatch.setattr(
+        cores.ctypes,
+        "CDLL",
+        lambda _name: (nothing for nothing in ()).throw(OSError("no prctl in the process of all tests")),
+    )
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     return given
@@ -73,7 +77,11 @@ def test_a_result_ends_well_and_its_warnings_are_warned() -> None:
 
 
 def test_a_failed_result_ends_as_a_failure() -> None:
-    assert finish(lambda: {"failed": True, "msg": "no", "changed": True, "volumes": []}) == ("fail", {"msg": "no", "changed": True, "volumes": []}, [])
+    assert finish(lambda: {"failed": True, "msg": "no", "changed": True, "volumes": []}) == (
+        "fail",
+        {"msg": "no", "changed": True, "volumes": []},
+        [],
+    )
 
 
 def test_a_refusal_is_its_sentence_without_a_traceback() -> None:
@@ -86,7 +94,10 @@ def test_a_refusal_is_its_sentence_without_a_traceback() -> None:
 
 def test_an_interruption_tells_what_was_done_and_what_is_left() -> None:
     error = Interrupted(
-        "the medium failed", changed="one keyslot was added", actions_done=[Action("add", 1, "why", label="x")], actions_left=[Action("erase", 0, "why")]
+        "the medium failed",
+        changed="one keyslot was added",
+        actions_done=[Action("add", 1, "why", label="x")],
+        actions_left=[Action("erase", 0, "why")],
     )
     how, result, _warnings = finish(raising(error))
     assert (how, result["changed"]) == ("fail", True)
@@ -122,7 +133,9 @@ def test_an_error_in_a_thread_is_not_printed_with_its_text(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(("hard", "set_to"), [(resource.RLIM_INFINITY, 1), (4096, 1), (1, 1), (0, 0)])
-def test_core_dumps_are_off(monkeypatch: pytest.MonkeyPatch, limits: t.List[t.Tuple[int, int]], hard: int, set_to: int) -> None:
+def test_core_dumps_are_off(
+    monkeypatch: pytest.MonkeyPatch, limits: t.List[t.Tuple[int, int]], hard: int, set_to: int
+) -> None:
     monkeypatch.setattr(cores.resource, "getrlimit", lambda _which: (0, hard))
     finish(lambda: {"changed": False})
     assert limits == [(set_to, set_to)]

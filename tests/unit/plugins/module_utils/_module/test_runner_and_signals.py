@@ -19,7 +19,11 @@ from ansible_collections.luksmith.luks.plugins.module_utils._module import runne
 REGISTER = pathlib.Path(__file__).resolve().parents[4] / "tools" / "register.py"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("cannot release un-acquired lock"), Refused("keyslot 3 is in use"), OSError(5, "Input/output error")], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("cannot release un-acquired lock"), Refused("keyslot 3 is in use"), OSError(5, "Input/output error")],
+    ids=repr,
+)
 def test_an_error_on_the_way_out_is_not_what_ended_the_run(error: Exception) -> None:
     def work() -> t.NoReturn:
         try:
@@ -27,7 +31,10 @@ def test_an_error_on_the_way_out_is_not_what_ended_the_run(error: Exception) -> 
         finally:
             raise error
 
-    assert runner._outcome(work, "What was begun is noted.") == {"failed": True, "msg": "The run was ended by SIGTERM. What was begun is noted."}
+    assert runner._outcome(work, "What was begun is noted.") == {
+        "failed": True,
+        "msg": "The run was ended by SIGTERM. What was begun is noted.",
+    }
 
 
 _MODULE = """

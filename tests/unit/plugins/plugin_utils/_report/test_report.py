@@ -52,7 +52,13 @@ def test_hosts_are_in_order_and_one_that_comes_twice_is_one() -> None:
 
 def test_only_what_is_known_goes_in() -> None:
     odd = fleets.volume(
-        1, "splendid", surprise="x", verified="yes", kdf_evaluations=True, device=["/dev/x"], keyslots=["no", {"keyslot": "0", "opened_by": [7, "a"]}]
+        1,
+        "splendid",
+        surprise="x",
+        verified="yes",
+        kdf_evaluations=True,
+        device=["/dev/x"],
+        keyslots=["no", {"keyslot": "0", "opened_by": [7, "a"]}],
     )
     one = report_data.build([{"host": "a", "volumes": [odd, "no volume"]}])["hosts"][0]["volumes"]
     assert len(one) == 1
@@ -106,7 +112,11 @@ def test_hosts_add_no_markup(title: str) -> None:
     nice = Page(page.render(report_data.build(fleets.fleet(3)))).tags
     bad = Page(page.render(report_data.build(fleets.hostile(), title=title, generated=title))).tags
     assert [tag for tag, _attributes in bad] == [tag for tag, _attributes in nice]
-    assert all(name not in ("src", "href") or value == "#volumes" for _tag, attributes in bad for name, value in attributes.items())
+    assert all(
+        name not in ("src", "href") or value == "#volumes"
+        for _tag, attributes in bad
+        for name, value in attributes.items()
+    )
 
 
 def test_the_data_has_nothing_that_html_knows() -> None:
@@ -118,7 +128,11 @@ def test_the_data_has_nothing_that_html_knows() -> None:
 
 def test_the_page_allows_itself_and_nothing_else() -> None:
     tags = Page(page.render(report_data.build(fleets.fleet(3)))).tags
-    policy = next(attributes["content"] or "" for _tag, attributes in tags if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"] or ""
+        for _tag, attributes in tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy and "http" not in policy.replace("http-equiv", "")
 
@@ -158,10 +172,22 @@ def test_no_cell_is_a_formula() -> None:
 
 def test_junit_fails_for_all_that_is_not_in_order() -> None:
     root = ElementTree.fromstring(
-        exchange.to_junit(report_data.build([*HOSTS, {"host": "d", "volumes": [fleets.volume(1, "findings", findings=[fleets.finding(severity="info")])]}]))
+        exchange.to_junit(
+            report_data.build(
+                [
+                    *HOSTS,
+                    {
+                        "host": "d",
+                        "volumes": [fleets.volume(1, "findings", findings=[fleets.finding(severity="info")])],
+                    },
+                ]
+            )
+        )
     )
     suites = {suite.get("name"): suite for suite in root}
-    assert {name: (suite.get("tests"), suite.get("failures"), suite.get("errors")) for name, suite in suites.items()} == {
+    assert {
+        name: (suite.get("tests"), suite.get("failures"), suite.get("errors")) for name, suite in suites.items()
+    } == {
         "a": ("1", "1", "0"),
         "b": ("3", "2", "0"),
         "c": ("1", "0", "1"),
@@ -178,8 +204,11 @@ def test_junit_of_a_hostile_fleet_is_xml() -> None:
 
 def test_the_whole_report_in_a_sentence() -> None:
     assert page.summary(report_data.build(HOSTS, generated="today")) == (
-        "4 volumes on 4 hosts: 1 failed, 1 with findings, 1 not verified, 1 compliant. 1 host gave no answer. Made today."
+        "4 volumes on 4 hosts: 1 failed, 1 with findings, 1 not verified, 1 compliant. 1 host gave no answer. Made "
+        "today."
     )
-    rotation = report_data.build([{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}], kind="rotation")
+    rotation = report_data.build(
+        [{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}], kind="rotation"
+    )
     assert page.summary(rotation) == "2 volumes on 1 host: 1 partly done, 1 done."
     json.dumps(rotation)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report that cannot be written or read ends in a sentence that says what was written before, and nothing waits for a pipe."""
+"""A report that cannot be written or read ends in a sentence that says what was written before, and nothing waits for a
+pipe.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ def test_no_space(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> No
     report.write_text("old")
     full_after(0, monkeypatch)
     with pytest.raises(
-        BadTask, match=r"report cannot be written: cannot write it: No space left.*Free some space.*before is untouched\."
+        BadTask,
+        match=r"report cannot be written: cannot write it: No space left.*Free some space.*before is untouched\.",
     ) as caught:
         write(json=str(report))
     assert caught.value.after_change is False

@@ -7,7 +7,13 @@ import datetime
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, Wanted, decide
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import (
+    MAKE,
+    REST,
+    TAKE_UP,
+    Wanted,
+    decide,
+)
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import Secret, blank
 
 NOW = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.timezone.utc)

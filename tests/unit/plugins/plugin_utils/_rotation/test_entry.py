@@ -14,7 +14,12 @@ UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
 
 
 def secret(identity: str) -> Secret:
-    return {"id": identity, "passphrase": f"passphrase of {identity}", "generation": "", "created": "2026-11-24T01:04:41Z"}
+    return {
+        "id": identity,
+        "passphrase": f"passphrase of {identity}",
+        "generation": "",
+        "created": "2026-11-24T01:04:41Z",
+    }
 
 
 def entry(current: t.Optional[str] = None, new: t.Optional[str] = None, older: t.Sequence[str] = ()) -> Entry:
@@ -24,7 +29,11 @@ def entry(current: t.Optional[str] = None, new: t.Optional[str] = None, older: t
 
 
 def names(held: Entry) -> t.Tuple[t.Optional[str], t.Optional[str], t.List[str]]:
-    return (held["current"] and held["current"]["id"], held["next"] and held["next"]["id"], [one["id"] for one in held["older"]])
+    return (
+        held["current"] and held["current"]["id"],
+        held["next"] and held["next"]["id"],
+        [one["id"] for one in held["older"]],
+    )
 
 
 def test_a_rotation() -> None:
@@ -68,7 +77,11 @@ def test_a_store_gives_back_what_it_got_or_not() -> None:
 def test_reading_a_blank_and_a_full_one() -> None:
     assert entries.read(None, "web-01", UUID, "/dev/sdb") == entry()
     assert entries.read({}, "web-01", UUID, "/dev/sdb") == entry()
-    assert names(entries.read(entry("c", "d", ["b", "a"]), "web-01", UUID.upper(), "/dev/sdc")) == ("c", "d", ["b", "a"])
+    assert names(entries.read(entry("c", "d", ["b", "a"]), "web-01", UUID.upper(), "/dev/sdc")) == (
+        "c",
+        "d",
+        ["b", "a"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +114,16 @@ def line(identity: str, keyslot: int = 1, *, current: bool = True, label: str = 
 
 
 @pytest.mark.parametrize(
-    "record", [[], [line("c")], [line("b")], [line("a")], [line("x", current=False)], [line("x", label="admin ")], [line("c"), line("b", 2)]]
+    "record",
+    [
+        [],
+        [line("c")],
+        [line("b")],
+        [line("a")],
+        [line("x", current=False)],
+        [line("x", label="admin ")],
+        [line("c"), line("b", 2)],
+    ],
 )
 def test_a_volume_that_is_as_old_as_the_store_or_older(record: t.Sequence[t.Dict[str, t.Any]]) -> None:
     held = entries.forgotten(entry("c", None, ["b", "a"]), 1)
@@ -134,7 +156,9 @@ def test_a_store_that_knows_nothing_of_a_volume_that_was_rotated() -> None:
         ([1, 2], [line("a"), line("b", 2)], True),
     ],
 )
-def test_what_proves_a_staged_secret(opened: t.Sequence[int], record: t.Sequence[t.Dict[str, t.Any]], believed: bool) -> None:
+def test_what_proves_a_staged_secret(
+    opened: t.Sequence[int], record: t.Sequence[t.Dict[str, t.Any]], believed: bool
+) -> None:
     assert entries.proven(secret("b"), opened, record) is believed
 
 

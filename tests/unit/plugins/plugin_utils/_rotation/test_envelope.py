@@ -36,7 +36,9 @@ def test_nobody_to_seal_for() -> None:
 
 
 @pytest.mark.parametrize(("code", "output"), [(1, b""), (1, b"half an envelope"), (0, b"")])
-def test_openssl_that_fails_or_says_nothing(certificate: str, monkeypatch: pytest.MonkeyPatch, code: int, output: bytes) -> None:
+def test_openssl_that_fails_or_says_nothing(
+    certificate: str, monkeypatch: pytest.MonkeyPatch, code: int, output: bytes
+) -> None:
     """An empty envelope that was believed would be a secret that is in no store."""
     answers(monkeypatch, code, output)
     with pytest.raises(EnvelopeError, match="openssl could not seal a secret") as caught:

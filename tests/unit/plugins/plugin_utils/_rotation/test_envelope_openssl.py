@@ -41,7 +41,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> t.Tuple[str, str]:
 
 
 def within_the_deadline(work: t.Callable[[], t.Any]) -> str:
-    """The text of the EnvelopeError with which ``work`` ends, in a thread so that a test of what hangs comes to an end."""
+    """The text of the EnvelopeError with which ``work`` ends, in a thread so that a test of what hangs comes to an
+    end.
+    """
     said: t.List[str] = []
 
     def note() -> None:
@@ -106,7 +108,9 @@ def test_it_does_not_ask_on_the_terminal(pair: t.Tuple[str, str], tmp_path: path
     assert b"pass phrase" not in shown and b"REFUSED" in shown, shown
 
 
-def test_a_program_that_hangs_is_ended(pair: t.Tuple[str, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_hangs_is_ended(
+    pair: t.Tuple[str, str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "openssl"
     program.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
     program.chmod(0o755)
@@ -123,7 +127,9 @@ def test_a_key_that_fits_no_pipe_is_refused(pair: t.Tuple[str, str]) -> None:
 def test_a_pipe_for_a_certificate_is_refused(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("cryptography")
     os.mkfifo(tmp_path / "certificate.pem")
-    assert "not a regular file but a named pipe" in within_the_deadline(lambda: seal(SECRET, [str(tmp_path / "certificate.pem")]))
+    assert "not a regular file but a named pipe" in within_the_deadline(
+        lambda: seal(SECRET, [str(tmp_path / "certificate.pem")])
+    )
 
 
 RIGHT = datetime.datetime
@@ -131,7 +137,10 @@ RIGHT = datetime.datetime
 USELESS = {
     "short": (("-newkey", "rsa:1024"), r"has 1024 bits; at least 2048"),
     "signs": (("-newkey", "ed25519"), "for a key that only signs"),
-    "rsa to sign": (("-newkey", "rsa:2048", "-addext", "keyUsage=digitalSignature"), "its key usage does not have keyEncipherment"),
+    "rsa to sign": (
+        ("-newkey", "rsa:2048", "-addext", "keyUsage=digitalSignature"),
+        "its key usage does not have keyEncipherment",
+    ),
     "curve to sign": (
         ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-addext", "keyUsage=digitalSignature"),
         "its key usage does not have keyAgreement",
@@ -144,7 +153,9 @@ def test_a_certificate_that_is_of_no_use(tmp_path: pathlib.Path, kind: str) -> N
     pytest.importorskip("cryptography")
     words, says = USELESS[kind]
     path = tmp_path / "certificate.pem"
-    openssl("req", "-x509", *words, "-nodes", "-keyout", tmp_path / "key", "-subj", "/CN=test", "-days", "1", "-out", path)
+    openssl(
+        "req", "-x509", *words, "-nodes", "-keyout", tmp_path / "key", "-subj", "/CN=test", "-days", "1", "-out", path
+    )
     for ask in (lambda: envelope.check_certificate(str(path)), lambda: seal(SECRET, [str(path)])):
         with pytest.raises(EnvelopeError, match=says) as caught:
             ask()
@@ -152,7 +163,9 @@ def test_a_certificate_that_is_of_no_use(tmp_path: pathlib.Path, kind: str) -> N
 
 
 @pytest.mark.parametrize(("days", "says"), [(2, "expired on"), (-1, "is not valid before")])
-def test_a_certificate_at_another_time(pair: t.Tuple[str, str], monkeypatch: pytest.MonkeyPatch, days: int, says: str) -> None:
+def test_a_certificate_at_another_time(
+    pair: t.Tuple[str, str], monkeypatch: pytest.MonkeyPatch, days: int, says: str
+) -> None:
     class Later(RIGHT):
         @classmethod
         def now(cls, tz: t.Optional[datetime.tzinfo] = None) -> RIGHT:  # type: ignore[override]

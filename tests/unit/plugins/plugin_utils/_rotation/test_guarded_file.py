@@ -14,7 +14,11 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_file import CannotBeStored, FileBusy, GuardedFile
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_file import (
+    CannotBeStored,
+    FileBusy,
+    GuardedFile,
+)
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import StoreError
 
 
@@ -24,7 +28,10 @@ def test_first_write_makes_a_private_file_in_a_private_folder(tmp_path: pathlib.
     with file.locked():
         file.replace(b"one")
     assert file.content() == b"one"
-    assert [os.stat(path).st_mode & 0o777 for path in (tmp_path / "secrets", tmp_path / "secrets" / "web.yml")] == [0o700, 0o600]
+    assert [os.stat(path).st_mode & 0o777 for path in (tmp_path / "secrets", tmp_path / "secrets" / "web.yml")] == [
+        0o700,
+        0o600,
+    ]
 
 
 def test_mode_and_link_stay(tmp_path: pathlib.Path) -> None:
@@ -68,9 +75,12 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: pathlib.Path, monkeypat
 def test_two_runs_wait_for_each_other(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "web.yml")
     holder = (
-        "import fcntl, os, sys; d = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); fcntl.flock(d, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+        "import fcntl, os, sys; d = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT); fcntl.flock(d, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", holder, f"{path}.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, f"{path}.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None and other.stdin is not None
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(FileBusy, match=r"web\.yml\.lock"), GuardedFile(path, 0).locked():
@@ -108,7 +118,9 @@ def test_what_it_held_before_is_kept(tmp_path: pathlib.Path) -> None:
 
 
 def test_an_editor_that_saves_over_the_newest_file(tmp_path: pathlib.Path) -> None:
-    """Opened before the rotation, saved after it: what the rotation staged is in a copy, and stays there through the next write."""
+    """Opened before the rotation, saved after it: what the rotation staged is in a copy, and stays there through the
+    next write.
+    """
     path = tmp_path / "web.yml"
     for content in (b"old", b"old, new staged", b"new"):
         write(path, content)
@@ -173,7 +185,13 @@ def test_a_folder_of_a_group_is_a_store_of_the_group(tmp_path: pathlib.Path) -> 
     write(folder / "web.yml", b"one", store=str(folder))
     write(folder / "web" / "1.json", b"one", store=str(folder))
     modes = {str(one.relative_to(folder)): one.stat().st_mode & 0o7777 for one in folder.rglob("*")}
-    assert modes == {"web.yml": 0o660, "web.yml.lock": 0o660, "web": 0o2770, "web/1.json": 0o660, "web/1.json.lock": 0o660}
+    assert modes == {
+        "web.yml": 0o660,
+        "web.yml.lock": 0o660,
+        "web": 0o2770,
+        "web/1.json": 0o660,
+        "web/1.json.lock": 0o660,
+    }
 
 
 @pytest.mark.needs("root")
@@ -212,7 +230,12 @@ def test_a_second_operator_of_the_group(tmp_path: pathlib.Path) -> None:
         os.chown(store, 12345, 54321)
         write(store / "web.yml", b"one")
         register = pathlib.Path(__file__).resolve().parents[4] / "tools" / "register.py"
-        done = subprocess.run([sys.executable, "-c", SECOND, str(register), str(store / "web.yml")], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", SECOND, str(register), str(store / "web.yml")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         status = (store / "web.yml").stat()
         assert (store / "web.yml").read_bytes() == b"two" and status.st_gid == 54321 and status.st_mode & 0o777 == 0o660

@@ -8,14 +8,20 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.options import ClaimedByHost, claimed, refuse_claimed
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.options import (
+    ClaimedByHost,
+    claimed,
+    refuse_claimed,
+)
 
 yaml = pytest.importorskip("yaml")
 
 ROLES = pathlib.Path(__file__).resolve().parents[5] / "roles"
 
 
-@pytest.mark.parametrize("facts", [None, {}, {"distribution": "Debian", "ansible_local": {"rotate_store": "x"}, "rotates": 1}])
+@pytest.mark.parametrize(
+    "facts", [None, {}, {"distribution": "Debian", "ansible_local": {"rotate_store": "x"}, "rotates": 1}]
+)
 def test_facts_of_others(facts: t.Any) -> None:
     refuse_claimed(facts)
 
@@ -36,7 +42,9 @@ def test_the_name_of_a_fact_cannot_forge_lines() -> None:
 @pytest.mark.parametrize("role", ["rotate", "audit"])
 def test_every_option_of_a_role_is_read_once(role: str) -> None:
     """And every one but the new passphrase, which need not be given, is a variable of the tasks."""
-    options = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    options = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
     once, host = yaml.safe_load((ROLES / role / "tasks" / "main.yml").read_text())
     assert once["luksmith.luks.role_options"]["names"] == list(options)
     assert list(host["vars"]) == [name for name in options if name != "rotate_passphrase"]

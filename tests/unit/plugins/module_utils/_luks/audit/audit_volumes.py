@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Volumes for audit tests: those of tests/fixtures, which cryptsetup made, and what somebody then did to their bytes."""
+"""Volumes for audit tests: those of tests/fixtures, which cryptsetup made, and what somebody then did to their
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import a
 FIXTURES = pathlib.Path(__file__).resolve().parents[5] / "fixtures"
 WINTER, FIRE = "winter-2025", "in-case-of-fire"  # the secrets of keyslots 0 and 1
 # Asks for nothing that the fixtures lack: cheap derivations, a key of 32 bytes.
-LENIENT = {"extends": "legacy", "name": "lenient", "minimum_costs": {"pbkdf2": 1000, "argon2": {"time": 4, "memory": 32}}}
+LENIENT = {
+    "extends": "legacy",
+    "name": "lenient",
+    "minimum_costs": {"pbkdf2": 1000, "argon2": {"time": 4, "memory": 32}},
+}
 Tree = t.Dict[str, t.Any]
 
 

@@ -14,7 +14,15 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import r
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, NotLuks, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, FIRE, WINTER, Image, audit, extended, secret
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
+    BOTH,
+    FIRE,
+    WINTER,
+    Image,
+    audit,
+    extended,
+    secret,
+)
 
 CHEAP = {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}
 NEW = [secret("new winter", "winter"), secret("new fire", "fire")]
@@ -59,13 +67,17 @@ def test_a_finding_of_severity_info_is_no_breach(tmp_path: pathlib.Path) -> None
 
 class TestRecord:
     def test_unchanged_costs_no_derivation_and_says_that_it_is_unverified(self, tmp_path: pathlib.Path) -> None:
-        result = audit(rotated(tmp_path), policy=extended(required_labels=["winter", "fire"]), verify="record", secrets=NEW)
+        result = audit(
+            rotated(tmp_path), policy=extended(required_labels=["winter", "fire"]), verify="record", secrets=NEW
+        )
         assert (result["kdf_evaluations"], result["verified"], result["state"]) == (0, False, "recorded")
         assert any("nothing is proven" in warning for warning in result["warnings"])
         assert all(row["recorded"] for row in result["keyslots"])
 
     def test_it_needs_no_secret(self, tmp_path: pathlib.Path) -> None:
-        result = audit(rotated(tmp_path), policy=extended(required_labels=["winter"], allowed_labels=["fire"]), verify="record")
+        result = audit(
+            rotated(tmp_path), policy=extended(required_labels=["winter"], allowed_labels=["fire"]), verify="record"
+        )
         assert (result["kdf_evaluations"], result["state"], result["unverified"]) == (0, "recorded", [])
 
     def test_a_slot_that_another_program_wrote_is_tried(self, tmp_path: pathlib.Path) -> None:
@@ -100,7 +112,9 @@ class TestRecord:
         result = audit(image, policy=extended(maximum_age_days=365), secrets=NEW, now=soon)
         assert [(one["rule"], one["keyslot"]) for one in result["findings"]] == [("secret-age", 0), ("secret-age", 1)]
         assert [row["age_days"] in (399, 400) for row in result["keyslots"]] == [True, True]
-        early = audit(image, policy=extended(maximum_age_days=365), secrets=NEW, now=soon - datetime.timedelta(days=800))
+        early = audit(
+            image, policy=extended(maximum_age_days=365), secrets=NEW, now=soon - datetime.timedelta(days=800)
+        )
         assert [one["rule"] for one in early["unverified"]] == ["secret-age", "secret-age"]
 
 
@@ -139,7 +153,10 @@ class TestDevices:
 
 
 class TestFailOn:
-    @pytest.mark.parametrize(("fail_on", "fails"), [("never", False), ("critical", False), ("high", False), ("medium", False), ("low", True), ("info", True)])
+    @pytest.mark.parametrize(
+        ("fail_on", "fails"),
+        [("never", False), ("critical", False), ("high", False), ("medium", False), ("low", True), ("info", True)],
+    )
     def test_severity(self, tmp_path: pathlib.Path, fail_on: str, fails: bool) -> None:
         image = luks2(tmp_path).edit(lambda tree: tree.update({"vendor": {}}))
         result = audit(image, secrets=BOTH, fail_on=fail_on)
@@ -159,7 +176,9 @@ def test_a_forbidden_secret_that_only_looks_different_is_found(tmp_path: pathlib
     """PBKDF2 pads with zeros, so a NUL behind the secret opens the slot as well; cryptsetup behaves the same."""
     image = Image(tmp_path / "volume", "luks1.img")
     result = audit(image, policy=extended(), secrets=BOTH, forbidden_secrets=[secret(WINTER + "\0", "padded")])
-    assert [(one["rule"], one["keyslot"]) for one in result["findings"] if one["severity"] == "critical"] == [("secret-forbidden", 0)]
+    assert [(one["rule"], one["keyslot"]) for one in result["findings"] if one["severity"] == "critical"] == [
+        ("secret-forbidden", 0)
+    ]
 
 
 def test_a_fingerprint_pins_the_header(tmp_path: pathlib.Path) -> None:
@@ -167,7 +186,9 @@ def test_a_fingerprint_pins_the_header(tmp_path: pathlib.Path) -> None:
     pinned = audit(image, secrets=BOTH)["fingerprint"]
     assert audit(image, policy=extended(expected={"fingerprint": pinned}), secrets=BOTH)["compliant"] is True
     image.edit(lambda tree: tree["keyslots"]["0"].update({"priority": 2}))
-    assert [one["rule"] for one in audit(image, policy=extended(expected={"fingerprint": pinned}), secrets=BOTH)["findings"]] == ["inventory"]
+    assert [
+        one["rule"] for one in audit(image, policy=extended(expected={"fingerprint": pinned}), secrets=BOTH)["findings"]
+    ] == ["inventory"]
 
 
 def test_a_backup_of_no_volume_is_named(tmp_path: pathlib.Path) -> None:

@@ -29,7 +29,14 @@ def test_the_figures_of_the_guidance() -> None:
 
 
 def test_a_dictionary_changes_some_keys_and_keeps_the_others() -> None:
-    changed = parse({"extends": "legacy", "formats": ["luks2"], "rules": {"format": "low", "slot-ignored": "off"}, "minimum_costs": {"pbkdf2": {"sha1": 5}}})
+    changed = parse(
+        {
+            "extends": "legacy",
+            "formats": ["luks2"],
+            "rules": {"format": "low", "slot-ignored": "off"},
+            "minimum_costs": {"pbkdf2": {"sha1": 5}},
+        }
+    )
     legacy = parse("legacy")
     assert changed.formats == ("luks2",) and changed.name == "legacy"
     assert changed.rules == {**legacy.rules, "format": "low", "slot-ignored": "off"}

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every rule on a volume that breaks it and on one that does not; the volumes are cryptsetup's, changed byte by byte."""
+"""Every rule on a volume that breaks it and on one that does not; the volumes are cryptsetup's, changed byte by
+byte.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.aud
 
 @dataclasses.dataclass
 class Case:
-    """``bad``: makes the fixture ``volume`` break the rule; ``options``: of the audit, the same for the clean volume."""
+    """``bad``: makes the fixture ``volume`` break the rule; ``options``: of the audit, the same for the clean
+    volume.
+    """
 
     rule: str
     bad: t.Callable[[Image], t.Any]
@@ -57,7 +61,9 @@ def digest(**members: t.Any) -> t.Callable[[Image], t.Any]:
 
 
 def token(number: int, kind: str, *keyslots: str) -> t.Callable[[Image], t.Any]:
-    return lambda image: image.edit(lambda tree: tree["tokens"].update({str(number): {"type": kind, "keyslots": list(keyslots)}}))
+    return lambda image: image.edit(
+        lambda tree: tree["tokens"].update({str(number): {"type": kind, "keyslots": list(keyslots)}})
+    )
 
 
 def requirement(*flags: str) -> t.Callable[[Image], t.Any]:
@@ -102,7 +108,9 @@ def segment_gap(tree: Tree) -> None:
 
 
 def old_reencryption(flag: str) -> t.Callable[[Tree], None]:
-    """As cryptsetup leaves a reencryption: requirement, slot of type reencrypt, segments that remember before and after."""
+    """As cryptsetup leaves a reencryption: requirement, slot of type reencrypt, segments that remember before and
+    after.
+    """
 
     def change(tree: Tree) -> None:
         tree["config"]["requirements"] = {"mandatory": [flag]}
@@ -111,7 +119,13 @@ def old_reencryption(flag: str) -> t.Callable[[Tree], None]:
             "key_size": 1,
             "mode": "reencrypt",
             "direction": "forward",
-            "area": {"type": "checksum", "offset": str(32768 + 2 * 131072), "size": "4096", "hash": "sha256", "sector_size": 512},
+            "area": {
+                "type": "checksum",
+                "offset": str(32768 + 2 * 131072),
+                "size": "4096",
+                "hash": "sha256",
+                "sector_size": 512,
+            },
         }
         tree["segments"]["1"] = {**tree["segments"]["0"], "flags": ["backup-final"]}
         tree["segments"]["2"] = {**tree["segments"]["0"], "flags": ["backup-previous"]}
@@ -146,7 +160,9 @@ CHEAP = {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}
 
 
 def record(tree: Tree) -> Tree:
-    return t.cast(Tree, next(token["slots"] for token in tree["tokens"].values() if token["type"] == "luksmith.luks-record"))
+    return t.cast(
+        Tree, next(token["slots"] for token in tree["tokens"].values() if token["type"] == "luksmith.luks-record")
+    )
 
 
 def amend_volume(image: Image, *entries: t.Any, unlock: str = WINTER, **options: t.Any) -> t.Any:
@@ -158,10 +174,18 @@ def amend_volume(image: Image, *entries: t.Any, unlock: str = WINTER, **options:
 
 
 def empty_secret(image: Image) -> None:
-    """The collection refuses to set an empty secret, so its engine is asked directly, with a known one and then nothing."""
+    """The collection refuses to set an empty secret, so its engine is asked directly, with a known one and then
+    nothing.
+    """
     from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
 
-    task = parse_task({"device": str(image.path), "keyslots": [{"new_secret": secret("to be emptied"), "pbkdf": CHEAP}], "unlock": [secret(WINTER)]})
+    task = parse_task(
+        {
+            "device": str(image.path),
+            "keyslots": [{"new_secret": secret("to be emptied"), "pbkdf": CHEAP}],
+            "unlock": [secret(WINTER)],
+        }
+    )
     emptied = [Secret(bytearray(), one.labels) if one.is_text("to be emptied") else one for one in task.secrets]
     keyslots_run.amend(task._replace(secrets=tuple(emptied)), check=False)
 
@@ -187,12 +211,21 @@ CASES = (
     Case("header-unreadable", lambda image: image.store(b'{"keyslots":{},"keyslots":{}}'), name="duplicate key"),
     Case("header-unreadable", lambda image: image.patch(208, b"\x12"), "luks1.img"),
     Case("cve-2020-14382", in_tree(segment_gap)),
-    Case("format", lambda image: None, "luks1.img", {"policy": extended(formats=["luks2"])}, clean=lambda image: Image(image.path, "luks2.img")),
+    Case(
+        "format",
+        lambda image: None,
+        "luks1.img",
+        {"policy": extended(formats=["luks2"])},
+        clean=lambda image: Image(image.path, "luks2.img"),
+    ),
     Case("header-copy", lambda image: image.patch(image.hdr_size + 5000, b"x"), name="bad"),
     Case("header-copy", lambda image: image.seal(0, seqid=(99).to_bytes(8, "big")), name="stale"),
     Case("header-copy", lambda image: image.seal(0, label=b"other"), name="differs"),
     Case("header-salt", lambda image: image.seal(0, salt=image.at(image.hdr_size + 104, 64))),
-    Case("header-checksum", lambda image: [image.seal(place, alg=b"sha512".ljust(32, b"\0")) for place in (0, image.hdr_size)]),
+    Case(
+        "header-checksum",
+        lambda image: [image.seal(place, alg=b"sha512".ljust(32, b"\0")) for place in (0, image.hdr_size)],
+    ),
     Case("header-padding", lambda image: [image.seal(place, padding=b"x") for place in (0, image.hdr_size)]),
     Case("header-padding", lambda image: image.patch(700, b"x"), "luks1.img"),
     Case("metadata-unknown", in_tree(lambda tree: tree.update({"vendor": {}})), name="top"),
@@ -201,26 +234,57 @@ CASES = (
     Case("boot-signature", lambda image: image.patch(510, b"\x55\xaa"), "luks1.img"),
     Case("write-obstacle", requirement("something-new")),
     Case("interrupted-run", in_tree(intent), keyslot=3),
-    Case("inventory", lambda image: image.seal(0, label=b"other").seal(image.hdr_size, label=b"other"), options={"policy": extended(expected={"label": ""})}),
+    Case(
+        "inventory",
+        lambda image: image.seal(0, label=b"other").seal(image.hdr_size, label=b"other"),
+        options={"policy": extended(expected={"label": ""})},
+    ),
     Case("slot-remnant", lambda image: image.patch(208 + 48 * 3 + 8, b"\x01"), "luks1.img", keyslot=3),
     Case("null-cipher", segment(encryption="cipher_null-ecb"), name="segment"),
     Case("null-cipher", part(1, "area", encryption="cipher_null-ecb"), keyslot=1, name="keyslot"),
     Case("cipher-weak", segment(encryption="aes-ecb"), name="ecb"),
     Case("cipher-weak", segment(encryption="aes-cbc-plain64"), name="cbc"),
     Case("cipher-driver", segment(encryption="capi:xts(aes)-plain64")),
-    Case("cipher", segment(encryption="serpent-xts-plain64"), options={"policy": extended(ciphers=["aes-xts-plain64"])}),
-    Case("keyslot-cipher", part(1, "area", encryption="aes-cbc-essiv:sha256"), options={"policy": extended(keyslot_ciphers=["aes-xts-plain64"])}, keyslot=1),
-    Case("key-size", lambda image: None, "luks1.img", {"policy": extended(minimum_key_size=32)}, clean=lambda image: Image(image.path, "luks2.img")),
-    Case("keyslot-key-size", part(1, "area", key_size=16), options={"policy": extended(minimum_keyslot_key_size=32)}, keyslot=1),
+    Case(
+        "cipher", segment(encryption="serpent-xts-plain64"), options={"policy": extended(ciphers=["aes-xts-plain64"])}
+    ),
+    Case(
+        "keyslot-cipher",
+        part(1, "area", encryption="aes-cbc-essiv:sha256"),
+        options={"policy": extended(keyslot_ciphers=["aes-xts-plain64"])},
+        keyslot=1,
+    ),
+    Case(
+        "key-size",
+        lambda image: None,
+        "luks1.img",
+        {"policy": extended(minimum_key_size=32)},
+        clean=lambda image: Image(image.path, "luks2.img"),
+    ),
+    Case(
+        "keyslot-key-size",
+        part(1, "area", key_size=16),
+        options={"policy": extended(minimum_keyslot_key_size=32)},
+        keyslot=1,
+    ),
     Case("key-size-mismatch", slot(1, key_size=16)),
     Case("segment-layout", in_tree(two_segments), name="two"),
     Case("segment-layout", segment(sector_size=1536), name="sector"),
-    Case("segment-layout", segment(integrity={"type": "none", "journal_encryption": "none", "journal_integrity": "none"}), name="integrity"),
+    Case(
+        "segment-layout",
+        segment(integrity={"type": "none", "journal_encryption": "none", "journal_integrity": "none"}),
+        name="integrity",
+    ),
     Case("area-size", part(1, "area", size="4096"), keyslot=1),
     Case("area-alignment", in_tree(unaligned), keyslot=2),
     Case("stripes", part(1, "af", stripes=4001), keyslot=1),
     Case(
-        "kdf-type", lambda image: None, "luks1.img", {"policy": extended(kdf_types=["argon2id"])}, keyslot=0, clean=lambda image: Image(image.path, "luks2.img")
+        "kdf-type",
+        lambda image: None,
+        "luks1.img",
+        {"policy": extended(kdf_types=["argon2id"])},
+        keyslot=0,
+        clean=lambda image: Image(image.path, "luks2.img"),
     ),
     Case("kdf-cost", part(1, "kdf", time=3), keyslot=1, name="passes"),
     Case("kdf-cost", part(1, "kdf", memory=31), keyslot=1, name="memory"),
@@ -235,9 +299,19 @@ CASES = (
     Case("digest-weak", digest(iterations=999)),
     Case("digest-weak", lambda image: image.patch(164, (999).to_bytes(4, "big")), "luks1.img"),
     Case("digest-unknown", digest(type="new")),
-    Case("digest-orphan", in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": [], "segments": []}})), name="no keyslot"),
-    Case("digest-orphan", in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": []}})), name="two for the data"),
-    Case("no-keyslot", lambda image: [image.patch(208 + 48 * number, b"\0\0\xde\xad") for number in (0, 1)], "luks1.img"),
+    Case(
+        "digest-orphan",
+        in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": [], "segments": []}})),
+        name="no keyslot",
+    ),
+    Case(
+        "digest-orphan",
+        in_tree(lambda tree: tree["digests"].update({"1": {**tree["digests"]["0"], "keyslots": []}})),
+        name="two for the data",
+    ),
+    Case(
+        "no-keyslot", lambda image: [image.patch(208 + 48 * number, b"\0\0\xde\xad") for number in (0, 1)], "luks1.img"
+    ),
     Case("slot-unbound", in_tree(unbound), keyslot=1),
     Case("slot-ignored", slot(1, priority=0), keyslot=1),
     Case("slot-zombie", area(1, 0, bytes(128000)), keyslot=1),
@@ -247,25 +321,52 @@ CASES = (
     Case("number-range", token(32, "systemd-tpm2", "1"), name="token"),
     Case("token-type", token(0, "systemd-tpm2", "1"), options={"policy": extended(token_types=["clevis"])}, keyslot=1),
     Case("token-orphan", token(0, "clevis")),
-    Case("slots-full", lambda image: amend_volume(image, *({"new_secret": secret(f"no {number}"), "pbkdf": CHEAP} for number in (2, 3)))),
+    Case(
+        "slots-full",
+        lambda image: amend_volume(
+            image, *({"new_secret": secret(f"no {number}"), "pbkdf": CHEAP} for number in (2, 3))
+        ),
+    ),
     Case(
         "secret-forbidden",
         lambda image: amend_volume(image, {"new_secret": secret("leaked"), "keyslot": 2, "pbkdf": CHEAP}),
         options={"forbidden_secrets": [secret("leaked")]},
         keyslot=2,
     ),
-    Case("secret-forbidden", slot(1, kdf={"type": "scrypt"}), options={"forbidden_secrets": [secret("leaked")]}, keyslot=1, unverified=True, name="untried"),
+    Case(
+        "secret-forbidden",
+        slot(1, kdf={"type": "scrypt"}),
+        options={"forbidden_secrets": [secret("leaked")]},
+        keyslot=1,
+        unverified=True,
+        name="untried",
+    ),
     Case(
         "label-missing",
         lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"}),
         keyslot=None,
         options={**ALL, "policy": extended(required_labels=[FIRE.upper()])},
     ),
-    Case("label-missing", slot(1, priority=0), options={**ALL, "policy": extended(required_labels=[FIRE.upper()])}, keyslot=1, name="ignored"),
     Case(
-        "label-missing", slot(1, kdf={"type": "scrypt"}), options={**ALL, "policy": extended(required_labels=[FIRE.upper()])}, unverified=True, name="untried"
+        "label-missing",
+        slot(1, priority=0),
+        options={**ALL, "policy": extended(required_labels=[FIRE.upper()])},
+        keyslot=1,
+        name="ignored",
     ),
-    Case("slot-unknown", lambda image: amend_volume(image, {"new_secret": secret("whose?"), "keyslot": 2, "pbkdf": CHEAP}), options=ALL, keyslot=2),
+    Case(
+        "label-missing",
+        slot(1, kdf={"type": "scrypt"}),
+        options={**ALL, "policy": extended(required_labels=[FIRE.upper()])},
+        unverified=True,
+        name="untried",
+    ),
+    Case(
+        "slot-unknown",
+        lambda image: amend_volume(image, {"new_secret": secret("whose?"), "keyslot": 2, "pbkdf": CHEAP}),
+        options=ALL,
+        keyslot=2,
+    ),
     Case("slot-unknown", slot(1, kdf={"type": "scrypt"}), options=ALL, keyslot=1, unverified=True, name="untried"),
     Case(
         "record-label",
@@ -273,7 +374,9 @@ CASES = (
         options={"verify": "record", "policy": extended(allowed_labels=["IN USE"])},
         keyslot=2,
         unverified=True,
-        clean=lambda image: amend_volume(image, {"new_secret": secret("new one", "IN USE"), "keyslot": 2, "pbkdf": CHEAP}),
+        clean=lambda image: amend_volume(
+            image, {"new_secret": secret("new one", "IN USE"), "keyslot": 2, "pbkdf": CHEAP}
+        ),
     ),
     Case("secret-empty", empty_secret, options=ALL, keyslot=2),
     Case("secret-duplicate", lambda image: image.edit(lambda tree: twin(image, tree)), options=ALL, keyslot=2),
@@ -283,7 +386,13 @@ CASES = (
         recorded,
         options={**ALL, "policy": extended(maximum_age_days=365)},
         keyslot=2,
-        clean=lambda image: amend_volume(image, *({"old_secret": secret(old), "new_secret": secret(f"{old} new"), "pbkdf": CHEAP} for old in (WINTER, FIRE))),
+        clean=lambda image: amend_volume(
+            image,
+            *(
+                {"old_secret": secret(old), "new_secret": secret(f"{old} new"), "pbkdf": CHEAP}
+                for old in (WINTER, FIRE)
+            ),
+        ),
     ),
     Case("cve-2021-4122", in_tree(old_reencryption("online-reencrypt"))),
     Case("reencryption", in_tree(old_reencryption("online-reencrypt-v2")), keyslot=2),
@@ -293,7 +402,10 @@ CASES = (
         "backup-forbidden",
         beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
         options={"backups": ["backup"], "forbidden_secrets": [secret(FIRE)]},
-        clean=lambda image: (amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"}), beside(lambda image: None)(image)),
+        clean=lambda image: (
+            amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"}),
+            beside(lambda image: None)(image),
+        ),
     ),
     Case(
         "backup-outdated",
@@ -302,7 +414,13 @@ CASES = (
         clean=beside(lambda image: None),
     ),
     Case("backup-foreign", beside(other_key), options={"backups": ["backup"]}, clean=beside(lambda image: None)),
-    Case("backup-unreadable", lambda image: None, options={"backups": ["backup"]}, clean=beside(lambda image: None), unverified=True),
+    Case(
+        "backup-unreadable",
+        lambda image: None,
+        options={"backups": ["backup"]},
+        clean=beside(lambda image: None),
+        unverified=True,
+    ),
 )
 
 

@@ -22,7 +22,9 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.use
 def backup(tmp_path: pathlib.Path) -> t.Dict[str, t.Any]:
     if not (tmp_path / "volume").exists():
         full.make(tmp_path / "volume", "luks2", 2)
-    return create.create(parse_backup({"device": str(tmp_path / "volume"), "path": str(tmp_path / "backup")}), check=False)
+    return create.create(
+        parse_backup({"device": str(tmp_path / "volume"), "path": str(tmp_path / "backup")}), check=False
+    )
 
 
 def told(tmp_path: pathlib.Path) -> t.Tuple[LuksmithError, t.Dict[str, t.Any]]:

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What no backup takes the place of, and which backup takes no header's place: each refused for its own reason, with nothing written."""
+"""What no backup takes the place of, and which backup takes no header's place: each refused for its own reason, with
+nothing written.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,15 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, scribble, secret
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import FakeHost, mapping_uuid
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
+    MADE,
+    scribble,
+    secret,
+)
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
+    FakeHost,
+    mapping_uuid,
+)
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
 LUKS2 = pytest.mark.parametrize("format", ["luks2"])
@@ -54,9 +63,22 @@ def path(volume: pathlib.Path) -> pathlib.Path:
 
 
 def bring(
-    volume: pathlib.Path, path: pathlib.Path, *unlock: str, state: str = "restored", force: bool = True, check: bool = False, **options: t.Any
+    volume: pathlib.Path,
+    path: pathlib.Path,
+    *unlock: str,
+    state: str = "restored",
+    force: bool = True,
+    check: bool = False,
+    **options: t.Any,
 ) -> t.Dict[str, t.Any]:
-    given = {"device": str(volume), "path": str(path), "state": state, "force": force, "unlock": [secret(text) for text in unlock], **options}
+    given = {
+        "device": str(volume),
+        "path": str(path),
+        "state": state,
+        "force": force,
+        "unlock": [secret(text) for text in unlock],
+        **options,
+    }
     task = parse_backup(given)
     try:
         return (restore if state == "restored" else create)(task, check=check)
@@ -64,7 +86,14 @@ def bring(
         task.wipe_secrets()
 
 
-def refused(volume: pathlib.Path, path: pathlib.Path, words: str, *unlock: str, kind: t.Type[LuksmithError] = Refused, **options: t.Any) -> None:
+def refused(
+    volume: pathlib.Path,
+    path: pathlib.Path,
+    words: str,
+    *unlock: str,
+    kind: t.Type[LuksmithError] = Refused,
+    **options: t.Any,
+) -> None:
     """In check mode and for real, and neither file is touched."""
     before = volume.read_bytes(), path.read_bytes() if path.exists() else None
     for check in (True, False):
@@ -119,10 +148,10 @@ def test_the_volume_itself_as_its_backup(volume: pathlib.Path) -> None:
 @pytest.mark.parametrize("format", ["luks1"])
 def test_a_backup_of_another_volume(volume: pathlib.Path, path: pathlib.Path) -> None:
     with_another_uuid(volume)
-    refused(volume, path, fr"(?i)the volume has UUID {OTHER_UUID.decode()}")
+    refused(volume, path, rf"(?i)the volume has UUID {OTHER_UUID.decode()}")
     refused(volume, path, r"(?i)the file exists and is a header backup of another volume", state="present", force=False)
     ruin(volume, uuid=OTHER_UUID)
-    refused(volume, path, fr"(?i)the damaged header has UUID {OTHER_UUID.decode()}")
+    refused(volume, path, rf"(?i)the damaged header has UUID {OTHER_UUID.decode()}")
 
 
 @pytest.mark.parametrize("format", ["luks1"])
@@ -163,7 +192,9 @@ def test_something_else_lives_there_now(volume: pathlib.Path, path: pathlib.Path
 
 
 @BOTH
-def test_a_device_that_is_open_as_another_volume(volume: pathlib.Path, path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_open_as_another_volume(
+    volume: pathlib.Path, path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The header is gone, and the kernel still knows whose data it decrypts."""
     host = FakeHost(tmp_path / "host", monkeypatch)
     ruin(volume)
@@ -174,12 +205,17 @@ def test_a_device_that_is_open_as_another_volume(volume: pathlib.Path, path: pat
 
 @LUKS2
 def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) -> None:
-    """A requirement that nobody here knows; then a header with a right checksum whose metadata nobody here understands."""
+    """A requirement that nobody here knows; then a header with a right checksum whose metadata nobody here
+    understands.
+    """
     old = parse_image(volume.read_bytes()).header
     assert isinstance(old, Luks2Header)
 
     def rewrite(file: pathlib.Path, area: t.Union[bytes, t.Mapping[str, t.Any]]) -> None:
-        copies = [luks2_image.pack(area, hdr_size=luks2_image.HDR_SIZE, seqid=old.seqid + 1, secondary=second) for second in (False, True)]
+        copies = [
+            luks2_image.pack(area, hdr_size=luks2_image.HDR_SIZE, seqid=old.seqid + 1, secondary=second)
+            for second in (False, True)
+        ]
         scribble(file, 0, b"".join(copies))
 
     plain = old.metadata
@@ -201,7 +237,9 @@ def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
 
 
 @BOTH
-def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_changed_between_look_and_lock(
+    volume: pathlib.Path, path: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     right = locked_write.open_volume
 
@@ -219,7 +257,9 @@ def test_a_header_that_changed_between_look_and_lock(volume: pathlib.Path, path:
 
 
 @BOTH
-def test_a_clone_that_took_the_place_of_the_volume(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clone_that_took_the_place_of_the_volume(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the same header to the byte. Which of the two the task means is not for the run to guess."""
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     right, clone = locked_write.open_volume, volume.with_name("clone")
@@ -231,13 +271,17 @@ def test_a_clone_that_took_the_place_of_the_volume(volume: pathlib.Path, path: p
 
     before = volume.read_bytes()
     monkeypatch.setattr(locked_write, "open_volume", open_volume)
-    with pytest.raises(HeaderChanged, match=r"(?i)another file or device with the same header took the place of the volume"):
+    with pytest.raises(
+        HeaderChanged, match=r"(?i)another file or device with the same header took the place of the volume"
+    ):
         bring(volume, path, *MADE[:1])
     assert volume.read_bytes() == before
 
 
 @BOTH
-def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_before_the_first_write_and_after_it(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     before = volume.read_bytes()
 
@@ -258,7 +302,9 @@ def test_a_fault_before_the_first_write_and_after_it(volume: pathlib.Path, path:
 
 
 @BOTH
-def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_reads_back_as_something_else(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     before = parse_image(volume.read_bytes())
     right, looks = restoring.read_image, []
@@ -274,7 +320,9 @@ def test_a_restore_that_reads_back_as_something_else(volume: pathlib.Path, path:
 
 
 @BOTH
-def test_a_backup_that_somebody_else_writes_at_the_same_time(volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_that_somebody_else_writes_at_the_same_time(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.setattr(taking.whole_file, "replace", lambda _path, _data: None)
     with pytest.raises(HeaderChanged, match=r"(?i)the new backup does not read back as it was written"):

@@ -17,7 +17,9 @@ FIRST = 2 * luks2_image.HDR_SIZE
 def volume(*slots: int, areas: int) -> Image:
     """Keyslots of these numbers, packed from the first area on, where there is room for ``areas`` of them."""
     tree = luks2_image.tree(slots=0)
-    tree["keyslots"] = {str(number): luks2_image.keyslot(FIRST + place * luks2_image.AREA, number) for place, number in enumerate(slots)}
+    tree["keyslots"] = {
+        str(number): luks2_image.keyslot(FIRST + place * luks2_image.AREA, number) for place, number in enumerate(slots)
+    }
     tree["digests"] = {"0": luks2_image.digest([str(number) for number in slots])}
     tree["config"]["keyslots_size"] = str(areas * luks2_image.AREA)
     return parse_image(luks2_image.build(tree).ljust(16 << 20, b"\0"))

@@ -22,7 +22,10 @@ def xor(left: bytes, right: bytes) -> bytes:
 def diffused(block: bytes, hash_name: str) -> bytes:
     width = hashlib.new(hash_name).digest_size
     parts = [block[start : start + width] for start in range(0, len(block), width)]
-    return b"".join(hashlib.new(hash_name, number.to_bytes(4, "big") + part).digest()[: len(part)] for number, part in enumerate(parts))
+    return b"".join(
+        hashlib.new(hash_name, number.to_bytes(4, "big") + part).digest()[: len(part)]
+        for number, part in enumerate(parts)
+    )
 
 
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256", "sha512", "md5"])

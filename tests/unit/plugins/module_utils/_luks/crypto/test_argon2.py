@@ -15,7 +15,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.provide
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BudgetExceeded, Unsupported
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 
-# Test vectors of the reference implementation (version 0x13): "password", "somesalt", 2 passes, 256 KiB, then 1 or 2 lanes.
+# Test vectors of the reference implementation (version 0x13): "password", "somesalt", 2 passes, 256 KiB, then 1 or 2
+# lanes.
 VECTORS = [
     ("argon2i", 1, "89e9029f4637b295beb027056a7336c414fadd43f6b208645281cb214a56452f"),
     ("argon2i", 2, "4ff5ce2769a1d7f4c8a491df09d41a9fbe90e5eb02155a13e4c01e20cd4eab61"),
@@ -28,7 +29,10 @@ VECTORS = [
 @pytest.mark.parametrize(("kind", "lanes", "expected"), VECTORS)
 def test_reference_vectors(provider: argon2.Argon2Provider, kind: str, lanes: int, expected: str) -> None:
     with alone(argon2.PROVIDERS, provider, lambda one: one.ability(kind)):
-        assert argon2.argon2(kind, bytearray(b"password"), b"somesalt", argon2.Argon2Costs(2, 256, lanes, 32)).hex() == expected
+        assert (
+            argon2.argon2(kind, bytearray(b"password"), b"somesalt", argon2.Argon2Costs(2, 256, lanes, 32)).hex()
+            == expected
+        )
         assert argon2.argon2_provider(kind) == provider.name
 
 
@@ -64,7 +68,9 @@ class Fake:
 @pytest.mark.parametrize("provider", argon2.PROVIDERS, ids=named)
 def test_failing_library_never_gives_a_key(provider: argon2.Argon2Provider) -> None:
     too_little_memory = argon2.Argon2Costs(4, 1, 4, 32)
-    with alone(argon2.PROVIDERS, provider, lambda one: one.ability("argon2id")), pytest.raises(BudgetExceeded, match=provider.name):
+    with alone(argon2.PROVIDERS, provider, lambda one: one.ability("argon2id")), pytest.raises(
+        BudgetExceeded, match=provider.name
+    ):
         argon2.argon2("argon2id", b"x", b"s" * 32, too_little_memory)
 
 
@@ -79,14 +85,21 @@ def test_first_rung_with_the_type_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_library_without_memory_is_a_budget_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argon2, "PROVIDERS", [Fake("some", ["argon2id"])])
-    with pytest.raises(BudgetExceeded, match=r"(?i)argon2id over 1048576 KiB failed in some \(Memory allocation error\)"):
+    with pytest.raises(
+        BudgetExceeded, match=r"(?i)argon2id over 1048576 KiB failed in some \(Memory allocation error\)"
+    ):
         argon2.argon2("argon2id", b"x", b"s" * 32, argon2.Argon2Costs(4, 1048576, 4, 64))
 
 
 def test_no_rung_names_all_four_and_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("argon2", "cryptography", "cryptography.exceptions", "cryptography.hazmat.primitives.kdf"):
         monkeypatch.setitem(sys.modules, module, None)
-    providers = [argon2.Argon2Cffi(), argon2.Libcrypto(["libcrypto.so.none"]), argon2.Libargon2("libargon2.so.none"), argon2.Cryptography()]
+    providers = [
+        argon2.Argon2Cffi(),
+        argon2.Libcrypto(["libcrypto.so.none"]),
+        argon2.Libargon2("libargon2.so.none"),
+        argon2.Cryptography(),
+    ]
     monkeypatch.setattr(argon2, "PROVIDERS", providers)
     with pytest.raises(Unsupported) as caught:
         argon2.argon2_provider("argon2i")

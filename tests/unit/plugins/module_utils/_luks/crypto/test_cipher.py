@@ -22,26 +22,58 @@ KEYS = {
     24: bytes.fromhex("8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b"),
     32: bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"),
 }
-PLAIN = bytes.fromhex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
+PLAIN = bytes.fromhex(
+    "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
+)
 CBC_IV = bytes(range(16))
 CBC = {
-    16: "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b273bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7",
-    24: "4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a571b242012fb7ae07fa9baac3df102e008b0e27988598881d920a9e64f5615cd",
-    32: "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b",
+    16: (
+        "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
+        "73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7"
+    ),
+    24: (
+        "4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a"
+        "571b242012fb7ae07fa9baac3df102e008b0e27988598881d920a9e64f5615cd"
+    ),
+    32: (
+        "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
+        "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b"
+    ),
 }
 ECB = {
-    16: "3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf43b1cd7f598ece23881b00e3ed0306887b0c785e27e8ad3f8223207104725dd4",
-    24: "bd334f1d6e45f25ff712a214571fa5cc974104846d0ad3ad7734ecb3ecee4eefef7afd2270e2e60adce0ba2face6444e9a4b41ba738d6c72fb16691603c18e0e",
-    32: "f3eed1bdb5d2a03c064b5a7e3db181f8591ccb10d410ed26dc5ba74a31362870b6ed21b99ca6f4f9f153e7b1beafed1d23304b7a39f9f3ff067d8d8f9e24ecc7",
+    16: (
+        "3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf"
+        "43b1cd7f598ece23881b00e3ed0306887b0c785e27e8ad3f8223207104725dd4"
+    ),
+    24: (
+        "bd334f1d6e45f25ff712a214571fa5cc974104846d0ad3ad7734ecb3ecee4eef"
+        "ef7afd2270e2e60adce0ba2face6444e9a4b41ba738d6c72fb16691603c18e0e"
+    ),
+    32: (
+        "f3eed1bdb5d2a03c064b5a7e3db181f8591ccb10d410ed26dc5ba74a31362870"
+        "b6ed21b99ca6f4f9f153e7b1beafed1d23304b7a39f9f3ff067d8d8f9e24ecc7"
+    ),
 }
 
-# IEEE 1619-2007 appendix B, vectors 4 (sector 0), 5 (sector 1, its plaintext is the ciphertext of 4) and 10 (sector 255).
+# IEEE 1619-2007 appendix B, vectors 4 (sector 0), 5 (sector 1, its plaintext is the ciphertext of 4) and 10 (sector
+# 255).
 XTS_128 = bytes.fromhex("2718281828459045235360287471352631415926535897932384626433832795")
-XTS_256 = bytes.fromhex("27182818284590452353602874713526624977572470936999595749669676273141592653589793238462643383279502884197169399375105820974944592")
+XTS_256 = bytes.fromhex(
+    "27182818284590452353602874713526624977572470936999595749669676273141592653589793238462643383279502884197169399375105820974944592"
+)
 XTS_PLAIN = bytes(range(256)) * 2
-VECTOR_4 = ("27a7479befa1d476489f308cd4cfa6e2a96e4bbe3208ff25287dd3819616e89c", "ebee4d64dd2395bb2d6a2d37a0a48ecb2bf4913cfc99d27c2214f2f4144715ea")
-VECTOR_5 = ("264d3ca8512194fec312c8c9891f279fefdd608d0c027b60483a3fa811d65ee5", "bed1b9d9bf8ce83a2ae1981fbd5f2b0c40e21bba5d57df2ea16ecd0975f25215")
-VECTOR_10 = ("1c3b3a102f770386e4836c99e370cf9bea00803f5e482357a4ae12d414a3e63b", "e97e974fa393af794f7a4684395814cf820de60a01eaec677d87b452e316b364")
+VECTOR_4 = (
+    "27a7479befa1d476489f308cd4cfa6e2a96e4bbe3208ff25287dd3819616e89c",
+    "ebee4d64dd2395bb2d6a2d37a0a48ecb2bf4913cfc99d27c2214f2f4144715ea",
+)
+VECTOR_5 = (
+    "264d3ca8512194fec312c8c9891f279fefdd608d0c027b60483a3fa811d65ee5",
+    "bed1b9d9bf8ce83a2ae1981fbd5f2b0c40e21bba5d57df2ea16ecd0975f25215",
+)
+VECTOR_10 = (
+    "1c3b3a102f770386e4836c99e370cf9bea00803f5e482357a4ae12d414a3e63b",
+    "e97e974fa393af794f7a4684395814cf820de60a01eaec677d87b452e316b364",
+)
 
 SPECS = [
     ("aes-xts-plain64", 32),
@@ -158,14 +190,21 @@ def test_all_libraries_agree_and_turn_back(encryption: str, size: int) -> None:
 
 
 @settings(deadline=None)
-@given(data=st.binary(min_size=512, max_size=512), sectors=st.integers(1, 4), spec=st.sampled_from(SPECS), key=st.binary(min_size=64, max_size=64))
+@given(
+    data=st.binary(min_size=512, max_size=512),
+    sectors=st.integers(1, 4),
+    spec=st.sampled_from(SPECS),
+    key=st.binary(min_size=64, max_size=64),
+)
 def test_decrypt_undoes_encrypt(data: bytes, sectors: int, spec: t.Tuple[str, int], key: bytes) -> None:
     encryption, size = spec
     if encryption.startswith("aes-xts") and key[: size // 2] == key[size // 2 : size]:
         with pytest.raises(Unsupported):
             cipher.encrypt(encryption, key[:size], data)
         return
-    assert cipher.decrypt(encryption, key[:size], cipher.encrypt(encryption, key[:size], data * sectors)) == data * sectors
+    assert (
+        cipher.decrypt(encryption, key[:size], cipher.encrypt(encryption, key[:size], data * sectors)) == data * sectors
+    )
 
 
 @pytest.mark.parametrize(

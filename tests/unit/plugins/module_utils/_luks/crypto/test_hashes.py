@@ -20,7 +20,13 @@ VECTORS = [
     ("sha1", b"password", b"salt", 1, "0c60c80f961f0e71f3a9b524af6012062fe037a6"),
     ("sha1", b"password", b"salt", 2, "ea6c014dc72d6f8ccd1ed92ace1d41f0d8de8957"),
     ("sha1", b"password", b"salt", 4096, "4b007901b765489abead49d926f721d065a429c1"),
-    ("sha1", b"passwordPASSWORDpassword", b"saltSALTsaltSALTsaltSALTsaltSALTsalt", 4096, "3d2eec4fe41c849b80c8d83662c0e44a8b291a964cf2f07038"),
+    (
+        "sha1",
+        b"passwordPASSWORDpassword",
+        b"saltSALTsaltSALTsaltSALTsaltSALTsalt",
+        4096,
+        "3d2eec4fe41c849b80c8d83662c0e44a8b291a964cf2f07038",
+    ),
     ("sha1", b"pass\0word", b"sa\0lt", 4096, "56fa6aa75548099dcc37d7f03425e0c3"),
     (
         "sha256",
@@ -42,13 +48,18 @@ ABC = {
     "rmd160": "8eb208f7e05d987a9b044a8e98c6b087f15a0bfc",
     "blake2s-256": "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982",
     "sm3": "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0",
-    "whirlpool": "4e2448a4c6f486bb16b6562c73b4020bf3043e3a731bce721ae1b303d97e6d4c7181eebdb6c57e277d0e34957114cbd6c797fc9d95d8b582d225292076d4eef5",
+    "whirlpool": (
+        "4e2448a4c6f486bb16b6562c73b4020bf3043e3a731bce721ae1b303d97e6d4c"
+        "7181eebdb6c57e277d0e34957114cbd6c797fc9d95d8b582d225292076d4eef5"
+    ),
 }
 
 
 @pytest.mark.parametrize("provider", hashes.PROVIDERS, ids=named)
 @pytest.mark.parametrize(("name", "secret", "salt", "iterations", "expected"), VECTORS)
-def test_pbkdf2_of_the_rfcs(provider: hashes.HashProvider, name: str, secret: bytes, salt: bytes, iterations: int, expected: str) -> None:
+def test_pbkdf2_of_the_rfcs(
+    provider: hashes.HashProvider, name: str, secret: bytes, salt: bytes, iterations: int, expected: str
+) -> None:
     with alone(hashes.PROVIDERS, provider, lambda one: one.pbkdf2(SHA256)):
         assert kdf.pbkdf2(name, bytearray(secret), salt, iterations, len(expected) // 2).hex() == expected
 
@@ -85,7 +96,9 @@ def test_case_of_a_hash_name_does_not_matter(name: str) -> None:
     assert kdf.pbkdf2(name, b"passwd", b"salt", 1, 64).hex() == VECTORS[-1][-1]
 
 
-@pytest.mark.parametrize("name", ["", "sha257", "shake_128", "md5-sha1", "sha256\0", "whirlpool_gcryptbug", "stribog512"])
+@pytest.mark.parametrize(
+    "name", ["", "sha257", "shake_128", "md5-sha1", "sha256\0", "whirlpool_gcryptbug", "stribog512"]
+)
 def test_unknown_hash_is_named(name: str) -> None:
     for call in (lambda: kdf.new_hash(name), lambda: kdf.hash_size(name), lambda: kdf.pbkdf2(name, b"x", b"y", 1, 1)):
         with pytest.raises(Unsupported) as caught:
@@ -100,7 +113,11 @@ def test_hash_that_no_library_has_is_unsupported_with_every_reason(monkeypatch: 
     monkeypatch.setattr(hashlib, "new", without)
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", without)
     monkeypatch.setattr(hashes, "PROVIDERS", [hashes.Hashlib(), hashes.LibcryptoLegacy(["libcrypto.so.none"])])
-    for call in (lambda: kdf.new_hash("sha256"), lambda: kdf.hash_size("sha256"), lambda: kdf.pbkdf2("sha256", b"x", b"y", 1, 1)):
+    for call in (
+        lambda: kdf.new_hash("sha256"),
+        lambda: kdf.hash_size("sha256"),
+        lambda: kdf.pbkdf2("sha256", b"x", b"y", 1, 1),
+    ):
         with pytest.raises(Unsupported, match=r"hashlib: no .*libcrypto: libcrypto\.so\.none"):
             call()
 

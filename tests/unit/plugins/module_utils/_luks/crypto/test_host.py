@@ -30,7 +30,13 @@ def tree(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("MemTotal: 100 kB\nMemAvailable:      77 kB\n", 77), ("MemTotal: 100 kB\n", None), ("MemAvailable: many kB\n", None), (None, None)]
+    ("text", "expected"),
+    [
+        ("MemTotal: 100 kB\nMemAvailable:      77 kB\n", 77),
+        ("MemTotal: 100 kB\n", None),
+        ("MemAvailable: many kB\n", None),
+        (None, None),
+    ],
 )
 def test_what_the_kernel_says(tree: t.Any, text: t.Optional[str], expected: t.Optional[int]) -> None:
     if text is not None:
@@ -40,8 +46,16 @@ def test_what_the_kernel_says(tree: t.Any, text: t.Optional[str], expected: t.Op
 
 
 V2 = {"proc/meminfo": "MemAvailable: 99999999 kB\n", "proc/self/cgroup": "0::/a/b\n"}
-V1 = {"proc/meminfo": "MemAvailable: 99999999 kB\n", "proc/self/cgroup": "5:memory:/a\n4:cpu,cpuacct:/a\n1:name=systemd:/a\n"}
-LIMITED = {"memory.max": str(GIB), "memory.current": str(GIB // 2), "memory.stat": f"anon 7\ninactive_file {GIB // 4}\n", "cpu.max": "250000 100000\n"}
+V1 = {
+    "proc/meminfo": "MemAvailable: 99999999 kB\n",
+    "proc/self/cgroup": "5:memory:/a\n4:cpu,cpuacct:/a\n1:name=systemd:/a\n",
+}
+LIMITED = {
+    "memory.max": str(GIB),
+    "memory.current": str(GIB // 2),
+    "memory.stat": f"anon 7\ninactive_file {GIB // 4}\n",
+    "cpu.max": "250000 100000\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -49,8 +63,26 @@ LIMITED = {"memory.max": str(GIB), "memory.current": str(GIB // 2), "memory.stat
     [
         ({**V2, **{f"cgroup/a/b/{name}": text for name, text in LIMITED.items()}}, 768 * 1024, 2),
         ({**V2, **{f"cgroup/a/{name}": text for name, text in LIMITED.items()}}, 768 * 1024, 2),
-        ({**V2, "cgroup/a/b/memory.max": "max\n", "cgroup/a/b/memory.current": "5\n", "cgroup/a/b/cpu.max": "max 100000\n"}, 99999999, 8),
-        ({**V2, "cgroup/a/b/memory.max": "4096\n", "cgroup/a/b/memory.current": "8192\n", "cgroup/a/b/cpu.max": "10000 100000\n"}, 0, 1),
+        (
+            {
+                **V2,
+                "cgroup/a/b/memory.max": "max\n",
+                "cgroup/a/b/memory.current": "5\n",
+                "cgroup/a/b/cpu.max": "max 100000\n",
+            },
+            99999999,
+            8,
+        ),
+        (
+            {
+                **V2,
+                "cgroup/a/b/memory.max": "4096\n",
+                "cgroup/a/b/memory.current": "8192\n",
+                "cgroup/a/b/cpu.max": "10000 100000\n",
+            },
+            0,
+            1,
+        ),
         ({**V2, **{f"cgroup/{name}": text for name, text in LIMITED.items()}}, 768 * 1024, 2),  # in a container
         (
             {

@@ -9,7 +9,12 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, hashes, kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BudgetExceeded, LuksmithError, MalformedHeader, Unsupported
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    BudgetExceeded,
+    LuksmithError,
+    MalformedHeader,
+    Unsupported,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2, Kdf, Pbkdf2, UnknownKdf
 
 SALT = bytes(range(32))
@@ -123,7 +128,10 @@ def test_unknown_host_memory_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_derive_reaches_both_families() -> None:
-    assert kdf.derive(Pbkdf2("sha1", 1, b"salt"), b"password", 20, budget=BUDGET).hex() == "0c60c80f961f0e71f3a9b524af6012062fe037a6"
+    assert (
+        kdf.derive(Pbkdf2("sha1", 1, b"salt"), b"password", 20, budget=BUDGET).hex()
+        == "0c60c80f961f0e71f3a9b524af6012062fe037a6"
+    )
     slot = Argon2("argon2id", 2, 256, 1, b"somesalt")
     try:
         kdf.check(slot, budget=BUDGET)

@@ -13,7 +13,11 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Unsupported
 
 
-@pytest.mark.parametrize("data", [b"", b"secret\0", bytearray(b"secret"), memoryview(b"a secret")[2:]], ids=["empty", "bytes", "bytearray", "view"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"secret\0", bytearray(b"secret"), memoryview(b"a secret")[2:]],
+    ids=["empty", "bytes", "bytearray", "view"],
+)
 def test_lent_copy_is_wiped(monkeypatch: pytest.MonkeyPatch, data: memory.Bytes) -> None:
     wiped: t.List[bytearray] = []
     wipe = memory.wipe

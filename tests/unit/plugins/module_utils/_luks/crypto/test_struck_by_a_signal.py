@@ -1,9 +1,11 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handler of a signal raises in the thread that waits, wherever it is: what comes out is that, no lock stays taken, and nothing is swallowed.
+"""The handler of a signal raises in the thread that waits, wherever it is: what comes out is that, no lock stays taken,
+and nothing is swallowed.
 
-The interpreter runs handlers after a call and at the entry of a function. The tests raise at each of these moments, one by one.
+The interpreter runs handlers after a call and at the entry of a function. The tests raise at each of these moments, one
+by one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ class Struck(BaseException):
 
 
 def strike(moment: int, work: t.Callable[[], t.Any], enough: t.Callable[[], t.Any]) -> bool:
-    """Do ``work``, and raise at the given moment of it; whether it came to that. ``enough`` is called after MOMENTS, so that the work ends."""
+    """Do ``work``, and raise at the given moment of it; whether it came to that.
+
+    ``enough`` is called after MOMENTS, so that the work ends.
+    """
     passed = 0
 
     def look(_frame: t.Any, event: str, _argument: t.Any) -> None:
@@ -56,7 +61,9 @@ def strike(moment: int, work: t.Callable[[], t.Any], enough: t.Callable[[], t.An
 
 @pytest.fixture(autouse=True)
 def nothing_is_collected() -> t.Iterator[None]:
-    """What the collector calls, at whichever moment it comes, swallows what is raised in it; other tests left threads to collect."""
+    """What the collector calls, at whichever moment it comes, swallows what is raised in it; other tests left threads
+    to collect.
+    """
     gc.collect()
     gc.disable()
     yield
@@ -113,8 +120,8 @@ def test_in_every_other_call(call: str) -> None:
 def test_while_volumes_are_under_way() -> None:
     """They get a moment to unwind: what writes must not be cut by the end of the process.
 
-    A run that no signal strikes any more ends by itself after a second: some releases of Python forget a profile function
-    when threads come and go, and then nothing else would end it.
+    A run that no signal strikes any more ends by itself after a second: some releases of Python forget a profile
+    function when threads come and go, and then nothing else would end it.
     """
     for moment in range(1, MOMENTS):
         begun: t.List[int] = []

@@ -62,7 +62,12 @@ def test_a_job_of_several_lanes_fills_cores() -> None:
 
 def test_memory_is_shared_and_nobody_overtakes() -> None:
     workers = Workers(8, 1000)
-    first, large, small, none = Gated(workers, memory=600), Gated(workers, memory=500), Gated(workers, memory=100), Gated(workers)
+    first, large, small, none = (
+        Gated(workers, memory=600),
+        Gated(workers, memory=500),
+        Gated(workers, memory=100),
+        Gated(workers),
+    )
     assert first.runs.wait(DEADLINE)
     assert not large.job.begun and not small.job.begun and not none.job.begun
     first.end(workers)
@@ -172,7 +177,9 @@ def test_no_thread_to_be_had_is_the_error_of_the_job(monkeypatch: pytest.MonkeyP
 
 
 def _dying_in(monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str) -> None:
-    """``owner.name`` raises at its entry, once, in a thread of the workers; not even what it would have caught is safe from that."""
+    """``owner.name`` raises at its entry, once, in a thread of the workers; not even what it would have caught is safe
+    from that.
+    """
     whole, died = getattr(owner, name), threading.Event()
 
     def die(*arguments: t.Any) -> t.Any:
@@ -193,9 +200,14 @@ def _waits(workers: Workers, jobs: t.Sequence[Job[t.Any]]) -> None:
     assert not waiter.is_alive(), "it waits for ever"
 
 
-@pytest.mark.parametrize(("owner", "name", "told"), [(Workers, "_work", True), (Job, "run", True), (Job, "finish", True), (Workers, "_let_in", False)])
+@pytest.mark.parametrize(
+    ("owner", "name", "told"),
+    [(Workers, "_work", True), (Job, "run", True), (Job, "finish", True), (Workers, "_let_in", False)],
+)
 @pytest.mark.parametrize("others", [0, 2], ids=["nothing behind it", "jobs behind it"])
-def test_a_thread_that_dies_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str, told: bool, others: int) -> None:
+def test_a_thread_that_dies_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str, told: bool, others: int
+) -> None:
     """Whatever dies between the jobs: the first gets an error, or was done by then; those behind it run."""
     _dying_in(monkeypatch, owner, name)
     workers = Workers(1, 1000)
@@ -229,7 +241,9 @@ def test_a_result_that_cannot_be_discarded_keeps_nobody_waiting(monkeypatch: pyt
 
 
 def test_the_provider_that_hangs_with_two_threads_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """cryptography 50.0 waits for ever when two threads derive Argon2 with several lanes: it is let in alone, and would be locked if not."""
+    """cryptography 50.0 waits for ever when two threads derive Argon2 with several lanes: it is let in alone, and would
+    be locked if not.
+    """
     provider = argon2.Cryptography()
     try:
         provider.ability("argon2id")
@@ -238,14 +252,24 @@ def test_the_provider_that_hangs_with_two_threads_gets_one(monkeypatch: pytest.M
     monkeypatch.setattr(argon2, "PROVIDERS", [provider])
     costs = Argon2("argon2id", 4, 4096, 2, bytes(32))
     workers = Workers(4, 10**6)
-    jobs = [Job(lambda: kdf.derive(costs, b"secret", 64, budget=kdf.Budget()), lanes=kdf.lanes(costs), memory=kdf.memory(costs)) for _number in range(6)]
+    jobs = [
+        Job(
+            lambda: kdf.derive(costs, b"secret", 64, budget=kdf.Budget()),
+            lanes=kdf.lanes(costs),
+            memory=kdf.memory(costs),
+        )
+        for _number in range(6)
+    ]
     for job in jobs:
         workers.submit(job)
     assert workers.idle() == 0 and sum(job.begun and not job.done for job in jobs) <= 1
     for job in jobs:
         workers.wait([job])
     assert len({bytes(job.result()) for job in jobs}) == 1
-    with_lock_only = [threading.Thread(target=kdf.derive, args=(costs, b"secret", 64), kwargs={"budget": kdf.Budget()}, daemon=True) for _number in range(4)]
+    with_lock_only = [
+        threading.Thread(target=kdf.derive, args=(costs, b"secret", 64), kwargs={"budget": kdf.Budget()}, daemon=True)
+        for _number in range(4)
+    ]
     for thread in with_lock_only:
         thread.start()
     for thread in with_lock_only:

@@ -43,7 +43,10 @@ def build(
     starts: t.Optional[t.Sequence[int]] = None,
     padding: bytes = b"",
 ) -> bytes:
-    """1024 bytes of header; ``payload`` and ``starts`` in sectors. Active slot n has n + 1000 iterations and ``salt(n)``."""
+    """1024 bytes of header; ``payload`` and ``starts`` in sectors.
+
+    Active slot n has n + 1000 iterations and ``salt(n)``.
+    """
     head = b"LUKS\xba\xbe" + struct.pack(">H", 1)
     head += cipher.ljust(32, b"\0") + mode.ljust(32, b"\0") + hash_spec.ljust(32, b"\0")
     head += struct.pack(">II", payload, key_bytes)

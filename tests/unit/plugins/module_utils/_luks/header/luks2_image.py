@@ -31,7 +31,13 @@ def keyslot(offset: int, seed: int = 1, *, key_size: int = 64, size: int = AREA)
         "type": "luks2",
         "key_size": key_size,
         "af": {"type": "luks1", "stripes": 4000, "hash": "sha256"},
-        "area": {"type": "raw", "offset": str(offset), "size": str(size), "encryption": "aes-xts-plain64", "key_size": 64},
+        "area": {
+            "type": "raw",
+            "offset": str(offset),
+            "size": str(size),
+            "encryption": "aes-xts-plain64",
+            "key_size": 64,
+        },
         "kdf": {"type": "pbkdf2", "hash": "sha256", "iterations": 1000 + seed, "salt": b64(salt(seed))},
     }
 
@@ -58,7 +64,16 @@ def tree(*, slots: int = 2, hdr_size: int = HDR_SIZE) -> t.Dict[str, t.Any]:
     result: t.Dict[str, t.Any] = {
         "keyslots": {str(number): keyslot(start + number * AREA, number) for number in range(slots)},
         "tokens": {},
-        "segments": {"0": {"type": "crypt", "offset": "16777216", "size": "dynamic", "iv_tweak": "0", "encryption": "aes-xts-plain64", "sector_size": 512}},
+        "segments": {
+            "0": {
+                "type": "crypt",
+                "offset": "16777216",
+                "size": "dynamic",
+                "iv_tweak": "0",
+                "encryption": "aes-xts-plain64",
+                "sector_size": 512,
+            }
+        },
         "digests": {"0": digest([str(number) for number in range(slots)])},
         "config": {"json_size": str(hdr_size - 4096), "keyslots_size": str(16777216 - start)},
     }
@@ -121,7 +136,9 @@ def pack(
     return head[:448] + checksum.ljust(64, b"\0") + head[512:] + body
 
 
-def build(area: t.Union[bytes, t.Mapping[str, t.Any], None] = None, *, hdr_size: int = HDR_SIZE, **options: t.Any) -> bytes:
+def build(
+    area: t.Union[bytes, t.Mapping[str, t.Any], None] = None, *, hdr_size: int = HDR_SIZE, **options: t.Any
+) -> bytes:
     """Both copies."""
     what = rich_tree() if area is None else area
     return pack(what, hdr_size=hdr_size, **options) + pack(what, secondary=True, hdr_size=hdr_size, **options)

@@ -30,7 +30,9 @@ def build(
     end: bytes = bytes(8),
 ) -> bytes:
     """The first cluster of an image, packed from the format's table."""
-    head = b"QFI\xfb" + struct.pack(">IQIIQIIQQIIQ", version, *backing, cluster_bits, 1 << 20, method, 1, 196608, 65536, 1, 0, 0)
+    head = b"QFI\xfb" + struct.pack(
+        ">IQIIQIIQQIIQ", version, *backing, cluster_bits, 1 << 20, method, 1, 196608, 65536, 1, 0, 0
+    )
     assert len(head) == 72
     if version >= 3:
         head += struct.pack(">QQQII", incompatible, 0, autoclear, 4, header_length)

@@ -12,7 +12,12 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, qcow2
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header.qcow2_image import POINTER, SIZE, build, crypto
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header.qcow2_image import (
+    POINTER,
+    SIZE,
+    build,
+    crypto,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,18 +59,43 @@ REFUSED = [
     ("corrupt", build(incompatible=1 << 1), errors.MalformedHeader, "marked corrupt"),
     ("cluster-8", build(cluster_bits=8), errors.MalformedHeader, "cluster_bits is 8"),
     ("cluster-22", build(cluster_bits=22), errors.MalformedHeader, "cluster_bits is 22"),
-    ("header-length-96", image.patch(build(), 100, struct.pack(">I", 96)), errors.MalformedHeader, "header_length is 96"),
-    ("header-length-odd", image.patch(build(), 100, struct.pack(">I", 110)), errors.MalformedHeader, "header_length is 110"),
+    (
+        "header-length-96",
+        image.patch(build(), 100, struct.pack(">I", 96)),
+        errors.MalformedHeader,
+        "header_length is 96",
+    ),
+    (
+        "header-length-odd",
+        image.patch(build(), 100, struct.pack(">I", 110)),
+        errors.MalformedHeader,
+        "header_length is 110",
+    ),
     ("header-length-huge", image.patch(build(), 100, b"\xff\xff\xff\xf8"), errors.MalformedHeader, "header_length"),
-    ("missing", build(extensions=[FEATURES]), errors.MalformedHeader, "extension that points to the LUKS header is missing"),
+    (
+        "missing",
+        build(extensions=[FEATURES]),
+        errors.MalformedHeader,
+        "extension that points to the LUKS header is missing",
+    ),
     ("behind-the-end-mark", build(extensions=[(0, b""), crypto()]), errors.MalformedHeader, "is missing"),
     ("two", build(extensions=[crypto(), crypto(327680)]), errors.MalformedHeader, "two encryption header extensions"),
     ("length-8", build(extensions=[(0x0537BE77, bytes(8))]), errors.MalformedHeader, "8 bytes instead of 16"),
-    ("runs-out", build(extensions=[], end=struct.pack(">II", 0x1111, 0xFFFFFFFF)), errors.MalformedHeader, "exceeds the header"),
+    (
+        "runs-out",
+        build(extensions=[], end=struct.pack(">II", 0x1111, 0xFFFFFFFF)),
+        errors.MalformedHeader,
+        "exceeds the header",
+    ),
     ("unaligned", build(extensions=[crypto(262144 + 512)]), errors.MalformedHeader, "no cluster of 65536 bytes"),
     ("first-cluster", build(extensions=[crypto(0)]), errors.MalformedHeader, "no cluster"),
     ("empty", build(extensions=[crypto(length=0)]), errors.MalformedHeader, "is empty"),
-    ("behind-the-file", build(extensions=[crypto(length=SIZE - 262144 + 1)]), errors.MalformedHeader, f"the file has only {SIZE} bytes"),
+    (
+        "behind-the-file",
+        build(extensions=[crypto(length=SIZE - 262144 + 1)]),
+        errors.MalformedHeader,
+        f"the file has only {SIZE} bytes",
+    ),
     ("wraps", build(extensions=[crypto(0xFFFFFFFFFFFF0000, 0x20000)]), errors.MalformedHeader, "the file has only"),
     ("behind-backing-name", build(backing=(112, 8)), errors.MalformedHeader, "is missing"),
     ("backing-name-inside-header", build(backing=(1, 8)), errors.MalformedHeader, "is missing"),
@@ -105,7 +135,9 @@ def test_neighbours_with_data_or_keys_of_their_own_are_noted() -> None:
 def test_a_header_full_of_empty_extensions_ends() -> None:
     """Two MiB of empty extensions, read with one request."""
     calls: t.List[int] = []
-    data = build(cluster_bits=21, extensions=[], end=struct.pack(">II", 7, 0) * ((1 << 21) // 8 - 14)).ljust(4 << 20, b"\0")
+    data = build(cluster_bits=21, extensions=[], end=struct.pack(">II", 7, 0) * ((1 << 21) // 8 - 14)).ljust(
+        4 << 20, b"\0"
+    )
 
     def read(offset: int, length: int) -> bytes:
         calls.append(length)
@@ -123,7 +155,9 @@ def test_a_header_full_of_empty_extensions_ends() -> None:
     version=st.sampled_from([2, 3]),
     size=st.one_of(st.just(SIZE), st.integers(0, 4096)),
 )
-def test_a_mutated_header_is_followed_inside_the_file_or_refused(mutations: t.List[t.Tuple[int, bytes]], version: int, size: int) -> None:
+def test_a_mutated_header_is_followed_inside_the_file_or_refused(
+    mutations: t.List[t.Tuple[int, bytes]], version: int, size: int
+) -> None:
     head = build(version=version, cluster_bits=12)
     for offset, data in mutations:
         head = image.patch(head, offset, data)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A medium that gives only a part of a LUKS2 header: the other copy counts, and both copies unreadable is the medium's fault."""
+"""A medium that gives only a part of a LUKS2 header: the other copy counts, and both copies unreadable is the medium's
+fault.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ SIGNATURES = [
 ]
 
 
-@pytest.mark.parametrize(("data", "what"), SIGNATURES, ids=[f"{number}-{what}" for number, (_data, what) in enumerate(SIGNATURES)])
+@pytest.mark.parametrize(
+    ("data", "what"), SIGNATURES, ids=[f"{number}-{what}" for number, (_data, what) in enumerate(SIGNATURES)]
+)
 def test_a_signature_at_its_place_is_named(data: bytes, what: str) -> None:
     assert signatures.signature(image.reader(data), len(data)) == what
     assert signatures.describe(image.reader(data), len(data)) == what

@@ -22,7 +22,9 @@ UNTRIABLE = -1
 
 
 class Told:
-    """Proofs from a table: keyslot -> the secret that opens it, None for nobody's, UNTRIABLE for what cannot be tried here."""
+    """Proofs from a table: keyslot -> the secret that opens it, None for nobody's, UNTRIABLE for what cannot be tried
+    here.
+    """
 
     def __init__(self, opens: t.Mapping[int, t.Optional[int]]) -> None:
         self.opens = opens
@@ -45,17 +47,29 @@ class Told:
         pass
 
 
-def situation(opens: t.Mapping[int, t.Optional[int]], *, luks1: bool, intent: t.Optional[model.Intent] = None) -> Situation:
-    kdf: model.Kdf = model.Pbkdf2("sha256", 1000, bytes(32)) if luks1 else model.Argon2("argon2id", 4, 65536, 1, bytes(32))
+def situation(
+    opens: t.Mapping[int, t.Optional[int]], *, luks1: bool, intent: t.Optional[model.Intent] = None
+) -> Situation:
+    kdf: model.Kdf = (
+        model.Pbkdf2("sha256", 1000, bytes(32)) if luks1 else model.Argon2("argon2id", 4, 65536, 1, bytes(32))
+    )
     count = 8 if luks1 else 32
     places = {number: model.Extent(AREA * (number + 1), AREA) for number in range(count)}
     taken = {number: places[number] for number in opens}
-    layout = model.Layout(count, taken, fixed=places) if luks1 else model.Layout(count, taken, window=model.Extent(AREA, count * AREA), unit=AREA)
+    layout = (
+        model.Layout(count, taken, fixed=places)
+        if luks1
+        else model.Layout(count, taken, window=model.Extent(AREA, count * AREA), unit=AREA)
+    )
     slots = {number: SlotView(number=number, kdf=kdf) for number in opens}
-    return Situation("luks1" if luks1 else "luks2", count, slots, layout, intent=intent, only_hash="sha256" if luks1 else "")
+    return Situation(
+        "luks1" if luks1 else "luks2", count, slots, layout, intent=intent, only_hash="sha256" if luks1 else ""
+    )
 
 
-def present(new: int, old: t.Optional[int] = None, keyslot: t.Optional[int] = None, position: int = 0, **members: t.Any) -> Entry:
+def present(
+    new: int, old: t.Optional[int] = None, keyslot: t.Optional[int] = None, position: int = 0, **members: t.Any
+) -> Entry:
     return Entry(position, "present", keyslot, new, old, **members)
 
 
@@ -71,7 +85,9 @@ def plan(
     intent: t.Optional[model.Intent] = None,
     **flags: bool,
 ) -> t.List[t.Tuple[str, t.Optional[int]]]:
-    made = make_plan(situation(opens, luks1=luks1, intent=intent), Desired(entries, tuple(unlock), LABELS, **flags), Told(opens))
+    made = make_plan(
+        situation(opens, luks1=luks1, intent=intent), Desired(entries, tuple(unlock), LABELS, **flags), Told(opens)
+    )
     return [(action.kind, action.keyslot) for action in made.actions]
 
 
@@ -82,7 +98,10 @@ def test_a_pinned_slot_that_cannot_be_tried(luks1: bool, old: t.Optional[int], f
     if force and old is None:
         assert plan({0: RED, 3: UNTRIABLE}, present(GREEN, keyslot=3), luks1=luks1, force=True)[-1][1] == 3
         return
-    with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use.*unsupported cipher 'serpent'.*this host cannot tell which secret opens it"):
+    with pytest.raises(
+        Refused,
+        match=r"(?i)keyslot 3 is in use.*unsupported cipher 'serpent'.*this host cannot tell which secret opens it",
+    ):
         plan({0: RED, 3: UNTRIABLE}, present(GREEN, old, keyslot=3), luks1=luks1, force=force)
 
 
@@ -146,7 +165,9 @@ def test_a_priority_on_luks1() -> None:
 
 
 def test_another_hash_on_luks1() -> None:
-    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] wants hash sha512, but every keyslot of this LUKS1 header uses sha256"):
+    with pytest.raises(
+        Refused, match=r"(?i)keyslots\[0\] wants hash sha512, but every keyslot of this LUKS1 header uses sha256"
+    ):
         plan({0: RED}, present(GREEN, costs=Costs(hash="sha512")), luks1=True)
     assert plan({0: RED}, present(GREEN, costs=Costs(hash="SHA256")), luks1=True)[0][0] == "add"
     assert plan({0: RED}, present(GREEN, costs=Costs(type="pbkdf2", hash="sha512")))[0][0] == "add"
@@ -157,7 +178,9 @@ def test_another_hash_on_luks1() -> None:
     [(model.IntentKind.ERASE, None), (model.IntentKind.REPLACE_ERASE, None), (model.IntentKind.MOVE_FILL, 3)],
     ids=["erase", "replace", "move"],
 )
-def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(kind: str, temporary_slot: t.Optional[int]) -> None:
+def test_an_interrupted_erase_waits_for_a_proof_that_another_slot_opens(
+    kind: str, temporary_slot: t.Optional[int]
+) -> None:
     """The slot to be erased may be the only one that still opens."""
     intent = model.Intent(kind, 2, temporary_slot=temporary_slot)
     doomed = temporary_slot or 2
@@ -175,7 +198,9 @@ def test_an_interrupted_erase_of_the_only_slot_needs_consent() -> None:
 
 @pytest.mark.parametrize("kind", [model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL])
 def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
-    with pytest.raises(Refused, match=r"(?i)the journal entry of an interrupted rekey of keyslot 2 has no temporary slot"):
+    with pytest.raises(
+        Refused, match=r"(?i)the journal entry of an interrupted rekey of keyslot 2 has no temporary slot"
+    ):
         plan({0: RED, 2: None}, present(RED), luks1=True, intent=model.Intent(kind, 2))
 
 

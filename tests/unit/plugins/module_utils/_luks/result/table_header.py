@@ -40,7 +40,9 @@ def header(*slots: model.Keyslot, luks1: bool = False, **members: t.Any) -> t.An
         "key_size": 64,
         "slot_count": 8 if luks1 else 32,
         "keyslots": {one.number: one for one in slots},
-        "digests": (model.Digest(0, "pbkdf2", "sha256", 1000, b"salt", b"value", tuple(one.number for one in slots), (0,)),),
+        "digests": (
+            model.Digest(0, "pbkdf2", "sha256", 1000, b"salt", b"value", tuple(one.number for one in slots), (0,)),
+        ),
         "segments": (model.Segment(0, "crypt", 16 << 20, None, "aes-xts-plain64", 512),),
         "tokens": (),
         "requirements": (),
@@ -55,5 +57,7 @@ def header(*slots: model.Keyslot, luks1: bool = False, **members: t.Any) -> t.An
 
 def desired(labels: t.Sequence[str], *costs: Costs) -> Desired:
     """One present entry per costs, each for the secret of the same number."""
-    entries = tuple(Entry(position=number, state="present", new_secret=number, costs=one) for number, one in enumerate(costs))
+    entries = tuple(
+        Entry(position=number, state="present", new_secret=number, costs=one) for number, one in enumerate(costs)
+    )
     return Desired(entries=entries, unlock=(), labels=tuple(labels))

@@ -11,12 +11,20 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.describe import describe_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.hints import fingerprint
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import ARGON2, PBKDF2, header, slot
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import (
+    ARGON2,
+    PBKDF2,
+    header,
+    slot,
+)
 
 
 def test_everything_is_plain_data() -> None:
     found = header(
-        slot(0), tokens=(model.Token(3, "clevis", (0,)),), intent=model.Intent(model.IntentKind.ERASE, 4), write_obstacle=Unsupported("requirement", "x")
+        slot(0),
+        tokens=(model.Token(3, "clevis", (0,)),),
+        intent=model.Intent(model.IntentKind.ERASE, 4),
+        write_obstacle=Unsupported("requirement", "x"),
     )
     shown = json.loads(json.dumps(describe_header(found)))
     assert shown["version"] == 2
@@ -33,10 +41,23 @@ def test_everything_is_plain_data() -> None:
 
 def test_a_quiet_header() -> None:
     shown = describe_header(header(luks1=True))
-    assert (shown["version"], shown["unfinished"], shown["write_obstacle"], shown["areas"], shown["record"]) == (1, None, None, [], [])
+    assert (shown["version"], shown["unfinished"], shown["write_obstacle"], shown["areas"], shown["record"]) == (
+        1,
+        None,
+        None,
+        [],
+        [],
+    )
 
 
 def test_the_record_tells_who_was_changed_since() -> None:
-    record = {number: model.RecordEntry(number, f"label {number}", fingerprint(ARGON2), "2026-11-24T00:00:00Z") for number in (0, 1, 5)}
+    record = {
+        number: model.RecordEntry(number, f"label {number}", fingerprint(ARGON2), "2026-11-24T00:00:00Z")
+        for number in (0, 1, 5)
+    }
     shown = describe_header(header(slot(0), slot(1, PBKDF2), record=record))["record"]
-    assert [(line["keyslot"], line["label"], line["current"]) for line in shown] == [(0, "label 0", True), (1, "label 1", False), (5, "label 5", False)]
+    assert [(line["keyslot"], line["label"], line["current"]) for line in shown] == [
+        (0, "label 0", True),
+        (1, "label 1", False),
+        (5, "label 5", False),
+    ]

@@ -12,7 +12,11 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, KdfChoice, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import diff, prediction, slot_table
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import PBKDF2, header, slot
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.result.table_header import (
+    PBKDF2,
+    header,
+    slot,
+)
 
 UUID = "0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55"
 
@@ -26,7 +30,9 @@ def difference(found: t.Any, *actions: Action, opened_by: t.Mapping[int, t.Seque
     plan = Plan(actions)
     return diff.diff(
         before,
-        prediction.predict(before, plan, found, dict.fromkeys(range(len(actions)), KdfChoice(PBKDF2, frozenset({"iterations"})))),
+        prediction.predict(
+            before, plan, found, dict.fromkeys(range(len(actions)), KdfChoice(PBKDF2, frozenset({"iterations"})))
+        ),
         plan,
         path="/dev/x",
         uuid=UUID,
@@ -51,12 +57,14 @@ def test_luks2_table() -> None:
         1        (not opened by any given secret)  pbkdf2-sha256, 4000 iterations          priority ignore, token systemd-tpm2, token clevis
         2        (not tried)                       scrypt
         10       (not opened by any given secret)  argon2id, 4 passes, 65536 KiB, 2 lanes  not bound to the volume, priority prefer
-        """
+        """  # noqa: E501 - a table as it is printed
     )
 
 
 def test_luks1_table_draws_no_empty_column() -> None:
-    text = diff.render(slot_table.rows(header(slot(1, PBKDF2), luks1=True), {1: ["admin"]})[:3], uuid=UUID, format="luks1")
+    text = diff.render(
+        slot_table.rows(header(slot(1, PBKDF2), luks1=True), {1: ["admin"]})[:3], uuid=UUID, format="luks1"
+    )
     assert text == drawn(
         """
         LUKS1 0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55
@@ -73,12 +81,23 @@ def test_a_volume_without_any_slot() -> None:
 
 
 def test_costs_that_the_real_run_decides() -> None:
-    row = {"keyslot": 0, "state": "active", "bound": True, "priority": "normal", "opened_by": ["a"], "tried": True, "tokens": []}
+    row = {
+        "keyslot": 0,
+        "state": "active",
+        "bound": True,
+        "priority": "normal",
+        "opened_by": ["a"],
+        "tried": True,
+        "tokens": [],
+    }
     for kdf, text in (
         ({"type": "set at apply"}, "set at apply"),
         ({"type": "pbkdf2", "hash": "sha256", "iterations": "set at apply"}, "pbkdf2-sha256, costs set at apply"),
         ({"type": "pbkdf2", "hash": "set at apply", "iterations": 1000}, "pbkdf2, 1000 iterations"),
-        ({"type": "argon2id", "time": "set at apply", "memory": 32, "parallel": 1}, "argon2id, passes set at apply, 32 KiB, 1 lane"),
+        (
+            {"type": "argon2id", "time": "set at apply", "memory": 32, "parallel": 1},
+            "argon2id, passes set at apply, 32 KiB, 1 lane",
+        ),
     ):
         assert diff.render([{**row, "kdf": kdf}], uuid=UUID, format="luks2").rstrip().endswith(f"  {text}")
 
@@ -86,11 +105,26 @@ def test_costs_that_the_real_run_decides() -> None:
 def test_only_changed_slots_are_changed_lines() -> None:
     found = header(slot(0), slot(1), slot(2))
     long = "a label that is much longer than every other word in the table"
-    shown = difference(found, Action(ActionKind.ADD, 3, "why", label=long), Action(ActionKind.ERASE, 1, "why"), opened_by={0: ["a"], 1: ["b"], 2: ["c"]})
+    shown = difference(
+        found,
+        Action(ActionKind.ADD, 3, "why", label=long),
+        Action(ActionKind.ERASE, 1, "why"),
+        opened_by={0: ["a"], 1: ["b"], 2: ["c"]},
+    )
     lines = list(difflib.ndiff(shown["before"].splitlines(), shown["after"].splitlines()))
     assert [line[2:3] for line in lines if line.startswith("- ")] == ["1"]
     assert [line[2:3] for line in lines if line.startswith("+ ")] == ["3"]
-    assert len({line.index("argon2id") for text in (shown["before"], shown["after"]) for line in text.splitlines()[2:] if "argon2id" in line}) == 1
+    assert (
+        len(
+            {
+                line.index("argon2id")
+                for text in (shown["before"], shown["after"])
+                for line in text.splitlines()[2:]
+                if "argon2id" in line
+            }
+        )
+        == 1
+    )
     assert shown["before_header"] == shown["after_header"] == "/dev/x"
 
 
@@ -101,7 +135,10 @@ def test_no_change_is_no_difference() -> None:
 
 def test_what_is_mended_beside_the_slots_shows() -> None:
     found = header(slot(0), intent=model.Intent(model.IntentKind.WIPE, 0))
-    heal, finish = Action(ActionKind.HEAL_HEADER, None, "why"), Action(ActionKind.FINISH_ERASE, 0, "an interrupted run left something", resume=True)
+    heal, finish = (
+        Action(ActionKind.HEAL_HEADER, None, "why"),
+        Action(ActionKind.FINISH_ERASE, 0, "an interrupted run left something", resume=True),
+    )
     shown = difference(found, heal, finish, opened_by={0: ["a"]})
     assert "header copies differ\nunfinished: an interrupted run left something\n" in shown["before"]
     assert "header copies agree\nnothing unfinished\n" in shown["after"]

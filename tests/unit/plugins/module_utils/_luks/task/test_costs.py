@@ -24,7 +24,10 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired i
         ({"hash": "SHA512"}, Costs(type="pbkdf2", hash="sha512")),
         ({"iterations": 2**31 - 1, "hash": "sha3-256"}, Costs(type="pbkdf2", hash="sha3-256", iterations=2**31 - 1)),
         ({"memory": 32}, Costs(type="argon2id", memory=32)),
-        ({"type": "argon2i", "time": 4, "memory": 4194304, "parallel": 4}, Costs(type="argon2i", time=4, memory=4194304, parallel=4)),
+        (
+            {"type": "argon2i", "time": 4, "memory": 4194304, "parallel": 4},
+            Costs(type="argon2i", time=4, memory=4194304, parallel=4),
+        ),
     ],
 )
 def test_costs(params: t.Optional[t.Dict[str, t.Any]], expected: Costs) -> None:

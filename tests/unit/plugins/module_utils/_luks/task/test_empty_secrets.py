@@ -42,7 +42,10 @@ def test_a_keyfile_is_not_emptied(tmp_path: pathlib.Path, empty: t.Dict[str, str
 def test_an_empty_keyfile_gives_way(tmp_path: pathlib.Path, empty: t.Dict[str, str]) -> None:
     path = tmp_path / "data.key"
     path.touch()
-    assert update_keyfile(keyfile_task(path, {"passphrase": "new"}, empty), check=False) == {"changed": True, "holds": "new"}
+    assert update_keyfile(keyfile_task(path, {"passphrase": "new"}, empty), check=False) == {
+        "changed": True,
+        "holds": "new",
+    }
     assert path.read_bytes() == b"new"
 
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import ABSENT, PRESENT, Costs, Desired, Entry
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import (
+    ABSENT,
+    PRESENT,
+    Costs,
+    Desired,
+    Entry,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.normalize import normalize
 
 STRONG = Costs(memory=100000)

@@ -20,7 +20,14 @@ Params = t.Dict[str, t.Any]
 
 def secret(text: str, label: t.Optional[str] = None) -> Params:
     # Ansible hands over every option of a specification, None where nothing was given.
-    return {"label": label, "passphrase": text, "passphrase_base64": None, "keyfile": None, "keyfile_offset": None, "keyfile_size": None}
+    return {
+        "label": label,
+        "passphrase": text,
+        "passphrase_base64": None,
+        "keyfile": None,
+        "keyfile_offset": None,
+        "keyfile_size": None,
+    }
 
 
 def entry(**options: t.Any) -> Params:
@@ -48,7 +55,9 @@ def refusal(params: Params, kind: t.Type[LuksmithError] = BadTask) -> str:
 def test_a_whole_task() -> None:
     parsed = parse.parse_task(
         task(
-            entry(keyslot=3, new_secret=B, old_secret=A, priority="prefer", pbkdf={"type": "argon2id", "memory": 65536}),
+            entry(
+                keyslot=3, new_secret=B, old_secret=A, priority="prefer", pbkdf={"type": "argon2id", "memory": 65536}
+            ),
             entry(state=ABSENT, old_secret=C),
             entry(state=ABSENT, keyslot=0),
             unlock=[A, secret("alpha")],
@@ -69,7 +78,15 @@ def test_a_whole_task() -> None:
     assert [bytes(one.value) for one in parsed.secrets] == [b"alpha", b"beta", b"gamma"]
     assert parsed.desired.unlock == (0,)
     assert parsed.desired.entries == (
-        Entry(position=0, state=PRESENT, keyslot=3, new_secret=1, old_secret=0, costs=Costs(type="argon2id", memory=65536), priority="prefer"),
+        Entry(
+            position=0,
+            state=PRESENT,
+            keyslot=3,
+            new_secret=1,
+            old_secret=0,
+            costs=Costs(type="argon2id", memory=65536),
+            priority="prefer",
+        ),
         Entry(position=1, state=ABSENT, old_secret=2),
         Entry(position=2, state=ABSENT, keyslot=0),
     )
@@ -84,7 +101,13 @@ def test_defaults() -> None:
     assert parsed.desired.entries == (Entry(position=0, state=PRESENT, new_secret=0),)
     assert parsed.desired.labels == ("keyslots[0].new_secret",)
     assert not (parsed.desired.purge or parsed.desired.force or parsed.desired.allow_lockout)
-    assert (parsed.lock_timeout, parsed.record, parsed.verify, parsed.wipe, parsed.budget) == (30.0, True, "proof", "auto", Budget())
+    assert (parsed.lock_timeout, parsed.record, parsed.verify, parsed.wipe, parsed.budget) == (
+        30.0,
+        True,
+        "proof",
+        "auto",
+        Budget(),
+    )
 
 
 def test_a_task_never_shows_its_secrets() -> None:
@@ -285,14 +308,18 @@ def test_warnings_for_every_volume_and_for_those_of_qemu() -> None:
 
 
 def test_info_numbers_its_secrets() -> None:
-    parsed = parse_info.parse_info({"device": "/dev/x", "header": "/h", "secrets": [A, secret("beta"), secret("alpha")], "lock_timeout": 0})
+    parsed = parse_info.parse_info(
+        {"device": "/dev/x", "header": "/h", "secrets": [A, secret("beta"), secret("alpha")], "lock_timeout": 0}
+    )
     assert parsed.labels == ("a", "secrets[1]")
     assert [bytes(one.value) for one in parsed.secrets] == [b"alpha", b"beta"]
     assert (parsed.device, parsed.header, parsed.lock_timeout) == ("/dev/x", "/h", 0.0)
     assert parse_info.parse_info({"device": "/dev/x"}).secrets == ()
 
 
-@pytest.mark.parametrize("params", [{}, {"device": ""}, {"device": "/dev/x", "secrets": [{}]}, {"device": "/dev/x", "secrets": A}])
+@pytest.mark.parametrize(
+    "params", [{}, {"device": ""}, {"device": "/dev/x", "secrets": [{}]}, {"device": "/dev/x", "secrets": A}]
+)
 def test_info_refusals(params: Params) -> None:
     with pytest.raises(BadTask):
         parse_info.parse_info(params)

@@ -23,7 +23,10 @@ def test_the_same_bytes_are_one_secret_with_all_its_labels() -> None:
 
 def test_bytes_that_differ_in_a_newline_or_a_nul_are_two_secrets() -> None:
     secrets = SecretList()
-    assert [secrets.number_of({"passphrase": text}, f"unlock[{index}]") for index, text in enumerate(("a", "a\n", "a\0", ""))] == [0, 1, 2, 3]
+    assert [
+        secrets.number_of({"passphrase": text}, f"unlock[{index}]")
+        for index, text in enumerate(("a", "a\n", "a\0", ""))
+    ] == [0, 1, 2, 3]
 
 
 def test_one_label_on_two_secrets_is_refused_and_names_both_places() -> None:

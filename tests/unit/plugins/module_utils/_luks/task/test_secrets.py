@@ -76,7 +76,9 @@ def test_a_passphrase_that_was_likely_not_meant_so_is_kept_with_a_warning(text: 
         assert text.strip() not in warning or not text.strip()
 
 
-@pytest.mark.parametrize("text", ["", "two words", " spaces stay ", "{a}", "x" * 512, "2026-01-02", "2026-01-02 03:04:05"])
+@pytest.mark.parametrize(
+    "text", ["", "two words", " spaces stay ", "{a}", "x" * 512, "2026-01-02", "2026-01-02 03:04:05"]
+)
 def test_no_warning_without_a_reason(text: str) -> None:
     assert read(passphrase=text).warnings == ()
 
@@ -86,7 +88,9 @@ def test_no_warning_for_what_a_program_made(tmp_path: pathlib.Path) -> None:
     assert read(passphrase_base64="bWFkZSBieSBhIHByb2dyYW0K").warnings == ()
 
 
-@pytest.mark.parametrize(("encoded", "expected"), [("", b""), ("AA==", b"\x00"), ("/w==", b"\xff"), ("c2VjcmV0Cg==", b"secret\n")])
+@pytest.mark.parametrize(
+    ("encoded", "expected"), [("", b""), ("AA==", b"\x00"), ("/w==", b"\xff"), ("c2VjcmV0Cg==", b"secret\n")]
+)
 def test_base64_gives_the_bytes(encoded: str, expected: bytes) -> None:
     assert read(passphrase_base64=encoded).value == expected
 
@@ -99,7 +103,15 @@ def test_base64_gives_the_bytes(encoded: str, expected: bytes) -> None:
     ],
 )
 def test_damaged_base64_is_refused_and_not_quoted(encoded: str) -> None:
-    damaged = [encoded + "\n", " " + encoded, encoded[:4] + "\n" + encoded[4:], encoded + "=", encoded[:-1] + "_", encoded + "!", encoded[:-1]]
+    damaged = [
+        encoded + "\n",
+        " " + encoded,
+        encoded[:4] + "\n" + encoded[4:],
+        encoded + "=",
+        encoded[:-1] + "_",
+        encoded + "!",
+        encoded[:-1],
+    ]
     for text in damaged:
         with pytest.raises(BadSecret) as caught:
             read(passphrase_base64=text)
@@ -116,7 +128,14 @@ def test_base64_with_stray_bits_is_refused() -> None:
 
 @pytest.mark.parametrize("source", ["passphrase", "passphrase_base64"])
 @pytest.mark.parametrize(
-    ("value", "named"), [(["alpha", "beta"], "a list"), ({"alpha": 1}, "a dictionary"), (1234, "a number"), (8.5, "a number"), (True, "a boolean")]
+    ("value", "named"),
+    [
+        (["alpha", "beta"], "a list"),
+        ({"alpha": 1}, "a dictionary"),
+        (1234, "a number"),
+        (8.5, "a number"),
+        (True, "a boolean"),
+    ],
 )
 def test_what_is_no_text_is_refused(source: str, value: t.Any, named: str) -> None:
     with pytest.raises(BadTask) as caught:
@@ -174,7 +193,9 @@ def test_a_secret_is_a_dictionary(params: t.Any) -> None:
         (10, None, b""),
     ],
 )
-def test_the_part_of_a_keyfile(tmp_path: pathlib.Path, offset: t.Optional[int], size: t.Optional[int], expected: bytes) -> None:
+def test_the_part_of_a_keyfile(
+    tmp_path: pathlib.Path, offset: t.Optional[int], size: t.Optional[int], expected: bytes
+) -> None:
     assert read(keyfile=keyfile(tmp_path, b"0123456789"), keyfile_offset=offset, keyfile_size=size).value == expected
 
 
@@ -187,14 +208,23 @@ def test_the_part_of_a_keyfile(tmp_path: pathlib.Path, offset: t.Optional[int], 
         (10, 1, "has 0 bytes after offset 10"),
     ],
 )
-def test_a_part_that_is_not_there_is_refused(tmp_path: pathlib.Path, offset: t.Optional[int], size: t.Optional[int], part: str) -> None:
+def test_a_part_that_is_not_there_is_refused(
+    tmp_path: pathlib.Path, offset: t.Optional[int], size: t.Optional[int], part: str
+) -> None:
     with pytest.raises(BadSecret) as caught:
         read(keyfile=keyfile(tmp_path, b"0123456789"), keyfile_offset=offset, keyfile_size=size)
     assert part in caught.value.found
 
 
 @pytest.mark.parametrize(
-    ("option", "number"), [("keyfile_offset", -1), ("keyfile_size", 0), ("keyfile_size", -5), ("keyfile_size", True), ("keyfile_offset", "1")]
+    ("option", "number"),
+    [
+        ("keyfile_offset", -1),
+        ("keyfile_size", 0),
+        ("keyfile_size", -5),
+        ("keyfile_size", True),
+        ("keyfile_offset", "1"),
+    ],
 )
 def test_numbers_that_count_no_bytes(tmp_path: pathlib.Path, option: str, number: t.Any) -> None:
     with pytest.raises(BadTask, match=option):
@@ -239,7 +269,10 @@ def test_what_is_no_path(path: t.Any) -> None:
         read(keyfile=path)
 
 
-@pytest.mark.parametrize(("value", "obstacle"), [(b"fine", ""), (b"", ""), ("ü".encode(), ""), (b"a\x00", "contains a NUL byte"), (b"\xff", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("value", "obstacle"),
+    [(b"fine", ""), (b"", ""), ("ü".encode(), ""), (b"a\x00", "contains a NUL byte"), (b"\xff", "is not UTF-8")],
+)
 def test_what_qemu_could_not_use(tmp_path: pathlib.Path, value: bytes, obstacle: str) -> None:
     assert read(keyfile=keyfile(tmp_path, value)).qemu_obstacle == obstacle
 

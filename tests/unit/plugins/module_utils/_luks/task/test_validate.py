@@ -15,13 +15,20 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.validate 
 
 def wishes(*pairs: t.Tuple[t.Optional[int], t.Optional[str]]) -> Desired:
     """Entries that want one secret in these keyslots with these priorities."""
-    entries = [Entry(position, PRESENT, keyslot=keyslot, new_secret=0, priority=priority) for position, (keyslot, priority) in enumerate(pairs)]
+    entries = [
+        Entry(position, PRESENT, keyslot=keyslot, new_secret=0, priority=priority)
+        for position, (keyslot, priority) in enumerate(pairs)
+    ]
     return Desired(entries=tuple(entries), unlock=(), labels=("primary",))
 
 
 @pytest.mark.parametrize("keyslots", [(None, None), (0, None), (None, 0), (0, 0)])
-@pytest.mark.parametrize("priorities", [("ignore", None), (None, "ignore"), ("ignore", "normal"), ("prefer", "ignore"), ("prefer", "normal")])
-def test_two_priorities_for_what_can_be_one_slot(keyslots: t.Tuple[t.Optional[int], ...], priorities: t.Tuple[t.Optional[str], ...]) -> None:
+@pytest.mark.parametrize(
+    "priorities", [("ignore", None), (None, "ignore"), ("ignore", "normal"), ("prefer", "ignore"), ("prefer", "normal")]
+)
+def test_two_priorities_for_what_can_be_one_slot(
+    keyslots: t.Tuple[t.Optional[int], ...], priorities: t.Tuple[t.Optional[str], ...]
+) -> None:
     with pytest.raises(BadTask, match=r"keyslots\[0\] and keyslots\[1\] contradict each other: .*primary"):
         check_entries(wishes((keyslots[0], priorities[0]), (keyslots[1], priorities[1])))
 

@@ -70,12 +70,22 @@ def wiped(keys: Keys) -> bool:
 
 def backup(volume: pathlib.Path, state: str) -> t.Dict[str, t.Any]:
     path = volume.with_name("backup")
-    task = parse_backup({"device": str(volume), "path": str(path), "state": state, "force": True, "unlock": [secret(MADE[0]), secret("wrong")]})
+    task = parse_backup(
+        {
+            "device": str(volume),
+            "path": str(path),
+            "state": state,
+            "force": True,
+            "unlock": [secret(MADE[0]), secret("wrong")],
+        }
+    )
     return (restore if state == "restored" else create)(task, check=False)
 
 
 def audit(volume: pathlib.Path, **options: t.Any) -> t.Any:
-    task = parse_audit({"device": str(volume), "secrets": [secret(MADE[0])], "forbidden_secrets": [secret(MADE[1])], **options})
+    task = parse_audit(
+        {"device": str(volume), "secrets": [secret(MADE[0])], "forbidden_secrets": [secret(MADE[1])], **options}
+    )
     return audit_run.audit(task, now=datetime.datetime(2026, 11, 28, tzinfo=datetime.timezone.utc))
 
 
@@ -95,7 +105,9 @@ def test_a_backup_and_a_restore(volume: pathlib.Path, keys: Keys) -> None:
 def test_a_restore_that_is_refused(volume: pathlib.Path, keys: Keys) -> None:
     backup(volume, "present")
     volume.write_bytes(bytes(volume.stat().st_size))
-    volume.write_bytes(b"LUKS" + bytes(164) + b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55".ljust(40, b"\0") + volume.read_bytes()[208:])
+    volume.write_bytes(
+        b"LUKS" + bytes(164) + b"0b6dd9bb-21a1-4c9c-b8b0-0a3d8f2c6a55".ljust(40, b"\0") + volume.read_bytes()[208:]
+    )
     keys.clear()
     with pytest.raises(LuksmithError, match="backup of another volume"):
         backup(volume, "restored")
@@ -107,7 +119,9 @@ def test_keyslots_info(volume: pathlib.Path, keys: Keys) -> None:
     assert wiped(keys)
 
 
-def test_keyslots_info_where_a_keyslot_cannot_be_read(volume: pathlib.Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyslots_info_where_a_keyslot_cannot_be_read(
+    volume: pathlib.Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check = unlock_prover.Prover._check
 
     def unreadable(prover: unlock_prover.Prover, slot: t.Any, derived: t.Any) -> t.Any:

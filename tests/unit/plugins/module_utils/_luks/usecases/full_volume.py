@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copies of the volumes that cryptsetup made (tests/fixtures), with as many keyslots as a test wants, and every derivation noted."""
+"""Copies of the volumes that cryptsetup made (tests/fixtures), with as many keyslots as a test wants, and every
+derivation noted.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,19 @@ Result = t.Dict[str, t.Any]
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[5] / "fixtures"
 MADE = ("winter-2025", "in-case-of-fire")  # what the fixtures' keyslots 0 and 1 open with
-CHEAP: t.Dict[str, t.Dict[str, int]] = {"luks1": {"iterations": 1000}, "luks2": {"time": 4, "memory": 32, "parallel": 1}}
+CHEAP: t.Dict[str, t.Dict[str, int]] = {
+    "luks1": {"iterations": 1000},
+    "luks2": {"time": 4, "memory": 32, "parallel": 1},
+}
 
 
 def secret(text: str) -> t.Dict[str, str]:
     return {"passphrase": text, "label": f"label of {text}"}
 
 
-def present(format: str, new: str, *, keyslot: t.Optional[int] = None, old: t.Optional[str] = None) -> t.Dict[str, t.Any]:
+def present(
+    format: str, new: str, *, keyslot: t.Optional[int] = None, old: t.Optional[str] = None
+) -> t.Dict[str, t.Any]:
     entry: t.Dict[str, t.Any] = {"new_secret": secret(new), "keyslot": keyslot, "pbkdf": CHEAP[format]}
     return {**entry, "old_secret": secret(old)} if old is not None else entry
 
@@ -40,7 +47,11 @@ def absent(old: str) -> t.Dict[str, t.Any]:
 
 
 def amend_volume(
-    path: t.Union[pathlib.Path, t.Sequence[pathlib.Path]], *entries: t.Dict[str, t.Any], unlock: t.Sequence[str] = (), check: bool = False, **options: t.Any
+    path: t.Union[pathlib.Path, t.Sequence[pathlib.Path]],
+    *entries: t.Dict[str, t.Any],
+    unlock: t.Sequence[str] = (),
+    check: bool = False,
+    **options: t.Any,
 ) -> Result:
     where = {"device": str(path)} if isinstance(path, pathlib.Path) else {"devices": [str(one) for one in path]}
     task = parse_task({**where, "keyslots": list(entries), "unlock": [secret(text) for text in unlock], **options})
@@ -51,7 +62,9 @@ def amend_volume(
 
 
 def make(path: pathlib.Path, format: str, slots: int) -> t.List[str]:
-    """A volume at ``path`` with keyslots 0 to ``slots`` - 1, which nothing in the header tells apart; returns their secrets."""
+    """A volume at ``path`` with keyslots 0 to ``slots`` - 1, which nothing in the header tells apart; returns their
+    secrets.
+    """
     path.write_bytes(_made(format, slots))
     return [*MADE[:slots], *_more(slots)]
 
@@ -80,7 +93,9 @@ def scribble(path: pathlib.Path, offset: int, data: bytes) -> None:
 
 
 class Notes:
-    """``derived``: (salt, secret) of each slot key; ``digests``: comparisons with the digest of a volume key; ``peak``: KiB at once."""
+    """``derived``: (salt, secret) of each slot key; ``digests``: comparisons with the digest of a volume key; ``peak``:
+    KiB at once.
+    """
 
     def __init__(self) -> None:
         self.derived: t.List[t.Tuple[bytes, bytes]] = []

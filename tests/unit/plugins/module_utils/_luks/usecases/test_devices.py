@@ -32,7 +32,13 @@ def make_all(folder: pathlib.Path) -> t.List[pathlib.Path]:
 def outcome(result: t.Dict[str, t.Any], folder: pathlib.Path) -> t.List[t.Any]:
     """What does not depend on salts and folders."""
     return [
-        (*(str(one.get(part, "")).replace(str(folder), "") for part in ("device", "status", "changed", "plan", "msg")), one["kdf_evaluations"])
+        (
+            *(
+                str(one.get(part, "")).replace(str(folder), "")
+                for part in ("device", "status", "changed", "plan", "msg")
+            ),
+            one["kdf_evaluations"],
+        )
         for one in result["volumes"]
     ]
 
@@ -57,7 +63,9 @@ def test_results_do_not_depend_on_cores(tmp_path: pathlib.Path, monkeypatch: pyt
     assert [device for device, *_rest in outcomes[0]] == [f"/volume {number}" for number in range(VOLUMES)]
 
 
-def test_memory_of_all_volumes_together_stays_within_the_budget(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_all_volumes_together_stays_within_the_budget(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """New Argon2 keyslots of 64 MiB on eight cores: two at once in 150 MiB."""
     monkeypatch.setattr(session, "cores", lambda: 8)
     paths = [tmp_path / str(number) for number in range(4)]
@@ -70,7 +78,9 @@ def test_memory_of_all_volumes_together_stays_within_the_budget(tmp_path: pathli
     assert 65536 <= notes.peak <= 150_000
 
 
-def test_a_derivation_larger_than_the_budget_runs_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_derivation_larger_than_the_budget_runs_alone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(session, "cores", lambda: 8)
     paths = [tmp_path / str(number) for number in range(3)]
     for path in paths:
@@ -81,7 +91,9 @@ def test_a_derivation_larger_than_the_budget_runs_alone(tmp_path: pathlib.Path, 
     assert notes.peak == 65536
 
 
-def test_a_fault_in_one_volume_that_nobody_expected_leaves_the_others_done(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_one_volume_that_nobody_expected_leaves_the_others_done(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = [tmp_path / str(number) for number in range(3)]
     for path in paths:
         volume.make(path, "luks2", 2)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody or something comes between the writes of a run. tests/crash does it at every moment; here is one of each kind."""
+"""Somebody or something comes between the writes of a run. tests/crash does it at every moment; here is one of each
+kind.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,23 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Interrupted, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    HeaderChanged,
+    Interrupted,
+    Refused,
+    StorageFault,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, absent, present, scribble
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
+    MADE,
+    absent,
+    present,
+    scribble,
+)
 
 BOTH = pytest.mark.parametrize("format", ["luks1", "luks2"])
 # A byte of the header that no check of a format looks at: padding in LUKS1, the label in LUKS2.
@@ -34,7 +46,9 @@ def volume(tmp_path: pathlib.Path, format: str) -> pathlib.Path:
 
 
 @BOTH
-def test_a_header_that_changes_in_spite_of_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_changes_in_spite_of_the_locks(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the other one wrote stays."""
     right, areas = Region.write, []
 
@@ -52,7 +66,9 @@ def test_a_header_that_changes_in_spite_of_the_locks(volume: pathlib.Path, forma
 
 
 @BOTH
-def test_a_header_that_cannot_be_read_any_more(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_cannot_be_read_any_more(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is not said that somebody changed it."""
     write, reread, written = Region.write, Region.reread, []
 
@@ -61,7 +77,9 @@ def test_a_header_that_cannot_be_read_any_more(volume: pathlib.Path, format: str
             raise StorageFault("input/output error")
         return reread(region, offset, length)
 
-    monkeypatch.setattr(Region, "write", lambda region, offset, data: (write(region, offset, data), written.append(offset)))
+    monkeypatch.setattr(
+        Region, "write", lambda region, offset, data: (write(region, offset, data), written.append(offset))
+    )
     monkeypatch.setattr(Region, "reread", fails)
     with pytest.raises(Interrupted, match=r"(?i)input/output error") as caught:
         full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
@@ -69,7 +87,9 @@ def test_a_header_that_cannot_be_read_any_more(volume: pathlib.Path, format: str
 
 
 @BOTH
-def test_a_fault_before_the_first_write_is_no_interruption(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_before_the_first_write_is_no_interruption(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_disk: HeaderWriter) -> None:
         raise StorageFault("input/output error")
 
@@ -81,7 +101,11 @@ def test_a_fault_before_the_first_write_is_no_interruption(volume: pathlib.Path,
 
 
 def test_a_header_that_must_not_be_written_is_not() -> None:
-    writer: t.Any = types.SimpleNamespace(disk=types.SimpleNamespace(header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))))
+    writer: t.Any = types.SimpleNamespace(
+        disk=types.SimpleNamespace(
+            header=types.SimpleNamespace(write_obstacle=Refused("a requirement from the future"))
+        )
+    )
     with pytest.raises(Refused, match="requirement from the future"):
         apply_plan(Plan((Action(ActionKind.ERASE, 1, "because"),)), writer, record=False)
 
@@ -104,7 +128,9 @@ def test_another_volume_behind_the_path(volume: pathlib.Path, format: str, monke
 
 
 @BOTH
-def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_material_that_changed_while_the_header_did_not(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The slot that was shown to open opens no more: the other one must not be erased on the strength of that."""
     right = locked_write.open_volume
     with right(str(volume), None, writable=False) as opened:
@@ -122,7 +148,9 @@ def test_key_material_that_changed_while_the_header_did_not(volume: pathlib.Path
 
 
 @BOTH
-def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_material_that_changes_under_the_locks(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keyslot 1 may only go because keyslot 0 was shown to open; it is looked at again right before."""
     right = header_writer.HeaderWriter
 
@@ -132,7 +160,9 @@ def test_key_material_that_changes_under_the_locks(volume: pathlib.Path, format:
         return right(opened, header, **options)
 
     monkeypatch.setattr(header_writer, "HeaderWriter", disk)
-    with pytest.raises(HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"):
+    with pytest.raises(
+        HeaderChanged, match=r"(?i)the key material of keyslot 0 is no longer what a secret of this task opened"
+    ):
         full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
     assert not full.amend_volume(volume, present(format, MADE[1], keyslot=1))["changed"]

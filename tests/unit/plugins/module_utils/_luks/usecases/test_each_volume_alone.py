@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fault of ours on one of several volumes is that volume's failure: what became of the others is told, changed ones included."""
+"""A fault of ours on one of several volumes is that volume's failure: what became of the others is told, changed ones
+included.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,26 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import restore as restoring
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Stopped
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, LuksmithError, Unexpected, expected_only
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    Interrupted,
+    LuksmithError,
+    Unexpected,
+    expected_only,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.devices import run_concurrently
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, discovery, snapshots
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, Image, audit
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
+    BOTH,
+    Image,
+    audit,
+)
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import MADE, absent, present
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
+    MADE,
+    absent,
+    present,
+)
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import FakeSys
 
 HIDDEN = "hunter2"  # the text of an exception can be a secret
@@ -56,12 +71,16 @@ def replacing(paths: t.Any) -> t.Dict[str, t.Any]:
 
 def test_before_a_write(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
     before = paths[1].read_bytes()
-    monkeypatch.setattr(amend._Amendment, "_plan_without_writing", stumbling_at(paths[1], amend._Amendment._plan_without_writing))
+    monkeypatch.setattr(
+        amend._Amendment, "_plan_without_writing", stumbling_at(paths[1], amend._Amendment._plan_without_writing)
+    )
     result = replacing(paths)
     assert [one["status"] for one in result["volumes"]] == ["done", "refused", "done"]
     assert (result["changed"], result["failed"], result["volumes"][1]["changed"]) == (True, True, False)
     message = result["volumes"][1]["msg"]
-    assert message.startswith(f"{paths[1]}: Internal error in luksmith.luks: ZeroDivisionError at test_each_volume_alone.py:")
+    assert message.startswith(
+        f"{paths[1]}: Internal error in luksmith.luks: ZeroDivisionError at test_each_volume_alone.py:"
+    )
     assert message.endswith("Nothing was changed.") and message in result["msg"]
     assert HIDDEN not in str(result)
     assert paths[1].read_bytes() == before
@@ -99,7 +118,9 @@ def test_after_the_last_write(paths: t.List[pathlib.Path], monkeypatch: pytest.M
 
 
 def test_one_volume(paths: t.List[pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amend._Amendment, "_plan_without_writing", stumbling_at(paths[0], amend._Amendment._plan_without_writing))
+    monkeypatch.setattr(
+        amend._Amendment, "_plan_without_writing", stumbling_at(paths[0], amend._Amendment._plan_without_writing)
+    )
     with pytest.raises(Unexpected, match=TOLD) as caught:
         replacing(paths[0])
     assert caught.value.volume == str(paths[0]) and HIDDEN not in str(caught.value)
@@ -147,7 +168,9 @@ def test_a_backup_in_an_audit(tmp_path: pathlib.Path, monkeypatch: pytest.Monkey
 def test_a_search_of_the_host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [Image(tmp_path / f"{number}.img", "luks2.img") for number in range(3)]
     monkeypatch.setattr(discovery, "probe", stumbling_at(images[1].path, discovery.probe))
-    found = discovery.discover(paths=[f"{tmp_path}/*.img"], block_devices=False, crypttab_path=str(tmp_path / "none"))["volumes"]
+    found = discovery.discover(paths=[f"{tmp_path}/*.img"], block_devices=False, crypttab_path=str(tmp_path / "none"))[
+        "volumes"
+    ]
     assert [row["type"] for row in found] == ["luks2", None, "luks2"]
     assert "error in luksmith.luks: ZeroDivisionError" in found[1]["problem"] and HIDDEN not in str(found)
 
@@ -168,7 +191,9 @@ def test_a_restore_that_has_begun(tmp_path: pathlib.Path, monkeypatch: pytest.Mo
     assert HIDDEN not in str(caught.value)
 
 
-def test_a_loop_device_that_goes_away_while_the_others_are_looked_at(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_device_that_goes_away_while_the_others_are_looked_at(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = tmp_path / "image"
     image.touch()
     fake = FakeSys(tmp_path, monkeypatch)
@@ -182,12 +207,16 @@ def test_a_loop_device_that_goes_away_while_the_others_are_looked_at(tmp_path: p
         return listdir(folder)
 
     monkeypatch.setattr(os, "listdir", gone)
-    assert [place.path for place in blockdev.above(blockdev.numbers_of(os.stat(image)), {0})] == [str(fake.dev / name) for name in ("loop0", "loop1")]
+    assert [place.path for place in blockdev.above(blockdev.numbers_of(os.stat(image)), {0})] == [
+        str(fake.dev / name) for name in ("loop0", "loop1")
+    ]
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, Stopped])
 def test_what_ends_the_whole_run_is_nobodys_failure(ending: t.Type[BaseException]) -> None:
-    """Not even where its way out is blocked by an error: a signal that raises inside of a Condition leaves the lock unowned."""
+    """Not even where its way out is blocked by an error: a signal that raises inside of a Condition leaves the lock
+    unowned.
+    """
     with pytest.raises(ending), expected_only():
         try:
             raise ending

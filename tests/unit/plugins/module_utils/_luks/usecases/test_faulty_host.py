@@ -24,7 +24,9 @@ def flipped(value: bytearray) -> bytearray:
 
 
 @BOTH
-def test_a_key_that_comes_out_differently_the_second_time(format: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_comes_out_differently_the_second_time(
+    format: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "volume"
     volume.make(path, format, 2)
     before = path.read_bytes()
@@ -44,7 +46,9 @@ def test_a_key_that_comes_out_differently_the_second_time(format: str, tmp_path:
 
 
 @BOTH
-def test_key_material_that_was_encrypted_wrong(format: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_material_that_was_encrypted_wrong(
+    format: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is opened from what the medium gives back, before the header knows of it."""
     path = tmp_path / "volume"
     secrets = volume.make(path, format, 2)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whole volumes whose header lies: what one keyslot claims does not keep the others from being read, and refusals come before writes."""
+"""Whole volumes whose header lies: what one keyslot claims does not keep the others from being read, and refusals come
+before writes.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def inspect(path: pathlib.Path) -> t.Dict[str, t.Any]:
 
 
 def amend_volume(path: pathlib.Path, *entries: t.Any, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
-    return amend.amend(parse.parse_task({"device": str(path), "keyslots": list(entries), "wipe": "single", **options}), check=check)
+    return amend.amend(
+        parse.parse_task({"device": str(path), "keyslots": list(entries), "wipe": "single", **options}), check=check
+    )
 
 
 def alone(slot: Tree, digest: Tree, tree: Tree) -> None:
@@ -59,7 +63,18 @@ def alone(slot: Tree, digest: Tree, tree: Tree) -> None:
         ({"key_size": 0}, "its key size is 0 bytes"),
         ({"key_size": 513}, "its key size is 513 bytes"),
         ({"key_size": 4294967295}, "its key size is 4294967295 bytes"),
-        ({"area": {"type": "raw", "offset": "552960", "size": "4096", "encryption": "aes-xts-plain64", "key_size": 32}}, "would end at byte 680960"),
+        (
+            {
+                "area": {
+                    "type": "raw",
+                    "offset": "552960",
+                    "size": "4096",
+                    "encryption": "aes-xts-plain64",
+                    "key_size": 32,
+                }
+            },
+            "would end at byte 680960",
+        ),
     ],
     ids=str,
 )
@@ -71,12 +86,19 @@ def test_one_absurd_keyslot_does_not_hide_the_others(volume: t.Any, claim: Tree,
     result = inspect(volume(change))
     assert result["opened_by"] == {"leaked": [0], "spare": [1]}
     assert [row["tried"] for row in result["keyslots"]] == [True, True, False]
-    assert any("keyslot 9 could not be tried" in warning and reason in warning for warning in result["warnings"]), result["warnings"]
+    assert any("keyslot 9 could not be tried" in warning and reason in warning for warning in result["warnings"]), (
+        result["warnings"]
+    )
 
 
 def test_keyslots_beyond_31_are_not_tried(volume: t.Any) -> None:
     """Otherwise a header with ten thousand of them would have ten thousand keys derived."""
-    path = volume(lambda tree: (tree["keyslots"].update({"32": tree["keyslots"].pop("0")}), tree["digests"]["0"].update(keyslots=["32", "1"])))
+    path = volume(
+        lambda tree: (
+            tree["keyslots"].update({"32": tree["keyslots"].pop("0")}),
+            tree["digests"]["0"].update(keyslots=["32", "1"]),
+        )
+    )
     result = inspect(path)
     assert result["opened_by"] == {"leaked": [], "spare": [1]}
     assert any("keyslot 32 could not be tried" in warning for warning in result["warnings"])
@@ -100,8 +122,16 @@ def test_costs_beyond_the_limits_are_refused_before_a_write(volume: t.Any) -> No
     before = path.read_bytes()
     limits = {"iterations": 10_000, "memory": 1024}
     for check in (True, False):
-        with pytest.raises(errors.Refused, match=r"keyslot 2 would cost too much: argon2id requires .* KiB of memory.*kdf_limits"):
-            amend_volume(path, {"new_secret": NEXT, "old_secret": LEAKED, "pbkdf": CHEAP}, {"new_secret": {"passphrase": "x"}}, kdf_limits=limits, check=check)
+        with pytest.raises(
+            errors.Refused, match=r"keyslot 2 would cost too much: argon2id requires .* KiB of memory.*kdf_limits"
+        ):
+            amend_volume(
+                path,
+                {"new_secret": NEXT, "old_secret": LEAKED, "pbkdf": CHEAP},
+                {"new_secret": {"passphrase": "x"}},
+                kdf_limits=limits,
+                check=check,
+            )
     assert path.read_bytes() == before
 
 
@@ -111,7 +141,13 @@ def test_a_cipher_that_a_new_keyslot_could_not_use_is_refused_before_a_write(vol
     before = path.read_bytes()
     for check in (True, False):
         with pytest.raises(errors.Unsupported, match="serpent-xts-plain64"):
-            amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, {"state": "absent", "keyslot": 0}, unlock=[SPARE], check=check)
+            amend_volume(
+                path,
+                {"new_secret": NEXT, "pbkdf": CHEAP},
+                {"state": "absent", "keyslot": 0},
+                unlock=[SPARE],
+                check=check,
+            )
     assert path.read_bytes() == before
 
 
@@ -128,5 +164,7 @@ def test_a_forged_note_of_an_erase_is_no_plan_that_is_then_not_carried_out(volum
     note = {"type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "erase", "keyslot": 0, "extents": []}
     path = volume(lambda tree: tree["tokens"].update({"0": note}))
     for check in (True, False):
-        with pytest.raises(errors.Refused, match="journal entry of an interrupted run in the LUKS2 header cannot be used"):
+        with pytest.raises(
+            errors.Refused, match="journal entry of an interrupted run in the LUKS2 header cannot be used"
+        ):
             amend_volume(path, {"new_secret": NEXT, "pbkdf": CHEAP}, unlock=[SPARE], check=check)

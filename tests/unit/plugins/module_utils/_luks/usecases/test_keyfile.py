@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of a keyfile when its secret is rotated: only an old secret gives way, and what is none of them stays."""
+"""What becomes of a keyfile when its secret is rotated: only an old secret gives way, and what is none of them
+stays.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,14 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import 
 
 def task(path: pathlib.Path, **more: t.Any) -> t.Dict[str, t.Any]:
     old = [{"passphrase": "old"}, {"passphrase": "older"}]
-    return {"path": str(path), "new_secret": {"passphrase": "new"}, "old_secrets": old, "keyfile_offset": None, "keyfile_size": None, **more}
+    return {
+        "path": str(path),
+        "new_secret": {"passphrase": "new"},
+        "old_secrets": old,
+        "keyfile_offset": None,
+        "keyfile_size": None,
+        **more,
+    }
 
 
 @pytest.fixture
@@ -41,7 +50,9 @@ def keyfile(tmp_path: pathlib.Path) -> pathlib.Path:
         (b"a secret of its own", b"a secret of its own", {"changed": False, "holds": "other"}),
     ],
 )
-def test_only_an_old_secret_gives_way(keyfile: pathlib.Path, content: bytes, after: bytes, result: t.Dict[str, t.Any]) -> None:
+def test_only_an_old_secret_gives_way(
+    keyfile: pathlib.Path, content: bytes, after: bytes, result: t.Dict[str, t.Any]
+) -> None:
     keyfile.write_bytes(content)
     foreseen = update_keyfile(task(keyfile), check=True)
     assert foreseen["changed"] == result["changed"] and keyfile.read_bytes() == content
@@ -64,7 +75,9 @@ def test_the_mode_stays_private_or_becomes_so(keyfile: pathlib.Path, before: int
 
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the system says to an owner who is not root, for root too: a mode without the right to write refuses to open for writing."""
+    """What the system says to an owner who is not root, for root too: a mode without the right to write refuses to open
+    for writing.
+    """
     whole = os.open
 
     def checked(path: str, flags: int, *more: t.Any, **options: t.Any) -> int:
@@ -109,7 +122,9 @@ def test_what_another_hard_link_names_is_left_alone(keyfile: pathlib.Path, tmp_p
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_fault_before_the_rename_leaves_the_old_file(
+    keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     def fault(*_arguments: t.Any) -> None:
         raise OSError(5, "Input/output error")
 
@@ -121,11 +136,16 @@ def test_a_fault_before_the_rename_leaves_the_old_file(keyfile: pathlib.Path, mo
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+def test_what_is_no_regular_file_is_left_alone(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
     """The crypttab of a host may name a partition as keyfile; a FIFO stands in for it."""
     path = tmp_path / "partition"
     os.mkfifo(path)
-    monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile.read_keyfile", lambda *_part: bytearray(b"old"))
+    monkeypatch.setattr(
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile.read_keyfile",
+        lambda *_part: bytearray(b"old"),
+    )
     with pytest.raises(Refused, match="is not a regular file"):
         update_keyfile(task(path), check=check)
     with pytest.raises(Refused, match="is not a regular file"):
@@ -134,8 +154,13 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path: pathlib.Path, monkeypat
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
-    """That is what the system says of a read-only file system too. A link is followed: the folder that counts is that of the file."""
+def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything(
+    keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    """That is what the system says of a read-only file system too.
+
+    A link is followed: the folder that counts is that of the file.
+    """
     link = keyfile.parent.parent / "link"
     link.symlink_to(keyfile)
     monkeypatch.setattr(os, "access", lambda path, _mode, **_options: path != str(keyfile.parent))
@@ -146,18 +171,24 @@ def test_a_keyfile_in_a_folder_that_cannot_be_written_is_refused_before_anything
 
 @pytest.mark.parametrize("identity", ["geteuid", "getegid"])
 @pytest.mark.parametrize("check", [True, False])
-def test_a_keyfile_of_somebody_else_is_left_to_root(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, identity: str, check: bool) -> None:
+def test_a_keyfile_of_somebody_else_is_left_to_root(
+    keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch, identity: str, check: bool
+) -> None:
     """Only root can give the new file to its owner and its group."""
     monkeypatch.setattr(os, "geteuid", lambda: keyfile.stat().st_uid or 4711)
     os.chown(keyfile, os.geteuid(), -1)
     monkeypatch.setattr(os, "getgroups", list)
     monkeypatch.setattr(os, identity, lambda: 4712)
-    with pytest.raises(StorageFault, match="cannot be replaced: cannot give the new file the owner and group of the old one"):
+    with pytest.raises(
+        StorageFault, match="cannot be replaced: cannot give the new file the owner and group of the old one"
+    ):
         update_keyfile(task(keyfile), check=check)
     assert keyfile.read_bytes() == b"old" and list(keyfile.parent.iterdir()) == [keyfile]
 
 
-def test_a_medium_that_keeps_the_old_bytes_is_not_believed(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_medium_that_keeps_the_old_bytes_is_not_believed(
+    keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: right(descriptor, bytes(len(data)), offset))
     with pytest.raises(StorageFault, match="loses writes"):
@@ -177,7 +208,9 @@ def test_what_a_killed_run_left_is_overwritten_and_gone(keyfile: pathlib.Path) -
 
 @pytest.mark.parametrize("part", [{"keyfile_offset": 1}, {"keyfile_size": 3}])
 @pytest.mark.parametrize("check", [True, False])
-def test_a_part_of_a_file_is_refused_if_it_holds_an_old_secret(keyfile: pathlib.Path, part: t.Dict[str, int], check: bool) -> None:
+def test_a_part_of_a_file_is_refused_if_it_holds_an_old_secret(
+    keyfile: pathlib.Path, part: t.Dict[str, int], check: bool
+) -> None:
     keyfile.write_bytes(b"xold" if "keyfile_offset" in part else b"oldx")
     with pytest.raises(LuksmithError, match="nly a part of the keyfile"):
         update_keyfile(task(keyfile, **part), check=check)

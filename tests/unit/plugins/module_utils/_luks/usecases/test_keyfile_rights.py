@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check mode and the run need the same of the system: a keyfile is replaced by a rename, which is a right of its folder."""
+"""Check mode and the run need the same of the system: a keyfile is replaced by a rename, which is a right of its
+folder.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ def keyfile(tmp_path: pathlib.Path) -> t.Iterator[pathlib.Path]:
 
 def give(path: pathlib.Path, check: bool) -> t.Dict[str, t.Any]:
     new, old = {"passphrase": "new"}, {"passphrase": "old"}
-    return update_keyfile({"path": str(path), "new_secret": new, "old_secrets": [old], "keyfile_offset": None, "keyfile_size": None}, check=check)
+    return update_keyfile(
+        {"path": str(path), "new_secret": new, "old_secrets": [old], "keyfile_offset": None, "keyfile_size": None},
+        check=check,
+    )
 
 
 def test_its_owner_needs_no_right_to_write_to_it(keyfile: pathlib.Path) -> None:
@@ -49,7 +54,10 @@ def test_a_folder_without_the_right_to_write(keyfile: pathlib.Path, check: bool)
     """Though the file itself may be written to."""
     keyfile.chmod(0o600)
     keyfile.parent.chmod(0o500)
-    with pytest.raises(StorageFault, match=r"cannot be replaced: cannot write to its directory .*EACCES.*It still contains the old secret\."):
+    with pytest.raises(
+        StorageFault,
+        match=r"cannot be replaced: cannot write to its directory .*EACCES.*It still contains the old secret\.",
+    ):
         give(keyfile, check)
     assert keyfile.read_bytes() == b"old"
 
@@ -69,8 +77,12 @@ def test_the_folder_is_what_is_asked_for(keyfile: pathlib.Path, check: bool, mon
 
 
 @BOTH
-def test_a_keyfile_of_somebody_else_is_not_taken_over(keyfile: pathlib.Path, check: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of ours the rename would succeed, and the new file would be ours: its owner could not read it any more."""
+def test_a_keyfile_of_somebody_else_is_not_taken_over(
+    keyfile: pathlib.Path, check: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of ours the rename would succeed, and the new file would be ours: its owner could not read it any
+    more.
+    """
     monkeypatch.setattr(os, "geteuid", lambda: keyfile.stat().st_uid + 1)
     keyfile.parent.chmod(0o777)
     with pytest.raises(StorageFault, match="cannot give the new file the owner"):
@@ -78,7 +90,9 @@ def test_a_keyfile_of_somebody_else_is_not_taken_over(keyfile: pathlib.Path, che
     assert keyfile.read_bytes() == b"old"
 
 
-def test_a_fault_after_the_rename_does_not_speak_of_the_old_secret(keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_after_the_rename_does_not_speak_of_the_old_secret(
+    keyfile: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -88,7 +102,10 @@ def test_a_fault_after_the_rename_does_not_speak_of_the_old_secret(keyfile: path
 
     monkeypatch.setattr(os, "fsync", fsync)
     with keyfile.open("rb") as old:
-        with pytest.raises(StorageFault, match=r"EIO.*It contains the new secret, but after a power cut it may contain the old one again\.") as caught:
+        with pytest.raises(
+            StorageFault,
+            match=r"EIO.*It contains the new secret, but after a power cut it may contain the old one again\.",
+        ) as caught:
             give(keyfile, check=False)
         assert old.read() == b"old", "it may still be needed"
     assert caught.value.after_change is True and keyfile.read_bytes() == b"new"

@@ -54,13 +54,25 @@ class FakeHost(FakeSys):
         self._mountinfo: t.List[bytes] = []
         self.crypttab = root / "crypttab"
 
-    def device(self, name: str, data: bytes = b"", *, beneath: t.Sequence[str] = (), dm: str = "", uuid: str = "", node: bool = True, **attributes: str) -> str:
+    def device(
+        self,
+        name: str,
+        data: bytes = b"",
+        *,
+        beneath: t.Sequence[str] = (),
+        dm: str = "",
+        uuid: str = "",
+        node: bool = True,
+        **attributes: str,
+    ) -> str:
         """A disk or (with ``dm``, its name) a device-mapper device over others; returns its path."""
         number = f"8:{self._next}"
         self._next += 1
         size = SIZE if data else 512
         if dm:
-            attributes.update({"dm/name": dm, "dm/uuid": uuid, **({} if "dm/suspended" in attributes else {"dm/suspended": "0"})})
+            attributes.update(
+                {"dm/name": dm, "dm/uuid": uuid, **({} if "dm/suspended" in attributes else {"dm/suspended": "0"})}
+            )
         folder = self.disk(name, number, **{"size": str(size // 512), **attributes})
         (folder / "holders").mkdir()
         (folder / "slaves").mkdir()
@@ -102,11 +114,15 @@ class FakeHost(FakeSys):
     def mount(self, target: bytes, name: str = "", *, source: bytes = b"x", file_system: bytes = b"ext4") -> None:
         """``name``: the device whose number the row has; without it, the row has an anonymous number."""
         number = self.number(name).encode() if name else b"0:42"
-        self._mountinfo.append(b" ".join((b"36 35", number, b"/", target, b"rw,relatime shared:1 master:2 -", file_system, source, b"rw")))
+        self._mountinfo.append(
+            b" ".join((b"36 35", number, b"/", target, b"rw,relatime shared:1 master:2 -", file_system, source, b"rw"))
+        )
         (self.proc / "self" / "mountinfo").write_bytes(b"\n".join(self._mountinfo) + b"\n")
 
     def swap(self, path: str) -> None:
-        (self.proc / "swaps").write_text(f"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n{path}        partition\t999\t0\t-2\n")
+        (self.proc / "swaps").write_text(
+            f"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n{path}        partition\t999\t0\t-2\n"
+        )
 
     def image(self, name: str, data: bytes) -> str:
         sparse(self.root / name, data)

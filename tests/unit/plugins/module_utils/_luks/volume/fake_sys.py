@@ -36,7 +36,9 @@ class FakeSys:
         self._fill(folder, number, {"partition": "1", "start": str(start)})
         return folder
 
-    def loop(self, name: str, number: str, backing: t.Union[str, pathlib.Path], offset: int = 0, **attributes: str) -> pathlib.Path:
+    def loop(
+        self, name: str, number: str, backing: t.Union[str, pathlib.Path], offset: int = 0, **attributes: str
+    ) -> pathlib.Path:
         return self.disk(name, number, **{"loop/backing_file": str(backing), "loop/offset": str(offset), **attributes})
 
     def _fill(self, folder: pathlib.Path, number: str, attributes: t.Dict[str, str]) -> None:

@@ -11,7 +11,10 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import FakeSys, block_numbers
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import (
+    FakeSys,
+    block_numbers,
+)
 
 
 @pytest.fixture
@@ -44,13 +47,19 @@ def test_a_loop_device_leads_to_its_file_and_offset(fake: FakeSys, image: pathli
     assert beneath("7:3", 100) == [(block_numbers("7:3"), 100, ""), (file_numbers(image), 4196, blockdev.LOOP_OF)]
 
 
-def test_partition_and_nested_loop_devices_add_up(fake: FakeSys, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partition_and_nested_loop_devices_add_up(
+    fake: FakeSys, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inner = fake.loop("loop0", "7:0", image, offset=512)
     fake.partition(inner, "loop0p2", "259:5", start=2048)
     fake.loop("loop1", "7:1", fake.dev / "loop0p2", offset=1024)
     (fake.dev / "loop0p2").touch()
     node = file_numbers(fake.dev / "loop0p2")
-    monkeypatch.setattr(blockdev, "numbers_of", lambda status, honest=blockdev.numbers_of: block_numbers("259:5") if honest(status) == node else honest(status))
+    monkeypatch.setattr(
+        blockdev,
+        "numbers_of",
+        lambda status, honest=blockdev.numbers_of: block_numbers("259:5") if honest(status) == node else honest(status),
+    )
     assert beneath("7:1") == [
         (block_numbers("7:1"), 0, ""),
         (block_numbers("259:5"), 1024, blockdev.LOOP_OF),
@@ -79,7 +88,9 @@ def test_a_file_name_may_hold_any_byte(fake: FakeSys, tmp_path: pathlib.Path) ->
     assert beneath("7:3")[1][0] == blockdev.numbers_of(os.stat(odd))
 
 
-def test_above_finds_the_loop_devices_that_show_the_same_byte(fake: FakeSys, image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_above_finds_the_loop_devices_that_show_the_same_byte(
+    fake: FakeSys, image: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     other = tmp_path / "other.img"
     other.touch()
     fake.loop("loop0", "7:0", image)
@@ -91,12 +102,17 @@ def test_above_finds_the_loop_devices_that_show_the_same_byte(fake: FakeSys, ima
     fake.disk("sda", "8:0")
     numbers = file_numbers(image)
     assert [place.path for place in blockdev.above(numbers, {0})] == [str(fake.dev / "loop0")]
-    assert [place.path for place in blockdev.above(numbers, {0, 512})] == [str(fake.dev / "loop0"), str(fake.dev / "loop1")]
+    assert [place.path for place in blockdev.above(numbers, {0, 512})] == [
+        str(fake.dev / "loop0"),
+        str(fake.dev / "loop1"),
+    ]
     assert [place.numbers for place in blockdev.above(numbers, {4096})] == [block_numbers("259:1")]
     assert blockdev.above(numbers, {99}) == []
 
 
-def test_without_sysfs_nothing_is_known(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, image: pathlib.Path) -> None:
+def test_without_sysfs_nothing_is_known(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, image: pathlib.Path
+) -> None:
     monkeypatch.setattr(blockdev, "SYS", str(tmp_path / "nowhere"))
     assert len(beneath("7:3")) == 1
     assert blockdev.above(file_numbers(image), {0}) == []

@@ -16,17 +16,26 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.cryptta
         (b"root UUID=abc none luks", Line("root", "UUID=abc", None, ("luks",), 1)),
         (b"  root\t/dev/sda2\n", Line("root", "/dev/sda2", None, (), 1)),
         (b"root /dev/sda2 -", Line("root", "/dev/sda2", None, (), 1)),
-        (b"data /dev/sdb /etc/key luks,discard,key-slot=1", Line("data", "/dev/sdb", "/etc/key", ("luks", "discard", "key-slot=1"), 1)),
+        (
+            b"data /dev/sdb /etc/key luks,discard,key-slot=1",
+            Line("data", "/dev/sdb", "/etc/key", ("luks", "discard", "key-slot=1"), 1),
+        ),
         (b"data /dev/sdb /etc/key\\040one luks", Line("data", "/dev/sdb", "/etc/key one", ("luks",), 1)),
         (b"data /srv/my\\040disk.img none", Line("data", "/srv/my disk.img", None, (), 1)),
         (b"data LABEL=a\\x20b none", Line("data", "LABEL=a\\x20b", None, (), 1)),
         (b"data /dev/sdb none luks # note", Line("data", "/dev/sdb", None, ("luks",), 1)),
         (b"data /dev/sdb none # note", Line("data", "/dev/sdb", None, (), 1)),
-        (b"data /dev/sdb none luks,,header=/boot/a\\,b fifth", Line("data", "/dev/sdb", None, ("luks", "header=/boot/a,b"), 1)),
+        (
+            b"data /dev/sdb none luks,,header=/boot/a\\,b fifth",
+            Line("data", "/dev/sdb", None, ("luks", "header=/boot/a,b"), 1),
+        ),
         (b"data /dev/sdb none -", Line("data", "/dev/sdb", None, (), 1)),
         (b"d\xff /dev/sdb", Line("d\udcff", "/dev/sdb", None, (), 1)),
         (b"a\x0cb /dev/sdb", Line("a\x0cb", "/dev/sdb", None, (), 1)),
-        (b"crypt UUID=x 3 luks,keyscript=decrypt_derived", Line("crypt", "UUID=x", "3", ("luks", "keyscript=decrypt_derived"), 1)),
+        (
+            b"crypt UUID=x 3 luks,keyscript=decrypt_derived",
+            Line("crypt", "UUID=x", "3", ("luks", "keyscript=decrypt_derived"), 1),
+        ),
     ],
 )
 def test_one_line(text: bytes, expected: Line) -> None:

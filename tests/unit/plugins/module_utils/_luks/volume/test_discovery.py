@@ -17,9 +17,20 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import probe
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.node import fault
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image, luks2_image, test_qcow2
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import (
+    luks1_image,
+    luks2_image,
+    test_qcow2,
+)
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume import fake_host
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, UUID2, FakeHost, luks1, luks2, mapping_uuid
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
+    UUID1,
+    UUID2,
+    FakeHost,
+    luks1,
+    luks2,
+    mapping_uuid,
+)
 
 Row = t.Dict[str, t.Any]
 
@@ -86,7 +97,13 @@ def test_root_on_lvm_with_swap_beside_it(host: FakeHost) -> None:
     host.mount(b"/boot", "sda")
     host.swap(swap)
     assert only(host)["open"] == [
-        {"name": "system", "node": str(host.dev / "mapper/system"), "mounts": ["/", "/mnt/my data"], "swap": True, "holders": ["vg-root", "vg-swap"]}
+        {
+            "name": "system",
+            "node": str(host.dev / "mapper/system"),
+            "mounts": ["/", "/mnt/my data"],
+            "swap": True,
+            "holders": ["vg-root", "vg-swap"],
+        }
     ]
 
 
@@ -103,8 +120,17 @@ def test_crypttab_lines_by_every_way(host: FakeHost) -> None:
     path = host.device("sda", luks2())
     host.link("disk/by-partlabel/my\\x20part", "sda")
     by_id = host.link("disk/by-id/ata", "sda")
-    host.crypttab.write_text(f'a UUID={UUID2.upper()} none luks\nb {path} /key\nc {by_id}\nd PARTLABEL="my\\040part"\ne LABEL=label - tries=1\n')
-    assert [(line["name"], line["line"]) for line in only(host)["crypttab"]] == [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)]
+    host.crypttab.write_text(
+        f'a UUID={UUID2.upper()} none luks\nb {path} /key\nc {by_id}\nd PARTLABEL="my\\040part"\ne LABEL=label - '
+        "tries=1\n"
+    )
+    assert [(line["name"], line["line"]) for line in only(host)["crypttab"]] == [
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+        ("d", 4),
+        ("e", 5),
+    ]
 
 
 def test_a_line_without_a_device(host: FakeHost) -> None:
@@ -171,7 +197,10 @@ def test_an_open_volume_whose_header_was_written_over(host: FakeHost) -> None:
     host.device("sda", luks1())
     host.device("dm-0", dm="a", uuid=mapping_uuid(UUID2, "a"), beneath=["sda"])
     rows = find(host)["volumes"]
-    assert [(row["uuid"], bool(row["open"])) for row in rows] in ([(UUID1, False), (UUID2, True)], [(UUID2, True), (UUID1, False)])
+    assert [(row["uuid"], bool(row["open"])) for row in rows] in (
+        [(UUID1, False), (UUID2, True)],
+        [(UUID2, True), (UUID1, False)],
+    )
     assert any("written over" in (row["problem"] or "") for row in rows)
 
 
@@ -180,7 +209,9 @@ def test_a_header_backup_is_a_volume_of_its_own_with_a_warning(host: FakeHost) -
     host.device("dm-0", dm="a", uuid=mapping_uuid(UUID2, "a"), beneath=["sda"])
     backup = host.image("backup", luks2())
     found = find(host, backup)
-    assert sorted((row["device"], len(row["open"])) for row in found["volumes"]) == sorted([(str(host.dev / "sda"), 1), (backup, 0)])
+    assert sorted((row["device"], len(row["open"])) for row in found["volumes"]) == sorted(
+        [(str(host.dev / "sda"), 1), (backup, 0)]
+    )
     assert any(UUID2 in warning and backup in warning for warning in found["warnings"])
 
 
@@ -284,7 +315,9 @@ def test_qcow2_images(host: FakeHost) -> None:
     host.image("a.qcow2", encrypted + bytes(offset - len(encrypted)) + luks1())
     host.image("plain.qcow2", test_qcow2.build(method=0, extensions=[]))
     found = find(host, str(host.root / "*.qcow2"))["volumes"]
-    assert [(row["device"], row["container"], row["uuid"], row["problem"]) for row in found] == [(str(host.root / "a.qcow2"), "qcow2", UUID1, None)]
+    assert [(row["device"], row["container"], row["uuid"], row["problem"]) for row in found] == [
+        (str(host.root / "a.qcow2"), "qcow2", UUID1, None)
+    ]
     (host.root / "a.qcow2").unlink()
     host.image("damaged.qcow2", test_qcow2.build(cluster_bits=30))
     assert "cluster_bits" in only(host, str(host.root / "*.qcow2"))["problem"]
@@ -305,12 +338,19 @@ def test_patterns_pass_over_what_is_no_volume(host: FakeHost) -> None:
     host.image("text", b"hello")
     os.mkfifo(host.root / "fifo")
     (host.root / "broken").symlink_to("nowhere")
-    assert only(host, str(host.root / "*"), str(host.root / "sub" / "**" / "*"), host.image("sub/deep/a[1].img", luks1()))["problem"] is None
+    assert (
+        only(host, str(host.root / "*"), str(host.root / "sub" / "**" / "*"), host.image("sub/deep/a[1].img", luks1()))[
+            "problem"
+        ]
+        is None
+    )
 
 
 def test_odd_names(host: FakeHost) -> None:
     names = ["a b", "new\nline", "quote'\"", "a[1]", "\udcff"]
-    paths = [host.image(f"odd/{name}", luks1(UUID1.replace("0b6d", f"000{number}"))) for number, name in enumerate(names)]
+    paths = [
+        host.image(f"odd/{name}", luks1(UUID1.replace("0b6d", f"000{number}"))) for number, name in enumerate(names)
+    ]
     assert sorted(row["device"] for row in find(host, str(host.root / "odd" / "*"))["volumes"]) == sorted(paths)
     assert [row["device"] for row in find(host, paths[3])["volumes"]] == [paths[3]]
 
@@ -325,7 +365,9 @@ def test_a_node_that_leads_to_another_device_is_not_opened(host: FakeHost, monke
     """/dev of a container may hold other nodes than sysfs means."""
     path = host.device("sda", luks2())
     with monkeypatch.context() as patched:
-        patched.setattr(os, "stat", lambda _path: types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(8, 1)))
+        patched.setattr(
+            os, "stat", lambda _path: types.SimpleNamespace(st_mode=stat.S_IFBLK | 0o600, st_rdev=os.makedev(8, 1))
+        )
         with pytest.raises(StorageFault, match="Its node belongs to another device"):
             probe.probe(path, expected=False, rdev=os.makedev(8, 0))
 

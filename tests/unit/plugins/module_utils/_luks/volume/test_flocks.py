@@ -42,7 +42,9 @@ def test_folder_and_file_are_made_and_the_file_goes_with_the_lock(folder: pathli
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize(("first", "second", "fits"), [(True, True, False), (True, False, False), (False, True, False), (False, False, True)])
+@pytest.mark.parametrize(
+    ("first", "second", "fits"), [(True, True, False), (True, False, False), (False, True, False), (False, False, True)]
+)
 def test_one_exclusive_or_many_shared(folder: pathlib.Path, first: bool, second: bool, fits: bool) -> None:
     held = take(exclusive=first)
     rival = flocks.lock_device(RDEV, exclusive=second)
@@ -54,7 +56,9 @@ def test_one_exclusive_or_many_shared(folder: pathlib.Path, first: bool, second:
     assert os.listdir(folder) == []
 
 
-def test_a_file_that_was_removed_while_we_locked_it_is_locked_anew(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_removed_while_we_locked_it_is_locked_anew(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = flocks.lock
     attempts: t.List[int] = []
 
@@ -77,7 +81,9 @@ def test_a_file_that_was_removed_while_we_locked_it_is_locked_anew(folder: pathl
 def test_the_file_stays_for_somebody_who_waits_in_it(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = take()
     with open(folder / NAME, "rb") as rival:
-        monkeypatch.setattr(flocks, "unlock", lambda fd: (fcntl.flock(fd, fcntl.LOCK_UN), fcntl.flock(rival, fcntl.LOCK_EX)))
+        monkeypatch.setattr(
+            flocks, "unlock", lambda fd: (fcntl.flock(fd, fcntl.LOCK_UN), fcntl.flock(rival, fcntl.LOCK_EX))
+        )
         lock.release()
         assert os.listdir(folder) == [NAME]
 

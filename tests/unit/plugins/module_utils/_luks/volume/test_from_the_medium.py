@@ -20,7 +20,15 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases impor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import BOTH, FIRE, FIXTURES, Image, audit, extended, secret
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
+    BOTH,
+    FIRE,
+    FIXTURES,
+    Image,
+    audit,
+    extended,
+    secret,
+)
 
 NEXT = secret("winter-2026")
 NAMES = ["luks1.img", "luks1.qcow2", "luks2.img"]
@@ -54,14 +62,19 @@ def stale(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_audit(tmp_path: pathlib.Path, stale: None, name: str) -> None:
     result = audit(Image(tmp_path / name, name), policy=extended(), secrets=BOTH)
-    assert [row["opened_by"] for row in result["keyslots"] if row["state"] == "active"] == [[one["label"]] for one in BOTH]
+    assert [row["opened_by"] for row in result["keyslots"] if row["state"] == "active"] == [
+        [one["label"]] for one in BOTH
+    ]
     assert [one["rule"] for one in result["findings"] if one["rule"].startswith("slot-")] == []
 
 
 def test_an_audit_of_a_header_that_cannot_be_used(tmp_path: pathlib.Path, stale: None) -> None:
     gap = {"type": "linear", "offset": "16777216", "size": "dynamic", "flags": ["backup-final"]}
     image = Image(tmp_path / "volume", "luks2.img").edit(lambda tree: tree["segments"].update({"9": gap}))
-    assert [one["rule"] for one in audit(image, policy=extended())["findings"]] == ["cve-2020-14382", "header-unreadable"]
+    assert [one["rule"] for one in audit(image, policy=extended())["findings"]] == [
+        "cve-2020-14382",
+        "header-unreadable",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,12 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.inventory import natural, read_inventory
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import UUID1, UUID2, FakeHost, mapping_uuid
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
+    UUID1,
+    UUID2,
+    FakeHost,
+    mapping_uuid,
+)
 
 
 @pytest.fixture
@@ -118,7 +123,9 @@ def test_udev_database(host: FakeHost) -> None:
 
 
 def test_without_sysfs_there_are_no_devices(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.blockdev.SYS", "/nonexistent")
+    monkeypatch.setattr(
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.blockdev.SYS", "/nonexistent"
+    )
     assert list(read_inventory()) == []
 
 

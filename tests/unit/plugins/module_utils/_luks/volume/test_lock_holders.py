@@ -53,7 +53,9 @@ def test_every_holder_is_named_by_pid_and_program(fake: FakeProc, image: pathlib
     other = tmp_path / "other"
     other.touch()
     fake.process(900, "qemu-nbd")
-    fake.descriptor(900, 9, image, "OFDLCK ADVISORY  READ -1 fe:00:7 100 101", "OFDLCK ADVISORY  READ -1 fe:00:7 203 203")
+    fake.descriptor(
+        900, 9, image, "OFDLCK ADVISORY  READ -1 fe:00:7 100 101", "OFDLCK ADVISORY  READ -1 fe:00:7 203 203"
+    )
     fake.descriptor(900, 10, other, "OFDLCK ADVISORY  READ -1 fe:00:8 200 200")
     fake.descriptor(900, 11, image)
     fake.process(50, "qemu-io (deleted)")
@@ -97,13 +99,20 @@ def test_own_descriptors_can_be_left_out(image: pathlib.Path) -> None:
         assert "this process" in str(lock_holders.holders_of(inode(image))[0])
 
 
-def test_a_hidden_proc_names_nobody(tmp_path: pathlib.Path, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hidden_proc_names_nobody(
+    tmp_path: pathlib.Path, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lock_holders, "PROC", str(tmp_path / "nowhere"))
     assert lock_holders.holders_of(inode(image)) == []
 
 
-@pytest.mark.parametrize(("first", "last", "inside", "outside"), [(100, 101, (100, 101), (99, 102)), (0, None, (0, 1 << 40), ()), (200, None, (203,), (199,))])
-def test_a_lock_covers_its_bytes(first: int, last: int | None, inside: tuple[int, ...], outside: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("first", "last", "inside", "outside"),
+    [(100, 101, (100, 101), (99, 102)), (0, None, (0, 1 << 40), ()), (200, None, (203,), (199,))],
+)
+def test_a_lock_covers_its_bytes(
+    first: int, last: int | None, inside: tuple[int, ...], outside: tuple[int, ...]
+) -> None:
     lock = Lock(lock_holders.OFD, False, first, last)
     assert all(lock.covers(byte) for byte in inside)
     assert not any(lock.covers(byte) for byte in outside)

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The descriptors of a whole host are looked through only if the kernel's list of locks says that there is something to find."""
+"""The descriptors of a whole host are looked through only if the kernel's list of locks says that there is something to
+find.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def held(path: pathlib.Path, kind: str) -> t.Iterator[int]:
-    with subprocess.Popen([sys.executable, "-c", _HOLDER, str(path), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(path), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"\n"
         yield process.pid
         process.communicate()
@@ -125,9 +129,21 @@ os.waitpid(taker, 0)
 child = int(os.read(reading, 20))
 status = os.stat(sys.argv[1])
 with open("/proc/locks") as listed:
-    print(f":{status.st_ino} " in listed.read(), [holder.pid == child for holder in lock_holders.holders_of((status.st_dev, status.st_ino))])
+    holders = lock_holders.holders_of((status.st_dev, status.st_ino))
+    print(f":{status.st_ino} " in listed.read(), [holder.pid == child for holder in holders])
 """
-    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", script, str(image), str(REGISTER)]
+    command = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        sys.executable,
+        "-c",
+        script,
+        str(image),
+        str(REGISTER),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "False [True]", done.stderr
 
@@ -154,7 +170,9 @@ class TestList:
         others = "1: FLOCK  ADVISORY  WRITE 4711 fe:00:14711 0 EOF\n2: OFDLCK ADVISORY  READ -1 fe:00:47110 4711 4711\n"
         assert not self.listed(proc, monkeypatch, others, others)
 
-    def test_a_row_that_moved_up_between_two_pages_is_not_missed(self, proc: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_row_that_moved_up_between_two_pages_is_not_missed(
+        self, proc: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         assert self.listed(proc, monkeypatch, "", "1: OFDLCK ADVISORY  READ -1 00:2a:4711 100 100\n")
 
     def test_a_list_that_cannot_be_read_says_nothing(self, proc: pathlib.Path) -> None:
@@ -169,5 +187,7 @@ class TestList:
 def test_own_open_file_description_locks_are_found(image: pathlib.Path) -> None:
     with open(image, "rb") as stream:
         assert ofd.lock(stream.fileno(), 100)
-        assert [str(holder) for holder in lock_holders.holders_of(inode(image))] and lock_holders.holders_of(inode(image), own=[stream.fileno()]) == []
+        assert [str(holder) for holder in lock_holders.holders_of(inode(image))] and lock_holders.holders_of(
+            inode(image), own=[stream.fileno()]
+        ) == []
         fcntl.flock(stream, fcntl.LOCK_UN)

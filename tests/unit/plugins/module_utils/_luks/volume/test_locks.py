@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Locks on files: who excludes whom, what a refusal says, what is left behind. A second descriptor plays the other program."""
+"""Locks on files: who excludes whom, what a refusal says, what is left behind.
+
+A second descriptor plays the other program.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,13 @@ def test_a_reader_holds_what_a_qemu_that_reads_holds(volume: Volume, image: path
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "fits"), [("exclusive", "exclusive", False), ("exclusive", "shared", False), ("shared", "exclusive", False), ("shared", "shared", True)]
+    ("first", "second", "fits"),
+    [
+        ("exclusive", "exclusive", False),
+        ("exclusive", "shared", False),
+        ("shared", "exclusive", False),
+        ("shared", "shared", True),
+    ],
 )
 def test_one_writer_or_many_readers(volume: Volume, image: pathlib.Path, first: str, second: str, fits: bool) -> None:
     with open_volume(str(image), writable=False) as rival, getattr(locks, first)(volume, timeout=0):
@@ -108,7 +117,9 @@ QEMU_HOLDERS = [
 ]
 
 
-@pytest.mark.parametrize(("taken", "writer_fits", "reader_fits"), [row[1:] for row in QEMU_HOLDERS], ids=[row[0] for row in QEMU_HOLDERS])
+@pytest.mark.parametrize(
+    ("taken", "writer_fits", "reader_fits"), [row[1:] for row in QEMU_HOLDERS], ids=[row[0] for row in QEMU_HOLDERS]
+)
 def test_each_holder_of_qemu_is_respected(
     volume: Volume, image: pathlib.Path, other: int, taken: t.Tuple[int, ...], writer_fits: bool, reader_fits: bool
 ) -> None:
@@ -141,7 +152,9 @@ def test_a_refusal_names_byte_permission_pid_program_and_what_to_do(volume: Volu
         assert words in message
 
 
-def test_a_holder_that_nobody_names_is_admitted(volume: Volume, other: int, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+def test_a_holder_that_nobody_names_is_admitted(
+    volume: Volume, other: int, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     ofd.lock(other, 100)
     monkeypatch.setattr(lock_holders, "PROC", str(tmp_path / "nowhere"))
     assert "another machine" in refused(locks.exclusive, volume, "consistent read")
@@ -154,7 +167,9 @@ def hold_whole_file(image: pathlib.Path, command: int) -> None:
 
 
 @pytest.mark.parametrize("command", [37, fcntl.F_SETLK], ids=["ofd", "posix"])
-def test_an_exclusive_lock_on_the_whole_file_keeps_everybody_out(volume: Volume, image: pathlib.Path, command: int) -> None:
+def test_an_exclusive_lock_on_the_whole_file_keeps_everybody_out(
+    volume: Volume, image: pathlib.Path, command: int
+) -> None:
     """As cloud-hypervisor takes it; and the old kind that belongs to a process, here to another one."""
     child = start(hold_whole_file, image, command)
     child.reached("locked")
@@ -162,8 +177,12 @@ def test_an_exclusive_lock_on_the_whole_file_keeps_everybody_out(volume: Volume,
         assert f"pid {child.pid}" in refused(lock, volume, "exclusive lock on bytes 0 to the end")
 
 
-@pytest.mark.parametrize(("kind", "writer_fits", "reader_fits"), [(fcntl.LOCK_EX, False, False), (fcntl.LOCK_SH, False, True)])
-def test_the_lock_of_cryptsetup_is_respected(volume: Volume, image: pathlib.Path, other: int, kind: int, writer_fits: bool, reader_fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "writer_fits", "reader_fits"), [(fcntl.LOCK_EX, False, False), (fcntl.LOCK_SH, False, True)]
+)
+def test_the_lock_of_cryptsetup_is_respected(
+    volume: Volume, image: pathlib.Path, other: int, kind: int, writer_fits: bool, reader_fits: bool
+) -> None:
     fcntl.flock(other, kind)
     for lock, fits in ((locks.exclusive, writer_fits), (locks.shared, reader_fits)):
         if fits:
@@ -182,7 +201,9 @@ def hold_as_cryptsetup_and_qemu(image: pathlib.Path) -> None:
     pause("locked")
 
 
-def test_obstacles_of_other_processes_are_told_without_taking_anything(volume: Volume, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_obstacles_of_other_processes_are_told_without_taking_anything(
+    volume: Volume, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     child = start(hold_as_cryptsetup_and_qemu, image)
     child.reached("locked")
     with locks.shared(volume, timeout=0):
@@ -191,7 +212,9 @@ def test_obstacles_of_other_processes_are_told_without_taking_anything(volume: V
         sentences = locks.writer_obstacles(volume)
     child.kill()
     assert len(sentences) == 2
-    assert all(f"pid {child.pid} (python".lower() in sentence.lower() and sentence.endswith(".") for sentence in sentences)
+    assert all(
+        f"pid {child.pid} (python".lower() in sentence.lower() and sentence.endswith(".") for sentence in sentences
+    )
     assert '"consistent read" (byte 100)' in sentences[0]
     assert "cryptsetup's lock" in sentences[1]
     assert locks.writer_obstacles(volume) == []
@@ -229,7 +252,9 @@ def test_waiting_ends_at_the_timeout(volume: Volume, other: int, monkeypatch: py
     assert now[0] == pytest.approx(1007)
 
 
-def test_a_waiting_writer_disturbs_nobody(volume: Volume, other: int, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_writer_disturbs_nobody(
+    volume: Volume, other: int, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A transient lock of ours on byte 200 would make a starting guest fail."""
     ofd.lock(other, 100)
     taken: t.List[int] = []
@@ -238,7 +263,9 @@ def test_a_waiting_writer_disturbs_nobody(volume: Volume, other: int, image: pat
     assert taken == []
 
 
-def test_a_collision_after_the_first_look_gives_everything_back(volume: Volume, other: int, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collision_after_the_first_look_gives_everything_back(
+    volume: Volume, other: int, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = ofd.lock
 
     def meanwhile(fd: int, byte: int) -> bool:
@@ -254,20 +281,26 @@ def test_a_collision_after_the_first_look_gives_everything_back(volume: Volume, 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 @pytest.mark.parametrize("call", ["fcntl", "flock"])
-def test_a_file_system_without_locks_is_a_sentence(volume: Volume, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str) -> None:
+def test_a_file_system_without_locks_is_a_sentence(
+    volume: Volume, image: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str
+) -> None:
     def fail(*_args: t.Any) -> t.Any:
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, call, fail)
         for lock in (locks.exclusive, locks.shared):
-            with pytest.raises(StorageFault, match=rf"does not support locks.*{errno.errorcode[number]}") as caught, lock(volume, timeout=0):
+            with pytest.raises(
+                StorageFault, match=rf"does not support locks.*{errno.errorcode[number]}"
+            ) as caught, lock(volume, timeout=0):
                 pass
             assert caught.value.volume == str(image)
     assert locks_on(image) == []
 
 
-def test_a_file_system_that_can_only_answer_but_not_lock_is_a_sentence_too(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_can_only_answer_but_not_lock_is_a_sentence_too(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = fcntl.fcntl
 
     def fail(fd: int, command: int, request: bytes) -> t.Any:
@@ -286,7 +319,9 @@ def test_an_error_inside_gives_the_locks_back(volume: Volume, image: pathlib.Pat
     assert locks_on(image) == []
 
 
-def test_a_busy_raised_by_the_caller_is_passed_on_and_not_taken_for_a_collision(volume: Volume, image: pathlib.Path) -> None:
+def test_a_busy_raised_by_the_caller_is_passed_on_and_not_taken_for_a_collision(
+    volume: Volume, image: pathlib.Path
+) -> None:
     entered = []
     with pytest.raises(Busy, match="Of the caller"), locks.exclusive(volume, timeout=60):
         entered.append(1)
@@ -295,13 +330,17 @@ def test_a_busy_raised_by_the_caller_is_passed_on_and_not_taken_for_a_collision(
 
 
 @pytest.mark.parametrize("lock", [locks.exclusive, locks.shared])
-def test_the_payload_of_a_detached_header_is_watched_too(volume: Volume, image: pathlib.Path, other: int, tmp_path: pathlib.Path, lock: Lock) -> None:
+def test_the_payload_of_a_detached_header_is_watched_too(
+    volume: Volume, image: pathlib.Path, other: int, tmp_path: pathlib.Path, lock: Lock
+) -> None:
     header = tmp_path / "header"
     header.write_bytes(b"h" * 4096)
     with open_volume(str(image), str(header), writable=True) as detached:
         with lock(detached, timeout=0):
             assert bytes_held(image) == bytes_held(header) != []
-            assert not any(item.kind == lock_holders.FLOCK for item in locks_on(image)), "cryptsetup locks the header only"
+            assert not any(item.kind == lock_holders.FLOCK for item in locks_on(image)), (
+                "cryptsetup locks the header only"
+            )
             refused(locks.exclusive, volume)
         ofd.lock(other, 100)
         refused(locks.exclusive, detached, "the payload")

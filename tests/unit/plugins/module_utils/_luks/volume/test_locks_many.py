@@ -24,13 +24,17 @@ def volume_in(folder: pathlib.Path) -> pathlib.Path:
 
 
 def hammer(image: pathlib.Path) -> None:
-    """In a process of its own: try, wait a little or not at all, and try again, until it has been inside often enough."""
+    """In a process of its own: try, wait a little or not at all, and try again, until it has been inside often
+    enough.
+    """
     guard, tally = image.with_name("guard"), image.with_name("tally")
     inside = attempts = 0
     while inside < TURNS:
         attempts += 1
         try:
-            with open_volume(str(image), writable=True) as volume, locks.exclusive(volume, timeout=0.02 * (attempts % 3)):
+            with open_volume(str(image), writable=True) as volume, locks.exclusive(
+                volume, timeout=0.02 * (attempts % 3)
+            ):
                 os.close(os.open(guard, os.O_CREAT | os.O_EXCL))
                 with tally.open("a") as stream:
                     stream.write("x")

@@ -51,7 +51,9 @@ def test_short_writes_are_continued(volume: Volume, monkeypatch: pytest.MonkeyPa
     assert content(volume) == before[:33] + b"x" * 5000 + before[5033:]
 
 
-def test_a_write_that_takes_nothing_is_an_error_and_no_endless_loop(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_takes_nothing_is_an_error_and_no_endless_loop(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: 0)
     with pytest.raises(StorageFault, match="EIO"):
         volume.region.write(33, b"x" * 5000)
@@ -88,7 +90,9 @@ def test_a_bad_sector_is_named_with_the_offset(volume: Volume, monkeypatch: pyte
         volume.region.read(1024, 512)
 
 
-def test_a_bad_sector_under_direct_io_is_not_papered_over_by_the_cache(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_sector_under_direct_io_is_not_papered_over_by_the_cache(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "preadv", failing(errno.EIO))
     try:
         os.close(os.open(volume.path, os.O_RDONLY | os.O_DIRECT))
@@ -133,9 +137,13 @@ def test_a_write_to_a_volume_that_was_opened_for_reading_fails(volume: Volume) -
     assert content(volume) == before
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, SIZE), (1, 1), (4095, 2), (4096, 4096), (SIZE - 1, 1), (SIZE, 0), (9000, 4000)])
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, SIZE), (1, 1), (4095, 2), (4096, 4096), (SIZE - 1, 1), (SIZE, 0), (9000, 4000)]
+)
 @pytest.mark.parametrize("direct", [True, False])
-def test_reread_gives_what_was_written(volume: Volume, monkeypatch: pytest.MonkeyPatch, offset: int, length: int, direct: bool) -> None:
+def test_reread_gives_what_was_written(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, offset: int, length: int, direct: bool
+) -> None:
     new = os.urandom(SIZE)
     volume.region.write(0, new)
     volume.region.barrier()

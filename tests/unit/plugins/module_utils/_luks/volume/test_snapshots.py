@@ -11,7 +11,10 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, snapshots
-from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import FakeSys, block_numbers
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import (
+    FakeSys,
+    block_numbers,
+)
 
 
 @pytest.fixture
@@ -52,7 +55,9 @@ def test_a_zfs_volume_is_told_by_its_name(fake: FakeSys) -> None:
 
 
 @pytest.mark.parametrize("file_system", ["btrfs", "zfs", "overlay", "f2fs"])
-def test_an_image_on_a_copy_on_write_file_system_is_warned_of(monkeypatch: pytest.MonkeyPatch, file_system: str) -> None:
+def test_an_image_on_a_copy_on_write_file_system_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, file_system: str
+) -> None:
     monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, file_system))
     sentence = snapshots.copies_elsewhere(-1, [blockdev.Place(("file", 1, 2), 0, "x.img")])
     assert sentence is not None
@@ -67,11 +72,16 @@ def test_an_image_on_ext4_on_a_thin_volume_is_warned_of(fake: FakeSys, monkeypat
     assert "thin pool" in str(snapshots.copies_elsewhere(-1, [blockdev.Place(("file", 1, 2), 0, "x.img")]))
 
 
-def test_a_loop_device_shares_the_fate_of_its_file(fake: FakeSys, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_device_shares_the_fate_of_its_file(
+    fake: FakeSys, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = tmp_path / "x.img"
     image.touch()
     fake.loop("loop0", "7:0", image)
-    places = [blockdev.Place(block_numbers("7:0"), 0, "/dev/loop0"), blockdev.Place(("file", 1, 2), 0, str(image), blockdev.LOOP_OF)]
+    places = [
+        blockdev.Place(block_numbers("7:0"), 0, "/dev/loop0"),
+        blockdev.Place(("file", 1, 2), 0, str(image), blockdev.LOOP_OF),
+    ]
     monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, "ext4"))
     assert snapshots.copies_elsewhere(-1, places) is None
     monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, "btrfs"))

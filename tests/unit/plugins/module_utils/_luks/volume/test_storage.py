@@ -73,7 +73,9 @@ def test_what_is_no_file_is_called_by_its_name(
     assert caught.value.volume == "odd"
 
 
-def test_a_file_that_turns_into_a_pipe_after_the_first_look_is_refused_too(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_turns_into_a_pipe_after_the_first_look_is_refused_too(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = os.stat(image)
     image.unlink()
     os.mkfifo(image)
@@ -86,9 +88,17 @@ def test_a_file_that_turns_into_a_pipe_after_the_first_look_is_refused_too(image
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("nowhere", "No such file"), ("file/below", "Not a directory"), ("circle", "symbolic links"), ("nul\0byte", "NUL"), ("a" * 300, "too long")],
+    [
+        ("nowhere", "No such file"),
+        ("file/below", "Not a directory"),
+        ("circle", "symbolic links"),
+        ("nul\0byte", "NUL"),
+        ("a" * 300, "too long"),
+    ],
 )
-def test_a_path_that_leads_nowhere_is_a_sentence(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str, words: str) -> None:
+def test_a_path_that_leads_nowhere_is_a_sentence(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, path: str, words: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     pathlib.Path("file").touch()
     os.symlink("circle", "circle")
@@ -96,8 +106,13 @@ def test_a_path_that_leads_nowhere_is_a_sentence(tmp_path: pathlib.Path, monkeyp
         open_volume(path, writable=False)
 
 
-@pytest.mark.parametrize(("number", "words"), [(errno.EACCES, "EACCES.*become"), (errno.EROFS, "EROFS.*read-only"), (errno.EPERM, "EPERM.*immutable")])
-def test_a_refused_open_carries_the_words_of_the_system_and_a_remedy(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EACCES, "EACCES.*become"), (errno.EROFS, "EROFS.*read-only"), (errno.EPERM, "EPERM.*immutable")],
+)
+def test_a_refused_open_carries_the_words_of_the_system_and_a_remedy(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
     def refuse(*_args: t.Any, **_kwargs: t.Any) -> int:
         raise OSError(number, os.strerror(number))
 
@@ -147,12 +162,16 @@ def test_a_qcow2_image_without_luks_is_refused_and_closed(tmp_path: pathlib.Path
     assert open_descriptors() == before
 
 
-def test_begin_writing_clears_unknown_autoclear_bits_once_and_durably(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_begin_writing_clears_unknown_autoclear_bits_once_and_durably(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "disk.qcow2"
     path.write_bytes(qcow2_image(autoclear=0x8000000000000003))
     calls: t.List[t.Tuple[t.Any, ...]] = []
     pwrite, fsync = os.pwrite, os.fsync
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: calls.append(("write", offset)) or pwrite(fd, data, offset))
+    monkeypatch.setattr(
+        os, "pwrite", lambda fd, data, offset: calls.append(("write", offset)) or pwrite(fd, data, offset)
+    )
     monkeypatch.setattr(os, "fsync", lambda fd: calls.append(("barrier",)) or fsync(fd))
     with open_volume(str(path), writable=True) as volume:
         assert path.read_bytes() == qcow2_image(autoclear=0x8000000000000003)
@@ -162,11 +181,15 @@ def test_begin_writing_clears_unknown_autoclear_bits_once_and_durably(tmp_path: 
     assert path.read_bytes() == qcow2_image(autoclear=3)
 
 
-def test_a_medium_that_keeps_the_promises_of_a_qcow2_header_is_not_believed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_medium_that_keeps_the_promises_of_a_qcow2_header_is_not_believed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "volume.qcow2"
     path.write_bytes(qcow2_image(autoclear=1 << 63))
     monkeypatch.setattr(os, "pwrite", lambda _descriptor, data, _offset: len(data))
-    with open_volume(str(path), writable=True) as volume, pytest.raises(StorageFault, match=r"still declares.*loses writes"):
+    with open_volume(str(path), writable=True) as volume, pytest.raises(
+        StorageFault, match=r"still declares.*loses writes"
+    ):
         volume.begin_writing()
 
 
@@ -213,7 +236,9 @@ def test_identity_is_of_the_file_and_not_of_the_path(image: pathlib.Path, tmp_pa
 
 def test_identity_of_a_detached_volume_is_that_of_its_header(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "header").write_bytes(b"h")
-    with open_volume(str(image), str(tmp_path / "header"), writable=False) as detached, open_volume(str(tmp_path / "header"), writable=False) as alone:
+    with open_volume(str(image), str(tmp_path / "header"), writable=False) as detached, open_volume(
+        str(tmp_path / "header"), writable=False
+    ) as alone:
         assert detached.identity == alone.identity
 
 
@@ -248,7 +273,9 @@ def test_children_inherit_nothing_and_close_leaves_nothing(image: pathlib.Path, 
     assert open_descriptors() == before
 
 
-def test_a_read_only_block_device_is_refused_for_writing_only(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_block_device_is_refused_for_writing_only(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage.Node, "is_block", True)
     monkeypatch.setattr(storage.blockdev, "is_read_only", lambda _rdev: True)
     open_volume(str(image), writable=False).close()
@@ -258,7 +285,9 @@ def test_a_read_only_block_device_is_refused_for_writing_only(image: pathlib.Pat
     assert open_descriptors() == before
 
 
-def test_check_mode_knows_that_a_block_device_cannot_be_opened_for_writing(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_mode_knows_that_a_block_device_cannot_be_opened_for_writing(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without opening it: when a writer closes one, udev looks at the device again."""
     monkeypatch.setattr(storage.Node, "is_block", True)
     monkeypatch.setattr(storage.blockdev, "is_read_only", lambda _rdev: False)

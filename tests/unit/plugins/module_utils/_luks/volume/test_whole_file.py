@@ -63,7 +63,9 @@ def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(path: pathli
     assert victim.read_bytes() == b"keep"
 
 
-def test_a_file_of_somebody_else_in_the_place_of_the_unfinished_one_is_not_used(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_somebody_else_in_the_place_of_the_unfinished_one_is_not_used(
+    path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a folder that others may write to, they could read the backup through it, or change it."""
     beside(path).write_bytes(b"theirs")
     monkeypatch.setattr(os, "geteuid", lambda: beside(path).stat().st_uid + 1)
@@ -108,7 +110,9 @@ def test_what_stands_in_the_way_is_told_before(path: pathlib.Path) -> None:
         whole_file.check_replaceable(str(path / "x" / "y"))
 
 
-def test_a_folder_without_the_right_to_write_is_told_before(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_the_right_to_write_is_told_before(
+    path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode, *, effective_ids: not effective_ids)
     with pytest.raises(StorageFault, match=r"Cannot write to its directory.*EACCES"):
         whole_file.check_replaceable(str(path))

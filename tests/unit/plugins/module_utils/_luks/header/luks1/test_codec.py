@@ -30,20 +30,52 @@ def u32(value: int) -> bytes:
 
 def test_every_field_is_read() -> None:
     header = parse(image.build((0, 6)))
-    assert (header.format, header.uuid, header.cipher, header.key_size) == ("luks1", image.UUID.decode(), "aes-xts-plain64", 64)
+    assert (header.format, header.uuid, header.cipher, header.key_size) == (
+        "luks1",
+        image.UUID.decode(),
+        "aes-xts-plain64",
+        64,
+    )
     assert (header.label, header.subsystem, header.tokens, header.record, header.requirements) == ("", "", (), {}, ())
-    assert (header.health, header.needs_heal, header.write_obstacle, header.warnings, header.intent) == ({"primary": "ok"}, False, None, (), None)
+    assert (header.health, header.needs_heal, header.write_obstacle, header.warnings, header.intent) == (
+        {"primary": "ok"},
+        False,
+        None,
+        (),
+        None,
+    )
     assert header.extent == (3536 + 500) * 512
     assert list(header.keyslots) == [0, 6]
     slot = header.keyslots[6]
     assert slot.kdf == model.Pbkdf2(hash="sha256", iterations=1006, salt=image.salt(6))
-    assert (slot.kind, slot.key_size, slot.area_key_size, slot.af_hash, slot.af_stripes) == ("luks1", 64, 64, "sha256", 4000)
-    assert (slot.encryption, slot.area, slot.bound, slot.digests) == ("aes-xts-plain64", model.Extent(3032 * 512, 256000), True, (0,))
+    assert (slot.kind, slot.key_size, slot.area_key_size, slot.af_hash, slot.af_stripes) == (
+        "luks1",
+        64,
+        64,
+        "sha256",
+        4000,
+    )
+    assert (slot.encryption, slot.area, slot.bound, slot.digests) == (
+        "aes-xts-plain64",
+        model.Extent(3032 * 512, 256000),
+        True,
+        (0,),
+    )
     (digest,) = header.digests
-    assert (digest.hash, digest.iterations, digest.salt, digest.value) == ("sha256", 1000, image.salt(99), bytes(range(100, 120)))
+    assert (digest.hash, digest.iterations, digest.salt, digest.value) == (
+        "sha256",
+        1000,
+        image.salt(99),
+        bytes(range(100, 120)),
+    )
     assert (digest.keyslots, digest.segments) == ((0, 6), (0,))
     (segment,) = header.segments
-    assert (segment.offset, segment.size, segment.encryption, segment.sector_size) == (4096 * 512, None, "aes-xts-plain64", 512)
+    assert (segment.offset, segment.size, segment.encryption, segment.sector_size) == (
+        4096 * 512,
+        None,
+        "aes-xts-plain64",
+        512,
+    )
 
 
 def test_layout_gives_every_slot_its_only_place() -> None:
@@ -111,7 +143,12 @@ ODD = [
     ("hash-upper", image.build(hash_spec=b"SHA256"), SIZE, "hash name in the header is 'SHA256'"),
     ("payload-at-end", BASE, 4096 * 512, "header backup or a detached header"),
     ("payload-beyond-end", image.build(payload=0x7FFFFFFF), SIZE, "header backup or a detached header"),
-    ("cryptsetup-1.0", image.build(mode=b"cbc-plain", key_bytes=16, starts=range(2, 1010, 126), payload=1010), SIZE, "before sector 8"),
+    (
+        "cryptsetup-1.0",
+        image.build(mode=b"cbc-plain", key_bytes=16, starts=range(2, 1010, 126), payload=1010),
+        SIZE,
+        "before sector 8",
+    ),
     ("qemu-rounding", image.patch(BASE, image.slot_field(1, 40), u32(508)), SIZE, "keyslots 0 and 1 overlap once"),
     ("qemu-payload", image.build(payload=4036), SIZE, "keyslot 7 overlaps the payload once"),
     ("padding-begin", image.build(padding=b"\1"), SIZE, "unknown bytes"),
@@ -182,7 +219,10 @@ def test_an_edit_touches_its_slot_only(number: int) -> None:
 
 
 REFUSED_KDFS: t.List[t.Tuple[model.Kdf, str]] = [
-    (model.Pbkdf2("sha512", 1000, bytes(32)), "all LUKS1 keyslots use the hash of the header, sha256; sha512 is not possible"),
+    (
+        model.Pbkdf2("sha512", 1000, bytes(32)),
+        "all LUKS1 keyslots use the hash of the header, sha256; sha512 is not possible",
+    ),
     (model.Argon2("argon2id", 4, 65536, 1, bytes(32)), "only pbkdf2, not argon2id"),
     (model.UnknownKdf("scrypt"), "only pbkdf2, not scrypt"),
     (model.Pbkdf2("sha256", 0, bytes(32)), "0 iterations"),
@@ -203,7 +243,10 @@ def test_what_luks1_cannot_hold_is_refused(kdf: model.Kdf, words: str) -> None:
 def test_numbers_areas_and_priorities_of_luks2_are_refused() -> None:
     header = parse(BASE)
     for number in (-1, 8):
-        for attempt in (lambda n=number: header.without_keyslot(n), lambda n=number: header.with_keyslot(n, KDF, model.Extent(4096, 256000))):
+        for attempt in (
+            lambda n=number: header.without_keyslot(n),
+            lambda n=number: header.with_keyslot(n, KDF, model.Extent(4096, 256000)),
+        ):
             with pytest.raises(errors.Refused, match="does not exist"):
                 attempt()
     with pytest.raises(errors.Refused, match="one fixed place"):
@@ -229,7 +272,9 @@ mutations = st.lists(st.tuples(st.integers(0, 1023), st.binary(min_size=1, max_s
 
 @settings(max_examples=300, deadline=None)
 @given(mutations=mutations, active=st.sets(st.integers(0, 7)), size=st.integers(0, 4 << 20))
-def test_a_mutated_header_is_read_to_the_byte_or_refused(mutations: t.List[t.Tuple[int, bytes]], active: t.Set[int], size: int) -> None:
+def test_a_mutated_header_is_read_to_the_byte_or_refused(
+    mutations: t.List[t.Tuple[int, bytes]], active: t.Set[int], size: int
+) -> None:
     raw = image.build(active)
     for offset, data in mutations:
         raw = image.patch(raw, offset, data)[:1024]

@@ -32,7 +32,14 @@ def parse(raw: bytes) -> codec.Luks1Header:
 
 
 def record(
-    raw: bytes, *, magic: bytes = b"LUKSMITH", version: int = 1, kind: int = 1, keyslot: int = 1, temporary_slot: int = 0xFF, rest: bytes = bytes(20)
+    raw: bytes,
+    *,
+    magic: bytes = b"LUKSMITH",
+    version: int = 1,
+    kind: int = 1,
+    keyslot: int = 1,
+    temporary_slot: int = 0xFF,
+    rest: bytes = bytes(20),
 ) -> bytes:
     """The documented record, packed here and not by the code under test."""
     body = magic + struct.pack(">BBBB", version, kind, keyslot, temporary_slot) + rest
@@ -62,7 +69,12 @@ def test_slots_may_change_under_an_intent_but_not_the_volume() -> None:
     assert edited.intent == model.Intent(model.IntentKind.ERASE, 1)
     other_key = image.patch(marked, 112, b"\xff")
     other_uuid = image.patch(marked, 168, b"f")
-    for raw in (other_key, other_uuid, image.patch(marked, PLACE + 10, b"\5"), image.patch(marked, PLACE + 63, b"\0\0")):
+    for raw in (
+        other_key,
+        other_uuid,
+        image.patch(marked, PLACE + 10, b"\5"),
+        image.patch(marked, PLACE + 63, b"\0\0"),
+    ):
         header = parse(raw[:1024])
         assert header.intent is None
         assert header.write_obstacle is None

@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 ERASE = model.Intent(model.IntentKind.ERASE, 2)
 MOVE = model.Intent(model.IntentKind.MOVE_ERASE, 2, temporary_slot=6)
-INTENTS = {"none": (None, None), "set": (None, ERASE), "keep": (ERASE, ERASE), "clear": (ERASE, None), "replace": (ERASE, MOVE)}
+INTENTS = {
+    "none": (None, None),
+    "set": (None, ERASE),
+    "keep": (ERASE, ERASE),
+    "clear": (ERASE, None),
+    "replace": (ERASE, MOVE),
+}
 Slots = t.Dict[int, t.Tuple[int, bytes]]
 
 
@@ -31,7 +37,9 @@ def start(active: t.Iterable[int], intent: t.Optional[model.Intent] = None) -> c
 
 
 def fill(header: codec.Luks1Header, number: int, seed: int = 60) -> codec.Luks1Header:
-    return header.with_keyslot(number, model.Pbkdf2("sha256", 5000 + seed, image.salt(seed + number)), header.layout.fixed[number])
+    return header.with_keyslot(
+        number, model.Pbkdf2("sha256", 5000 + seed, image.salt(seed + number)), header.layout.fixed[number]
+    )
 
 
 def slots(header: model.Header) -> Slots:
@@ -58,12 +66,16 @@ def assert_safe(old: codec.Luks1Header, new: codec.Luks1Header) -> t.List[codec.
         states.append(state)
         now = slots(state)
         for number, value in now.items():
-            assert value in (before.get(number), after.get(number)), f"slot {number} is active with a mixture of old and new"
+            assert value in (before.get(number), after.get(number)), (
+                f"slot {number} is active with a mixture of old and new"
+            )
         for number in set(before) & set(after):
             if before[number] == after[number]:
                 assert number in now, f"slot {number} was not edited and went away"
         if any(number not in now for number in falling):
-            assert all(now.get(number) == after[number] for number in rising), "a slot went before the new one was there"
+            assert all(now.get(number) == after[number] for number in rising), (
+                "a slot went before the new one was there"
+            )
         unfinished = image.patch(raw, 768, bytes(64)) != image.patch(new.image()[0], 768, bytes(64))
         if unfinished and (old.intent or new.intent):
             assert state.intent == (old.intent or new.intent), "unfinished work without its intent"
@@ -84,7 +96,9 @@ def edits(number: int) -> t.Dict[str, t.Tuple[t.Set[int], t.Callable[[codec.Luks
 @pytest.mark.parametrize("intents", INTENTS.values(), ids=INTENTS)
 @pytest.mark.parametrize("edit", ["activate", "deactivate", "rekey", "nothing"])
 @pytest.mark.parametrize("number", range(8))
-def test_one_slot_edited(number: int, edit: str, intents: t.Tuple[t.Optional[model.Intent], t.Optional[model.Intent]]) -> None:
+def test_one_slot_edited(
+    number: int, edit: str, intents: t.Tuple[t.Optional[model.Intent], t.Optional[model.Intent]]
+) -> None:
     active, change = edits(number)[edit]
     old = start(active, intents[0])
     states = assert_safe(old, change(old).with_intent(intents[1]))
@@ -97,7 +111,9 @@ def test_one_slot_edited(number: int, edit: str, intents: t.Tuple[t.Optional[mod
 
 @pytest.mark.parametrize("intents", INTENTS.values(), ids=INTENTS)
 @pytest.mark.parametrize(("up", "down"), list(itertools.permutations(range(8), 2)))
-def test_one_slot_appears_and_another_goes(up: int, down: int, intents: t.Tuple[t.Optional[model.Intent], t.Optional[model.Intent]]) -> None:
+def test_one_slot_appears_and_another_goes(
+    up: int, down: int, intents: t.Tuple[t.Optional[model.Intent], t.Optional[model.Intent]]
+) -> None:
     old = start({down}, intents[0])
     assert_safe(old, fill(old, up).without_keyslot(down).with_intent(intents[1]))
 
@@ -141,7 +157,9 @@ choices = st.lists(st.sampled_from(["leave", "activate", "deactivate"]), min_siz
 
 
 @settings(max_examples=300, deadline=None)
-@given(active=st.sets(st.integers(0, 7)), plan=choices, seed=st.integers(1, 3), intents=st.sampled_from(sorted(INTENTS)))
+@given(
+    active=st.sets(st.integers(0, 7)), plan=choices, seed=st.integers(1, 3), intents=st.sampled_from(sorted(INTENTS))
+)
 def test_many_slots_edited_at_once(active: t.Set[int], plan: t.List[str], seed: int, intents: str) -> None:
     before, after = INTENTS[intents]
     old = new = start(active, before)

@@ -21,7 +21,11 @@ def two(**second: t.Any) -> t.Dict[str, t.Any]:
 
 # path in the tree, value (... deletes); cryptsetup 2.6.1 refuses each of these, which tests/interop shows.
 MALFORMED: t.List[t.Tuple[str, t.Any]] = [
-    *((section, value) for section in ("keyslots", "tokens", "segments", "digests", "config") for value in (..., [], "x", None)),
+    *(
+        (section, value)
+        for section in ("keyslots", "tokens", "segments", "digests", "config")
+        for value in (..., [], "x", None)
+    ),
     ("tokens", {"0": {"type": "x"}}),
     ("tokens", {"0": {"keyslots": []}}),
     ("tokens", {"0": {"type": "", "keyslots": []}}),
@@ -122,7 +126,14 @@ MALFORMED: t.List[t.Tuple[str, t.Any]] = [
     ("config/requirements", {"mandatory": ["online-reencrypt-v2"]}),
 ]
 
-OPAL = {"type": "hw-opal", "offset": "16777216", "size": "1048576", "opal_segment_number": 1, "opal_key_size": 32, "opal_segment_size": "1048576"}
+OPAL = {
+    "type": "hw-opal",
+    "offset": "16777216",
+    "size": "1048576",
+    "opal_segment_number": 1,
+    "opal_key_size": 32,
+    "opal_segment_size": "1048576",
+}
 OPAL_CRYPT = {**SEGMENT, **OPAL, "type": "hw-opal-crypt"}
 
 # Cryptsetup refuses these from 2.7.0 on; before, it does not know the type.

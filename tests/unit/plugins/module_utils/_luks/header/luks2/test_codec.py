@@ -32,9 +32,18 @@ def area_of(header: codec.Luks2Header, number: int = 9) -> model.Extent:
 
 def test_every_field_is_read() -> None:
     header = read()
-    assert (header.format, header.uuid, header.label, header.subsystem) == ("luks2", image.UUID.decode(), "label", "subsystem")
+    assert (header.format, header.uuid, header.label, header.subsystem) == (
+        "luks2",
+        image.UUID.decode(),
+        "label",
+        "subsystem",
+    )
     assert (header.cipher, header.key_size, header.slot_count, header.seqid) == ("aes-xts-plain64", 64, 32, 3)
-    assert (header.health, header.needs_heal, header.write_obstacle) == ({"primary": "ok", "secondary": "ok"}, False, None)
+    assert (header.health, header.needs_heal, header.write_obstacle) == (
+        {"primary": "ok", "secondary": "ok"},
+        False,
+        None,
+    )
     assert (header.warnings, header.intent, header.record, header.requirements) == ((), None, {}, ())
     assert header.extent == 16777216
     assert list(header.keyslots) == [0, 1, 5]
@@ -51,12 +60,27 @@ def test_every_field_is_read() -> None:
     )
     assert header.keyslots[1].kdf == model.Argon2(type="argon2id", time=4, memory=65536, parallel=2, salt=image.salt(2))
     assert [slot.priority for slot in header.keyslots.values()] == ["normal", "prefer", "normal"]
-    assert [(slot.digests, slot.bound) for slot in header.keyslots.values()] == [((0,), True), ((0,), True), ((1,), False)]
+    assert [(slot.digests, slot.bound) for slot in header.keyslots.values()] == [
+        ((0,), True),
+        ((0,), True),
+        ((1,), False),
+    ]
     assert header.digests[0] == model.Digest(
-        number=0, type="pbkdf2", hash="sha256", iterations=1000, salt=image.salt(90), value=image.salt(91), keyslots=(0, 1), segments=(0,)
+        number=0,
+        type="pbkdf2",
+        hash="sha256",
+        iterations=1000,
+        salt=image.salt(90),
+        value=image.salt(91),
+        keyslots=(0, 1),
+        segments=(0,),
     )
     assert (header.digests[1].keyslots, header.digests[1].segments) == ((5,), ())
-    assert header.segments == (model.Segment(number=0, type="crypt", offset=16777216, size=None, encryption="aes-xts-plain64", sector_size=512),)
+    assert header.segments == (
+        model.Segment(
+            number=0, type="crypt", offset=16777216, size=None, encryption="aes-xts-plain64", sector_size=512
+        ),
+    )
     assert header.tokens == (
         model.Token(0, "systemd-tpm2", (1,)),
         model.Token(3, "clevis", (0, 1)),
@@ -67,14 +91,25 @@ def test_every_field_is_read() -> None:
 def test_the_dispatcher_finds_it_also_behind_a_wiped_primary() -> None:
     raw = image.build()
     assert detect.parse_header(image.reader(raw), image.SIZE).format == "luks2"
-    assert detect.parse_header(image.reader(bytes(image.HDR_SIZE) + raw[image.HDR_SIZE :]), image.SIZE).health["primary"] == "bad"
+    assert (
+        detect.parse_header(image.reader(bytes(image.HDR_SIZE) + raw[image.HDR_SIZE :]), image.SIZE).health["primary"]
+        == "bad"
+    )
 
 
 def test_foreign_kinds_are_reported_and_keep_their_place() -> None:
-    odd = image.changed(image.tree(), "keyslots/7", {"type": "vendor", "key_size": 1, "area": {"type": "x", "offset": "8388608", "size": "4096"}})
+    odd = image.changed(
+        image.tree(),
+        "keyslots/7",
+        {"type": "vendor", "key_size": 1, "area": {"type": "x", "offset": "8388608", "size": "4096"}},
+    )
     odd["keyslots"]["0"]["kdf"] = {"type": "argon2", "whatever": 1}
     header = read(odd)
-    assert (header.keyslots[7].kind, header.keyslots[7].bound, header.keyslots[7].kdf) == ("vendor", False, model.UnknownKdf(""))
+    assert (header.keyslots[7].kind, header.keyslots[7].bound, header.keyslots[7].kdf) == (
+        "vendor",
+        False,
+        model.UnknownKdf(""),
+    )
     assert header.layout.taken[7] == model.Extent(8388608, 4096)
     assert header.keyslots[0].kdf == model.UnknownKdf("argon2")
     assert header.write_obstacle is None
@@ -86,7 +121,11 @@ def test_foreign_kinds_are_reported_and_keep_their_place() -> None:
 def test_layout_is_that_of_cryptsetup() -> None:
     layout = read().layout
     assert (layout.slot_count, layout.fixed, layout.window, layout.unit) == (32, None, WINDOW, 258048)
-    assert layout.taken == {0: model.Extent(32768, 258048), 1: model.Extent(290816, 258048), 5: model.Extent(548864, 131072)}
+    assert layout.taken == {
+        0: model.Extent(32768, 258048),
+        1: model.Extent(290816, 258048),
+        5: model.Extent(548864, 131072),
+    }
     assert layout.place(2) == model.Extent(679936, 258048)
     assert read().without_keyslot(0).layout.place(2) == model.Extent(32768, 258048)
 
@@ -129,9 +168,17 @@ def test_a_new_slot_looks_as_cryptsetup_writes_it() -> None:
         f'"kdf":{{"type":"pbkdf2","hash":"sha512","iterations":4321,"salt":"{salt}"}},"priority":0}}'
     )
     assert edited.metadata["digests"]["0"]["keyslots"] == ["0", "1", "2"]
-    assert edited.keyslots[2] == model.Keyslot(**{**vars(header.new_keyslot(2, PBKDF2, area_of(header))), "priority": "ignore"})
+    assert edited.keyslots[2] == model.Keyslot(
+        **{**vars(header.new_keyslot(2, PBKDF2, area_of(header))), "priority": "ignore"}
+    )
     argon = header.with_keyslot(2, ARGON2, area_of(header)).metadata["keyslots"]["2"]
-    assert list(argon["kdf"].items()) == [("type", "argon2id"), ("time", 5), ("memory", 65536), ("cpus", 2), ("salt", image.b64(ARGON2.salt))]
+    assert list(argon["kdf"].items()) == [
+        ("type", "argon2id"),
+        ("time", 5),
+        ("memory", 65536),
+        ("cpus", 2),
+        ("salt", image.b64(ARGON2.salt)),
+    ]
     assert argon["af"]["hash"] == "sha256"
     assert "priority" not in argon
 
@@ -199,7 +246,8 @@ def test_an_erased_slot_is_gone_everywhere() -> None:
     after = header.with_record(record).without_keyslot(1).metadata
     assert list(after["keyslots"]) == ["0", "5"]
     assert after["digests"]["0"]["keyslots"] == ["0"]
-    # systemd's token is worthless now, clevis' one still serves slot 0, and the keyring's stays as cryptsetup leaves it.
+    # systemd's token is worthless now, clevis' one still serves slot 0, and the keyring's stays as cryptsetup leaves
+    # it.
     assert {name: token["keyslots"] for name, token in after["tokens"].items()} == {"1": [], "3": ["0"], "4": []}
     assert list(after["tokens"]["1"]["slots"]) == ["0"]
     assert after["vendor"] == header.metadata["vendor"]
@@ -214,10 +262,14 @@ def test_priority_normal_is_no_member() -> None:
     assert header.with_priority(0, "ignore").metadata["keyslots"]["0"]["priority"] == 0
     assert header.with_priority(0, "prefer").keyslots[0].priority == "prefer"
     assert "priority" not in header.with_priority(1, "normal").metadata["keyslots"]["1"]
-    assert metadata.emit(header.with_priority(1, "ignore").with_priority(1, "prefer").metadata) == metadata.emit(header.metadata)
+    assert metadata.emit(header.with_priority(1, "ignore").with_priority(1, "prefer").metadata) == metadata.emit(
+        header.metadata
+    )
 
 
-@pytest.mark.parametrize(("raw", "priority"), [(0, "ignore"), (1, "normal"), (2, "prefer"), (9, "ignore"), ("2", "ignore"), (True, "ignore")])
+@pytest.mark.parametrize(
+    ("raw", "priority"), [(0, "ignore"), (1, "normal"), (2, "prefer"), (9, "ignore"), ("2", "ignore"), (True, "ignore")]
+)
 def test_priorities_nobody_knows_pass_the_slot_over(raw: t.Any, priority: str) -> None:
     header = read(image.changed(image.tree(), "keyslots/0/priority", raw))
     assert header.keyslots[0].priority == priority
@@ -258,7 +310,9 @@ def test_what_luks2_cannot_hold(kdf: model.Kdf, priority: str, word: str) -> Non
 
 def test_what_luks2_can_hold() -> None:
     header = read()
-    assert [header.refusal_to_hold(kdf, priority) for kdf in (PBKDF2, ARGON2) for priority in ("ignore", "normal", "prefer")] == [None] * 6
+    assert [
+        header.refusal_to_hold(kdf, priority) for kdf in (PBKDF2, ARGON2) for priority in ("ignore", "normal", "prefer")
+    ] == [None] * 6
 
 
 def test_edits_that_make_no_sense_are_refused() -> None:

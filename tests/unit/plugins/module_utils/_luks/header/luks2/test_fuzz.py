@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hostile headers: mutations that keep the structure, so that they reach deep. Only our errors come out, and what is read can be edited."""
+"""Hostile headers: mutations that keep the structure, so that they reach deep.
+
+Only our errors come out, and what is read can be edited.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +27,60 @@ BASE["tokens"]["6"] = {
     "keyslot": 3,
     "extents": [{"offset": "8388608", "size": "4096"}],
 }
-BASE["tokens"]["7"] = {"type": "luksmith.luks-record", "keyslots": [], "version": 1, "slots": {"0": {"label": "a", "fingerprint": "00", "changed": "x"}}}
+BASE["tokens"]["7"] = {
+    "type": "luksmith.luks-record",
+    "keyslots": [],
+    "version": 1,
+    "slots": {"0": {"label": "a", "fingerprint": "00", "changed": "x"}},
+}
 RAW = image.build(BASE)
 # What replaces a member: values that sit at the borders of some rule.
 NUMBERS = (0, 1, -1, 2, 32, 512, 4096, 1 << 32, (1 << 63) - 1, metadata.Number("1.50"), metadata.Number("1e400"))
-DIGITS = ("", "0", "1", "01", "32", "512", "32768", "290816", "16777216", "18446744073709551615", "18446744073709551616")
-WORDS = ("dynamic", "crypt", "luks2", "reencrypt", "pbkdf2", "argon2id", "wipe", "backup-final", "online-reencrypt-v2", "cipher_null-ecb", "\u00e9", "A" * 44)
+DIGITS = (
+    "",
+    "0",
+    "1",
+    "01",
+    "32",
+    "512",
+    "32768",
+    "290816",
+    "16777216",
+    "18446744073709551615",
+    "18446744073709551616",
+)
+WORDS = (
+    "dynamic",
+    "crypt",
+    "luks2",
+    "reencrypt",
+    "pbkdf2",
+    "argon2id",
+    "wipe",
+    "backup-final",
+    "online-reencrypt-v2",
+    "cipher_null-ecb",
+    "\u00e9",
+    "A" * 44,
+)
 SPICE = st.sampled_from([None, True, *NUMBERS, *DIGITS, *WORDS, [], {}, ["0"], ["9"], [0], {"0": {}}, {"0": 1}])
 
 
 def places(value: t.Any, path: t.Tuple[t.Any, ...] = ()) -> t.Iterator[t.Tuple[t.Any, ...]]:
     if path:
         yield path
-    for key, member in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, member in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         yield from places(member, (*path, key))
 
 
 PLACES = st.sampled_from(sorted(places(BASE), key=str))
 # Half of them in the fields of the binary header.
 POSITIONS = st.integers(0, 519) | st.integers(0, 2 * image.HDR_SIZE - 8)
-CHANGES = st.lists(st.tuples(PLACES, st.sampled_from(["replace", "delete", "rename", "copy"]), SPICE, PLACES), min_size=1, max_size=4)
+CHANGES = st.lists(
+    st.tuples(PLACES, st.sampled_from(["replace", "delete", "rename", "copy"]), SPICE, PLACES), min_size=1, max_size=4
+)
 
 
 def apply(tree: t.Any, path: t.Tuple[t.Any, ...], how: str, value: t.Any, other: t.Tuple[t.Any, ...]) -> None:
@@ -82,7 +119,11 @@ def survives(raw: bytes) -> None:
         return
     assert header.layout.place(31) is None or header.layout.unit > 0
     kdf = model.Pbkdf2("sha256", 1000, image.salt(8))
-    edits: t.List[t.Callable[[], codec.Luks2Header]] = [lambda: header, lambda: header.with_record({}), lambda: header.with_intent(None)]
+    edits: t.List[t.Callable[[], codec.Luks2Header]] = [
+        lambda: header,
+        lambda: header.with_record({}),
+        lambda: header.with_intent(None),
+    ]
     for number in list(header.keyslots)[:2]:
         edits.append(lambda number=number: header.without_keyslot(number))  # type: ignore[misc]
         edits.append(lambda number=number: header.with_keyslot(number, kdf, model.Extent(12582912, 258048)))  # type: ignore[misc]

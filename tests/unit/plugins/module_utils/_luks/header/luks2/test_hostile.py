@@ -1,7 +1,10 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LUKS2 headers that want to take for ever, to fill the memory, or to draw on the terminal. Work is counted, not timed."""
+"""LUKS2 headers that want to take for ever, to fill the memory, or to draw on the terminal.
+
+Work is counted, not timed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,12 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec, metadata, validate_metadata, view
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    codec,
+    metadata,
+    validate_metadata,
+    view,
+)
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
 
@@ -33,7 +41,10 @@ def crowd(members: int) -> t.Dict[str, t.Any]:
     tree = image.tree(slots=1)
     slot = {"type": "x", "key_size": 1}
     for number in range(1, members):
-        tree["keyslots"][Counted(number)] = {**slot, "area": {"type": "x", "offset": str(290816 + 512 * number), "size": "512"}}
+        tree["keyslots"][Counted(number)] = {
+            **slot,
+            "area": {"type": "x", "offset": str(290816 + 512 * number), "size": "512"},
+        }
         tree["segments"][Counted(number)] = {"type": "x", "offset": str(2**40 + 512 * number), "size": "512"}
     tree["segments"]["0"]["size"] = "512"
     names = [Counted(number) for number in range(members)]
@@ -109,13 +120,23 @@ def test_a_message_is_never_as_long_as_the_header() -> None:
 def intent(*extents: t.Tuple[int, int]) -> t.Dict[str, t.Any]:
     tree = image.tree()
     listed = [{"offset": str(offset), "size": str(size)} for offset, size in extents]
-    tree["tokens"]["0"] = {"type": "luksmith.luks-intent", "keyslots": [], "version": 1, "kind": "wipe", "keyslot": 3, "extents": listed}
+    tree["tokens"]["0"] = {
+        "type": "luksmith.luks-intent",
+        "keyslots": [],
+        "version": 1,
+        "kind": "wipe",
+        "keyslot": 3,
+        "extents": listed,
+    }
     return tree
 
 
 @pytest.mark.parametrize(
     "extents, problem",
-    [([(8388608, 4096)] * 2, "the same bytes twice"), ([(8388608 + 512 * number, 512) for number in range(65)], "65 areas")],
+    [
+        ([(8388608, 4096)] * 2, "the same bytes twice"),
+        ([(8388608 + 512 * number, 512) for number in range(65)], "65 areas"),
+    ],
     ids=["twice", "many"],
 )
 def test_a_forged_intent_does_not_make_us_write_for_hours(extents: t.Sequence[t.Tuple[int, int]], problem: str) -> None:

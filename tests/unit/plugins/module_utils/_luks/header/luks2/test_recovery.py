@@ -47,7 +47,10 @@ def test_one_good_copy_of_any_size_is_enough(hdr_size: int, lost: str) -> None:
         raw[start : start + 4096] = bytes(4096)
     header = parse(bytes(raw))
     assert list(header.keyslots) == [0, 1]
-    assert header.health == {"primary": "bad" if lost == "primary" else "ok", "secondary": "bad" if lost == "secondary" else "ok"}
+    assert header.health == {
+        "primary": "bad" if lost == "primary" else "ok",
+        "secondary": "bad" if lost == "secondary" else "ok",
+    }
     assert header.needs_heal is (lost != "none")
     assert header.write_obstacle is None
     assert [f"The {lost} copy" in note for note in header.warnings] == [True] * (lost != "none")
@@ -139,7 +142,9 @@ def test_invalid_content_gives_way_to_the_other_copy(content: bytes) -> None:
     assert (list(header.keyslots), header.health) == ([0, 1], {"primary": "ok", "secondary": "invalid"})
 
 
-@pytest.mark.parametrize("content", [b"[]", TEXT[:-1] + b",}", image.dumps(image.changed(TREE, "keyslots/0/kdf/iterations", 0))])
+@pytest.mark.parametrize(
+    "content", [b"[]", TEXT[:-1] + b",}", image.dumps(image.changed(TREE, "keyslots/0/kdf/iterations", 0))]
+)
 @pytest.mark.parametrize("secondary", [False, True])
 def test_a_newer_copy_is_never_rolled_back(content: bytes, secondary: bool) -> None:
     copies = [image.pack(TREE, seqid=3), image.pack(TREE, seqid=3, secondary=True)]
@@ -155,7 +160,10 @@ def test_lenient_json_is_not_normalised_from_the_other_copy(secondary: bool) -> 
     with pytest.raises(metadata.StricterThanCryptsetup, match="not strict JSON"):
         parse(both(*copies))
     copies[secondary] = image.pack(TEXT[:-1] + b",}", secondary=secondary, seqid=2)
-    assert parse(both(*copies)).health == {"primary": "ok" if secondary else "invalid", "secondary": "invalid" if secondary else "ok"}
+    assert parse(both(*copies)).health == {
+        "primary": "ok" if secondary else "invalid",
+        "secondary": "invalid" if secondary else "ok",
+    }
 
 
 def test_with_an_intact_primary_the_secondary_has_one_place_only() -> None:

@@ -66,7 +66,15 @@ def test_a_wipe_holds_its_place() -> None:
     assert header.with_intent(model.Intent("replace-fill", 2, extents=(gap,))).layout.place(2) == gap
 
 
-@pytest.mark.parametrize("extents", [(model.Extent(0, 4096),), (model.Extent(32767, 1),), (FREE, model.Extent(16777215, 2)), (model.Extent(8388608, 0),)])
+@pytest.mark.parametrize(
+    "extents",
+    [
+        (model.Extent(0, 4096),),
+        (model.Extent(32767, 1),),
+        (FREE, model.Extent(16777215, 2)),
+        (model.Extent(8388608, 0),),
+    ],
+)
 def test_only_the_keyslots_area_can_be_meant(extents: t.Tuple[model.Extent, ...]) -> None:
     with pytest.raises(errors.Refused, match="not inside the keyslots area"):
         read().with_intent(model.Intent("wipe", 0, extents=extents))
@@ -124,7 +132,9 @@ def test_what_a_keyslot_owns_by_now_is_never_wiped() -> None:
     assert header.write_obstacle is None
     covered = again(read(image.tree()).with_intent(model.Intent("wipe", 1, extents=(header.keyslots[1].area,))))
     assert covered.intent == model.Intent("wipe", 1)
-    both_sides = again(read(image.tree(slots=1)).with_intent(model.Intent("wipe", 2, extents=(model.Extent(32768, 262144),))))
+    both_sides = again(
+        read(image.tree(slots=1)).with_intent(model.Intent("wipe", 2, extents=(model.Extent(32768, 262144),)))
+    )
     assert both_sides.intent is not None and both_sides.intent.extents == (model.Extent(290816, 4096),)
 
 
@@ -140,7 +150,11 @@ def test_an_extent_is_whole_again_once_the_slot_is_gone() -> None:
     header = read()
     area = header.keyslots[1].area
     intent = model.Intent("wipe", 1, extents=(area,))
-    assert header.with_intent(intent).without_keyslot(1).intent == header.without_keyslot(1).with_intent(intent).intent == intent
+    assert (
+        header.with_intent(intent).without_keyslot(1).intent
+        == header.without_keyslot(1).with_intent(intent).intent
+        == intent
+    )
 
 
 def test_hops_belong_to_luks1() -> None:

@@ -53,7 +53,10 @@ def test_a_detached_header_has_a_largest_keyslots_area() -> None:
     tree = image.changed(image.tree(), "segments/0/offset", "0")
 
     def with_area_of(size: int) -> codec.Luks2Header:
-        return codec.parse(image.reader(image.build(image.changed(tree, "config/keyslots_size", str(size)))), 2 * validate_metadata.MAX_KEYSLOTS_SIZE)
+        return codec.parse(
+            image.reader(image.build(image.changed(tree, "config/keyslots_size", str(size)))),
+            2 * validate_metadata.MAX_KEYSLOTS_SIZE,
+        )
 
     assert with_area_of(validate_metadata.MAX_KEYSLOTS_SIZE).format == "luks2"
     with pytest.raises(errors.MalformedHeader, match="the keyslots area has 134221824 bytes"):
@@ -62,7 +65,9 @@ def test_a_detached_header_has_a_largest_keyslots_area() -> None:
 
 def test_two_reencryptions_at_once_are_malformed() -> None:
     with pytest.raises(errors.MalformedHeader, match="several online reencryption requirements"):
-        parse(image.changed(reencrypting(), "config/requirements/mandatory", ["online-reencrypt-v2", "online-reencrypt"]))
+        parse(
+            image.changed(reencrypting(), "config/requirements/mandatory", ["online-reencrypt-v2", "online-reencrypt"])
+        )
 
 
 @pytest.mark.parametrize(("path", "value"), cases.STRICTER, ids=show)
@@ -73,7 +78,9 @@ def test_what_libcryptsetup_forgets_is_refused_with_its_own_reason(path: str, va
 
 @pytest.mark.parametrize(("path", "value"), cases.REFUSED_SINCE_2_7, ids=show)
 def test_what_only_a_newer_cryptsetup_refuses_is_no_reason_to_take_another_copy(path: str, value: t.Any) -> None:
-    with pytest.raises(metadata.StricterThanCryptsetup, match=r"OPAL segment 0.*since release 2\.7\.0; an older one would load it"):
+    with pytest.raises(
+        metadata.StricterThanCryptsetup, match=r"OPAL segment 0.*since release 2\.7\.0; an older one would load it"
+    ):
         load(path, value)
 
 
@@ -84,8 +91,22 @@ def test_what_is_unusual_but_clear_is_read(path: str, value: t.Any) -> None:
 
 def reencrypting(**slot: t.Any) -> t.Dict[str, t.Any]:
     tree = image.tree()
-    area = {"type": "checksum", "hash": "sha256", "sector_size": 512, "offset": "8388608", "size": "4096", **slot.pop("area", {})}
-    tree["keyslots"]["2"] = {"type": "reencrypt", "key_size": 1, "mode": "reencrypt", "direction": "forward", "area": area, **slot}
+    area = {
+        "type": "checksum",
+        "hash": "sha256",
+        "sector_size": 512,
+        "offset": "8388608",
+        "size": "4096",
+        **slot.pop("area", {}),
+    }
+    tree["keyslots"]["2"] = {
+        "type": "reencrypt",
+        "key_size": 1,
+        "mode": "reencrypt",
+        "direction": "forward",
+        "area": area,
+        **slot,
+    }
     backup = {**SEGMENT, "sector_size": 4096}
     tree["segments"] = {
         "0": {**backup, "size": "1048576"},
@@ -148,7 +169,10 @@ def test_a_broken_reencryption_slot_is_malformed(slot: t.Dict[str, t.Any]) -> No
         ("segments/1/encryption", "aes-cbc-plain"),
         ("segments/1/flags", ["in-reencryption"]),
         ("segments/3/flags", []),
-        ("keyslots/3", {**reencrypting()["keyslots"]["2"], "area": {"type": "none", "offset": "9437184", "size": "4096"}}),
+        (
+            "keyslots/3",
+            {**reencrypting()["keyslots"]["2"], "area": {"type": "none", "offset": "9437184", "size": "4096"}},
+        ),
     ],
 )
 def test_a_reencryption_must_fit_together(path: str, value: t.Any) -> None:

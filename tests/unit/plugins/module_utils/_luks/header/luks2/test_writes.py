@@ -29,10 +29,15 @@ STARTS = {
 }
 EDITS: t.Dict[str, t.Callable[[codec.Luks2Header], codec.Luks2Header]] = {
     "nothing": lambda header: header,
-    "erase": lambda header: header.without_keyslot(1).with_intent(model.Intent("wipe", 1, extents=(header.keyslots[1].area,))),
-    "add": lambda header: header.with_keyslot(2, model.Pbkdf2("sha256", 1000, image.salt(9)), t.cast(model.Extent, header.layout.place(2))),
+    "erase": lambda header: header.without_keyslot(1).with_intent(
+        model.Intent("wipe", 1, extents=(header.keyslots[1].area,))
+    ),
+    "add": lambda header: header.with_keyslot(
+        2, model.Pbkdf2("sha256", 1000, image.salt(9)), t.cast(model.Extent, header.layout.place(2))
+    ),
 }
-# Sector borders that matter: every one of the binary headers and of the area that text reaches; some of the zeros behind.
+# Sector borders that matter: every one of the binary headers and of the area that text reaches; some of the zeros
+# behind.
 CUTS = [512, 1024, 1536, 2048, 3072, 3584, 4096, 8192, 11776]
 
 
@@ -82,9 +87,27 @@ def test_after_commit_is_what_reads_back(start: str, edit: str) -> None:
     raw = written(STARTS[start], new.commit_writes(old))
     after, read = new.after_commit(old), parse(raw)
     assert after.image() == read.image() == (raw,)
-    for name in ("uuid", "label", "subsystem", "keyslots", "digests", "segments", "tokens", "requirements", "intent", "record", "extent", "health", "warnings"):
+    for name in (
+        "uuid",
+        "label",
+        "subsystem",
+        "keyslots",
+        "digests",
+        "segments",
+        "tokens",
+        "requirements",
+        "intent",
+        "record",
+        "extent",
+        "health",
+        "warnings",
+    ):
         assert getattr(after, name) == getattr(read, name), name
-    assert (after.layout, after.seqid, after.fingerprint_ranges()) == (read.layout, read.seqid, read.fingerprint_ranges())
+    assert (after.layout, after.seqid, after.fingerprint_ranges()) == (
+        read.layout,
+        read.seqid,
+        read.fingerprint_ranges(),
+    )
     again = after.with_priority(0, "ignore")
     assert parse(written(raw, again.commit_writes(after))).seqid == old.seqid + 2
 
@@ -95,7 +118,9 @@ def test_the_copy_that_needs_it_is_written_first_and_gets_a_new_salt(start: str)
     writes = EDITS["erase"](old).commit_writes(old)
     second_first = "secondary" in start
     offsets = [(4096, 12288), (0, 4096), (SIZE + 4096, 12288), (SIZE, 4096)]
-    assert [(write.offset, len(write.data)) for write in writes] == (offsets[2:] + offsets[:2] if second_first else offsets)
+    assert [(write.offset, len(write.data)) for write in writes] == (
+        offsets[2:] + offsets[:2] if second_first else offsets
+    )
     after = written(STARTS[start], writes)
     for name, begin, seed in (("primary", 0, 200), ("secondary", SIZE, 201)):
         assert (after[begin + 104 : begin + 168] == image.salt(seed, 64)) is (name not in start)
@@ -104,13 +129,18 @@ def test_the_copy_that_needs_it_is_written_first_and_gets_a_new_salt(start: str)
 
 
 def test_two_reads_of_a_damaged_header_heal_with_different_salts() -> None:
-    salts = {parse(STARTS["primary zeroed"]).commit_writes(parse(STARTS["primary zeroed"]))[1].data[104:168] for _turn in range(2)}
+    salts = {
+        parse(STARTS["primary zeroed"]).commit_writes(parse(STARTS["primary zeroed"]))[1].data[104:168]
+        for _turn in range(2)
+    }
     assert len(salts) == 2
 
 
 def test_an_older_longer_text_leaves_nothing_behind() -> None:
     old = parse(image.build({**TREE, "vendor": "secret-looking" * 300}))
-    raw = written(image.build({**TREE, "vendor": "secret-looking" * 300}), parse(image.build(image.tree())).commit_writes(old))
+    raw = written(
+        image.build({**TREE, "vendor": "secret-looking" * 300}), parse(image.build(image.tree())).commit_writes(old)
+    )
     assert b"secret-looking" not in raw
 
 
