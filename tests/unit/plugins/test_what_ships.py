@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A module carries what it needs: Ansible's own finder says which files travel to a host, and each module has a budget.
 
-Ansible follows every import that it reads, also one inside a function or for the type checker only. On the host the files are
-compiled anew in each call, so what is not needed costs time there as well. Not beside the other tests of modules, because there
-ansible-test lets nothing but module_utils of Ansible be found.
+Ansible follows every import that it reads, also one inside a function or for the type checker only. On the host the
+files are compiled anew in each call, so what is not needed costs time there as well. This is not beside the other tests
+of modules, because there ansible-test lets nothing but module_utils of Ansible be found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("what ships")  # one process asks, once
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 
-# KiB of this collection's sources, the module's own one included. Raise a figure only for what the module cannot do without.
+# KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
     "audit": 504,
     "escrow_entry": 4,
@@ -57,7 +57,8 @@ FORBIDDEN: t.Dict[str, t.Tuple[str, ...]] = {
     "header_backup": ("_luks/plan/planner.py", "_luks/audit/*"),
     "keyslots": ("_luks/audit/*", "_luks/backup/*"),
 }
-ALWAYS = ("_luks/plan/actions.py",)  # values without an import of the engine, by which every module tells what was interrupted
+# Values without an import of the engine, by which every module tells what was interrupted.
+ALWAYS = ("_luks/plan/actions.py",)
 
 # In a process of its own: Ansible's collection loader and the one of tests/tools/register.py cannot live together.
 _FINDER = """
@@ -70,7 +71,8 @@ shipped = {}
 for path in map(pathlib.Path, sys.argv[2:]):
     source, payload = path.read_bytes(), zipfile.ZipFile(io.BytesIO(), "w")
     arguments = [path.stem, f"ansible_collections.luksmith.luks.plugins.modules.{path.stem}", source, payload]
-    if "extension_manager" in inspect.signature(module_common.recursive_finder).parameters:  # ansible-core 2.19 and later
+    # ansible-core 2.19 and later
+    if "extension_manager" in inspect.signature(module_common.recursive_finder).parameters:
         from ansible._internal._ansiballz import _builder
         arguments += [datetime.datetime(2026, 1, 1), _builder.ExtensionManager.create(task_vars={})]
     module_common.recursive_finder(*arguments)
@@ -125,7 +127,8 @@ def not_wanted(name: str, files: Files) -> t.List[str]:
         importers.setdefault(_path(one.imported), set()).add(_path(one.importer))
     sentences = []
     for path in sorted(files):
-        if _has_code(path) and path not in ALWAYS and any(fnmatch.fnmatch(path, pattern) for pattern in FORBIDDEN.get(name, ())):
+        forbidden = any(fnmatch.fnmatch(path, pattern) for pattern in FORBIDDEN.get(name, ()))
+        if forbidden and _has_code(path) and path not in ALWAYS:
             through = ", ".join(sorted(importers.get(path, set()) & set(files))) or "the module"
             sentences.append(f"{name} ships {path}, imported by {through}")
     return sentences

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""One step of a plan. Apart from :mod:`.types`, because every module tells what an interrupted run did, also one without a plan."""
+"""One step of a plan. Apart from :mod:`.types`: modules without a plan import it to tell what an interrupted run did."""
 
 from __future__ import annotations
 
