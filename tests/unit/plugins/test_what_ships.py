@@ -33,16 +33,17 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 504,
-    "escrow_entry": 4,
-    "fleet_report": 5,
-    "header_backup": 482,
-    "keyfile": 71,
-    "keyslots": 582,
-    "keyslots_info": 399,
-    "rotation_entry": 9,
-    "vault_entry": 4,
-    "volumes_info": 300,
+    "audit": 512,
+    "escrow_entry": 5,
+    "fleet_report": 6,
+    "header_backup": 490,
+    "keyfile": 74,
+    "keyslots": 592,
+    "keyslots_info": 407,
+    "role_options": 3,
+    "rotation_entry": 11,
+    "vault_entry": 5,
+    "volumes_info": 306,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.
