@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The first bytes of what may hold a LUKS header: they say which format's code is needed, and no other one is
-imported.
-"""
+"""The first bytes of what may hold a LUKS header. They say which format's code to import."""
 
 LUKS = b"LUKS\xba\xbe"
 QCOW2 = b"QFI\xfb"

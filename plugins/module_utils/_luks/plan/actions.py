@@ -4,7 +4,7 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """One step of a plan.
 
-Apart from :mod:`.types`, because every module tells what an interrupted run did, also one without a plan.
+Apart from :mod:`.types`: modules without a plan import it to tell what an interrupted run did.
 """
 
 from __future__ import annotations

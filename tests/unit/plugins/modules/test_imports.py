@@ -47,10 +47,7 @@ def test_imports_are_absolute(path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("planted", "found"),
     [
-        (
-            "from ..module_utils._module.runner import run_module\n",
-            ["line 1: from ..module_utils._module.runner import ..."],
-        ),
+        ("from ..module_utils import _module\n", ["line 1: from ..module_utils import ..."]),
         ("def late():\n    from .. import module_utils\n", ["line 2: from .. import ..."]),
         (f"from {UTILS}_module.runner import run_module\n", []),
     ],

@@ -168,9 +168,7 @@ def test_a_new_slot_looks_as_cryptsetup_writes_it() -> None:
         f'"kdf":{{"type":"pbkdf2","hash":"sha512","iterations":4321,"salt":"{salt}"}},"priority":0}}'
     )
     assert edited.metadata["digests"]["0"]["keyslots"] == ["0", "1", "2"]
-    assert edited.keyslots[2] == model.Keyslot(
-        **{**vars(header.new_keyslot(2, PBKDF2, area_of(header))), "priority": "ignore"}
-    )
+    assert edited.keyslots[2] == header.new_keyslot(2, PBKDF2, area_of(header))._replace(priority="ignore")
     argon = header.with_keyslot(2, ARGON2, area_of(header)).metadata["keyslots"]["2"]
     assert list(argon["kdf"].items()) == [
         ("type", "argon2id"),
