@@ -4,7 +4,7 @@
 //
 // The parts in their places, keys and buttons for the whole page.
 
-import { add, h, rotation, SEVERITIES, started, volumes } from "./shared.js";
+import { add, h, rotation, SEVERITIES, volumes } from "./shared.js";
 import { slotLegend } from "./slots.js";
 import { search, setFilter, whenFiltered } from "./filters.js";
 import { details, openDetails } from "./details.js";

@@ -4,7 +4,6 @@
 //
 // What all parts of it use: the data, the words for it, and the making of elements.
 
-export const started = performance.now();
 export const report = JSON.parse(document.getElementById("report").textContent);
 export const rotation = report.kind === "rotation";
 export const SEVERITIES = ["critical", "high", "medium", "low", "info"];
