@@ -69,4 +69,4 @@ def test_old_layouts_are_told_from_new_ones() -> None:
     for row in oldest:
         header = read(row)
         assert header.keyslots[0].area.offset == 1024
-        assert "below sector 8" in " ".join(header.warnings)
+        assert "before sector 8" in " ".join(header.warnings)

@@ -44,7 +44,7 @@ def test_a_second_add_that_does_not_fit_is_refused_before_the_first(volume: Luks
     for check in (True, False):
         with pytest.raises(
             ModuleFailed,
-            match=r"cannot be carried out to its end: at add of keyslot [12], the LUKS2 metadata would need",
+            match=r"plan cannot be completed: at add of keyslot [12], the LUKS2 metadata would need",
         ) as caught:
             keyslots(volume.path, [present("one"), present("two")], unlock=["pw0"], check=check)
         assert "Nothing was changed." in str(caught.value)

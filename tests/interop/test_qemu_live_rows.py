@@ -159,9 +159,9 @@ def test_l7_a_detached_header_that_qemu_7_refuses(tmp_path: pathlib.Path) -> Non
 
 ODD_SECRETS = {
     "newline": (b"a line\n", "ends with a newline", True),
-    "NUL": (b"before\0after", "contains a NUL byte: cryptsetup opens the volume with it, QEMU cannot", False),
-    "not UTF-8": (b"\xff\xfe binary", "is not UTF-8: cryptsetup opens the volume with it, QEMU cannot", False),
-    "600 characters": (b"six hundred " * 50, "", True),
+    "NUL": (b"before\0after", "contains a NUL byte: cryptsetup can open the volume with it, QEMU cannot", False),
+    "not UTF-8": (b"\xff\xfe binary", "is not UTF-8: cryptsetup can open the volume with it, QEMU cannot", False),
+    "600 characters": (b"six hundred " * 50, "longer than 512 bytes", True),
     "umlaut": ("Schlüßel".encode(), "", True),
 }
 
