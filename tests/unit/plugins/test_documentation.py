@@ -21,7 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse, parse_info
 
-ROOT = pathlib.Path(__file__).resolve().parents[4]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
 FRAGMENT = yaml.safe_load(_volume.ModuleDocFragment.DOCUMENTATION)["options"]
 
