@@ -13,10 +13,28 @@ from ansible_collections.luksmith.luks.tests.fuzz import hurt
 from ansible_collections.luksmith.luks.tests.fuzz.medium import Medium
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
 
-_NAMES = (b"aes", b"serpent", b"cipher_null", b"xts-plain64", b"cbc-essiv:sha256", b"ecb", b"sha256", b"SHA256",
-    b"sha1", b"md5", b"whirlpool", b"", b"\x1b[2J",
-          b"a\nb", b"x" * 32, b"\xff" * 8, b"capi:xts(aes)-plain64", b"ripemd160", b"sha512",
-          b"lrw-plain64")  # fmt: skip
+_NAMES = (
+    b"aes",
+    b"serpent",
+    b"cipher_null",
+    b"xts-plain64",
+    b"cbc-essiv:sha256",
+    b"ecb",
+    b"sha256",
+    b"SHA256",
+    b"sha1",
+    b"md5",
+    b"whirlpool",
+    b"",
+    b"\x1b[2J",
+    b"a\nb",
+    b"x" * 32,
+    b"\xff" * 8,
+    b"capi:xts(aes)-plain64",
+    b"ripemd160",
+    b"sha512",
+    b"lrw-plain64",
+)
 _INTENT_OFFSET = 768
 # offset and bytes of each number outside of the slots, and inside of one
 _NUMBERS = ((6, 2), (104, 4), (108, 4), (164, 4))

@@ -97,7 +97,8 @@ class _Edit(Restore):
         self.done = list(self.steps)
 
     @abc.abstractmethod
-    def _execute(self) -> None: ...
+    def _execute(self) -> None:
+        ...
 
     def _slot_steps(self) -> t.Iterator[Action]:
         for number in range(self.now.header.slot_count):

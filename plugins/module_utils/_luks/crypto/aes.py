@@ -28,7 +28,8 @@ class AesProvider(t.Protocol):
     """A library with AES."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        ...
 
     def ability(self, mode: str, bits: int) -> Crypt:
         """AES-``bits`` in ``mode`` ("xts", "cbc", "ctr", "ecb"). Raises NotProvided if the library lacks it."""

@@ -44,7 +44,8 @@ class Argon2Provider(t.Protocol):
     """A library with Argon2."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        ...
 
     def ability(self, kind: str) -> Derive:
         """A function for ``kind`` (one of TYPES) that raises Failed. Raises NotProvided if the library lacks it."""

@@ -82,7 +82,7 @@ def _complaint(stderr: bytes, secrets: t.Sequence[str]) -> str:
     """The end of what the program said, on one line and without what it was given."""
     text = stderr.decode("utf-8", "replace")
     for secret in sorted(secrets, key=len, reverse=True):
-        for form in {secret, json.dumps(secret)[1:-1]}:
+        for form in (secret, json.dumps(secret)[1:-1]):
             text = text.replace(form, "********")
     text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return f": {text[-_MOST:].rstrip('.')}" if text else ", and said nothing"
