@@ -7,60 +7,15 @@ clear.
 
 from __future__ import annotations
 
-import typing as t
-
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ..module_utils._module.cores import forbid_core_dumps
-from ..plugin_utils._rotation.stores import StoreError
-from ..plugin_utils._stores import make
+from ..plugin_utils._store_action import StoreAction, store_options
 
 
-class ActionModule(ActionBase):
+class ActionModule(StoreAction):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(
-        (
-            "folder",
-            "certificates",
-            "private_key",
-            "key",
-            "operation",
-            "entry",
-            "version",
-            "lock_timeout",
-            "create",
-            "previous",
-        )
+    STORE = "escrow"
+    OPTIONS = store_options(
+        folder={"type": "path", "required": True},
+        certificates={"type": "list", "elements": "path", "default": []},
+        private_key={"type": "str", "no_log": True},
     )
-
-    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
-        forbid_core_dumps()  # of this worker, which ends with this task
-        super().run(tmp, task_vars)
-        self._supports_check_mode = True
-        _checked, arguments = self.validate_argument_spec(
-            argument_spec={
-                "folder": {"type": "path", "required": True},
-                "certificates": {"type": "list", "elements": "path", "default": []},
-                "private_key": {"type": "str", "no_log": True},
-                "key": {"type": "str", "required": True, "no_log": False},
-                "operation": {"type": "str", "choices": ["read", "write"], "default": "read"},
-                "entry": {"type": "dict", "no_log": True},
-                "version": {"type": "int", "default": 0},
-                "lock_timeout": {"type": "float", "default": 60.0},
-                "create": {"type": "bool", "default": False},
-                "previous": {"type": "int", "default": 5},
-            },
-            required_if=[("operation", "write", ["entry"])],
-        )
-        writes = arguments["operation"] == "write" and not self._task.check_mode
-        try:
-            store = make("escrow", arguments, self._loader._vault)
-            held = (
-                store.write(arguments["key"], arguments["entry"], arguments["version"])
-                if writes
-                else store.read(arguments["key"])
-            )
-        except StoreError as error:
-            raise AnsibleActionFail(str(error)) from None
-        return {"changed": writes, **held._asdict()}
+    _VALID_ARGS = frozenset(OPTIONS)

@@ -21,6 +21,7 @@ description:
   - Always use it with C(no_log), because the result can contain secrets.
 extends_documentation_fragment:
   - luksmith.luks._attributes
+  - luksmith.luks._store
 attributes:
   check_mode:
     support: full
@@ -57,16 +58,6 @@ options:
       - read
       - write
     default: read
-  entry:
-    description:
-      - Entry to write.
-      - Required with O(operation=write).
-    type: dict
-  version:
-    description:
-      - RV(version) of the last read. The write is refused if another run has written the entry since.
-    type: int
-    default: 0
   certificates:
     description:
       - Paths of X.509 certificates in PEM format on the controller, RSA or elliptic curve. The private key of any of
@@ -78,25 +69,6 @@ options:
     description:
       - Private key in PEM format that opens the envelopes. Without it, the entry is returned without passphrases.
     type: str
-  lock_timeout:
-    description:
-      - Time to wait for another run that uses the file, in seconds.
-    type: float
-    default: 60.0
-  create:
-    description:
-      - Whether to make the folder of the store if it does not exist. Without that, a store that is not mounted would
-        begin anew elsewhere.
-    type: bool
-    default: false
-    version_added: 2.0.0
-  previous:
-    description:
-      - How many copies to keep of what the file held before, PATH C(.previous-1) the newest. An editor that was open
-        meanwhile and saves an old file over a new one would destroy the only copy of a secret otherwise.
-    type: int
-    default: 5
-    version_added: 2.0.0
 requirements:
   - openssl 3.0 or newer on the controller
 seealso:

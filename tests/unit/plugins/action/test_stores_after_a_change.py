@@ -20,6 +20,7 @@ from ansible.errors import AnsibleActionFail  # noqa: E402
 from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.action import escrow_entry, vault_entry  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import files  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils import _store_action  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.envelope import EnvelopeError  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import escrow  # noqa: E402
 
@@ -47,8 +48,8 @@ def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[.
             "previous": 5,
         }
         store.validate_argument_spec = lambda **_spec: (None, {**arguments, "private_key": None, **place, **more})
-        monkeypatch.setattr(module, "forbid_core_dumps", lambda: None)
-        monkeypatch.setattr(module.ActionBase, "run", lambda *_arguments: {})
+        monkeypatch.setattr(_store_action, "forbid_core_dumps", lambda: None)
+        monkeypatch.setattr(_store_action.ActionBase, "run", lambda *_arguments: {})
         return store.run()
 
     return write
