@@ -138,7 +138,6 @@ class Judge:
         }
         self._disks: t.Set[int] = set()
         self.met: t.Set[Situation] = set()
-        self._headers: t.List[checker.Header] = []
 
     def everything_uncut(self) -> t.List[Call]:
         """The run that nothing disturbs: the goal of all others. Returns its calls."""

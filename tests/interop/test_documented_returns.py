@@ -27,6 +27,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
+from ansible_collections.luksmith.luks.tests.tools import playing
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
     UUID1,
     FakeHost,
@@ -237,19 +238,9 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
     environment.update(
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8"
     )
-    command = [
-        str(PLAYBOOK),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        "--vault-password-file",
-        "password",
-    ]
+    command = playing.local_command(PLAYBOOK, "--vault-password-file", "password", "play.json")
     done = subprocess.run(
-        [*command, "play.json"], cwd=folder, env=environment, check=False, capture_output=True, text=True
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [

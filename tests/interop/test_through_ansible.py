@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -16,6 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
+from ansible_collections.luksmith.luks.tests.tools import playing
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
@@ -78,9 +78,7 @@ def play(
             json.dumps({"volume": str(volume.path), "current": BEFORE, "next": AFTER, "spare": SPARE})
         )
         (folder / "ansible.cfg").write_text("[defaults]\n")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
-    }
+    environment = playing.outside()
     environment.update(
         ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
@@ -92,17 +90,7 @@ def play(
         ANSIBLE_LOCALHOST_WARNING="0",
         LC_ALL="C.UTF-8",
     )
-    command = [
-        str(PLAYBOOK),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        *flags,
-        str(folder / "play.json"),
-    ]
+    command = playing.local_command(PLAYBOOK, *flags, str(folder / "play.json"))
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=folder
     )

@@ -9,11 +9,11 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks1_by_cryptsetup import Luks1
+from ansible_collections.luksmith.luks.tests.tools import playing
 
 # The lane "mitogen" makes the environment and names its Python here.
 PYTHON = os.environ.get("LUKSMITH_MITOGEN_PYTHON", "")
@@ -80,9 +80,7 @@ def _play(
     (folder / "ansible.cfg").write_text("[defaults]\n")
     where = [PYTHON, "-c", "import ansible_mitogen as found; print(found.__path__[0])"]
     site = subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip()
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
-    }
+    environment = playing.outside()
     environment.update(
         ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
@@ -95,17 +93,7 @@ def _play(
         LC_ALL="C.UTF-8",
     )
     program = pathlib.Path(PYTHON).with_name("ansible-playbook")
-    command = [
-        str(program),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        *flags,
-        str(folder / "play.json"),
-    ]
+    command = playing.local_command(program, *flags, str(folder / "play.json"))
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=240, env=environment, cwd=folder
     )

@@ -140,11 +140,7 @@ class Lab:
 
     def surroundings(self, **environment: str) -> t.Dict[str, t.Any]:
         """What subprocess needs to know besides; Ansible sees no configuration but the lab's."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
-        }
+        inherited = playing.outside()
         inherited.update(playing.environment(self.shared, ROOT, self.bin / "ansible-playbook"))
         inherited.update(
             ANSIBLE_CONFIG=str(self.folder / "ansible.cfg"),

@@ -16,8 +16,8 @@ arguments.
     ... running.go_on()                                          # ... until it is told to (or: running.kill())
     running.result()
 
-A hook is a function without arguments that runs in the child before the module does: one of :func:`stop_before`,
-:func:`stop_after` and :func:`stay_dumpable`, or a test's own. It travels by its name, so it stands at the top of a file
+A hook is a function without arguments that runs in the child before the module does: one of :func:`stop_before`
+and :func:`stay_dumpable`, or a test's own. It travels by its name, so it stands at the top of a file
 below tests/; ``functools.partial`` gives it arguments. It may patch whatever it likes, and :func:`pause` wherever it
 likes.
 
@@ -316,25 +316,16 @@ def stop_before(place: str, number: int = 0) -> Hook:
     place: module and function as the caller finds it, below plugins/module_utils:
     "_luks.apply.header_writer:HeaderWriter._guarded_write".
     """
-    return functools.partial(_stop, place, number, True)
+    return functools.partial(_stop, place, number)
 
 
-def stop_after(place: str, number: int = 0) -> Hook:
-    """A hook: as :func:`stop_before`, when the call has returned."""
-    return functools.partial(_stop, place, number, False)
-
-
-def _stop(place: str, number: int, before: bool) -> None:
+def _stop(place: str, number: int) -> None:
     calls = itertools.count()
 
     def stopping(real: t.Callable[..., t.Any], *arguments: t.Any, **options: t.Any) -> t.Any:
-        here = next(calls) == number
-        if here and before:
+        if next(calls) == number:
             pause(place)
-        value = real(*arguments, **options)
-        if here and not before:
-            pause(place)
-        return value
+        return real(*arguments, **options)
 
     around(place, stopping)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import sys
 import typing as t
 
 HERE = pathlib.Path(__file__).resolve().parent / "play_cache"
@@ -34,3 +35,16 @@ def environment(folder: pathlib.Path, collection: pathlib.Path, program: pathlib
         "LUKSMITH_PLAY_ARCHIVES": str(archives),
         "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
     }
+
+
+def outside() -> t.Dict[str, str]:
+    """This process's environment without what it says to Ansible and to Python: a play begins from there."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_") and name != "PYTHONPATH"
+    }
+
+
+def local_command(program: t.Union[str, pathlib.Path], *words: str) -> t.List[str]:
+    """``ansible-playbook`` on this machine alone, whose modules run with the interpreter of this process."""
+    here = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    return [str(program), *here, *words]

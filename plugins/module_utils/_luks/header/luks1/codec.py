@@ -33,25 +33,36 @@ def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
             why="keyslots are missing",
             remedy="Give the complete device or file, or restore a header backup",
         )
-    header = Luks1Header(read(0, luks1_fields.HEADER_SIZE), size, embedded=embedded)
     # QEMU leaves no gap behind the keyslots, and inside a container luksmeta finds no volume.
-    return header if embedded else header.with_luksmeta(read)
+    gap = None if embedded else read
+    return Luks1Header(read(0, luks1_fields.HEADER_SIZE), size, embedded=embedded, gap=gap)
 
 
 class Luks1Header(model.Header):
     """``raw``: the 1024 bytes; ``size``: bytes from the start of the header to the end of the file, device or region.
 
-    ``luksmeta``: what other programs note about its keyslots elsewhere, which no edit of the header changes.
+    ``luksmeta``: what other programs note about its keyslots in the gap behind them, which no edit of the header
+    changes; ``gap``: reads it from there.
     Raises MalformedHeader if ``raw`` breaks the format.
     """
 
-    def __init__(self, raw: bytes, size: int, *, embedded: bool = False, luksmeta: Luksmeta = NO_LUKSMETA) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        size: int,
+        *,
+        embedded: bool = False,
+        gap: t.Optional[Read] = None,
+        luksmeta: Luksmeta = NO_LUKSMETA,
+    ) -> None:
         self._raw = bytes(raw)
         self._size = size
         self._embedded = embedded
-        self._luksmeta = luksmeta
         self._fields = fields = luks1_fields.decode(self._raw)
         luks1_fields.check_areas(fields, size)
+        if gap is not None:
+            luksmeta = read_luksmeta(gap, size, [slot.area for slot in fields.slots], fields.payload)
+        self._luksmeta = luksmeta
         padding = journal.decode(self._raw)
         self._obstacle = padding.obstacle
         # Hashes are looked up in lower case; the raw bytes keep the spelling of the header.
@@ -203,12 +214,6 @@ class Luks1Header(model.Header):
     def _patched(self, offset: int, data: bytes) -> Luks1Header:
         raw = self._raw[:offset] + data + self._raw[offset + len(data) :]
         return Luks1Header(raw, self._size, embedded=self._embedded, luksmeta=self._luksmeta)
-
-    def with_luksmeta(self, read: Read) -> Luks1Header:
-        """With the entries that ``read`` finds in the gap behind the keyslots."""
-        areas = [slot.area for slot in self._fields.slots]
-        found = read_luksmeta(read, self._size, areas, self._fields.payload)
-        return Luks1Header(self._raw, self._size, embedded=self._embedded, luksmeta=found)
 
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
         """Sector by sector, see :mod:`.writes`. Raises HeaderChanged if ``on_disk`` is another header."""
