@@ -266,9 +266,8 @@ def _orders_without(entry: Entry, decision: Decision, arguments: Result) -> Resu
     current = entry["current"]["id"]
     if arguments["luks"] == "luks2" and LABEL + current not in named(arguments["record"]).values():
         raise BadEntry(
-            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on the "
-            "volume; give the store the private key "
-            "for this run"
+            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on "
+            "the volume; give the store the private key for this run"
         )
     return {
         "phase": decision.phase,

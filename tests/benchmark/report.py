@@ -83,13 +83,11 @@ class Report:
             "",
             (
                 "`tests/benchmark/run` writes this page with all its figures. Compare figures only with each other: "
-                "other "
-                "work on the"
+                "other work on the"
             ),
             (
                 "machine changes times. Ratios are taken within one round, in which all contestants get the same "
-                "volume, "
-                "one after the"
+                "volume, one after the"
             ),
             "other, in changing order.",
             "",
@@ -103,9 +101,8 @@ class Report:
             "",
             *self._load(),
             (
-                "Every contestant is one task of one play (local connection, pipelining on). The controller measures "
-                "the "
-                "time. A task of"
+                "Every contestant is one task of one play (local connection, pipelining on). The controller "
+                "measures the time. A task of"
             ),
             (
                 "each module runs before, untimed, so that what Ansible does once in a play (collecting the files of a "
@@ -117,8 +114,7 @@ class Report:
             ),
             (
                 "script tests the new secret, adds it, tests it and removes the old one. `qemu-img amend` does not "
-                "accept "
-                "a number of"
+                "accept a number of"
             ),
             "iterations; what it chose is below.",
             "",
@@ -192,22 +188,19 @@ class Report:
                 "the times follow"
             ),
             (
-                "the numbers of derivations. `luks_device` needs 6 where 2 are the minimum (3 times), and 21 where 6 "
-                "are "
-                "the minimum (3.5"
+                "the numbers of derivations. `luks_device` needs 6 where 2 are the minimum (3 times), and 21 where "
+                "6 are the minimum (3.5"
             ),
             "times), less what Ansible costs both. PBKDF2 uses one core, so ours runs two at once.",
             "",
             *self._trusted(),
             (
                 "The limit is 1.25 times the necessary derivations in bare threads on all cores, plus the overhead. "
-                "The "
-                "overhead is the"
+                "The overhead is the"
             ),
             (
                 "time of the module on keyslots of 1,000 iterations (see Overhead; at most two pings). The column "
-                "before "
-                "subtracts one"
+                "before subtracts one"
             ),
             "ping only:",
             "",
@@ -215,9 +208,8 @@ class Report:
                 ("scenario", "bare (s)", "task (s)", "(task - ping) / bare", "(task - overhead) / bare", ""), limits
             ),
             (
-                "The difference between the two columns is mostly the import of the module; it is the same for cheap "
-                "and "
-                "expensive"
+                "The difference between the two columns is mostly the import of the module; it is the same for "
+                "cheap and expensive"
             ),
             "keyslots. The rest are the syncs of the writes of a rotation.",
             "",
@@ -259,8 +251,7 @@ class Report:
             "",
             (
                 "Median (minimum to maximum, number of runs). Bare derivations: those of the keyslots, then that of "
-                "the "
-                "digest of the"
+                "the digest of the"
             ),
             "volume key.",
             "",

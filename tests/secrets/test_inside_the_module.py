@@ -133,11 +133,10 @@ def test_the_crash_detector_fires(lab: Lab) -> None:
 def test_python_in_development_mode(lab: Lab) -> None:
     """-X dev shows warnings of unclosed files and more; a traceback of faulthandler has names and lines, no values."""
     runner = (
-        "import runpy, sys; runpy.run_path(sys.argv[1]); from ansible.module_utils import basic; basic._ANSIBLE_ARGS "
-        "= sys.stdin.buffer.read(); "
-        "basic._ANSIBLE_PROFILE = 'legacy'; import "
-        "ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor as a; "
-        "a.describe = None; import ansible_collections.luksmith.luks.plugins.modules.keyslots as k; k.main()"
+        "import runpy, sys; runpy.run_path(sys.argv[1]); from ansible.module_utils import basic; "
+        "basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); basic._ANSIBLE_PROFILE = 'legacy'; import "
+        "ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor as a; a.describe = None; "
+        "import ansible_collections.luksmith.luks.plugins.modules.keyslots as k; k.main()"
     )
     arguments = json.dumps(
         {"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}

@@ -31,9 +31,8 @@ def refuse_claimed(facts: t.Any) -> None:
     names = claimed(facts)
     if names:
         raise ClaimedByHost(
-            f"the facts of this host bear the name of options: {', '.join(map(ascii, names))}. A host must not decide "
-            "about "
-            "the controller. Find out whether the host lies or who filled the fact cache, and empty the cache of this "
-            "host "
-            "(ansible.builtin.meta: clear_facts); set an option with set_fact only without cacheable"
+            f"the facts of this host bear the name of options: {', '.join(map(ascii, names))}. A host must not "
+            "decide about the controller. Find out whether the host lies or who filled the fact cache, and empty "
+            "the cache of this host (ansible.builtin.meta: clear_facts); set an option with set_fact only without "
+            "cacheable"
         )

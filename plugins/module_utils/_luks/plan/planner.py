@@ -314,8 +314,8 @@ class _Planner:
             other = self.changes.rekeys.get(keyslot)
             if other is not None and other.secret != new:
                 raise Refused(
-                    f"keyslot {keyslot} opens with {label},"
-                    f" which is replaced by {self.proofs.label(other.secret)} and by {self.proofs.label(new)}",
+                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.proofs.label(other.secret)} "
+                    f"and by {self.proofs.label(new)}",
                     why="one keyslot cannot hold both",
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )

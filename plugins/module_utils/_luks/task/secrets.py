@@ -252,9 +252,8 @@ def _doubts(text: str) -> t.Iterator[str]:
         )
     if "\n" in text.rstrip("\r\n"):
         yield (
-            "contains a newline. It is part of the secret, and a prompt ends a passphrase there. "
-            "If it is one line that YAML folds, write >- instead of |; if it is meant as a keyfile, give it as "
-            "keyfile or "
+            "contains a newline. It is part of the secret, and a prompt ends a passphrase there. If it is one line "
+            "that YAML folds, write >- instead of |; if it is meant as a keyfile, give it as keyfile or "
             "passphrase_base64."
         )
     if text.isspace() and not text.strip(" \t"):

@@ -149,10 +149,9 @@ def _unsealed(secret: t.Dict[str, t.Any], entry: Entry, private_key: str) -> str
     except (ValueError, KeyError, TypeError):
         raise EnvelopeError(
             f"the envelope of secret {secret['id']} does not say for which volume it was sealed, so that anybody "
-            "could have put it there "
-            "(release 1.0.0 sealed so). If you know that it is right, open it with openssl, move the file away, give "
-            "the passphrase in "
-            "rotate_replaces, and run the rotation with rotate_store_create"
+            "could have put it there (release 1.0.0 sealed so). If you know that it is right, open it with "
+            "openssl, move the file away, give the passphrase in rotate_replaces, and run the rotation with "
+            "rotate_store_create"
         ) from None
     if identity != secret["id"]:
         wrong.append(f"secret {str(identity)!r} and not {secret['id']!r}")
