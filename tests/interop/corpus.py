@@ -17,7 +17,7 @@ import tarfile
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop import originals
+from ansible_collections.luksmith.luks.tests import kept
 
 Row = t.Dict[str, str]
 
@@ -52,7 +52,7 @@ def each(chosen: t.Sequence[Row]) -> pytest.MarkDecorator:
 def image(name: str) -> pathlib.Path:
     """Of the manifest's column "file". Not to be written to."""
     archive = CORPUS / "headers.tar.xz"
-    return originals.kept(["corpus", hashlib.sha256(archive.read_bytes()).hexdigest()], _unpack) / name
+    return kept.folder(["corpus", hashlib.sha256(archive.read_bytes()).hexdigest()], _unpack) / name
 
 
 def _unpack(folder: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -37,7 +38,7 @@ def theirs(place: pathlib.Path, raw: bytes) -> bool:
 @functools.lru_cache(maxsize=1)
 def _known() -> t.Tuple[t.Dict[str, bool], pathlib.Path]:
     recipe = ["verdicts on LUKS2 headers", originals.build_of("cryptsetup"), COMMAND, image.SIZE]
-    file = originals.kept(recipe, lambda folder: (folder / "verdicts").touch()) / "verdicts"
+    file = kept.folder(recipe, lambda folder: (folder / "verdicts").touch()) / "verdicts"
     rows = [line.split() for line in file.read_text(encoding="ascii").splitlines()]
     return {row[0]: row[1] == "1" for row in rows if len(row) == 2 and len(row[0]) == 64}, file
 

@@ -13,6 +13,7 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
@@ -98,7 +99,7 @@ class Luks2Volume:
             for slot, secret in (slots or {}).items():
                 made.add(slot, secret, unlock=opener)
 
-        originals.copied(originals.kept(recipe, make) / "volume", self.path)
+        originals.copied(kept.folder(recipe, make) / "volume", self.path)
         return self
 
     def add(self, slot: int, secret: str, *options: t.Any, unlock: str = "pw0") -> Luks2Volume:

@@ -12,6 +12,7 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
 
 CHEAP = {"iterations": 1000}
@@ -66,7 +67,7 @@ class QemuImage:
             )
         )
         recipe = ["qemu-img create", originals.build_of("qemu-img"), format, passphrase, words, size]
-        made = originals.kept(
+        made = kept.folder(
             recipe, lambda scratch: create(scratch / "volume", format, self._object(passphrase), words, size)
         )
         originals.copied(made / "volume", self.path)

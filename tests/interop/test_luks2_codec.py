@@ -25,6 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import metadata as luks2_metadata
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -185,8 +186,8 @@ def make_rich(volume: Volume) -> None:
 def fixture_rich(volume: Volume) -> Volume:
     """Slots 0 to 2 bound (1 prefer and Argon2id), 5 unbound; tokens: keyring on 1, an unusual one, recovery on 2."""
     recipe = ["rich LUKS2", originals.build_of("cryptsetup"), inspect.getsource(make_rich), inspect.getsource(Volume)]
-    kept = originals.kept(recipe, lambda scratch: make_rich(Volume(scratch / "volume.img")))
-    originals.copied(kept / "volume.img", volume.path)
+    made = kept.folder(recipe, lambda scratch: make_rich(Volume(scratch / "volume.img")))
+    originals.copied(made / "volume.img", volume.path)
     return volume
 
 

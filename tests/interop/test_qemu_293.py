@@ -15,6 +15,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import (
@@ -119,7 +120,7 @@ def filled_by_qemu(image: QemuImage) -> None:
         assert done.returncode == 0, done.stderr
 
     recipe = ["rows 10 to 12", originals.build_of("qemu-img"), image.format, sorted(EIGHT.items())]
-    originals.copied(originals.kept(recipe, fill) / image.path.name, image.path)
+    originals.copied(kept.folder(recipe, fill) / image.path.name, image.path)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ of modules, because there ansible-test lets nothing but module_utils of Ansible 
 from __future__ import annotations
 
 import fnmatch
+import importlib.metadata
 import json
 import math
 import os
@@ -23,6 +24,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.tools import importable
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks import test_rooms
 
@@ -105,7 +107,13 @@ PLANTED = {
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, Files]:
-    folder = tmp_path_factory.mktemp("modules")
+    version = importlib.metadata.version("ansible-core")
+    recipe = ["what ships", version, kept.sources("plugins"), pathlib.Path(__file__).read_text()]
+    made = kept.value(recipe, lambda: json.dumps(_all_shipped(tmp_path_factory.mktemp("modules"))).encode())
+    return t.cast(t.Dict[str, Files], json.loads(made))
+
+
+def _all_shipped(folder: pathlib.Path) -> t.Dict[str, Files]:
     for name, source in PLANTED.items():
         (folder / f"{name}.py").write_text(source)
     return found(*(ROOT / "plugins" / "modules" / f"{name}.py" for name in MODULES), *folder.glob("*.py"))

@@ -20,6 +20,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
+from ansible_collections.luksmith.luks.tests import kept
 
 Result = t.Dict[str, t.Any]
 
@@ -65,7 +66,7 @@ def make(path: pathlib.Path, format: str, slots: int) -> t.List[str]:
     """A volume at ``path`` with keyslots 0 to ``slots`` - 1, which nothing in the header tells apart; returns their
     secrets.
     """
-    path.write_bytes(_made(format, slots))
+    path.write_bytes(_kept(format, slots))
     return [*MADE[:slots], *_more(slots)]
 
 
@@ -74,6 +75,12 @@ def _more(slots: int) -> t.List[str]:
 
 
 @functools.lru_cache(maxsize=None)
+def _kept(format: str, slots: int) -> bytes:
+    depends_on = (kept.sources("plugins/module_utils", "tests/fixtures"), pathlib.Path(__file__).read_text())
+    recipe = ["full volume", format, slots, *depends_on]
+    return kept.value(recipe, lambda: _made(format, slots))
+
+
 def _made(format: str, slots: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "volume")
