@@ -21,9 +21,9 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import KeyslotWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.detect import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Header, Pbkdf2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Plan, Situation
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry

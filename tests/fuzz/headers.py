@@ -15,7 +15,7 @@ import random
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model, qcow2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parsing, qcow2, summary
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result import describe, diff, slot_table
 from ansible_collections.luksmith.luks.tests.fuzz import judge
 from ansible_collections.luksmith.luks.tests.fuzz.medium import Finding, Medium
@@ -31,12 +31,14 @@ _HASHES_OF_ALL = ("sha1", "sha256", "sha512", "ripemd160")
 
 def read(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
     try:
-        header = detect.parse_header(medium.read, medium.size)
+        header = parsing.parse_header(medium.read, medium.size)
     except errors.LuksmithError as error:
         check_error(error)
+        _compare_summary(medium, str(error))
         if ask_cryptsetup and error.why == _REFUSED_BY_ALL and judge.loads(medium)[0]:
             raise Finding(f"the message says that cryptsetup refuses it too, but it does not: {error}") from None
         return type(error).__name__
+    _compare_summary(medium, _summary_of(header))
     check_description(header)
     check_layout(header, medium.size)
     if header.write_obstacle is not None:
@@ -45,6 +47,21 @@ def read(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
     if ask_cryptsetup:
         _compare_acceptance(medium, header)
     return outcome
+
+
+def _summary_of(header: Header) -> summary.Summary:
+    return summary.Summary(header.format, header.uuid, header.label, header.needs_heal, b"".join(header.image()))
+
+
+def _compare_summary(medium: Medium, due: t.Union[summary.Summary, str]) -> None:
+    """A search without the codecs comes to the same header, or to the same refusal."""
+    again = copy.copy(medium)
+    try:
+        found: t.Union[summary.Summary, str] = summary.summarize(again.read, again.size)
+    except errors.LuksmithError as error:
+        found = str(error)
+    if found != due:
+        raise Finding(f"the summary says {found!r:.500}, and the whole header {due!r:.500}")
 
 
 def locate(medium: Medium, rng: random.Random, *, ask_cryptsetup: bool) -> str:
@@ -143,7 +160,7 @@ def _edit(medium: Medium, header: Header, rng: random.Random, ask_cryptsetup: bo
             continue
         accepted += 1
         after = medium.written(writes)
-        again = detect.parse_header(after.read, after.size)
+        again = parsing.parse_header(after.read, after.size)
         if (
             again.keyslots != new.keyslots
             or again.intent != new.intent
@@ -165,7 +182,7 @@ def _plain(medium: Medium, header: Header) -> t.Any:
 
 def _compare_trees(name: str, medium: Medium, after: Medium, header: Header) -> None:
     """What an edit is not about is kept, members that nobody knows included."""
-    again = detect.parse_header(after.read, after.size)
+    again = parsing.parse_header(after.read, after.size)
     before, now = _plain(medium, header), _plain(after, again)
     for tree in (before, now):
         # Our own two tokens are what these edits are about; the readers of both are tested by themselves.
@@ -235,6 +252,6 @@ def _compare_after_write(name: str, medium: Medium, after: Medium) -> None:
     if not ok:
         raise Finding(f"{name}: cryptsetup loaded it before our write and does not after it: {text.strip()}")
     if text.startswith("{"):
-        again = detect.parse_header(after.read, after.size)
+        again = parsing.parse_header(after.read, after.size)
         if judge.metadata(text) != json.loads(json.dumps(_plain(after, again))):
             raise Finding(f"{name}: cryptsetup sees other metadata than what was written")

@@ -13,10 +13,14 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import luks1_steps, luks2_steps
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import summary
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import fields as luks1_fields
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
     binary as luks2_binary,
+)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
+    codec as luks2_codec,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import (
     members as luks2_members,
@@ -76,10 +80,8 @@ def wrong_checksum_accepted(patch: pytest.MonkeyPatch) -> None:
 def names_drawn_as_they_are(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(errors, "shown", lambda text, most=0: text)
     patch.setattr(diff, "shown", lambda text, most=0: text)
-    patch.setattr(
-        "ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec.shown",
-        lambda text, most=0: text,
-    )
+    patch.setattr(luks2_binary, "shown", lambda text, most=0: text)
+    patch.setattr(luks2_codec, "shown", lambda text, most=0: text)
 
 
 def everything_read(patch: pytest.MonkeyPatch) -> None:
@@ -132,6 +134,16 @@ def check_mode_lies(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(amend, "amend", liar)
 
 
+def search_forgives_areas(patch: pytest.MonkeyPatch) -> None:
+    """What volumes_info would show as a volume without a problem, keyslots would refuse."""
+    patch.setattr(summary, "_luks1", lambda read, size: summary.Summary("luks1", "", "", False, read(0, 1024)))
+
+
+def search_reads_its_own_label(patch: pytest.MonkeyPatch) -> None:
+    true = summary._luks2
+    patch.setattr(summary, "_luks2", lambda read, size: true(read, size)._replace(label="another"))
+
+
 # kind of case, the fault, what is found of it, whether cryptsetup is needed to see it
 FAULTS: t.Tuple[t.Tuple[str, Plant, str, bool], ...] = (
     ("luks2", unchecked_member, "KeyError", False),
@@ -141,6 +153,8 @@ FAULTS: t.Tuple[t.Tuple[str, Plant, str, bool], ...] = (
     ("luks2", unknown_members_lost, "changed the metadata|not about", False),
     ("luks2", wrong_checksum_accepted, "cryptsetup does not load", True),
     ("luks2", names_drawn_as_they_are, "printable|one line", False),
+    ("luks1", search_forgives_areas, "the summary", False),
+    ("luks2", search_reads_its_own_label, "the summary", False),
     ("luks1", everything_read, "too much is read", False),
     ("luks1", for_ever, "processor time", False),
     ("look", budget_ignored, "the budget does not hold", False),
@@ -171,7 +185,7 @@ def hungry(*arguments: t.Any, **options: t.Any) -> t.Any:
 def finding_of_a_hungry_parser() -> str:
     """In a process of its own: what is bounded stays so."""
     case.bound_memory()
-    headers.detect.parse_header = hungry
+    headers.parsing.parse_header = hungry
     return case.run("planted", 20).finding
 
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import parsing
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.tests.interop import corpus
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
@@ -26,7 +26,7 @@ def head(row: corpus.Row) -> bytes:
 
 
 def read(row: corpus.Row) -> luks1_codec.Luks1Header:
-    header = detect.parse_header(image.reader(head(row)), int(row["size"]))
+    header = parsing.parse_header(image.reader(head(row)), int(row["size"]))
     assert isinstance(header, luks1_codec.Luks1Header)
     return header
 

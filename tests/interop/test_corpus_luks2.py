@@ -9,7 +9,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import parsing
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.tests.interop import corpus, originals
 
@@ -34,7 +34,7 @@ def ask(row: corpus.Row, folder: pathlib.Path) -> Answer:
             return data
 
         try:
-            header = detect.parse_header(read, path.stat().st_size)
+            header = parsing.parse_header(read, path.stat().st_size)
             assert isinstance(header, luks2_codec.Luks2Header)
             answer = Answer(header, None)
         except errors.LuksmithError as caught:

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, reading, signatures
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import parsing, reading, signatures
 
 SIZE = 16 << 20
 
@@ -60,7 +60,7 @@ def test_a_fresh_one_is_recognised(tmp_path: pathlib.Path, command: t.Tuple[str,
     read, length = on(path)
     assert signatures.signature(read, length) == what
     with pytest.raises(errors.NotLuks, match=what):
-        detect.parse_header(read, length)
+        parsing.parse_header(read, length)
 
 
 @pytest.mark.needs("cryptsetup", "mkfs.ext4")

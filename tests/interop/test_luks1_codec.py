@@ -16,7 +16,7 @@ import subprocess
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model, qcow2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parsing, qcow2
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage
@@ -42,7 +42,7 @@ class Made(t.NamedTuple):
 
     def header(self) -> luks1_codec.Luks1Header:
         data = self.path.read_bytes()[self.offset :][: self.length]
-        found = detect.parse_header(image.reader(data), len(data), embedded=self.length is not None)
+        found = parsing.parse_header(image.reader(data), len(data), embedded=self.length is not None)
         assert isinstance(found, luks1_codec.Luks1Header)
         return found
 

@@ -22,7 +22,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parsing
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import metadata as luks2_metadata
 from ansible_collections.luksmith.luks.tests import kept
@@ -97,7 +97,7 @@ class Volume:
                 file.seek(offset)
                 return file.read(length)
 
-            found = detect.parse_header(read, self.path.stat().st_size)
+            found = parsing.parse_header(read, self.path.stat().st_size)
         assert isinstance(found, luks2_codec.Luks2Header)
         return found
 

@@ -21,7 +21,7 @@ import threading
 import typing as t
 
 from ansible.module_utils import basic
-from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors, files
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors, files, paths
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import node, storage
@@ -156,7 +156,7 @@ def fill_file_systems() -> None:
     """No file has room for more; those that are there can be read."""
 
     def fails(path: str, *arguments: t.Any, **options: t.Any) -> t.NoReturn:
-        raise files.fault(path, "cannot be written", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        raise paths.fault(path, "cannot be written", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     files.replace = fails
 

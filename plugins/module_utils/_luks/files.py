@@ -6,7 +6,7 @@
 
 :func:`replace` writes every file that others read: a header backup, a keyfile, the store of a rotation, a report. An
 interruption leaves the old file, and perhaps an unfinished one beside it, which the next run takes over.
-Knows no volumes, and imports only the errors.
+Knows no volumes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import contextlib
 import errno
 import fcntl
 import hmac
-import mmap
 import os
 import stat
-import sys
 import time
 import typing as t
 
-from .errors import NOTHING_CHANGED, BadTask, Busy, LuksmithError, Refused, StorageFault
+from .errors import NOTHING_CHANGED, Busy, LuksmithError, Refused, StorageFault
+from .page_cache import direct_read, forget_pages
+from .paths import fault, kind_of
 
 Bytes = t.Union[bytes, bytearray]
 
@@ -37,81 +37,10 @@ _HARMLESS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _POLL = 0.05  # seconds; flock cannot wait for a limited time
 _TRIES = 10
 _SELINUX = "security.selinux"
-# Bytes. Direct I/O needs multiples of the logical block size; no device in use has a larger one.
-_DIRECT = 4096
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 _KEPT = "The file that was there before is untouched."
 _REPLACED = "The new file is in place, but a power failure could bring the old one back."
-_UTF8 = "Run the task with PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8) in its environment"
-
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISBLK, "a block device"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-_REMEDIES = {
-    errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
-    errno.EACCES: "Run as a user with this permission, for block devices usually root (become: true)",
-    errno.EPERM: "Run as a user with this permission; an immutable file (lsattr) refuses even root",
-    errno.EROFS: "The file system is mounted read-only; remount it writable",
-    errno.ELOOP: "The symbolic links form a loop; give the path of the file itself",
-    errno.ENOTDIR: "A part of the path is not a directory; check the path",
-    errno.ENOSPC: "Free some space there",
-    errno.EDQUOT: "Free some space there",
-    errno.ETXTBSY: "A program is running from this file, or it is swap space; stop that first",
-    errno.ENXIO: "There is no device behind this node; check that it is attached",
-    errno.ENODEV: "There is no device behind this node; check that it is attached",
-}
-
-
-def fault(
-    path: str, doing: str, error: OSError, *, why: str = "", remedy: str = "", changed: str = NOTHING_CHANGED
-) -> StorageFault:
-    """A StorageFault in the system's words: "cannot open it: Permission denied (EACCES)"."""
-    number = error.errno or 0
-    name = errno.errorcode.get(number, str(number))
-    found = StorageFault(
-        f"{doing}: {os.strerror(number)} ({name})",
-        why=why,
-        remedy=remedy or _REMEDIES.get(number, ""),
-        volume=path,
-        changed=changed,
-    )
-    found.errno = number
-    return found
-
-
-def unusable(path: str) -> str:
-    """Why no file can have this path, or ""."""
-    if "\0" in path:
-        return "contains a NUL character, which no file name can have"
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        encoding = sys.getfilesystemencoding()
-        return f"has characters that Python on this host cannot encode, because its locale uses {encoding}, not UTF-8"
-    return ""
-
-
-def remedy_for(path: str) -> str:
-    """What to do about a path that is :func:`unusable`."""
-    return "Check the path" if "\0" in path else _UTF8
-
-
-def check_path(path: str, name: str) -> None:
-    """Raises BadTask if the path that the task gives as ``name`` is :func:`unusable`."""
-    reason = unusable(path)
-    if reason:
-        raise BadTask(f"{name} is {path!r}, which {reason}", remedy=remedy_for(path))
-
-
-def kind_of(mode: int) -> str:
-    """The type of a file that is not a regular file, in words."""
-    return next((words for test, words in _KINDS if test(mode)), "something unknown")
 
 
 def _no_regular_file(mode: int) -> str:
@@ -129,59 +58,6 @@ def read_regular(path: str) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def direct_read(descriptor: int, offset: int, length: int) -> t.Iterator[t.Optional[memoryview]]:
-    """``length`` bytes read past the page cache, or None if that is not supported; the buffer is wiped afterwards.
-
-    Uses a second descriptor, so that the given one keeps its locks. Raises OSError (EIO) if the medium fails.
-    """
-    begin = offset // _DIRECT * _DIRECT
-    skip = offset - begin
-    wanted = -(-(skip + length) // _DIRECT) * _DIRECT
-    try:
-        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC) if length else -1
-    except (OSError, AttributeError):  # the file system or the platform has no direct I/O
-        direct = -1
-    if direct < 0:
-        yield None
-        return
-    try:
-        with mmap.mmap(-1, wanted) as buffer, memoryview(buffer) as view:
-            try:
-                got = _fill_directly(direct, view, begin, skip + length)
-                with view[skip : skip + length] as found:
-                    yield found if got >= skip + length else None
-            finally:
-                view[:] = bytes(wanted)
-    finally:
-        os.close(direct)
-
-
-def _fill_directly(descriptor: int, view: memoryview, begin: int, wanted: int) -> int:
-    got = 0
-    try:
-        while got < wanted:
-            with view[got:] as rest:
-                count = os.preadv(descriptor, [rest], begin + got)
-            got += count
-            # At the end of the file a direct read is short, and the next offset would not be aligned.
-            if not count or got % _DIRECT:
-                break
-    except OSError as error:
-        if error.errno == errno.EIO:
-            raise
-        return 0
-    return got
-
-
-def forget_pages(descriptor: int, offset: int, length: int) -> None:
-    """Ask the kernel to drop the range from its page cache. It drops whole pages, so the range is widened to pages."""
-    first = offset // mmap.PAGESIZE * mmap.PAGESIZE
-    end = -(-(offset + length) // mmap.PAGESIZE) * mmap.PAGESIZE
-    with contextlib.suppress(OSError, AttributeError):
-        os.posix_fadvise(descriptor, first, end - first, os.POSIX_FADV_DONTNEED)
 
 
 def make_folder(folder: str) -> None:

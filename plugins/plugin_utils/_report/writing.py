@@ -13,6 +13,7 @@ import typing as t
 
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
+from ...module_utils._luks.paths import check_path, fault
 from . import data, exchange, page
 
 # The mode of a file from the one that it has.
@@ -31,7 +32,7 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
     if not wanted:
         raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
     for path in (*options["sources"], *wanted):
-        files.check_path(path, "a path")
+        check_path(path, "a path")
     kind = options["kind"]
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
     generated = options["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -96,7 +97,7 @@ def _set_mode(path: str, mode: Mode, check: bool) -> bool:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise files.fault(path, "cannot change its mode", error) from None
+        raise fault(path, "cannot change its mode", error) from None
     return new != old
 
 

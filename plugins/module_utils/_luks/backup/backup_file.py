@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, Refused
-from ..header.detect import parse_header
+from ..header.parsing import parse_header
 from ..volume.storage import Volume, open_volume
 from .image import Image, image_size, parse_image
 

@@ -14,10 +14,10 @@ import dataclasses
 import typing as t
 
 from ..errors import StorageFault
-from ..header.detect import parse_header
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
+from ..header.parsing import parse_header
 from ..header.reading import Read
 from ..unlock.key_material import material_size
 
@@ -67,7 +67,7 @@ def image_size(header: Header) -> int:
 
 
 def parse_image(data: bytes) -> Image:
-    """The backup in ``data``. Raises what :func:`.detect.parse_header` raises."""
+    """The backup in ``data``. Raises what :func:`.parsing.parse_header` raises."""
     return Image(data, parse_header(read_of(data), len(data), embedded=True))
 
 

@@ -6,27 +6,29 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from ..errors import MalformedHeader, NotLuks
 from . import magic
-from .model import Header
 from .reading import Read, TolerantRead
+
+Result = t.TypeVar("Result")
 
 SECONDARY_MAGIC = b"SKUL\xba\xbe"
 # Byte offsets at which LUKS2 may keep its secondary header: the primary one takes 16 KiB to 4 MiB.
 SECONDARY_OFFSETS = tuple(0x4000 << step for step in range(9))
 
 
-def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
-    """The checked header at the start of ``size`` readable bytes.
-
-    ``embedded``: the header lies in a container that keeps the payload elsewhere (qcow2). A payload offset at the end
-    of the region is normal then.
+def by_version(
+    read: Read, size: int, luks1: t.Callable[[Read, int], Result], luks2: t.Callable[[Read, int], Result]
+) -> Result:
+    """What the reader of its version makes of the header at the start of ``size`` readable bytes.
 
     If a part of a LUKS2 header cannot be read, that copy counts as damaged and the other one is used. As in cryptsetup,
     an unknown version in the primary header is refused even if the secondary one is intact.
 
     Raises NotLuks if the bytes are something else (the error names it), StorageFault if a needed part cannot be read,
-    MalformedHeader, and for LUKS2 Refused and Unsupported, as the codec of the version does.
+    MalformedHeader, and what the reader of the version raises.
     """
     tolerant = TolerantRead(read)
     start = tolerant(0, 8) if size >= 8 else b""
@@ -34,15 +36,9 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
         if start.startswith(magic.LUKS):
             version = int.from_bytes(start[6:8], "big")
             if version == 1:
-                # Imported on demand: a module arrives as source on a managed host and leaves no compiled cache, so each
-                # run would compile the format that it does not need.
-                from .luks1 import codec as luks1_codec
-
-                return luks1_codec.parse(read, size, embedded=embedded)
+                return luks1(read, size)
             if version == 2:
-                from .luks2 import codec as luks2_codec
-
-                return luks2_codec.parse(tolerant, size)
+                return luks2(tolerant, size)
             raise MalformedHeader(
                 f"its LUKS header has version {version}",
                 why="only versions 1 and 2 exist",
@@ -54,9 +50,7 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
             for offset in SECONDARY_OFFSETS
             if offset + len(SECONDARY_MAGIC) <= size
         ):
-            from .luks2 import codec as luks2_codec
-
-            return luks2_codec.parse(tolerant, size)
+            return luks2(tolerant, size)
         if tolerant.fault is None:
             raise not_luks(read, size)
     except (NotLuks, MalformedHeader):

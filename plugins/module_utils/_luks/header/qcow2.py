@@ -66,7 +66,7 @@ def _malformed(found: str) -> MalformedHeader:
 def locate(read: Read, size: int) -> Qcow2Crypto:
     """Region of the LUKS header in a qcow2 file of ``size`` bytes; ``read`` counts from the file's start.
 
-    Whether the region contains a LUKS header is for :func:`.detect.parse_header` to check.
+    Whether the region contains a LUKS header is for :func:`.parsing.parse_header` to check.
 
     Raises NotLuks if the file is no qcow2 image or not encrypted, Unsupported if it has the old AES encryption or an
     unknown version or feature, MalformedHeader if its header is damaged or it is marked corrupt.

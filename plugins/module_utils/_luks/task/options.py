@@ -11,7 +11,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadTask
-from ..files import check_path
+from ..paths import check_path
 
 LOCK_TIMEOUT = 30.0  # seconds
 PROOF, RECORD = "proof", "record"  # the option verify

@@ -22,7 +22,7 @@ import typing as t
 
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
-from ..files import check_path
+from ..paths import check_path
 
 SOURCES = ("passphrase", "passphrase_base64", "keyfile")
 KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive

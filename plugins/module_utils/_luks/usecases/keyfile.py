@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from ..errors import LuksmithError, Refused
-from ..files import check_path
+from ..paths import check_path
 from ..task.secrets import Secret, read, read_keyfile
 from ..volume import keyfiles
 

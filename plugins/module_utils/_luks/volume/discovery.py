@@ -19,7 +19,7 @@ import stat
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, StorageFault, expected_only
-from ..files import remedy_for, unusable
+from ..paths import remedy_for, unusable
 from . import blockdev, crypttab, mounts
 from .inventory import BlockDevice, Inventory, natural, read_inventory
 from .probe import Facts, FoundVolume, probe, sentence_of

@@ -16,6 +16,7 @@ import stat
 
 from .. import files
 from ..errors import LuksmithError, Refused, StorageFault
+from ..paths import fault
 
 OWNER_ONLY = 0o077
 MODE = 0o400
@@ -37,7 +38,7 @@ def _status(path: str) -> os.stat_result:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise _keyfile_fault(path, files.fault(path, "cannot access it", error)) from None
+        raise _keyfile_fault(path, fault(path, "cannot access it", error)) from None
     if not stat.S_ISREG(status.st_mode):
         raise Refused(f"the keyfile {path!r} is not a regular file", remedy="Replace its content by hand")
     return status

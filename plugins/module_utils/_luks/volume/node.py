@@ -12,7 +12,7 @@ import stat
 import typing as t
 
 from ..errors import StorageFault
-from ..files import fault, kind_of, remedy_for, unusable
+from ..paths import fault, kind_of, remedy_for, unusable
 
 __all__ = ("Node", "fault", "open_node")
 

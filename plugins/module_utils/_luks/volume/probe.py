@@ -19,10 +19,10 @@ import typing as t
 
 from ..errors import LuksmithError, NotLuks, StorageFault
 from ..header import detect, magic, signatures
-from ..header.model import Header
+from ..header.summary import Summary, summarize
+from . import locks
 from .inventory import natural
 from .node import fault, open_node
-from .read_header import read_header, read_header_locked
 from .storage import Region, Volume, open_volume
 
 Facts = t.Dict[str, t.Any]
@@ -99,11 +99,11 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
         return None
     try:
         with open_volume(path, writable=False) as volume:
-            header = _read(volume)
+            header = _summary(volume)
             return FoundVolume(
                 path,
                 identity=volume.identity,
-                digest=hashlib.sha256(b"".join(header.image())).digest(),
+                digest=hashlib.sha256(header.image).digest(),
                 uuid=header.uuid or None,
                 format=header.format,
                 container=volume.container,
@@ -127,18 +127,24 @@ def probe(path: str, *, expected: bool, rdev: int = 0) -> t.Optional[FoundVolume
         )
 
 
-def _read(volume: Volume) -> Header:
+def _summary(volume: Volume) -> Summary:
     """Without locks, which would disturb others. A damaged header may be a write in progress: read it again, locked."""
     try:
-        header = read_header(volume)
+        header = _read(volume)
         if not header.needs_heal:
             return header
     except LuksmithError:
         pass
     try:
-        return read_header_locked(volume, LOCK_TIMEOUT)
+        with locks.shared(volume, timeout=LOCK_TIMEOUT):
+            return _read(volume)
     except StorageFault:
-        return read_header(volume)
+        return _read(volume)
+
+
+def _read(volume: Volume) -> Summary:
+    # From the medium, as read_header does.
+    return summarize(volume.region.reread, volume.region.size)
 
 
 def _second_copy(medium: Region) -> bool:

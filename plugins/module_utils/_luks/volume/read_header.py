@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from ..header.detect import parse_header
 from ..header.model import Header
+from ..header.parsing import parse_header
 from . import locks
 from .storage import Volume
 
 
 def read_header(volume: Volume) -> Header:
-    """The header, without taking a lock. Raises what :func:`.detect.parse_header` raises."""
+    """The header, without taking a lock. Raises what :func:`.parsing.parse_header` raises."""
     # From the medium: the page cache of a loop device lacks what was written through its backing file.
     return parse_header(volume.region.reread, volume.region.size, embedded=volume.container == "qcow2")
 

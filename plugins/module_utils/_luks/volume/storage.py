@@ -18,9 +18,9 @@ import types
 import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
-from ..files import direct_read, forget_pages
 from ..header import magic
 from ..header.model import Write
+from ..page_cache import direct_read, forget_pages
 from . import blockdev
 from .node import Node, fault, open_node
 

@@ -11,6 +11,7 @@ import stat
 import typing as t
 
 from .. import files
+from ..paths import fault
 
 MODE = 0o600
 
@@ -30,7 +31,7 @@ def restrict(path: str) -> None:
     try:
         os.chmod(path, MODE)
     except OSError as error:
-        raise files.fault(path, "cannot set its mode to 0600", error) from None
+        raise fault(path, "cannot set its mode to 0600", error) from None
 
 
 def mode_of(path: str) -> t.Optional[int]:

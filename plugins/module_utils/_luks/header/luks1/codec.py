@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...errors import LuksmithError, MalformedHeader, Refused
+from ...errors import LuksmithError, Refused
 from .. import model
 from ..reading import Read
 from . import fields as luks1_fields
@@ -24,18 +24,11 @@ NO_LUKSMETA = Luksmeta()
 def parse(read: Read, size: int, *, embedded: bool = False) -> Luks1Header:
     """Header from ``size`` available bytes; ``embedded``: in a container that keeps the payload elsewhere (qcow2).
 
-    Raises MalformedHeader if the header is truncated or breaks the format (see :mod:`.fields`), StorageFault if it
-    cannot be read.
+    Raises what :func:`.fields.read_raw` raises, and MalformedHeader if the header breaks the format.
     """
-    if size < luks1_fields.HEADER_SIZE:
-        raise MalformedHeader(
-            f"the LUKS1 header is truncated: it needs {luks1_fields.HEADER_SIZE} bytes, but there are only {size}",
-            why="keyslots are missing",
-            remedy="Give the complete device or file, or restore a header backup",
-        )
     # QEMU leaves no gap behind the keyslots, and inside a container luksmeta finds no volume.
     gap = None if embedded else read
-    return Luks1Header(read(0, luks1_fields.HEADER_SIZE), size, embedded=embedded, gap=gap)
+    return Luks1Header(luks1_fields.read_raw(read, size), size, embedded=embedded, gap=gap)
 
 
 class Luks1Header(model.Header):

@@ -24,6 +24,7 @@ import typing as t
 from ...errors import MalformedHeader
 from ..magic import LUKS
 from ..model import SECTOR, Extent
+from ..reading import Read
 
 MAGIC = LUKS
 VERSION = 1
@@ -113,6 +114,17 @@ def _slot(raw: bytes, number: int, size: int) -> Slot:
     if state == ACTIVE and iterations == 0:
         raise _refuse(f"keyslot {number} is active with 0 iterations")
     return Slot(active=state == ACTIVE, iterations=iterations, salt=salt, area=Extent(sector * SECTOR, size))
+
+
+def read_raw(read: Read, size: int) -> bytes:
+    """The bytes of the header. Raises MalformedHeader if ``size`` is too small for it, and what ``read`` raises."""
+    if size < HEADER_SIZE:
+        raise MalformedHeader(
+            f"the LUKS1 header is truncated: it needs {HEADER_SIZE} bytes, but there are only {size}",
+            why="keyslots are missing",
+            remedy="Give the complete device or file, or restore a header backup",
+        )
+    return read(0, HEADER_SIZE)
 
 
 def decode(raw: bytes) -> Fields:

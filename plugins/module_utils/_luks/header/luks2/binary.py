@@ -15,7 +15,7 @@ import re
 import struct
 import typing as t
 
-from ...errors import Unsupported
+from ...errors import Unsupported, shown
 from ..reading import Read
 
 BINARY_SIZE = 4096
@@ -154,6 +154,11 @@ def _checksum(block: bytes, alg: str) -> t.Optional[bytes]:
     state.update(bytes(_CHECKSUM_SIZE))
     state.update(memoryview(block)[_CHECKSUM_OFFSET + _CHECKSUM_SIZE :])
     return state.digest()
+
+
+def shown_text(field: bytes) -> str:
+    """A text of a :class:`Copy`, fit to be shown."""
+    return shown(field.decode("utf-8", "replace"))
 
 
 def _cut(field: bytes) -> bytes:

@@ -17,7 +17,7 @@ from .. import model
 from ..reading import Read, TolerantRead
 from . import edit, obstacles, recovery, tokens, validate_metadata, view
 from . import metadata as luks2_metadata
-from .binary import BINARY_SIZE, Copy, build_copy
+from .binary import BINARY_SIZE, Copy, build_copy, shown_text
 from .recovery import Copies
 
 
@@ -43,9 +43,9 @@ class Luks2Header(model.Header):
         hdr_size, binary = copies.good.hdr_size, copies.good
         self._window = model.Extent(2 * hdr_size, int(tree["config"]["keyslots_size"]))
         self.format = "luks2"
-        self.uuid = _shown(binary.uuid)
-        self.label = _shown(binary.label)
-        self.subsystem = _shown(binary.subsystem)
+        self.uuid = shown_text(binary.uuid)
+        self.label = shown_text(binary.label)
+        self.subsystem = shown_text(binary.subsystem)
         self.slot_count = obstacles.SLOT_COUNT
         self.keyslots = view.keyslots(tree)
         self.digests = view.digests(tree)
@@ -284,7 +284,3 @@ def _ours(header: model.Header) -> Luks2Header:
             f"a {header.format} header cannot be replaced by a luks2 header", why="this collection does not convert"
         )
     return header
-
-
-def _shown(field: bytes) -> str:
-    return shown(field.decode("utf-8", "replace"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import mmap
 import os
 import pathlib
 import socket
@@ -272,26 +271,6 @@ class TestReadBack:
         monkeypatch.setattr(os, "pread", lambda *_arguments: b"")
         with pytest.raises(StorageFault, match="read back"):
             files.replace(str(path), b"other")
-
-    def test_what_was_read_is_overwritten_in_memory(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        seen: t.List[bytes] = []
-
-        class Kept(mmap.mmap):
-            def __exit__(self, *exception: object) -> None:
-                seen.append(self[:])
-                super().__exit__(*exception)
-
-        monkeypatch.setattr(mmap, "mmap", Kept)
-        path.write_bytes(CONTENT)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            with files.direct_read(file.fileno(), 1000, 5000) as found:
-                if found is None:
-                    pytest.skip("this file system has no direct I/O")
-                assert found == CONTENT[1000:6000]
-            with pytest.raises(KeyboardInterrupt), files.direct_read(file.fileno(), 1000, 5000):
-                raise KeyboardInterrupt
-        assert seen == [bytes(8192)] * 2
 
 
 class TestCleanUp:

@@ -23,6 +23,7 @@ PACKAGE = "ansible_collections.luksmith.luks.plugins.module_utils._luks"
 # not know each other.
 FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("errors", "required", "word"),
+    ("paths", "page_cache"),
     ("files",),
     ("header",),
     ("crypto",),

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, reading
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import parsing, reading
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec as luks2_codec
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image as image
@@ -31,7 +31,7 @@ def only_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def header(data: bytes, size: int = SIZE, **options: bool) -> t.Any:
-    return detect.parse_header(image.reader(data.ljust(size, b"\0")[:size]), size, **options)
+    return parsing.parse_header(image.reader(data.ljust(size, b"\0")[:size]), size, **options)
 
 
 def test_version_1() -> None:
@@ -95,4 +95,4 @@ def test_a_read_error_passes_through() -> None:
         raise errors.StorageFault("Input/output error at byte 0")
 
     with pytest.raises(errors.StorageFault):
-        detect.parse_header(read, SIZE)
+        parsing.parse_header(read, SIZE)

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.detect import parse_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.reading import TolerantRead
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import detect, model
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parsing
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec, metadata
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
@@ -90,9 +90,9 @@ def test_every_field_is_read() -> None:
 
 def test_the_dispatcher_finds_it_also_behind_a_wiped_primary() -> None:
     raw = image.build()
-    assert detect.parse_header(image.reader(raw), image.SIZE).format == "luks2"
+    assert parsing.parse_header(image.reader(raw), image.SIZE).format == "luks2"
     assert (
-        detect.parse_header(image.reader(bytes(image.HDR_SIZE) + raw[image.HDR_SIZE :]), image.SIZE).health["primary"]
+        parsing.parse_header(image.reader(bytes(image.HDR_SIZE) + raw[image.HDR_SIZE :]), image.SIZE).health["primary"]
         == "bad"
     )
 

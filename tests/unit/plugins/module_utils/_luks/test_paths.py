@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.files import unusable
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.paths import unusable
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.node import open_node
 
 REGISTER = pathlib.Path(__file__).resolve().parents[4] / "tools" / "register.py"
