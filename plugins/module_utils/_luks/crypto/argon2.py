@@ -16,7 +16,8 @@ import threading
 import typing as t
 
 from ..errors import BudgetExceeded, Unsupported
-from . import libcrypto
+from . import openssl3
+from .libcrypto import LIBRARIES
 from .memory import Bytes, filled, lent
 from .providers import NotProvided, select
 
@@ -85,17 +86,17 @@ class Libcrypto:
 
     name = "libcrypto"
 
-    def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
+    def __init__(self, libraries: t.Sequence[str] = LIBRARIES) -> None:
         self._libraries = libraries
 
     def ability(self, kind: str) -> Derive:
-        library = libcrypto.load(self._libraries)
+        library = openssl3.load(self._libraries)
         with library.context("default") as probe:
             library.has_derivation(probe, kind.upper())
 
         def derive(secret: Bytes, salt: bytes, costs: Argon2Costs) -> bytearray:
             with library.context("default") as context:
-                parameters: t.Dict[str, libcrypto.Parameter] = {
+                parameters: t.Dict[str, openssl3.Parameter] = {
                     "pass": secret,
                     "salt": salt,
                     "iter": costs.time,

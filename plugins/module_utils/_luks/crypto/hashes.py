@@ -15,9 +15,11 @@ import hashlib
 import typing as t
 
 from ..errors import MalformedHeader, Unsupported
-from . import libcrypto
 from .memory import Bytes
 from .providers import NotProvided, select
+
+if t.TYPE_CHECKING:
+    from .openssl3 import LibCrypto3
 
 HASH = "hash"
 
@@ -198,12 +200,18 @@ class LibcryptoLegacy:
 
     name = "libcrypto"
 
-    def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
+    def __init__(self, *libraries: str) -> None:
+        """``libraries``: file names or paths, by default the usual ones."""
         self._libraries = libraries
 
-    def new(self, names: _Names) -> New:
-        library = libcrypto.load(self._libraries)
+    def _library(self) -> LibCrypto3:
+        from .libcrypto import LIBRARIES
+        from .openssl3 import load  # only for hashes that nothing else provides
 
+        return load(self._libraries or LIBRARIES)
+
+    def new(self, names: _Names) -> New:
+        library = self._library()
         context = library.lasting_context("default", "legacy")
 
         def compute(message: Bytes) -> bytes:
@@ -213,8 +221,7 @@ class LibcryptoLegacy:
         return functools.partial(_Whole, names, compute)
 
     def pbkdf2(self, names: _Names) -> DerivePbkdf2:
-        library = libcrypto.load(self._libraries)
-
+        library = self._library()
         context = library.lasting_context("default", "legacy")
 
         def derive(secret: Bytes, salt: bytes, iterations: int, length: int) -> bytes:

@@ -12,8 +12,8 @@ from ..errors import Refused
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL
 from ..required import required
 from ..task.desired import ABSENT, PRESENT, Desired, Entry
+from .changes import Add, Changes, Rekey
 from .drift import costs_drift
-from .ordering import Add, Changes, Rekey
 from .proof_cache import ProofCache
 
 

@@ -11,51 +11,13 @@ If nothing can proceed, there is no safe order and the plan is refused.
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ..errors import Refused
 from ..header.model import Layout
+from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
-
-
-class Add(t.NamedTuple):
-    """``secret`` into ``keyslot``, or into a free one if None."""
-
-    secret: int
-    keyslot: t.Optional[int]
-    entry: int
-    priority: t.Optional[str]
-    reason: str
-
-
-class Rekey(t.NamedTuple):
-    """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
-
-    ``overwrites``: by force, see :class:`.types.Action`.
-    """
-
-    secret: int
-    entry: int
-    priority: t.Optional[str]
-    reason: str
-    replaced: str = ""
-    costs_only: bool = False
-    overwrites: bool = False
-
-
-@dataclasses.dataclass
-class Changes:
-    """The unordered content of a plan: what the entries need, per keyslot."""
-
-    adds: t.List[Add] = dataclasses.field(default_factory=list)
-    rekeys: t.Dict[int, Rekey] = dataclasses.field(default_factory=dict)
-    erases: t.Dict[int, t.Tuple[str, str]] = dataclasses.field(default_factory=dict)  # slot -> (label, reason)
-    priorities: t.Dict[int, str] = dataclasses.field(default_factory=dict)
-    never_fill: t.Set[int] = dataclasses.field(default_factory=set)  # slots that must end inactive
-    # (slot, secret) that must not open it
-    never_hold: t.Set[t.Tuple[int, int]] = dataclasses.field(default_factory=set)
 
 
 class Ordering:

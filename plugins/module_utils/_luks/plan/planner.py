@@ -17,7 +17,6 @@ from ..header.model import PRIORITY_NORMAL, UnknownKdf
 from ..task.desired import ABSENT, Desired, Entry
 from .claims import Claims, Entries, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
-from .ordering import Ordering
 from .proof_cache import ProofCache
 from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
 
@@ -61,6 +60,13 @@ class _Planner:
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
+        return Plan(actions=(*first, *self._ordered()), warnings=tuple(self.warnings))
+
+    def _ordered(self) -> t.Tuple[Action, ...]:
+        if self.changes.empty:
+            return ()
+        from .ordering import Ordering
+
         avoided = self.situation.entries_that_stay
         ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, avoided)
         for keyslot in sorted(avoided & (self.changes.erases.keys() | self.changes.rekeys.keys())):
@@ -68,7 +74,7 @@ class _Planner:
                 f"keyslot {keyslot} has an entry of luksmeta ({', '.join(self.proofs.slots[keyslot].protected_by)}), "
                 f"which stays and has no use any more; remove it with 'luksmeta wipe -d DEVICE -s {keyslot}'"
             )
-        return Plan(actions=tuple(first) + ordering.actions_in_order(), warnings=tuple(self.warnings))
+        return ordering.actions_in_order()
 
     # What comes before the entries: a healthy header, the end of an interrupted run
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ..crypto.kdf import Budget
 from ..errors import BadTask
 from .desired import Costs
-from .options import whole_number
+from .options import LIMITS, whole_number
 
 PBKDF2 = "pbkdf2"
 ARGON2 = ("argon2i", "argon2id")
@@ -70,6 +71,20 @@ def parse_iter_time(value: t.Any, costs: Costs, name: str) -> t.Optional[int]:
             remedy="Keep one of them",
         )
     return iter_time
+
+
+def check_affordable(costs: Costs, budget: Budget, name: str) -> None:
+    """Raises BadTask for costs above ``kdf_limits``: later runs could not try the keyslot and would see drift."""
+    costs_by_limit = {option: getattr(costs, option) for option in ("iterations", "time", "memory", "parallel")}
+    costs_by_limit["work"] = costs.time * costs.memory if costs.time is not None and costs.memory is not None else None
+    for option, cost in costs_by_limit.items():
+        bound = getattr(budget, f"max_{option}")
+        if cost is not None and cost > bound:
+            raise BadTask(
+                f"{name}: pbkdf asks for {cost} {LIMITS[option]}, and kdf_limits.{option} allows {bound}",
+                why="the keyslot could be written, but no later run of this task could open it",
+                remedy=f"Lower the cost, or raise kdf_limits.{option}",
+            )
 
 
 def _implied_type(costs: Costs) -> t.Optional[str]:

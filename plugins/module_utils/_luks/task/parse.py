@@ -16,11 +16,9 @@ import typing as t
 from ..crypto.kdf import Budget
 from ..errors import BadTask
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER
-from .costs import parse_costs, parse_iter_time
 from .desired import ABSENT, PRESENT, Costs, Desired, Entry
 from .normalize import normalize
 from .options import (
-    LIMITS,
     PROOF,
     RECORD,
     choice_of,
@@ -167,8 +165,7 @@ def _present(
     priority = params.get("priority")
     if priority is not None and priority not in PRIORITIES:
         raise BadTask(f"{name}: priority is {priority!r}", remedy=f"Use one of {', '.join(PRIORITIES)}")
-    costs = parse_costs(params.get("pbkdf"), name)
-    _check_affordable(costs, budget, name)
+    costs, iter_time = _costs(params, name, budget)
     return Entry(
         position=position,
         state=PRESENT,
@@ -176,24 +173,21 @@ def _present(
         new_secret=new_secret,
         old_secret=_optional_secret(params, "old_secret", name, secrets),
         costs=costs,
-        iter_time=parse_iter_time(params.get("iter_time"), costs, name),
+        iter_time=iter_time,
         priority=priority,
     )
 
 
+def _costs(params: t.Mapping[str, t.Any], name: str, budget: Budget) -> t.Tuple[Costs, t.Optional[int]]:
+    """The options ``pbkdf`` and ``iter_time``; most entries have neither."""
+    if params.get("pbkdf") is None and params.get("iter_time") is None:
+        return Costs(), None
+    from .costs import check_affordable, parse_costs, parse_iter_time
+
+    costs = parse_costs(params.get("pbkdf"), name)
+    check_affordable(costs, budget, name)
+    return costs, parse_iter_time(params.get("iter_time"), costs, name)
+
+
 def _optional_secret(params: t.Mapping[str, t.Any], option: str, name: str, secrets: SecretList) -> t.Optional[int]:
     return None if params.get(option) is None else secrets.number_of(params[option], f"{name}.{option}")
-
-
-def _check_affordable(costs: Costs, budget: Budget, name: str) -> None:
-    """Refuse costs above ``kdf_limits``: later runs of the task could not try the keyslot and would see drift."""
-    costs_by_limit = {option: getattr(costs, option) for option in ("iterations", "time", "memory", "parallel")}
-    costs_by_limit["work"] = costs.time * costs.memory if costs.time is not None and costs.memory is not None else None
-    for option, cost in costs_by_limit.items():
-        bound = getattr(budget, f"max_{option}")
-        if cost is not None and cost > bound:
-            raise BadTask(
-                f"{name}: pbkdf asks for {cost} {LIMITS[option]}, and kdf_limits.{option} allows {bound}",
-                why="the keyslot could be written, but no later run of this task could open it",
-                remedy=f"Lower the cost, or raise kdf_limits.{option}",
-            )

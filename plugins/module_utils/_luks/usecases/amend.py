@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import typing as t
 
@@ -35,15 +34,15 @@ UNLOCKED_ATTEMPTS = 3
 _ALL_DONE = "Everything was done before: nothing is left"
 
 
-@dataclasses.dataclass
 class PlannedChange:
     """A header, the proofs about it, and the plan made from both. ``notes``: warnings from carrying out the plan."""
 
-    header: Header
-    prover: Prover
-    plan: Plan
-    verified: bool = True
-    notes: t.Sequence[str] = ()
+    def __init__(self, header: Header, prover: Prover, plan: Plan, *, verified: bool = True) -> None:
+        self.header = header
+        self.prover = prover
+        self.plan = plan
+        self.verified = verified
+        self.notes: t.Sequence[str] = ()
 
 
 def amend(task: Task, *, check: bool) -> Result:
@@ -61,33 +60,25 @@ def amend(task: Task, *, check: bool) -> Result:
 
         volumes = distinct_volumes(task.devices)
         concurrency = 1 + 2 * workers.cores  # while some write or wait for locks, others derive keys
-        works = [_OneOfSeveral(task, *volume, budget, workers, rank, check) for rank, volume in enumerate(volumes)]
+        one = functools.partial(_one_of_several, task, budget, workers, check)
+        works = [functools.partial(one, *volume, rank) for rank, volume in enumerate(volumes)]
         return combined(run_concurrently(works, concurrency, workers.stop))
 
 
-@dataclasses.dataclass(frozen=True)
-class _OneOfSeveral:
-    """One of several volumes; ``names``: further paths to it, ``rank``: its place in the task."""
-
-    task: Task
-    path: str
-    names: t.List[str]
-    budget: Budget
-    workers: Workers
-    rank: int
-    check: bool
-
-    def __call__(self) -> Result:
-        with UnlockSession(self.task.secrets, self.budget, self.workers, self.rank) as session:
-            try:
-                one = _Amendment(self.task, self.path, None, session, check=self.check).result()
-                one["status"] = "done" if one["changed"] else "unchanged"
-            except Interrupted as error:
-                one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
-            except LuksmithError as error:
-                one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(self.path))}
-            one.setdefault("kdf_evaluations", session.evaluations)
-        return {"device": self.path, **({"also": self.names} if self.names else {}), **one}
+def _one_of_several(
+    task: Task, budget: Budget, workers: Workers, check: bool, path: str, names: t.List[str], rank: int
+) -> Result:
+    """The result of one of several volumes; ``names``: further paths to it, ``rank``: its place in the task."""
+    with UnlockSession(task.secrets, budget, workers, rank) as session:
+        try:
+            one = _Amendment(task, path, None, session, check=check).result()
+            one["status"] = "done" if one["changed"] else "unchanged"
+        except Interrupted as error:
+            one = {"status": "partial", "changed": True, "failed": True, "msg": str(error), **interruption(error)}
+        except LuksmithError as error:
+            one = {"status": "refused", "changed": False, "failed": True, "msg": str(error.on(path))}
+        one.setdefault("kdf_evaluations", session.evaluations)
+    return {"device": path, **({"also": names} if names else {}), **one}
 
 
 class _Amendment:

@@ -12,7 +12,8 @@ import typing as t
 
 from ..errors import LuksmithError, Refused
 from ..paths import check_path
-from ..task.secrets import Secret, read, read_keyfile
+from ..task.keyfile_content import read_keyfile
+from ..task.secrets import Secret, read
 from ..volume import keyfiles
 
 NEW, OLD, OTHER, MISSING = "new", "old", "other", "missing"

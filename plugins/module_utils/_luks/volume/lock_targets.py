@@ -5,9 +5,8 @@
 """The files and devices that must be locked for exclusive access to a header, besides the one that was opened.
 
 The locks of a loop device and of its backing file are independent. A run on the device also locks the file beneath. A
-run
-on the file also locks the devices above, as far as its permissions allow: that is for cryptsetup, because our own runs
-always meet at the file.
+run on the file also locks the devices above, as far as its permissions allow: that is for cryptsetup, because our own
+runs always meet at the file.
 """
 
 from __future__ import annotations
@@ -32,6 +31,14 @@ class Target(t.NamedTuple):
     what: str
     flock: bool = True
     optional: bool = False
+
+
+class Conflict(t.NamedTuple):
+    """What another process holds: the bytes ``taken`` of the target, or cryptsetup's lock at the path ``flock``."""
+
+    target: Target
+    taken: t.Tuple[int, ...] = ()
+    flock: str = ""
 
 
 def targets_of(volume: Volume) -> t.List[Target]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 import typing as t
@@ -20,15 +19,15 @@ __all__ = ("Node", "fault", "open_node")
 _OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-@dataclasses.dataclass
 class Node:
     """An open regular file or block device. ``size``: bytes at the time of opening."""
 
-    path: str
-    fd: int
-    stat: os.stat_result
-    size: int
-    writable: bool
+    def __init__(self, *, path: str, fd: int, stat: os.stat_result, size: int, writable: bool) -> None:
+        self.path = path
+        self.fd = fd
+        self.stat = stat
+        self.size = size
+        self.writable = writable
 
     @property
     def is_block(self) -> bool:

@@ -15,7 +15,6 @@ from ...errors import LuksmithError, Refused
 from .. import model
 from ..reading import Read
 from . import fields as luks1_fields
-from . import journal, writes
 from .luksmeta import Luksmeta, read_luksmeta
 
 NO_LUKSMETA = Luksmeta()
@@ -56,8 +55,7 @@ class Luks1Header(model.Header):
         if gap is not None:
             luksmeta = read_luksmeta(gap, size, [slot.area for slot in fields.slots], fields.payload)
         self._luksmeta = luksmeta
-        padding = journal.decode(self._raw)
-        self._obstacle = padding.obstacle
+        self.intent, self._obstacle, odd_padding = self._padding()
         # Hashes are looked up in lower case; the raw bytes keep the spelling of the header.
         self._hash = fields.hash.lower()
         self.format = "luks1"
@@ -96,12 +94,19 @@ class Luks1Header(model.Header):
         )
         self.tokens = luksmeta.tokens
         self.requirements = ()
-        self.intent = padding.intent
         self.record = {}
         self.extent = luks1_fields.extent(fields)
         told = (luksmeta.warning,) if luksmeta.warning else ()
-        self.warnings = (*luks1_fields.oddities(fields, size, embedded), *padding.warnings, *told)
+        self.warnings = (*luks1_fields.oddities(fields, size, embedded), *odd_padding, *told)
         self.health = {"primary": "ok"}
+
+    def _padding(self) -> t.Tuple[t.Optional[model.Intent], t.Optional[LuksmithError], t.Tuple[str, ...]]:
+        """The intent in the padding of the header, the obstacle that it is, and warnings about it."""
+        if not any(self._raw[luks1_fields.PADDING_OFFSET :]):
+            return None, None, ()
+        from . import journal
+
+        return journal.decode(self._raw)
 
     def _stored_kdf(self, slot: luks1_fields.Slot) -> model.Pbkdf2:
         return model.Pbkdf2(hash=self._hash, iterations=slot.iterations, salt=slot.salt)
@@ -136,80 +141,56 @@ class Luks1Header(model.Header):
         return False
 
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
-        if not isinstance(kdf, model.Pbkdf2):
-            return f"LUKS1 keyslots support only pbkdf2, not {kdf.type}"
-        if kdf.hash.lower() != self._hash:
-            return f"all LUKS1 keyslots use the hash of the header, {self._hash}; {kdf.hash} is not possible"
-        if priority != model.PRIORITY_NORMAL:
-            return "LUKS1 keyslots have no priority"
-        return None
+        from . import edit
 
-    def _checked(self, number: int) -> None:
-        if not 0 <= number < self.slot_count:
-            raise Refused(f"keyslot {number} does not exist", why=f"LUKS1 has keyslots 0 to {self.slot_count - 1}")
-
-    def _accepted(self, number: int, kdf: model.Kdf, area: model.Extent, priority: str) -> model.Pbkdf2:
-        self._checked(number)
-        refusal = self.refusal_to_hold(kdf, priority)
-        if refusal is not None or not isinstance(kdf, model.Pbkdf2):
-            raise Refused(refusal or "LUKS1 keyslots support only pbkdf2")
-        if not 1 <= kdf.iterations <= luks1_fields.MAX_ITERATIONS or len(kdf.salt) != luks1_fields.SALT_SIZE:
-            raise Refused(
-                f"a LUKS1 keyslot cannot hold {kdf.iterations} iterations with a salt of {len(kdf.salt)} bytes",
-                why=f"it takes 1 to {luks1_fields.MAX_ITERATIONS} iterations and a salt of {luks1_fields.SALT_SIZE} "
-                "bytes",
-            )
-        if area != self._fields.slots[number].area:
-            raise Refused(
-                f"the key material of keyslot {number} cannot lie at byte {area.offset}",
-                why="LUKS1 gives each keyslot one fixed place",
-            )
-        return kdf
+        return edit.refusal_to_hold(self._hash, kdf, priority)
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
         """Raises Refused if LUKS1 cannot hold this number, derivation or area; the salt must have 32 bytes."""
-        return self._keyslot(number, self._accepted(number, kdf, area, model.PRIORITY_NORMAL))
+        from . import edit
+
+        return self._keyslot(number, edit.accepted(self._fields, number, kdf, area, model.PRIORITY_NORMAL))
 
     def with_keyslot(
         self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
     ) -> Luks1Header:
         """Raises Refused as :meth:`new_keyslot` does, and if the priority is not normal."""
-        accepted = self._accepted(number, kdf, area, priority or model.PRIORITY_NORMAL)
-        return self._with_slot_fields(number, luks1_fields.ACTIVE, accepted.iterations, accepted.salt)
+        from . import edit
+
+        accepted = edit.accepted(self._fields, number, kdf, area, priority or model.PRIORITY_NORMAL)
+        return self._with(edit.with_slot(self._raw, self._fields, number, accepted))
 
     def without_keyslot(self, number: int) -> Luks1Header:
-        """State inactive, iterations 0, salt zero; offset and stripes stay, as cryptsetup and QEMU leave them.
+        """Raises Refused if there is no such keyslot."""
+        from . import edit
 
-        Raises Refused if there is no such keyslot.
-        """
-        self._checked(number)
-        return self._with_slot_fields(number, luks1_fields.INACTIVE, 0, bytes(luks1_fields.SALT_SIZE))
+        return self._with(edit.without_slot(self._raw, self._fields, number))
 
     def with_priority(self, number: int, priority: str) -> Luks1Header:
         """Raises Refused if the priority is not normal."""
-        self._checked(number)
+        from . import edit
+
+        edit.check_number(number)
         if priority != model.PRIORITY_NORMAL:
             raise Refused("LUKS1 keyslots have no priority")
         return self
 
     def with_intent(self, intent: t.Optional[model.Intent]) -> Luks1Header:
         """Raises Refused if only LUKS2 can have this intent."""
-        return self._patched(journal.OFFSET, journal.encode(intent, self._raw))
+        from . import edit
+
+        return self._with(edit.with_intent(self._raw, intent))
 
     def with_record(self, entries: t.Mapping[int, model.RecordEntry]) -> Luks1Header:
         return self
 
-    def _with_slot_fields(self, number: int, state: int, iterations: int, salt: bytes) -> Luks1Header:
-        area = self._fields.slots[number].area
-        packed = luks1_fields.SLOT.pack(state, iterations, salt, area.offset // model.SECTOR, luks1_fields.STRIPES)
-        return self._patched(luks1_fields.SLOTS_OFFSET + number * luks1_fields.SLOT_SIZE, packed)
-
-    def _patched(self, offset: int, data: bytes) -> Luks1Header:
-        raw = self._raw[:offset] + data + self._raw[offset + len(data) :]
+    def _with(self, raw: bytes) -> Luks1Header:
         return Luks1Header(raw, self._size, embedded=self._embedded, luksmeta=self._luksmeta)
 
     def commit_writes(self, on_disk: model.Header) -> t.Tuple[model.Write, ...]:
         """Sector by sector, see :mod:`.writes`. Raises HeaderChanged if ``on_disk`` is another header."""
+        from . import writes
+
         return writes.writes(on_disk.image()[0], self._raw)
 
     def after_commit(self, on_disk: model.Header) -> Luks1Header:

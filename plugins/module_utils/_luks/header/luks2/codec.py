@@ -15,8 +15,8 @@ import typing as t
 from ...errors import LuksmithError, Refused, shown
 from .. import model
 from ..reading import Read, TolerantRead
-from . import edit, obstacles, recovery, tokens, validate_metadata, view
 from . import metadata as luks2_metadata
+from . import obstacles, recovery, tokens, validate_metadata, view
 from .binary import BINARY_SIZE, Copy, build_copy, shown_text
 from .recovery import Copies
 
@@ -94,6 +94,8 @@ class Luks2Header(model.Header):
         return copy.deepcopy(self._tree)
 
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
+        from . import edit
+
         return edit.refusal_to_hold(kdf, priority)
 
     def with_keyslot(
@@ -115,12 +117,16 @@ class Luks2Header(model.Header):
                 f"an area of {area.size} bytes is too small for a volume key of {self.key_size} bytes",
                 why="the key material would not fit",
             )
+        from . import edit
+
         tree = self.metadata
         edit.put_keyslot(tree, slot)
         return self._edited(tree)
 
     def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
         """See the model. An active keyslot keeps its cipher; a new one gets the payload's, or AES-XTS instead."""
+        from . import edit
+
         encryption, area_key_size = edit.area_encryption(self._tree, number, self.key_size)
         present = self.keyslots.get(number)
         return model.Keyslot(
@@ -139,12 +145,16 @@ class Luks2Header(model.Header):
 
     def without_keyslot(self, number: int) -> Luks2Header:
         """See the model. Raises Refused if the keyslot is not active, MalformedHeader as every edit does."""
+        from . import edit
+
         tree = self.metadata
         edit.drop_keyslot(tree, self._active(number))
         return self._edited(tree)
 
     def with_priority(self, number: int, priority: str) -> Luks2Header:
         """See the model. Raises Refused if the keyslot is not active or the metadata would not fit."""
+        from . import edit
+
         tree = self.metadata
         edit.set_priority(tree, self._active(number), priority)
         return self._edited(tree)

@@ -112,7 +112,7 @@ def test_hash_that_no_library_has_is_unsupported_with_every_reason(monkeypatch: 
 
     monkeypatch.setattr(hashlib, "new", without)
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", without)
-    monkeypatch.setattr(hashes, "PROVIDERS", [hashes.Hashlib(), hashes.LibcryptoLegacy(["libcrypto.so.none"])])
+    monkeypatch.setattr(hashes, "PROVIDERS", [hashes.Hashlib(), hashes.LibcryptoLegacy("libcrypto.so.none")])
     for call in (
         lambda: kdf.new_hash("sha256"),
         lambda: kdf.hash_size("sha256"),

@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import create, restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.keyfile_content import read_keyfile
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import read_keyfile
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, inspect
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
