@@ -117,18 +117,3 @@ def whole_number(value: t.Any, name: str, least: int, most: int, unit: str) -> t
     if not least <= value <= most:
         raise BadTask(f"{name} is {value}", remedy=f"Give {unit}, {least} to {most}, or leave it out")
     return value
-
-
-def kind_of(value: t.Any) -> str:
-    """What a value of a task is, in words."""
-    if value is None or value == "":
-        return "empty"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    if isinstance(value, t.Mapping):
-        return "a dictionary"
-    return "text" if isinstance(value, str) else f"of type {type(value).__name__}"
