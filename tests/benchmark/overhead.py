@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import typing as t
@@ -50,6 +51,33 @@ print(json.dumps({
 """
 
 
+# Tasks of each kind in a play that measures processor time.
+TASKS = 10
+
+
+def processor(folder: pathlib.Path) -> t.Dict[str, float]:
+    """Seconds of processor time of one task, the module's process with it: of a ping, and of ours without a change.
+
+    Each is a play with some tasks of a kind, less the same play without them.
+    """
+    volume = make("luks1", 1, {"iterations": 1000})
+    ours = cast.task_of(cast.OURS, cast.Scenario("no change", "luks1", 1, (0,)), volume, str(volume.image), folder)
+    kinds: t.Dict[str, cast.Task] = {"ping": {"ansible.builtin.ping": {}}, "task": ours or {}}
+    first = [{"name": name, **task} for name, task in kinds.items()]
+    alone = _spent(first, folder)
+    return {
+        name: (_spent([*first, *({"name": name, **task},) * TASKS], folder) - alone) / TASKS
+        for name, task in kinds.items()
+    }
+
+
+def _spent(tasks: t.Sequence[cast.Task], folder: pathlib.Path) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    playing.play(tasks, folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def measure(folder: pathlib.Path) -> t.Dict[str, t.Any]:
     scenario = cast.Scenario("no change", "luks1", 1, (0,))
     volume = make("luks1", 1, {"iterations": 1000})
@@ -59,14 +87,18 @@ def measure(folder: pathlib.Path) -> t.Dict[str, t.Any]:
     }
     python = peer_environment() / "bin" / "python"
     done = subprocess.run(
-        [python, "-c", _PARTS, ROOT / "tests/unit/conftest.py"], cwd=folder, capture_output=True, text=True, check=False
+        [python, "-c", _PARTS, ROOT / "tests/tools/register.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(done.stderr)
     parts = json.loads(done.stdout)
     parts["payload (KiB)"] = payload(python)
     parts["processes of the module"] = processes(python, volume.image, folder)
-    return {"task": fastest[cast.OURS], "ping": fastest["ping"], "parts": parts}
+    return {"task": fastest[cast.OURS], "ping": fastest["ping"], "processor": processor(folder), "parts": parts}
 
 
 def payload(python: pathlib.Path) -> float:
@@ -101,7 +133,7 @@ def processes(python: pathlib.Path, image: pathlib.Path, folder: pathlib.Path) -
     """How many processes were begun while the module ran, its own one counted in: execve seen by strace."""
     code = f"""
 import runpy, sys, json
-runpy.run_path({str(ROOT / "tests/unit/conftest.py")!r})
+runpy.run_path({str(ROOT / "tests/tools/register.py")!r})
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 entry = {{"keyslot": 0, "new_secret": {{"passphrase": "the secret of keyslot 0"}}}}
