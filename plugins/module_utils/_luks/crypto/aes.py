@@ -41,6 +41,7 @@ class Cryptography:
     name = "cryptography"
 
     def ability(self, mode: str, bits: int) -> Crypt:
+        """Raises NotProvided if this host lacks it."""
         try:
             from cryptography.hazmat.backends import default_backend
             from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -83,6 +84,7 @@ class Libcrypto:
         self._libraries = libraries
 
     def ability(self, mode: str, bits: int) -> Crypt:
+        """Raises NotProvided if this host lacks it."""
         library = libcrypto.load(self._libraries)
         cipher = library.cipher(f"aes_{bits}_{mode}")
 

@@ -58,6 +58,7 @@ class Argon2Cffi:
     name = "argon2-cffi"
 
     def ability(self, kind: str) -> Derive:
+        """Raises NotProvided if this host lacks it."""
         try:
             from argon2 import exceptions, low_level
         except ImportError as error:
@@ -90,6 +91,7 @@ class Libcrypto:
         self._libraries = libraries
 
     def ability(self, kind: str) -> Derive:
+        """Raises NotProvided if this host lacks it."""
         library = openssl3.load(self._libraries)
         with library.context("default") as probe:
             library.has_derivation(probe, kind.upper())
@@ -121,6 +123,7 @@ class Libargon2:
         self._path = library
 
     def ability(self, kind: str) -> Derive:
+        """Raises NotProvided if this host lacks it."""
         try:
             library = ctypes.CDLL(self._path)
             size, number, pointer = ctypes.c_size_t, ctypes.c_uint32, ctypes.c_void_p
@@ -164,6 +167,7 @@ class Cryptography:
     _one_at_a_time = threading.Lock()
 
     def ability(self, kind: str) -> Derive:
+        """Raises NotProvided if this host lacks it."""
         try:
             from cryptography.exceptions import UnsupportedAlgorithm
             from cryptography.hazmat.primitives.kdf import argon2

@@ -127,6 +127,7 @@ class Hashlib:
     name = "hashlib"
 
     def new(self, names: _Names) -> New:
+        """Raises NotProvided if this host lacks it."""
         for name in (names.hashlib, names.openssl):
             try:
                 hashlib.new(name)
@@ -136,6 +137,7 @@ class Hashlib:
         raise NotProvided(f"no {names.hashlib}")
 
     def pbkdf2(self, names: _Names) -> DerivePbkdf2:
+        """Raises NotProvided if this host lacks it."""
         for name in (names.hashlib, names.openssl):
             try:
                 hashlib.pbkdf2_hmac(name, b"", b"", 1)
@@ -163,6 +165,7 @@ class Cryptography:
         return kind(names.size) if names.cryptography.startswith("BLAKE2") else kind()
 
     def new(self, names: _Names) -> New:
+        """Raises NotProvided if this host lacks it."""
         algorithm = self._algorithm(names)
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.backends import default_backend
@@ -180,6 +183,7 @@ class Cryptography:
         return functools.partial(_Whole, names, compute)
 
     def pbkdf2(self, names: _Names) -> DerivePbkdf2:
+        """Raises NotProvided if this host lacks it."""
         algorithm = self._algorithm(names)
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.backends import default_backend
@@ -211,6 +215,7 @@ class LibcryptoLegacy:
         return load(self._libraries or LIBRARIES)
 
     def new(self, names: _Names) -> New:
+        """Raises NotProvided if this host lacks it."""
         library = self._library()
         context = library.lasting_context("default", "legacy")
 
@@ -221,6 +226,7 @@ class LibcryptoLegacy:
         return functools.partial(_Whole, names, compute)
 
     def pbkdf2(self, names: _Names) -> DerivePbkdf2:
+        """Raises NotProvided if this host lacks it."""
         library = self._library()
         context = library.lasting_context("default", "legacy")
 
