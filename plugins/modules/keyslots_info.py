@@ -154,6 +154,10 @@ keyslots:
         - V(false) if the keyslot could not be tried, or no secret was given. An empty RV(keyslots[].opened_by) then
           proves nothing.
       type: bool
+    why_untried:
+      description: Why no secret can be tried here (a cipher that no library of this host has) and what to do about it.
+      returned: when the keyslot cannot be tried on this host
+      type: str
     tokens:
       description: Types of the tokens of other programs that use the keyslot.
       type: list

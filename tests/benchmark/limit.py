@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must be derived at least, on all cores, with nothing around it: hashlib and libargon2 in threads.
+"""What must be derived at least, on all cores, with nothing around it: libargon2, and for PBKDF2 the faster one of
+hashlib and Nettle, in threads.
 
 A key that a keyslot gives is the volume key only if its digest says so; that is a PBKDF2 as well, and it must wait for
 the keyslot.
@@ -10,6 +11,7 @@ the keyslot.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
 import threading
@@ -20,9 +22,37 @@ import typing as t
 _DIGEST = 32
 
 
+_SHORT = 20_000  # iterations that tell which library is faster
+
+
+def _hashlib(iterations: int, length: int) -> None:
+    hashlib.pbkdf2_hmac("sha256", b"secret", bytes(32), iterations, length)
+
+
+def _nettle(iterations: int, length: int) -> None:
+    pbkdf2 = ctypes.CDLL("libnettle.so.8").nettle_pbkdf2_hmac_sha256
+    pbkdf2.argtypes = [ctypes.c_size_t, ctypes.c_char_p, ctypes.c_uint, *[ctypes.c_size_t, ctypes.c_char_p] * 2]
+    pbkdf2.restype = None
+    pbkdf2(6, b"secret", iterations, 32, bytes(32), length, ctypes.create_string_buffer(length))
+
+
+@functools.lru_cache(maxsize=1)
+def fastest_pbkdf2() -> t.Callable[[int, int], None]:
+    def seconds(derive: t.Callable[[int, int], None]) -> float:
+        started = time.thread_time()
+        derive(_SHORT, 32)
+        return time.thread_time() - started
+
+    try:
+        ctypes.CDLL("libnettle.so.8")
+    except OSError:
+        return _hashlib
+    return min((_hashlib, _nettle), key=lambda derive: min(seconds(derive) for _round in range(3)))
+
+
 def derive(costs: t.Mapping[str, int]) -> None:
     if "iterations" in costs:
-        hashlib.pbkdf2_hmac("sha256", b"secret", bytes(32), costs["iterations"], costs.get("length", 64))
+        fastest_pbkdf2()(costs["iterations"], costs.get("length", 64))
         return
     out = ctypes.create_string_buffer(64)
     code = ctypes.CDLL("libargon2.so.1").argon2id_hash_raw(

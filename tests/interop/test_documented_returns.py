@@ -107,7 +107,12 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
         {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
     )
     yield run("keyslots_info", {"device": device, "secrets": [PRIMARY]})
-    yield run("keyslots_info", {"device": volume(folder, "c.img", "luks1.img")})
+    old = volume(folder, "c.img", "luks1.img")
+    yield run("keyslots_info", {"device": old})
+    with open(old, "r+b") as stream:  # a cipher that no library has
+        stream.seek(8)
+        stream.write(b"cast6".ljust(32, b"\0"))
+    yield run("keyslots_info", {"device": old, "secrets": [PRIMARY]})
 
 
 def header_backup(folder: pathlib.Path) -> t.Iterator[Result]:

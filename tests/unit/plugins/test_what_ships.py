@@ -35,13 +35,13 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 512,
+    "audit": 530,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 490,
+    "header_backup": 509,
     "keyfile": 74,
-    "keyslots": 592,
-    "keyslots_info": 407,
+    "keyslots": 607,
+    "keyslots_info": 428,
     "role_options": 3,
     "rotation_entry": 11,
     "vault_entry": 5,

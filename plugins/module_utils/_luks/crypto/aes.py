@@ -14,12 +14,7 @@ import typing as t
 
 from . import libcrypto
 from .memory import Bytes, wipe
-from .providers import NotProvided, select
-
-# (start, end, IV) of each piece; the IV is 16 bytes, or b"" in ECB.
-Chunks = t.Sequence[t.Tuple[int, int, bytes]]
-# Encrypts (True) or decrypts the buffer in place: (key, chunks, buffer, encrypt).
-Crypt = t.Callable[[Bytes, Chunks, bytearray, bool], None]
+from .providers import Chunks, Crypt, NotProvided, select
 
 _BLOCK = 16
 

@@ -5,7 +5,7 @@
 """Hashes by their names in LUKS headers, and PBKDF2 with them.
 
 Providers: hashlib; ``cryptography`` (if the OpenSSL of the system was built without a hash); libcrypto 3 with its
-"legacy" provider in a context of its own (whirlpool).
+"legacy" provider in a context of its own (whirlpool); Libgcrypt. Long derivations go to the fastest library.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if t.TYPE_CHECKING:
     from .openssl3 import LibCrypto3
 
 HASH = "hash"
+
+# Iterations times blocks of output from which on a race between libraries costs less than one part in a hundred.
+WORTH_A_RACE = 600_000
 
 # OpenSSL counts iterations in a signed 32-bit integer.
 MOST_ITERATIONS = 2**31 - 1
@@ -49,41 +52,47 @@ class Hash(t.Protocol):
 
 
 New = t.Callable[[], Hash]
-DerivePbkdf2 = t.Callable[[Bytes, bytes, int, int], bytes]
+DerivePbkdf2 = t.Callable[[Bytes, bytes, int, int], Bytes]
 
 
 class _Names(t.NamedTuple):
-    """The names of a hash in each library; ``size``: bytes of its digest; ``block``: bytes of an input block."""
+    """The names of a hash in each library, and its number in Libgcrypt; ``size``: bytes of its digest; ``block``: bytes
+    of an input block; ``whole``: the hash of which this one is the beginning.
+    """
 
     size: int
     block: int
     hashlib: str
     openssl: str
     cryptography: str = ""
+    gcrypt: int = 0
+    whole: str = ""
 
 
 _SHA3 = {
-    f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}")
-    for bits in (224, 256, 384, 512)
+    f"sha3-{bits}": _Names(bits // 8, 200 - bits // 4, f"sha3_{bits}", f"SHA3-{bits}", f"SHA3_{bits}", number)
+    for bits, number in ((224, 312), (256, 313), (384, 314), (512, 315))
 }
 _SHA2 = {
-    f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}")
-    for bits in (224, 256, 384, 512)
+    f"sha{bits}": _Names(bits // 8, 64 if bits <= 256 else 128, f"sha{bits}", f"SHA{bits}", f"SHA{bits}", number)
+    for bits, number in ((224, 11), (256, 8), (384, 9), (512, 10))
 }
 
-# rmd160 and wp512 are the names that the kernel and libgcrypt use.
+# rmd160, wp512 and wp256 are names that the kernel uses; wp384 and wp256 are the first bytes of Whirlpool.
 _HASHES: t.Dict[str, _Names] = {
-    "md5": _Names(16, 64, "md5", "MD5", "MD5"),
-    "sha1": _Names(20, 64, "sha1", "SHA1", "SHA1"),
+    "md5": _Names(16, 64, "md5", "MD5", "MD5", 1),
+    "sha1": _Names(20, 64, "sha1", "SHA1", "SHA1", 2),
     **_SHA2,
     **_SHA3,
-    "blake2b-512": _Names(64, 128, "blake2b", "BLAKE2b512", "BLAKE2b"),
-    "blake2s-256": _Names(32, 64, "blake2s", "BLAKE2s256", "BLAKE2s"),
-    "ripemd160": _Names(20, 64, "ripemd160", "RIPEMD160"),
-    "rmd160": _Names(20, 64, "ripemd160", "RIPEMD160"),
-    "whirlpool": _Names(64, 64, "whirlpool", "whirlpool"),
-    "wp512": _Names(64, 64, "whirlpool", "whirlpool"),
-    "sm3": _Names(32, 64, "sm3", "SM3", "SM3"),
+    "blake2b-512": _Names(64, 128, "blake2b", "BLAKE2b512", "BLAKE2b", 318),
+    "blake2s-256": _Names(32, 64, "blake2s", "BLAKE2s256", "BLAKE2s", 322),
+    "ripemd160": _Names(20, 64, "ripemd160", "RIPEMD160", gcrypt=3),
+    "rmd160": _Names(20, 64, "ripemd160", "RIPEMD160", gcrypt=3),
+    "whirlpool": _Names(64, 64, "whirlpool", "whirlpool", gcrypt=305),
+    "wp512": _Names(64, 64, "whirlpool", "whirlpool", gcrypt=305),
+    "wp384": _Names(48, 64, "", "", whole="whirlpool"),
+    "wp256": _Names(32, 64, "", "", whole="whirlpool"),
+    "sm3": _Names(32, 64, "sm3", "SM3", "SM3", 326),
 }
 
 
@@ -105,6 +114,24 @@ class _Whole:
 
     def copy(self) -> _Whole:
         return _Whole(self._names, self._compute, self._message)
+
+
+class _Beginning:
+    """The first bytes of another hash."""
+
+    def __init__(self, size: int, whole: Hash) -> None:
+        self.digest_size = size
+        self.block_size = whole.block_size
+        self._whole = whole
+
+    def update(self, data: Bytes, /) -> None:
+        self._whole.update(data)
+
+    def digest(self) -> bytes:
+        return self._whole.digest()[: self.digest_size]
+
+    def copy(self) -> _Beginning:
+        return _Beginning(self.digest_size, self._whole.copy())
 
 
 class HashProvider(t.Protocol):
@@ -239,7 +266,30 @@ class LibcryptoLegacy:
         return derive
 
 
-PROVIDERS: t.List[HashProvider] = [Hashlib(), Cryptography(), LibcryptoLegacy()]
+class Gcrypt:
+    """Libgcrypt, which has Whirlpool where OpenSSL comes without its "legacy" provider."""
+
+    name = "Libgcrypt"
+
+    @staticmethod
+    def _library(names: _Names) -> t.Any:
+        from . import gcrypt
+
+        library = gcrypt.load()
+        if not names.gcrypt:
+            raise NotProvided("no such hash")
+        library.has_hash(names.gcrypt)
+        return library
+
+    def new(self, names: _Names) -> New:
+        library = self._library(names)
+        return functools.partial(_Whole, names, lambda message: library.digest(names.gcrypt, names.size, message))
+
+    def pbkdf2(self, names: _Names) -> DerivePbkdf2:
+        return functools.partial(self._library(names).pbkdf2, names.gcrypt)
+
+
+PROVIDERS: t.List[HashProvider] = [Hashlib(), Cryptography(), LibcryptoLegacy(), Gcrypt()]
 
 
 def _names(name: str) -> _Names:
@@ -255,6 +305,8 @@ def new_hash(name: str) -> Hash:
     Raises Unsupported if this collection or every library of this host lacks the hash.
     """
     names = _names(name)
+    if names.whole:
+        return _Beginning(names.size, new_hash(names.whole))
     try:
         return select(PROVIDERS, lambda provider: provider.new(names))[1]()
     except NotProvided as reason:
@@ -268,17 +320,50 @@ def hash_size(name: str) -> int:
 
 def pbkdf2_function(name: str) -> DerivePbkdf2:
     """PBKDF2-HMAC with hash ``name``, a function of (secret, salt, iterations, length). Raises Unsupported as above."""
+    library, usual = _usual_pbkdf2(name)
+
+    def derive(secret: Bytes, salt: bytes, iterations: int, length: int) -> Bytes:
+        chosen = _fastest(name, library, usual, iterations, length)[0]
+        return chosen(secret, salt, iterations, length)
+
+    return derive
+
+
+def pace(name: str, iterations: int, length: int) -> float:
+    """How many times as fast as OpenSSL, which cryptsetup uses, the library is that derives here.
+
+    Raises Unsupported as :func:`pbkdf2_function` does.
+    """
+    library, usual = _usual_pbkdf2(name)
+    return _fastest(name, library, usual, iterations, length)[1]
+
+
+def _usual_pbkdf2(name: str) -> t.Tuple[str, DerivePbkdf2]:
     names = _names(name)
     try:
-        return select(PROVIDERS, lambda provider: provider.pbkdf2(names))[1]
+        provider, derive = select(PROVIDERS, lambda provider: provider.pbkdf2(names))
     except NotProvided as reason:
         raise Unsupported(HASH, name, why=f"no library of this host provides PBKDF2 with it ({reason})") from None
+    return provider.name, derive
+
+
+def _fastest(
+    name: str, library: str, usual: DerivePbkdf2, iterations: int, length: int
+) -> t.Tuple[DerivePbkdf2, float]:
+    """The function for a derivation of this size, and how many times as fast as ``usual`` it is."""
+    blocks = -(-length // _names(name).size)
+    if iterations * blocks < WORTH_A_RACE:
+        return usual, 1.0
+    from . import fast_pbkdf2  # its libraries take longer to load than a short derivation takes
+
+    return fast_pbkdf2.fastest(name.lower(), library, usual)
 
 
 def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: int) -> bytearray:
     """``length`` bytes of PBKDF2-HMAC-``hash_name`` (RFC 8018); also the digest of a volume key.
 
-    It does not limit the costs. hashlib and cryptography return ``bytes``, one copy of which cannot be wiped.
+    It does not limit the costs. hashlib and cryptography return ``bytes``, one copy of which cannot be wiped; Nettle and
+    Libgcrypt write into the result.
 
     Raises MalformedHeader if ``iterations`` or ``length`` is 0, Unsupported if the host lacks the hash or there are too
     many iterations for OpenSSL.
@@ -291,4 +376,5 @@ def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: 
             f"pbkdf2 with {iterations} iterations",
             why=f"OpenSSL supports at most {MOST_ITERATIONS} iterations",
         )
-    return bytearray(pbkdf2_function(hash_name)(secret, salt, iterations, length))
+    key = pbkdf2_function(hash_name)(secret, salt, iterations, length)
+    return key if isinstance(key, bytearray) else bytearray(key)

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The processor cores and the memory of the host that this process may use, within the limits of its control groups.
+"""The processor cores and the memory of the host that this process may use, within the limits of its control groups,
+and the kernel's FIPS mode.
 
 Sources: proc(5) for MemAvailable, cgroups(7) and the kernel's cgroup-v1 and cgroup-v2 documents for the limits.
 """
@@ -29,6 +30,11 @@ def cores() -> int:
     """Processor cores that this process may use (affinity mask, CPU quotas of its control groups); at least 1."""
     quotas = [quota for quota in map(_quota, _groups("cpu")) if quota is not None]
     return max(1, min([len(os.sched_getaffinity(0)), *quotas]))
+
+
+def fips_mode() -> bool:
+    """Whether the kernel is in FIPS mode, in which only validated libraries may be used."""
+    return _text(pathlib.Path(PROC, "sys/crypto/fips_enabled")).strip() == "1"
 
 
 def _meminfo() -> t.Optional[int]:

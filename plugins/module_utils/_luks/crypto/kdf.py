@@ -13,7 +13,7 @@ import typing as t
 
 from ..errors import BudgetExceeded, MalformedHeader, Unsupported
 from ..header import model
-from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pbkdf2, pbkdf2_function
+from .hashes import MOST_ITERATIONS, Hash, hash_size, new_hash, pace, pbkdf2, pbkdf2_function
 from .host import available_memory
 from .memory import Bytes, wipe
 
@@ -139,6 +139,13 @@ def lanes(kdf: model.Kdf) -> int:
 def memory(kdf: model.Kdf) -> int:
     """KiB that a derivation needs."""
     return kdf.memory if isinstance(kdf, model.Argon2) else 0
+
+
+def usual_seconds(kdf: model.Kdf, length: int, seconds: float) -> float:
+    """The seconds that cryptsetup with OpenSSL would have needed for a derivation that took ``seconds`` here, perhaps
+    in a faster library: target times of new keyslots are those of the program that opens the volume at boot.
+    """
+    return seconds * pace(kdf.hash, kdf.iterations, length) if isinstance(kdf, model.Pbkdf2) else seconds
 
 
 def derive(kdf: model.Kdf, secret: Bytes, length: int, *, budget: Budget) -> bytearray:

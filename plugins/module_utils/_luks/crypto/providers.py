@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import typing as t
 
+from .memory import Bytes
+
+# (start, end, IV) of each piece of a buffer; the IV is one block, or b"" in ECB.
+Chunks = t.Sequence[t.Tuple[int, int, bytes]]
+# Encrypts (True) or decrypts the buffer in place: (key, chunks, buffer, encrypt).
+Crypt = t.Callable[[Bytes, Chunks, bytearray, bool], None]
+
 
 class NotProvided(Exception):
     """A library lacks an ability ("not installed", "OpenSSL 3.0 has no ARGON2ID"). Never leaves this package."""

@@ -29,7 +29,10 @@ class HoldsBytes(t.Protocol):
 
 
 class Measurement(t.NamedTuple):
-    """The time of one derivation that opened a keyslot: the only benchmark of this collection."""
+    """The time of one derivation that opened a keyslot: the only benchmark of this collection.
+
+    seconds: what cryptsetup with OpenSSL would have needed (:func:`kdf.usual_seconds`).
+    """
 
     kdf: Kdf
     length: int
@@ -165,7 +168,8 @@ class Derivations:
             self.evaluations += 1
         started = time.monotonic()
         derived = kdf.derive(parameters, self.secrets[secret].value, length, budget=self.budget)
-        return Derived(derived, Measurement(parameters, length, time.monotonic() - started))
+        seconds = kdf.usual_seconds(parameters, length, time.monotonic() - started)
+        return Derived(derived, Measurement(parameters, length, seconds))
 
     def same_input(self, one: int, other: int, parameters: Kdf) -> bool:
         """Whether both secrets derive the same key: HMAC pads a short key with zeros and hashes a long one.

@@ -36,11 +36,13 @@ def inspect(task: InfoTask) -> Result:
             pending = unfinished(header)
             if pending is not None:
                 warnings.append(pending["says"])
+            reasons = {}
             for keyslot in header.keyslots:
                 for secret in range(len(task.secrets)):
                     prover.try_slot(secret, keyslot)
                 reason = prover.why_untried(keyslot)
                 if reason:
+                    reasons[keyslot] = reason
                     warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
             opened_by = labels_by_keyslot(prover, task.labels)
             tried = prover.tried()
@@ -51,7 +53,10 @@ def inspect(task: InfoTask) -> Result:
                 "type": header.format,
                 "container": volume.container,
                 "header": describe_header(header),
-                "keyslots": rows(header, opened_by, untried),
+                "keyslots": [
+                    {**row, "why_untried": reasons[row["keyslot"]]} if row["keyslot"] in reasons else row
+                    for row in rows(header, opened_by, untried)
+                ],
                 "opened_by": {
                     label: [keyslot for keyslot, labels in opened_by.items() if label in labels]
                     for label in task.labels
