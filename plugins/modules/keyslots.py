@@ -729,6 +729,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spe
     secrets,
     volume_options,
 )
+from ansible_collections.luksmith.luks.plugins.module_utils._module.luks_device import HINTS
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -786,12 +787,7 @@ def work(module: SafeModule) -> t.Dict[str, t.Any]:
 
 
 def main() -> None:
-    module = SafeModule(
-        argument_spec=argument_spec(),
-        mutually_exclusive=[("device", "devices"), ("header", "devices")],
-        required_one_of=[("device", "devices")],
-        supports_check_mode=True,
-    )
+    module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True, hints=HINTS)
     run_module(module, lambda: work(module), leaves=LEAVES)
 
 

@@ -235,11 +235,11 @@ unreadable:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.wrong_task import CheckedModule
 
 
 def argument_spec() -> Spec:
@@ -250,14 +250,14 @@ def argument_spec() -> Spec:
     }
 
 
-def work(module: AnsibleModule) -> t.Dict[str, t.Any]:
+def work(module: CheckedModule) -> t.Dict[str, t.Any]:
     task = module.params
     found = discover(paths=task["paths"], block_devices=task["block_devices"], crypttab_path=task["crypttab"])
     return {"changed": False, **found}
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = CheckedModule(argument_spec=argument_spec(), supports_check_mode=True)
     run_module(module, lambda: work(module), leaves=NOTHING_CHANGED)
 
 

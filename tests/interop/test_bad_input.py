@@ -318,7 +318,11 @@ TASKS: t.Dict[str, t.Tuple[Arguments, t.Sequence[str]]] = {
     ),
     "nobody opens it": (
         {"keyslots": [new(SECOND)], "unlock": [secret(THIRD)]},
-        ["No secret of this task opens a keyslot", "under unlock"],
+        ["No secret of this task opens a keyslot of the volume, not even unlock\\[0\\]", "correct it.*under unlock"],
+    ),
+    "nobody is to open it": (
+        {"keyslots": [new(SECOND)]},
+        ["No secret of this task opens a keyslot of the volume, and unlock is not given", "under unlock"],
     ),
     "nothing to replace": (
         {"keyslots": [{"new_secret": secret(SECOND, "after"), "old_secret": secret(THIRD, "before")}]},
@@ -343,30 +347,41 @@ def test_what_is_no_task(volume: pathlib.Path, name: str) -> None:
     )
 
 
-# What Ansible itself says before the module runs: it names the options, and nothing was opened yet.
+# What is refused before the module runs; tests/unit/plugins/modules/test_wrong_tasks.py has the whole table.
 
 ARGUMENTS: t.Dict[str, t.Tuple[Arguments, str]] = {
-    "device and devices": ({"device": "VOLUME", "devices": ["VOLUME"], **ADD}, r"mutually exclusive.*device\|devices"),
-    "header with devices": ({"devices": ["VOLUME"], "header": "VOLUME", **ADD}, r"mutually exclusive.*header\|devices"),
-    "no volume": (ADD, "one of the following is required: device, devices"),
+    "device and devices": (
+        {"device": "VOLUME", "devices": ["VOLUME"], **ADD},
+        "Device and devices are both given.*devices for several",
+    ),
+    "header with devices": (
+        {"devices": ["VOLUME"], "header": "VOLUME", **ADD},
+        "Header and devices are given together.*Use device",
+    ),
+    "no volume": (ADD, "Neither device nor devices is given.*Give device for one volume"),
     "text as a slot": (
         {"device": "VOLUME", "keyslots": [new(SECOND, keyslot="first")]},
-        "keyslot.*cannot convert|keyslot.*int",
+        r"Entry 1 of keyslots: keyslots\[0\].keyslot is text, but must be a whole number",
     ),
-    "a number as entries": ({"device": "VOLUME", "keyslots": 5}, "keyslots.*list|keyslots.*dict"),
+    "a number as entries": ({"device": "VOLUME", "keyslots": 5}, "keyslots is a number, but must be a list"),
     "an unknown option": (
         {"device": "VOLUME", "keyslots": [new(SECOND, slot=1)]},
-        "slot.*Supported parameters include|Unsupported parameters.*slot",
+        r"keyslots\[0\].slot is not an option.*did you mean keyslot",
     ),
     "an unknown state": (
         {"device": "VOLUME", "keyslots": [new(SECOND, state="gone")]},
-        "state must be one of: present, absent|state.*present.*absent",
+        r"keyslots\[0\].state is text, but must be one of present, absent",
     ),
+    "paths as a path": (
+        {"device": ["VOLUME"], **ADD},
+        "device is a list, but must be a path. device takes one path, devices a list",
+    ),
+    "true as a path": ({"device": "VOLUME", "header": True, **ADD}, "header is a boolean, but must be a path"),
 }
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_what_ansible_refuses(volume: pathlib.Path, name: str) -> None:
+def test_what_is_refused_before_the_module_runs(volume: pathlib.Path, name: str) -> None:
     task, expected = ARGUMENTS[name]
     refused(json.loads(json.dumps(task).replace("VOLUME", str(volume))), expected, of=[volume])
 

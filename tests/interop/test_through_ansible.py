@@ -170,3 +170,39 @@ def test_a_refusal_is_one_sentence_after_another(volume: Luks1) -> None:
     ), output
     assert "Nothing was changed." in output and "Traceback" not in output
     assert volume.path.read_bytes() == before
+
+
+WRONG: t.Sequence[t.Tuple[t.Mapping[str, t.Any], str]] = (
+    ({"keyslot": [{"new_secret": {"passphrase": "{{ next }}"}}]}, "keyslots is missing; did you mean keyslots for"),
+    (
+        {"passphrase": "{{ current }}", "new_passphrase": "{{ next }}", "state": "present"},
+        ("new_passphrase is an option of community.crypto.luks_device; here, write keyslots: [{new_secret: "
+        "{passphrase: ...}}]. passphrase is an option of"),
+    ),
+    (
+        {"keyslots": [{"new_secret": {"passphrse": "{{ next }}"}}]},
+        ("Entry 1 of keyslots: keyslots[0].new_secret.passphrse is not an option; did you mean passphrase? Nothing was "
+        "changed."),
+    ),
+    ({"unlock": "{{ current }}", "keyslots": []}, "unlock is text, but must be a list."),
+    (
+        {"device": ["{{ volume }}"], "keyslots": [{"new_secret": {"passphrase": "{{ next }}"}}]},
+        "device takes one path, devices a list.",
+    ),
+)
+
+
+def test_a_wrong_task_is_told_and_not_shown(volume: Luks1) -> None:
+    """Most verbose. The module ends at once, five times: seconds."""
+    tasks = [
+        {
+            "name": f"Wrong {number}",
+            "luksmith.luks.keyslots": {"device": "{{ volume }}", **task},
+            "register": "wrong",
+            "ignore_errors": True,
+        }
+        for number, (task, _message) in enumerate(WRONG)
+    ]
+    output = play(volume, "-vvv", pipelining=True, tasks=tasks)
+    for _task, message in WRONG:
+        assert message in output, output

@@ -25,7 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors,
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import node, storage
-from ansible_collections.luksmith.luks.plugins.module_utils._module import runner, safe_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module import runner, safe_module, wrong_task
 
 ENGINE = str(pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils")
 Place = t.Tuple[str, str]
@@ -112,6 +112,7 @@ def log_as_ansible() -> None:
 
 def fail_as_ansible() -> None:
     safe_module.SafeModule.fail_json = basic.AnsibleModule.fail_json
+    wrong_task.CheckedModule._set_internal_properties = basic.AnsibleModule._set_internal_properties
 
 
 # Errors that a test cannot bring about from outside

@@ -216,10 +216,11 @@ def test_a_misspelled_option_does_not_show_its_value(lab: Lab, misspelled: str, 
         {**lab.task, "unlocks": [[wrong]]},
     ):
         ended = child.run("keyslots", task, hurt=None if quiet else hurts.fail_as_ansible)
-        assert "Unsupported parameters" in ended.result["msg"]
         if quiet:
+            assert "is not an option" in ended.result["msg"] or "must be a dictionary" in ended.result["msg"]
             silent(lab, ended)
         else:
+            assert "Unsupported parameters" in ended.result["msg"]
             assert lab.search(ended.said), "Ansible hides it by itself now: SafeModule need not"
 
 

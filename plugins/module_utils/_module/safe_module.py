@@ -2,27 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""AnsibleModule for secrets in nested options: keeps them out of logs and messages, and names the wrong option."""
+"""AnsibleModule for secrets in nested options: keeps them out of logs and messages."""
 
 from __future__ import annotations
 
 import copy
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.validation import check_type_dict
+from .wrong_task import CheckedModule
 
 
-class SafeModule(AnsibleModule):
+class SafeModule(CheckedModule):
     """Closes two leaks of Ansible for secrets in nested options.
 
     Ansible logs the arguments of a module to syslog and the journal, nested options as Python's repr. That escapes a
     quote, a backslash or a newline in a passphrase, so that masking does not find it.
 
-    If Ansible refuses an unknown option, it shows all arguments and masks only known options. A misspelled option
-    ("passphrse"), or a list in place of a dictionary, would show its value.
-
-    For text in place of a dictionary (new_secret: "{{ vault_passphrase }}") Ansible names no option; that is added.
+    If Ansible refuses an option, it shows all arguments and masks only known options. A misspelled option
+    ("passphrse"), or a list in place of a dictionary, would show its value. CheckedModule refuses these first.
     """
 
     _given: t.Mapping[str, t.Any] = {}
@@ -42,10 +39,7 @@ class SafeModule(AnsibleModule):
         }
         # Messages about an option of the wrong type show its repr.
         self.no_log_values.update(found, (repr(text)[1:-1] for text in found))
-        places = _texts_for_dictionaries(self._given, self.argument_spec)
-        super().fail_json(
-            " ".join([f"{msg.rstrip('.')}.", *places, "Nothing was changed."]) if places else msg, **kwargs
-        )
+        super().fail_json(msg, **kwargs)
 
 
 def _unknown_texts(params: t.Any, spec: t.Mapping[str, t.Any]) -> t.Set[str]:
@@ -62,35 +56,6 @@ def _unknown_texts(params: t.Any, spec: t.Mapping[str, t.Any]) -> t.Set[str]:
                     _unknown_texts(item, spec[name]["options"]) if isinstance(item, t.Mapping) else set(_texts([item]))
                 )
     return found
-
-
-def _texts_for_dictionaries(params: t.Mapping[str, t.Any], spec: t.Mapping[str, t.Any], where: str = "") -> t.List[str]:
-    """A sentence for each text that ``spec`` wants to be a dictionary and that Ansible cannot parse as one."""
-    found: t.List[str] = []
-    for name, option in spec.items():
-        if "dict" not in (option.get("type"), option.get("elements")):
-            continue
-        value = params.get(name)
-        items = (
-            [(f"{where}{name}[{index}]", item) for index, item in enumerate(value)]
-            if isinstance(value, list)
-            else [(f"{where}{name}", value)]
-        )
-        for place, item in items:
-            inner = option.get("options") or {}
-            if isinstance(item, t.Mapping):
-                found += _texts_for_dictionaries(item, inner, f"{place}.")
-            elif isinstance(item, str) and not _is_dictionary(item):
-                found.append(f"{place} is text, but must be a dictionary. Its options are {', '.join(inner)}.")
-    return found
-
-
-def _is_dictionary(text: str) -> bool:
-    try:
-        check_type_dict(text)
-    except TypeError:
-        return False
-    return True
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

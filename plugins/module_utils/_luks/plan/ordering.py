@@ -86,10 +86,15 @@ class Ordering:
 
     def _require_opener_for_writing(self) -> None:
         if self.proofs.find_opener(self.old) is None:
+            desired = self.proofs.desired
+            old = [entry.old_secret for entry in desired.entries if entry.old_secret is not None]
+            tried = " or ".join(map(self.proofs.label, dict.fromkeys([*desired.unlock, *old])))
             raise Refused(
-                f"no secret of this task opens a keyslot of the volume{self.proofs.not_tried(self.old)}",
+                "no secret of this task opens a keyslot of the volume, "
+                + (f"not even {tried}" if tried else "and unlock is not given")
+                + self.proofs.not_tried(self.old),
                 why="a new keyslot needs the volume key, which only a keyslot that opens can give",
-                remedy="give a secret that works today under unlock",
+                remedy=f"{'correct it, or ' if tried else ''}give a secret that works today under unlock",
             )
 
     def _some_add(self, adds: t.List[Add]) -> bool:
