@@ -14,6 +14,8 @@ author:
 description:
   - Compares LUKS1 and LUKS2 volumes with a policy and reports what violates it, how severe that is, and what to do
     about it. Never writes.
+  - "A task that fails unless the volume is up to a policy is C(luksmith.luks.audit: {device: /dev/sdb, policy: strict,
+    fail_on: high})."
   - A requirement of the policy that could not be checked neither passes nor fails. It is listed in RV(unverified), and
     the volume is then not compliant.
   - Most rules need only the header. With O(secrets) and O(forbidden_secrets), keys are derived to prove which secret
@@ -24,6 +26,8 @@ extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
+  - luksmith.luks._secret.secrets
+  - luksmith.luks._secret.forbidden
   - luksmith.luks._volume
 options:
   device:
@@ -74,43 +78,12 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions: &secret
-      label:
-        description:
-          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
-          - The default is the place in the task, such as V(secrets[0]).
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
-          - Exactly one of passphrase, passphrase_base64 and keyfile is required.
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64, for secrets that are not text. It must not contain line breaks.
-        type: raw
-      keyfile:
-        description:
-          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
-            newlines and NUL bytes included.
-          - At most 8 MiB are read unless keyfile_size is given.
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in the keyfile, in bytes. The default is V(0).
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
-          - By default, the secret extends to the end of the keyfile.
-        type: int
   forbidden_secrets:
     description:
       - Secrets that must open neither the volumes nor keyslots of O(backups) that the volume no longer has.
     type: list
     elements: dict
     default: []
-    suboptions: *secret
   backups:
     description:
       - Paths of header backups on the managed host. Each one is compared with the volume of its UUID.

@@ -17,6 +17,7 @@ description:
     replaces an older one. The file has the mode 0600.
   - With O(state=restored), restores the keyslots of the volume from such a file. A secret must open the backup, and if
     the volume's own header can be read, the volume key in the backup must be the one in use.
+  - "A task that keeps a backup is C(luksmith.luks.header_backup: {device: /dev/sdb, path: /root/sdb.header})."
   - The files are compatible with C(cryptsetup luksHeaderBackup) and C(cryptsetup luksHeaderRestore) in both directions.
     The host does not need cryptsetup.
   - "B(A header backup opens the volume with the secrets of its day) as long as a copy of it exists and the volume is
@@ -26,6 +27,7 @@ description:
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
+  - luksmith.luks._secret.unlock
   - luksmith.luks._volume
 attributes:
   check_mode:
@@ -67,36 +69,6 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
-      label:
-        description:
-          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
-          - The default is the place in the task, such as V(unlock[0]).
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
-          - Exactly one of O(unlock[].passphrase), O(unlock[].passphrase_base64) and O(unlock[].keyfile) is required.
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64, for secrets that are not text. It must not contain line breaks.
-        type: raw
-      keyfile:
-        description:
-          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
-            newlines and NUL bytes included.
-          - At most 8 MiB are read unless O(unlock[].keyfile_size) is given.
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in the keyfile, in bytes. The default is V(0).
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
-          - By default, the secret extends to the end of the keyfile.
-        type: int
   force:
     description:
       - Allow the restore or the replacement of a backup.

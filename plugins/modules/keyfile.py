@@ -20,6 +20,7 @@ description:
     V(0400). The old content is overwritten afterwards.
 extends_documentation_fragment:
   - luksmith.luks._attributes
+  - luksmith.luks._secret.keyfile
 attributes:
   check_mode:
     support: full
@@ -50,38 +51,12 @@ options:
       - Secret that the file is to hold. It must not be empty.
     type: dict
     required: true
-    suboptions: &secret
-      label:
-        description:
-          - Name of the secret in messages.
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes.
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64.
-        type: raw
-      keyfile:
-        description:
-          - Path of another keyfile on the host that holds the secret.
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in that keyfile, in bytes.
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in that keyfile, in bytes.
-        type: int
   old_secrets:
     description:
       - Secrets that O(new_secret) replaces.
     type: list
     elements: dict
     default: []
-    suboptions: *secret
 requirements:
   - Linux, Python 3.8 or newer
 notes:

@@ -14,16 +14,15 @@ author:
 description:
   - Describe which secrets open a volume and which do not. The module proves the present state, makes the smallest plan
     that leads to the desired one, and carries it out so that a crash at any moment leaves a volume that opens.
-  - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers, on LUKS1 and LUKS2.
-    The managed host needs neither cryptsetup nor QEMU.
-  - A task describes the final state of all keyslots that it mentions. The order of the entries does not matter, keys
-    are added before others are erased, and entries that contradict each other are refused before anything is written.
-  - Whether a secret opens a keyslot is always proven by deriving the key from it, except with O(verify=record).
-  - This module never formats. If there is no readable LUKS header, the task fails and says what was found instead.
-  - A refused task changes nothing, and its message says what was found, why that is unsafe, and what to do.
+  - "A task that replaces a passphrase wherever it opens a keyslot is C(luksmith.luks.keyslots: {device: /dev/sdb,
+    keyslots: [{old_secret: {passphrase: OLD}, new_secret: {passphrase: NEW}}]})."
+  - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers, on LUKS1 and LUKS2,
+    without cryptsetup and QEMU. It never formats. A refused task changes nothing.
+  - docs/options.md in the collection has the options at length.
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
+  - luksmith.luks._secret.entries
   - luksmith.luks._volume
 attributes:
   check_mode:
@@ -40,227 +39,51 @@ attributes:
     support: full
 options:
   device:
-    description:
-      - Path of the volume on the managed host, a block device or an image file.
-      - Exactly one of O(device) and O(devices) is required.
+    description: Path of the volume on the managed host. This or O(devices) is required.
     type: path
   devices:
-    description:
-      - Paths of several volumes that share one desired state.
-      - Each volume is planned and changed on its own. If one fails, the others are still processed, and the task fails
-        at the end.
-      - Paths that lead to the same header count as one volume, such as a symbolic link and its target, or a loop device
-        and its file.
+    description: Paths of several volumes that share one desired state. Each is changed on its own.
     type: list
     elements: path
   unlock:
-    description:
-      - Secrets that open the volume today. They are tried if the volume key is needed, which is only for a new key.
-      - Not every volume has to open with one of them. It is an error only if a key has to be added to a volume that
-        none of them opens.
-      - They also prove that a keyslot stays usable when others are erased, see O(allow_lockout).
-      - The old and new secrets of O(keyslots) count as well and need not be repeated here.
+    description: Secrets that open the volume today. Needed only to add a key.
     type: list
     elements: dict
     default: []
-    suboptions: &secret
-      label:
-        description:
-          - Name of the secret in results, messages and differences. On LUKS2 it is also stored in the header if
-            O(record=true).
-          - A label is not secret. Two secrets must not have the same label. The default is the place in the task, such
-            as V(keyslots[0].new_secret).
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
-          - Numbers, booleans and lists are refused, because they can be written as text in more than one way. Quote
-            them.
-          - Each secret needs exactly one of C(passphrase), C(passphrase_base64) and C(keyfile).
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64, for secrets that are not text. It must not contain line breaks; the
-            P(ansible.builtin.b64encode#filter) filter writes none.
-        type: raw
-      keyfile:
-        description:
-          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
-            newlines and NUL bytes included.
-          - At most 8 MiB are read unless C(keyfile_size) is given, as with C(cryptsetup --key-file).
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in the keyfile, in bytes. The default is V(0).
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
-          - By default, the secret extends to the end of the keyfile.
-        type: int
   keyslots:
-    description:
-      - The desired state of the keyslots, at least one entry.
-      - The entries are evaluated together, so their order does not matter.
+    description: The desired state, at least one entry. Their order does not matter.
     type: list
     elements: dict
     required: true
-    suboptions:
-      state:
-        description:
-          - V(present) with O(keyslots[].new_secret) - a keyslot opens with the secret. If there is none, the secret is
-            added to the first free keyslot.
-          - V(present) with O(keyslots[].keyslot) and O(keyslots[].new_secret) - that keyslot opens with the secret. If
-            the keyslot is free, the secret is added there. If another secret opens it, it gets the new secret only
-            if an entry removes or replaces that secret there. Otherwise the task is refused, also if the secret is
-            given under O(unlock), see O(force).
-          - V(present) with O(keyslots[].old_secret) and O(keyslots[].new_secret) - the new secret opens the volume and
-            the old one does not. Every keyslot that the old secret opens gets the new one and keeps its number. If the
-            new secret already opens a keyslot, those of the old secret are erased. If neither opens a keyslot, the task
-            is refused, unless another entry provides the new secret.
-          - V(present) with O(keyslots[].keyslot), O(keyslots[].old_secret) and O(keyslots[].new_secret) - the same, for
-            that keyslot only.
-          - V(absent) with O(keyslots[].keyslot) - that keyslot is inactive. If it is active, it is erased, whichever
-            secret opens it.
-          - V(absent) with O(keyslots[].old_secret) - the secret opens no keyslot. Every one that it opens is erased.
-          - V(absent) with O(keyslots[].keyslot) and O(keyslots[].old_secret) - that keyslot does not open with the
-            secret. If it does, it is erased.
-        type: str
-        choices:
-          - present
-          - absent
-        default: present
-      keyslot:
-        description:
-          - Number of the keyslot, V(0) to V(7) on LUKS1 and V(0) to V(31) on LUKS2.
-        type: int
-      new_secret:
-        description:
-          - Secret that is to open the volume. It must not be empty.
-          - Required with O(keyslots[].state=present), refused with O(keyslots[].state=absent).
-        type: dict
-        suboptions: *secret
-      old_secret:
-        description:
-          - Secret to replace or erase. It may be empty, so that an empty secret can be removed.
-          - It may equal O(keyslots[].new_secret) only together with O(keyslots[].pbkdf), to change the costs.
-        type: dict
-        suboptions: *secret
-      iter_time:
-        description:
-          - Target unlock time in milliseconds (best effort), based on the time of the derivation that opened the
-            volume, not on a benchmark.
-          - It sets the costs of a key that is written anyway and never causes a change by itself. To change costs, use
-            O(keyslots[].pbkdf).
-          - Without this option and O(keyslots[].pbkdf), a new key has the costs of the keyslot that it replaces or that
-            opened the volume, if these are at least V(600000) iterations of PBKDF2, or V(4) passes of Argon2 over
-            V(65536) KiB. Otherwise its costs are set for about V(2000) milliseconds, but never below these values.
-        type: int
-      pbkdf:
-        description:
-          - Explicit costs of the key derivation. A keyslot that already opens with the secret but has another type or
-            hash, or lower costs, is rewritten with these costs. Higher costs are left alone.
-          - A cost that exists for only one type of derivation implies that type.
-        type: dict
-        suboptions:
-          type:
-            description:
-              - Key derivation function. LUKS1 has only V(pbkdf2).
-              - The default is V(pbkdf2) if a hash or iterations are given, and V(argon2id) if time, memory or parallel
-                are given. Otherwise the type is not compared, and a new key uses the type of the keyslot that it
-                replaces or that opened the volume.
-            type: str
-            choices:
-              - pbkdf2
-              - argon2i
-              - argon2id
-          hash:
-            description:
-              - Hash of PBKDF2, such as V(sha256) or V(sha512). LUKS1 allows only the hash of the header.
-            type: str
-          iterations:
-            description:
-              - Number of iterations of PBKDF2, at least V(1000).
-            type: int
-          time:
-            description:
-              - Number of passes of Argon2 over its memory, at least V(4), as in cryptsetup.
-            type: int
-          memory:
-            description:
-              - Memory of Argon2 in KiB, V(32) to V(4194304), and at least V(8) for each lane.
-            type: int
-          parallel:
-            description:
-              - Number of lanes of Argon2, V(1) to V(4).
-            type: int
-      priority:
-        description:
-          - Priority with which programs try the keyslot, LUKS2 only. V(prefer) is tried first, V(ignore) only if the
-            keyslot is named.
-          - By default, a keyslot keeps its priority, but V(ignore) is changed to V(normal), because the keyslot would
-            not open the volume at boot otherwise.
-        type: str
-        choices:
-          - ignore
-          - normal
-          - prefer
   purge:
-    description:
-      - Whether to erase every keyslot that no entry of O(keyslots) claims, further keyslots of a wanted secret
-        included.
-      - Keyslots that tokens of other programs use (such as TPM2, FIDO2, Clevis), that are not bound to the volume, or
-        that could not be tried are kept with a warning. To erase one, name its number in an entry.
+    description: Erase every keyslot that no entry claims, but none that a token of another program uses.
     type: bool
     default: false
   force:
-    description:
-      - Overwrite the named keyslot even if no given secret opens it.
-      - This does not permit losing access to the volume, see O(allow_lockout).
+    description: Overwrite the named keyslot even if no given secret opens it.
     type: bool
     default: false
   allow_lockout:
-    description:
-      - Erase keyslots even if no secret of the task is proven to open a remaining one. The data may then be lost
-        forever.
+    description: Erase keyslots even if no secret of the task opens a remaining one.
     type: bool
     default: false
   record:
-    description:
-      - Record the labels of the keyslots and when they were changed, in a token of this collection in the LUKS2 header.
-        The next run then knows which keyslot to try first, and M(luksmith.luks.keyslots_info) shows which keyslots
-        other programs changed.
-      - The record is only written together with another change. LUKS1 has no place for it; there, a run that has the
-        label of a key can tell from the salt which keyslot to try first.
+    description: Record labels and times of changes in the LUKS2 header.
     type: bool
     default: true
   verify:
-    description:
-      - How to find out which keyslots the secrets open.
-      - V(proof) tries the secrets.
-      - V(record) trusts the record in a LUKS2 header if it says that nothing needs to change, so that no key is
-        derived. The result is marked as unverified, because the record can be forged and does not show a damaged
-        keyslot. If anything needs to change, the secrets are tried as with V(proof).
+    description: Try the secrets, or trust the record if it says that nothing needs to change.
     type: str
     choices:
       - proof
       - record
     default: proof
   rederive:
-    description:
-      - Derive the key of every new keyslot twice and compare the results before anything is written. Otherwise, a
-        memory or processor fault during the derivation could make a keyslot that never opens.
-      - This costs one more derivation for each key. New key material is always read back from the medium and opened
-        with the derived key, whatever this option says.
+    description: Derive the key of a new keyslot twice, against faults of memory.
     type: bool
     default: false
   wipe:
-    description:
-      - How to overwrite the key material of an erased key. Each pass reaches the device before the next one begins, and
-        the last one is read back.
-      - V(single) - one pass of random bytes, for solid state disks and files, where more passes do not help.
-      - V(multiple) - 40 passes, as in cryptsetup and QEMU, for rotational disks.
-      - V(auto) - V(multiple) on a rotational disk, else V(single).
+    description: Passes over an erased key. V(auto) is V(multiple) on a rotational disk, else V(single).
     type: str
     choices:
       - auto
@@ -273,12 +96,6 @@ notes:
   - Results, differences and errors never contain secrets. But Ansible itself writes module arguments to a temporary
     file on the managed host unless pipelining is on. Turn it on (C(ANSIBLE_PIPELINING=true)), or give secrets as
     keyfiles.
-  - A passphrase that must be typed at boot should not end with a newline, and should only have characters that are in
-    the same place on every keyboard layout.
-  - QEMU accepts only secrets that are UTF-8 without NUL bytes. The module warns if QEMU cannot use a new LUKS1 secret.
-  - Secrets with the same bytes are one secret, whatever their labels and places in the task.
-  - LUKS1 has no checksum and no second copy of its header. If a power failure tears the write of one of its sectors,
-    the volume can be lost. Keep a backup of the header.
 seealso:
   - module: luksmith.luks.keyslots_info
   - module: community.crypto.luks_device

@@ -15,11 +15,15 @@ description:
   - Shows the whole content of the header of a LUKS1 or LUKS2 volume. That needs neither a secret nor cryptsetup.
   - With O(secrets), every secret is tried on every keyslot, including keyslots that are ignored at boot or not bound to
     the volume.
+  - "A task that finds what a passphrase opens is C(luksmith.luks.keyslots_info: {device: /dev/sdb, secrets: [{passphrase:
+    SECRET}]})."
   - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers. Never writes.
+  - docs/options.md in the collection has the options at length.
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
+  - luksmith.luks._secret.secrets
   - luksmith.luks._volume
 options:
   device:
@@ -34,36 +38,6 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
-      label:
-        description:
-          - Name of the secret in the result. A label is not secret. Two secrets must not have the same label.
-          - The default is the place in the task, such as V(secrets[0]).
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
-          - Exactly one of O(secrets[].passphrase), O(secrets[].passphrase_base64) and O(secrets[].keyfile) is required.
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64, for secrets that are not text. It must not contain line breaks.
-        type: raw
-      keyfile:
-        description:
-          - Path of a regular file or block device on the managed host that contains the secret. Every byte counts,
-            newlines and NUL bytes included.
-          - At most 8 MiB are read unless O(secrets[].keyfile_size) is given.
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in the keyfile, in bytes. The default is V(0).
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in the keyfile, in bytes. It is an error if the keyfile is shorter.
-          - By default, the secret extends to the end of the keyfile.
-        type: int
 seealso:
   - module: luksmith.luks.keyslots
 """

@@ -14,6 +14,7 @@ author:
 description:
   - Finds the LUKS1 and LUKS2 volumes of a host, on block devices and, with O(paths), in raw images, qcow2 images and
     detached headers.
+  - "A task that finds images too is C(luksmith.luks.volumes_info: {paths: [/srv/images/*.img]})."
   - For each volume it shows whether it is open, under which name and where it is mounted, and which lines of crypttab
     refer to it.
   - Needs no external program and no secret. It reads the kernel's C(/sys) and C(/proc), the first bytes of every block

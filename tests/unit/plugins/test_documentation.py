@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pathlib
+import re
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -20,6 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import a
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse, parse_info
+from ansible_collections.luksmith.luks.tests.tools import importable
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PACKAGE = "ansible_collections.luksmith.luks.plugins.modules."
@@ -35,10 +40,18 @@ PARSERS: t.Dict[str, t.Any] = {
 
 
 def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
+    """The module, and its options with those of its fragments, joined as Ansible joins them: option by option."""
     module = importlib.import_module(PACKAGE + name)
     documentation = yaml.safe_load(module.DOCUMENTATION)
-    shared = FRAGMENT if "luksmith.luks._volume" in documentation["extends_documentation_fragment"] else {}
-    return module, {**documentation["options"], **shared}
+    documented: t.Dict[str, t.Any] = {}
+    for fragment in documentation["extends_documentation_fragment"]:
+        file, _, part = fragment.rpartition("luksmith.luks.")[2].partition(".")
+        known = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.doc_fragments.{file}")
+        text = getattr(known.ModuleDocFragment, part.upper() or "DOCUMENTATION")
+        documented.update(yaml.safe_load(text)["options"])
+    for option, described in documentation["options"].items():
+        documented[option] = {**documented.get(option, {}), **described}
+    return module, documented
 
 
 def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], where: str) -> None:
@@ -50,7 +63,7 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "header_backup"])
+@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "header_backup", "keyfile"])
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
@@ -142,3 +155,64 @@ def filled(value: t.Any) -> t.Any:
     if "passphrase_base64" in value:
         return {**value, "passphrase_base64": "c2VjcmV0"}
     return {key: filled(item) for key, item in value.items()}
+
+
+# Lines of a terminal with 80 columns; the options stand before the examples, in ansible-doc's order.
+EXAMPLES_BEGIN = {
+    "audit": 315,
+    "header_backup": 260,
+    "keyfile": 150,
+    "keyslots": 345,
+    "keyslots_info": 185,
+    "volumes_info": 90,
+}
+SCREEN = 24
+
+
+@pytest.mark.needs("ansible-playbook")
+@pytest.mark.parametrize("name", EXAMPLES_BEGIN)
+def test_a_reader_finds_an_example(name: str) -> None:
+    """A whole task on the first screen of a module of the group, and EXAMPLES not far below."""
+    program = pathlib.Path(sys.executable).with_name("ansible-doc")
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(importable.collections_path()),
+        "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),
+        "ANSIBLE_NOCOLOR": "1",
+        "COLUMNS": "80",
+    }
+    command = [str(program), f"luksmith.luks.{name}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    begin = next(number for number, line in enumerate(lines, 1) if line.startswith("EXAMPLES:"))
+    assert begin <= EXAMPLES_BEGIN[name], f"the examples begin in line {begin}"
+    if name == "keyfile":  # the role rotate uses it, people hardly do
+        return
+    shown = " ".join(" ".join(lines[:SCREEN]).split())
+    found = re.search(r"`(luksmith\.luks\.\w+: \{.*?\})'\.", shown)
+    assert found, shown
+    ((module, options),) = yaml.safe_load(found.group(1)).items()
+    assert module == f"luksmith.luks.{name}" and set(options) <= set(load(name)[1])
+    if name in PARSERS:
+        PARSERS[name](options)
+
+
+@pytest.mark.parametrize(
+    "role", sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+)
+def test_every_role_has_an_example(role: str) -> None:
+    (specification,) = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())[
+        "argument_specs"
+    ].values()
+    (play,) = yaml.safe_load(specification["examples"])
+    assert play["roles"] == [f"luksmith.luks.{role}"]
+    assert set(play["vars"]) - {"ansible_pipelining"} <= set(specification["options"])
+
+
+def test_what_is_short_in_a_module_is_at_length_in_the_docs() -> None:
+    """docs/options.md says more of each option of the module and of its entries than ansible-doc has room for."""
+    text = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    documented = load("keyslots")[1]
+    names = {*documented, *documented["keyslots"]["suboptions"], *documented["unlock"]["suboptions"]}
+    assert [name for name in sorted(names - {"device"}) if f"`{name}" not in text] == []

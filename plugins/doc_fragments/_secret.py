@@ -1,0 +1,99 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of a secret, and the entries that have secrets, once for all modules; docs/options.md has them at length.
+
+Ansible joins the suboptions of an option here with the rest of that option in the module.
+"""
+
+from __future__ import annotations
+
+_SECRET = r"""
+      label:
+        description: Name of the secret in results and messages. It is not secret.
+        type: str
+      passphrase:
+        description: The secret as text. Each secret has this, C(passphrase_base64) or C(keyfile).
+        type: raw
+      passphrase_base64:
+        description: The secret in base64, if it is not text.
+        type: raw
+      keyfile:
+        description: Path of a file on the managed host that contains the secret, every byte of it.
+        type: path
+      keyfile_offset:
+        description: Where the secret begins in the keyfile, in bytes.
+        type: int
+      keyfile_size:
+        description: Length of the secret in the keyfile, in bytes.
+        type: int
+"""
+
+
+class ModuleDocFragment:
+    UNLOCK = f"options:\n  unlock:\n    suboptions:{_SECRET}"
+    SECRETS = f"options:\n  secrets:\n    suboptions:{_SECRET}"
+    FORBIDDEN = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
+    KEYFILE = f"options:\n  new_secret:\n    suboptions: &secret{_SECRET}  old_secrets:\n    suboptions: *secret\n"
+
+    ENTRIES = rf"""
+options:
+  unlock:
+    suboptions: &secret{_SECRET}
+  keyslots:
+    suboptions:
+      state:
+        description: Whether a keyslot is to open with the secret. V(absent) needs a keyslot, an old secret or both.
+        type: str
+        choices:
+          - present
+          - absent
+        default: present
+      keyslot:
+        description: Number of the keyslot, V(0) to V(7) on LUKS1 and V(0) to V(31) on LUKS2. Default is any.
+        type: int
+      new_secret:
+        description: Secret that is to open the volume. Required with V(present).
+        type: dict
+        suboptions: *secret
+      old_secret:
+        description: Secret to replace, or to erase with V(absent).
+        type: dict
+        suboptions: *secret
+      iter_time:
+        description: Target time to unlock a new key, in milliseconds.
+        type: int
+      pbkdf:
+        description: Costs that the keyslot must have at least.
+        type: dict
+        suboptions:
+          type:
+            description: Key derivation. LUKS1 has only V(pbkdf2).
+            type: str
+            choices:
+              - pbkdf2
+              - argon2i
+              - argon2id
+          hash:
+            description: Hash of PBKDF2, such as V(sha256).
+            type: str
+          iterations:
+            description: Iterations of PBKDF2, at least V(1000).
+            type: int
+          time:
+            description: Passes of Argon2, at least V(4).
+            type: int
+          memory:
+            description: KiB of Argon2, V(32) to V(4194304).
+            type: int
+          parallel:
+            description: Lanes of Argon2, V(1) to V(4).
+            type: int
+      priority:
+        description: LUKS2 only. V(ignore) is not tried at boot.
+        type: str
+        choices:
+          - ignore
+          - normal
+          - prefer
+"""
