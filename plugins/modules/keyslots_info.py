@@ -15,8 +15,8 @@ description:
   - Shows the whole content of the header of a LUKS1 or LUKS2 volume. That needs neither a secret nor cryptsetup.
   - With O(secrets), every secret is tried on every keyslot, including keyslots that are ignored at boot or not bound to
     the volume.
-  - "A task that finds what a passphrase opens is C(luksmith.luks.keyslots_info: {device: /dev/sdb, secrets: [{passphrase:
-    SECRET}]})."
+  - "A task that finds what a passphrase opens is C(luksmith.luks.keyslots_info: {device: /dev/sdb, secrets:
+    [{passphrase: SECRET}]})."
   - Works on block devices, raw image files, qcow2 images with LUKS encryption and detached headers. Never writes.
   - docs/options.md in the collection has the options at length.
 extends_documentation_fragment:
