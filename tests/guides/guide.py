@@ -32,11 +32,17 @@ PATIENCE = 1800
 FIRST, SECOND = "winter-2025", "in-case-of-fire"
 
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^```yaml (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANY_BLOCK = re.compile(r"^(`{3,}|~{3,})(.*)$", re.MULTILINE)
 
 
 def playbooks(guide: str) -> t.List[str]:
     return _BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8"))
+
+
+def ci_files(guide: str) -> t.Dict[str, str]:
+    """Blocks with a name after "yaml": files of a continuous integration service."""
+    return dict(_FILE.findall((GUIDES / guide).read_text(encoding="utf-8")))
 
 
 def kinds_of_blocks(guide: str) -> t.Set[str]:

@@ -5,18 +5,26 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
 import sys
+from xml.etree import ElementTree
 
 import pytest
+
+yaml = pytest.importorskip("yaml")
+
 from ansible_collections.luksmith.luks.tests.guides.guide import (
     FIRST,
     GUIDES,
     SECOND,
     Reader,
+    ci_files,
     cost_the_least,
     kinds_of_blocks,
     opens,
+    playbooks,
     unpack,
 )
 
@@ -45,9 +53,22 @@ def test_every_guide_has_a_test_below() -> None:
     assert {f"test_{name[:-3]}{form}" for name in NAMES for form in ("", "_in_short")} <= told
 
 
+# Files that are no playbooks; the lane lint reads them by the schemas of these services.
+FILES = {"images_in_a_build_pipeline.md": set(ci_files("images_in_a_build_pipeline.md"))}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks_are_playbooks(name: str) -> None:
-    assert kinds_of_blocks(name) == {"yaml"}
+    assert kinds_of_blocks(name) == {"yaml", *(f"yaml {file}" for file in FILES.get(name, ()))}
+
+
+def test_the_files_for_a_ci_run_the_playbooks_and_keep_the_report() -> None:
+    files = ci_files("images_in_a_build_pipeline.md")
+    assert set(files) == {".github/workflows/images.yml", ".gitlab-ci.yml"}
+    report = yaml.safe_load(playbooks("images_in_a_build_pipeline.md")[1])[0]["vars"]["dist_report"]
+    for text in files.values():
+        assert yaml.safe_load(text)["images" if "jobs" not in text else "jobs"]
+        assert "-e @secrets.yml copy.yml gate.yml" in text and report in text and "always" in text
 
 
 def all_run(reader: Reader) -> None:
@@ -257,7 +278,7 @@ def test_audit_for_a_certification(auditor: Reader, luks2: pathlib.Path) -> None
 
 @pytest.fixture
 def customer(tmp_path: pathlib.Path) -> pathlib.Path:
-    (tmp_path / "dist").mkdir()
+    """Its folder is for the playbook to make."""
     return tmp_path / "dist" / "customer.img"
 
 
@@ -269,19 +290,35 @@ def builder(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path, c
         "images_in_a_build_pipeline.md",
         build_image=str(usual),
         customer_image=str(customer),
-        dist_patterns=[f"{tmp_path}/dist/*"],
+        dist_folder=str(customer.parent),
+        dist_report=str(tmp_path / "reports" / "images.xml"),
         vault_build=FIRST,
         vault_customer=NEW,
         vault_recovery=NEWER,
     )
 
 
+def failures(tmp_path: pathlib.Path) -> int:
+    """What the CI shows as failed."""
+    (suite,) = ElementTree.parse(tmp_path / "reports" / "images.xml").getroot().iter("testsuite")
+    return int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+
+
 @runs
-def test_images_in_a_build_pipeline_in_short(builder: Reader, usual: pathlib.Path, customer: pathlib.Path) -> None:
-    """It may take 10 s: two playbooks."""
+def test_images_in_a_build_pipeline_in_short(
+    builder: Reader, tmp_path: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path
+) -> None:
+    """It may take 20 s: four playbooks."""
+    with usual.open("r+b") as stream:
+        stream.truncate(320 << 20)  # a hole
     builder.run_in_a_row(0, 1)
     assert opens(customer, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
     assert opens(usual, FIRST, NEW) == {FIRST}
+    assert customer.stat().st_size == 320 << 20 and customer.stat().st_blocks * 512 < 32 << 20
+    assert customer.stat().st_mode & 0o777 == 0o600 and failures(tmp_path) == 0
+    (customer.parent / "plain.img").write_bytes(b"a file system" * 4096)
+    failed = builder.run(1, ok=False).output
+    assert "1 good images of 1 in" in failed and "plain.img: " in failed and failures(tmp_path) > 0
 
 
 @runs
@@ -289,15 +326,116 @@ def test_images_in_a_build_pipeline_in_short(builder: Reader, usual: pathlib.Pat
 def test_images_in_a_build_pipeline(
     builder: Reader, tmp_path: pathlib.Path, usual: pathlib.Path, customer: pathlib.Path
 ) -> None:
-    """It may take half a minute: four playbooks."""
+    """It may take half a minute: seven playbooks."""
     reader = builder
+    planned = reader.run(0, "--check", "--diff").output
+    assert "customer" in planned and not customer.parent.exists() and opens(usual, FIRST, NEW) == {FIRST}
     reader.twice(0)
+    assert not reader.run(0, "--check").changed
     assert opens(customer, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
     assert opens(usual, FIRST, NEW) == {FIRST}
-    reader.run(1)
+    assert "1 good images and no other file" in reader.run(1).output
     unpack(tmp_path / "dist", "luks1.qcow2")
-    reader.run(1, ok=False)
+    failed = reader.run(1, ok=False, dist_images=2).output
+    assert "luks1.qcow2: 'build' must not open the volume, but opens keyslot 0" in failed
+    assert "luks1.qcow2: 'customer' must open the volume, but opens no keyslot" in failed
     all_run(reader)
+
+
+def nothing(folder: pathlib.Path) -> None:
+    (folder / "customer.img").unlink()
+
+
+def only_plaintext(folder: pathlib.Path) -> None:
+    (folder / "customer.img").write_bytes(b"a file system" * 4096)
+
+
+def zeros_beside_it(folder: pathlib.Path) -> None:
+    (folder / "zeros.img").write_bytes(bytes(1 << 20))
+
+
+def hidden_plaintext(folder: pathlib.Path) -> None:
+    (folder / "v2").mkdir()
+    (folder / "v2" / ".plain.qcow2").write_bytes(b"a file system" * 4096)
+
+
+def hostile_name(folder: pathlib.Path) -> None:
+    (folder / "{{ 6 * 7 }}\n[x]*.img").write_bytes(b"a file system" * 4096)
+
+
+def a_pipe(folder: pathlib.Path) -> None:
+    os.mkfifo(folder / "pipe.img")
+
+
+def a_link_to_plaintext(folder: pathlib.Path) -> None:
+    (folder / "link.img").symlink_to("/etc/hostname")
+
+
+def no_folder(folder: pathlib.Path) -> None:
+    folder.rename(folder.with_name("dits"))
+
+
+def a_broken_header(folder: pathlib.Path) -> None:
+    with (folder / "customer.img").open("r+b") as stream:
+        stream.write(bytes(32768))
+
+
+def an_unknown_keyslot(folder: pathlib.Path) -> None:
+    unpack(folder, "luks2.img", "customer.img")
+
+
+GARBAGE = {
+    one.__name__: one
+    for one in (
+        nothing,
+        only_plaintext,
+        zeros_beside_it,
+        hidden_plaintext,
+        hostile_name,
+        a_pipe,
+        a_link_to_plaintext,
+        no_folder,
+        a_broken_header,
+        an_unknown_keyslot,
+    )
+}
+# Whatever else the folder holds, one whole image is there.
+SHORT_GARBAGE = ("nothing", "only_plaintext", "hostile_name")
+
+
+@runs
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT_GARBAGE else pytest.param(name, marks=pytest.mark.full) for name in GARBAGE]
+)
+def test_a_pipeline_that_is_fed_with_garbage(
+    builder: Reader, tmp_path: pathlib.Path, luks2: pathlib.Path, customer: pathlib.Path, name: str
+) -> None:
+    """The gate alone, once: seconds."""
+    customer.parent.mkdir()
+    unpack(customer.parent, "luks2.img", "customer.img")
+    secrets = {"vault_customer": FIRST, "vault_recovery": SECOND, "vault_build": "the build's"}
+    if name == "an_unknown_keyslot":
+        secrets["vault_recovery"] = "never added"
+    GARBAGE[name](customer.parent)
+    before = {path: path.lstat().st_mtime_ns for path in customer.parent.rglob("*")}
+    outcome = builder.run(1, ok=False, **secrets)
+    assert re.search(r"\d good images of 1 in ", outcome.output), outcome.output
+    assert failures(tmp_path) > 0
+    assert "42" not in outcome.output.partition("Fail unless")[2]
+    assert {path: path.lstat().st_mtime_ns for path in customer.parent.rglob("*")} == before
+
+
+@runs
+@pytest.mark.full
+def test_a_file_that_is_listed_may_leave(builder: Reader, customer: pathlib.Path) -> None:
+    customer.parent.mkdir()
+    unpack(customer.parent, "luks2.img", "customer.img")
+    (customer.parent / "SHA256SUMS").write_text("...")
+    secrets = {"vault_customer": FIRST, "vault_recovery": SECOND, "vault_build": "the build's"}
+    builder.run(1, ok=False, **secrets)
+    builder.run(1, dist_other_files=["SHA256SUMS"], **secrets)
+    builder.run(1, ok=False, dist_other_files=["SHA256SUMS"], dist_images=2, **secrets)
+    builder.run(1, ok=False, dist_other_files=["SHA256SUMS", "customer.img"], dist_images=0, **secrets)
 
 
 @pytest.fixture
@@ -323,15 +461,43 @@ def test_migrate_from_luks_device_in_short(migrant: Reader, usual: pathlib.Path)
     assert opens(usual, FIRST, SECOND, NEW, NEWER) == {NEW, NEWER}
 
 
+OLD_TASKS = """
+- name: Rotate
+  community.crypto.luks_device:
+    device: '{{ luks_volume }}'
+    passphrase: '{{ vault_old }}'
+    new_passphrase: '{{ vault_new }}'
+    remove_passphrase: '{{ vault_old }}'
+    cipher: aes-xts-plain64
+"""
+
+
+@runs
+def test_migrate_from_luks_device_all_tasks_at_once(
+    migrant: Reader, tmp_path: pathlib.Path, usual: pathlib.Path
+) -> None:
+    """What the filter wrote runs as it is. It may take 10 s: three playbooks."""
+    tasks = {"old_tasks": str(tmp_path / "old.yml"), "new_tasks": str(tmp_path / "new.yml")}
+    (tmp_path / "old.yml").write_text(OLD_TASKS)
+    assert "cipher is for a new volume" in migrant.run(2, **tasks).output
+    migrant.playbooks.append("- hosts: servers\n  gather_facts: false\n  tasks:\n    - include_tasks: new.yml\n")
+    migrant.twice(3)
+    assert opens(usual, FIRST, SECOND, NEW) == {SECOND, NEW}
+    (tmp_path / "old.yml").write_text("just a text")
+    assert "give a task, or a list of tasks or plays" in migrant.run(2, ok=False, **tasks).output
+
+
 @runs
 @pytest.mark.full
-def test_migrate_from_luks_device(migrant: Reader, usual: pathlib.Path) -> None:
-    """It may take 20 s: four playbooks."""
+def test_migrate_from_luks_device(migrant: Reader, tmp_path: pathlib.Path, usual: pathlib.Path) -> None:
+    """It may take 25 s: five playbooks."""
     reader = migrant
     reader.twice(0)
     assert opens(usual, FIRST, NEW) == {NEW}
     reader.twice(1)
     assert opens(usual, SECOND, NEW, NEWER) == {NEW, NEWER}
+    (tmp_path / "old.yml").write_text(OLD_TASKS)
+    reader.run(2, old_tasks=str(tmp_path / "old.yml"), new_tasks=str(tmp_path / "new.yml"))
     all_run(reader)
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import tempfile
 import time
 import typing as t
@@ -115,7 +116,19 @@ def _lint(lane: Lane) -> None:
     )
     lane.check("antsibull-changelog", [lane.tool("antsibull-changelog"), "lint"], PATH=path)
     lane.check("reuse", [lane.tool("reuse"), "lint", "--quiet"])
+    _lint_ci_files(lane)
     _lint_page(lane)
+
+
+def _lint_ci_files(lane: Lane) -> None:
+    """What the guide on pipelines gives to CI services, by the schemas of these that come with the linter."""
+    text = (ROOT / "docs/guides/images_in_a_build_pipeline.md").read_text(encoding="utf-8")
+    schemas = {".github/workflows/images.yml": "vendor.github-workflows", ".gitlab-ci.yml": "vendor.gitlab-ci"}
+    with tempfile.TemporaryDirectory(prefix="luksmith-ci-") as temporary:
+        for name, block in re.findall(r"^```yaml (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            file = pathlib.Path(temporary) / pathlib.Path(name).name
+            file.write_text(block, encoding="utf-8")
+            lane.check(name, [lane.tool("check-jsonschema"), "--builtin-schema", schemas[name], str(file)])
 
 
 def _lint_page(lane: Lane) -> None:
@@ -466,8 +479,8 @@ LANES: t.Dict[str, Description] = {
         judged=True,
     ),
     "lint": Description(
-        "ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse; for the report page "
-        "eslint, stylelint, html-validate, prettier",
+        "ruff, mypy, yamllint, ansible-lint, antsibull-docs, antsibull-changelog, reuse, check-jsonschema; for the "
+        "report page eslint, stylelint, html-validate, prettier",
         "full",
         run=_lint,
     ),
