@@ -99,7 +99,7 @@ class Reader:
         self._environment = {
             **os.environ,
             **playing.environment(shared, ROOT, PLAYBOOK),
-            "ANSIBLE_COLLECTIONS_PATH": str(_collections(shared)),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections(shared)),
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_CONFIG": str(folder / "none.cfg"),
             "ANSIBLE_LOCALHOST_WARNING": "false",
@@ -159,7 +159,7 @@ class Reader:
         return first
 
 
-def _collections(shared: pathlib.Path) -> pathlib.Path:
+def collections(shared: pathlib.Path) -> pathlib.Path:
     """A folder in which Ansible finds this checkout; not in the checkout, which may be somebody else's."""
     folder = shared / "collections"
     link = folder / "ansible_collections" / "luksmith" / "luks"

@@ -23,7 +23,14 @@ from ansible_collections.luksmith.luks.plugins.doc_fragments import _volume
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task, policy, ready_policies
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup import backup_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf import Budget
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import costs, options, parse, parse_info
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures import recipe
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import (
+    costs,
+    options,
+    parse,
+    parse_info,
+    parse_verify,
+)
 from ansible_collections.luksmith.luks.tests.tools import importable
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -36,6 +43,8 @@ PARSERS: t.Dict[str, t.Any] = {
     "keyslots_info": parse_info.parse_info,
     "audit": audit_task.parse_audit,
     "header_backup": backup_task.parse_backup,
+    "test_volumes": lambda params: [recipe.parse_recipe(volume, "volume") for volume in params["volumes"]],
+    "verify_volume": parse_verify.parse_verify,
 }
 
 
@@ -63,7 +72,10 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "volumes_info", "audit", "header_backup", "keyfile"])
+AGREE = ["keyslots", "keyslots_info", "volumes_info", "audit", "header_backup", "keyfile", "test_volumes", "verify_volume"]
+
+
+@pytest.mark.parametrize("name", AGREE)
 def test_documentation_and_specification_agree(name: str) -> None:
     module, documented = load(name)
     compare(module.argument_spec(), documented, "")
@@ -89,7 +101,7 @@ def test_every_default_of_the_group_is_an_option_of_all_its_members() -> None:
         assert {"device", "header", "lock_timeout", "kdf_limits"} <= set(load(name)[0].argument_spec()), name
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit", "header_backup"])
+@pytest.mark.parametrize("name", [name for name in AGREE if name != "volumes_info"])
 def test_only_secrets_are_masked(name: str) -> None:
     """Labels and paths must stay readable: they are what a person knows a secret by."""
     masked: t.Set[str] = set()
@@ -116,6 +128,16 @@ def test_choices_and_defaults_are_those_of_the_engine() -> None:
     assert set(spec["kdf_limits"]["options"]) == set(options.LIMITS)
 
 
+def test_choices_of_volumes_for_tests_are_those_of_the_engine() -> None:
+    volume = load("test_volumes")[0].argument_spec()["volumes"]["options"]
+    keyslot = volume["keyslots"]["options"]
+    assert set(volume) == set(recipe.VOLUME_OPTIONS) and set(keyslot) == set(recipe.KEYSLOT_OPTIONS)
+    found = [volume[name]["choices"] for name in ("format", "damaged_copy", "key_size")]
+    found += [keyslot[name]["choices"] for name in ("priority", "token", "interrupted")]
+    known = (recipe.FORMATS, recipe.COPIES, recipe.KEY_SIZES, recipe.PRIORITIES, recipe.TOKENS, recipe.INTERRUPTED)
+    assert found == [list(choices) for choices in known]
+
+
 def test_choices_of_the_audit_are_those_of_the_engine() -> None:
     spec = load("audit")[0].argument_spec()
     assert tuple(spec["verify"]["choices"]) == audit_task.VERIFY
@@ -135,7 +157,7 @@ def test_documented_limits_are_the_real_ones(limit: str) -> None:
     assert f"V({getattr(Budget(), f'max_{limit}')})" in str(FRAGMENT["kdf_limits"]["suboptions"][limit]["description"])
 
 
-@pytest.mark.parametrize("name", ["keyslots", "keyslots_info", "audit", "header_backup"])
+@pytest.mark.parametrize("name", PARSERS)
 def test_examples_are_tasks_that_parse(name: str) -> None:
     """Every example passes the checks before a volume is touched (with keyfiles and vault variables filled in)."""
     module, _documented = load(name)

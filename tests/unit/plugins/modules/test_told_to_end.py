@@ -24,12 +24,18 @@ PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 SECRET = {"passphrase": "winter"}
 DEVICE = {"device": "/dev/none"}
 
-READERS: t.Dict[str, t.Dict[str, t.Any]] = {"audit": DEVICE, "keyslots_info": DEVICE, "volumes_info": {}}
+READERS: t.Dict[str, t.Dict[str, t.Any]] = {
+    "audit": DEVICE,
+    "keyslots_info": DEVICE,
+    "verify_volume": DEVICE,
+    "volumes_info": {},
+}
 # What may be left behind that needs a word.
 WRITERS: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "keyslots": ({**DEVICE, "keyslots": [{"new_secret": SECRET}]}, "noted in the header where it needs finishing"),
     "header_backup": ({**DEVICE, "path": "/none", "unlock": [SECRET]}, "the backup is the old file or the new one"),
     "keyfile": ({"path": "/none", "new_secret": SECRET}, "keyfile holds the old secret or the new one"),
+    "test_volumes": ({"volumes": [{"path": "/none"}]}, "files of the unfinished run were removed again"),
 }
 MODULES = sorted(path.stem for path in PLUGINS.glob("[a-z]*.py") if "def argument_spec" in path.read_text())
 

@@ -34,7 +34,7 @@ FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("apply",),
     ("result",),
     ("usecases",),
-    ("audit", "backup"),
+    ("audit", "backup", "fixtures"),
 )
 # Neither format knows the other one.
 APART = (("header.luks1", "header.luks2"), ("header.luks2", "header.luks1"))
