@@ -68,7 +68,7 @@ def scenario(tmp_path: pathlib.Path, shared: pathlib.Path) -> t.Callable[..., t.
     }
 
     def run(*names: str) -> t.Tuple[int, str, t.List[int]]:
-        command = [str(PLAYBOOK), "-i", "inventory.yml", *(f"{name}.yml" for name in names)]
+        command = [str(PLAYBOOK), "-i", "inventory/hosts.yml", *(f"{name}.yml" for name in names)]
         done = subprocess.run(
             command,
             capture_output=True,

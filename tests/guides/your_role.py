@@ -96,7 +96,7 @@ WRONG: t.Dict[str, t.Tuple[t.Dict[str, t.Tuple[str, str]], str, str]] = {
         "fatal: [testhost]",
     ),
     "no host": (
-        {"inventory.yml": ("  hosts:\n    testhost:\n", "  vars:\n")},
+        {"inventory/hosts.yml": ("  hosts:\n    testhost:\n", "  vars:\n")},
         "verify",
         "The inventory has no host, so that nothing was tested",
     ),

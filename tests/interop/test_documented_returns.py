@@ -168,9 +168,29 @@ def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run("keyfile", {"path": str(folder / "data.key"), "new_secret": PRIMARY, "old_secrets": [LEAKED]})
 
 
-RUNS = {
-    one.__name__: one for one in (keyslots, keyslots_info, header_backup, volumes_info, audit, fleet_report, keyfile)
-}
+def test_volumes(folder: pathlib.Path) -> t.Iterator[Result]:
+    yield run("test_volumes", {"volumes": [{"path": str(folder / "a.img")}]})
+
+
+def verify_volume(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    for wanted in (LEAKED, PRIMARY):
+        yield run("verify_volume", {"device": device, "opens": [wanted]})
+
+
+test_volumes.__test__ = False  # type: ignore[attr-defined]  # a module, not a test
+MODULES_ON_HOSTS = (
+    keyslots,
+    keyslots_info,
+    header_backup,
+    volumes_info,
+    audit,
+    fleet_report,
+    keyfile,
+    test_volumes,
+    verify_volume,
+)
+RUNS = {one.__name__: one for one in MODULES_ON_HOSTS}
 
 OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device": "/dev/sdb"}
 KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"

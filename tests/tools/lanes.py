@@ -283,6 +283,10 @@ def _molecule(lane: Lane) -> None:
     lane.check("molecule", [lane.tool("molecule"), "test", "--all", *without, *lane.arguments], PATH=_with_tools(lane))
 
 
+def _molecule_environment(lane: Lane) -> t.Dict[str, str]:
+    return {"LUKSMITH_MOLECULE": lane.tool("molecule")}
+
+
 def _molecule_vm(lane: Lane) -> None:
     lane.check(
         "molecule", [lane.tool("molecule"), "test", "--scenario-name", "vm", *lane.arguments], PATH=_with_tools(lane)
@@ -469,7 +473,13 @@ LANES: t.Dict[str, Description] = {
         run_part=_integration,
     ),
     "molecule": Description(
-        "playbooks against small volumes, here and on three sshd hosts, twice, then verified", "full", run=_molecule
+        "playbooks against small volumes, here and on three sshd hosts, twice, then verified; right and wrong roles in "
+        "the scenario for role authors",
+        "full",
+        paths=("tests/molecule",),
+        run=_molecule,
+        own_arguments=True,
+        environment=_molecule_environment,
     ),
     "molecule-vm": Description(
         "the rotation on a virtual machine, its power cut meanwhile, and a reboot with the new secret",
