@@ -18,7 +18,6 @@ from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._rotation import passphrase
 from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
 from ..plugin_utils._rotation.entry import (
-    LABEL,
     BadEntry,
     Entry,
     Secret,
@@ -26,16 +25,14 @@ from ..plugin_utils._rotation.entry import (
     check_uuid,
     discarded,
     forgotten,
-    held,
     holds,
-    named,
     promoted,
     proven,
     read,
-    same,
     staged,
 )
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
+from ..plugin_utils._rotation.orders import orders
 from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._stores import make
 
@@ -168,7 +165,7 @@ class ActionModule(ActionBase):
         else:
             new = entry["current"] if decision.phase == REST else entry["next"]
             entry_to_write = None
-        return {**_orders(entry, decision, new, arguments), "entry": entry, "staged": entry_to_write, "new": new}
+        return {**orders(entry, decision, new, arguments), "entry": entry, "staged": entry_to_write, "new": new}
 
     def _new(self, arguments: Result, wanted: Wanted, now: datetime.datetime) -> Secret:
         given = wanted.passphrase
@@ -199,87 +196,3 @@ class ActionModule(ActionBase):
             f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store "
             "before the rotation is run again"
         )
-
-
-def _orders(entry: Entry, decision: Decision, new: Secret, arguments: Result) -> Result:
-    """The options ``unlock`` and ``keyslots`` of the module that brings the volume there; with secrets."""
-    _refuse_sealed(entry, decision)
-    if "passphrase" not in new:
-        return _orders_without(entry, decision, arguments)
-    present = _option(new)
-    # Where the record names the keyslot of the current secret, the module refuses any other secret there.
-    places = [keyslot for keyslot, label in named(arguments["record"]).items() if label == present["label"]]
-    pinned = {"keyslot": min(places)} if decision.phase == REST and places and arguments["opened"] is None else {}
-    kept = [option.get("passphrase") for option in arguments["keeps"]]
-    known = {
-        secret["id"]: _option(secret)
-        for secret in held(entry)
-        # What was put into the store must not name a secret for the erase that is to stay.
-        if "passphrase" in secret and not any(same(secret["passphrase"], one) for one in kept)
-    }
-    gone = [option for identity, option in known.items() if identity != new["id"]] + list(arguments["replaces"])
-    for option in gone:
-        if decision.phase != REST and same(option.get("passphrase"), present["passphrase"]):
-            raise BadEntry(
-                f"the new passphrase is the same as {option.get('label', 'one')!r}, which this rotation removes; "
-                "choose another one"
-            )
-    gone = [option for option in gone if not same(option.get("passphrase"), present["passphrase"])]
-    return {
-        "phase": decision.phase,
-        "reason": decision.reason,
-        "then": decision.then,
-        "label": present["label"],
-        "unlock": [*arguments["keeps"], *gone],
-        "present": [
-            {
-                "new_secret": present,
-                **pinned,
-                **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]},
-            }
-        ],
-        "try": arguments["opened"] is None
-        and (
-            decision.phase == TAKE_UP or (decision.phase == REST and not pinned and new["id"] not in arguments["made"])
-        ),
-        "absent": [{"state": "absent", "old_secret": option} for option in gone],
-    }
-
-
-def _refuse_sealed(entry: Entry, decision: Decision) -> None:
-    """A new secret needs the old one to get in and to be erased by; a staged one can only be taken up by who can read
-    it.
-    """
-    needed = (entry["next"],) if decision.phase == TAKE_UP else (entry["current"],) if decision.phase == MAKE else ()
-    for secret in needed:
-        if secret is not None and "passphrase" not in secret:
-            raise BadEntry(
-                f"{decision.reason}, but the store cannot open secret {secret['id']}, which is sealed; give it the "
-                "private key for this run"
-            )
-
-
-def _orders_without(entry: Entry, decision: Decision, arguments: Result) -> Result:
-    """At rest, and the current secret is sealed: nothing can be proven about it, and what the task itself knows can
-    still be erased.
-    """
-    current = entry["current"]["id"]
-    if arguments["luks"] == "luks2" and LABEL + current not in named(arguments["record"]).values():
-        raise BadEntry(
-            f"secret {current} is sealed, and the record in the header does not name it, so that it may not be on "
-            "the volume; give the store the private key for this run"
-        )
-    return {
-        "phase": decision.phase,
-        "reason": f"{decision.reason}; it is sealed, so that it was not tried",
-        "then": decision.then,
-        "label": "",
-        "try": False,
-        "unlock": list(arguments["keeps"]),
-        "present": [],
-        "absent": [{"state": "absent", "old_secret": option} for option in arguments["replaces"]],
-    }
-
-
-def _option(secret: Secret) -> t.Dict[str, str]:
-    return {"label": LABEL + secret["id"], "passphrase": secret["passphrase"]}

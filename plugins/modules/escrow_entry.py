@@ -104,6 +104,7 @@ entry:
     host: web-1
     next:
     older: []
+    past: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
   description: Number of writes of this entry so far.

@@ -542,7 +542,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse imp
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
     Spec,
-    secret,
+    entry_options,
     secrets,
     volume_options,
 )
@@ -570,28 +570,6 @@ def argument_spec() -> Spec:
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
         "rederive": {"type": "bool", "default": False},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
-    }
-
-
-def entry_options() -> Spec:
-    return {
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "keyslot": {"type": "int", "no_log": False},
-        "new_secret": secret(),
-        "old_secret": secret(),
-        "iter_time": {"type": "int"},
-        "pbkdf": {
-            "type": "dict",
-            "options": {
-                "type": {"type": "str", "choices": ["pbkdf2", "argon2i", "argon2id"]},
-                "hash": {"type": "str"},
-                "iterations": {"type": "int"},
-                "time": {"type": "int"},
-                "memory": {"type": "int"},
-                "parallel": {"type": "int"},
-            },
-        },
-        "priority": {"type": "str", "choices": ["ignore", "normal", "prefer"]},
     }
 
 

@@ -227,6 +227,7 @@ entry:
     host: web-1
     next:
     older: []
+    past: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 version:
   description: The version of the entry in O(store).
@@ -249,6 +250,7 @@ promoted:
     host: web-1
     next:
     older: []
+    past: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 phase:
   description:
@@ -282,6 +284,7 @@ staged:
       id: 86cfc40b
       passphrase: g161-fvxw-13nk-xjmt-ze2y-v7zx-7j87
     older: []
+    past: []
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 new:
   description: The secret that is to open the volume.

@@ -73,6 +73,11 @@ def check_name(name: t.Any) -> None:
         raise StoreError(f"The store of your own, {name}, does not exist. Check rotate_store. {UNCHANGED}")
 
 
+def is_class(name: str) -> bool:
+    """Whether a store of this name is made by :func:`make`; the others are task files."""
+    return name in CLASSES or ("/" in name and name.endswith(".py"))
+
+
 def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
     """The store ``name`` (of CLASSES, or the path of a Python file) with the options that are not empty.
 

@@ -123,7 +123,15 @@ class Report:
             "",
         ]
         return "\n".join(
-            [*parts, *self._targets(), *self._times(), *self._counts(), *self._overhead(), *self._scaling()]
+            [
+                *parts,
+                *self._targets(),
+                *self._times(),
+                *self._counts(),
+                *self._overhead(),
+                *self._rotation(),
+                *self._scaling(),
+            ]
         )
 
     def _load(self) -> t.List[str]:
@@ -338,6 +346,30 @@ class Report:
         """Processor time of a task without a change, as a multiple of a ping's; one figure for each run."""
         found = [line["processor"] for line in self.overheads if "processor" in line]
         return [spent["task"] / spent["ping"] for spent in found]
+
+    def _rotation(self) -> t.List[str]:
+        lines = [line for line in self.results if line["kind"] == "rotation"]
+        if not lines:
+            return []
+        hosts = ", ".join(map(str, sorted({line["hosts"] for line in lines})))
+        return [
+            "## A rotation, for each host",
+            "",
+            (
+                "Processor time of the controller and of all modules together, as a multiple of "
+                f"`ansible.builtin.ping`. {hosts} local"
+            ),
+            (
+                "hosts with one LUKS2 volume each, whose keyslots cost nearly nothing to derive; a play without a task "
+                "is subtracted"
+            ),
+            "(`tests/benchmark/run rotation`).",
+            "",
+            *table(
+                ("play", "pings for each host: median (minimum to maximum, number of runs)"),
+                [(name, spread([line["pings"][name] for line in lines])) for name in lines[0]["pings"]],
+            ),
+        ]
 
     def _scaling(self) -> t.List[str]:
         lines = [line for line in self.results if line["kind"] == "scaling"]

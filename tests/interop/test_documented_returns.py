@@ -168,6 +168,13 @@ def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run("keyfile", {"path": str(folder / "data.key"), "new_secret": PRIMARY, "old_secrets": [LEAKED]})
 
 
+def rotation_step(folder: pathlib.Path) -> t.Iterator[Result]:
+    device = volume(folder, "a.img")
+    broken = folder / "broken.img"
+    broken.write_bytes(bytes(4096))
+    yield run("rotation_step", {"step": "look", "volumes": [{"device": device}, {"device": str(broken)}]})
+
+
 def test_volumes(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run("test_volumes", {"volumes": [{"path": str(folder / "a.img")}]})
 
@@ -187,6 +194,7 @@ MODULES_ON_HOSTS = (
     audit,
     fleet_report,
     keyfile,
+    rotation_step,
     test_volumes,
     verify_volume,
 )
@@ -195,7 +203,8 @@ RUNS = {one.__name__: one for one in MODULES_ON_HOSTS}
 OF = {"host": "web-1", "uuid": "4b543c86-7353-47b9-b355-d0ef03989991", "device": "/dev/sdb"}
 KEY = "web-1/4b543c86-7353-47b9-b355-d0ef03989991"
 FLEET = [{"host": "web-1", "volumes": [{"device": "/dev/sdb", "state": "compliant"}]}]
-CONTROLLER = [
+VOLUMES = [{"device": "{{ folder }}/a.img"}]
+CONTROLLER: t.List[t.Tuple[t.Any, ...]] = [
     ("fleet_report", {"hosts": FLEET, "html": "{{ folder }}/report.html"}),
     ("rotation_entry", {"operation": "decide", **OF, "generation": "2026-11", "replaces": [LEAKED]}),
     ("rotation_entry", {"operation": "compare", **OF, "entry": "{{ r1.staged }}", "secret": "{{ r1.new }}"}),
@@ -216,7 +225,18 @@ CONTROLLER = [
         },
     ),
     ("role_options", {"names": ["folder", "not defined"]}),
+    ("rotate_host", {}, {"rotate_volumes": VOLUMES}),
+    ("rotate_host", {"journal": []}, {"rotate_volumes": VOLUMES, "rotate_store": "hashi_vault"}),
+    ("rotate_host", {"journal": []}, {"rotate_store": "hashi_vault"}),
 ]
+ROTATION = {
+    "rotate_generation": "one",
+    "rotate_block_devices": False,
+    "rotate_crypttab": "{{ folder }}/none",
+    "rotate_vault_file": "{{ folder }}/secrets.yml",
+    "rotate_replaces": [LEAKED],
+    "rotate_iter_time": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +265,10 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
     link.symlink_to(ROOT)
     (folder / "password").write_text("for a test\n")
     tasks: t.List[Result] = []
-    for number, (name, arguments) in enumerate(CONTROLLER):
-        tasks.append({f"luksmith.luks.{name}": arguments, "register": f"r{number}"})
+    volume(folder, "a.img")
+    for number, (name, arguments, *variables) in enumerate(CONTROLLER):
+        own = {"vars": {**ROTATION, **variables[0]}} if variables else {}
+        tasks.append({f"luksmith.luks.{name}": arguments, "register": f"r{number}", **own})
         tasks.append(
             {
                 "ansible.builtin.copy": {
@@ -269,7 +291,7 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return [
-        (name, json.loads((folder / f"r{number}").read_text())) for number, (name, _arguments) in enumerate(CONTROLLER)
+        (name, json.loads((folder / f"r{number}").read_text())) for number, (name, *_rest) in enumerate(CONTROLLER)
     ]
 
 
@@ -346,7 +368,7 @@ def test_results_are_as_documented(name: str, tmp_path: pathlib.Path) -> None:
 @pytest.mark.full
 @pytest.mark.xdist_group("documented returns")  # one run for all
 @pytest.mark.needs("ansible-playbook", "openssl")
-@pytest.mark.parametrize("name", sorted({name for name, _arguments in CONTROLLER}))
+@pytest.mark.parametrize("name", sorted({name for name, *_rest in CONTROLLER}))
 def test_results_of_the_controller_are_as_documented(
     name: str, on_the_controller: t.List[t.Tuple[str, Result]]
 ) -> None:
@@ -355,4 +377,4 @@ def test_results_of_the_controller_are_as_documented(
 
 def test_every_module_is_tried() -> None:
     modules = {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")}
-    assert modules == {*RUNS, *(name for name, _arguments in CONTROLLER)}
+    assert modules == {*RUNS, *(name for name, *_rest in CONTROLLER)}

@@ -150,10 +150,11 @@ class Lab:
             ANSIBLE_CALLBACK_PLUGINS=f"{CALLBACKS}:{inherited['ANSIBLE_CALLBACK_PLUGINS']}",
             ANSIBLE_CALLBACKS_ENABLED="kill_at",
             ANSIBLE_NOCOLOR="1",
-            TASKS_BEGUN=str(self.folder / "tasks-begun"),
+            MOMENTS_BEGUN=str(self.folder / "moments-begun"),
             LC_ALL="C.UTF-8",
         )
-        (self.folder / "calls").unlink(missing_ok=True)
+        for name in ("calls", "moments-begun"):
+            (self.folder / name).unlink(missing_ok=True)
         return {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
@@ -163,9 +164,9 @@ class Lab:
             "env": {**inherited, **environment},
         }
 
-    def tasks_begun(self) -> t.List[str]:
-        """Names of the tasks of the last run, in order."""
-        return (self.folder / "tasks-begun").read_text().splitlines()
+    def moments(self) -> t.List[str]:
+        """Names of the moments of the last run at which it could have been killed, in order."""
+        return (self.folder / "moments-begun").read_text().splitlines()
 
     def stored(self) -> t.List[Entry]:
         """What the vault file holds, decrypted by Ansible's own library."""

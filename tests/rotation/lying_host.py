@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The interpreter of a host that lies: it runs the module and edits its result. lying_host.py LIES PYTHON ARGUMENT...
 
-LIES: a JSON file with what every result is updated with, "" for nothing.
+LIES: a JSON file with what every result is updated with, and every volume in it: {"result": {}, "volume": {}}.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ output = done.stdout.decode()
 with contextlib.suppress(
     ValueError
 ):  # of what is no result of a module, such as the answer to the question for the version of Python
-    output = json.dumps({**json.loads(output), **json.loads(pathlib.Path(lies).read_text())})
+    told, result = json.loads(pathlib.Path(lies).read_text()), json.loads(output)
+    for volume in result.get("volumes", ()):
+        volume.update(told["volume"])
+    output = json.dumps({**result, **told["result"]})
 sys.stdout.write(output)
 sys.exit(done.returncode)

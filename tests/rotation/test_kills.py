@@ -1,11 +1,12 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rotation killed between tasks and inside modules that write; cryptsetup says what works then and after a rerun.
+"""A rotation killed between its calls and inside modules that write; cryptsetup says what works then and after a rerun.
 
-By default: once in each phase of a rotation, and once within each module that writes. In full: at every third task, at
-every sixth write, and while the store is written. With LUKSMITH_LONG=1 also: a LUKS1 and a LUKS2 volume, the first and
-the second rotation, every task and every second write.
+By default: once in each phase of a rotation, and once within each module that writes. In full: at every third moment
+(a task, a phase, a call of the host or of the store), at every sixth write, and while the store is written. With
+LUKSMITH_LONG=1 also: a LUKS1 and a LUKS2 volume, the first and the second rotation, every moment and every second
+write.
 
 Each test may take more than 5 s: it plays a whole rotation, which takes ansible-playbook about that long.
 """
@@ -24,11 +25,11 @@ LONG = os.environ.get("LUKSMITH_LONG") == "1"
 VOLUMES = ("luks1.img", "luks2.img") if LONG else ("luks2.img",)
 SHARES = 4
 STEP = 1 if LONG else 3
-# Calls of the interpreter for a volume that is due: volumes_info, keyslots_info, plan, add, proof, erase.
-ADD, ERASE = 3, 5
+# Calls of the interpreter for volumes that are due: look, add, erase.
+ADD, ERASE = 1, 2
 NEXT = ("-e", "rotate_generation=two")
-# The first task of each phase that begins with a change; the last one is where the controller really dies.
-PHASES = ("Add the new secret", "Promote the new secret", "Erase every older secret")
+# The beginning of each phase that begins with a change; the last one is where the controller really dies.
+PHASES = ("host add", "phase promote", "host erase")
 
 pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 one_process = pytest.mark.xdist_group("rotation killed")
@@ -107,7 +108,7 @@ def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pa
     """
     lab = killed[PHASES[0]].copy(tmp_path / "lab")
     begin = lab.active(VOLUMES[-1])
-    # One call more: it tries what was staged.
+    # One call more: the first one finds that the volume does not prove what was staged.
     for call, write in ((ADD + 1, 3), (ERASE + 1, 4)):
         output = lab.play(*NEXT, expect=2, KILL_CALL=str(call), KILL_WRITE=str(write))
         assert "the next run of this playbook takes it up" in output, output
@@ -120,20 +121,20 @@ def test_module_killed_while_it_writes(killed: t.Mapping[str, Lab], tmp_path: pa
 @pytest.mark.full
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("rotation", ["first", "second"] if LONG else ["second"])
-def test_controller_killed_at_every_task(
+def test_controller_killed_at_every_moment(
     request: pytest.FixtureRequest, tmp_path: pathlib.Path, rotation: str, share: int
 ) -> None:
-    """It may take minutes: two rotations for each task."""
+    """It may take minutes: two rotations for each moment."""
     begin: Lab = request.getfixturevalue("blank" if rotation == "first" else "rotated")
     flags = () if rotation == "first" else NEXT
     whole = begin.copy(tmp_path / "whole")
     whole.play(*flags)
-    tasks = whole.tasks_begun()
-    assert len(tasks) > 20 and any("Erase every older secret" in task for task in tasks), tasks
-    for number in range(0, len(tasks), STEP)[share::SHARES]:
+    moments = whole.moments()
+    assert len(moments) > 15 and {"host look", "host add", "host erase", "store write"} <= set(moments), moments
+    for number in range(0, len(moments), STEP)[share::SHARES]:
         lab = begin.copy(tmp_path / f"killed-at-{number}")
         lab.play(*flags, expect=-9, KILL_AT=str(number))
-        assert lab.tasks_begun() == tasks[:number] if number else True
+        assert lab.moments() == moments[:number] if number else True
         finish(lab, *flags)
         shutil.rmtree(lab.folder)
 
@@ -168,7 +169,7 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
     """It may take a minute: up to three rotations."""
     lab = rotated.copy(tmp_path / "lab")
     if begin == "promote":
-        lab.play(*NEXT, expect=-9, KILL_BEFORE="Promote the new secret")
+        lab.play(*NEXT, expect=-9, KILL_BEFORE="phase promote")
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
     strace = ["strace", "--seccomp-bpf", "-f", "-qq", "-y", "-o", str(trace)]

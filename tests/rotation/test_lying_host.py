@@ -30,10 +30,10 @@ def lab(tmp_path: pathlib.Path, shared: pathlib.Path) -> Lab:
     return Lab.make(tmp_path / "lab", shared, VOLUMES)
 
 
-def lie(lab: Lab, **result: t.Any) -> None:
-    """From now on the host puts ``result`` into every result of a module."""
+def lie(lab: Lab, volume: t.Optional[t.Dict[str, t.Any]] = None, **result: t.Any) -> None:
+    """From now on the host puts ``result`` into every result of a module, and ``volume`` into every volume there."""
     program = ROOT / "tests" / "rotation" / "lying_host.py"
-    (lab.folder / "lies.json").write_text(json.dumps(result))
+    (lab.folder / "lies.json").write_text(json.dumps({"result": result, "volume": volume or {}}))
     (lab.folder / "python").write_text(
         LYING.format(python=sys.executable, program=program, lies=lab.folder / "lies.json")
     )
@@ -101,7 +101,7 @@ def test_the_uuid_of_a_host_is_no_path(lab: Lab, store: str, uuid: t.Any) -> Non
     program.chmod(0o755)
     (lab.folder / "escrow").mkdir()
     (lab.folder / "outside.json").write_text(json.dumps({"version": 1, "entry": None}))
-    lie(lab, uuid=uuid)
+    lie(lab, {"uuid": uuid}, uuid=uuid)
     own = {"rotate_store": store, "rotate_command": [str(program)], "rotate_escrow_folder": str(lab.folder / "escrow")}
     output = lab.play("-e", json.dumps(own), expect=2)
     assert "the uuid in the header is none" in output, output

@@ -158,7 +158,7 @@ def test_escrow(escrow: Escrow) -> None:
     assert "give it the private key for this run" in output
     assert ((lab.folder / VOLUMES[0]).read_bytes(), escrow.file().read_bytes()) == before
 
-    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_BEFORE="Try what the store gave back")
+    lab.play(*TWO, *escrow.with_key, expect=-9, KILL_BEFORE="phase promote")
     staged = escrow.stored()
     nothing_is_lost(lab, staged)
     assert "give it the private key for this run" in lab.play(*TWO, expect=2)
@@ -242,12 +242,12 @@ def test_openbao(server: Server, tmp_path: pathlib.Path, shared: pathlib.Path) -
 
     tasks = lab.copy(tmp_path / "whole")
     tasks.play(*TWO)
-    begun = tasks.tasks_begun()
+    begun = tasks.moments()
     last = exactly_the_newest(tasks, [server.entry(lab)], "two")
     assert last
 
     for number, name in enumerate(begun):
-        if "Add the new secret" in name or (LONG and "Write to the vault server" in name):
+        if name == "host add" or (LONG and "Write to the vault server" in name):
             generation = f"killed at {number}"
             lab = tasks.copy(tmp_path / f"killed-at-{number}")
             lab.play("-e", f"rotate_generation='{generation}'", expect=-9, KILL_AT=str(number))

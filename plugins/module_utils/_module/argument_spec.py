@@ -48,3 +48,26 @@ def volume_options() -> Spec:
             },
         },
     }
+
+
+def entry_options() -> Spec:
+    """One entry of ``keyslots``."""
+    return {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "keyslot": {"type": "int", "no_log": False},
+        "new_secret": secret(),
+        "old_secret": secret(),
+        "iter_time": {"type": "int"},
+        "pbkdf": {
+            "type": "dict",
+            "options": {
+                "type": {"type": "str", "choices": ["pbkdf2", "argon2i", "argon2id"]},
+                "hash": {"type": "str"},
+                "iterations": {"type": "int"},
+                "time": {"type": "int"},
+                "memory": {"type": "int"},
+                "parallel": {"type": "int"},
+            },
+        },
+        "priority": {"type": "str", "choices": ["ignore", "normal", "prefer"]},
+    }

@@ -72,7 +72,16 @@ def compare(spec: t.Mapping[str, t.Any], documented: t.Mapping[str, t.Any], wher
         compare(option.get("options", {}), described.get("suboptions", {}), f"{where}{name}.")
 
 
-AGREE = ["keyslots", "keyslots_info", "volumes_info", "audit", "header_backup", "keyfile", "test_volumes", "verify_volume"]
+AGREE = [
+    "keyslots",
+    "keyslots_info",
+    "volumes_info",
+    "audit",
+    "header_backup",
+    "keyfile",
+    "test_volumes",
+    "verify_volume",
+]
 
 
 @pytest.mark.parametrize("name", AGREE)

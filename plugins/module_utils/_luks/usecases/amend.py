@@ -23,6 +23,7 @@ from ..task.parse import Task
 from ..unlock.hints import hints, remembered
 from ..unlock.prover import Prover, labels_by_keyslot
 from ..unlock.session import UnlockSession, all_cores
+from ..unlock.verdict import Verdict
 from ..volume import locks
 from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
@@ -45,8 +46,11 @@ class PlannedChange:
         self.notes: t.Sequence[str] = ()
 
 
-def amend(task: Task, *, check: bool) -> Result:
+def amend(task: Task, *, check: bool, first: int = 0) -> Result:
     """Bring each volume of the task to the desired state; in check mode, report what that would do.
+
+    first: how many secrets of ``unlock`` are tried before all others on keyslots that nothing suggests a secret for.
+    Where they open, no other secret needs a derivation. Only with ``device``.
 
     With ``device``, raises LuksmithError if the volume cannot be read or the change is refused, and Interrupted if it
     fails after the first write. With ``devices``, each volume is planned and applied alone, the result has one item for
@@ -55,7 +59,7 @@ def amend(task: Task, *, check: bool) -> Result:
     with all_cores(task.budget) as (budget, workers):
         if task.single:
             with UnlockSession(task.secrets, budget, workers) as session:
-                return _Amendment(task, task.devices[0], task.header, session, check=check).result()
+                return _Amendment(task, task.devices[0], task.header, session, check=check, first=first).result()
         from .devices import combined, distinct_volumes, run_concurrently
 
         volumes = distinct_volumes(task.devices)
@@ -83,9 +87,17 @@ def _one_of_several(
 
 class _Amendment:
     def __init__(
-        self, task: Task, path: str, header_path: t.Optional[str], session: UnlockSession, *, check: bool
+        self,
+        task: Task,
+        path: str,
+        header_path: t.Optional[str],
+        session: UnlockSession,
+        *,
+        check: bool,
+        first: int = 0,
     ) -> None:
         self.task = task
+        self.first = task.desired.unlock[:first]
         self.path = path
         self.header_path = header_path
         self.check = check
@@ -154,6 +166,9 @@ class _Amendment:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
         prover = self.session.prover(header, volume.region.reread, suggested)
+        for keyslot in header.keyslots if self.first else ():
+            if keyslot not in suggested.values():
+                any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
         try:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
             if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:

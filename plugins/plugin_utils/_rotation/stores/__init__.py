@@ -43,3 +43,10 @@ class Store(t.Protocol):
         version: of the ``read`` that the entry was made from. If the store holds another version by now, somebody else
         works on the volume: raise StoreError and change nothing.
         """
+
+
+class Listing(t.Protocol):
+    """What a store may have besides, so that a volume at rest costs one call of its host and not two."""
+
+    def known(self, prefix: str) -> t.Mapping[str, Stored]:
+        """What it holds under all keys that begin with ``prefix``, as ``read`` returns it. Raises StoreError."""

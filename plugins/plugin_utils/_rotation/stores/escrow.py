@@ -56,6 +56,15 @@ class Escrow:
         except LuksmithError as error:
             raise StoreError(f"The store cannot be written. {error}") from None
 
+    def known(self, prefix: str) -> t.Dict[str, Stored]:
+        folder = os.path.dirname(self._file(f"{prefix}any").path)
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            return {}  # what cannot be listed cannot be read either, and is said then
+        keys = [f"{prefix}{name[: -len('.json')]}" for name in names if name.endswith(".json")]
+        return {key: self.read(key) for key in keys}
+
     def read(self, key: str) -> Stored:
         file = self._file(key)
         try:

@@ -51,6 +51,13 @@ class VaultFile:
         except LuksmithError as error:
             raise StoreError(f"The store cannot be written. {error}") from None
 
+    def known(self, prefix: str) -> t.Dict[str, Stored]:
+        try:
+            entries = self._entries(UNCHANGED)[0]
+        except OSError as error:
+            raise StoreError(f"{self._file.path} cannot be used as a store: {error.strerror}. {UNCHANGED}") from None
+        return {key: _found(entries, key) for key in entries if key.startswith(prefix)}
+
     def read(self, key: str) -> Stored:
         try:
             return _found(self._entries(UNCHANGED)[0], key)

@@ -34,6 +34,7 @@ READERS: t.Dict[str, t.Dict[str, t.Any]] = {
 WRITERS: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "keyslots": ({**DEVICE, "keyslots": [{"new_secret": SECRET}]}, "noted in the header where it needs finishing"),
     "header_backup": ({**DEVICE, "path": "/none", "unlock": [SECRET]}, "the backup is the old file or the new one"),
+    "rotation_step": ({"step": "add", "volumes": [DEVICE]}, "noted in the header where it needs finishing"),
     "keyfile": ({"path": "/none", "new_secret": SECRET}, "keyfile holds the old secret or the new one"),
     "test_volumes": ({"volumes": [{"path": "/none"}]}, "files of the unfinished run were removed again"),
 }

@@ -35,6 +35,7 @@ FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("result",),
     ("usecases",),
     ("audit", "backup", "fixtures"),
+    ("rotation",),
 )
 # Neither format knows the other one.
 APART = (("header.luks1", "header.luks2"), ("header.luks2", "header.luks1"))

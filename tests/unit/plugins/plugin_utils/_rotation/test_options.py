@@ -13,6 +13,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.options im
     claimed,
     refuse_claimed,
 )
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.role_variables import SPEC
 
 yaml = pytest.importorskip("yaml")
 
@@ -39,14 +40,32 @@ def test_the_name_of_a_fact_cannot_forge_lines() -> None:
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("role", ["rotate", "audit"])
-def test_every_option_of_a_role_is_read_once(role: str) -> None:
-    """And every one but the new passphrase, which need not be given, is a variable of the tasks."""
-    options = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"][
-        "options"
-    ]
-    once, host = yaml.safe_load((ROLES / role / "tasks" / "main.yml").read_text())
+def options_of(role: str) -> t.Dict[str, t.Any]:
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
+    return t.cast(t.Dict[str, t.Any], specs["argument_specs"]["main"]["options"])
+
+
+def test_every_option_of_the_role_audit_is_read_once() -> None:
+    options = options_of("audit")
+    once, host = yaml.safe_load((ROLES / "audit" / "tasks" / "main.yml").read_text())
     assert once["luksmith.luks.role_options"]["names"] == list(options)
-    assert list(host["vars"]) == [name for name in options if name != "rotate_passphrase"]
+    assert list(host["vars"]) == list(options)
     for name, value in host["vars"].items():
-        assert re.fullmatch(rf"{{{{ {role}_once\.options\.{name}( \| default\(''\))? }}}}", value)
+        assert re.fullmatch(rf"{{{{ audit_once\.options\.{name} }}}}", value)
+
+
+def test_every_option_of_the_role_rotate_is_read_by_its_action() -> None:
+    """With the type, the default and the choices that the role documents, and no other variable is read."""
+
+    def plain(option: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+        kept = {name: option[name] for name in ("type", "elements", "choices", "default") if name in option}
+        kept["no_log"] = bool(option.get("no_log"))
+        inner = {name: plain(one) for name, one in option.get("options", {}).items()}
+        return {**kept, "required": bool(option.get("required")), "options": inner}
+
+    options = options_of("rotate")
+    assert list(SPEC) == list(options)
+    for name, option in options.items():
+        assert plain(SPEC[name]) == plain(option), name
+    defaults = yaml.safe_load((ROLES / "rotate" / "defaults" / "main.yml").read_text())
+    assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from ansible_collections.luksmith.luks.plugins.action.rotation_entry import _orders  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, Decision  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import BadEntry, Entry, Secret, blank  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.orders import orders as _orders  # noqa: E402
 
 BREAK_GLASS = {"label": "break-glass", "passphrase": "in-case-of-fire"}
 LEAKED = {"label": "leaked", "passphrase": "winter-2025"}

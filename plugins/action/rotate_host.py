@@ -1,0 +1,296 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rotation of all volumes of a host, as one action: it carries out for Ansible what the machine asks of the world.
+
+Options are read from the variables here and nowhere else, before the host is asked for anything. No secret is in the
+task, in its result or in a variable; a store of tasks is the exception, because it could not work otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
+from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._report.writing import write as write_report
+from ..plugin_utils._rotation.journal import (
+    AskTasks,
+    Journal,
+    KnownChance,
+    KnownHost,
+    KnownProgress,
+    OfTasks,
+)
+from ..plugin_utils._rotation.machine import PARTIAL, REFUSED, Rotation, Volume
+from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
+from ..plugin_utils._rotation.role_variables import SPEC, options_of, store_options_of
+from ..plugin_utils._rotation.stores import Stored, StoreError
+from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
+from ..plugin_utils._stores import check_name, is_class, make
+
+Result = t.Dict[str, t.Any]
+
+_INTERPRETER = "discovered_interpreter_python"
+_REPORT_MODE = 0o600
+
+# $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
+# it.
+_QUESTION = """
+PATH=$PATH:/usr/sbin:/sbin
+for image in /boot/initrd.img-* /boot/initramfs-*.img; do
+  [ -e "$image" ] || continue
+  if command -v lsinitramfs >/dev/null; then list=lsinitramfs
+  elif command -v lsinitrd >/dev/null; then list=lsinitrd
+  else echo 'holds it'; exit; fi
+  if "$list" "$image" | grep -q -F -e "cryptroot/keyfiles/$1.key" -e "${2#/}"; then echo 'holds it'; exit; fi
+done
+"""
+_BUILD = """
+PATH=$PATH:/usr/sbin:/sbin
+if command -v update-initramfs >/dev/null; then exec update-initramfs -u -k all
+elif command -v dracut >/dev/null; then exec dracut --regenerate-all --force
+else
+  echo 'This host has neither update-initramfs nor dracut. Build its initramfs in your own way, and set '\
+'rotate_initramfs to never.' >&2
+  exit 1
+fi
+"""
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset(("journal", "answer"))
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Result] = None) -> Result:
+        forbid_core_dumps()  # of this worker, which ends with this task
+        super().run(tmp, task_vars)
+        self._supports_check_mode = True
+        _checked, arguments = self.validate_argument_spec(
+            argument_spec={
+                "journal": {"type": "list", "elements": "raw", "no_log": True},
+                "answer": {"type": "raw", "no_log": True},
+            }
+        )
+        self._variables: Result = task_vars or {}
+        host = str(self._variables["inventory_hostname"])
+        given = self._given(host)
+        journal = Journal(arguments["journal"] or ())
+        if arguments["answer"] is not None:
+            journal.answers.append(arguments["answer"])
+        world = _World(self, self._variables, host)
+        rotation = self._rotation(host, given, world, journal)
+        problem = ""
+        try:
+            rotation.run()
+        except AskTasks as asked:
+            return {"changed": False, "asks": asked.question, "journal": journal.answers}
+        except HostError as error:
+            problem = str(error)
+        except AnsibleActionFail:
+            raise
+        except Exception as error:
+            if not isinstance(error, (TypeError, ValueError, LookupError, AttributeError, LuksmithError)):
+                # The host is gone. Its part of the report says so, too.
+                self._report(host, given, rotation, "the host gave no answer", world)
+                raise
+            problem = str(Unexpected.of(error, changed="The next run of this playbook goes on where this one was"))
+        result = self._result(host, rotation, problem, world)
+        self._report(host, given, rotation, problem, world)
+        if arguments["journal"] is not None:
+            return {"changed": result["changed"], "outcome": result}
+        return result
+
+    def _given(self, host: str) -> Result:
+        """The variables of the role. Raises AnsibleActionFail."""
+        try:
+            refuse_claimed(self._variables.get("ansible_facts"))
+        except ClaimedByHost as error:
+            raise AnsibleActionFail(f"{host}: {error}. Nothing was changed.") from None
+        found = {name: self._templar.template(self._variables[name]) for name in SPEC if name in self._variables}
+        checked = ArgumentSpecValidator(SPEC).validate(found)
+        if checked.error_messages:
+            raise AnsibleActionFail(f"{'; '.join(checked.error_messages)}. Nothing was changed.")
+        given: Result = checked.validated_parameters
+        if not (given["rotate_generation"] or given["rotate_max_age"] or given["rotate_passphrase"] is not None):
+            raise AnsibleActionFail(
+                "Neither rotate_generation nor rotate_max_age nor rotate_passphrase is set, so that no volume that has "
+                "a secret in the store would ever be due for a new one. Set one of them. Nothing was changed."
+            )
+        return given
+
+    def _rotation(self, host: str, given: Result, world: _World, journal: Journal) -> Rotation:
+        try:
+            check_name(given["rotate_store"])
+            options = options_of(given, host, check=bool(self._task.check_mode))
+            if is_class(given["rotate_store"]):
+                store = _Store(make(given["rotate_store"], store_options_of(given), self._loader._vault))
+                return Rotation(options, world, store, world, Chance())
+        except (StoreError, ValueError) as error:
+            raise AnsibleActionFail(str(error)) from None
+        asked: Host = KnownHost(world, journal)
+        told: Progress = KnownProgress(world, journal)
+        tasks: Asked = OfTasks(journal)
+        return Rotation(options, asked, tasks, told, KnownChance(journal))
+
+    def _result(self, host: str, rotation: Rotation, problem: str, world: _World) -> Result:
+        volumes = rotation.volumes
+        failed = [volume for volume in volumes if volume.state in (REFUSED, PARTIAL)]
+        unknown = _sentence_of_unknown(volumes)
+        result: Result = {
+            "changed": any(volume.changed for volume in volumes),
+            "volumes": [_row(volume) for volume in volumes],
+            "warnings": world.warnings,
+        }
+        if self._task.diff:
+            result["diff"] = [one for volume in volumes for one in volume.diffs if isinstance(one, t.Mapping)]
+        if world.interpreter:
+            result["ansible_facts"] = {_INTERPRETER: world.interpreter}
+        if failed or problem:
+            parts = [f"{host}: {problem}" if problem else ""]
+            if failed:
+                parts.append(f"{len(failed)} of {len(volumes)} volumes were not brought to the end.")
+            parts += [*(volume.msg for volume in failed), unknown]
+            return {**result, "failed": True, "msg": " ".join(shown(part) for part in parts if part)}
+        changed = sum(volume.changed for volume in volumes)
+        all_hosts = self._variables.get("ansible_play_hosts_all") or [host]
+        place = f"host {all_hosts.index(host) + 1} of {len(all_hosts)}" if host in all_hosts else ""
+        would = "would change" if self._task.check_mode else "changed"
+        world.say(f"{host}: {changed} volumes {would}, {len(volumes) - changed} unchanged; {place}")
+        if unknown:
+            world.say(f"{host}: {unknown}")
+        return result
+
+    def _report(self, host: str, given: Result, rotation: Rotation, problem: str, world: _World) -> None:
+        """The part of this host, whatever came of it, in check mode too: it says what was seen."""
+        if not given["rotate_report"]:
+            return
+        folder = os.path.join(os.path.abspath(self._loader.get_basedir()), given["rotate_report"])
+        answer = {"host": host, "volumes": [_row(volume) for volume in rotation.volumes]}
+        options = {
+            **dict.fromkeys(("html", "csv", "junit", "generated")),
+            "kind": "rotation",
+            "title": "",
+            "sources": [],
+            "hosts": [{**answer, "error": shown(problem)} if problem else answer],
+            "json": f"{folder}/hosts/{host}.json",
+        }
+        try:
+            write_report(options, mode=lambda _old: _REPORT_MODE, check=False)
+        except LuksmithError as error:
+            raise AnsibleActionFail(str(error)) from None
+
+
+class _Store:
+    """A store that is a class, which need not be able to list what it holds."""
+
+    def __init__(self, store: t.Any) -> None:
+        self._store = store
+        self.check = store.check
+        self.read = store.read
+        self.write = store.write
+
+    def known(self, prefix: str) -> t.Optional[t.Mapping[str, Stored]]:
+        known = getattr(self._store, "known", None)
+        return None if known is None else t.cast(t.Mapping[str, Stored], known(prefix))
+
+
+class _World:
+    """The host of the task, and the screen."""
+
+    def __init__(self, action: ActionModule, variables: Result, host: str) -> None:
+        self._action = action
+        self._variables = variables
+        self._host = host
+        self._display = Display()
+        self.warnings: t.List[str] = []
+        self.interpreter = ""
+
+    def say(self, text: str, *, loud: bool = True) -> None:
+        if loud:
+            self._display.display(shown(text))
+        else:
+            self._display.v(shown(text))
+
+    def phase(self, volume: str, number: int, count: int, phase: Phase, says: str, loud: bool) -> None:
+        told = f": {says}" if says else ""
+        self.say(f"{self._host}: volume {number} of {count}, {volume}: {phase.value}{told}", loud=loud)
+
+    def step(self, options: t.Mapping[str, t.Any]) -> Answer:
+        return self._run("luksmith.luks.rotation_step", dict(options))
+
+    def holds_keyfile(self, name: str, path: str) -> bool:
+        answer = self._run("ansible.legacy.command", {"argv": ["sh", "-c", _QUESTION, "sh", name, path]})
+        return "holds it" in str(answer.get("stdout"))
+
+    def build_initramfs(self) -> None:
+        self._run("ansible.legacy.command", {"argv": ["sh", "-c", _BUILD]})
+
+    def _run(self, module: str, arguments: Result) -> Answer:
+        result: Result = self._action._execute_module(
+            module_name=module, module_args=arguments, task_vars=self._variables
+        )
+        facts = result.pop("ansible_facts", None)
+        try:
+            refuse_claimed(facts)
+        except ClaimedByHost as error:
+            raise HostError(str(error)) from None
+        if isinstance(facts, t.Mapping) and isinstance(facts.get(_INTERPRETER), str):
+            self.interpreter = facts[_INTERPRETER]
+        for warning in result.get("warnings") or ():
+            if isinstance(warning, str) and shown(warning) not in self.warnings:
+                self.warnings.append(shown(warning))
+        if result.get("failed") or result.get("rc"):
+            said = [str(result[name]).strip() for name in ("msg", "stderr", "module_stderr") if result.get(name)]
+            raise HostError(shown(" ".join(said)) or "the host said no reason")
+        return result
+
+
+def _row(volume: Volume) -> Result:
+    """What the report and whoever registers the result see of a volume; no secret is in it."""
+    place = {"device": volume.before.device, "header": volume.before.header}
+    if volume.state in (REFUSED, PARTIAL):
+        return {**place, "state": volume.state, "phase": volume.failed_at, "msg": volume.msg}
+    seen = volume.before
+    return {
+        **place,
+        "uuid": seen.uuid,
+        "type": seen.type,
+        "container": seen.container,
+        "state": volume.state,
+        "label": seen.label,
+        "cipher": seen.cipher,
+        "key_size": seen.key_size,
+        "slot_count": seen.slot_count,
+        "keyslots": volume.table,
+        "plan": volume.actions,
+        "before": seen.table,
+        "after": volume.table,
+        "secrets": volume.rounds,
+        "unknown": volume.unknown,
+    }
+
+
+def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:
+    told = []
+    for volume in volumes:
+        if volume.unknown:
+            slots = ", ".join(f"{row['keyslot']}{_recorded(row['label'])}" for row in volume.unknown)
+            told.append(f"{volume.before.device} (keyslot {slots})")
+    if not told:
+        return ""
+    count = sum(len(volume.unknown) for volume in volumes)
+    return (
+        f"{count} keyslot{'s' if count > 1 else ''} open{'' if count > 1 else 's'} with no secret of the store, of "
+        f"rotate_keeps or of rotate_replaces: {'; '.join(told)}."
+    )
+
+
+def _recorded(label: str) -> str:
+    return f", {label!r} by the record in the header" if label else ""

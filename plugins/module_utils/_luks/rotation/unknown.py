@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The keyslots that no secret of a rotation opens: strangers, or secrets that the operator forgot to name."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..result.slot_table import ACTIVE, Row
+from ..task.parse_info import parse_info
+from ..unlock.session import unlock_session
+from ..unlock.verdict import Verdict
+from ..volume.read_header import read_header_locked
+from ..volume.storage import open_volume
+
+Params = t.Mapping[str, t.Any]
+
+
+def unknown_keyslots(
+    params: Params, place: Params, work: Params, table: t.Sequence[Row], record: t.Sequence[Params]
+) -> t.List[t.Dict[str, t.Any]]:
+    """Of ``table`` (after the change, with the proofs so far) the active keyslots of the volume that open with nothing
+    known. A keyslot of another program's token is not one of them.
+
+    label: what the record in the header calls the keyslot, which is no proof, or "".
+    """
+    asked = [
+        row["keyslot"]
+        for row in table
+        if row["state"] == ACTIVE and row["bound"] and not row["opened_by"] and not row["tokens"]
+    ]
+    if not asked:
+        return []
+    secrets = [*work["unlock"], *(entry["new_secret"] for entry in work["keyslots"] if entry.get("new_secret"))]
+    labels = {line["keyslot"]: line["label"] for line in record if line["current"]}
+    task = parse_info({**place, "secrets": secrets, "lock_timeout": params["lock_timeout"]})
+    try:
+        with unlock_session(task.secrets, task.budget) as session, open_volume(
+            task.device, task.header, writable=False
+        ) as volume:
+            header = read_header_locked(volume, task.lock_timeout)
+            prover = session.prover(header, volume.region.reread)
+            numbers = range(len(task.secrets))
+            there = [keyslot for keyslot in asked if keyslot in header.keyslots]
+            prover.expect((secret, keyslot) for keyslot in there for secret in numbers)
+            return [
+                {"keyslot": keyslot, "label": labels.get(keyslot, ""), "tried": not prover.why_untried(keyslot)}
+                for keyslot in there
+                if not any(prover.verdict(secret, keyslot) == Verdict.OPENS for secret in numbers)
+            ]
+    finally:
+        task.wipe_secrets()

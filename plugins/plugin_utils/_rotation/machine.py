@@ -1,0 +1,701 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""The rotation of all volumes of a host, as a machine of states: docs/rotation.md has its order, and what each
+interruption leaves.
+
+It knows no Ansible. All that it does in the world goes through :mod:`.world`; between two calls it holds no state that
+is not in the store or on the volume, so that a run that is killed anywhere is finished by the next one.
+
+The host is asked as seldom as possible, because each call costs more than all else: once for a look at all volumes,
+together with what is wanted of those that the store knows already; then once for each step, for all volumes that are
+due. Volumes that share an entry of the store take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from . import answers
+from .answers import Done, Seen
+from .decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
+from .entry import (
+    BadEntry,
+    Entry,
+    Secret,
+    blank,
+    check_not_older,
+    check_uuid,
+    discarded,
+    forgotten,
+    holds,
+    promoted,
+    proven,
+    read,
+    staged,
+)
+from .orders import orders
+from .passphrase import bits
+from .stores import Stored, StoreError
+from .words import in_words
+from .world import Asked, Chance, Host, HostError, Phase, Progress
+
+Option = t.Dict[str, t.Any]
+
+REFUSED, PARTIAL, DONE, UNCHANGED = "refused", "partial", "done", "unchanged"
+REPORT, FAIL, ERASE = UNKNOWN = ("report", "fail", "erase")
+AUTO, ALWAYS, NEVER = INITRAMFS = ("auto", "always", "never")
+
+# What a host does in a look, in this order.
+_STEPS = ("look", "backup", "plan", "keyfiles")
+# Looks at one volume in one run: an honest host needs six at most, with a staged secret that is taken up and replaced.
+_MOST_LOOKS = 6
+# A new secret has no id before it is staged; the plan of a look names it so.
+_NEW = "new"
+
+TAKEN_UP = "Nothing is lost: what was staged is in the store, and the next run of this playbook takes it up."
+_OPENS = "The new secret is in the store, and the next run of this playbook takes it up and erases what is old."
+
+
+class Options(t.NamedTuple):
+    """What whoever runs the play wants; docs of the role ``rotate`` explain each. check: change nothing, neither store
+    nor host.
+    """
+
+    host: str
+    wanted: Wanted
+    volumes: t.Sequence[Option] = ()
+    paths: t.Sequence[str] = ()
+    block_devices: bool = True
+    exclude: t.Sequence[str] = ()
+    crypttab: str = "/etc/crypttab"
+    passphrase_format: str = "base32"
+    entropy: int = 128
+    replaces: t.Sequence[Option] = ()
+    keeps: t.Sequence[Option] = ()
+    keep_older: int = 2
+    pbkdf: t.Optional[Option] = None
+    iter_time: int = 0
+    wipe: str = "auto"
+    lock_timeout: float = 30.0
+    backup: str = ""
+    initramfs: str = AUTO
+    unknown: str = REPORT
+    prefix: str = ""
+    begin: bool = False
+    check: bool = False
+
+
+class _Refused(Exception):
+    """This volume is not rotated any further: a sentence. ``step``: of the look, where the host refused it there."""
+
+    def __init__(self, why: str, step: str = "") -> None:
+        super().__init__(why)
+        self.step = step if step in _STEPS else ""
+
+
+class Volume:
+    """One volume on its way through the phases."""
+
+    def __init__(self, seen: Seen, number: int) -> None:
+        self.seen = seen
+        self.number = number
+        self.before = seen
+        self.phase = Phase.DECIDE
+        self.looks = 1
+        # What is wanted of it now.
+        self.entry: Entry = {}
+        self.decision = Decision(REST, "")
+        self.new: Secret = {}
+        self.order: Option = {}
+        # Ids of secrets of the store that the volume does not prove.
+        self.distrusted: t.Set[str] = set()
+        # Keyslots that no known secret opens and that are to go.
+        self.outlaws: t.Tuple[int, ...] = ()
+        # What was done, in all rounds of this run.
+        self.changed = False
+        self.began = False  # store or volume may have been changed
+        self.touched = False  # the volume may have been
+        self.failed_at = ""
+        self.staged = False
+        self.promoted = False
+        self.rounds: t.List[str] = []
+        self.actions: t.List[Option] = []
+        self.diffs: t.List[t.Any] = []
+        self.table: t.List[Option] = seen.table
+        self.unknown: t.List[Option] = []
+        self.followed: t.List[Option] = []
+        self.msg = ""
+        self.state = UNCHANGED
+
+    @property
+    def ended(self) -> bool:
+        return self.phase is Phase.END
+
+    @property
+    def uuid(self) -> str:
+        return self.before.uuid.lower()
+
+    def end(self, state: str, msg: str = "") -> None:
+        self.phase, self.state, self.msg = Phase.END, state, msg
+
+
+class Rotation:
+    """All volumes of one host. :meth:`run` once; :attr:`volumes` has what became of each."""
+
+    def __init__(self, options: Options, host: Host, store: Asked, progress: Progress, chance: Chance) -> None:
+        self._options = options
+        self._host = host
+        self._store = store
+        self._progress = progress
+        self._chance = chance
+        self.volumes: t.List[Volume] = []
+        self._stored: t.Dict[str, Stored] = {}  # what the store holds by key, as far as this run knows
+        self._made: t.Set[str] = set()  # ids of secrets that this run brought to a volume
+        self._placeholder: Secret = {}
+
+    def run(self) -> None:
+        """Raises HostError if the host could not be asked for its volumes, or what :class:`.world.Host` lets through;
+        :attr:`volumes` then has what was done before.
+        """
+        self._placeholder = self._new_secret(_NEW)
+        self._discover()
+        while True:
+            active = self._active()
+            if not active:
+                return
+            for volume in active:
+                if volume.phase is Phase.DECIDE:
+                    with self._alone(volume):
+                        self._decide(volume)
+            again = [volume for volume in active if volume.phase is Phase.LOOK]
+            if again:
+                self._look_again(again)
+                continue
+            self._carry_out([volume for volume in active if not volume.ended])
+
+    def _active(self) -> t.List[Volume]:
+        """Of the volumes that are not at their end, the first of each entry in the store."""
+        first: t.Dict[str, Volume] = {}
+        for volume in self.volumes:
+            if not volume.ended:
+                first.setdefault(volume.uuid or f"none {volume.number}", volume)
+        return list(first.values())
+
+    # Looking
+
+    def _discover(self) -> None:
+        options = self._options
+        works = [{"device": one["device"], "header": one.get("header")} for one in options.volumes]
+        search = {
+            "paths": list(options.paths),
+            "block_devices": options.block_devices,
+            "crypttab": options.crypttab,
+            "exclude": list(options.exclude),
+        }
+        asked = {"discover": search, "volumes": works, "orders": self._orders_of_known()}
+        found = answers.seen(self._host.step({"step": "look", **asked, **self._common()}))
+        self.volumes = [Volume(seen, number) for number, seen in enumerate(found, 1)]
+
+    def _common(self) -> Option:
+        options = self._options
+        return {"backup": options.backup or None, "wipe": options.wipe, "lock_timeout": options.lock_timeout}
+
+    def _orders_of_known(self) -> t.List[Option]:
+        """What is wanted of each volume that the store knows, and of all others, so that one look is enough at rest.
+
+        Nothing where the store cannot list what it holds, or where more must be known before: then the volume is looked
+        at twice.
+        """
+        start = f"{self._options.prefix}{self._options.host}/"
+        try:
+            known = self._store.known(start)
+        except StoreError:
+            return []  # said where the volume is asked for, which names it
+        if known is None:
+            return []
+        works = []
+        for key, stored in known.items():
+            self._stored[key] = stored
+            with contextlib.suppress(BadEntry):
+                uuid = check_uuid(key[len(start) :])
+                works.append(self._work(uuid, *self._first_order(read(stored.entry, self._options.host, uuid, ""))))
+        with contextlib.suppress(BadEntry):
+            nothing = blank(self._options.host, "00000000-0000-0000-0000-000000000000", "")
+            works.append(self._work("", *self._first_order(nothing)))
+        return works
+
+    def _first_order(self, entry: Entry) -> t.Tuple[Option, Secret]:
+        decision = self._decided(entry)
+        new = self._secret_of(entry, decision)
+        return self._order(entry, decision, new, [], "", []), new
+
+    def _look_again(self, volumes: t.Sequence[Volume]) -> None:
+        """With what is wanted of each by now."""
+        works = [{**self._work(volume.uuid, volume.order, volume.new), **self._place(volume)} for volume in volumes]
+        for volume in volumes:
+            volume.looks += 1
+        found: t.Sequence[t.Any] = ()
+        try:
+            found = answers.seen(self._host.step({"step": "look", "volumes": works, **self._common()}))
+            if len(found) != len(volumes):
+                raise HostError(f"the host was asked about {len(volumes)} volumes and answered about {len(found)}")
+        except HostError as error:
+            for volume in volumes:
+                self._fail(volume, self._said(volume, str(error)))
+            return
+        for volume, seen in zip(volumes, found):
+            with self._alone(volume):
+                if not seen.refused and seen.uuid != volume.before.uuid:
+                    raise _Refused("the volume has another UUID than a moment ago: another one is at this path now")
+                # Where it is, and what crypttab says of it, is as it was found at first.
+                volume.seen = seen._replace(
+                    device=volume.before.device, header=volume.before.header, keyfiles=volume.before.keyfiles
+                )
+                volume.phase = Phase.DECIDE
+
+    # Deciding
+
+    def _decide(self, volume: Volume) -> None:
+        """From LOOK to what is due; back to LOOK where the host was asked for something else than is due."""
+        seen = volume.seen
+        self._tell(volume, Phase.LOOK, "", loud=False)
+        if seen.refused and seen.phase in ("look", "backup", ""):
+            raise _Refused(self._said(volume, seen.refused), seen.phase)
+        volume.phase = Phase.DECIDE
+        check_uuid(seen.uuid)
+        key = self._key(volume)
+        if key not in self._stored:
+            self._stored[key] = self._store.read(key)
+        entry = read(self._stored[key].entry, self._options.host, seen.uuid, seen.device)
+        check_not_older(entry, seen.record, self._options.begin)
+        if entry["next"] is not None and entry["next"]["id"] in volume.distrusted:
+            entry = discarded(entry)
+        volume.entry, volume.decision = entry, self._decided(entry, volume.distrusted)
+        volume.new = self._secret_of(entry, volume.decision)
+        before = volume.order
+        volume.order = self._order(entry, volume.decision, volume.new, seen.record, seen.type, volume.outlaws)
+        if not self._was_asked(volume, before):
+            volume.phase = Phase.LOOK
+            if volume.looks >= _MOST_LOOKS:
+                raise _Refused("the host says something else each time it is asked about this volume")
+            return
+        if seen.refused:
+            raise _Refused(self._said(volume, seen.refused), seen.phase)
+        if not self._believed(volume):
+            self._decide(volume)
+            return
+        self._judge_unknown(volume)
+        if volume.phase is Phase.LOOK:
+            return
+        if volume.decision.phase == MAKE:
+            self._store.check()
+        self._foresee(volume)
+
+    def _was_asked(self, volume: Volume, before: Option) -> bool:
+        """Whether the host looked at the volume with the order that it has by now."""
+        planned = volume.seen.planned
+        if not (volume.order["present"] or volume.order["absent"]):
+            return True
+        if planned is None and not volume.seen.refused:
+            return False
+        if volume.looks > 1:
+            return _same_order(before, volume.order)
+        # The first look went by an order of this very entry, or by the one of volumes that the store does not know.
+        known = self._stored[self._key(volume)].entry is not None
+        if planned is None:
+            return False  # refused; it is asked alone, so that the reason is that of this order
+        if known != (planned.order == volume.uuid) or volume.outlaws or volume.distrusted:
+            return False
+        fresh, _new = self._first_order(volume.entry)
+        return _same_order(fresh, volume.order)
+
+    def _believed(self, volume: Volume) -> bool:
+        """Whether the volume proves the secret of the store that it is to go by.
+
+        Nothing comes to a volume that this run has not made: what is in the store could have been put there.
+        """
+        decision, planned = volume.decision, volume.seen.planned
+        if decision.phase == MAKE or planned is None or not volume.order["label"]:
+            return True
+        identity = volume.new["id"]
+        opened = planned.opened(volume.order["label"])
+        if decision.phase == TAKE_UP:
+            good = proven(volume.new, opened, volume.seen.record)
+        else:
+            good = bool(opened) or identity in self._made
+        if not good:
+            volume.distrusted.add(identity)
+        elif decision.phase == REST and opened:
+            for entry in volume.order["present"]:
+                entry["keyslot"] = min(opened)  # the module refuses any other secret there
+        return good
+
+    def _decided(self, entry: Entry, distrusted: t.Collection[str] = ()) -> Decision:
+        # It stands first, and what is wanted otherwise makes no difference: somebody put it there.
+        first = entry["older"][0] if entry["older"] and entry["next"] is None else {}
+        if first.get("discarded") and first["id"] in distrusted:
+            reason = f"secret {first['id']} was staged, and the volume does not prove it, so that a fresh one is made"
+            return Decision(MAKE, reason)
+        decision = decide(entry, self._options.wanted, self._chance.now())
+        if decision.phase == REST and entry["current"]["id"] in distrusted:
+            reason = (
+                f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody "
+                "changed the store or the volume"
+            )
+            return Decision(MAKE, reason)
+        return decision
+
+    def _secret_of(self, entry: Entry, decision: Decision) -> Secret:
+        if decision.phase == MAKE:
+            return self._placeholder
+        return t.cast(Secret, entry["next"] if decision.phase == TAKE_UP else entry["current"])
+
+    def _new_secret(self, identity: str) -> Secret:
+        options = self._options
+        given = options.wanted.passphrase
+        entropy = bits(options.passphrase_format, options.entropy) if given is None else None
+        return {
+            "id": identity,
+            "passphrase": self._chance.passphrase(options.passphrase_format, options.entropy)
+            if given is None
+            else given,
+            "generation": options.wanted.generation,
+            "created": self._chance.now().strftime(TIMES),
+            "entropy": entropy,
+        }
+
+    def _order(
+        self,
+        entry: Entry,
+        decision: Decision,
+        new: Secret,
+        record: t.Sequence[Option],
+        format: str,
+        outlaws: t.Sequence[int],
+    ) -> Option:
+        options = self._options
+        # It is tried in the look itself, which has its answer: no keyslot is named before.
+        arguments = {
+            "keeps": list(options.keeps),
+            "replaces": list(options.replaces),
+            "pbkdf": options.pbkdf,
+            "iter_time": options.iter_time,
+            "record": record,
+            "luks": format,
+            "opened": [],
+            "made": [],
+        }
+        order = orders(entry, decision, new, arguments)
+        order["absent"] += [{"state": "absent", "keyslot": keyslot} for keyslot in outlaws]
+        return order
+
+    def _judge_unknown(self, volume: Volume) -> None:
+        volume.unknown = volume.seen.unknown
+        strangers = [row["keyslot"] for row in volume.unknown if row["tried"] and not row["label"]]
+        if not strangers:
+            return
+        if self._options.unknown == FAIL:
+            raise _Refused(
+                f"{_keyslots(strangers)} with no secret of the store, of rotate_keeps or of rotate_replaces, and "
+                "rotate_unknown is fail. Find out whose it is, and name its secret in one of them"
+            )
+        if self._options.unknown == ERASE and not volume.outlaws:
+            volume.outlaws = tuple(strangers)
+            volume.order = {}
+            volume.order = self._order(
+                volume.entry,
+                volume.decision,
+                volume.new,
+                volume.seen.record,
+                volume.seen.type,
+                volume.outlaws,
+            )
+            volume.phase = Phase.LOOK
+
+    def _foresee(self, volume: Volume) -> None:
+        """Say what is going to happen. In check mode that is all."""
+        planned = volume.seen.planned
+        order = volume.order
+        quiet = volume.decision.phase == REST and not self._has_work(volume)
+        self._tell(volume, Phase.DECIDE, f"{volume.decision.phase}: {order['reason']}", loud=not quiet)
+        if quiet:
+            if planned is not None:
+                volume.table = planned.table
+            volume.end(DONE if volume.changed else UNCHANGED)
+        elif self._options.check:
+            self._foretell(volume)
+        else:
+            volume.phase = Phase.STAGE
+
+    def _foretell(self, volume: Volume) -> None:
+        planned = volume.seen.planned
+        if planned is not None:
+            volume.actions += planned.actions
+            volume.table = planned.table
+            volume.diffs.append(planned.diff)
+        changed = volume.decision.phase != REST or (planned is not None and planned.changed) or volume.seen.backup
+        volume.changed = changed or any(one["changed"] for one in volume.seen.follow)
+        volume.end(DONE if volume.changed else UNCHANGED)
+
+    def _has_work(self, volume: Volume) -> bool:
+        seen = volume.seen
+        follows = any(one["changed"] for one in seen.follow)
+        forgets = len(volume.entry["older"]) > self._options.keep_older and not self._options.check
+        return bool((seen.planned is not None and seen.planned.changed) or follows or seen.backup or forgets)
+
+    # Carrying out
+
+    def _carry_out(self, volumes: t.Sequence[Volume]) -> None:
+        for volume in volumes:
+            with self._alone(volume):
+                self._stage(volume)
+        self._add([volume for volume in volumes if not volume.ended])
+        for volume in volumes:
+            with self._alone(volume):
+                self._follow(volume)
+                self._promote(volume)
+        self._erase([volume for volume in volumes if not volume.ended])
+        for volume in volumes:
+            with self._alone(volume):
+                self._forget(volume)
+                self._go_on(volume)
+
+    def _stage(self, volume: Volume) -> None:
+        if volume.decision.phase != MAKE:
+            volume.staged = volume.decision.phase == TAKE_UP
+            return
+        volume.new = self._new_secret(self._chance.identity())
+        entry = volume.entry
+        volume.order = self._order(
+            entry, volume.decision, volume.new, volume.seen.record, volume.seen.type, volume.outlaws
+        )
+        self._tell(volume, Phase.STAGE, f"secret {volume.new['id']}")
+        volume.began = True
+        self._write(volume, staged(entry, volume.new), "next")
+        volume.staged = True
+
+    def _write(self, volume: Volume, entry: Entry, field: str) -> None:
+        """The store must give back what it was given, before the volume comes to depend on it."""
+        key = self._key(volume)
+        version = self._stored[key].version
+        del self._stored[key]  # until the store has answered, it is not known what it holds
+        stored = self._store.write(key, entry, version)
+        found = read(stored.entry, self._options.host, volume.seen.uuid, volume.seen.device)
+        if field and not holds(found, field, volume.new):
+            raise BadEntry(
+                f"the store did not give back secret {volume.new['id']} as it was written. Look at the store before "
+                "the rotation is run again"
+            )
+        self._stored[key] = stored
+        volume.entry, volume.changed = found, True
+
+    def _adds(self, volume: Volume) -> bool:
+        """Whether there is something to do before the erase: a secret to add, or a keyfile to bring to it."""
+        if volume.decision.phase != REST:
+            return True
+        return self._comes(volume) or any(one["changed"] for one in volume.seen.follow)
+
+    @staticmethod
+    def _comes(volume: Volume) -> bool:
+        """Whether the current secret comes to this volume because this run brought it to another one with its UUID."""
+        label, planned = volume.order["label"], volume.seen.planned
+        return bool(label) and planned is not None and not planned.opened(label)
+
+    def _add(self, volumes: t.Sequence[Volume]) -> None:
+        adding = [volume for volume in volumes if self._adds(volume)]
+        works = []
+        for volume in adding:
+            self._tell(volume, Phase.ADD, volume.order["label"])
+            order = volume.order
+            # Without a free keyslot there is no room for both: the old one goes first. The store holds both by now.
+            full = volume.seen.free == 0 and (volume.decision.phase != REST or self._comes(volume))
+            entries = order["present"] + (order["absent"] if full else [])
+            work = {**self._work(volume.uuid, order, volume.new), **self._place(volume), "keyslots": entries}
+            works.append({**work, "prove": order["present"][0]["new_secret"], "keyfiles": volume.seen.keyfiles})
+        for volume, done in self._step("add", adding, works):
+            volume.followed = done.follow
+            if done.refused:
+                self._fail(volume, self._said(volume, done.refused), done.phase)
+            else:
+                self._made.add(volume.new["id"])
+
+    def _follow(self, volume: Volume) -> None:
+        """The initramfs. After an interruption it is unknown whether the image has the new keyfile, so that it is built
+        in each run until the secret is promoted.
+        """
+        if volume.ended or self._options.initramfs == NEVER:
+            return
+        changed = any(one["changed"] for one in volume.followed)
+        unsure = volume.decision.phase != REST and any(one["holds"] == "new" for one in volume.followed)
+        if not (changed or unsure):
+            return
+        volume.phase = Phase.INITRAMFS
+        build = self._options.initramfs == ALWAYS or any(
+            self._host.holds_keyfile(one["name"], one["path"]) for one in volume.followed
+        )
+        if build:
+            self._tell(volume, Phase.INITRAMFS, "")
+            self._host.build_initramfs()
+            volume.changed = True
+
+    def _promote(self, volume: Volume) -> None:
+        if volume.ended or volume.decision.phase == REST:
+            return
+        self._tell(volume, Phase.PROMOTE, f"secret {volume.new['id']}")
+        self._write(volume, promoted(volume.entry, volume.new["id"]), "current")
+        volume.promoted = True
+        volume.rounds.append(volume.new["id"])
+
+    def _erase(self, volumes: t.Sequence[Volume]) -> None:
+        erasing, works = [], []
+        for volume in volumes:
+            order, planned = volume.order, volume.seen.planned
+            if volume.decision.phase == REST:
+                due = (planned is not None and planned.changed) or volume.seen.backup
+            else:
+                due = bool(order["absent"] or self._options.backup)
+            if not due:
+                continue
+            self._tell(volume, Phase.ERASE, ", ".join(_labels(order["absent"])))
+            erasing.append(volume)
+            work = {**self._work(volume.uuid, order, volume.new), **self._place(volume)}
+            works.append({**work, "uuid": volume.before.uuid})
+        for volume, done in self._step("erase", erasing, works):
+            if done.refused:
+                self._fail(volume, self._said(volume, done.refused), done.phase)
+
+    def _step(
+        self, name: str, volumes: t.Sequence[Volume], works: t.Sequence[Option]
+    ) -> t.Iterator[t.Tuple[Volume, Done]]:
+        """One call for all; what a volume lost on the way is noted before it is yielded."""
+        if not volumes:
+            return
+        for volume in volumes:
+            volume.began = volume.touched = True
+        try:
+            found = answers.done(self._host.step({"step": name, "volumes": works, **self._common()}), len(volumes))
+        except HostError as error:
+            for volume in volumes:
+                self._fail(volume, self._said(volume, str(error)))
+            return
+        for volume, done in zip(volumes, found):
+            volume.changed = volume.changed or done.changed
+            volume.actions += [
+                {**one, "reason": self._said(volume, str(one.get("reason", "")))} for one in done.actions
+            ]
+            if done.table is not None:
+                volume.table = done.table
+            if done.diff is not None:
+                volume.diffs.append(done.diff)
+            yield volume, done
+
+    def _forget(self, volume: Volume) -> None:
+        """The oldest secrets, which open nothing any more."""
+        if volume.ended:
+            return
+        shorter = forgotten(volume.entry, self._options.keep_older)
+        if shorter != volume.entry:
+            self._tell(volume, Phase.FORGET, "", loud=False)
+            self._write(volume, shorter, "")
+
+    def _go_on(self, volume: Volume) -> None:
+        if volume.ended:
+            return
+        if volume.decision.phase == TAKE_UP and volume.decision.then:
+            # The next rotation follows in the same run; what is there has changed since the last look.
+            volume.outlaws, volume.staged, volume.promoted = (), False, False
+            volume.followed = []
+            volume.decision = self._decided(volume.entry)
+            volume.new = self._secret_of(volume.entry, volume.decision)
+            volume.order = self._order(
+                volume.entry, volume.decision, volume.new, volume.seen.record, volume.seen.type, ()
+            )
+            volume.phase = Phase.LOOK
+            self._look_again([volume])
+            return
+        volume.end(DONE if volume.changed else UNCHANGED)
+
+    # What all share
+
+    def _key(self, volume: Volume) -> str:
+        return f"{self._options.prefix}{self._options.host}/{volume.before.uuid}"
+
+    @staticmethod
+    def _place(volume: Volume) -> Option:
+        place = {"device": volume.before.device, "header": volume.before.header}
+        return {**place, "keyfiles": volume.before.keyfiles}
+
+    def _work(self, uuid: str, order: Option, new: Secret) -> Option:
+        return {
+            "uuid": uuid or None,
+            "unlock": order["unlock"],
+            "kept": len(self._options.keeps),
+            "keyslots": order["present"] + order["absent"],
+            "replaced": [entry["old_secret"] for entry in order["absent"] if "old_secret" in entry],
+        }
+
+    def _tell(self, volume: Volume, phase: Phase, says: str, *, loud: bool = True) -> None:
+        """The volume enters ``phase``."""
+        volume.phase = phase
+        self._progress.phase(volume.before.device, volume.number, len(self.volumes), phase, says, loud)
+
+    @contextlib.contextmanager
+    def _alone(self, volume: Volume) -> t.Iterator[None]:
+        """What one volume is refused for does not stop the others."""
+        try:
+            yield
+        except _Refused as error:
+            self._fail(volume, str(error), error.step)
+        except (StoreError, HostError) as error:
+            self._fail(volume, str(error))
+        except (BadEntry, ValueError) as error:
+            left = "" if volume.touched else ". The volume was not changed."
+            self._fail(volume, f"{error}{left}")
+
+    def _fail(self, volume: Volume, why: str, phase: str = "") -> None:
+        reached = phase or volume.phase.value
+        why = why if why.endswith((".", "!", "?")) else f"{why}."
+        left = f" {_OPENS}" if volume.promoted else f" {TAKEN_UP}" if volume.staged else ""
+        msg = why if why.startswith(f"{volume.before.device}: ") else f"{volume.before.device}: {why}"
+        state = PARTIAL if volume.began else REFUSED
+        self._progress.phase(
+            volume.before.device, volume.number, len(self.volumes), volume.phase, f"{state} at {reached}", True
+        )
+        volume.end(state, f"{msg}{left}")
+        volume.failed_at = reached
+
+    def _said(self, volume: Volume, text: str) -> str:
+        keeps = len(self._options.keeps)
+        absent = volume.order.get("absent", ())
+        replaced = len(self._options.replaces)
+        return in_words(text, keeps, max(len(absent) - replaced - len(volume.outlaws), 0))
+
+
+def _same_order(one: Option, other: Option) -> bool:
+    """Whether both want the same of a volume; a keyslot that was named since, and why, make no difference."""
+    if not one or not other:
+        return False
+
+    def wants(order: Option) -> t.Any:
+        present = [{**entry, "keyslot": None} for entry in order["present"]]
+        return order["phase"], order["unlock"], present, order["absent"]
+
+    return bool(wants(one) == wants(other))
+
+
+def _labels(absent: t.Sequence[Option]) -> t.List[str]:
+    return [
+        str(entry["old_secret"].get("label", "a secret of rotate_replaces"))
+        if "old_secret" in entry
+        else f"keyslot {entry['keyslot']}"
+        for entry in absent
+    ]
+
+
+def _keyslots(numbers: t.Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"keyslot {numbers[0]} opens"
+    return f"keyslots {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} open"
