@@ -362,8 +362,8 @@ def _fastest(
 def pbkdf2(hash_name: str, secret: Bytes, salt: bytes, iterations: int, length: int) -> bytearray:
     """``length`` bytes of PBKDF2-HMAC-``hash_name`` (RFC 8018); also the digest of a volume key.
 
-    It does not limit the costs. hashlib and cryptography return ``bytes``, one copy of which cannot be wiped; Nettle and
-    Libgcrypt write into the result.
+    It does not limit the costs. hashlib and cryptography return ``bytes``, one copy of which cannot be wiped; Nettle
+    and Libgcrypt write into the result.
 
     Raises MalformedHeader if ``iterations`` or ``length`` is 0, Unsupported if the host lacks the hash or there are too
     many iterations for OpenSSL.

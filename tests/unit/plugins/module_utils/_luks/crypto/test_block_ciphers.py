@@ -253,9 +253,8 @@ def test_no_library_outside_the_validated_one_in_fips_mode(
 
 def test_a_name_without_the_cipher_behind_it_is_not_provided() -> None:
     """OpenSSL 3 has the functions of SEED, and without its legacy provider nothing that they call."""
-    library = libcrypto.load()
-    if not library.by_name:
-        pytest.skip(f"{library.version}: before 3.0 every cipher is there")
+    if "OpenSSL 1." in libcrypto.load().version:
+        pytest.skip("before 3.0 every cipher is there")
     with pytest.raises(NotProvided):
         block_ciphers.Libcrypto().ability(CIPHERS["seed"], "cbc", 16)
 
