@@ -166,9 +166,11 @@ def _fits(value: t.Any, option: Options) -> bool:
     if kind == "list" and option["elements"] == "dict":
         return isinstance(value, (list, tuple))
     try:
-        DEFAULT_TYPE_VALIDATORS[kind](value)
+        converted = DEFAULT_TYPE_VALIDATORS[kind](value)
     except (TypeError, ValueError):
         return False
+    if kind == "list":
+        return all(_fits(item, {**option, "type": option["elements"]}) for item in converted)
     return not option.get("choices") or value in option["choices"]
 
 

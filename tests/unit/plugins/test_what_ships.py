@@ -38,18 +38,18 @@ BUDGETS = {
     "audit": 530,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 509,
-    "keyfile": 74,
+    "header_backup": 524,
+    "keyfile": 82,
     "keyslots": 607,
     "keyslots_info": 428,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 760,
-    "test_volumes": 388,
+    "test_volumes": 421,
     "vault_entry": 5,
-    "verify_volume": 400,
-    "volumes_info": 220,
+    "verify_volume": 433,
+    "volumes_info": 226,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

@@ -264,14 +264,25 @@ def refused_by_ansible(task: Task, spec: t.Mapping[str, t.Any]) -> bool:
         return True
 
 
+def smallest(spec: t.Mapping[str, t.Any]) -> Task:
+    """A task of the options that are required."""
+    return {name: _good(option) for name, option in spec.items() if option.get("required")}
+
+
+def _good(option: t.Mapping[str, t.Any]) -> t.Any:
+    if option["type"] == "list":
+        return [_good({**option, "type": option["elements"]})]
+    if option["type"] == "dict":
+        return smallest(option.get("options") or {})
+    return option["choices"][0] if option.get("choices") else "/x"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_that_is_good_is_complained_about(name: str) -> None:
     """Ansible judges: what it takes we take, but for what it makes text of; what it refuses has a sentence."""
     assert issubclass(getattr(module(name), "SafeModule", CheckedModule), CheckedModule)
     spec = {**module(name).argument_spec(), "required": {"type": "str"}}
-    needed = {option: "/x" for option, described in spec.items() if described.get("required")}
-    needed.update({option: SECRET for option in needed if spec[option]["type"] == "dict"})
-    needed.update({option: [ENTRY] for option in needed if spec[option]["type"] == "list"})
+    needed = smallest(spec)
     assert complaints(needed, spec) == []
     for option, described in spec.items():
         for value in VALUES:
