@@ -176,13 +176,17 @@ WRONG: t.Sequence[t.Tuple[t.Mapping[str, t.Any], str]] = (
     ({"keyslot": [{"new_secret": {"passphrase": "{{ next }}"}}]}, "keyslots is missing; did you mean keyslots for"),
     (
         {"passphrase": "{{ current }}", "new_passphrase": "{{ next }}", "state": "present"},
-        ("new_passphrase is an option of community.crypto.luks_device; here, write keyslots: [{new_secret: "
-        "{passphrase: ...}}]. passphrase is an option of"),
+        (
+            "new_passphrase is an option of community.crypto.luks_device; here, write keyslots: [{new_secret: "
+            "{passphrase: ...}}]. passphrase is an option of"
+        ),
     ),
     (
         {"keyslots": [{"new_secret": {"passphrse": "{{ next }}"}}]},
-        ("Entry 1 of keyslots: keyslots[0].new_secret.passphrse is not an option; did you mean passphrase? Nothing was "
-        "changed."),
+        (
+            "Entry 1 of keyslots: keyslots[0].new_secret.passphrse is not an option; did you mean passphrase? "
+            "Nothing was changed."
+        ),
     ),
     ({"unlock": "{{ current }}", "keyslots": []}, "unlock is text, but must be a list."),
     (

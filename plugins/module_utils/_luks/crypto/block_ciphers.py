@@ -23,7 +23,8 @@ class CipherProvider(t.Protocol):
     """A library with block ciphers."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        ...
 
     def ability(self, cipher: BlockCipher, mode: str, size: int) -> Crypt:
         """``cipher`` in ``mode`` ("xts", "cbc", "ctr", "ecb") with a key of ``size`` bytes (XTS has two of them).

@@ -67,8 +67,10 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         "keyslots",
         {"device": "/x", "keyslots": [{"passphrase": "hunter2"}]},
         [
-            ("Entry 1 of keyslots: keyslots[0].passphrase is not an option here; it belongs to unlock[] or "
-            "keyslots[].new_secret or keyslots[].old_secret.")
+            (
+                "Entry 1 of keyslots: keyslots[0].passphrase is not an option here; it belongs to unlock[] or "
+                "keyslots[].new_secret or keyslots[].old_secret."
+            )
         ],
     ),
     "purge in an entry": (
@@ -85,8 +87,10 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         "header_backup",
         {"device": "/x", "path": "/y", "dest": "/z"},
         [
-            ("dest is not an option. The options here are device, path, state, header, lock_timeout, kdf_limits, "
-            "unlock, force.")
+            (
+                "dest is not an option. The options here are device, path, state, header, lock_timeout, kdf_limits, "
+                "unlock, force."
+            )
         ],
     ),
     "an entry without a dash": (
@@ -113,8 +117,10 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         "keyslots",
         {"device": "/x", "keyslots": [ENTRY, None]},
         [
-            ("Entry 2 of keyslots: keyslots[1] is empty, but must be a dictionary. Its options are state, keyslot, "
-            "new_secret, old_secret, iter_time, pbkdf, priority.")
+            (
+                "Entry 2 of keyslots: keyslots[1] is empty, but must be a dictionary. Its options are state, keyslot, "
+                "new_secret, old_secret, iter_time, pbkdf, priority."
+            )
         ],
     ),
     "a secret as text": (
@@ -141,8 +147,10 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         "keyslots",
         entry(iter_time="2s"),
         [
-            ("Entry 2 of keyslots: keyslots[1].iter_time is text, but must be a whole number. iter_time is in "
-            "milliseconds: 2000.")
+            (
+                "Entry 2 of keyslots: keyslots[1].iter_time is text, but must be a whole number. iter_time is in "
+                "milliseconds: 2000."
+            )
         ],
     ),
     "lock_timeout: 1m": (
