@@ -54,7 +54,7 @@ def load(name: str) -> t.Tuple[t.Any, t.Dict[str, t.Any]]:
     documentation = yaml.safe_load(module.DOCUMENTATION)
     documented: t.Dict[str, t.Any] = {}
     for fragment in documentation["extends_documentation_fragment"]:
-        file, _, part = fragment.rpartition("luksmith.luks.")[2].partition(".")
+        file, _dot, part = fragment.rpartition("luksmith.luks.")[2].partition(".")
         known = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.doc_fragments.{file}")
         text = getattr(known.ModuleDocFragment, part.upper() or "DOCUMENTATION")
         documented.update(yaml.safe_load(text)["options"])
