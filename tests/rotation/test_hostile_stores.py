@@ -42,6 +42,7 @@ def contents(lab: Lab) -> t.List[bytes]:
 
 
 def test_a_secret_that_was_planted_in_the_store(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """What the volume does not prove comes to no volume. Several plays: longer than 5 seconds."""
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="command", rotate_command=COMMAND)
     lab.play()
     first = exactly_the_newest(lab, lab.stored(), "one")
@@ -59,6 +60,7 @@ def test_a_secret_that_was_planted_in_the_store(tmp_path: pathlib.Path, shared: 
 
 
 def test_a_store_that_came_back_from_a_backup(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """An older store is refused, and nothing changes. Three plays: longer than 5 seconds."""
     lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
     lab.play()
     store = lab.folder / "store" / "secrets.yml"
