@@ -57,7 +57,9 @@ def test_hash_that_nobody_provides_is_named_and_nothing_is_written(host: Host) -
         "keyslots": [{"state": "absent", "old_secret": {"passphrase": "old"}}],
         "allow_lockout": True,
     }
-    result = host.module("keyslots", task, hide=["usr/lib/*/ossl-modules", "usr/lib/*/libgcrypt.so.20"])
+    # Debian 13 comes without Libgcrypt.
+    others = ["usr/lib/*/libgcrypt.so.20"] if host.suite == "bookworm" else []
+    result = host.module("keyslots", task, hide=["usr/lib/*/ossl-modules", *others])
     assert result["failed"]
     assert not result["changed"]
     assert "whirlpool" in result["msg"]
