@@ -31,12 +31,13 @@ _SECRET = r"""
 
 
 class ModuleDocFragment:
-    UNLOCK = f"options:\n  unlock:\n    suboptions:{_SECRET}"
-    SECRETS = f"options:\n  secrets:\n    suboptions:{_SECRET}"
-    FORBIDDEN = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
-    KEYFILE = f"options:\n  new_secret:\n    suboptions: &secret{_SECRET}  old_secrets:\n    suboptions: *secret\n"
+    # The types are there because ansible-test 2.17 breaks down at an f-string in an assignment without one.
+    UNLOCK: str = f"options:\n  unlock:\n    suboptions:{_SECRET}"
+    SECRETS: str = f"options:\n  secrets:\n    suboptions:{_SECRET}"
+    FORBIDDEN: str = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
+    KEYFILE: str = f"options:\n  new_secret:\n    suboptions: &secret{_SECRET}  old_secrets:\n    suboptions: *secret\n"
 
-    ENTRIES = rf"""
+    ENTRIES: str = rf"""
 options:
   unlock:
     suboptions: &secret{_SECRET}
