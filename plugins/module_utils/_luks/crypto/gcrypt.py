@@ -14,9 +14,9 @@ import ctypes
 import functools
 import typing as t
 
-from .host import fips_mode
 from .memory import Bytes, filled, lent
 from .providers import Chunks, NotProvided
+from .shared_library import Prototypes, first_outside_fips, opened
 
 LIBRARIES = ("libgcrypt.so.20",)
 
@@ -30,7 +30,7 @@ _DISABLE_SECURE_MEMORY, _INITIALIZED, _IS_INITIALIZED = 37, 38, 39
 _MODES = {"ecb": 1, "cbc": 3, "ctr": 6, "xts": 13}
 _KDF_PBKDF2 = 34
 
-_PROTOTYPES: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
+_PROTOTYPES: Prototypes = {
     "gcry_check_version": (ctypes.c_char_p, (ctypes.c_char_p,)),
     "gcry_cipher_algo_info": (_UNSIGNED, (_INT, _INT, _POINTER, _POINTER)),
     "gcry_cipher_open": (_UNSIGNED, (ctypes.POINTER(_POINTER), _INT, _INT, _UNSIGNED)),
@@ -55,14 +55,7 @@ class LibGcrypt:
     """
 
     def __init__(self, library: str) -> None:
-        try:
-            self._library = ctypes.CDLL(library)
-            for name, (result, arguments) in _PROTOTYPES.items():
-                function = getattr(self._library, name)
-                function.restype = result
-                function.argtypes = arguments
-        except (OSError, AttributeError) as error:
-            raise NotProvided(str(error)) from error
+        self._library = opened(library, _PROTOTYPES)
         if not self._library.gcry_check_version(None):
             raise NotProvided("it could not be initialized")
         # Another user of the library in this process may have done the rest already.
@@ -134,12 +127,4 @@ def _load(library: str) -> LibGcrypt:
 
 def load(libraries: t.Sequence[str] = LIBRARIES) -> LibGcrypt:
     """The first of ``libraries`` that loads. Raises NotProvided if none does, or on a host in FIPS mode."""
-    if fips_mode():
-        raise NotProvided("not used in FIPS mode")
-    reasons = []
-    for library in libraries:
-        try:
-            return _load(library)
-        except NotProvided as reason:
-            reasons.append(str(reason))
-    raise NotProvided("; ".join(reasons))
+    return first_outside_fips(_load, libraries)

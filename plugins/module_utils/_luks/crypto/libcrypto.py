@@ -15,16 +15,15 @@ import functools
 import typing as t
 
 from .memory import Bytes, filled, lent
-from .providers import NotProvided
-
-Library = t.TypeVar("Library")
+from .providers import Chunks, NotProvided
+from .shared_library import Prototypes, first, opened
 
 LIBRARIES = ("libcrypto.so.3", "libcrypto.so.1.1")
 
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
-_CIPHERS: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
+_CIPHERS: Prototypes = {
     "ERR_clear_error": (None, ()),
     "OpenSSL_version_num": (ctypes.c_ulong, ()),
     "EVP_CIPHER_CTX_new": (_POINTER, ()),
@@ -42,22 +41,12 @@ class LibCrypto:
     """
 
     def __init__(self, library: str) -> None:
-        try:
-            self._library = ctypes.CDLL(library)
-            self._declare(_CIPHERS)
-        except (OSError, AttributeError) as error:
-            raise NotProvided(str(error)) from error
+        self._library = opened(library, _CIPHERS)
         number = self._library.OpenSSL_version_num()
         self.version = (
             "OpenSSL "
             f"{number >> 28}.{number >> 20 & 0xFF}.{(number >> 4 if number >> 28 >= 3 else number >> 12) & 0xFF}"
         )
-
-    def _declare(self, prototypes: t.Mapping[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]]) -> None:
-        for name, (result, arguments) in prototypes.items():
-            function = getattr(self._library, name)
-            function.restype = result
-            function.argtypes = arguments
 
     def _failed(self, doing: str) -> NotProvided:
         # hashlib and ssl read the same error queue of the thread and would report what is left in it.
@@ -74,9 +63,7 @@ class LibCrypto:
         getter.argtypes = ()
         return int(getter())
 
-    def crypt(
-        self, cipher: int, key: Bytes, chunks: t.Sequence[t.Tuple[int, int, bytes]], buffer: bytearray, encrypt: bool
-    ) -> None:
+    def crypt(self, cipher: int, key: Bytes, chunks: Chunks, buffer: bytearray, encrypt: bool) -> None:
         """Encrypt or decrypt ``buffer`` in place; ``chunks``: (start, end, 16 bytes of IV or b"") of each piece.
 
         Raises NotProvided if OpenSSL refuses to run the cipher.
@@ -100,22 +87,11 @@ class LibCrypto:
             library.EVP_CIPHER_CTX_free(context)
 
 
-def first(load_one: t.Callable[[str], Library], libraries: t.Sequence[str]) -> Library:
-    """The first of ``libraries`` (file names or paths) that loads. Raises NotProvided if none does."""
-    reasons = []
-    for library in libraries:
-        try:
-            return load_one(library)
-        except NotProvided as reason:
-            reasons.append(str(reason))
-    raise NotProvided("; ".join(reasons))
-
-
 @functools.lru_cache(maxsize=None)
 def _load(library: str) -> LibCrypto:
     return LibCrypto(library)
 
 
 def load(libraries: t.Sequence[str] = LIBRARIES) -> LibCrypto:
-    """As :func:`first`, for ciphers."""
+    """The first of ``libraries`` (file names or paths) that loads. Raises NotProvided if none does."""
     return first(_load, libraries)

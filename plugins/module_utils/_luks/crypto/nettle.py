@@ -16,9 +16,9 @@ import ctypes
 import functools
 import typing as t
 
-from .host import fips_mode
 from .memory import Bytes, filled, lent
 from .providers import Chunks, NotProvided
+from .shared_library import Prototypes, first_outside_fips, opened
 
 LIBRARIES = ("libnettle.so.8", "libnettle.so.7")
 
@@ -31,7 +31,7 @@ _RUN = ctypes.CFUNCTYPE(None, _POINTER, _SIZE, _POINTER, _POINTER)
 
 _CHAINED = (_POINTER, _POINTER, _SIZE, _POINTER, _SIZE, _POINTER, _POINTER)
 _PBKDF2 = (_SIZE, _POINTER, _UNSIGNED, _SIZE, _POINTER, _SIZE, _POINTER)
-_PROTOTYPES: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
+_PROTOTYPES: Prototypes = {
     "nettle_get_ciphers": (ctypes.POINTER(_POINTER), ()),
     "nettle_xts_encrypt_message": (None, (*(_POINTER,) * 4, _SIZE, _POINTER, _POINTER)),
     "nettle_xts_decrypt_message": (None, (*(_POINTER,) * 5, _SIZE, _POINTER, _POINTER)),
@@ -63,14 +63,7 @@ class LibNettle:
     """
 
     def __init__(self, library: str) -> None:
-        try:
-            self._library = ctypes.CDLL(library)
-            for name, (result, arguments) in _PROTOTYPES.items():
-                function = getattr(self._library, name)
-                function.restype = result
-                function.argtypes = arguments
-        except (OSError, AttributeError) as error:
-            raise NotProvided(str(error)) from error
+        self._library = opened(library, _PROTOTYPES)
         self._ciphers: t.Dict[str, _Cipher] = {}
         table = self._library.nettle_get_ciphers()
         for address in iter(iter(table).__next__, None):
@@ -159,12 +152,4 @@ def _load(library: str) -> LibNettle:
 
 def load(libraries: t.Sequence[str] = LIBRARIES) -> LibNettle:
     """The first of ``libraries`` that loads. Raises NotProvided if none does, or on a host in FIPS mode."""
-    if fips_mode():
-        raise NotProvided("not used in FIPS mode")
-    reasons = []
-    for library in libraries:
-        try:
-            return _load(library)
-        except NotProvided as reason:
-            reasons.append(str(reason))
-    raise NotProvided("; ".join(reasons))
+    return first_outside_fips(_load, libraries)

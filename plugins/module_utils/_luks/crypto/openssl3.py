@@ -16,9 +16,10 @@ import functools
 import sys
 import typing as t
 
-from .libcrypto import LIBRARIES, LibCrypto, first
+from .libcrypto import LIBRARIES, LibCrypto
 from .memory import Bytes, filled, lent
 from .providers import NotProvided
+from .shared_library import Prototypes, declare, first
 
 _UNSIGNED = 2
 _TEXT = 4
@@ -29,7 +30,7 @@ _INT = ctypes.c_int
 _SIZE = ctypes.c_size_t
 _NAME = ctypes.c_char_p
 
-_BY_NAME: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
+_BY_NAME: Prototypes = {
     "OSSL_LIB_CTX_new": (_POINTER, ()),
     "OSSL_LIB_CTX_free": (None, (_POINTER,)),
     "OSSL_PROVIDER_load": (_POINTER, (_POINTER, _NAME)),
@@ -43,7 +44,7 @@ _BY_NAME: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
     "EVP_KDF_CTX_free": (None, (_POINTER,)),
     "EVP_KDF_derive": (_INT, (_POINTER, _POINTER, _SIZE, _POINTER)),
 }
-_THREADS: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]] = {
+_THREADS: Prototypes = {
     "OSSL_set_max_threads": (_INT, (_POINTER, ctypes.c_uint64)),
 }
 
@@ -75,9 +76,9 @@ class LibCrypto3(LibCrypto):
         self.by_name = self._declares(_BY_NAME)
         self.threads = self._declares(_THREADS)
 
-    def _declares(self, prototypes: t.Mapping[str, t.Tuple[t.Any, t.Tuple[t.Any, ...]]]) -> bool:
+    def _declares(self, prototypes: Prototypes) -> bool:
         try:
-            self._declare(prototypes)
+            declare(self._library, prototypes)
         except AttributeError:
             return False
         return True
@@ -173,5 +174,5 @@ def _load(library: str) -> LibCrypto3:
 
 
 def load(libraries: t.Sequence[str] = LIBRARIES) -> LibCrypto3:
-    """As :func:`.libcrypto.first`."""
+    """As :func:`.libcrypto.load`."""
     return first(_load, libraries)
