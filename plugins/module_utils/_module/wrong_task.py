@@ -15,6 +15,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
 
+from .._luks.value_kinds import kind_of
+
 Options = t.Mapping[str, t.Any]
 Hints = t.Mapping[str, str]
 
@@ -112,7 +114,7 @@ class _Complaints:
         elif not _fits(value, option):
             choices = option.get("choices") or ()
             wanted = f"one of {', '.join(choices)}" if choices else _WANTED[kind]
-            told = f"{where} is {_kind(value)}, but must be {wanted}."
+            told = f"{where} is {kind_of(value)}, but must be {wanted}."
             meant = _close(value.lower(), choices) if isinstance(value, str) else ""
             if meant:
                 told += f" Did you mean {meant}?"
@@ -172,15 +174,3 @@ def _fits(value: t.Any, option: Options) -> bool:
     if kind == "list":
         return all(_fits(item, {**option, "type": option["elements"]}) for item in converted)
     return not option.get("choices") or value in option["choices"]
-
-
-def _kind(value: t.Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return "a dictionary" if isinstance(value, t.Mapping) else "text"

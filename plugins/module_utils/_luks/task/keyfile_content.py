@@ -15,7 +15,7 @@ import typing as t
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
 from ..paths import check_path
-from .value_kinds import kind_of
+from ..value_kinds import kind_of
 
 KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive
 

@@ -18,7 +18,7 @@ import typing as t
 
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
-from .value_kinds import kind_of
+from ..value_kinds import kind_of
 
 SOURCES = ("passphrase", "passphrase_base64", "keyfile")
 PROMPT_LIMIT = 512  # bytes; cryptsetup's "maximum interactive passphrase length" (cryptsetup --help)

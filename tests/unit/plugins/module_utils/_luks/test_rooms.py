@@ -22,7 +22,7 @@ PACKAGE = "ansible_collections.luksmith.luks.plugins.module_utils._luks"
 # From the ground up: a room may import from the floors below its own, and from nothing else. Two rooms of one floor do
 # not know each other.
 FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
-    ("errors", "required", "word"),
+    ("errors", "required", "value_kinds", "word"),
     ("paths", "page_cache"),
     ("files",),
     ("header",),
