@@ -35,6 +35,7 @@ class ModuleDocFragment:
     UNLOCK: str = f"options:\n  unlock:\n    suboptions:{_SECRET}"
     SECRETS: str = f"options:\n  secrets:\n    suboptions:{_SECRET}"
     FORBIDDEN: str = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
+    VERIFIED: str = f"options:\n  opens:\n    suboptions: &secret{_SECRET}  does_not_open:\n    suboptions: *secret\n"
     KEYFILE: str = f"options:\n  new_secret:\n    suboptions: &secret{_SECRET}  old_secrets:\n    suboptions: *secret\n"
 
     ENTRIES: str = rf"""

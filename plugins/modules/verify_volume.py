@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
+  - luksmith.luks._secret.verified
   - luksmith.luks._volume
 options:
   device:
@@ -34,40 +35,12 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions: &secret
-      label:
-        description:
-          - Name of the secret in messages. A label is not secret.
-          - The default is the place in the task, such as V(opens[0]).
-        type: str
-      passphrase:
-        description:
-          - The secret as text, used as its UTF-8 bytes. A newline at the end is part of it and causes a warning.
-          - Exactly one of passphrase, passphrase_base64 and keyfile is required.
-        type: raw
-      passphrase_base64:
-        description:
-          - The secret in base64, for secrets that are not text.
-        type: raw
-      keyfile:
-        description:
-          - Path of a regular file or block device on the managed host that contains the secret.
-        type: path
-      keyfile_offset:
-        description:
-          - Offset of the secret in the keyfile, in bytes.
-        type: int
-      keyfile_size:
-        description:
-          - Length of the secret in the keyfile, in bytes.
-        type: int
   does_not_open:
     description:
       - Secrets, none of which may open the volume. If a keyslot cannot be tried, the task fails.
     type: list
     elements: dict
     default: []
-    suboptions: *secret
   keyslots:
     description:
       - Numbers of exactly those keyslots that must be active. V([]) allows none.

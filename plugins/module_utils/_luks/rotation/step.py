@@ -17,13 +17,10 @@ from ..errors import Interrupted, LuksmithError, Refused, expected_only
 from ..result.actions import Result
 from ..task.parse import parse_task
 from ..task.parse_info import parse_info
-from ..unlock.hints import hints
-from ..unlock.session import unlock_session
 from ..unlock.verdict import Verdict
 from ..usecases.amend import amend
 from ..usecases.inspect import inspect
-from ..volume.read_header import read_header_locked
-from ..volume.storage import open_volume
+from ..usecases.proving import proofs
 from .unknown import unknown_keyslots
 
 Params = t.Mapping[str, t.Any]
@@ -140,11 +137,7 @@ def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Re
     """Raises Refused unless ``secret`` opens a keyslot, as the medium has it; those of ``actions`` are tried first."""
     task = parse_info({**place, "secrets": [secret], "lock_timeout": params["lock_timeout"]})
     try:
-        with unlock_session(task.secrets, task.budget) as session, open_volume(
-            task.device, task.header, writable=False
-        ) as volume:
-            header = read_header_locked(volume, task.lock_timeout)
-            prover = session.prover(header, volume.region.reread, hints(header, task.labels))
+        with proofs(task, remembered=True) as (_session, _volume, header, prover):
             made = [action["keyslot"] for action in actions if action["keyslot"] in header.keyslots]
             if any(prover.verdict(0, keyslot) is Verdict.OPENS for keyslot in (*made, *header.keyslots)):
                 return

@@ -10,10 +10,8 @@ import typing as t
 
 from ..result.slot_table import ACTIVE, Row
 from ..task.parse_info import parse_info
-from ..unlock.session import unlock_session
 from ..unlock.verdict import Verdict
-from ..volume.read_header import read_header_locked
-from ..volume.storage import open_volume
+from ..usecases.proving import proofs
 
 Params = t.Mapping[str, t.Any]
 
@@ -37,11 +35,7 @@ def unknown_keyslots(
     labels = {line["keyslot"]: line["label"] for line in record if line["current"]}
     task = parse_info({**place, "secrets": secrets, "lock_timeout": params["lock_timeout"]})
     try:
-        with unlock_session(task.secrets, task.budget) as session, open_volume(
-            task.device, task.header, writable=False
-        ) as volume:
-            header = read_header_locked(volume, task.lock_timeout)
-            prover = session.prover(header, volume.region.reread)
+        with proofs(task) as (_session, _volume, header, prover):
             numbers = range(len(task.secrets))
             there = [keyslot for keyslot in asked if keyslot in header.keyslots]
             prover.expect((secret, keyslot) for keyslot in there for secret in numbers)

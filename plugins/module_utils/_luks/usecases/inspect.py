@@ -12,9 +12,7 @@ from ..result.describe import describe_header, unfinished
 from ..result.slot_table import rows
 from ..task.parse_info import InfoTask
 from ..unlock.prover import labels_by_keyslot
-from ..unlock.session import unlock_session
-from ..volume.read_header import read_header_locked
-from ..volume.storage import open_volume
+from .proving import proofs
 
 
 def inspect(task: InfoTask) -> Result:
@@ -24,11 +22,7 @@ def inspect(task: InfoTask) -> Result:
     :meth:`.Prover.try_slot` raises.
     """
     try:
-        with unlock_session(task.secrets, task.budget) as session, open_volume(
-            task.device, task.header, writable=False
-        ) as volume:
-            header = read_header_locked(volume, task.lock_timeout)
-            prover = session.prover(header, volume.region.reread)
+        with proofs(task) as (session, volume, header, prover):
             warnings = list(header.warnings)
             prover.expect(
                 ((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True
