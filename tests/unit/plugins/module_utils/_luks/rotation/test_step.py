@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A step of a rotation on volumes that cryptsetup made: what is proven before anything depends on it, and that each
+volume is alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volumes
+
+Json = t.Dict[str, t.Any]
+
+LEAKED, FIRE = (volumes.secret(text) for text in volumes.MADE)
+NEXT, STRANGER = volumes.secret("next"), volumes.secret("stranger")
+PATH = {"header": None, "uuid": None}
+WORK: Json = {**PATH, "unlock": [], "kept": 0, "keyslots": [], "replaced": [], "prove": None, "keyfiles": []}
+USUAL: Json = {"discover": None, "volumes": [], "orders": [], "backup": None, "wipe": "auto", "lock_timeout": 30.0}
+
+
+@pytest.fixture(params=["luks1", "luks2"])
+def volume(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "volume"
+    path.write_bytes(gzip.decompress((volumes.FIXTURES / f"{request.param}.img.gz").read_bytes()))
+    return path
+
+
+def entry(volume: pathlib.Path, **members: t.Any) -> Json:
+    form = "luks2" if volume.read_bytes()[6:8] == b"\0\2" else "luks1"
+    return {"pbkdf": volumes.CHEAP[form], **members} if members.get("state") != "absent" else members
+
+
+def add(volume: pathlib.Path, new: Json) -> Json:
+    return {**WORK, "device": str(volume), "unlock": [LEAKED], "keyslots": [entry(volume, new_secret=new)]}
+
+
+def run(name: str, *works: Json, **more: t.Any) -> t.List[Json]:
+    return t.cast(t.List[Json], step({**USUAL, "step": name, "volumes": list(works), **more})["volumes"])
+
+
+def test_what_was_added_must_open_before_a_keyfile_depends_on_it(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """As if the volume did not keep what was written: the secret to prove is one that it does not have."""
+    keyfile = tmp_path / "data.key"
+    keyfile.write_text("winter-2025")
+    follows = {"name": "data", "path": str(keyfile), "keyfile_offset": None, "keyfile_size": None}
+    work = {**add(volume, NEXT), "replaced": [LEAKED], "keyfiles": [follows]}
+    (done,) = run("add", {**work, "prove": STRANGER})
+    assert (done["failed"], done["phase"], done["changed"]) == (True, "prove", True)
+    assert "opens no keyslot after it was added" in done["msg"] and "The old secrets still open it" in done["msg"]
+    assert keyfile.read_text() == "winter-2025"
+    (done,) = run("add", {**work, "prove": NEXT})
+    assert "failed" not in done and keyfile.read_text() == "next"
+
+
+def test_a_volume_that_is_refused_stops_no_other(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    blank = tmp_path / "blank"
+    blank.write_bytes(bytes(4096))
+    refused, done = run("add", {**WORK, "device": str(blank), "keyslots": [{"new_secret": NEXT}]}, add(volume, NEXT))
+    assert refused["failed"] and not refused["changed"] and str(blank) in refused["msg"]
+    assert "failed" not in done and done["changed"]
+
+
+def test_a_look_changes_nothing_and_says_what_would_be_done(volume: pathlib.Path) -> None:
+    before = volume.read_bytes()
+    (seen,) = run("look", add(volume, NEXT))
+    assert volume.read_bytes() == before
+    assert [action["action"] for action in seen["plan"]["plan"]] == ["add"]
+
+
+def test_keyslots_that_nothing_known_opens_are_named(volume: pathlib.Path) -> None:
+    """Break-glass is in keyslot 1: unknown, unless its secret is given."""
+    (seen,) = run("look", add(volume, NEXT))
+    assert [(row["keyslot"], row["tried"]) for row in seen["unknown"]] == [(1, True)]
+    (seen,) = run("look", {**add(volume, NEXT), "unlock": [LEAKED, FIRE]})
+    assert seen["unknown"] == []
+
+
+def test_the_backup_is_made_after_the_erase(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A backup from before would still open with what was erased."""
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o700)
+    (seen,) = run("look", add(volume, NEXT))
+    work = {**WORK, "device": str(volume), "uuid": seen["uuid"], "unlock": [FIRE]}
+    (done,) = run("erase", {**work, "keyslots": [{"state": "absent", "old_secret": LEAKED}]}, backup=str(folder))
+    assert "failed" not in done and done["backup"]
+    (backup,) = folder.iterdir()
+    assert backup.name == f"{seen['uuid']}.luks-header"
+    (seen,) = run("look", {**WORK, "device": str(backup), "unlock": [FIRE], "keyslots": [{"new_secret": LEAKED}]})
+    assert [action["action"] for action in seen["plan"]["plan"]] == ["add"]  # so the backup does not open with it
