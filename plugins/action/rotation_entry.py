@@ -7,25 +7,21 @@ compare what came back.
 
 from __future__ import annotations
 
-import datetime
-import secrets
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._module.cores import forbid_core_dumps
-from ..plugin_utils._rotation import passphrase
-from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
+from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, Wanted, decide, unproven, useless
 from ..plugin_utils._rotation.entry import (
     BadEntry,
     Entry,
-    Secret,
+    check_given_back,
     check_not_older,
     check_uuid,
     discarded,
     forgotten,
-    holds,
     promoted,
     proven,
     read,
@@ -34,6 +30,7 @@ from ..plugin_utils._rotation.entry import (
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
 from ..plugin_utils._rotation.orders import orders
 from ..plugin_utils._rotation.stores import StoreError
+from ..plugin_utils._rotation.world import Chance
 from ..plugin_utils._stores import make
 
 Result = t.Dict[str, t.Any]
@@ -140,46 +137,26 @@ class ActionModule(ActionBase):
 
     def _decide(self, entry: Entry, arguments: Result) -> Result:
         wanted = Wanted(arguments["generation"], arguments["max_age"], arguments["passphrase"])
-        now = datetime.datetime.now(datetime.timezone.utc)
+        chance = Chance()
         check_not_older(entry, arguments["record"], arguments["begin"])
-        decision = decide(entry, wanted, now)
+        decision = decide(entry, wanted, chance.now())
         opened = arguments["opened"]
         if decision.phase == TAKE_UP and opened is not None and not proven(entry["next"], opened, arguments["record"]):
-            reason = (
-                f"secret {entry['next']['id']} was staged, and the volume does not prove it, so that a fresh one "
-                "is made"
-            )
-            entry, decision = discarded(entry), Decision(MAKE, reason)
+            entry, decision = discarded(entry), unproven(entry["next"])
         # Nothing comes to a volume that this run has not made: what is in the store could have been put there.
         if decision.phase == REST and opened == []:
-            reason = (
-                f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody "
-                "changed the store or the volume"
-            )
-            decision = Decision(MAKE, reason)
+            decision = useless(entry["current"])
         if decision.phase == MAKE:
             if arguments["store"]:
                 self._store.check()
-            new = self._new(arguments, wanted, now)
+            # In check mode nothing is stored, and the plan must read the same every time.
+            identity = "new" if self._task.check_mode else chance.identity()
+            new = chance.secret(identity, wanted, arguments["passphrase_format"], arguments["entropy"])
             entry_to_write: t.Optional[Entry] = staged(entry, new)
         else:
             new = entry["current"] if decision.phase == REST else entry["next"]
             entry_to_write = None
         return {**orders(entry, decision, new, arguments), "entry": entry, "staged": entry_to_write, "new": new}
-
-    def _new(self, arguments: Result, wanted: Wanted, now: datetime.datetime) -> Secret:
-        given = wanted.passphrase
-        bits = passphrase.bits(arguments["passphrase_format"], arguments["entropy"]) if given is None else None
-        return {
-            # In check mode nothing is stored, and the plan must read the same every time.
-            "id": "new" if self._task.check_mode else secrets.token_hex(4),
-            "passphrase": passphrase.make(arguments["passphrase_format"], arguments["entropy"])
-            if given is None
-            else given,
-            "generation": wanted.generation,
-            "created": now.strftime(TIMES),
-            "entropy": bits,
-        }
 
     def _forget(self, entry: Entry, arguments: Result) -> Result:
         changed = forgotten(entry, arguments["keep_older"])
@@ -189,10 +166,5 @@ class ActionModule(ActionBase):
         return {"entry": changed, "differs": differs}
 
     def _compare(self, entry: Entry, arguments: Result) -> Result:
-        """The store must give back what it was given, before the volume comes to depend on it."""
-        if holds(entry, arguments["field"], arguments["secret"]):
-            return {"entry": entry, "promoted": promoted(entry, arguments["secret"]["id"])}
-        raise BadEntry(
-            f"the store did not give back secret {arguments['secret']['id']} as it was written. Look at the store "
-            "before the rotation is run again"
-        )
+        check_given_back(entry, arguments["field"], arguments["secret"])
+        return {"entry": entry, "promoted": promoted(entry, arguments["secret"]["id"])}

@@ -53,6 +53,22 @@ def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
     return Decision(MAKE, reason) if reason else Decision(REST, _rest(entry["current"], wanted))
 
 
+def unproven(secret: Secret) -> Decision:
+    """For a staged ``secret`` that the volume does not prove."""
+    return Decision(
+        MAKE, f"secret {secret['id']} was staged, and the volume does not prove it, so that a fresh one is made"
+    )
+
+
+def useless(secret: Secret) -> Decision:
+    """For a current ``secret`` that opens no keyslot."""
+    return Decision(
+        MAKE,
+        f"secret {secret['id']} opens nothing: the volume came back from a backup, or somebody changed the store or "
+        "the volume",
+    )
+
+
 def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) -> str:
     """Why ``current`` must be replaced, or ""."""
     if current is None:

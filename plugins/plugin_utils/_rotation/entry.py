@@ -205,6 +205,17 @@ def proven(secret: Secret, opened: t.Sequence[int], record: t.Sequence[t.Mapping
     return any(labels.get(keyslot, LABEL + secret["id"]) == LABEL + secret["id"] for keyslot in opened)
 
 
+def check_given_back(entry: Entry, field: str, secret: Secret) -> None:
+    """Raises BadEntry unless ``entry``, as the store returned it, has ``secret`` in ``field``: before the volume comes
+    to depend on it, the store must give back what it was given.
+    """
+    if not holds(entry, field, secret):
+        raise BadEntry(
+            f"the store did not give back secret {secret['id']} as it was written. Look at the store before the "
+            "rotation is run again"
+        )
+
+
 def holds(entry: Entry, field: str, secret: Secret) -> bool:
     """Whether the store gave back what was written: the same secret in ``field`` (current or next), to the byte."""
     found = entry.get(field)

@@ -20,24 +20,23 @@ import typing as t
 
 from . import answers
 from .answers import Done, Seen
-from .decision import MAKE, REST, TAKE_UP, TIMES, Decision, Wanted, decide
+from .decision import MAKE, REST, TAKE_UP, Decision, Wanted, decide, unproven, useless
 from .entry import (
     BadEntry,
     Entry,
     Secret,
     blank,
+    check_given_back,
     check_not_older,
     check_uuid,
     discarded,
     forgotten,
-    holds,
     promoted,
     proven,
     read,
     staged,
 )
 from .orders import orders
-from .passphrase import bits
 from .stores import Stored, StoreError
 from .words import in_words
 from .world import Asked, Chance, Host, HostError, Phase, Progress
@@ -337,15 +336,10 @@ class Rotation:
         # It stands first, and what is wanted otherwise makes no difference: somebody put it there.
         first = entry["older"][0] if entry["older"] and entry["next"] is None else {}
         if first.get("discarded") and first["id"] in distrusted:
-            reason = f"secret {first['id']} was staged, and the volume does not prove it, so that a fresh one is made"
-            return Decision(MAKE, reason)
+            return unproven(first)
         decision = decide(entry, self._options.wanted, self._chance.now())
         if decision.phase == REST and entry["current"]["id"] in distrusted:
-            reason = (
-                f"secret {entry['current']['id']} opens nothing: the volume came back from a backup, or somebody "
-                "changed the store or the volume"
-            )
-            return Decision(MAKE, reason)
+            return useless(entry["current"])
         return decision
 
     def _secret_of(self, entry: Entry, decision: Decision) -> Secret:
@@ -355,17 +349,7 @@ class Rotation:
 
     def _new_secret(self, identity: str) -> Secret:
         options = self._options
-        given = options.wanted.passphrase
-        entropy = bits(options.passphrase_format, options.entropy) if given is None else None
-        return {
-            "id": identity,
-            "passphrase": self._chance.passphrase(options.passphrase_format, options.entropy)
-            if given is None
-            else given,
-            "generation": options.wanted.generation,
-            "created": self._chance.now().strftime(TIMES),
-            "entropy": entropy,
-        }
+        return self._chance.secret(identity, options.wanted, options.passphrase_format, options.entropy)
 
     def _order(
         self,
@@ -484,11 +468,8 @@ class Rotation:
         del self._stored[key]  # until the store has answered, it is not known what it holds
         stored = self._store.write(key, entry, version)
         found = read(stored.entry, self._options.host, volume.seen.uuid, volume.seen.device)
-        if field and not holds(found, field, volume.new):
-            raise BadEntry(
-                f"the store did not give back secret {volume.new['id']} as it was written. Look at the store before "
-                "the rotation is run again"
-            )
+        if field:
+            check_given_back(found, field, volume.new)
         self._stored[key] = stored
         volume.entry, volume.changed = found, True
 

@@ -29,7 +29,7 @@ class Form(t.NamedTuple):
 
 # base32: digits and letters without i, l, o and u (Crockford's choice), which are read as others.
 # modhex: the 16 letters that lie on the same keys of QWERTY, QWERTZ and AZERTY keyboards, as systemd uses them for its
-# recovery         keys; no separator, because no layout has one in the same place.
+# recovery keys; no separator, because no layout has one in the same place.
 FORMS: t.Dict[str, Form] = {
     "base32": Form("0123456789abcdefghjkmnpqrstvwxyz", 4, "-"),
     "modhex": Form("cbdefghijklnrtuv", 4, ""),

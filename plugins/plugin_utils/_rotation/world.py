@@ -15,6 +15,8 @@ import secrets
 import typing as t
 
 from . import passphrase
+from .decision import TIMES, Wanted
+from .entry import Secret
 from .stores import Stored
 
 Answer = t.Mapping[str, t.Any]
@@ -77,6 +79,17 @@ class Progress(t.Protocol):
 
 class Chance:
     """The clock and the random numbers of the system."""
+
+    def secret(self, identity: str, wanted: Wanted, form: str, entropy: int) -> Secret:
+        """A new secret: the passphrase that is ``wanted``, else one of this form and entropy. Raises ValueError."""
+        given = wanted.passphrase
+        return {
+            "id": identity,
+            "passphrase": self.passphrase(form, entropy) if given is None else given,
+            "generation": wanted.generation,
+            "created": self.now().strftime(TIMES),
+            "entropy": passphrase.bits(form, entropy) if given is None else None,
+        }
 
     def now(self) -> datetime.datetime:
         return datetime.datetime.now(datetime.timezone.utc)
