@@ -61,6 +61,7 @@ def nothing_happened(lab: Lab, before: bytes, output: str) -> None:
 
 @pytest.mark.parametrize("playbook", ["rotate", "audit"])
 def test_facts_in_the_result_of_a_module(lab: Lab, playbook: str) -> None:
+    """A whole play, which takes longer than 5 seconds on a slow machine."""
     before = (lab.folder / VOLUMES[0]).read_bytes()
     lie(lab, ansible_facts=taken_over(lab))
     nothing_happened(lab, before, lab.play("-e", audited(lab), playbook=playbook, expect=2))
