@@ -63,10 +63,16 @@ def folder(recipe: t.Sequence[t.Any], make: t.Callable[[pathlib.Path], object]) 
 
 @functools.lru_cache(maxsize=None)
 def sources(*folders: str) -> str:
-    """Identifies the text of all files below these folders of the checkout."""
-    files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file())
-    texts = [[str(path.relative_to(ROOT)), hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
-    return digest([text for text in texts if "__pycache__" not in text[0]])
+    """Identifies the text of all files below these folders of the checkout, without the bytecode that another process
+    may be writing there at this moment.
+    """
+    found = []
+    for folder in folders:
+        for place, inner, names in os.walk(ROOT / folder):
+            inner[:] = [name for name in inner if name != "__pycache__"]
+            found += [pathlib.Path(place, name) for name in names]
+    texts = [[str(path.relative_to(ROOT)), hashlib.sha256(path.read_bytes()).hexdigest()] for path in sorted(found)]
+    return digest(texts)
 
 
 def value(recipe: t.Sequence[t.Any], make: t.Callable[[], bytes]) -> bytes:
