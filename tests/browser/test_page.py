@@ -8,23 +8,17 @@ as a small one.
 from __future__ import annotations
 
 import html.parser
-import os
 import pathlib
 import re
-import shutil
-import subprocess
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data as report_data
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import page
-from ansible_collections.luksmith.luks.tests import needs
+from ansible_collections.luksmith.luks.tests.browser.browser import Browser
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
 pytestmark = pytest.mark.needs("chromium")
-BROWSER = needs.program("chromium") or "chromium"
-# A network namespace of its own has not even a loopback interface that is up.
-ALONE = ["unshare", "--net"] if os.geteuid() == 0 and shutil.which("unshare") else []
 VOID = {"meta", "input", "link", "br", "img", "hr"}
 
 
@@ -76,44 +70,45 @@ class Document(html.parser.HTMLParser):
         self.here.children.append(data)
 
 
-def chromium(folder: pathlib.Path, *arguments: str) -> str:
-    command = [
-        *ALONE,
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-        *arguments,
-    ]
-    done = subprocess.run(
-        command, capture_output=True, check=False, timeout=300, env={**os.environ, "HOME": str(folder)}
-    )
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
-    return done.stdout.decode()
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()
 
 
-def show(folder: pathlib.Path, hosts: t.Any, *, doing: str = "", fragment: str = "", **options: t.Any) -> Element:
-    """The document for ``hosts``.
+@pytest.fixture
+def show(browser: Browser, tmp_path: pathlib.Path) -> Show:
+    return Show(browser, tmp_path)
 
-    ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it.
-    """
-    text = page.render(report_data.build(hosts, **options))
-    if doing:
-        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace(
-            "</body>", f"<script>{doing}</script></body>"
-        )
-    file = folder / "page.html"
-    file.write_text(text, encoding="utf-8")
-    return Document(chromium(folder, "--dump-dom", f"file://{file}{fragment}")).root
+
+class Show(t.NamedTuple):
+    browser: Browser
+    folder: pathlib.Path
+
+    def __call__(
+        self, hosts: t.Any, *, doing: str = "", fragment: str = "", width: int = 1280, **options: t.Any
+    ) -> Element:
+        """The document for ``hosts`` in a window of ``width`` pixels.
+
+        ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it.
+        """
+        text = page.render(report_data.build(hosts, **options))
+        if doing:
+            text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text).replace(
+                "</body>", f"<script>{doing}</script></body>"
+            )
+        file = self.folder / "page.html"
+        file.write_text(text, encoding="utf-8")
+        return Document(self.browser.document(f"file://{file}{fragment}", width)).root
 
 
 def names(document: Element) -> t.List[str]:
     return [one.text for one in document.all("span", class_="name")]
 
 
-def test_three_volumes(tmp_path: pathlib.Path) -> None:
-    document = show(tmp_path, fleets.fleet(3))
+def test_three_volumes(show: Show) -> None:
+    document = show(fleets.fleet(3))
     assert [
         row.all("th")[0].text.startswith("host-00000") for row in document.all("table", class_="matrix")[0].all("tr")
     ] == [True]
@@ -133,20 +128,20 @@ def test_three_volumes(tmp_path: pathlib.Path) -> None:
     ]
 
 
-def test_nothing_to_show(tmp_path: pathlib.Path) -> None:
-    document = show(tmp_path, [])
+def test_nothing_to_show(show: Show) -> None:
+    document = show([])
     assert "No volume matches." in document.text
     assert "0 volumes on 0 hosts" in document.text
 
 
-def test_a_host_without_an_answer_is_seen_first(tmp_path: pathlib.Path) -> None:
-    document = show(tmp_path, [*fleets.fleet(3), {"host": "zz-lost", "error": "no route to host", "volumes": []}])
+def test_a_host_without_an_answer_is_seen_first(show: Show) -> None:
+    document = show([*fleets.fleet(3), {"host": "zz-lost", "error": "no route to host", "volumes": []}])
     rows = document.all("table", class_="matrix")[0].all("tr")
     assert rows[0].all("th")[0].text.startswith("zz-lost") and "no route to host" in rows[0].text
 
 
-def test_many_volumes_are_shown_in_pages(tmp_path: pathlib.Path) -> None:
-    document = show(tmp_path, fleets.fleet(3000))
+def test_many_volumes_are_shown_in_pages(show: Show) -> None:
+    document = show(fleets.fleet(3000))
     assert len(document.all("table", class_="matrix")[0].all("tbody")[0].all("tr")) == 50
     assert "Page 1 of 20" in document.text and "3,000 volumes on 1,000 hosts" in document.text
     # All are in the picture of the whole fleet.
@@ -154,14 +149,14 @@ def test_many_volumes_are_shown_in_pages(tmp_path: pathlib.Path) -> None:
     assert dots == 3000
 
 
-def test_a_large_fleet_takes_few_elements_more_than_a_page_of_it(tmp_path: pathlib.Path) -> None:
+def test_a_large_fleet_takes_few_elements_more_than_a_page_of_it(show: Show) -> None:
     """So that it is drawn about as quickly.
 
     A row of the matrix has three cells with a picture in each; 3,000 volumes have 1,000 rows.
     """
 
     def elements(count: int) -> int:
-        document = show(tmp_path, fleets.fleet(count))
+        document = show(fleets.fleet(count))
         return sum(len(document.all(name)) for name in ("tr", "td", "th", "div", "span", "button", "path", "option"))
 
     assert elements(3000) < 2 * elements(180)  # 60 hosts fill a page
@@ -183,7 +178,7 @@ def test_a_large_fleet_takes_few_elements_more_than_a_page_of_it(tmp_path: pathl
         ("search('vda5'); click('#reset'); choose('order', 'name')", [f"/dev/vda{number}" for number in range(9)]),
     ],
 )
-def test_search_and_filters(tmp_path: pathlib.Path, doing: str, expected: t.List[str]) -> None:
+def test_search_and_filters(show: Show, doing: str, expected: t.List[str]) -> None:
     hands = """
     const click = (what) => document.querySelector(what).click();
     const tell = (id, value, what) => {
@@ -194,11 +189,11 @@ def test_search_and_filters(tmp_path: pathlib.Path, doing: str, expected: t.List
     const choose = (id, value) => tell(id, value, 'change');
     const search = (text) => tell('search', text, 'input');
     """
-    assert names(show(tmp_path, fleets.fleet(9), doing=hands + doing)) == expected
+    assert names(show(fleets.fleet(9), doing=hands + doing)) == expected
 
 
-def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
-    details = show(tmp_path, fleets.fleet(3), fragment="#volume-1").all("dialog")[0]
+def test_one_volume_in_full(show: Show) -> None:
+    details = show(fleets.fleet(3), fragment="#volume-1").all("dialog")[0]
     assert "open" in details.attributes
     assert details.all("h2")[0].text == "/dev/vda1"
     for text in (
@@ -212,22 +207,21 @@ def test_one_volume_in_full(tmp_path: pathlib.Path) -> None:
         assert text in details.text
 
 
-def test_keyboard(tmp_path: pathlib.Path) -> None:
-    """It may take some seconds: a browser starts twice, once to press a key."""
+def test_keyboard(show: Show) -> None:
     doing = (
         "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '/', bubbles: true})); document.title = "
         "document.activeElement.id;"
     )
-    assert show(tmp_path, fleets.fleet(3), doing=doing).all("title")[0].text == "search"
-    document = show(tmp_path, fleets.fleet(3))
+    assert show(fleets.fleet(3), doing=doing).all("title")[0].text == "search"
+    document = show(fleets.fleet(3))
     assert all(one.tag == "button" for one in document.all(class_="volume")), (
         "what opens something is a button, so that Tab and Enter do"
     )
 
 
-def test_before_and_after(tmp_path: pathlib.Path) -> None:
+def test_before_and_after(show: Show) -> None:
     hosts = [{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}]
-    document = show(tmp_path, hosts, kind="rotation", fragment="#volume-0")
+    document = show(hosts, kind="rotation", fragment="#volume-0")
     pairs = document.all("div", class_="pair")
     assert [len(pair.all("svg")) for pair in pairs] == [2, 2]
     # Only the slot that changed is marked, and only where the work is done.
@@ -241,55 +235,41 @@ def test_before_and_after(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["audit", "rotation"])
-def test_nothing_lies_beside_a_narrow_window(tmp_path: pathlib.Path, kind: str) -> None:
-    """In a frame, because no window of Chromium is as narrow as that of a telephone."""
+def test_nothing_lies_beside_a_narrow_window(show: Show, kind: str) -> None:
     rotated = [
         {"host": "a-host-with-a-name.of.some.length", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}
     ]
-    show(
-        tmp_path,
-        rotated if kind == "rotation" else fleets.fleet(9),
-        kind=kind,
-        doing="parent.postMessage(document.documentElement.scrollWidth, '*');",
-    )
-    frame = (
-        '<title></title><iframe src="page.html" width="360" height="700"></iframe><script>onmessage = (told) => { '
-        "document.title = told.data; };</script>"
-    )
-    (tmp_path / "frame.html").write_text(frame)
-    document = Document(
-        chromium(tmp_path, "--virtual-time-budget=2000", "--dump-dom", f"file://{tmp_path}/frame.html")
-    ).root
+    hosts = rotated if kind == "rotation" else fleets.fleet(9)
+    document = show(hosts, kind=kind, width=360, doing="document.title = document.documentElement.scrollWidth;")
     assert 300 < int(document.all("title")[0].text) <= 360
 
 
 @pytest.mark.parametrize("number", [None, 0, 5])
-def test_hostile_hosts_stay_text(tmp_path: pathlib.Path, number: t.Optional[int]) -> None:
+def test_hostile_hosts_stay_text(show: Show, number: t.Optional[int]) -> None:
     """Nothing of theirs runs or becomes an element, in the page or in the details; with the policy of the page switched
     off too.
     """
     fragment = "" if number is None else f"#volume-{number}"
     for doing in ("", "void 0"):
-        document = show(tmp_path, fleets.hostile(), fragment=fragment, title="plain", doing=doing)
+        document = show(fleets.hostile(), fragment=fragment, title="plain", doing=doing)
         assert document.all("title")[0].text == "plain"
         assert not document.all("img") and len(document.all("script")) == (3 if doing else 2)
         assert not [one for one in document.all() if any(name.startswith("on") for name in one.attributes)]
         assert "</script><script>document.title='owned'</script>" in document.text
 
 
-def test_the_pages_own_policy_lets_its_own_script_run(tmp_path: pathlib.Path) -> None:
+def test_the_pages_own_policy_lets_its_own_script_run(show: Show) -> None:
     """Without ``doing`` the policy is in force; a wrong hash would leave the page empty."""
-    assert show(tmp_path, fleets.fleet(3)).all("html")[0].attributes["data-theme"] in ("light", "dark")
+    assert show(fleets.fleet(3)).all("html")[0].attributes["data-theme"] in ("light", "dark")
 
 
-def test_paper_has_all_findings(tmp_path: pathlib.Path) -> None:
-    """It may take some seconds: a browser draws 300 volumes and prints them."""
+def test_paper_has_all_findings(show: Show) -> None:
     doing = "window.dispatchEvent(new Event('beforeprint'));"
-    document = show(tmp_path, fleets.fleet(300), doing=doing)
+    document = show(fleets.fleet(300), doing=doing)
     paper = document.all("section", class_="only-print")[0].text
     assert paper.count("kdf-cost was found") == len([number for number in range(300) if number % 7 == 1])
     assert "left out" in document.text
     shown = names(document)
     assert "/dev/vda1" in shown and "/dev/vda0" not in shown
-    back = show(tmp_path, fleets.fleet(300), doing=doing + "window.dispatchEvent(new Event('afterprint'));")
+    back = show(fleets.fleet(300), doing=doing + "window.dispatchEvent(new Event('afterprint'));")
     assert "/dev/vda0" in names(back)
