@@ -17,6 +17,8 @@ import sys
 import typing as t
 
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.release import __version__ as ANSIBLE
+from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.tools import playing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -84,7 +86,7 @@ class Lab:
             "rotate_replaces": [{"label": "leaked", "passphrase": LEAKED}],
             "rotate_keeps": [{"label": "break-glass", "passphrase": BREAK_GLASS}],
             "rotate_generation": "one",
-            "rotate_iter_time": 1,
+            "rotate_pbkdf": {"type": "pbkdf2", "hash": "sha256", "iterations": 1000},
         }
         host = {"ansible_connection": "local", "ansible_python_interpreter": f"{here}/python"}
         (folder / "hosts.json").write_text(
@@ -92,6 +94,21 @@ class Lab:
         )
         lab._write_interpreter()
         return lab
+
+    @classmethod
+    def once_rotated(
+        cls, folder: pathlib.Path, shared: pathlib.Path, volumes: t.Sequence[str], **variables: t.Any
+    ) -> Lab:
+        """The same after a first rotation, which was played now or by an earlier test with these sources."""
+
+        def rotate(place: pathlib.Path) -> None:
+            lab = cls.make(place / "lab", shared, volumes, **variables)
+            lab.play()
+            exactly_the_newest(lab, lab.stored(), "one")
+
+        depends = kept.sources("plugins", "roles", "playbooks", "tests/fixtures", "tests/rotation")
+        made = kept.folder(["rotated", depends, ANSIBLE, sys.version, volumes, variables], rotate)
+        return cls(made / "lab", tuple(volumes), shared).copy(folder)
 
     def _write_interpreter(self) -> None:
         python = self.folder / "python"

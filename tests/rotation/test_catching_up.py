@@ -25,10 +25,7 @@ pytestmark = [pytest.mark.full, pytest.mark.needs("ansible-playbook", "cryptsetu
 @pytest.fixture(scope="module")
 def rotated(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     """Once rotated: generation one."""
-    lab = Lab.make(tmp_path_factory.mktemp("rotated") / "lab", shared, VOLUMES)
-    lab.play()
-    exactly_the_newest(lab, lab.stored(), "one")
-    return lab
+    return Lab.once_rotated(tmp_path_factory.mktemp("rotated") / "lab", shared, VOLUMES)
 
 
 def test_a_rotation_that_was_cut_is_finished_before_the_next_one(rotated: Lab, tmp_path: pathlib.Path) -> None:

@@ -43,8 +43,7 @@ def contents(lab: Lab) -> t.List[bytes]:
 
 def test_a_secret_that_was_planted_in_the_store(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """What the volume does not prove comes to no volume. Several plays: longer than 5 seconds."""
-    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="command", rotate_command=COMMAND)
-    lab.play()
+    lab = Lab.once_rotated(tmp_path / "lab", shared, VOLUMES, rotate_store="command", rotate_command=COMMAND)
     first = exactly_the_newest(lab, lab.stored(), "one")
     store = lab.folder / "command.json"
     held = json.loads(store.read_text())
@@ -61,8 +60,7 @@ def test_a_secret_that_was_planted_in_the_store(tmp_path: pathlib.Path, shared: 
 
 def test_a_store_that_came_back_from_a_backup(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """An older store is refused, and nothing changes. Three plays: longer than 5 seconds."""
-    lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
-    lab.play()
+    lab = Lab.once_rotated(tmp_path / "lab", shared, VOLUMES)
     store = lab.folder / "store" / "secrets.yml"
     shutil.copy(store, lab.folder / "kept")
     lab.play(*TWO)
@@ -83,8 +81,7 @@ def test_a_store_that_came_back_from_a_backup(tmp_path: pathlib.Path, shared: pa
 @pytest.mark.parametrize("volume", ["luks1.img", "luks2.img"])
 def test_a_current_secret_that_was_planted(tmp_path: pathlib.Path, shared: pathlib.Path, volume: str) -> None:
     """It never comes to the volume, although break-glass would open the way for it."""
-    lab = Lab.make(tmp_path / "lab", shared, (volume,), rotate_store="command", rotate_command=COMMAND)
-    lab.play()
+    lab = Lab.once_rotated(tmp_path / "lab", shared, (volume,), rotate_store="command", rotate_command=COMMAND)
     store = lab.folder / "command.json"
     held = json.loads(store.read_text())
     (key,) = held

@@ -42,12 +42,9 @@ def blank(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab
 
 
 @pytest.fixture(scope="session")
-def rotated(blank: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def rotated(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> Lab:
     """Once rotated, so that the next rotation replaces a secret of the store."""
-    lab = blank.copy(tmp_path_factory.mktemp("rotated") / "lab")
-    lab.play()
-    exactly_the_newest(lab, lab.stored(), "one")
-    return lab
+    return Lab.once_rotated(tmp_path_factory.mktemp("rotated") / "lab", shared, VOLUMES)
 
 
 @pytest.fixture(scope="session")

@@ -38,9 +38,7 @@ def with_command(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path)
     """Once rotated, with a user's own command as the store."""
     folder = tmp_path_factory.mktemp("command") / "lab"
     words = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
-    lab = Lab.make(folder, shared, VOLUMES, rotate_store="command", rotate_command=words)
-    lab.play()
-    exactly_the_newest(lab, lab.stored(), "one")
+    lab = Lab.once_rotated(folder, shared, VOLUMES, rotate_store="command", rotate_command=words)
     (folder / "writes").unlink()
     return lab
 
