@@ -35,13 +35,13 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 530,
+    "audit": 532,
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 524,
     "keyfile": 82,
     "keyslots": 607,
-    "keyslots_info": 428,
+    "keyslots_info": 430,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
@@ -180,9 +180,10 @@ def test_every_budget_is_that_of_a_module() -> None:
 
 
 def test_the_runner_does_not_pull_the_engine_in(shipped: t.Dict[str, Files]) -> None:
-    """The edge to Ansible, which every module has: errors, words and the values of actions."""
+    """The edge to Ansible, which every module has: the archive's importer, errors, words and the values of actions."""
     files = [path for path in shipped["alone"] if _has_code(path) and not path.startswith("_module/")]
     assert sorted(files) == [
+        "_luks/archive.py",
         "_luks/errors.py",
         "_luks/plan/actions.py",
         "_luks/result/actions.py",

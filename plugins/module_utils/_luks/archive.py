@@ -1,0 +1,43 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Ansible sends a module and its module_utils as a ZIP archive of sources, from which Python 3.8 to 3.13 compile each
+module twice: ``zipimporter`` compiles it to tell its file name, and once more to run it.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+import typing as t
+import zipimport
+
+
+class CompiledOnce(zipimport.zipimporter):
+    """The importer of an archive, which tells a file name without compiling the file."""
+
+    def get_filename(self, fullname: str) -> str:
+        """Raises ZipImportError for a module that the archive does not have."""
+        place = os.path.join(self.archive, self.prefix, fullname.rpartition(".")[2])
+        return os.path.join(place, "__init__.py") if self.is_package(fullname) else f"{place}.py"
+
+
+def compile_once(package: importlib.machinery.ModuleSpec) -> None:
+    """Import by :class:`CompiledOnce` what is below ``package`` in its archive; nothing for a package in a folder.
+
+    Other folders of the archive from which something was imported before keep their importer.
+    """
+    if not isinstance(package.loader, zipimport.zipimporter):
+        return
+    archive = package.loader.archive
+
+    def importer(path: str) -> t.Any:
+        if path != archive and not path.startswith(archive + os.sep):
+            raise ImportError(path)
+        return CompiledOnce(path)
+
+    sys.path_hooks.insert(0, importer)
+    for folder in package.submodule_search_locations or ():
+        sys.path_importer_cache.pop(folder, None)
