@@ -29,9 +29,10 @@ def compile_once(package: importlib.machinery.ModuleSpec) -> None:
 
     Other folders of the archive from which something was imported before keep their importer.
     """
-    if not isinstance(package.loader, zipimport.zipimporter):
+    loader: object = package.loader
+    if not isinstance(loader, zipimport.zipimporter):
         return
-    archive = package.loader.archive
+    archive = loader.archive
 
     def importer(path: str) -> t.Any:
         if path != archive and not path.startswith(archive + os.sep):
