@@ -8,31 +8,42 @@ Ansible joins the suboptions of an option here with the rest of that option in t
 
 from __future__ import annotations
 
+# Indented as deep as the deepest place needs it.
 _SECRET = r"""
-      label:
-        description: Name of the secret in results and messages. It is not secret.
-        type: str
-      passphrase:
-        description: The secret as text. Each secret has this, C(passphrase_base64) or C(keyfile).
-        type: raw
-      passphrase_base64:
-        description: The secret in base64, if it is not text.
-        type: raw
-      keyfile:
-        description: Path of a file on the managed host that contains the secret, every byte of it.
-        type: path
-      keyfile_offset:
-        description: Where the secret begins in the keyfile, in bytes.
-        type: int
-      keyfile_size:
-        description: Length of the secret in the keyfile, in bytes.
-        type: int
+          label:
+            description: Name of the secret in results and messages. It is not secret.
+            type: str
+          passphrase:
+            description: The secret as text. Each secret has this, C(passphrase_base64) or C(keyfile).
+            type: raw
+          passphrase_base64:
+            description: The secret in base64, if it is not text.
+            type: raw
+          keyfile:
+            description: Path of a file on the managed host that contains the secret, every byte of it.
+            type: path
+          keyfile_offset:
+            description: Where the secret begins in the keyfile, in bytes.
+            type: int
+          keyfile_size:
+            description: Length of the secret in the keyfile, in bytes.
+            type: int
+"""
+
+# An item of unlock can be the volume key instead.
+_UNLOCKING: str = f"""{_SECRET}          volume_key_file:
+            description: Path of a file on the managed host that contains the volume key, as cryptsetup dumps it.
+            type: path
+          volume_key_base64:
+            description: The volume key in base64.
+            type: raw
 """
 
 
 class ModuleDocFragment:
     # The types are there because ansible-test 2.17 breaks down at an f-string in an assignment without one.
-    UNLOCK: str = f"options:\n  unlock:\n    suboptions:{_SECRET}"
+    UNLOCK: str = f"options:\n  unlock:\n    suboptions:{_UNLOCKING}"
+    TRIED: str = f"options:\n  secrets:\n    suboptions:{_UNLOCKING}"
     SECRETS: str = f"options:\n  secrets:\n    suboptions:{_SECRET}"
     FORBIDDEN: str = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
     VERIFIED: str = f"options:\n  opens:\n    suboptions: &secret{_SECRET}  does_not_open:\n    suboptions: *secret\n"
@@ -41,7 +52,7 @@ class ModuleDocFragment:
     ENTRIES: str = rf"""
 options:
   unlock:
-    suboptions: &secret{_SECRET}
+    suboptions:{_UNLOCKING}
   keyslots:
     suboptions:
       state:
@@ -55,9 +66,9 @@ options:
         description: Number of the keyslot, V(0) to V(7) on LUKS1 and V(0) to V(31) on LUKS2. Default is any.
         type: int
       new_secret:
-        description: Secret that is to open the volume. Required with V(present).
+        description: Secret that is to open the volume. Required with V(present), but not to set only a priority.
         type: dict
-        suboptions: *secret
+        suboptions: &secret{_SECRET}
       old_secret:
         description: Secret to replace, or to erase with V(absent).
         type: dict
@@ -92,7 +103,7 @@ options:
             description: Lanes of Argon2, V(1) to V(4).
             type: int
       priority:
-        description: LUKS2 only. V(ignore) is not tried at boot.
+        description: LUKS2 only. V(ignore) is not tried at boot. With O(keyslots[].keyslot), needs no secret.
         type: str
         choices:
           - ignore

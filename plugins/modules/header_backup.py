@@ -64,6 +64,8 @@ options:
     description:
       - Secrets that open the backup. With O(state=restored), at least one must open it.
       - With O(state=present), the module warns if none of them opens it.
+      - A volume key opens no keyslot. The task is refused, or with O(state=present) warns, if the backup is of another
+        volume key.
       - Each secret costs a key derivation for every keyslot that no secret before it opens; with O(state=restored), in
         the backup and in the volume.
     type: list
@@ -319,6 +321,11 @@ container:
   returned: success
   type: str
   sample: raw
+volume_keys:
+  description: Label of each given volume key, and whether it is the one of the backup by the digest in the header.
+  returned: with O(state=present), if a volume key is given
+  type: dict
+  sample: {dump: true}
 kdf_evaluations:
   description: Number of keys that were derived.
   returned: success
@@ -347,7 +354,7 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import RESTORED, parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, unlocking, volume_options
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -363,7 +370,7 @@ def argument_spec() -> Spec:
         "path": {"type": "path", "required": True},
         "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
         **volume_options(),
-        "unlock": {**secrets(), "default": []},
+        "unlock": {**unlocking(), "default": []},
         "force": {"type": "bool", "default": False},
     }
 

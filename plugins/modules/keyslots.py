@@ -46,7 +46,7 @@ options:
     type: list
     elements: path
   unlock:
-    description: Secrets that open the volume today. Needed only to add a key.
+    description: Secrets that open the volume today, or its volume key. Needed only to add a key.
     type: list
     elements: dict
     default: []
@@ -205,6 +205,12 @@ EXAMPLES = r"""
       - new_secret: {label: break-glass, keyfile: /root/break-glass.key}
         priority: ignore
 
+- name: Try the keyslot of the TPM2 before all others (needs no secret)
+  luksmith.luks.keyslots:
+    device: /dev/nvme0n1p3
+    keyslots:
+      - {keyslot: 2, priority: prefer}
+
 - name: Rotate the passphrase of a qcow2 image whose virtual machine is shut off
   luksmith.luks.keyslots:
     device: /var/lib/libvirt/images/mail.qcow2
@@ -222,6 +228,14 @@ EXAMPLES = r"""
       - passphrase: "{{ vault_admin }}"
     keyslots:
       - new_secret: {label: spare, passphrase: "{{ vault_spare }}"}
+
+- name: Add a passphrase to a volume whose only known key is the volume key itself
+  luksmith.luks.keyslots:
+    device: /dev/sdb
+    unlock:
+      - volume_key_file: /root/sdb.volume-key
+    keyslots:
+      - new_secret: {label: break-glass, passphrase: "{{ vault_break_glass }}"}
 
 - name: Overwrite keyslot 7, whichever secret opens it
   luksmith.luks.keyslots:
@@ -423,6 +437,7 @@ kdf_evaluations:
     - It is the smallest number that proves the result. No secret is tried twice on a keyslot, or on a keyslot that
       another secret is known to open. A search for a wanted secret uses all idle processor cores after its first
       keyslot, which can add up to one derivation less than there are cores.
+    - Where only a volume key unlocks and no costs are given, one derivation more is measured for the costs.
     - The comparisons of a volume key with its digest do not count. Each trial has one until a secret opens the volume.
   returned: success
   type: int
@@ -543,7 +558,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
     Spec,
     entry_options,
-    secrets,
+    unlocking,
     volume_options,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._module.luks_device import HINTS
@@ -561,7 +576,7 @@ def argument_spec() -> Spec:
         "device": {"type": "path"},
         "devices": {"type": "list", "elements": "path"},
         **volume_options(),
-        "unlock": {**secrets(), "default": []},
+        "unlock": {**unlocking(), "default": []},
         "keyslots": {"type": "list", "elements": "dict", "required": True, "no_log": False, "options": entry_options()},
         "purge": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},

@@ -23,7 +23,7 @@ extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
-  - luksmith.luks._secret.secrets
+  - luksmith.luks._secret.tried
   - luksmith.luks._volume
 options:
   device:
@@ -35,6 +35,8 @@ options:
     description:
       - Secrets to try. Each one costs a key derivation for every keyslot that no secret before it opens.
       - A secret that opens no keyslot is not an error.
+      - A volume key costs no key derivation. It opens no keyslot, and RV(volume_keys) says whether it is the one of the
+        volume.
     type: list
     elements: dict
     default: []
@@ -311,6 +313,11 @@ container:
   returned: success
   type: str
   sample: raw
+volume_keys:
+  description: Label of each given volume key, and whether it is the one of the volume by the digest in the header.
+  returned: if a volume key is given
+  type: dict
+  sample: {dump: true}
 kdf_evaluations:
   description: Number of keys that were derived.
   returned: success
@@ -323,7 +330,7 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, unlocking, volume_options
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -332,7 +339,7 @@ def argument_spec() -> Spec:
     return {
         "device": {"type": "path", "required": True},
         **volume_options(),
-        "secrets": {**secrets(), "default": []},
+        "secrets": {**unlocking(), "default": []},
     }
 
 

@@ -42,6 +42,7 @@ PLAYBOOK = pathlib.Path(sys.executable).with_name("ansible-playbook")
 LEAKED = {"label": "leaked", "passphrase": "winter-2025"}
 BREAK_GLASS = {"label": "break-glass", "passphrase": "in-case-of-fire"}
 PRIMARY = {"label": "admin 2026", "passphrase": "correct horse battery staple"}
+VOLUME_KEY = {"label": "dump", "volume_key_base64": "AAAAAAAAAAAAAAAAAAAAAA=="}
 CHEAP = {"type": "argon2id", "time": 4, "memory": 64, "parallel": 1}
 # What Ansible itself adds to, or understands in, every result.
 OF_ANSIBLE = {"changed", "failed", "invocation", "msg", "warnings", "deprecations", "exception"}
@@ -106,7 +107,7 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
         "keyslots",
         {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
     )
-    yield run("keyslots_info", {"device": device, "secrets": [PRIMARY]})
+    yield run("keyslots_info", {"device": device, "secrets": [PRIMARY, VOLUME_KEY]})
     old = volume(folder, "c.img", "luks1.img")
     yield run("keyslots_info", {"device": old})
     with open(old, "r+b") as stream:  # a cipher that no library has
@@ -117,7 +118,7 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
 
 def header_backup(folder: pathlib.Path) -> t.Iterator[Result]:
     task = {"device": volume(folder, "a.img"), "path": str(folder / "backup"), "unlock": [BREAK_GLASS]}
-    yield run("header_backup", task)
+    yield run("header_backup", {**task, "unlock": [BREAK_GLASS, VOLUME_KEY]})
     run(
         "keyslots",
         {"device": task["device"], "unlock": [BREAK_GLASS], "keyslots": [{"state": "absent", "old_secret": LEAKED}]},

@@ -35,6 +35,16 @@ def secrets() -> Spec:
     return {"type": "list", "elements": "dict", "no_log": False, "options": secret_options()}
 
 
+def unlocking() -> Spec:
+    """Secrets, or the volume key itself."""
+    options = {
+        **secret_options(),
+        "volume_key_file": {"type": "path", "no_log": False},
+        "volume_key_base64": {"type": "raw", "no_log": True},
+    }
+    return {"type": "list", "elements": "dict", "no_log": False, "options": options}
+
+
 def volume_options() -> Spec:
     """The options of a volume, without the one that names it."""
     return {

@@ -122,7 +122,8 @@ def test_only_secrets_are_masked(name: str) -> None:
             walk(described.get("options", {}))
 
     walk(load(name)[0].argument_spec())
-    assert masked == {"passphrase", "passphrase_base64"}
+    unlocks = {"volume_key_base64"} if name in ("keyslots", "keyslots_info", "header_backup") else set()
+    assert masked == {"passphrase", "passphrase_base64"} | unlocks
 
 
 def test_choices_and_defaults_are_those_of_the_engine() -> None:
@@ -181,6 +182,8 @@ def filled(value: t.Any) -> t.Any:
         return [filled(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if "volume_key_file" in value:
+        return {"label": value.get("label"), "volume_key_base64": "AAAAAAAAAAAAAAAAAAAAAA=="}
     if "keyfile" in value:
         return {"label": value.get("label"), "passphrase": f"content of {value['keyfile']}"}
     if "passphrase_base64" in value:
@@ -193,7 +196,7 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 345,
+    "keyslots": 348,
     "keyslots_info": 185,
     "volumes_info": 90,
 }

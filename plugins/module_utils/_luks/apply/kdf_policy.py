@@ -56,8 +56,7 @@ class Precedents:
 
 def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> KdfChoice:
     """Parameters with a fresh salt. ``iter_time`` in milliseconds, None for :data:`DEFAULT_ITER_TIME`."""
-    known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
-    kind = "pbkdf2" if precedents.only_hash else costs.type or known
+    kind = _kind(costs, precedents)
     salt = precedents.salt or os.urandom(SALT_SIZE)
     if kind == "pbkdf2":
         inherited = next((kdf.hash for kdf in precedents.parents if isinstance(kdf, Pbkdf2)), "sha256")
@@ -67,6 +66,26 @@ def choose(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> 
             frozenset({"iterations"} if measured else ()),
         )
     return _argon2(kind, costs, iter_time, precedents, salt)
+
+
+def to_time(costs: Costs, precedents: Precedents) -> t.Optional[Kdf]:
+    """The least costly derivation whose time tells what :func:`choose` has to know; None if ``costs`` say it all."""
+    kind = _kind(costs, precedents)
+    if kind == "pbkdf2":
+        hash_name = precedents.only_hash or costs.hash or "sha256"
+        return None if costs.iterations is not None else Pbkdf2(hash_name, MINIMUM_ITERATIONS, bytes(SALT_SIZE))
+    lanes = costs.parallel or _usual_lanes(precedents)
+    memory = max(costs.memory or MINIMUM_MEMORY, 8 * lanes)
+    return None if costs.time is not None else Argon2(kind, MINIMUM_TIME, memory, lanes, bytes(SALT_SIZE))
+
+
+def _kind(costs: Costs, precedents: Precedents) -> str:
+    known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
+    return "pbkdf2" if precedents.only_hash else costs.type or known
+
+
+def _usual_lanes(precedents: Precedents) -> int:
+    return min(MAXIMUM_LANES, os.cpu_count() or 1, precedents.budget.max_parallel)
 
 
 def _iterations(costs: Costs, iter_time: t.Optional[int], precedents: Precedents) -> t.Tuple[int, bool]:
@@ -96,7 +115,7 @@ def _argon2(kind: str, costs: Costs, iter_time: t.Optional[int], precedents: Pre
     )
     parallel = costs.parallel or (parent.parallel if parent else None)
     if parallel is None:
-        parallel = min(MAXIMUM_LANES, os.cpu_count() or 1, precedents.budget.max_parallel)
+        parallel = _usual_lanes(precedents)
         measured.add("parallel")
     memory = costs.memory or (parent.memory if parent else None)
     if memory is None:

@@ -13,16 +13,17 @@ import typing as t
 
 from ..crypto import cipher, kdf
 from ..crypto.memory import wipe
-from ..errors import BudgetExceeded, HeaderChanged, Refused, StorageFault
+from ..errors import BudgetExceeded, HeaderChanged, LuksmithError, Refused, StorageFault
 from ..header.model import PRIORITY_NORMAL, Extent, Header, Kdf, Keyslot
 from ..plan.types import Action, KdfChoice
 from ..required import required
 from ..task.desired import Costs, Desired
 from ..unlock import key_material
+from ..unlock.derivations import Measurement
 from ..unlock.hints import labelled_salt
 from ..unlock.prover import Prover
 from .header_writer import HeaderWriter
-from .kdf_policy import Precedents, choose
+from .kdf_policy import Precedents, choose, to_time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,19 +154,30 @@ def _choice(
     # The costs of a keyslot that no given secret opens say nothing about this secret, and may be hostile.
     proven = number in header.keyslots and number in prover.openers()
     measured = prover.measured
-    return _choose(
-        action.entry,
-        header,
-        desired,
-        Precedents(
-            replaced=header.keyslots[number].kdf if proven else None,
-            opener=measured.kdf if measured else None,
-            measured=measured,
-            memory_limit=memory_limit,
-            budget=prover.derivations.budget,
-        ),
-        label=action.label if record else "",
+    precedents = Precedents(
+        replaced=header.keyslots[number].kdf if proven else None,
+        opener=measured.kdf if measured else None,
+        measured=measured,
+        memory_limit=memory_limit,
+        budget=prover.derivations.budget,
     )
+    if measured is None:
+        precedents = dataclasses.replace(precedents, measured=_timed(action, header, prover, desired, precedents))
+    return _choose(action.entry, header, desired, precedents, label=action.label if record else "")
+
+
+def _timed(
+    action: Action, header: Header, prover: Prover, desired: Desired, precedents: Precedents
+) -> t.Optional[Measurement]:
+    """A derivation measured for the new keyslot, because a given volume key opened none; None if it is not needed."""
+    wanted = to_time(_costs(action.entry, desired)[0], _in_format(precedents, header))
+    if wanted is None:
+        return None
+    try:
+        length = key_length(header, required(action.keyslot), wanted)
+        return prover.derivations.time(wanted, length)
+    except LuksmithError:  # the choice is checked later, with words for its entry
+        return None
 
 
 def choice_if_opened(
@@ -187,11 +199,17 @@ def choice_if_opened(
 def _choose(
     entry: t.Optional[int], header: Header, desired: Desired, precedents: Precedents, *, label: str
 ) -> KdfChoice:
-    costs, iter_time = (
-        (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)
-    )
-    if header.format == "luks1":
-        precedents = dataclasses.replace(
-            precedents, only_hash=header.digests[0].hash, salt=labelled_salt(label) if label else None
-        )
-    return choose(costs, iter_time, precedents)
+    precedents = _in_format(precedents, header)
+    if header.format == "luks1" and label:
+        precedents = dataclasses.replace(precedents, salt=labelled_salt(label))
+    return choose(*_costs(entry, desired), precedents)
+
+
+def _in_format(precedents: Precedents, header: Header) -> Precedents:
+    only_hash = header.digests[0].hash if header.format == "luks1" else ""
+    return dataclasses.replace(precedents, only_hash=only_hash)
+
+
+def _costs(entry: t.Optional[int], desired: Desired) -> t.Tuple[Costs, t.Optional[int]]:
+    """Costs and iter_time of the entry."""
+    return (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)

@@ -18,12 +18,16 @@ from .image import Image, only_in, relation
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """What derivations showed: keyslot -> labels; keyslots without a trial; number of derivations; warnings."""
+    """What derivations showed: keyslot -> labels; keyslots without a trial; number of derivations; warnings.
+
+    volume_keys: label of each given volume key -> why it is not the one of this header, or "".
+    """
 
     by_slot: t.Mapping[int, t.Sequence[str]] = dataclasses.field(default_factory=dict)
     untried: t.Tuple[int, ...] = ()
     evaluations: int = 0
     warnings: t.Tuple[str, ...] = ()
+    volume_keys: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def describe_backup(image: Image, opened: Opened) -> Result:

@@ -15,6 +15,7 @@ from ..errors import BadTask
 from ..task.options import choice_of, items_of, parse_budget, parse_header_path, parse_path, parse_seconds
 from ..task.secret_list import SecretList
 from ..task.secrets import Secret
+from ..task.volume_keys import unlocking
 
 PRESENT = "present"
 RESTORED = "restored"
@@ -35,10 +36,11 @@ class BackupTask:
     warnings: t.Tuple[str, ...]
     lock_timeout: float
     budget: Budget
+    volume_keys: t.Tuple[Secret, ...] = ()
 
     def wipe_secrets(self) -> None:
         """Overwrite all secrets with zeros."""
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.volume_keys):
             secret.wipe()
 
 
@@ -55,11 +57,10 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
                 remedy="Give another path",
             )
     with SecretList() as secrets:
-        for index, item in enumerate(items_of(params, "unlock")):
-            secrets.number_of(item, f"unlock[{index}]")
+        unlocking(secrets, items_of(params, "unlock"), "unlock")
         if state == RESTORED and not secrets.members:
             raise BadTask(
-                "unlock is empty",
+                "unlock has a volume key only" if secrets.volume_keys else "unlock is empty",
                 why="Before a backup replaces a header, a secret has to prove that the backup can be opened",
                 remedy="Give a secret under unlock that was valid when the backup was made",
             )
@@ -73,6 +74,7 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
+            volume_keys=secrets.volume_keys_handed_over(),
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )
 

@@ -28,10 +28,12 @@ class SecretCheck:
 @contextlib.contextmanager
 def check_secrets(task: BackupTask, image: Image) -> t.Iterator[SecretCheck]:
     """Try every secret of the task on every keyslot of ``image``. Raises what :meth:`.Prover.try_slot` raises."""
-    with unlock_session(task.secrets, task.budget) as session:
+    with unlock_session(task.secrets, task.budget, task.volume_keys) as session:
         prover = session.prover(image.header, image.read)
         opened = _try_all(task, prover)
-        yield SecretCheck(dataclasses.replace(opened, evaluations=session.evaluations), prover.volume_key)
+        keys = {key.labels[0]: prover.why_not_key(number) for number, key in enumerate(task.volume_keys)}
+        opened = dataclasses.replace(opened, evaluations=session.evaluations, volume_keys=keys)
+        yield SecretCheck(opened, prover.volume_key)
 
 
 def _try_all(task: BackupTask, prover: Prover) -> Opened:

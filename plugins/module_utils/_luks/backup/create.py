@@ -49,6 +49,8 @@ def create(task: BackupTask, *, check: bool) -> Result:
     with check_secrets(task, now) as secret_check:
         opened = secret_check.opened
     warnings += opened.warnings
+    wrong = {key: why for key, why in opened.volume_keys.items() if why}
+    warnings += [f"The volume key {key} is not that of the volume: {why}." for key, why in wrong.items()]
     if task.secrets and not any(opened.by_slot.values()):
         warnings.append("No secret under unlock opens a keyslot of the backup.")
     if steps and not check:
@@ -66,6 +68,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
         "uuid": now.header.uuid,
         "type": now.header.format,
         "container": container,
+        **({"volume_keys": {key: key not in wrong for key in opened.volume_keys}} if opened.volume_keys else {}),
         "kdf_evaluations": opened.evaluations,
         "warnings": list(dict.fromkeys(warnings)),
     }

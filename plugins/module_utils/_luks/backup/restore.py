@@ -123,6 +123,14 @@ def _checked_key(task: BackupTask, secret_check: SecretCheck) -> bytearray:
             remedy="Give a secret that was valid when the backup was made",
             volume=task.path,
         )
+    for label, reason in secret_check.opened.volume_keys.items():
+        if reason:
+            raise Refused(
+                f"the volume key {label} is not that of the backup: {reason}",
+                why="the data is encrypted with the key that was given, and a header for another one would not open it",
+                remedy="Give a backup of the header that the data has now, or correct the volume key",
+                volume=task.path,
+            )
     return secret_check.volume_key
 
 

@@ -18,6 +18,10 @@ from ..word import Word
 
 SECTOR = 512
 
+# Bytes. The largest key that cryptsetup makes (--key-size 4096). A header that claims more could make us read and hash
+# gigabytes.
+LARGEST_KEY = 512
+
 PRIORITY_IGNORE = "ignore"
 PRIORITY_NORMAL = "normal"
 PRIORITY_PREFER = "prefer"
@@ -245,6 +249,10 @@ class Header(abc.ABC):
     health: t.Mapping[
         str, str
     ]  # LUKS2: {"primary": "ok"|"bad"|"stale"|..., "secondary": ...}; LUKS1: {"primary": "ok"}
+
+    def for_key_of(self, size: int) -> Header:
+        """This header with ``key_size``, where it has no keyslot that says it (LUKS2)."""
+        return self
 
     @property
     @abc.abstractmethod

@@ -21,7 +21,10 @@ class Entries:
     """The entries of a task by what they ask for."""
 
     def __init__(self, desired: Desired) -> None:
-        present = [entry for entry in desired.entries if entry.state == PRESENT]
+        present = [entry for entry in desired.entries if entry.state == PRESENT and entry.new_secret is not None]
+        self.ranked = {
+            slot_of(entry): entry for entry in desired.entries if entry.state == PRESENT and entry.new_secret is None
+        }
         self.pinned = [entry for entry in present if entry.keyslot is not None]
         self.replacing = [entry for entry in present if entry.keyslot is None and entry.old_secret is not None]
         self.plain = [entry for entry in present if entry.keyslot is None and entry.old_secret is None]
@@ -40,7 +43,7 @@ class Claims:
 
     def __init__(self, entries: Entries, proofs: ProofCache, *, purge: bool) -> None:
         self.changes = Changes()
-        self.claimed: t.Set[int] = set()
+        self.claimed: t.Set[int] = set(entries.ranked)
         self.marked_for_erase: t.Dict[int, t.Tuple[str, str]] = {}
         self.new_costs: t.Set[int] = set()
         self._entries = entries
@@ -154,7 +157,7 @@ class Claims:
             if drift:
                 self._require_sole_claim(entry, keyslot, drift)
                 label = self._proofs.label(new_of(entry))
-                priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
+                priority = self._rekeyed_priority(entry, keyslot)
                 reason = f"keyslot {keyslot} of {label}: {drift}"
                 self.changes.rekeys[keyslot] = Rekey(
                     new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True
@@ -162,7 +165,30 @@ class Claims:
                 self.new_costs.add(keyslot)
         if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
             self._require_sole_claim(entry, keyslot, "another priority is wanted")
+            self._require_unranked(entry, keyslot)
             self.changes.priorities[keyslot] = entry.priority or PRIORITY_NORMAL
+
+    def _rekeyed_priority(self, entry: Entry, keyslot: int) -> t.Optional[str]:
+        """The priority to set with a new key. Raises Refused if two entries give different ones."""
+        ranked = self._entries.ranked.get(keyslot)
+        if ranked is None:
+            ignored = self._proofs.slots[keyslot].priority == PRIORITY_IGNORE
+            return entry.priority or (PRIORITY_NORMAL if ignored else None)
+        self.changes.priorities.pop(keyslot, None)
+        if ranked.priority != entry.priority and (entry.priority or ranked.priority == PRIORITY_IGNORE):
+            self._require_unranked(entry, keyslot)
+        return ranked.priority
+
+    def _require_unranked(self, entry: Entry, keyslot: int) -> None:
+        ranked = self._entries.ranked.get(keyslot)
+        if ranked is not None:
+            wanted = entry.priority or "a keyslot that is tried by default"
+            raise Refused(
+                f"keyslots[{ranked.position}] gives keyslot {keyslot} the priority {ranked.priority}, and"
+                f" keyslots[{entry.position}], whose secret opens it, wants {wanted}",
+                why="one keyslot has one priority",
+                remedy="give it in the entry with the secret only",
+            )
 
     def _require_sole_claim(self, entry: Entry, keyslot: int, change: str) -> None:
         """Refuse a change of a keyslot that two wanted secrets open: it could end what holds for the other secret."""
@@ -187,7 +213,7 @@ class Claims:
     def rekey(self, entry: Entry, keyslot: int, old: t.Optional[int], *, overwrites: bool = False) -> None:
         label = self._proofs.label(new_of(entry))
         slot = self._proofs.slots[keyslot]
-        priority = entry.priority or (PRIORITY_NORMAL if slot.priority == PRIORITY_IGNORE else None)
+        priority = self._rekeyed_priority(entry, keyslot)
         replaced = "" if old is None else self._proofs.label(old)
         reason = (
             f"{label} replaces {replaced}"
@@ -201,6 +227,14 @@ class Claims:
         )
 
     def erase(self, keyslot: int, label: str, reason: str) -> None:
+        """Raises Refused if an entry gives the keyslot a priority."""
+        ranked = self._entries.ranked.get(keyslot)
+        if ranked is not None:
+            raise Refused(
+                f"keyslots[{ranked.position}] gives keyslot {keyslot} a priority, and it is to be erased: {reason}",
+                why="a keyslot cannot be kept and erased",
+                remedy="leave out one of them",
+            )
         self.changes.erases.setdefault(keyslot, (label, reason))
 
 

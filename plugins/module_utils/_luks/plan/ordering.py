@@ -19,6 +19,8 @@ from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
 
+_NO_UNLOCK = "and unlock is not given"
+
 
 class Ordering:
     """Puts :class:`Changes` in order and simulates their effect on the volume.
@@ -85,13 +87,14 @@ class Ordering:
         return True
 
     def _require_opener_for_writing(self) -> None:
-        if self.proofs.find_opener(self.old) is None:
+        if not self.proofs.can_unlock(self.old):
             desired = self.proofs.desired
             old = [entry.old_secret for entry in desired.entries if entry.old_secret is not None]
             tried = " or ".join(map(self.proofs.label, dict.fromkeys([*desired.unlock, *old])))
             raise Refused(
                 "no secret of this task opens a keyslot of the volume, "
-                + (f"not even {tried}" if tried else "and unlock is not given")
+                + (f"not even {tried}" if tried else "and unlock has none" if desired.volume_keys else _NO_UNLOCK)
+                + self.proofs.not_the_keys()
                 + self.proofs.not_tried(self.old),
                 why="a new keyslot needs the volume key, which only a keyslot that opens can give",
                 remedy=f"{'correct it, or ' if tried else ''}give a secret that works today under unlock",

@@ -14,6 +14,7 @@ import typing as t
 
 from ..errors import Refused
 from ..header.model import PRIORITY_NORMAL, UnknownKdf
+from ..required import required
 from ..task.desired import ABSENT, Desired, Entry
 from .claims import Claims, Entries, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
@@ -46,6 +47,7 @@ class _Planner:
     def plan(self) -> Plan:
         check_format(self.situation, self.desired)
         first = self._first_actions()
+        self._ranked()
         self._named_absent()
         self._ask_where_hinted()
         self._pinned_present()
@@ -109,7 +111,7 @@ class _Planner:
             ):
                 continue
             extent = self.layout.place(keyslot)
-            if extent is None or self.proofs.find_opener(self.proofs.slots) is None:
+            if extent is None or not self.proofs.can_unlock(self.proofs.slots):
                 continue
             self.layout = self.layout.with_slot(keyslot, extent)
             self.proofs.overlay(
@@ -129,6 +131,17 @@ class _Planner:
         return None
 
     # Entries, from the most to the least specific
+
+    def _ranked(self) -> None:
+        for keyslot, entry in self.entries.ranked.items():
+            if keyslot not in self.proofs.slots:
+                raise Refused(
+                    f"keyslots[{entry.position}] gives keyslot {keyslot} a priority, but it is not active",
+                    why="without new_secret there is nothing to put there",
+                    remedy="correct the number, or give new_secret",
+                )
+            if self.proofs.slots[keyslot].priority != entry.priority:
+                self.changes.priorities[keyslot] = required(entry.priority)
 
     def _named_absent(self) -> None:
         for entry in self.entries.absent:
@@ -326,7 +339,7 @@ class _Planner:
                     remedy="name the keyslot of each, or leave old_secret out of one of them",
                 )
             if (keyslot, new) in self.changes.never_hold or (
-                self.desired.purge and other is None and self._has_a_slot(new)
+                self.desired.purge and other is None and keyslot not in self.entries.ranked and self._has_a_slot(new)
             ):
                 self.claims.erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
             elif other is None:

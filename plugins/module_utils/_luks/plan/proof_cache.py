@@ -147,17 +147,42 @@ class ProofCache:
         Raises what :meth:`verdict` raises.
         """
         numbers = [keyslot for keyslot in sorted(among) if keyslot in self.slots]
-        for keyslot in numbers:
-            if keyslot in self._overlay:
-                return keyslot, self._overlay[keyslot]
-        for (secret, keyslot), verdict in self._known.items():
-            if verdict is Verdict.OPENS and keyslot in numbers and keyslot in self.slots:
-                return keyslot, secret
+        known = self._known_opener(numbers)
+        if known is not None:
+            return known
         for secret in self._by_likelihood():
             opened = self.first_opened(secret, numbers)
             if opened is not None:
                 return opened, secret
         return None
+
+    def _known_opener(self, numbers: t.Sequence[int]) -> t.Optional[t.Tuple[int, int]]:
+        for keyslot in numbers:
+            if keyslot in self._overlay:
+                return keyslot, self._overlay[keyslot]
+        for (secret, keyslot), verdict in self._known.items():
+            if verdict is Verdict.OPENS and keyslot in numbers:
+                return keyslot, secret
+        return None
+
+    def can_unlock(self, among: t.Iterable[int]) -> bool:
+        """Whether this run has the volume key: by a proven opener among these keyslots, or because it was given.
+
+        A given key costs less than a search. It opens no keyslot, so that it never counts as an opener. Raises what
+        :meth:`verdict` raises.
+        """
+        numbers = [keyslot for keyslot in sorted(among) if keyslot in self.slots]
+        if self._known_opener(numbers) is None and self.desired.volume_keys and self._proofs.given_key() is not None:
+            return True
+        return self.find_opener(numbers) is not None
+
+    def not_the_keys(self) -> str:
+        """The end of a sentence on given volume keys that are not the one of the volume, or ""."""
+        reasons = [
+            f"the volume key {label} is not that of the volume ({self._proofs.why_not_key(number)})"
+            for number, label in enumerate(self.desired.volume_keys)
+        ]
+        return f", and {' and '.join(reasons)}" if reasons else ""
 
     def secret_of(self, keyslot: int) -> t.Optional[int]:
         """A secret of the task that opens ``keyslot``, or None. Raises what :meth:`verdict` raises."""

@@ -79,6 +79,12 @@ class Proofs(t.Protocol):
     def why_untried(self, keyslot: int) -> str:
         """Why ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" if it can. Derives nothing."""
 
+    def given_key(self) -> t.Optional[int]:
+        """The number of the volume key of the task that is the one of the volume, by its digest, or None."""
+
+    def why_not_key(self, number: int) -> str:
+        """Why volume key ``number`` of the task is not the one of the volume, or "" if it is."""
+
     def hint(self, secret: int) -> t.Optional[int]:
         """The keyslot to try first for this secret, if the record or a labelled salt suggests one."""
 

@@ -32,7 +32,10 @@ class Costs(t.NamedTuple):
 
 
 class Entry(t.NamedTuple):
-    """One item of the task's ``keyslots``; ``iter_time`` in milliseconds."""
+    """One item of the task's ``keyslots``; ``iter_time`` in milliseconds.
+
+    One that is present and has no ``new_secret`` gives ``keyslot`` its ``priority``, whatever opens it.
+    """
 
     position: int
     state: str
@@ -45,7 +48,8 @@ class Entry(t.NamedTuple):
 
 
 class Desired(t.NamedTuple):
-    """The final state that a task describes. ``labels[n]`` names secret ``n`` in messages."""
+    """The final state that a task describes. ``labels[n]`` names secret ``n`` in messages, ``volume_keys`` those of
+    ``unlock``, which open no keyslot."""
 
     entries: t.Tuple[Entry, ...]
     unlock: t.Tuple[int, ...]
@@ -53,3 +57,4 @@ class Desired(t.NamedTuple):
     purge: bool = False
     force: bool = False
     allow_lockout: bool = False
+    volume_keys: t.Tuple[str, ...] = ()

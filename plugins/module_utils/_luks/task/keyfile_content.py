@@ -20,7 +20,9 @@ from ..value_kinds import kind_of
 KEYFILE_LIMIT = 8 * 1024 * 1024  # bytes; cryptsetup's default "maximum keyfile size", inclusive
 
 
-def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], name: str) -> bytearray:
+def read_keyfile(
+    path: t.Any, offset: t.Optional[int], size: t.Optional[int], name: str, *, called: str = "keyfile"
+) -> bytearray:
     """``size`` bytes (default: all, up to KEYFILE_LIMIT) of a regular file or block device, from byte ``offset`` on.
 
     The rules are those of ``cryptsetup --keyfile-offset --keyfile-size``. Raises BadTask if the path or the numbers are
@@ -28,7 +30,7 @@ def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], na
     """
     if not isinstance(path, str) or not path:
         raise BadTask(
-            f"{name}: keyfile is {kind_of(path)}, not a path", remedy="Give the path of a file on the managed host"
+            f"{name}: {called} is {kind_of(path)}, not a path", remedy="Give the path of a file on the managed host"
         )
     if "\0" in path:
         raise BadTask(
@@ -44,7 +46,7 @@ def read_keyfile(path: t.Any, offset: t.Optional[int], size: t.Optional[int], na
                 remedy=f"Give a whole number of at least {least}, or leave it out",
             )
     start = offset or 0
-    described = f"{name}: keyfile {path!r}"
+    described = f"{name}: {called} {path!r}"
     try:
         # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before its type is known.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)

@@ -25,7 +25,7 @@ def normalize(desired: Desired) -> Desired:
 
 
 def _normalized_entry(entry: Entry, entries: t.Sequence[Entry]) -> Entry:
-    if entry.state != PRESENT:
+    if entry.state != PRESENT or entry.new_secret is None:
         return entry
     peers = [
         other

@@ -31,9 +31,11 @@ from .options import (
 from .secret_list import SecretList
 from .secrets import Secret
 from .validate import check_entries
+from .volume_keys import unlocking
 
 PRIORITIES = (PRIORITY_IGNORE, PRIORITY_NORMAL, PRIORITY_PREFER)
 HIGHEST_KEYSLOT = 31  # LUKS2; the planner, which knows the volume, refuses numbers that LUKS1 lacks
+_OF_A_SECRET = ("old_secret", "pbkdf", "iter_time")
 WIPES = ("auto", "single", "multiple")
 
 
@@ -58,9 +60,10 @@ class Task(t.NamedTuple):
     wipe: str
     budget: Budget
     rederive: bool = False
+    volume_keys: t.Tuple[Secret, ...] = ()
 
     def wipe_secrets(self) -> None:
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.volume_keys):
             secret.wipe()
 
 
@@ -72,9 +75,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
     devices, single, header = parse_volumes(params)
     budget = parse_budget(params)
     with SecretList() as secrets:
-        unlock = tuple(
-            secrets.number_of(item, f"unlock[{index}]") for index, item in enumerate(items_of(params, "unlock"))
-        )
+        unlock = unlocking(secrets, items_of(params, "unlock"), "unlock")
         entries = tuple(_entry(item, index, secrets, budget) for index, item in enumerate(items_of(params, "keyslots")))
         if not entries:
             raise BadTask(
@@ -84,11 +85,12 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             )
         desired = Desired(
             entries=entries,
-            unlock=tuple(dict.fromkeys(unlock)),
+            unlock=unlock,
             labels=secrets.labels(),
             purge=bool(params.get("purge")),
             force=bool(params.get("force")),
             allow_lockout=bool(params.get("allow_lockout")),
+            volume_keys=tuple(key.labels[0] for key in secrets.volume_keys),
         )
         check_entries(desired)
         desired = normalize(desired)
@@ -111,6 +113,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             wipe=choice_of(params, "wipe", WIPES),
             budget=budget,
             rederive=bool(params.get("rederive")),
+            volume_keys=secrets.volume_keys_handed_over(),
             secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
 
@@ -155,14 +158,17 @@ def _present(
     params: t.Mapping[str, t.Any], position: int, keyslot: t.Optional[int], secrets: SecretList, budget: Budget
 ) -> Entry:
     name = f"keyslots[{position}]"
-    if params.get("new_secret") is None:
+    priority = params.get("priority")
+    ranks = keyslot is not None and priority is not None
+    if params.get("new_secret") is None and not (ranks and all(params.get(option) is None for option in _OF_A_SECRET)):
         raise BadTask(
             f"{name} is {PRESENT} and has no new_secret",
             why="it does not say which secret is to open the keyslot",
-            remedy=f"Give new_secret, or set state: {ABSENT}",
+            remedy=f"Give new_secret, or set state: {ABSENT}; to change only a priority, give keyslot and priority",
         )
-    new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
-    priority = params.get("priority")
+    new_secret = None
+    if params.get("new_secret") is not None:
+        new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
     if priority is not None and priority not in PRIORITIES:
         raise BadTask(f"{name}: priority is {priority!r}", remedy=f"Use one of {', '.join(PRIORITIES)}")
     costs, iter_time = _costs(params, name, budget)

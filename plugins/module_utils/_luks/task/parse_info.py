@@ -13,6 +13,7 @@ from ..crypto.kdf import Budget
 from .options import items_of, parse_budget, parse_header_path, parse_path, parse_seconds
 from .secret_list import SecretList
 from .secrets import Secret
+from .volume_keys import unlocking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +27,10 @@ class InfoTask:
     warnings: t.Tuple[str, ...]
     lock_timeout: float
     budget: Budget
+    volume_keys: t.Tuple[Secret, ...] = ()
 
     def wipe_secrets(self) -> None:
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.volume_keys):
             secret.wipe()
 
 
@@ -37,8 +39,7 @@ def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
     device = parse_path(params.get("device"), "device")
     header = parse_header_path(params)
     with SecretList() as secrets:
-        for index, item in enumerate(items_of(params, "secrets")):
-            secrets.number_of(item, f"secrets[{index}]")
+        unlocking(secrets, items_of(params, "secrets"), "secrets")
         return InfoTask(
             device=device,
             header=header,
@@ -46,5 +47,6 @@ def parse_info(params: t.Mapping[str, t.Any]) -> InfoTask:
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
+            volume_keys=secrets.volume_keys_handed_over(),
             secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )

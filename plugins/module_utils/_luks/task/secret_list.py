@@ -18,6 +18,7 @@ class SecretList:
 
     def __init__(self) -> None:
         self.members: t.List[Secret] = []
+        self.volume_keys: t.List[Secret] = []  # :func:`.volume_keys.unlocking` adds them
         self._positions: t.List[str] = []  # where each secret stood first
         self._owners: t.Dict[str, t.Tuple[int, str]] = {}  # label -> number and where it was given
         self._warnings: t.List[str] = []
@@ -26,7 +27,7 @@ class SecretList:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for secret in self.members:
+        for secret in (*self.members, *self.volume_keys):
             secret.wipe()
 
     def number_of(self, params: t.Any, position: str, *, new: bool = False) -> int:
@@ -80,11 +81,23 @@ class SecretList:
         secrets, self.members = tuple(self.members), []
         return secrets
 
+    def volume_keys_handed_over(self) -> t.Tuple[Secret, ...]:
+        """The volume keys, which the caller wipes from now on."""
+        keys, self.volume_keys = tuple(self.volume_keys), []
+        return keys
+
     def _find(self, secret: Secret) -> t.Optional[int]:
         matches = [number for number, member in enumerate(self.members) if member.same_bytes(secret)]
         return matches[0] if matches else None
 
     def _name(self, number: int, label: str, position: str) -> None:
+        self.own_label(label, number, position)
+        member = self.members[number]
+        if label not in member.labels:
+            member.labels += (label,)
+
+    def own_label(self, label: str, number: int, position: str) -> None:
+        """Raises BadTask if another secret has this label."""
         owner, where = self._owners.setdefault(label, (number, position))
         if owner != number:
             raise BadTask(
@@ -92,6 +105,3 @@ class SecretList:
                 why="a result could not tell them apart",
                 remedy="Give them different labels, or correct one if both were meant to be the same secret",
             )
-        member = self.members[number]
-        if label not in member.labels:
-            member.labels += (label,)

@@ -73,7 +73,7 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
             f"{position} is {kind_of(params)}, not a secret",
             remedy=f"Write it as a dictionary with one of {_sources()}",
         )
-    label = _label(params.get("label"), position)
+    label = label_of(params.get("label"), position)
     name = f"{position} (label {label!r})" if label else position
     given = [source for source in SOURCES if params.get(source) is not None]
     if len(given) != 1:
@@ -91,8 +91,8 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
 
         value = read_keyfile(params["keyfile"], params.get("keyfile_offset"), params.get("keyfile_size"), name)
     else:
-        text = _text(params[source], f"{name}: {source}", base64_needed=source == "passphrase")
-        value = _decoded(text, name) if source == "passphrase_base64" else bytearray(text)
+        text = text_of(params[source], f"{name}: {source}", base64_needed=source == "passphrase")
+        value = decoded(text, f"{name}: {source}") if source == "passphrase_base64" else bytearray(text)
         if source == "passphrase":
             warnings += [f"{name} {doubt}" for doubt in _doubts(t.cast(str, params[source]))]
     if new and not value:
@@ -104,7 +104,8 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
     return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=_qemu_obstacle(value))
 
 
-def _label(label: t.Any, position: str) -> str:
+def label_of(label: t.Any, position: str) -> str:
+    """The option label, "" if not given. Raises BadTask if it cannot be shown."""
     if label is None or label == "":
         return ""
     if not isinstance(label, str):
@@ -120,7 +121,7 @@ def _label(label: t.Any, position: str) -> str:
     return label
 
 
-def _text(value: t.Any, name: str, *, base64_needed: bool) -> bytes:
+def text_of(value: t.Any, name: str, *, base64_needed: bool) -> bytes:
     """UTF-8 of a text option. Bytes that are not UTF-8 arrive from Ansible as surrogates and become bytes again."""
     if not isinstance(value, str):
         remedy = "Quote it in YAML, so that every character counts (0123 without quotes is the number 83)"
@@ -175,7 +176,8 @@ def _doubts(text: str) -> t.Iterator[str]:
         )
 
 
-def _decoded(text: bytes, name: str) -> bytearray:
+def decoded(text: bytes, name: str) -> bytearray:
+    """``name``: of secret and option."""
     try:
         value = bytearray(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
@@ -187,7 +189,7 @@ def _decoded(text: bytes, name: str) -> bytearray:
         spaces = any(byte in b" \t\r\n" for byte in text)
         found = "contains spaces or line breaks" if spaces else "is not valid base64"
         raise BadSecret(
-            f"{name}: passphrase_base64 {found}",
+            f"{name} {found}",
             why="only the canonical form (RFC 4648, with padding) is accepted, so that a damaged value is noticed",
             remedy="Encode with the b64encode filter, or with 'base64 --wrap=0'",
         )

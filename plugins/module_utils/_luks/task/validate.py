@@ -41,6 +41,8 @@ def check_entries(desired: Desired) -> None:
 def _same_slot(one: Entry, other: Entry, desired: Desired) -> t.Optional[str]:
     if one.keyslot is None or one.keyslot != other.keyslot:
         return None
+    if one.state == other.state == PRESENT and (one.new_secret is None) != (other.new_secret is None):
+        return f"keyslot {one.keyslot} gets its priority in an entry of its own; give it in the entry with new_secret"
     if one.state == other.state == PRESENT and one.new_secret != other.new_secret:
         secrets = f"{_label(desired, one.new_secret)} and {_label(desired, other.new_secret)}"
         return f"keyslot {one.keyslot} cannot hold both {secrets}"
@@ -74,7 +76,8 @@ def _different_properties(one: Entry, other: Entry, desired: Desired) -> t.Optio
     if one.costs.given and other.costs.given and one.costs != other.costs:
         return f"they give different pbkdf costs for {_label(desired, one.new_secret)}"
     if one.priority is not None and other.priority is not None and one.priority != other.priority:
-        return f"they give different priorities for {_label(desired, one.new_secret)}"
+        what = f"keyslot {one.keyslot}" if one.new_secret is None else _label(desired, one.new_secret)
+        return f"they give different priorities for {what}"
     for ignored, found in ((one, other), (other, one)):
         if ignored.priority == PRIORITY_IGNORE and found.priority is None:
             return (

@@ -67,6 +67,7 @@ class Derivations:
         self.workers = workers or Inline()
         self.evaluations = 0
         self._rank = rank
+        self.timed: t.Dict[str, Measurement] = {}
         self._derived: t.Dict[Question, Derived] = {}
         self._under_way: t.Dict[Question, Job[None]] = {}
         self._closed = False
@@ -114,6 +115,25 @@ class Derivations:
                     why="the memory or the processor of this host is faulty, and a new keyslot might never open",
                     remedy="repair the host first",
                 )
+
+    def time(self, parameters: Kdf, length: int) -> Measurement:
+        """How long a derivation of this type takes on this host, measured once and kept in ``timed``.
+
+        For the costs of new keyslots where the volume key is known without a derivation. Raises what
+        :func:`.kdf.derive` raises.
+        """
+        if parameters.type not in self.timed:
+            job = self._submit(lambda: self._timed(parameters, length), (-1, parameters, length))
+            self.workers.wait([job])
+            self.timed[parameters.type] = job.result()
+        return self.timed[parameters.type]
+
+    def _timed(self, parameters: Kdf, length: int) -> Measurement:
+        with self._lock:
+            self.evaluations += 1
+        started = time.monotonic()
+        wipe(kdf.derive(parameters, b"the time of this derivation is measured", length, budget=self.budget))
+        return Measurement(parameters, length, kdf.usual_seconds(parameters, length, time.monotonic() - started))
 
     def start(
         self,

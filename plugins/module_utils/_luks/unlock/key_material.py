@@ -12,11 +12,9 @@ import typing as t
 from ..crypto import antiforensic, cipher, kdf
 from ..crypto.memory import Bytes, wipe
 from ..errors import BudgetExceeded, LuksmithError, shown
-from ..header.model import SECTOR, Digest, Header, Keyslot, Pbkdf2
+from ..header.model import LARGEST_KEY, SECTOR, Digest, Header, Keyslot, Pbkdf2
 
-# Bytes. The largest key that cryptsetup makes (--key-size 4096). A header that claims more could make us read and hash
-# gigabytes.
-LARGEST_KEY = 512
+_SHORTEST_KEY = 16  # bytes, of the ciphers that encrypt volumes
 
 
 def material_size(slot: Keyslot) -> int:
@@ -78,6 +76,27 @@ def matches(digest: Digest, volume_key: Bytes) -> bool:
         return hmac.compare_digest(bytes(computed), digest.value)
     finally:
         wipe(computed)
+
+
+def why_not_the_key(header: Header, candidate: bytearray, budget: kdf.Budget) -> str:
+    """Why ``candidate`` is not the volume key by which the data of ``header`` is encrypted, or "" if it is.
+
+    HMAC pads a key with zeros, so that a digest alone takes a key and the same with zeros behind it as equal.
+    """
+    if header.key_size and len(candidate) != header.key_size:
+        hint = "; it looks like hex digits, and the bytes are needed" if len(candidate) == 2 * header.key_size else ""
+        return f"it has {len(candidate)} bytes, and the volume key has {header.key_size}{hint}"
+    if not header.key_size and (len(candidate) < _SHORTEST_KEY or not any(candidate[len(candidate) // 2 :])):
+        return "the header does not say how long the volume key is, and zeros may have been added to this one"
+    for digest in header.digests:
+        if 0 in digest.segments:
+            try:
+                kdf.check(_as_kdf(digest), budget=budget)
+            except LuksmithError as error:
+                return shown(f"its digest cannot be computed: {error.found}")
+            if matches(digest, candidate):
+                return ""
+    return "its digest is not the one in the header"
 
 
 def digests_of(header: Header, slot: Keyslot) -> t.List[Digest]:

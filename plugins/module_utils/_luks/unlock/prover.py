@@ -14,10 +14,10 @@ import typing as t
 from ..crypto.memory import wipe
 from ..crypto.workers import Job
 from ..errors import LuksmithError, Refused
-from ..header.model import Header, Keyslot
+from ..header.model import LARGEST_KEY, Header, Keyslot
 from ..header.reading import Read
 from . import key_material
-from .derivations import Derivations, Derived, Measurement
+from .derivations import Derivations, Derived, HoldsBytes, Measurement
 from .verdict import Verdict
 
 
@@ -44,12 +44,21 @@ class Prover:
     of cores.
     """
 
-    def __init__(self, header: Header, read: Read, derivations: Derivations, hints: t.Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        read: Read,
+        derivations: Derivations,
+        hints: t.Mapping[int, int],
+        volume_keys: t.Sequence[HoldsBytes] = (),
+    ) -> None:
         self.header = header
         self.derivations = derivations
         self.volume_key: t.Optional[bytearray] = None
         self.measured: t.Optional[Measurement] = None
         self._read = read
+        self._volume_keys = volume_keys
+        self._not_the_key: t.Dict[int, str] = {}
         self._hints = hints
         self._opener: t.Dict[int, int] = {}
         self._closed: t.Dict[int, t.List[int]] = {}
@@ -77,7 +86,7 @@ class Prover:
         if slot.number >= self.header.slot_count:
             return f"keyslots are numbered 0 to {self.header.slot_count - 1}, which is all that cryptsetup opens, too"
         end = slot.area.offset + key_material.material_size(slot)
-        if end > self.header.extent and slot.key_size <= key_material.LARGEST_KEY:
+        if end > self.header.extent and slot.key_size <= LARGEST_KEY:
             return (
                 f"its key material would end at byte {end}, but the area for keyslots ends at byte {self.header.extent}"
             )
@@ -286,6 +295,21 @@ class Prover:
                 remedy="give a secret that works today under unlock",
             )
         return self.volume_key
+
+    def given_key(self) -> t.Optional[int]:
+        """As :meth:`.plan.types.Proofs.given_key`; it becomes :attr:`volume_key` unless a secret gave that."""
+        number = next((number for number in range(len(self._volume_keys)) if not self.why_not_key(number)), None)
+        if number is not None and self.volume_key is None:
+            self.volume_key = bytearray(self._volume_keys[number].value)
+        return number
+
+    def why_not_key(self, number: int) -> str:
+        """As :meth:`.plan.types.Proofs.why_not_key`."""
+        if number not in self._not_the_key:
+            self._not_the_key[number] = key_material.why_not_the_key(
+                self.header, self._volume_keys[number].value, self.derivations.budget
+            )
+        return self._not_the_key[number]
 
     def close(self) -> None:
         """Wipe the volume key, and drop running trials, whose keys are wiped when they end."""

@@ -39,11 +39,20 @@ def all_cores(budget: Budget) -> t.Iterator[t.Tuple[Budget, Workers]]:
 class UnlockSession:
     """Tries ``secrets`` on keyslots and wipes every derived key and volume key on every way out.
 
-    The caller wipes ``secrets`` and stops ``workers``. Sessions with a lower ``rank`` are served first.
+    ``volume_keys``: given by the task, perhaps of other volumes. The caller wipes ``secrets`` and these, and stops
+    ``workers``. Sessions with a lower ``rank`` are served first.
     """
 
-    def __init__(self, secrets: t.Sequence[HoldsBytes], budget: Budget, workers: Workers, rank: int = 0) -> None:
+    def __init__(
+        self,
+        secrets: t.Sequence[HoldsBytes],
+        budget: Budget,
+        workers: Workers,
+        rank: int = 0,
+        volume_keys: t.Sequence[HoldsBytes] = (),
+    ) -> None:
         self.derivations = Derivations(secrets, budget, workers, rank)
+        self._volume_keys = volume_keys
         self._prover: t.Optional[Prover] = None
 
     @property
@@ -56,7 +65,7 @@ class UnlockSession:
 
         A session works on one header at a time: the previous prover is closed and its volume key wiped.
         """
-        return self._take(Prover(header, read, self.derivations, hints or {}))
+        return self._take(Prover(header, read, self.derivations, hints or {}, self._volume_keys))
 
     def record_prover(self, header: Header, remembered: t.Mapping[int, t.Collection[int]]) -> RecordProver:
         """Answers from the record of ``header`` alone, see :class:`.prover.RecordProver`."""
@@ -87,9 +96,11 @@ class UnlockSession:
 
 
 @contextlib.contextmanager
-def unlock_session(secrets: t.Sequence[HoldsBytes], budget: Budget) -> t.Iterator[UnlockSession]:
+def unlock_session(
+    secrets: t.Sequence[HoldsBytes], budget: Budget, volume_keys: t.Sequence[HoldsBytes] = ()
+) -> t.Iterator[UnlockSession]:
     """A session for one volume, on all cores of the host."""
     with all_cores(budget) as (measured, workers):
-        session = UnlockSession(secrets, measured, workers)
+        session = UnlockSession(secrets, measured, workers, volume_keys=volume_keys)
         with session:
             yield session

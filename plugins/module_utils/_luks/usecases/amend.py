@@ -58,7 +58,7 @@ def amend(task: Task, *, check: bool, first: int = 0) -> Result:
     """
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            with UnlockSession(task.secrets, budget, workers) as session:
+            with UnlockSession(task.secrets, budget, workers, volume_keys=task.volume_keys) as session:
                 return _Amendment(task, task.devices[0], task.header, session, check=check, first=first).result()
         from .devices import combined, distinct_volumes, run_concurrently
 
@@ -73,7 +73,7 @@ def _one_of_several(
     task: Task, budget: Budget, workers: Workers, check: bool, path: str, names: t.List[str], rank: int
 ) -> Result:
     """The result of one of several volumes; ``names``: further paths to it, ``rank``: its place in the task."""
-    with UnlockSession(task.secrets, budget, workers, rank) as session:
+    with UnlockSession(task.secrets, budget, workers, rank, task.volume_keys) as session:
         try:
             one = _Amendment(task, path, None, session, check=check).result()
             one["status"] = "done" if one["changed"] else "unchanged"
@@ -166,6 +166,8 @@ class _Amendment:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
         prover = self.session.prover(header, volume.region.reread, suggested)
+        if not header.key_size and prover.given_key() is not None:
+            header = header.for_key_of(len(prover.need_volume_key()))
         for keyslot in header.keyslots if self.first else ():
             if keyslot not in suggested.values():
                 any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
@@ -312,6 +314,11 @@ class _Amendment:
         self.warnings.extend(planned.plan.warnings)
         self.warnings.extend(planned.header.warnings)
         self.warnings.extend(planned.notes)
+        if self.derivations.timed:
+            self.warnings.append(
+                "the volume key was given, so that no keyslot was opened whose time could be taken: one derivation "
+                f"({', '.join(sorted(self.derivations.timed))}) was measured on this host for the costs of new keyslots"
+            )
         if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
         return {

@@ -41,6 +41,12 @@ def inspect(task: InfoTask) -> Result:
             opened_by = labels_by_keyslot(prover, task.labels)
             tried = prover.tried()
             untried = [keyslot for keyslot in header.keyslots if keyslot not in tried]
+            volume_keys = {}
+            for number, key in enumerate(task.volume_keys):
+                reason = prover.why_not_key(number)
+                volume_keys[key.labels[0]] = not reason
+                if reason:
+                    warnings.append(f"the volume key {key.labels[0]} is not that of the volume: {reason}")
             return {
                 "changed": False,
                 "uuid": header.uuid,
@@ -55,6 +61,7 @@ def inspect(task: InfoTask) -> Result:
                     label: [keyslot for keyslot, labels in opened_by.items() if label in labels]
                     for label in task.labels
                 },
+                **({"volume_keys": volume_keys} if volume_keys else {}),
                 "kdf_evaluations": session.evaluations,
                 "warnings": [*task.warnings, *warnings],
             }

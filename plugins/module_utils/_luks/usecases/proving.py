@@ -32,7 +32,7 @@ def proofs(task: InfoTask, *, remembered: bool = False) -> t.Iterator[Proofs]:
     remembered: try first the keyslots that the record in the header names.
     Raises StorageFault or Busy if the volume cannot be read, and what the header's parser raises.
     """
-    with unlock_session(task.secrets, task.budget) as session, open_volume(
+    with unlock_session(task.secrets, task.budget, task.volume_keys) as session, open_volume(
         task.device, task.header, writable=False
     ) as volume:
         header = read_header_locked(volume, task.lock_timeout)

@@ -93,6 +93,9 @@ class Luks2Header(model.Header):
         """A copy of all metadata, unknown members included."""
         return copy.deepcopy(self._tree)
 
+    def for_key_of(self, size: int) -> Luks2Header:
+        return Luks2Header(self._copies, self._tree, key_size=size, notes=self._notes)
+
     def refusal_to_hold(self, kdf: model.Kdf, priority: str) -> t.Optional[str]:
         from . import edit
 

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An entry with keyslot and priority only: it ranks a keyslot that no secret of the task opens, and nothing else."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+
+pytestmark = pytest.mark.needs("cryptsetup")
+RANK = {"keyslot": 1, "priority": "prefer"}
+
+
+def secret(text: str) -> t.Dict[str, str]:
+    return {"label": text, "passphrase": text}
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path) -> Luks2Volume:
+    """pw0 in keyslot 0, one in keyslot 1, two in keyslot 2."""
+    return Luks2Volume(tmp_path / "volume").like(slots={1: "one", 2: "two"})
+
+
+def priorities(volume: Luks2Volume) -> t.Dict[int, str]:
+    """As luksDump shows them."""
+    shown = run("cryptsetup", "luksDump", volume.path).stdout.partition("Keyslots:")[2].partition("Tokens:")[0]
+    found = re.findall(r"^  (\d+): luks2$.*?^\tPriority: +(\w+)$", shown, re.MULTILINE | re.DOTALL)
+    return {int(number): priority for number, priority in found}
+
+
+def test_it_needs_no_secret_and_runs_once(volume: Luks2Volume) -> None:
+    done = keyslots(volume.path, [RANK])
+    assert [(one["action"], one["keyslot"]) for one in done["plan"]] == [("set-priority", 1)]
+    assert priorities(volume) == {0: "normal", 1: "preferred", 2: "normal"} and done["kdf_evaluations"] == 0
+    assert not keyslots(volume.path, [RANK])["changed"]
+    keyslots(volume.path, [{"keyslot": 1, "priority": "ignore"}])
+    assert priorities(volume)[1] == "ignored" and not volume.opens("one") and volume.opens("one", "--key-slot", 1)
+
+
+def test_purge_keeps_it(volume: Luks2Volume) -> None:
+    done = keyslots(volume.path, [RANK, {"new_secret": secret("pw0")}], purge=True)
+    assert sorted((one["action"], one["keyslot"]) for one in done["plan"]) == [("erase", 2), ("set-priority", 1)]
+    assert volume.opened((0, 1), ("pw0", "one")) == {(0, "pw0"), (1, "one")}
+
+
+def test_a_new_key_has_the_priority_at_once(volume: Luks2Volume) -> None:
+    """One action, whichever entry says it; with purge the ranked keyslot is the one that stays."""
+    volume.add(3, "one")
+    rotate = {"old_secret": secret("one"), "new_secret": secret("next"), "pbkdf": CHEAP}
+    rank = {"keyslot": 3, "priority": "prefer"}
+    done = keyslots(volume.path, [rotate, rank], purge=True)
+    assert ("rekey", 3) in [(one["action"], one["keyslot"]) for one in done["plan"]]
+    assert "set-priority" not in [one["action"] for one in done["plan"]]
+    assert volume.opens("next") and not volume.opens("one") and priorities(volume)[3] == "preferred"
+    assert not keyslots(volume.path, [rotate, rank], purge=True)["changed"]
+
+
+def test_an_unbound_keyslot_can_be_ranked(volume: Luks2Volume) -> None:
+    key = volume.path.with_name("other")
+    key.write_bytes(bytes(range(32)))
+    options = ("--unbound", "--key-size", 256, "--volume-key-file", key, "--key-slot", 7, "--pbkdf", "pbkdf2")
+    run("cryptsetup", "luksAddKey", "-q", *options, "--pbkdf-force-iterations", 1000, volume.path, volume.keyfile("u"))
+    keyslots(volume.path, [{"keyslot": 7, "priority": "ignore"}])
+    assert volume.tree()["keyslots"]["7"]["priority"] == 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([{"keyslot": 9, "priority": "prefer"}], "keyslot 9 a priority, but it is not active"),
+        ([RANK, {"state": "absent", "keyslot": 1}], "keyslot 1 is to be present and absent"),
+        ([RANK, {"state": "absent", "old_secret": secret("one")}], "keyslot 1 a priority, and it is to be erased"),
+        ([RANK, {"keyslot": 1, "new_secret": secret("one")}], "give it in the entry with new_secret"),
+        ([RANK, {"keyslot": 1, "priority": "ignore"}], "different priorities for keyslot 1"),
+        ([RANK, {"new_secret": secret("one"), "priority": "normal"}], "wants normal"),
+        ([{**RANK, "priority": "ignore"}, {"new_secret": secret("one")}], "tried by default"),
+        (
+            [
+                {**RANK, "priority": "ignore"},
+                {"new_secret": secret("next"), "old_secret": secret("one"), "pbkdf": CHEAP},
+            ],
+            "tried by default",
+        ),
+        ([{"keyslot": 1, "priority": "prefer", "old_secret": secret("one")}], "has no new_secret"),
+    ],
+)
+def test_what_cannot_be(volume: Luks2Volume, entries: t.List[t.Any], found: str) -> None:
+    before = volume.sha256()
+    with pytest.raises(ModuleFailed, match=found):
+        keyslots(volume.path, entries, unlock=["pw0"])
+    assert volume.sha256() == before
+
+
+def test_luks1_has_none(tmp_path: pathlib.Path) -> None:
+    volume = Luks2Volume(tmp_path / "volume").like(type="luks1")
+    with pytest.raises(ModuleFailed, match="LUKS1 keyslots have no priority"):
+        keyslots(volume.path, [{"keyslot": 0, "priority": "prefer"}])
+    assert not keyslots(volume.path, [{"keyslot": 0, "priority": "normal"}])["changed"]
