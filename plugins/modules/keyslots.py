@@ -431,6 +431,36 @@ verified:
   returned: success, with O(device)
   type: bool
   sample: true
+chain:
+  description:
+    - The other files of a qcow2 image, backing files beneath it and external data files. A change of the image changes
+      nothing in them.
+  returned: with O(device), if there are any
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The path; of an address or a description in JSON only the protocol.
+      type: str
+    role:
+      description: V(backing) or V(data).
+      type: str
+    format:
+      description: V(qcow2), V(raw) or what the image says.
+      type: str
+    encrypted:
+      description: Whether what it holds is encrypted, V(none) if that is not known.
+      type: bool
+    opened_by:
+      description: Labels of the secrets of the task that open one of its own keyslots.
+      type: list
+      elements: str
+    why_untried:
+      description: Why it, or a keyslot of it, was not looked at.
+      returned: if so
+      type: str
+  sample:
+    - {path: /srv/base.qcow2, role: backing, format: qcow2, encrypted: true, opened_by: [leaked]}
 kdf_evaluations:
   description:
     - Number of keys that were derived from secrets, for a trial or for a new keyslot. They take most of the time.

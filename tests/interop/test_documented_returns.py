@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import typing as t
@@ -61,6 +62,17 @@ def volume(folder: pathlib.Path, name: str, fixture: str = "luks2.img") -> str:
     return str(path)
 
 
+def overlay(folder: pathlib.Path, name: str, base: str = "") -> str:
+    """A qcow2 image that says it has a backing file, by default the same image without one."""
+    base, top = base or volume(folder, f"base-{name}", "luks1.qcow2"), volume(folder, name, "luks1.qcow2")
+    with open(top, "r+b") as stream:
+        stream.seek(8)
+        stream.write(struct.pack(">QI", 2048, len(base)))
+        stream.seek(2048)
+        stream.write(base.encode())
+    return top
+
+
 def run(name: str, arguments: Result, **how: t.Any) -> Result:
     """The result, of a failure too."""
     try:
@@ -78,6 +90,8 @@ def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
         diff=True,
     )
     yield run("keyslots", {"device": device, "keyslots": [replace]}, diff=True)
+    for top in (overlay(folder, "top"), overlay(folder, "far", "nbd://localhost/base")):
+        yield run("keyslots", {"device": top, "keyslots": [{"new_secret": LEAKED}]}, diff=True)
     link = folder / "link"
     link.symlink_to(device)
     yield run(
@@ -108,6 +122,8 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
         {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
     )
     yield run("keyslots_info", {"device": device, "secrets": [PRIMARY, VOLUME_KEY]})
+    for top in (overlay(folder, "top"), overlay(folder, "far", "nbd://localhost/base")):
+        yield run("keyslots_info", {"device": top, "secrets": [LEAKED]})
     old = volume(folder, "c.img", "luks1.img")
     yield run("keyslots_info", {"device": old})
     with open(old, "r+b") as stream:  # a cipher that no library has
@@ -150,6 +166,8 @@ def audit(folder: pathlib.Path) -> t.Iterator[Result]:
     run("keyslots", {"device": device, "keyslots": [{"old_secret": LEAKED, "new_secret": PRIMARY, "pbkdf": CHEAP}]})
     task = {"policy": "owasp-2023", "secrets": [PRIMARY], "forbidden_secrets": [BREAK_GLASS]}
     yield run("audit", {"device": device, **task})
+    for top in (overlay(folder, "top"), overlay(folder, "far", "nbd://localhost/base")):
+        yield run("audit", {"device": top, "forbidden_secrets": [LEAKED]})
     link = folder / "link"
     link.symlink_to(device)
     yield run("audit", {"devices": [device, str(link), "/dev/null"], "policy": "strict"})
@@ -287,13 +305,9 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"), ANSIBLE_HOME=str(folder / "ansible"), LC_ALL="C.UTF-8"
     )
     command = playing.local_command(PLAYBOOK, "--vault-password-file", "password", "play.json")
-    done = subprocess.run(
-        command, cwd=folder, env=environment, check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return [
-        (name, json.loads((folder / f"r{number}").read_text())) for number, (name, *_rest) in enumerate(CONTROLLER)
-    ]
+    return [(name, json.loads((folder / f"r{number}").read_text())) for number, (name, *_rest) in enumerate(CONTROLLER)]
 
 
 def documented(name: str) -> Result:

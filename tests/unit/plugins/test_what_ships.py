@@ -35,20 +35,20 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 534,
+    "audit": 545,
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 533,
     "keyfile": 82,
-    "keyslots": 617,
-    "keyslots_info": 438,
+    "keyslots": 628,
+    "keyslots_info": 448,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 760,
     "test_volumes": 423,
     "vault_entry": 5,
-    "verify_volume": 440,
+    "verify_volume": 450,
     "volumes_info": 226,
 }
 

@@ -120,11 +120,28 @@ class _OneAudit:
                 evidence = collector.evidence()
                 again = read_header_locked(volume, self.task.lock_timeout)
                 if again.image() == header.image():
-                    return _report(self.task, volume, self.header_path, evidence, collector.evaluations)
+                    result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
+                    return {**result, **self._chain(volume, result)}
                 header = again
             result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
             result["warnings"].append("the header changed repeatedly during the audit; the result may mix two states")
             return result
+
+    def _chain(self, volume: Volume, result: Result) -> Result:
+        """The files beneath a qcow2 image, which its keyslots do not protect."""
+        if not volume.notes:
+            return {}
+        from ..usecases.chain import chain_of
+
+        chain = chain_of(volume, self.task.labels, lambda: self._unlock(self.task.secrets))
+        if chain is None:
+            return {}
+        evaluations = result["kdf_evaluations"] + sum(chain.evaluations)
+        return {
+            "chain": chain.rows,
+            "kdf_evaluations": evaluations,
+            "warnings": [*result["warnings"], *chain.warnings],
+        }
 
     def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
         return UnlockSession(secrets, self.budget, self.workers, self.rank)

@@ -190,9 +190,9 @@ def _clear(head: bytes) -> t.Optional[Write]:
 def _notes(head: bytes, version: int) -> t.Tuple[str, ...]:
     notes = []
     if _u64(head, 8):
-        notes.append("the image has a backing file; if that is encrypted, it has a LUKS header and keyslots of its own")
+        notes.append("the image has a backing file")
     if version == 3 and _u64(head, 72) >> _DATA_FILE_BIT & 1:
-        notes.append("the image keeps its data in an external file; the LUKS header stays in this one")
+        notes.append("the image keeps its data in an external file")
     return tuple(notes)
 
 

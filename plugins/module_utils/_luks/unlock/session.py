@@ -53,7 +53,13 @@ class UnlockSession:
     ) -> None:
         self.derivations = Derivations(secrets, budget, workers, rank)
         self._volume_keys = volume_keys
+        self._workers = workers
+        self._rank = rank
         self._prover: t.Optional[Prover] = None
+
+    def sibling(self) -> UnlockSession:
+        """Another session with the same secrets, for a header beside that of this one."""
+        return UnlockSession(self.derivations.secrets, self.derivations.budget, self._workers, self._rank)
 
     @property
     def evaluations(self) -> int:

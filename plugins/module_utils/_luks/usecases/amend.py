@@ -30,6 +30,7 @@ from ..volume.storage import Volume, open_volume
 
 if t.TYPE_CHECKING:
     from ..apply.prefetch import Prefetch
+    from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
 _ALL_DONE = "Everything was done before: nothing is left"
@@ -106,6 +107,7 @@ class _Amendment:
         self.warnings: t.List[str] = list(task.warnings)
         self.container = "raw"
         self.identity: t.Any = None
+        self.chain: t.Optional[Chain] = None
 
     @functools.cached_property
     def prefetch(self) -> Prefetch:
@@ -129,6 +131,10 @@ class _Amendment:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
             planned = self._plan_undisturbed(volume)
+            if volume.notes:
+                from .chain import chain_of
+
+                self.chain = chain_of(volume, self.task.desired.labels, self.session.sibling)
             if self.check and not planned.plan.empty:
                 # Obstacles that would make the real run fail although the plan is good.
                 volume.check_writable()
@@ -321,7 +327,10 @@ class _Amendment:
             )
         if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
+        if self.chain is not None:
+            self.warnings.extend(self.chain.warnings)
         return {
+            **({"chain": self.chain.rows} if self.chain is not None else {}),
             "changed": not planned.plan.empty,
             "plan": [action_row(action) for action in planned.plan.actions],
             "keyslots": keyslots,
@@ -332,7 +341,7 @@ class _Amendment:
             "type": planned.header.format,
             "container": self.container,
             "verified": planned.verified,
-            "kdf_evaluations": self.derivations.evaluations,
+            "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
             "warnings": list(dict.fromkeys(self.warnings)),
         }
 

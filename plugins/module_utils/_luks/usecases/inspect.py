@@ -47,7 +47,17 @@ def inspect(task: InfoTask) -> Result:
                 volume_keys[key.labels[0]] = not reason
                 if reason:
                     warnings.append(f"the volume key {key.labels[0]} is not that of the volume: {reason}")
+            evaluations = session.evaluations
+            chain = None
+            if volume.notes:
+                from .chain import chain_of
+
+                chain = chain_of(volume, task.labels, session.sibling)
+            if chain is not None:
+                warnings.extend(chain.warnings)
+                evaluations += sum(chain.evaluations)
             return {
+                **({"chain": chain.rows} if chain is not None else {}),
                 "changed": False,
                 "uuid": header.uuid,
                 "type": header.format,
@@ -62,7 +72,7 @@ def inspect(task: InfoTask) -> Result:
                     for label in task.labels
                 },
                 **({"volume_keys": volume_keys} if volume_keys else {}),
-                "kdf_evaluations": session.evaluations,
+                "kdf_evaluations": evaluations,
                 "warnings": [*task.warnings, *warnings],
             }
     except LuksmithError as error:

@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image over others: each is named, as qemu-img names it, with what the secrets of the task open in it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests import kept
+from ansible_collections.luksmith.luks.tests.interop import originals
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, OPENER, QemuImage, create, needs_qemu, run
+
+pytestmark = needs_qemu
+LEAKED = {"label": "leaked", "passphrase": OPENER}
+
+
+class Chain:
+    """top.qcow2 over middle.qcow2, both encrypted with ``OPENER``, over plain.img; relative names."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        (folder / "secret").write_text(OPENER)
+        self.secret = ["--object", f"secret,id=s,file={folder / 'secret'}"]
+        made = kept.folder(["a chain", originals.build_of("qemu-img")], self._make)
+        for name in ("plain.img", "middle.qcow2", "top.qcow2"):
+            originals.copied(made / name, folder / name)
+        self.top = folder / "top.qcow2"
+
+    def _make(self, scratch: pathlib.Path) -> None:
+        (scratch / "plain.img").write_bytes(bytes(1 << 20))
+        words = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1"
+        for base, format, name in (("plain.img", "raw", "middle.qcow2"), ("middle.qcow2", "qcow2", "top.qcow2")):
+            create(scratch / name, "qcow2", [*self.secret, "-u", "-b", base, "-F", format], words, "1M")
+
+
+@pytest.fixture
+def chain(tmp_path: pathlib.Path) -> Chain:
+    return Chain(tmp_path)
+
+
+def paths(result: t.Mapping[str, t.Any]) -> t.List[str]:
+    return [row["path"] for row in result["chain"]]
+
+
+def told(result: t.Mapping[str, t.Any], *words: str) -> bool:
+    return any(all(word in str(warning) for word in words) for warning in result["warnings"])
+
+
+def test_every_file_is_named_as_qemu_names_it(chain: Chain) -> None:
+    shown = json.loads(run("qemu-img", "info", "-U", "--output=json", "--backing-chain", chain.top).stdout)
+    found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})
+    assert paths(found) == [one["filename"] for one in shown[1:]]
+    assert [(row["format"], row["encrypted"], row["opened_by"]) for row in found["chain"]] == [
+        ("qcow2", True, ["leaked"]),
+        ("raw", False, []),
+    ]
+
+
+def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> None:
+    """In check mode too, and again when nothing is left to do; the base is not written to."""
+    middle = (chain.folder / "middle.qcow2").read_bytes()
+    rotate = {"old_secret": LEAKED, "new_secret": {"label": "new", "passphrase": "new"}, "pbkdf": CHEAP}
+    for check in (True, False, False):
+        done = keyslots(chain.top, [rotate], check=check)
+        assert told(done, "middle.qcow2", "keyslots of its own", "it opens with leaked"), done["warnings"]
+        assert told(done, "plain.img", "is not encrypted")
+    assert (chain.folder / "middle.qcow2").read_bytes() == middle
+    assert not done["changed"] and [row["opened_by"] for row in done["chain"]] == [["leaked"], []]
+
+
+def test_an_audit_names_them(chain: Chain) -> None:
+    task = {"device": str(chain.top), "policy": {"extends": "legacy"}, "forbidden_secrets": [LEAKED]}
+    found = run_module("audit", task)
+    assert paths(found) == [str(chain.folder / "middle.qcow2"), str(chain.folder / "plain.img")]
+    assert told(found, "middle.qcow2", "it opens with leaked")
+
+
+def test_what_cannot_be_looked_at_is_said(chain: Chain) -> None:
+    (chain.folder / "middle.qcow2").unlink()
+    found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})
+    assert told(found, "middle.qcow2", "was not looked at", "No such file")
+    address = "nbd://user:password@host/base"
+    run("qemu-img", "rebase", "-u", "-b", address, "-F", "raw", *chain.secret, "--image-opts", _opts(chain.top))
+    found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})
+    assert paths(found) == ["nbd: (not shown)"] and "password" not in str(found["warnings"])
+
+
+def test_a_chain_that_leads_back_to_itself_ends(chain: Chain) -> None:
+    content = (chain.folder / "middle.qcow2").read_bytes().replace(b"plain.img", b"top.qcow2")
+    (chain.folder / "middle.qcow2").write_bytes(content)
+    run(
+        "qemu-img", "rebase", "-u", "-b", "middle.qcow2", "-F", "qcow2", *chain.secret, "--image-opts", _opts(chain.top)
+    )
+    found = run_module("keyslots_info", {"device": str(chain.top)})
+    assert [path.rpartition("/")[2] for path in paths(found)] == ["middle.qcow2", "top.qcow2"]
+
+
+def test_an_external_data_file_is_named(tmp_path: pathlib.Path) -> None:
+    data = tmp_path / "data"
+    image = QemuImage(tmp_path, "qcow2", options=f"data_file={data}")
+    done = keyslots(image.path, [{"new_secret": LEAKED}])
+    assert paths(done) == [str(data)] and told(done, str(data), "external data file")
+
+
+def test_an_image_alone_has_no_chain(tmp_path: pathlib.Path) -> None:
+    assert "chain" not in keyslots(QemuImage(tmp_path, "qcow2").path, [{"new_secret": LEAKED}])
+
+
+def _opts(path: pathlib.Path) -> str:
+    return f"driver=qcow2,file.filename={path},encrypt.key-secret=s"
