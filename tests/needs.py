@@ -47,6 +47,7 @@ PACKAGES: t.Mapping[str, str] = {
     "qemu-nbd": "qemu-utils",
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-x86_64": "qemu-system-x86",
+    "sfdisk": "fdisk",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "stress-ng": "stress-ng",

@@ -32,7 +32,7 @@ extends_documentation_fragment:
 options:
   device:
     description:
-      - Path of the volume on the managed host, a block device or an image file.
+      - Path of the volume on the managed host, a block device or an image file; or C(UUID=...) as in crypttab.
       - Exactly one of O(device) and O(devices) is required.
     type: path
   devices:

@@ -39,7 +39,7 @@ attributes:
     support: full
 options:
   device:
-    description: Path of the volume on the managed host. This or O(devices) is required.
+    description: Path of the volume on the managed host, or C(UUID=...). This or O(devices) is required.
     type: path
   devices:
     description: Paths of several volumes that share one desired state. Each is changed on its own.

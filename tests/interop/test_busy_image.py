@@ -18,8 +18,9 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import lock_holders
 from ansible_collections.luksmith.luks.tests.interop.in_the_child import FIRST_WRITE, pause_at_a_conflict
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken, started, until
 from ansible_collections.luksmith.luks.tests.interop.module_process import (
     ModuleFailed,
     Running,
@@ -193,3 +194,31 @@ def test_a_symbolic_link_hides_nobody(raw: QemuImage, tmp_path: pathlib.Path) ->
     link.symlink_to(raw.path)
     with HOLDERS["qemu-io"].holding(raw) as pid, pytest.raises(ModuleFailed, match=rf"pid {pid} \(qemu-io\)"):
         keyslots(link, [add()], unlock=[OPENER], lock_timeout=0)
+
+
+def test_a_qemu_without_locks_is_a_holder(raw: QemuImage) -> None:
+    """It writes back what it read before, over whatever others wrote; its open file is all that shows it."""
+    before = digest(raw)
+    options = f"driver=file,locking=off,filename={raw.path}"
+    with started("qemu-io", "--image-opts", options) as program:
+        until(lambda: lock_holders.writers_of(raw.path.stat()), "qemu-io has opened it", program)
+        assert bytes_taken(raw.path) == []
+        planned = keyslots(raw.path, [add()], unlock=[OPENER], check=True)
+        assert f"Pid {program.pid} (qemu-io) has {raw.path} open for writing" in json.dumps(planned["warnings"])
+        with pytest.raises(ModuleFailed, match="open for writing without a lock") as caught:
+            keyslots(raw.path, [add()], unlock=[OPENER], lock_timeout=0)
+        assert f"pid {program.pid} (qemu-io)" in str(caught.value) and digest(raw) == before
+        # What only reads is served.
+        assert run_module("keyslots_info", {"device": str(raw.path), "secrets": [secret(OPENER)]})["opened_by"]
+    keyslots(raw.path, [add()], unlock=[OPENER])
+    assert raw.opened_by(OPENER, ADDED) == {OPENER, ADDED}
+
+
+def test_a_qemu_that_only_reads_without_locks_is_none(raw: QemuImage) -> None:
+    with started("qemu-io", "-r", "--image-opts", f"driver=file,locking=off,filename={raw.path}") as program:
+        until(lambda: _has_open(program.pid, raw.path), "qemu-io has opened it", program)
+        keyslots(raw.path, [add()], unlock=[OPENER], lock_timeout=0)
+
+
+def _has_open(pid: int, path: pathlib.Path) -> bool:
+    return any(os.path.samefile(one, path) for one in pathlib.Path(f"/proc/{pid}/fd").iterdir() if one.exists())

@@ -35,21 +35,21 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 545,
+    "audit": 555,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 533,
+    "header_backup": 543,
     "keyfile": 82,
-    "keyslots": 628,
-    "keyslots_info": 448,
+    "keyslots": 638,
+    "keyslots_info": 459,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 760,
-    "test_volumes": 423,
+    "rotation_step": 775,
+    "test_volumes": 433,
     "vault_entry": 5,
-    "verify_volume": 450,
-    "volumes_info": 226,
+    "verify_volume": 459,
+    "volumes_info": 233,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

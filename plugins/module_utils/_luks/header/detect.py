@@ -64,8 +64,17 @@ def not_luks(read: Read, size: int) -> NotLuks:
     remedy = "Check the path; this collection never formats a device"
     if size == 0:
         return NotLuks("it is empty, not a LUKS volume", remedy=remedy)
-    from . import signatures
+    from . import partitions, signatures
 
+    inside = partitions.with_luks(read, size)
+    if inside:
+        named = " and ".join(f"partition {number} (at byte {start})" for number, start in inside)
+        return NotLuks(
+            f"it is a whole disk with a partition table, and the LUKS header is in {named}",
+            why="each partition is a volume of its own",
+            remedy="Give the partition: that of a disk has a path of its own (such as /dev/sda3); those of an image "
+            "come from 'losetup --find --show --partscan IMAGE' (such as /dev/loop0p3), or from 'qemu-nbd --connect'",
+        )
     what = signatures.describe(read, size)
     if what is None:
         return NotLuks("it has neither a LUKS header nor another known signature", remedy=remedy)

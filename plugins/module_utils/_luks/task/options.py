@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import math
+import re
 import typing as t
 
 from ..crypto.kdf import Budget
 from ..errors import BadTask
 from ..paths import check_path
 
+_ADDRESS = re.compile(r"(json|rbd|nbd|nbd\+unix|iscsi|ssh|https?|ftps?|gluster(?:\+[a-z]+)?|nfs|nvme|fuse):")
 LOCK_TIMEOUT = 30.0  # seconds
 PROOF, RECORD = "proof", "record"  # the option verify
 LIMITS = {
@@ -61,6 +63,14 @@ def parse_path(value: t.Any, name: str) -> str:
         raise BadTask(
             f"{name} is {value!r}, not a path",
             remedy="Give the path of a block device or of an image file on the managed host",
+        )
+    protocol = _ADDRESS.match(value)
+    if protocol:
+        raise BadTask(
+            f"{name} is an address or a description of QEMU ({protocol.group(1)}:), not a path",
+            why="this collection reads block devices and files, and QEMU alone reads what such a name leads to",
+            remedy="Attach it as a block device and give that: 'rbd map' for rbd, 'qemu-nbd --connect=/dev/nbd0' or "
+            "'nbd-client' for others; of json: give the path in file.filename",
         )
     check_path(value, name)
     return value

@@ -18,6 +18,7 @@ import stat
 import typing as t
 
 from . import blockdev
+from .tags import encoded
 
 RUN = "/run"
 
@@ -138,7 +139,7 @@ class Inventory:
 
     def tagged(self, kind: str, value: str) -> t.Optional[BlockDevice]:
         """The device of ``PARTUUID=value`` and so on in crypttab, or None; by udev's links, else from the kernel."""
-        found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", _udev_encoded(value)))
+        found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", encoded(value)))
         if found is None and kind in ("UUID", "PARTUUID"):
             found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", value.lower()))
         if found is None and kind in ("PARTUUID", "PARTLABEL"):
@@ -247,13 +248,6 @@ def _links() -> t.Dict[str, t.List[str]]:
             if os.path.islink(link):
                 found.setdefault(os.path.realpath(link), []).append(link)
     return found
-
-
-def _udev_encoded(value: str) -> str:
-    """The value as in the links of udev, which writes most characters but letters and digits as ``\\x20`` and so on."""
-    return "".join(
-        char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value
-    )
 
 
 def _names(folder: str) -> t.List[str]:

@@ -15,11 +15,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import typing as t
 
 PROC = "/proc"
 # Inode of the initial pid namespace of a host (include/linux/proc_ns.h).
 INITIAL_NAMESPACE = 0xEFFFFFFC
+
+# Programs that keep a volume open and write to it much later, by the beginnings of their names. QEMU holds no lock with
+# locking=off, and others know none.
+KEEPERS = (
+    "VBox",
+    "cloud-hypervisor",
+    "crosvm",
+    "firecracker",
+    "nbd-server",
+    "nbdkit",
+    "qemu",
+    "spdk",
+    "tcmu-runner",
+    "tgtd",
+)
 
 OFD = "OFDLCK"
 POSIX = "POSIX"
@@ -82,6 +98,34 @@ def holders_of(inode: t.Tuple[int, int], *, own: t.Collection[int] = ()) -> t.Li
         ):
             found.setdefault(pid, []).append(lock)
     return [Holder(pid, _program(pid), tuple(locks)) for pid, locks in sorted(found.items())]
+
+
+def writers_of(file: os.stat_result) -> t.List[Holder]:
+    """The processes of :data:`KEEPERS` that have the file or device open for writing, locked or not, as far as visible.
+
+    Which programs run is read for each process, their descriptors for these only.
+    """
+    found = []
+    for pid in sorted(_numbers(PROC)):
+        program = _program(pid)
+        if program.startswith(KEEPERS) and any(_writes(pid, fd, file) for fd in _numbers(f"{PROC}/{pid}/fd")):
+            found.append(Holder(pid, program, ()))
+    return found
+
+
+def _writes(pid: int, fd: int, file: os.stat_result) -> bool:
+    try:
+        status = os.stat(f"{PROC}/{pid}/fd/{fd}")
+        if stat.S_ISBLK(file.st_mode) and stat.S_ISBLK(status.st_mode):
+            same = status.st_rdev == file.st_rdev
+        else:
+            same = (status.st_dev, status.st_ino) == (file.st_dev, file.st_ino)
+        if not same:
+            return False
+        flags = next(line for line in _text(f"{PROC}/{pid}/fdinfo/{fd}").splitlines() if line.startswith("flags:"))
+        return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    except (OSError, StopIteration):
+        return False
 
 
 def _may_be_locked(number: int) -> bool:

@@ -31,11 +31,17 @@ def busy(volume: Volume, conflict: Conflict, own: t.Collection[int], timeout: fl
 
 
 def _holders(conflict: Conflict, own: t.Collection[int]) -> t.List[str]:
+    if conflict.writers:
+        return without_locks(conflict)
     if conflict.flock:
         return holders_of_flock(conflict.flock) or [
             f"a process that is not visible from here, or has ended, held cryptsetup's lock {conflict.flock}"
         ]
     return holders_of_bytes(conflict.target, conflict.taken, own)
+
+
+def without_locks(conflict: Conflict) -> t.List[str]:
+    return [f"{writer} has {conflict.target.what} open for writing without a lock" for writer in conflict.writers]
 
 
 def holders_of_bytes(target: Target, taken: t.Sequence[int], own: t.Collection[int]) -> t.List[str]:

@@ -34,11 +34,15 @@ class Target(t.NamedTuple):
 
 
 class Conflict(t.NamedTuple):
-    """What another process holds: the bytes ``taken`` of the target, or cryptsetup's lock at the path ``flock``."""
+    """What another process holds: the bytes ``taken`` of the target, or cryptsetup's lock at the path ``flock``.
+
+    writers: processes that have the target open for writing and take no lock, in words.
+    """
 
     target: Target
     taken: t.Tuple[int, ...] = ()
     flock: str = ""
+    writers: t.Tuple[str, ...] = ()
 
 
 def targets_of(volume: Volume) -> t.List[Target]:

@@ -77,6 +77,9 @@ def writer_obstacles(volume: Volume) -> t.List[str]:
         if target.flock:
             path = flocks.device_lock_path(target.node.stat.st_rdev) if target.node.is_block else target.node.path
             sentences += lock_obstacles.holders_of_flock(path, skip=os.getpid())
+    if not sentences:
+        unlocked = _writers(targets)
+        sentences = [] if unlocked is None else lock_obstacles.without_locks(unlocked)
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
 
 
@@ -111,6 +114,17 @@ def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitSt
         conflict = _take_flock(target, role, locks) or _take_bytes(target, role, locks)
         if conflict is not None:
             return conflict
+    return _writers(targets) if role.exclusive else None
+
+
+def _writers(targets: t.Sequence[Target]) -> t.Optional[Conflict]:
+    """Last, because it looks at every process."""
+    from . import lock_holders
+
+    for target in targets:
+        found = lock_holders.writers_of(target.node.stat)
+        if found:
+            return Conflict(target, writers=tuple(map(str, found)))
     return None
 
 

@@ -256,9 +256,12 @@ class Volume:
 def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) -> Volume:
     """Open the file with the LUKS header, once; with ``header`` also the payload, read-only.
 
+    Both can be tags as in crypttab (``UUID=...``).
+
     Raises StorageFault if it cannot be opened, is a read-only device, or is neither a regular file nor a block device;
-    for a qcow2 image what :func:`.qcow2.locate` raises.
+    Refused if several devices have the tag; for a qcow2 image what :func:`.qcow2.locate` raises.
     """
+    path, header = _found(path), None if header is None else _found(header)
     header_path = path if header is None else header
     with contextlib.ExitStack() as on_failure:
         node = open_node(header_path, writable=writable)
@@ -272,6 +275,14 @@ def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) ->
         volume = Volume(path, node, payload=payload, crypto=_crypto_of(node))
         on_failure.pop_all()
         return volume
+
+
+def _found(name: str) -> str:
+    if "=" not in name:
+        return name
+    from . import tags
+
+    return tags.path_of(name)
 
 
 def _check_not_read_only(node: Node) -> None:

@@ -116,3 +116,20 @@ def test_a_lock_covers_its_bytes(
     lock = Lock(lock_holders.OFD, False, first, last)
     assert all(lock.covers(byte) for byte in inside)
     assert not any(lock.covers(byte) for byte in outside)
+
+
+def test_who_serves_a_disk_and_may_write_to_it(fake: FakeProc, image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Without a lock; one that reads, one with another file and programs that are done soon are none."""
+    other = tmp_path / "other"
+    other.touch()
+    fake.process(900, "qemu-system-x86_64")
+    fake.descriptor(900, 9, image)
+    fake.process(901, "nbdkit")
+    fake.descriptor(901, 3, image)
+    (fake.root / "901" / "fdinfo" / "3").write_text("pos:\t0\nflags:\t02100000\n")
+    fake.process(902, "qemu-nbd")
+    fake.descriptor(902, 3, other)
+    fake.process(903, "python3.11")
+    fake.descriptor(903, 3, image)
+    fake.process(904, "qemu-io")  # it has closed its files meanwhile
+    assert [str(holder) for holder in lock_holders.writers_of(image.stat())] == ["pid 900 (qemu-system-x86_64)"]
