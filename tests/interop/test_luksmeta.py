@@ -81,12 +81,37 @@ def test_purge_leaves_the_keyslot_of_clevis_and_says_so(volume: Volume) -> None:
     assert CLEVIS in run("luksmeta", "show", "-d", volume.path).stdout
 
 
-def test_an_erase_by_name_tells_of_the_entry_that_stays(volume: Volume) -> None:
+@pytest.mark.parametrize("state", ["absent", "forced"])
+def test_an_erase_by_name_takes_the_entry_along(volume: Volume, state: str) -> None:
+    """luksmeta finds its block intact, the other entries in it, and nothing of what it kept for this keyslot."""
+    volume.save(2, OTHER)
+    wanted = {"state": "absent", "keyslot": 1} if state == "absent" else entry("next", keyslot=1)
+    kept = run("luksmeta", "load", "-d", volume.path, "-s", 2, "-u", OTHER).stdout
+    foreseen = keyslots(volume.path, [wanted], unlock=["pw0"], force=state == "forced", check=True)
+    done = keyslots(volume.path, [wanted], unlock=["pw0"], force=state == "forced")
+    assert not volume.opens("machine") and volume.opens("next") == (state == "forced")
+    for result in (foreseen, done):
+        assert any("keyslot 1" in str(one) and "is removed with the key" in str(one) for one in result["warnings"])
+    shown = run("luksmeta", "show", "-d", volume.path).stdout
+    assert CLEVIS not in shown and OTHER in shown
+    assert run("luksmeta", "load", "-d", volume.path, "-s", 2, "-u", OTHER).stdout == kept
+    assert volume.path.read_bytes().count(b"what the program keeps") == 1
+    volume.save(1, CLEVIS)
+
+
+def test_an_erase_beside_a_damaged_block_says_that_it_stays(volume: Volume) -> None:
+    content = bytearray(volume.path.read_bytes())
+    content[volume.block() + 40] ^= 1
+    volume.path.write_bytes(content)
+    before = bytes(content[volume.block() :])
     erased = keyslots(volume.path, [{"state": "absent", "keyslot": 1}], unlock=["pw0"])
-    assert not volume.opens("machine")
     assert any("luksmeta wipe -d DEVICE -s 1" in str(warning) for warning in erased["warnings"])
-    run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1)
-    assert "cb6e8904" not in run("luksmeta", "show", "-d", volume.path).stdout
+    assert volume.path.read_bytes()[volume.block() :] == before
+
+
+def test_a_header_backup_says_that_it_lacks_them(volume: Volume) -> None:
+    done = run_module("header_backup", {"device": str(volume.path), "path": f"{volume.path}.backup"})
+    assert any("bind Clevis again" in str(warning) for warning in done["warnings"])
 
 
 def test_a_number_with_a_stale_entry_is_avoided(volume: Volume) -> None:

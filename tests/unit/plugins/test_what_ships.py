@@ -35,20 +35,20 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 555,
+    "audit": 557,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 543,
+    "header_backup": 546,
     "keyfile": 82,
-    "keyslots": 638,
-    "keyslots_info": 459,
+    "keyslots": 643,
+    "keyslots_info": 460,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 775,
     "test_volumes": 433,
     "vault_entry": 5,
-    "verify_volume": 459,
+    "verify_volume": 461,
     "volumes_info": 233,
 }
 

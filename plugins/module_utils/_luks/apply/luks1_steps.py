@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused
+from ..errors import Refused, StorageFault
+from ..header.luks1.codec import Luks1Header
 from ..header.model import Extent, Intent, IntentKind
 from ..plan.actions import Action
 from ..required import required
@@ -46,7 +47,9 @@ class Luks1Steps:
 
     def erase(self, action: Action) -> None:
         """Raises as every step."""
-        self._erase(required(action.keyslot))
+        number = required(action.keyslot)
+        self._erase(number)
+        self._remove_note(number)
 
     def rekey(self, action: Action) -> None:
         """Raises as every step."""
@@ -58,6 +61,8 @@ class Luks1Steps:
             self._rekey_in_place(required(action.keyslot), action)
         else:
             self._rekey_through_copy(required(action.keyslot), action)
+        if action.overwrites:
+            self._remove_note(required(action.keyslot))
 
     def _rekey_in_place(self, number: int, action: Action) -> None:
         with self.writer.prepare(action, self._area(number)) as keys:
@@ -122,6 +127,16 @@ class Luks1Steps:
         self._journal(Intent(IntentKind.ERASE, number))
         self._clear(number)
         self._journal(None)
+
+    def _remove_note(self, number: int) -> None:
+        """Clevis would take a new key in this keyslot for its own. A crash before this leaves the entry."""
+        header = self.disk.header
+        for write in header.luksmeta_removal(self.disk.reread, number) if isinstance(header, Luks1Header) else ():
+            if self.disk.write_area(Extent(write.offset, len(write.data)), bytearray(write.data)) != write.data:
+                raise StorageFault(
+                    f"the luksmeta block, read back from the medium at byte {write.offset}, is not what was written",
+                    why="the medium or its driver loses writes: replace it",
+                )
 
     def _clear(self, number: int) -> None:
         """Wipe, then deactivate: the other way round, a crash would leave key material in an inactive keyslot."""

@@ -34,6 +34,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
             now = consistent_image(volume, task.lock_timeout)
             container = volume.container
             refused = now.header.write_obstacle
+            noted = now.header.format == "luks1" and read_header(volume).tokens
     except LuksmithError as error:
         raise error.on(task.device) from None
     existing = read_backup_file(task.path)
@@ -44,6 +45,11 @@ def create(task: BackupTask, *, check: bool) -> Result:
             check_may_replace(task.path, existing, now, force=task.force)
         whole_file.check_replaceable(task.path)
     warnings = [*task.warnings, *_warnings(now, existing)]
+    if noted:
+        warnings.append(
+            "What luksmeta notes for the keyslots (Clevis) is behind the header and not in the backup, as with "
+            "cryptsetup luksHeaderBackup. After a restore, bind Clevis again."
+        )
     if refused is not None:
         warnings.append(f"This module could not restore the backup: {refused.found}.")
     with check_secrets(task, now) as secret_check:

@@ -119,6 +119,9 @@ class Segment(t.NamedTuple):
     flags: t.Tuple[str, ...] = ()
 
 
+LUKSMETA_UNREADABLE = "luksmeta (unreadable)"  # type of a token for each keyslot that such a block may name
+
+
 class Token(t.NamedTuple):
     """A LUKS2 token, or an entry of luksmeta for a keyslot of LUKS1, then with the number of the keyslot.
 

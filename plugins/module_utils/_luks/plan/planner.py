@@ -69,12 +69,18 @@ class _Planner:
             return ()
         from .ordering import Ordering
 
-        avoided = self.situation.entries_that_stay
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, avoided)
-        for keyslot in sorted(avoided & (self.changes.erases.keys() | self.changes.rekeys.keys())):
+        noted = self.situation.noted
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, noted)
+        for keyslot in sorted(noted & (self.changes.erases.keys() | self.changes.rekeys.keys())):
+            rekey = self.changes.rekeys.get(keyslot)
+            stays = keyslot in self.situation.entries_that_stay or (rekey is not None and not rekey.overwrites)
             self.warnings.append(
                 f"keyslot {keyslot} has an entry of luksmeta ({', '.join(self.proofs.slots[keyslot].protected_by)}), "
-                f"which stays and has no use any more; remove it with 'luksmeta wipe -d DEVICE -s {keyslot}'"
+                + (
+                    f"which stays and has no use any more; remove it with 'luksmeta wipe -d DEVICE -s {keyslot}'"
+                    if stays
+                    else "which is removed with the key that it was for"
+                )
             )
         return ordering.actions_in_order()
 

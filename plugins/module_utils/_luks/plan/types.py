@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..header import model
 from ..header.model import Header, Intent, Kdf, Layout
 from ..unlock.verdict import Verdict
 from .actions import Action, ActionKind
@@ -35,8 +36,9 @@ class Situation(t.NamedTuple):
     intent: t.Optional[Intent] = None
     needs_heal: bool = False
     only_hash: str = ""  # LUKS1: the one hash that its keyslots can use
-    # LUKS1: keyslots with an entry of luksmeta, which stays when the keyslot goes: its program would take a new key for
-    # its own.
+    # LUKS1: keyslots with an entry of luksmeta, and those of them whose entry cannot be removed with the keyslot: its
+    # program would take a new key for its own.
+    noted: t.FrozenSet[int] = frozenset()
     entries_that_stay: t.FrozenSet[int] = frozenset()
 
     @classmethod
@@ -63,7 +65,10 @@ class Situation(t.NamedTuple):
             intent=header.intent,
             needs_heal=header.needs_heal,
             only_hash=header.digests[0].hash if header.format == "luks1" else "",
-            entries_that_stay=frozenset(protectors if header.format == "luks1" else ()),
+            noted=frozenset(protectors if header.format == "luks1" else ()),
+            entries_that_stay=frozenset(
+                number for number, types in protectors.items() if model.LUKSMETA_UNREADABLE in types
+            ),
         )
 
 

@@ -124,6 +124,13 @@ class Luks1Header(model.Header):
             area_key_size=self._fields.key_size,
         )
 
+    def luksmeta_removal(self, read: Read, number: int) -> t.Tuple[model.Write, ...]:
+        """The writes that remove what luksmeta notes of keyslot ``number``."""
+        areas = [slot.area for slot in self._fields.slots]
+        from .luksmeta import removal
+
+        return () if self._embedded else removal(read, self._size, areas, self._fields.payload, number)
+
     @property
     def layout(self) -> model.Layout:
         return model.Layout(

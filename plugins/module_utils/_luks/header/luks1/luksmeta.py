@@ -23,7 +23,7 @@ from .fields import SLOT_COUNT
 CLEVIS = "cb6e8904-81ff-40da-a84a-07ab9ab5715e"
 SIZE = 272  # bytes
 MAGIC = b"LUKSMETA"
-UNREADABLE = "luksmeta (unreadable)"
+UNREADABLE = model.LUKSMETA_UNREADABLE
 _VERSION = 1
 _ALIGNMENT = 4096
 _HEAD = struct.Struct(">8sII")
@@ -51,7 +51,7 @@ def gap(areas: t.Iterable[model.Extent], payload: int) -> t.Optional[model.Exten
     return model.Extent(start, _aligned(payload - start)) if payload >= start + _ALIGNMENT else None
 
 
-def read_luksmeta(read: Read, size: int, areas: t.Iterable[model.Extent], payload: int) -> Luksmeta:
+def read_luksmeta(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int) -> Luksmeta:
     """The entries of a volume with ``size`` readable bytes; none if nothing is there. Never raises."""
     place = gap(areas, payload)
     if place is None or place.offset + SIZE > size:
@@ -75,6 +75,26 @@ def read_luksmeta(read: Read, size: int, areas: t.Iterable[model.Extent], payloa
             kind = "clevis" if owner == CLEVIS else f"luksmeta {owner}"
             tokens.append(model.Token(number=number, type=kind, keyslots=(number,)))
     return Luksmeta(tuple(tokens))
+
+
+def removal(
+    read: Read, size: int, areas: t.Sequence[model.Extent], payload: int, number: int
+) -> t.Tuple[model.Write, ...]:
+    """What removes the entry of keyslot ``number`` and what it points to; empty if there is none that is understood."""
+    place = gap(areas, payload)
+    tokens = read_luksmeta(read, size, areas, payload).tokens
+    if place is None or not any(token.number == number and token.type != UNREADABLE for token in tokens):
+        return ()
+    block = bytearray(read(place.offset, SIZE))
+    at = _HEAD.size + number * _ENTRY.size
+    _name, offset, length, _checksum, _reserved = _ENTRY.unpack_from(block, at)
+    block[at : at + _ENTRY.size] = bytes(_ENTRY.size)
+    _HEAD.pack_into(block, 0, MAGIC, _VERSION, 0)
+    _HEAD.pack_into(block, 0, MAGIC, _VERSION, crc32c(bytes(block)))
+    header = model.Write(place.offset, bytes(block))
+    if offset < SIZE or offset + length > place.size:  # data outside of the gap belongs to something else
+        return (header,)
+    return (model.Write(place.offset + offset, bytes(length)), header)
 
 
 def crc32c(data: bytes) -> int:
