@@ -20,7 +20,7 @@ import sys
 import tempfile
 import typing as t
 
-SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/libexec"
 
 # Programs, each with the package of Debian that has it.
 PACKAGES: t.Mapping[str, str] = {
@@ -48,12 +48,14 @@ PACKAGES: t.Mapping[str, str] = {
     "qemu-storage-daemon": "qemu-system-common",
     "qemu-system-x86_64": "qemu-system-x86",
     "sfdisk": "fdisk",
+    "socat": "socat",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "stress-ng": "stress-ng",
     "strace": "strace",
     "swtpm": "swtpm",
     "systemd-cryptenroll": "systemd",
+    "tangd": "tang",
 }
 # Since this release of Debian another package has the program.
 _MOVED: t.Mapping[str, t.Tuple[int, str]] = {

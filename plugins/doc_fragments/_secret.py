@@ -30,13 +30,16 @@ _SECRET = r"""
             type: int
 """
 
-# An item of unlock can be the volume key instead.
+# An item of unlock can be the volume key or a token instead.
 _UNLOCKING: str = f"""{_SECRET}          volume_key_file:
             description: Path of a file on the managed host that contains the volume key, as cryptsetup dumps it.
             type: path
           volume_key_base64:
             description: The volume key in base64.
             type: raw
+          token:
+            description: V(auto), the type or the number of a token that yields the secret. V(clevis) is supported.
+            type: str
 """
 
 

@@ -46,7 +46,7 @@ options:
     type: list
     elements: path
   unlock:
-    description: Secrets that open the volume today, or its volume key. Needed only to add a key.
+    description: Secrets that open the volume today, its volume key, or a token. Needed only to add a key.
     type: list
     elements: dict
     default: []
@@ -236,6 +236,15 @@ EXAMPLES = r"""
       - volume_key_file: /root/sdb.volume-key
     keyslots:
       - new_secret: {label: break-glass, passphrase: "{{ vault_break_glass }}"}
+
+- name: Remove the installer's passphrase, because the Clevis binding is proven to open the volume
+  luksmith.luks.keyslots:
+    device: /dev/sdb
+    unlock:
+      - token: clevis
+    keyslots:
+      - state: absent
+        old_secret: {label: installer, passphrase: "{{ vault_installer }}"}
 
 - name: Overwrite keyslot 7, whichever secret opens it
   luksmith.luks.keyslots:
@@ -431,6 +440,27 @@ verified:
   returned: success, with O(device)
   type: bool
   sample: true
+tokens_asked:
+  description: The tokens that yielded a secret which opens a keyslot of theirs.
+  returned: with O(device), if O(unlock) has a token
+  type: list
+  elements: dict
+  contains:
+    label:
+      description: Label of the item of the task.
+      type: str
+    token:
+      description: Number of the token; with LUKS1, of the keyslot.
+      type: int
+    type:
+      description: Type of the token.
+      type: str
+    keyslots:
+      description: The keyslots that the secret opens.
+      type: list
+      elements: int
+  sample:
+    - {label: tang, token: 1, type: clevis, keyslots: [1]}
 chain:
   description:
     - The other files of a qcow2 image, backing files beneath it and external data files. A change of the image changes

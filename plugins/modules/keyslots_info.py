@@ -36,7 +36,7 @@ options:
       - Secrets to try. Each one costs a key derivation for every keyslot that no secret before it opens.
       - A secret that opens no keyslot is not an error.
       - A volume key costs no key derivation. It opens no keyslot, and RV(volume_keys) says whether it is the one of the
-        volume.
+        volume. What a token yields is tried on the keyslots of the token.
     type: list
     elements: dict
     default: []
@@ -318,6 +318,27 @@ volume_keys:
   returned: if a volume key is given
   type: dict
   sample: {dump: true}
+tokens_asked:
+  description: The tokens that yielded a secret which opens a keyslot of theirs.
+  returned: if O(secrets) has a token
+  type: list
+  elements: dict
+  contains:
+    label:
+      description: Label of the item of the task.
+      type: str
+    token:
+      description: Number of the token; with LUKS1, of the keyslot.
+      type: int
+    type:
+      description: Type of the token.
+      type: str
+    keyslots:
+      description: The keyslots that the secret opens.
+      type: list
+      elements: int
+  sample:
+    - {label: tang, token: 1, type: clevis, keyslots: [1]}
 chain:
   description:
     - The other files of a qcow2 image, backing files beneath it and external data files. A change of the image changes

@@ -86,3 +86,10 @@ def as_nobody(group: int, path: str) -> str:
             return "held"
     except StorageFault as error:
         return str(error)
+
+
+def answer_for_clevis(passphrase: str) -> None:
+    """Every binding yields this."""
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import clevis
+
+    clevis.passphrase = lambda jwe, patience=0.0: bytearray(passphrase.encode())

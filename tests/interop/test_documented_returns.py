@@ -10,6 +10,7 @@ and never returned, or of another type than documented is a failure; so is a sam
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib
 import json
@@ -27,6 +28,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import ty
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import answer_for_clevis
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
 from ansible_collections.luksmith.luks.tests.tools import playing
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
@@ -73,6 +76,18 @@ def overlay(folder: pathlib.Path, name: str, base: str = "") -> str:
     return top
 
 
+def bound(folder: pathlib.Path) -> Result:
+    """What a task needs for a volume with a token of Clevis, which yields LEAKED."""
+    made = Luks2Volume(pathlib.Path(volume(folder, "bound.img")))
+    token = {"type": "clevis", "keyslots": ["0", "1"], "jwe": {}}
+    made.edit(lambda tree: tree["tokens"].update({"3": token}))
+    return {"device": str(made.path)}
+
+
+CLEVIS = {"hooks": [functools.partial(answer_for_clevis, LEAKED["passphrase"])]}
+TOKEN = {"label": "machine", "token": "auto"}
+
+
 def run(name: str, arguments: Result, **how: t.Any) -> Result:
     """The result, of a failure too."""
     try:
@@ -90,6 +105,8 @@ def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
         diff=True,
     )
     yield run("keyslots", {"device": device, "keyslots": [replace]}, diff=True)
+    new = {"new_secret": PRIMARY, "pbkdf": CHEAP}
+    yield run("keyslots", {**bound(folder), "keyslots": [new], "unlock": [TOKEN]}, diff=True, **CLEVIS)
     for top in (overlay(folder, "top"), overlay(folder, "far", "nbd://localhost/base")):
         yield run("keyslots", {"device": top, "keyslots": [{"new_secret": LEAKED}]}, diff=True)
     link = folder / "link"
@@ -122,6 +139,7 @@ def keyslots_info(folder: pathlib.Path) -> t.Iterator[Result]:
         {"device": device, "keyslots": [replace, {"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}]},
     )
     yield run("keyslots_info", {"device": device, "secrets": [PRIMARY, VOLUME_KEY]})
+    yield run("keyslots_info", {**bound(folder), "secrets": [TOKEN]}, **CLEVIS)
     for top in (overlay(folder, "top"), overlay(folder, "far", "nbd://localhost/base")):
         yield run("keyslots_info", {"device": top, "secrets": [LEAKED]})
     old = volume(folder, "c.img", "luks1.img")

@@ -36,11 +36,12 @@ def secrets() -> Spec:
 
 
 def unlocking() -> Spec:
-    """Secrets, or the volume key itself."""
+    """Secrets, the volume key itself, or a token that yields a secret."""
     options = {
         **secret_options(),
         "volume_key_file": {"type": "path", "no_log": False},
         "volume_key_base64": {"type": "raw", "no_log": True},
+        "token": {"type": "str", "no_log": False},
     }
     return {"type": "list", "elements": "dict", "no_log": False, "options": options}
 

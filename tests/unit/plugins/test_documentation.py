@@ -196,7 +196,7 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 348,
+    "keyslots": 354,
     "keyslots_info": 185,
     "volumes_info": 90,
 }

@@ -35,21 +35,21 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 557,
+    "audit": 569,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 546,
+    "header_backup": 558,
     "keyfile": 82,
-    "keyslots": 643,
-    "keyslots_info": 460,
+    "keyslots": 655,
+    "keyslots_info": 474,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 775,
-    "test_volumes": 433,
+    "test_volumes": 436,
     "vault_entry": 5,
-    "verify_volume": 461,
-    "volumes_info": 233,
+    "verify_volume": 474,
+    "volumes_info": 235,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

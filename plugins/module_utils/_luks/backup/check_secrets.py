@@ -48,6 +48,7 @@ def _try_all(task: BackupTask, prover: Prover) -> Opened:
         reason = prover.why_untried(keyslot)
         if reason:
             warnings.append(f"keyslot {keyslot} could not be tried: {reason}")
+    warnings.extend(prover.token_failures())
     by_slot = {
         keyslot: tuple(task.labels[secret] for secret in secrets) for keyslot, secrets in prover.openers().items()
     }

@@ -94,7 +94,7 @@ class Ordering:
             raise Refused(
                 "no secret of this task opens a keyslot of the volume, "
                 + (f"not even {tried}" if tried else "and unlock has none" if desired.volume_keys else _NO_UNLOCK)
-                + self.proofs.not_the_keys()
+                + self.proofs.did_not_unlock()
                 + self.proofs.not_tried(self.old),
                 why="a new keyslot needs the volume key, which only a keyslot that opens can give",
                 remedy=f"{'correct it, or ' if tried else ''}give a secret that works today under unlock",
@@ -261,6 +261,7 @@ class Ordering:
         return Refused(
             f"erasing keyslot {keyslot} would leave no keyslot that a secret of this task is proven to open"
             + (f" (keyslots {_numbers(left)} stay, unproven)" if left else " (it is the last one)")
+            + (self.proofs.did_not_unlock() if self.proofs.desired.by_token else "")
             + self.proofs.not_tried(left),
             why="without a working keyslot the data is lost",
             remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry),"

@@ -176,12 +176,14 @@ class ProofCache:
             return True
         return self.find_opener(numbers) is not None
 
-    def not_the_keys(self) -> str:
-        """The end of a sentence on given volume keys that are not the one of the volume, or ""."""
+    def did_not_unlock(self) -> str:
+        """The end of a sentence on volume keys that are not the one of the volume, and failed tokens, or ""."""
         reasons = [
             f"the volume key {label} is not that of the volume ({self._proofs.why_not_key(number)})"
             for number, label in enumerate(self.desired.volume_keys)
         ]
+        if self.desired.by_token:
+            reasons += self._proofs.token_failures()
         return f", and {' and '.join(reasons)}" if reasons else ""
 
     def secret_of(self, keyslot: int) -> t.Optional[int]:

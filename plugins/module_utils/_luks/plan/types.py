@@ -90,6 +90,9 @@ class Proofs(t.Protocol):
     def why_not_key(self, number: int) -> str:
         """Why volume key ``number`` of the task is not the one of the volume, or "" if it is."""
 
+    def token_failures(self) -> t.List[str]:
+        """Why tokens that were asked yielded no secret that opens a keyslot, in words."""
+
     def hint(self, secret: int) -> t.Optional[int]:
         """The keyslot to try first for this secret, if the record or a labelled salt suggests one."""
 

@@ -58,3 +58,4 @@ class Desired(t.NamedTuple):
     force: bool = False
     allow_lockout: bool = False
     volume_keys: t.Tuple[str, ...] = ()
+    by_token: t.Tuple[int, ...] = ()  # secrets that tokens yield

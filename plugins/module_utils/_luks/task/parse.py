@@ -91,6 +91,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             force=bool(params.get("force")),
             allow_lockout=bool(params.get("allow_lockout")),
             volume_keys=tuple(key.labels[0] for key in secrets.volume_keys),
+            by_token=tuple(number for number in unlock if secrets.members[number].token),
         )
         check_entries(desired)
         desired = normalize(desired)

@@ -35,7 +35,10 @@ class SecretList:
 
         Raises what :func:`read` raises, and BadTask if another secret has the same label.
         """
-        secret = read(params, position, new=new)
+        return self.add(read(params, position, new=new), position)
+
+    def add(self, secret: Secret, position: str) -> int:
+        """Number a secret that was read at ``position``. Raises BadTask if another secret has the same label."""
         number = self._find(secret)
         if number is None:
             number = len(self.members)

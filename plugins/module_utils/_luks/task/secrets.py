@@ -34,18 +34,26 @@ class Secret:
     labels:   its names; messages use the first one.
     value:    the bytes, in one buffer that :meth:`wipe` overwrites.
     warnings: warnings that hold for every volume: the text is likely not what was meant (a newline at the end).
+    token: the token that yields it when it is needed (``auto``, a type or a number), or ""; ``value`` is noise then.
     qemu_obstacle: why QEMU cannot open a volume with it ("contains a NUL byte"), or "".
     """
 
-    __slots__ = ("labels", "qemu_obstacle", "value", "warnings")
+    __slots__ = ("labels", "qemu_obstacle", "token", "value", "warnings")
 
     def __init__(
-        self, value: bytearray, labels: t.Sequence[str], *, warnings: t.Sequence[str] = (), qemu_obstacle: str = ""
+        self,
+        value: bytearray,
+        labels: t.Sequence[str],
+        *,
+        warnings: t.Sequence[str] = (),
+        qemu_obstacle: str = "",
+        token: str = "",
     ) -> None:
         self.value = value
         self.labels = tuple(labels)
         self.warnings = tuple(warnings)
         self.qemu_obstacle = qemu_obstacle
+        self.token = token
 
     def __repr__(self) -> str:
         return f"Secret({', '.join(repr(label) for label in self.labels)})"

@@ -2,10 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The volume key itself, given by a task: it opens no keyslot, and proves itself by the digest in the header."""
+"""What unlocks and is no secret of the task: the volume key itself, and tokens that yield a secret.
+
+A volume key opens no keyslot, and proves itself by the digest in the header. What a token yields is a secret as any
+other.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import typing as t
 
 from ..crypto.memory import wipe
@@ -15,6 +21,7 @@ from .keyfile_content import read_keyfile
 from .secret_list import SecretList
 from .secrets import SOURCES, Secret, decoded, label_of, text_of
 
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 KEY_SOURCES = ("volume_key_file", "volume_key_base64")
 
 
@@ -26,11 +33,28 @@ def unlocking(secrets: SecretList, items: t.Sequence[t.Any], option: str) -> t.T
     numbers = []
     for index, params in enumerate(items):
         position = f"{option}[{index}]"
-        if is_volume_key(params):
+        if isinstance(params, t.Mapping) and params.get("token") is not None:
+            numbers.append(secrets.add(_of_token(params, position), position))
+        elif is_volume_key(params):
             _add(secrets, read_volume_key(params, position), position)
         else:
             numbers.append(secrets.number_of(params, position))
     return tuple(dict.fromkeys(numbers))
+
+
+def _of_token(params: t.Mapping[str, t.Any], position: str) -> Secret:
+    label = label_of(params.get("label"), position)
+    token = params["token"]
+    others = [name for name, value in params.items() if name not in ("label", "token") and value is not None]
+    if others:
+        raise BadTask(f"{position} has token and {' and '.join(others)}", remedy="Give each as an item of its own")
+    if isinstance(token, bool) or not isinstance(token, (str, int)) or not _TOKEN.fullmatch(str(token)):
+        raise BadTask(
+            f"{position}: token is {token!r}",
+            remedy="Write auto, a type such as clevis, or the number of the token",
+        )
+    # Nothing is equal to noise, so that it is a secret of its own until the token yields one.
+    return Secret(bytearray(os.urandom(32)), (label,) if label else (), token=str(token))
 
 
 def _add(secrets: SecretList, key: Secret, position: str) -> None:

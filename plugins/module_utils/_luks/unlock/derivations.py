@@ -62,7 +62,8 @@ class Derivations:
         workers: t.Union[Workers, Inline, None] = None,
         rank: int = 0,
     ) -> None:
-        self.secrets = secrets
+        self.secrets = list(secrets)
+        self._owned: t.List[HoldsBytes] = []
         self.budget = budget
         self.workers = workers or Inline()
         self.evaluations = 0
@@ -191,6 +192,14 @@ class Derivations:
         seconds = kdf.usual_seconds(parameters, length, time.monotonic() - started)
         return Derived(derived, Measurement(parameters, length, seconds))
 
+    def replace(self, secret: int, by: HoldsBytes) -> None:
+        """Secret number ``secret`` is what ``by`` holds from now on, which :meth:`close` wipes."""
+        self._owned.append(by)
+        self.secrets[secret] = by
+        with self._lock:
+            for key in [key for key in self._derived if key[0] == secret]:
+                wipe(self._derived.pop(key).key)
+
     def same_input(self, one: int, other: int, parameters: Kdf) -> bool:
         """Whether both secrets derive the same key: HMAC pads a short key with zeros and hashes a long one.
 
@@ -221,6 +230,8 @@ class Derivations:
             self._closed = True
             for derived in self._derived.values():
                 wipe(derived.key)
+        for owned in self._owned:
+            wipe(owned.value)
         for job in self._under_way.values():
             self.workers.abandon(job)
         self._under_way.clear()

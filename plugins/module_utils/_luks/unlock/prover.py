@@ -14,11 +14,15 @@ import typing as t
 from ..crypto.memory import wipe
 from ..crypto.workers import Job
 from ..errors import LuksmithError, Refused
-from ..header.model import LARGEST_KEY, Header, Keyslot
+from ..header.model import LARGEST_KEY, Header, Keyslot, Token
 from ..header.reading import Read
+from ..task.secrets import Secret
 from . import key_material
 from .derivations import Derivations, Derived, HoldsBytes, Measurement
 from .verdict import Verdict
+
+if t.TYPE_CHECKING:
+    from .tokens import Yielded
 
 
 class _Trial(t.NamedTuple):
@@ -59,6 +63,12 @@ class Prover:
         self._read = read
         self._volume_keys = volume_keys
         self._not_the_key: t.Dict[int, str] = {}
+        self._by_token = {
+            number: secret.token
+            for number, secret in enumerate(derivations.secrets)
+            if isinstance(secret, Secret) and secret.token
+        }
+        self.yielded: t.Dict[int, Yielded] = {}
         self._hints = hints
         self._opener: t.Dict[int, int] = {}
         self._closed: t.Dict[int, t.List[int]] = {}
@@ -105,6 +115,8 @@ class Prover:
             return
         for secret, keyslot in questions:
             slot = self.header.keyslots.get(keyslot)
+            if secret in self._by_token:  # asked alone, and only when its turn comes
+                continue
             if slot is not None and (slot.bound or unbound) and not self.why_untried(keyslot):
                 queue = self._queues.setdefault(keyslot, [])
                 if secret not in queue:
@@ -126,6 +138,30 @@ class Prover:
 
         Raises StorageFault if the key material cannot be read, and what :func:`.kdf.derive` raises.
         """
+        if secret in self._by_token:
+            return Verdict.OPENS if keyslot in self._ask(secret).keyslots else Verdict.CLOSED
+        return self._derived_verdict(secret, keyslot)
+
+    def token_failures(self) -> t.List[str]:
+        """As :meth:`.plan.types.Proofs.token_failures`."""
+        return [failure for yielded in self.yielded.values() for failure in yielded.failures]
+
+    def _ask(self, secret: int) -> Yielded:
+        """Ask the token of ``secret``, once."""
+        if secret not in self.yielded:
+            from .tokens import ask
+
+            def proven(value: bytearray, token: Token) -> t.Tuple[int, ...]:
+                self.derivations.replace(secret, Secret(value, ()))
+                for closed in (*self._closed.values(), *self._reported_closed.values()):
+                    closed[:] = [other for other in closed if other != secret]
+                keyslots = [keyslot for keyslot in token.keyslots if keyslot in self.header.keyslots]
+                return tuple(keyslot for keyslot in keyslots if self._derived_verdict(secret, keyslot) is Verdict.OPENS)
+
+            self.yielded[secret] = ask(self.header, self._read, self._by_token[secret], proven)
+        return self.yielded[secret]
+
+    def _derived_verdict(self, secret: int, keyslot: int) -> Verdict:
         if self.why_untried(keyslot):
             return Verdict.UNTRIED
         while True:
@@ -251,8 +287,11 @@ class Prover:
         }
 
     def tried(self) -> t.Set[int]:
-        """Keyslots that a secret opens or on which every secret was tried; others are unknown. Tries nothing."""
-        secrets = range(len(self.derivations.secrets))
+        """Keyslots that a secret opens or on which every secret was tried; others are unknown. Tries nothing.
+
+        What a token yields is tried on the keyslots of the token only.
+        """
+        secrets = [number for number in range(len(self.derivations.secrets)) if number not in self._by_token]
         refused = {
             keyslot for keyslot in self._reported_closed if all(self._reported(secret, keyslot) for secret in secrets)
         }
@@ -347,6 +386,20 @@ def _hash_of(sealed: bytes) -> bytes:
 
 def _no_reading(offset: int, length: int) -> bytes:
     raise LuksmithError(f"{length} bytes at byte {offset} were requested, although the record needs no key material")
+
+
+def tokens_asked(prover: Prover, labels: t.Sequence[str]) -> t.List[t.Dict[str, t.Any]]:
+    """For the result: each token that yielded a secret, by the label of its item in the task."""
+    return [
+        {
+            "label": labels[secret],
+            "token": yielded.token.number,
+            "type": yielded.token.type,
+            "keyslots": list(yielded.keyslots),
+        }
+        for secret, yielded in prover.yielded.items()
+        if yielded.token is not None
+    ]
 
 
 def labels_by_keyslot(prover: Prover, labels: t.Sequence[str]) -> t.Dict[int, t.List[str]]:

@@ -19,9 +19,10 @@ from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
 from ..result.slot_table import Row, rows
+from ..task.desired import Desired
 from ..task.parse import Task
 from ..unlock.hints import hints, remembered
-from ..unlock.prover import Prover, labels_by_keyslot
+from ..unlock.prover import Prover, labels_by_keyslot, tokens_asked
 from ..unlock.session import UnlockSession, all_cores
 from ..unlock.verdict import Verdict
 from ..volume import locks
@@ -327,10 +328,12 @@ class _Amendment:
             )
         if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
+        self.warnings.extend(planned.prover.token_failures())
         if self.chain is not None:
             self.warnings.extend(self.chain.warnings)
         return {
             **({"chain": self.chain.rows} if self.chain is not None else {}),
+            **_asked(planned.prover, self.task.desired),
             "changed": not planned.plan.empty,
             "plan": [action_row(action) for action in planned.plan.actions],
             "keyslots": keyslots,
@@ -344,6 +347,10 @@ class _Amendment:
             "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
             "warnings": list(dict.fromkeys(self.warnings)),
         }
+
+
+def _asked(prover: Prover, desired: Desired) -> Result:
+    return {"tokens_asked": tokens_asked(prover, desired.labels)} if desired.by_token else {}
 
 
 def _image(header: Header) -> t.Tuple[t.Any, ...]:

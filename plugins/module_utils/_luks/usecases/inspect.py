@@ -11,7 +11,7 @@ from ..result.actions import Result
 from ..result.describe import describe_header, unfinished
 from ..result.slot_table import rows
 from ..task.parse_info import InfoTask
-from ..unlock.prover import labels_by_keyslot
+from ..unlock.prover import labels_by_keyslot, tokens_asked
 from .proving import proofs
 
 
@@ -48,6 +48,8 @@ def inspect(task: InfoTask) -> Result:
                 if reason:
                     warnings.append(f"the volume key {key.labels[0]} is not that of the volume: {reason}")
             evaluations = session.evaluations
+            warnings.extend(prover.token_failures())
+            asked = any(secret.token for secret in task.secrets)
             chain = None
             if volume.notes:
                 from .chain import chain_of
@@ -71,6 +73,7 @@ def inspect(task: InfoTask) -> Result:
                     label: [keyslot for keyslot, labels in opened_by.items() if label in labels]
                     for label in task.labels
                 },
+                **({"tokens_asked": tokens_asked(prover, task.labels)} if asked else {}),
                 **({"volume_keys": volume_keys} if volume_keys else {}),
                 "kdf_evaluations": evaluations,
                 "warnings": [*task.warnings, *warnings],

@@ -124,6 +124,12 @@ class Luks1Header(model.Header):
             area_key_size=self._fields.key_size,
         )
 
+    def luksmeta_content(self, read: Read, number: int) -> bytes:
+        """What a program keeps in luksmeta for keyslot ``number``. Raises MalformedHeader."""
+        from .luksmeta import content
+
+        return content(read, self._size, [slot.area for slot in self._fields.slots], self._fields.payload, number)
+
     def luksmeta_removal(self, read: Read, number: int) -> t.Tuple[model.Write, ...]:
         """The writes that remove what luksmeta notes of keyslot ``number``."""
         areas = [slot.area for slot in self._fields.slots]

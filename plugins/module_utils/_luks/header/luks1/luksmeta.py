@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 import typing as t
 
-from ...errors import StorageFault
+from ...errors import MalformedHeader, StorageFault
 from .. import model
 from ..reading import Read
 from .fields import SLOT_COUNT
@@ -75,6 +75,19 @@ def read_luksmeta(read: Read, size: int, areas: t.Sequence[model.Extent], payloa
             kind = "clevis" if owner == CLEVIS else f"luksmeta {owner}"
             tokens.append(model.Token(number=number, type=kind, keyslots=(number,)))
     return Luksmeta(tuple(tokens))
+
+
+def content(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int, number: int) -> bytes:
+    """What a program keeps for keyslot ``number``. Raises MalformedHeader if there is nothing, or it is damaged."""
+    place = gap(areas, payload)
+    if place is not None and any(one.number == number for one in read_luksmeta(read, size, areas, payload).tokens):
+        block = read(place.offset, SIZE)
+        _name, offset, length, checksum, _reserved = _ENTRY.unpack_from(block, _HEAD.size + number * _ENTRY.size)
+        if offset >= SIZE and offset + length <= place.size:
+            data = read(place.offset + offset, length)
+            if crc32c(data) == checksum:
+                return data
+    raise MalformedHeader(f"what luksmeta keeps for keyslot {number} is damaged", remedy="bind it to Clevis again")
 
 
 def removal(
