@@ -12,7 +12,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only
+from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
@@ -320,6 +320,9 @@ class _Amendment:
             )
         self.warnings.extend(planned.plan.warnings)
         self.warnings.extend(planned.header.warnings)
+        if planned.plan.empty and planned.header.write_obstacle is not None:
+            found = planned.header.write_obstacle.found
+            self.warnings.append(f"nothing needs to change, and nothing could be: {shown(found)}")
         self.warnings.extend(planned.notes)
         if self.derivations.timed:
             self.warnings.append(

@@ -151,6 +151,7 @@ def _kdf(kdf: model.Kdf) -> Tree:
 def _usable(encryption: str) -> bool:
     return (
         "-" in encryption
+        and "," not in encryption  # Adiantum, which no library has that opens keyslots
         and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS))
         and not obstacles.is_null_cipher(encryption)
     )

@@ -97,7 +97,8 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
     if raw["kdf"]["type"] not in validate_keyslots.KDF_MEMBERS:
         found.append(
             f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, "
-            "but not opened."
+            "but not opened. cryptsetup stops at it before it tries the keyslots behind, which then open only by their "
+            "numbers (--key-slot)."
         )
     if raw["af"]["stripes"] != view.STRIPES:
         found.append(
@@ -127,7 +128,7 @@ def _requirement(tree: Tree) -> t.Optional[Refused]:
             return _refused(
                 f"the volume {_FEATURES[flag]} (requirement {flag!r})",
                 "this collection can read such a header, but does not know how a change of keyslots affects the drive",
-                "Change its keyslots with cryptsetup 2.8 or later",
+                f"Change its keyslots with cryptsetup {'2.9' if flag == 'opal-v2' else '2.8'} or later",
             )
         return _refused(
             f"the header requires an unknown feature (requirement {flag!r})",

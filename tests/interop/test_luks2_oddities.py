@@ -1,0 +1,51 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Headers that can be read, on which cryptsetup does something that a user has to know. It judges each case here."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
+
+pytestmark = pytest.mark.needs("cryptsetup")
+ARGON2 = ("--pbkdf", "argon2id", "--pbkdf-force-iterations", 4, "--pbkdf-memory", 64, "--pbkdf-parallel", 1)
+
+
+def told(result: t.Mapping[str, t.Any], words: str) -> bool:
+    return any(words in str(one) for one in result["warnings"])
+
+
+def test_an_unknown_derivation_hides_the_keyslots_behind_it(tmp_path: pathlib.Path) -> None:
+    volume = Luks2Volume(tmp_path / "volume").like(*ARGON2, slots={1: "one"})
+    volume.edit(lambda tree: tree["keyslots"]["0"]["kdf"].update(type="argon2d"))
+    with pytest.raises(AssertionError):  # neither opened nor refused: it fails
+        volume.opens("one")
+    assert volume.opens("one", "--key-slot", 1)
+    found = run_module(
+        "keyslots_info", {"device": str(volume.path), "secrets": [{"label": "second", "passphrase": "one"}]}
+    )
+    assert found["opened_by"] == {"second": [1]}
+    assert told(found, "cryptsetup stops at it before it tries the keyslots behind")
+
+
+def test_beside_a_payload_in_adiantum_a_keyslot_is_in_aes(tmp_path: pathlib.Path) -> None:
+    """No library for keyslots has Adiantum; cryptsetup opens keyslots in whatever cipher they name."""
+    volume = Luks2Volume(tmp_path / "volume").like()
+    volume.edit(lambda tree: tree["segments"]["0"].update(encryption="xchacha20,aes-adiantum-plain64"))
+    keyslots(volume.path, [{"new_secret": {"passphrase": "new"}, "pbkdf": CHEAP}], unlock=["pw0"])
+    assert volume.opens("new") and volume.opens("pw0")
+    assert volume.tree()["keyslots"]["1"]["area"]["encryption"] == "aes-xts-plain64"
+
+
+def test_a_header_that_must_not_be_written_says_so_at_rest(tmp_path: pathlib.Path) -> None:
+    volume = Luks2Volume(tmp_path / "volume").like()
+    volume.edit(lambda tree: tree["config"].update(requirements={"mandatory": ["opal-v2"]}))
+    at_rest = keyslots(volume.path, [{"new_secret": {"passphrase": "pw0"}}])
+    assert not at_rest["changed"] and told(at_rest, "nothing could be: the volume keeps its key in a self-encrypting")
+    with pytest.raises(ModuleFailed, match=r"cryptsetup 2\.9 or later"):
+        keyslots(volume.path, [{"new_secret": {"passphrase": "new"}, "pbkdf": CHEAP}], unlock=["pw0"])
