@@ -50,6 +50,9 @@ options:
         Password Storage Cheat Sheet, with NIST SP 800-38E and SP 800-132) and V(legacy) (old volumes that are kept for
         now).
       - A key that is left out requires nothing. An unknown key is an error.
+      - What a dictionary allows beyond the ready policy that it extends must have a price, or it is itself a finding.
+        For a key derivation name its cost in C(minimum_costs). For everything else to which other ready policies object
+        too, say why in C(accepted).
       - C(name), C(description) - for people.
       - C(formats) - list of V(luks1) and V(luks2).
       - C(ciphers), C(keyslot_ciphers) - lists of ciphers for the data and for key material, by the kernel's names, such
@@ -59,16 +62,19 @@ options:
       - C(kdf_hashes) - list of hashes that PBKDF2 and the anti-forensic split may use.
       - C(minimum_costs) - C(pbkdf2) is a number of iterations, or a dictionary from hash to iterations in which
         V(other) stands for all other hashes. C(argon2) is a list of pairs of C(time) (passes) and C(memory) (KiB), any
-        of which suffices.
+        of which suffices. C(tokens) is a dictionary from a type of token, such as V(systemd-tpm2), to the iterations
+        that suffice for the random key behind it.
       - C(minimum_digest_iterations) - for the digest of the volume key.
       - C(required_labels) - labels of O(secrets) that must open the volume.
       - C(allowed_labels) - labels that the record in a header may have without a secret of that label in the task (with
         O(verify=record)).
       - C(token_types) - permitted types of tokens of other programs, such as V(systemd-tpm2). V([]) permits none.
+      - C(retired_tang_keys) - thumbprints of Tang keys that must no longer unlock a volume through Clevis.
       - C(maximum_age_days) - age of a secret, from the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
       - C(try_empty_secret) - whether to try the empty secret on keyslots that no given secret opens.
       - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) from an inventory.
       - C(rules) - dictionary from rule to V(critical), V(high), V(medium), V(low), V(info) or V(off).
+      - C(accepted) - dictionary from rule to the reason why the policy does without it, for the report.
     type: raw
     default: strict
   secrets:
@@ -160,6 +166,8 @@ EXAMPLES = r"""
       rules:
         hash-weak: "off"
         slot-ignored: high
+      accepted:
+        hash-weak: It is read once a year, and only offline
 """
 
 RETURN = r"""
@@ -225,10 +233,73 @@ verified:
   type: bool
   sample: true
 policy:
-  description: Name of the policy.
+  description: Name of the policy, with the ready one that it extends and the number of its changes.
   returned: success
   type: str
-  sample: owasp-2023
+  sample: team (owasp-2023, changed in 2 places)
+evidence:
+  description: What is needed to repeat the audit and to compare its answer. With O(devices) each volume has it too.
+  returned: success
+  type: dict
+  contains:
+    tool:
+      description: The collection and its version.
+      type: str
+    time:
+      description: When the audit began, in UTC.
+      type: str
+    host:
+      description: Name that the host gives itself.
+      type: str
+    policy:
+      description:
+        - C(name), C(extends), C(text) (all requirements, in the form of O(policy)), C(digest) (SHA-256 over that as
+          JSON with sorted keys and without spaces), C(changes) (each place that differs from the ready policy) and
+          C(accepted).
+      type: dict
+    labels:
+      description: Labels of O(secrets).
+      type: list
+      elements: str
+    forbidden_labels:
+      description: Labels of O(forbidden_secrets).
+      type: list
+      elements: str
+    backups:
+      description: The O(backups).
+      type: list
+      elements: str
+    verify:
+      description: The O(verify).
+      type: str
+  sample:
+    backups: []
+    forbidden_labels: []
+    host: web-01
+    labels: []
+    policy:
+      accepted: {}
+      changes: []
+      digest: 230648d5ed860162250f75e1d049e3b6b8d4cbcf84841ba14f394db1f1d78302
+      extends: strict
+      name: strict
+      text:
+        ciphers: [aes-xts-plain64]
+        formats: [luks2]
+        kdf_hashes: [sha256, sha384, sha512]
+        kdf_types: [argon2id]
+        keyslot_ciphers: [aes-xts-plain64]
+        minimum_costs:
+          argon2:
+            - {memory: 65536, time: 4}
+        minimum_digest_iterations: 1000
+        minimum_key_size: 64
+        minimum_keyslot_key_size: 64
+        token_types: []
+        try_empty_secret: true
+    time: "2026-11-28T15:00:00Z"
+    tool: luksmith.luks 1.0.0
+    verify: proof
 fingerprint:
   description:
     - SHA-256 of the header without key material. An inventory can store it and pass it to the next audit as C(expected)

@@ -233,7 +233,11 @@ def test_recover_an_interrupted_run(interrupted: Reader, tmp_path: pathlib.Path,
 
 
 # What the fixtures' keyslots cost is for tests.
-CHEAP_POLICY = {"extends": "owasp-2023", "required_labels": ["team 2026", "break-glass"], "rules": {"kdf-cost": "off"}}
+CHEAP_POLICY = {
+    "extends": "owasp-2023",
+    "required_labels": ["team 2026", "break-glass"],
+    "minimum_costs": {"argon2": [{"time": 4, "memory": 32}]},
+}
 
 
 @pytest.fixture

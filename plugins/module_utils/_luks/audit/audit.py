@@ -27,6 +27,7 @@ from .collect import EvidenceCollector
 from .evidence import Evidence
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
+from .traceable import MOMENT, evidence_of
 from .unreadable import judge_unreadable
 
 COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = (
@@ -51,22 +52,24 @@ def audit(task: AuditTask, *, now: t.Optional[datetime.datetime] = None) -> Resu
     backup_files = BackupFiles(task.backups, task.lock_timeout)
     with all_cores(task.budget) as (budget, workers):
         if task.single:
-            return _with_fail_on(
-                task, _single(_OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment))
-            )
+            one = _OneAudit(task, task.devices[0], task.header, backup_files, budget, workers, 0, moment)
+            return _finished(task, _single(one), moment)
         volumes = [
             _OneAudit(task, path, None, backup_files, budget, workers, rank, moment, names)
             for rank, (path, names) in enumerate(distinct_volumes(task.devices))
         ]
         threads = 1 + workers.cores  # some read while others derive keys
-        return _with_fail_on(
-            task,
-            _combined(
-                task,
-                run_concurrently([volume.one_of_several for volume in volumes], threads, workers.stop),
-                backup_files,
-            ),
-        )
+        audited = run_concurrently([volume.one_of_several for volume in volumes], threads, workers.stop)
+        return _finished(task, _combined(task, audited, backup_files), moment)
+
+
+def _finished(task: AuditTask, result: Result, now: datetime.datetime) -> Result:
+    """With what makes the result, and each volume in it, traceable."""
+    evidence = evidence_of(task, now)
+    for one in (result, *result.get("volumes", ())):
+        if "policy" in one:
+            one.update(policy=evidence["policy"]["name"], evidence=evidence)
+    return _with_fail_on(task, result)
 
 
 def _single(volume: _OneAudit) -> Result:
@@ -213,7 +216,7 @@ def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Resul
     table = rows(evidence.header, opened_by, list(evidence.untried))
     for row in table:
         changed = evidence.changed(row["keyslot"])
-        row["changed"] = None if changed is None else changed.strftime("%Y-%m-%dT%H:%M:%SZ")
+        row["changed"] = None if changed is None else changed.strftime(MOMENT)
         row["age_days"] = evidence.age_days(row["keyslot"])
         row["recorded"] = row["keyslot"] in evidence.recorded
         row["mark"] = worst(mark["severity"] for mark in marks if mark["keyslot"] == row["keyslot"])

@@ -13,10 +13,14 @@ from ..errors import BadTask
 from .ready_policies import READY
 
 SEVERITIES = ("critical", "high", "medium", "low", "info")  # worst first
+INFO = "info"  # breaks no policy
 OFF = "off"
 FORMATS = ("luks1", "luks2")
 KDF_TYPES = ("argon2id", "argon2i", "pbkdf2")
 OTHER = "other"  # every PBKDF2 hash without its own minimum
+
+# Their findings are about the policy, so that no policy may switch them off.
+OF_THE_POLICY = (GAP, ACCEPTED) = ("policy-gap", "policy-accepted")
 
 _LARGEST = 2**32 - 1
 _COSTS = ("time", "memory")
@@ -28,7 +32,9 @@ class Policy:
     """The requirements; None or empty: no requirement. The documentation of the module explains the keys.
 
     minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes
-    and KiB, any of which suffices. rules: rule -> severity or "off". expected: the values of an inventory.
+    and KiB, any of which suffices. token_costs: type of token -> iterations that suffice for the random key behind it.
+    rules: rule -> severity or "off". expected: the values of an inventory. accepted: rule -> why the policy does
+    without it. extends: the ready policy. own_costs: what has a cost in the policy itself.
     """
 
     name: str
@@ -41,14 +47,19 @@ class Policy:
     kdf_hashes: t.Tuple[str, ...] = ()
     pbkdf2_costs: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     argon2_costs: t.Tuple[t.Tuple[int, int], ...] = ()
+    token_costs: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     minimum_digest_iterations: int = 0
     required_labels: t.Tuple[str, ...] = ()
     allowed_labels: t.Tuple[str, ...] = ()
     token_types: t.Optional[t.Tuple[str, ...]] = None
+    retired_tang_keys: t.Tuple[str, ...] = ()
     maximum_age_days: t.Optional[int] = None
     try_empty_secret: bool = False
     expected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    accepted: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    extends: str = ""
+    own_costs: t.FrozenSet[str] = frozenset()
 
 
 def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
@@ -61,13 +72,7 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
             remedy=f"Name a ready policy ({_list(READY)}), or write one as a dictionary",
         )
     own = {key: item for key, item in value.items() if item is not None}
-    base: t.Mapping[str, t.Any] = {}
-    if "extends" in own:
-        name = own.pop("extends")
-        if not isinstance(name, str) or name not in READY:
-            raise BadTask(f"policy: there is no ready policy {name!r}", remedy=f"The ready ones are {_list(READY)}")
-        base = READY[name]
-        own.setdefault("name", name)
+    name, base = _ready(own)
     unknown = [key for key in own if key not in _READERS]
     if unknown:
         raise BadTask(
@@ -80,13 +85,40 @@ def parse(value: t.Any, known_rules: t.Collection[str]) -> Policy:
         for key, item in source.items():
             for field, parsed in _READERS[key](item, f"policy.{key}").items():
                 fields[field] = {**fields.get(field, {}), **parsed} if field in _MERGED else parsed
-    for rule in fields.get("rules", {}):
+    for key in ("rules", "accepted"):
+        _check_rules(key, fields.get(key, {}), known_rules)
+    own_costs = frozenset(_named(own.get("minimum_costs", {})))
+    return Policy(name=fields.pop("name", "custom"), extends=name, own_costs=own_costs, **fields)
+
+
+def _ready(own: t.Dict[str, t.Any]) -> t.Tuple[str, t.Mapping[str, t.Any]]:
+    """The ready policy that ``own``, from which it is removed, extends; no name and no requirement if it does not."""
+    name = own.pop("extends", "")
+    if name != "":
+        if not isinstance(name, str) or name not in READY:
+            raise BadTask(f"policy: there is no ready policy {name!r}", remedy=f"The ready ones are {_list(READY)}")
+        own.setdefault("name", name)
+    if own.get("name") in list(READY) and own["name"] != name:
+        raise BadTask(
+            f"policy.name is {own['name']!r}, which is a ready policy that this one does not extend",
+            why="A report under this name would say what was not checked",
+            remedy="Give it a name of its own",
+        )
+    return name, READY[name] if name else {}
+
+
+def _check_rules(key: str, rules: t.Iterable[str], known_rules: t.Collection[str]) -> None:
+    for rule in rules:
         if rule not in known_rules:
             raise BadTask(
-                f"policy.rules: there is no rule {rule!r}",
+                f"policy.{key}: there is no rule {rule!r}",
                 remedy="docs/audit.md lists the rules; findings also name them",
             )
-    return Policy(name=fields.pop("name", "custom"), **fields)
+        if rule in OF_THE_POLICY:
+            raise BadTask(
+                f"policy.{key}.{rule}: this rule is about the policy itself, which cannot change it",
+                remedy="Name the cost of what the policy allows, or say in accepted why another rule may be broken",
+            )
 
 
 def worst(severities: t.Iterable[str]) -> t.Optional[str]:
@@ -171,15 +203,24 @@ def _mapping(value: t.Any, where: str, keys: t.Sequence[str] = ()) -> t.Mapping[
     return value
 
 
+def _named(costs: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """What ``costs`` names: the keys in it, and the hashes of PBKDF2."""
+    yield from costs
+    if isinstance(costs.get("pbkdf2"), t.Mapping):
+        yield from costs["pbkdf2"]
+
+
 def _costs(value: t.Any, where: str) -> PolicyFields:
     fields: PolicyFields = {}
-    given = _mapping(value, where, ("pbkdf2", "argon2"))
-    if "pbkdf2" in given:
-        pairs = given["pbkdf2"] if isinstance(given["pbkdf2"], t.Mapping) else {OTHER: given["pbkdf2"]}
-        fields["pbkdf2_costs"] = {
-            key: _whole(item, f"{where}.pbkdf2.{key}", "iterations")
-            for key, item in _mapping(pairs, f"{where}.pbkdf2").items()
-        }
+    given = _mapping(value, where, ("pbkdf2", "argon2", "tokens"))
+    for name, field in (("pbkdf2", "pbkdf2_costs"), ("tokens", "token_costs")):
+        if name in given:
+            single = name == "pbkdf2" and not isinstance(given[name], t.Mapping)
+            pairs = {OTHER: given[name]} if single else given[name]
+            fields[field] = {
+                key: _whole(item, f"{where}.{name}.{key}", "iterations")
+                for key, item in _mapping(pairs, f"{where}.{name}").items()
+            }
     if "argon2" in given:
         choices = given["argon2"] if isinstance(given["argon2"], (list, tuple)) else [given["argon2"]]
         fields["argon2_costs"] = tuple(_argon2(item, f"{where}.argon2[{index}]") for index, item in enumerate(choices))
@@ -223,11 +264,16 @@ def _rules(value: t.Any, where: str) -> PolicyFields:
     return {"rules": rules}
 
 
+def _accepted(value: t.Any, where: str) -> PolicyFields:
+    given = _mapping(value, where)
+    return {"accepted": {rule: _text(reason, f"{where}.{rule}") for rule, reason in given.items()}}
+
+
 def _shown(value: t.Any) -> str:
     return repr(value) if isinstance(value, (str, int, float)) else f"of type {type(value).__name__}"
 
 
-_MERGED = ("pbkdf2_costs", "expected", "rules")
+_MERGED = ("pbkdf2_costs", "token_costs", "expected", "rules")
 _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "name": _name,
     "description": _ignored,
@@ -243,9 +289,11 @@ _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "required_labels": _texts("required_labels"),
     "allowed_labels": _texts("allowed_labels"),
     "token_types": _texts("token_types"),
+    "retired_tang_keys": _texts("retired_tang_keys"),
     "maximum_age_days": _number("maximum_age_days", "days", 0),
     "try_empty_secret": _flag("try_empty_secret"),
     "expected": _expected,
     "rules": _rules,
+    "accepted": _accepted,
 }
 KEYS = ("extends", *_READERS)

@@ -13,7 +13,7 @@ from .evidence import Evidence
 from .policy import OFF, Policy
 
 # What a rule inspects. Only SECRETS may need key derivations.
-HEADER, AREA, SECRETS, RECORD, BACKUP = "header", "key material", "secrets", "record", "backup"
+HEADER, AREA, SECRETS, RECORD, BACKUP, POLICY = "header", "key material", "secrets", "record", "backup", "policy"
 
 
 @dataclasses.dataclass(frozen=True)

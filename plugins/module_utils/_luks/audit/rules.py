@@ -10,8 +10,9 @@ import typing as t
 
 from . import rules_encryption, rules_header, rules_history, rules_kdf, rules_secrets, rules_slots
 from .evidence import Evidence
-from .policy import SEVERITIES, Policy
-from .rule import HEADER, Rule, severity_of
+from .policy import ACCEPTED, GAP, SEVERITIES, Policy
+from .policy_gaps import gaps
+from .rule import HEADER, POLICY, Rule, severity_of
 
 Finding = t.Dict[str, t.Any]
 
@@ -39,7 +40,24 @@ SEGMENT_GAP = Rule(
     references=("CVE-2020-14382",),
 )
 
+POLICY_GAP = Rule(
+    GAP,
+    "high",
+    "The policy allows more than the ready policy that it extends, and neither names a cost nor gives a reason.",
+    POLICY,
+    _never,
+)
+POLICY_ACCEPTED = Rule(
+    ACCEPTED,
+    "info",
+    "The policy allows more than the ready policy that it extends, and gives a reason.",
+    POLICY,
+    _never,
+)
+
 RULES: t.Tuple[Rule, ...] = (
+    POLICY_GAP,
+    POLICY_ACCEPTED,
     UNREADABLE,
     SEGMENT_GAP,
     *rules_header.RULES.rules,
@@ -50,12 +68,14 @@ RULES: t.Tuple[Rule, ...] = (
     *rules_history.RULES.rules,
 )
 IDS = tuple(rule.id for rule in RULES)
+_DEFAULTS = {rule.id: rule.severity for rule in RULES}
 
 
 def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List[Finding]]:
     """The findings, and what could not be verified; the most severe first, then in the order of the rules."""
     findings: t.List[Finding] = []
     unverified: t.List[Finding] = []
+    findings += judge_policy(policy)
     for rule in RULES:
         severity = severity_of(rule, policy)
         if severity is None:
@@ -65,6 +85,18 @@ def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List
                 finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot)
             )
     return _sorted(findings), _sorted(unverified)
+
+
+def judge_policy(policy: Policy) -> t.List[Finding]:
+    """The findings of the policy itself, the same for every volume."""
+    found = []
+    for gap in gaps(policy, _DEFAULTS):
+        rule = POLICY_ACCEPTED if gap.reason else POLICY_GAP
+        message = f"the policy {policy.name!r}: {gap.message}{f', because: {gap.reason}' if gap.reason else ''}"
+        found.append(
+            finding(rule.id, rule.severity, message, "Review it with the policy" if gap.reason else gap.remedy)
+        )
+    return found
 
 
 def finding(rule: str, severity: str, message: str, remedy: str, keyslot: t.Optional[int] = None) -> Finding:

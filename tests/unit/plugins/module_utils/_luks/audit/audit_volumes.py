@@ -7,6 +7,7 @@ bytes.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import gzip
 import hashlib
@@ -16,6 +17,11 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit as audit_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import audit_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.backups import BackupFiles
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.collect import EvidenceCollector
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.evidence import Evidence
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header_locked
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[5] / "fixtures"
 WINTER, FIRE = "winter-2025", "in-case-of-fire"  # the secrets of keyslots 0 and 1
@@ -90,6 +96,22 @@ def audit(*images: Image, policy: t.Any = None, now: t.Optional[datetime.datetim
         return audit_audit.audit(parsed, now=now)
     finally:
         parsed.wipe_secrets()
+
+
+def collected(image: Image, **options: t.Any) -> Evidence:
+    """The evidence of the volume, whose secrets are not tried."""
+    task = audit_task.parse_audit({"device": str(image.path), "policy": LENIENT, **options})
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def unlock(_secrets: t.Any) -> t.Any:
+        raise AssertionError("no secret is tried here")
+
+    with open_volume(str(image.path), None, writable=False) as volume:
+        header = read_header_locked(volume, 10)
+        collector = EvidenceCollector(
+            dataclasses.replace(task, secrets=()), volume, header, BackupFiles((), 10), unlock, now
+        )
+        return collector.evidence()
 
 
 def extended(**keys: t.Any) -> Tree:

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import datetime
+import os
 import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import randomness
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import randomness, traceable
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, NotLuks, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
@@ -195,6 +196,49 @@ def test_a_backup_of_no_volume_is_named(tmp_path: pathlib.Path) -> None:
     stranger = Image(tmp_path / "stranger", "luks1.img")
     result = audit(luks2(tmp_path), secrets=BOTH, backups=[str(stranger.path)])
     assert any(str(stranger.path) in warning for warning in result["warnings"])
+
+
+class TestTraceable:
+    """The same audit can be repeated, and its answer compared."""
+
+    NOW = datetime.datetime(2026, 11, 28, 15, 0, tzinfo=datetime.timezone.utc)
+
+    def test_what_was_asked_and_tried(self, tmp_path: pathlib.Path) -> None:
+        softened = {
+            "extends": "strict",
+            "kdf_types": ["argon2id", "pbkdf2"],
+            "ciphers": [],
+            "formats": ["luks1", "luks2"],
+        }
+        result = audit(luks2(tmp_path), policy=softened, secrets=[BOTH[0]], forbidden_secrets=[BOTH[1]], now=self.NOW)
+        evidence = result["evidence"]
+        assert result["policy"] == evidence["policy"]["name"] == "strict, changed in 3 places"
+        assert evidence["policy"]["text"]["kdf_types"] == ["argon2id", "pbkdf2"]
+        assert evidence["policy"]["extends"] == "strict" and len(evidence["policy"]["digest"]) == 64
+        assert (evidence["labels"], evidence["forbidden_labels"]) == ([WINTER.upper()], [FIRE.upper()])
+        assert (evidence["time"], evidence["verify"]) == ("2026-11-28T15:00:00Z", "proof")
+        assert evidence["host"] == os.uname().nodename
+
+    def test_the_text_is_a_policy_with_the_same_answer(self, tmp_path: pathlib.Path) -> None:
+        image = luks2(tmp_path)
+        first = audit(image, policy={"extends": "strict", "minimum_key_size": 32}, secrets=BOTH, now=self.NOW)
+        again = audit(image, policy=first["evidence"]["policy"]["text"], secrets=BOTH, now=self.NOW)
+        assert again["findings"] == first["findings"] != []
+        assert again["evidence"]["policy"]["digest"] == first["evidence"]["policy"]["digest"]
+        assert again["fingerprint"] == first["fingerprint"]
+
+    def test_each_of_several(self, tmp_path: pathlib.Path) -> None:
+        broken = luks2(tmp_path, "broken").edit(lambda tree: tree.pop("segments"))
+        result = audit(luks2(tmp_path), broken, policy={"extends": "strict", "formats": ["luks1"]})
+        assert {one["policy"] for one in (result, *result["volumes"])} == {"strict, changed in 1 place"}
+        assert all(one["evidence"] == result["evidence"] for one in result["volumes"])
+
+    def test_the_version_is_that_of_the_collection(self) -> None:
+        galaxy = pathlib.Path(__file__).resolve().parents[6] / "galaxy.yml"
+        if not galaxy.exists():
+            pytest.skip("galaxy.yml is not in this copy")
+        version = next(line.split(":")[1].strip() for line in galaxy.read_text().splitlines() if "version:" in line)
+        assert f"luksmith.luks {version}" == traceable.TOOL
 
 
 def test_no_secret_in_the_result(tmp_path: pathlib.Path) -> None:

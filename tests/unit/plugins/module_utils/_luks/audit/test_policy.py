@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, ready_policies, rules
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import (
+    policy,
+    policy_gaps,
+    policy_text,
+    ready_policies,
+    rules,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
 
 
@@ -89,3 +95,111 @@ def test_what_makes_no_sense_is_named(value: t.Any, names: t.Sequence[str]) -> N
 def test_worst() -> None:
     assert policy.worst(["low", "high", "info"]) == "high"
     assert policy.worst([]) is None
+
+
+class TestText:
+    def test_it_is_the_policy_again(self) -> None:
+        policies = [*ready_policies.READY, {"extends": "strict", "minimum_costs": {"tokens": {"systemd-tpm2": 1000}}}]
+        for value in policies:
+            text = policy_text.text_of(parse(value))
+            assert policy_text.text_of(parse(text)) == text
+
+    def test_what_requires_the_same_has_the_same_digest(self) -> None:
+        one = describe({"extends": "strict", "formats": ["luks1", "luks2"], "name": "a", "accepted": {"format": "x"}})
+        other = describe({"extends": "strict", "formats": ["luks2", "luks1"], "description": "b"})
+        assert one["digest"] == other["digest"] != describe("strict")["digest"]
+
+    def test_the_name_says_what_was_changed(self) -> None:
+        assert describe("strict")["name"] == "strict"
+        assert describe({"extends": "strict", "kdf_types": ["argon2id"]})["name"] == "strict"
+        softened = {
+            "extends": "strict",
+            "kdf_types": ["argon2id", "pbkdf2"],
+            "rules": {"cipher": "off", "format": "low"},
+        }
+        assert describe(softened)["name"] == "strict, changed in 3 places"
+        assert describe({**softened, "name": "ours"})["name"] == "ours (strict, changed in 3 places)"
+        assert describe({"name": "ours", "formats": ["luks2"]})["name"] == "ours"
+        assert {"place": "rules.cipher", "ready": None, "own": "off"} in describe(softened)["changes"]
+
+    @pytest.mark.parametrize("value", [{"name": "strict"}, {"extends": "legacy", "name": "owasp-2023"}])
+    def test_no_policy_takes_the_name_of_a_ready_one(self, value: t.Any) -> None:
+        with pytest.raises(BadTask, match="ready policy that this one does not extend"):
+            parse(value)
+
+
+def describe(value: t.Any) -> t.Any:
+    return policy_text.describe(parse(value), rules.IDS)
+
+
+def gap_messages(value: t.Any) -> t.List[str]:
+    return [gap.message for gap in policy_gaps.gaps(parse(value), DEFAULTS) if not gap.reason]
+
+
+DEFAULTS = {rule.id: rule.severity for rule in rules.RULES}
+
+
+class TestGaps:
+    @pytest.mark.parametrize("name", sorted(ready_policies.READY))
+    def test_a_ready_policy_has_none(self, name: str) -> None:
+        assert gap_messages(name) == []
+
+    @pytest.mark.parametrize(
+        ("own", "words"),
+        [
+            ({"extends": "strict", "kdf_types": ["argon2id", "pbkdf2"]}, "pbkdf2 with sha256"),
+            ({"extends": "strict", "kdf_types": []}, "pbkdf2 with sha256"),
+            ({"extends": "strict", "kdf_types": ["argon2id", "argon2i"]}, "kdf_types allows argon2i"),
+            ({"extends": "owasp-2023", "kdf_hashes": ["sha256", "sha384"]}, "pbkdf2 with sha384"),
+            ({"extends": "owasp-2023", "kdf_hashes": []}, "pbkdf2 with any hash"),
+            ({"extends": "owasp-2023", "rules": {"kdf-hash": "off"}}, "pbkdf2 with any hash"),
+            ({"extends": "owasp-2023", "rules": {"kdf-cost": "off"}}, "kdf-cost"),
+            ({"extends": "owasp-2023", "rules": {"kdf-cost": "info"}, "accepted": {"kdf-cost": "cheap"}}, "kdf-cost"),
+            ({"extends": "owasp-2023", "minimum_costs": {"argon2": []}}, "argon2 is allowed"),
+            ({"extends": "strict", "ciphers": []}, "ciphers requires nothing"),
+            ({"extends": "strict", "ciphers": ["aes-cbc-essiv:sha256"]}, "allows aes-cbc-essiv:sha256"),
+            ({"extends": "legacy", "minimum_key_size": 8}, "minimum_key_size is 8"),
+            ({"extends": "strict", "try_empty_secret": False}, "the empty secret is not tried"),
+            ({"extends": "strict", "rules": {"slot-ignored": "off"}}, "slot-ignored does not count"),
+            ({"kdf_types": ["pbkdf2"]}, "pbkdf2 with any hash"),
+        ],
+    )
+    def test_what_is_allowed_without_a_price_is_named(self, own: t.Any, words: str) -> None:
+        assert any(words in message for message in gap_messages(own)), gap_messages(own)
+
+    @pytest.mark.parametrize(
+        "own",
+        [
+            {
+                "extends": "strict",
+                "formats": ["luks1", "luks2"],
+                "kdf_types": ["argon2id", "pbkdf2"],
+                "minimum_costs": {"pbkdf2": 600000},
+            },
+            {
+                "extends": "strict",
+                "kdf_types": ["argon2id", "argon2i"],
+                "minimum_costs": {"argon2": {"time": 4, "memory": 65536}},
+            },
+            {
+                "extends": "owasp-2023",
+                "kdf_hashes": ["sha256", "whirlpool"],
+                "minimum_costs": {"pbkdf2": {"whirlpool": 400000}},
+            },
+            {
+                "extends": "strict",
+                "rules": {"slot-ignored": "off"},
+                "accepted": {"slot-ignored": "a spare for the safe"},
+            },
+            {"extends": "strict", "minimum_key_size": 32, "token_types": ["clevis"]},  # other ready policies allow it
+            {"extends": "legacy", "formats": ["luks2"], "required_labels": ["a"], "maximum_age_days": 5},
+            {"name": "ours", "formats": ["luks2"]},
+        ],
+    )
+    def test_a_price_or_a_reason_is_enough(self, own: t.Any) -> None:
+        assert gap_messages(own) == []
+
+    @pytest.mark.parametrize("key", ["rules", "accepted"])
+    def test_no_policy_switches_these_findings_off(self, key: str) -> None:
+        with pytest.raises(BadTask, match="about the policy itself"):
+            parse({"extends": "strict", key: {"policy-gap": "low"}})
