@@ -4,11 +4,11 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """Whether key material looks random. Encrypted bytes do; zeroed or overwritten ones do not.
 
-It is the test of ``cryptsetup repair`` 2.8: chi-squared over blocks of 4096 bytes. The bounds are so wide that millions
-of
-blocks give no false alarm: with 255 degrees of freedom the mean is 255 and the standard deviation 22.6, and both bounds
-are more than 7 deviations away. Material that was wiped with random data, as by cryptsetup, QEMU and this collection,
-looks like valid material; only a secret shows the difference.
+It is the test of ``cryptsetup repair`` 2.8: chi-squared over blocks of 4096 bytes. Key material is rarely a whole
+number of them, so that the last block ends where the material ends. The bounds are so wide that millions of blocks give
+no false alarm: with 255 degrees of freedom the mean is 255 and the standard deviation 22.6, and both bounds are more
+than 7 deviations away. Material that was wiped with random data, as by cryptsetup, QEMU and this collection, looks like
+valid material; only a secret shows the difference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOWEST, _HIGHEST = 95.0, 480.0
 
 @dataclasses.dataclass(frozen=True)
 class Randomness:
-    """The number of whole blocks; ``blank``: with one byte repeated; ``odd``: not random, the blank ones included."""
+    """The number of blocks; ``blank``: with one byte repeated; ``odd``: not random, the blank ones included."""
 
     blocks: int
     blank: int
@@ -35,9 +35,10 @@ class Randomness:
 
 
 def measure(material: bytes) -> Randomness:
-    """Test the whole blocks of ``material``."""
+    """Test each block of ``material``, the last one up to its end."""
     blank = odd = blocks = 0
-    for offset in range(0, len(material) - BLOCK + 1, BLOCK):
+    last = len(material) - BLOCK
+    for offset in (*range(0, last, BLOCK), *((last,) if last >= 0 else ())):
         block = material[offset : offset + BLOCK]
         blocks += 1
         if block.count(block[:1]) == BLOCK:

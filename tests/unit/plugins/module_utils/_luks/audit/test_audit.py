@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime
 import os
 import pathlib
+import random
+import sys
 import typing as t
 
 import pytest
@@ -98,6 +100,15 @@ class TestRecord:
         result = audit(image, verify="record", secrets=NEW)
         assert result["compliant"] is False
         assert {"slot-damaged", "slot-unknown"} <= {one["rule"] for one in result["findings"]}
+
+    @pytest.mark.parametrize("dead", [512, 1024])
+    def test_an_area_that_is_dead_at_its_end_is_not_believed(self, tmp_path: pathlib.Path, dead: int) -> None:
+        """128,000 bytes for a key of 32 are not a whole number of blocks; cryptsetup looks at the last 4,096, too."""
+        image = rotated(tmp_path)
+        image.patch(int(image.tree()["keyslots"]["1"]["area"]["offset"]) + 128000 - dead, bytes(dead))
+        for verify in ("record", "proof"):
+            result = audit(image, verify=verify, secrets=NEW)
+            assert ("slot-damaged", 1) in [(one["rule"], one["keyslot"]) for one in result["findings"]], verify
 
     def test_proof_does_not_believe_the_record(self, tmp_path: pathlib.Path) -> None:
         result = audit(rotated(tmp_path), policy=extended(required_labels=["winter"]))
@@ -252,4 +263,9 @@ def test_randomness() -> None:
     assert not randomness.measure(b"").wiped
     text = (b"This is no key material. " * 200)[:4096]
     assert randomness.measure(text).odd == 1
+    good = random.Random(1).randbytes(256000) if sys.version_info >= (3, 9) else os.urandom(256000)
+    assert randomness.measure(good) == randomness.Randomness(63, 0, 0), "the last block begins inside of another one"
+    for size in (512, 1024, 2048, 4096):
+        assert randomness.measure(good[:-size] + bytes(size)).odd >= 1, f"the last {size} bytes are dead"
+    assert randomness.measure(bytes(4096 + 512)).wiped
     assert randomness.measure(bytes(range(256)) * 16).odd == 1, "too even is not random either"
