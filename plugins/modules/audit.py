@@ -178,7 +178,8 @@ compliant:
   sample: false
 state:
   description:
-    - V(compliant), V(recorded) (as far as the record in the header says, see O(verify)), V(unverified) or V(findings).
+    - V(compliant), V(recorded) (as far as the header says, by its record or by tokens that O(policy) believes),
+      V(unverified) or V(findings).
     - With O(devices) each item of RV(volumes) has it, which may also be V(failed).
   returned: success with O(device)
   type: str
@@ -228,7 +229,7 @@ unverified:
       rule: slot-unknown
       severity: high
 verified:
-  description: V(false) if an answer is based only on the record in the header.
+  description: V(false) if an answer is based only on the header, on its record or on tokens that O(policy) believes.
   returned: success
   type: bool
   sample: true

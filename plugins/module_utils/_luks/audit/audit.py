@@ -27,6 +27,7 @@ from .collect import EvidenceCollector
 from .evidence import Evidence
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint
+from .tokens import believed_slots
 from .traceable import MOMENT, evidence_of
 from .unreadable import judge_unreadable
 
@@ -155,12 +156,18 @@ def _report(
 ) -> Result:
     header, policy = evidence.header, task.policy
     findings, unverified = rules.judge(evidence, policy)
-    state = _state(findings, unverified, bool(evidence.recorded))
+    believed = believed_slots(evidence, policy)
+    state = _state(findings, unverified, bool(evidence.recorded or believed))
     warnings = list(header.warnings)
     if evidence.recorded:
         warnings.append(
             "verify: record: the openers of keyslots come from the record in the header; no secret was tried on them, "
             "so that nothing is proven"
+        )
+    if believed:
+        warnings.append(
+            f"keyslots {', '.join(map(str, believed))} are what their tokens say, by the word of the policy; no secret "
+            "was tried on them, so that nothing is proven"
         )
     return {
         "device": volume.path,
@@ -176,7 +183,7 @@ def _report(
         "policy": policy.name,
         "state": state,
         "compliant": state in (COMPLIANT, RECORDED),
-        "verified": not evidence.recorded,
+        "verified": not evidence.recorded and not believed,
         "findings": findings,
         "unverified": unverified,
         "keyslots": _table(evidence, [*findings, *unverified]),

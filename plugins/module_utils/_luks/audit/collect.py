@@ -24,6 +24,7 @@ from . import randomness
 from .audit_task import AuditTask
 from .backups import BackupFiles
 from .evidence import Evidence
+from .tokens import is_random_key
 
 _EMPTY = "the empty secret"
 
@@ -59,7 +60,7 @@ class EvidenceCollector:
         """
         task, header = self._task, self._header
         recorded = self._recorded()
-        opened_by, untried, empty = self._try_secrets(recorded)
+        opened_by, untried, empty, machine_made = self._try_secrets(recorded)
         opened_by.update(recorded)
         forbidden = [(task.secrets[number], task.labels[number]) for number in task.forbidden]
         backups, evaluations = self._backup_files.of(header, forbidden, self._unlock)
@@ -74,6 +75,7 @@ class EvidenceCollector:
             recorded=frozenset(recorded),
             untried=untried,
             empty=frozenset(empty),
+            machine_made=frozenset(machine_made),
             beyond_limits=self._beyond_limits(),
             areas=self._areas,
             signature=None
@@ -96,12 +98,12 @@ class EvidenceCollector:
 
     def _try_secrets(
         self, recorded: t.Container[int]
-    ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int]]:
-        """The openers, the keyslots that could not be tried and why, the keyslots that the empty secret opens."""
+    ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int], t.List[int]]:
+        """The openers, what could not be tried and why, the keyslots that the empty secret opens, and a random key."""
         secrets, labels = list(self._task.secrets), list(self._task.labels)
         slots = [slot for slot in self._header.keyslots.values() if slot.number not in recorded]
         if not secrets:
-            return {}, {slot.number: "no secret was given" for slot in slots}, []
+            return {}, {slot.number: "no secret was given" for slot in slots}, [], []
         if self._task.policy.try_empty_secret and all(secret.value for secret in secrets):
             secrets.append(Secret(bytearray(), (_EMPTY,)))
             labels.append(_EMPTY)
@@ -118,9 +120,14 @@ class EvidenceCollector:
             self.evaluations += session.evaluations
         opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
         empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
+        random = [
+            keyslot
+            for keyslot, found in openers.items()
+            if found and all(is_random_key(secrets[one].value) for one in found)
+        ]
         known = set(self._task.labels)
         shown = {keyslot: tuple(label for label in found if label in known) for keyslot, found in opened_by.items()}
-        return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty
+        return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty, random
 
     def _order_for(self, slot: Keyslot, labels: t.Sequence[str]) -> t.List[int]:
         """The numbers of the secrets, first the one that the record names for the keyslot."""

@@ -27,6 +27,7 @@ class Evidence:
     recorded:    keyslots whose ``opened_by`` comes from the record only.
     untried:     keyslot -> why it could not be tried ("no secret was given").
     empty:       keyslots that the empty secret opens.
+    machine_made: keyslots whose proven opener has the form of a random key.
     beyond_limits: keyslot -> the limit that its derivation exceeds.
     areas:       keyslot -> whether its key material looks random.
     signature:   the signature of another format on the device.
@@ -43,6 +44,7 @@ class Evidence:
     recorded: t.FrozenSet[int]
     untried: t.Mapping[int, str]
     empty: t.FrozenSet[int]
+    machine_made: t.FrozenSet[int]
     beyond_limits: t.Mapping[int, str]
     areas: t.Mapping[int, Randomness]
     signature: t.Optional[str]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import rules_encryption, rules_header, rules_history, rules_kdf, rules_secrets, rules_slots
+from . import rules_encryption, rules_header, rules_history, rules_kdf, rules_secrets, rules_slots, rules_tokens
 from .evidence import Evidence
 from .policy import ACCEPTED, GAP, SEVERITIES, Policy
 from .policy_gaps import gaps
@@ -64,6 +64,7 @@ RULES: t.Tuple[Rule, ...] = (
     *rules_encryption.RULES.rules,
     *rules_kdf.RULES.rules,
     *rules_slots.RULES.rules,
+    *rules_tokens.RULES.rules,
     *rules_secrets.RULES.rules,
     *rules_history.RULES.rules,
 )

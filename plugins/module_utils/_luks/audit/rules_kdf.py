@@ -13,6 +13,7 @@ from ..header.model import Argon2, Keyslot, Pbkdf2, UnknownKdf
 from .evidence import Evidence
 from .policy import OTHER, Policy
 from .rule import Hit, RuleSet
+from .tokens import CLAIMED, DECLARED, ENOUGH, PROVEN, guard
 
 RULES = RuleSet()
 
@@ -29,11 +30,8 @@ _MOST_LANES = 4
 def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         if policy.kdf_types and slot.kdf.type not in policy.kdf_types:
-            yield Hit(
-                f"keyslot {slot.number} uses {slot.kdf.type}; the policy allows {', '.join(policy.kdf_types)}",
-                _REKEY,
-                keyslot=slot.number,
-            )
+            found = f"keyslot {slot.number} uses {slot.kdf.type}; the policy allows {', '.join(policy.kdf_types)}"
+            yield from _by_guard(evidence, policy, slot, found)
 
 
 @RULES.rule(
@@ -52,7 +50,7 @@ def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     f"keyslot {slot.number} has {kdf.iterations} iterations of pbkdf2 with {kdf.hash}; the policy "
                     f"requires {least}"
                 )
-                yield Hit(found, _REKEY, keyslot=slot.number)
+                yield from _by_guard(evidence, policy, slot, found)
         elif (
             isinstance(kdf, Argon2)
             and policy.argon2_costs
@@ -65,7 +63,25 @@ def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"keyslot {slot.number} has {kdf.time} passes of {kdf.type} over {kdf.memory} KiB; the policy requires "
                 f"{asked}"
             )
-            yield Hit(found, _REKEY, keyslot=slot.number)
+            yield from _by_guard(evidence, policy, slot, found)
+
+
+def _by_guard(evidence: Evidence, policy: Policy, slot: Keyslot, found: str) -> t.Iterator[Hit]:
+    """``found`` about the costs of ``slot``, unless a random key guards it."""
+    by = guard(evidence, policy, slot)
+    if by == DECLARED or (by == PROVEN and (not isinstance(slot.kdf, Pbkdf2) or slot.kdf.iterations >= ENOUGH)):
+        return
+    if by != CLAIMED:
+        yield Hit(found, _REKEY, keyslot=slot.number)
+        return
+    kinds = sorted({token.type for token in evidence.header.tokens if slot.number in token.keyslots})
+    yield Hit(
+        f"{found}. That is enough for the random key of {' and '.join(kinds)}, but nothing proves that one guards it",
+        f"Give the secret that opens it, or name in the policy what suffices (minimum_costs: {{tokens: {{{kinds[0]}: "
+        f"{ENOUGH}}}}})",
+        keyslot=slot.number,
+        unverified=True,
+    )
 
 
 @RULES.rule(

@@ -12,6 +12,7 @@ from ..header.model import PRIORITY_IGNORE, Keyslot
 from .evidence import Evidence
 from .policy import Policy
 from .rule import RECORD, SECRETS, Hit, RuleSet
+from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
 RULES = RuleSet()
 
@@ -94,8 +95,19 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if area is not None and area.wiped:
             continue  # no secret opens it: slot-zombie
         holders = _token_types(evidence, slot)
-        if policy.token_types and holders and set(holders) <= set(policy.token_types):
-            continue  # declared; the secret of a TPM or a server cannot be tried here
+        by_token = guard(evidence, policy, slot)
+        if by_token == DECLARED:
+            continue  # the secret of a TPM or a server cannot be tried here
+        if by_token == CLAIMED:
+            yield Hit(
+                f"it is unknown what opens keyslot {slot.number}: the policy lists the type of its token, which proves "
+                "nothing",
+                f"Name in the policy what suffices for a random key (minimum_costs: {{tokens: {{{holders[0]}: "
+                f"{ENOUGH}}}}})",
+                keyslot=slot.number,
+                unverified=True,
+            )
+            continue
         by = f" (token {', '.join(holders)} refers to it, which proves nothing)" if holders else ""
         if slot.number in evidence.untried:
             yield Hit(

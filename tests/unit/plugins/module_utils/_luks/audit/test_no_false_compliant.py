@@ -17,6 +17,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, ready_policies, rules
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.evidence import Evidence
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
     Image,
     Tree,
@@ -45,6 +46,12 @@ def each_keyslot(kdf: Tree, **members: t.Any) -> t.Callable[[Image], t.Any]:
     return lambda image: image.edit(change)
 
 
+def forged(tree: Tree) -> None:
+    """Keyslot 1 claims that a TPM guards it; no given secret opens it."""
+    tree["keyslots"]["1"]["kdf"] = {**PBKDF2, "salt": tree["keyslots"]["1"]["kdf"]["salt"]}
+    tree["tokens"]["0"] = luks2_token("systemd-tpm2", 1)
+
+
 IMAGES: t.Dict[str, t.Callable[[Image], t.Any]] = {
     "the best": each_keyslot(ARGON2),
     "a thousand iterations": each_keyslot(PBKDF2),
@@ -62,6 +69,7 @@ IMAGES: t.Dict[str, t.Callable[[Image], t.Any]] = {
     "serpent": each_keyslot(ARGON2, cipher="serpent-xts-plain64"),
     "ecb": each_keyslot(ARGON2, cipher="aes-ecb"),
     "ignored": each_keyslot(ARGON2, priority=0),
+    "a forged token": lambda image: [each_keyslot(ARGON2)(image), image.edit(forged)],
     "opened by nothing": lambda image: [each_keyslot(ARGON2)(image), image.path.with_suffix(".empty").touch()],
 }
 
@@ -103,7 +111,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> t.Dict[str, Evidence]:
         change(image)
         evidence = collected(image, secrets=[secret("A"), secret("B")])
         empty = frozenset({1}) if image.path.with_suffix(".empty").exists() else frozenset()
-        found[name] = dataclasses.replace(evidence, opened_by={0: ("A",), 1: ("B",)}, untried={}, areas={}, empty=empty)
+        opened = {0: ("A",)} if evidence.header.tokens else {0: ("A",), 1: ("B",)}
+        found[name] = dataclasses.replace(evidence, opened_by=opened, untried={}, areas={}, empty=empty)
         image.path.with_suffix(".empty").unlink(missing_ok=True)
     luks1 = Image(folder / "luks1", "luks1.img")
     found["luks1"] = dataclasses.replace(

@@ -7,13 +7,16 @@ byte.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 import pathlib
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.policy import OF_THE_POLICY
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
@@ -65,6 +68,44 @@ def token(number: int, kind: str, *keyslots: str) -> t.Callable[[Image], t.Any]:
     return lambda image: image.edit(
         lambda tree: tree["tokens"].update({str(number): {"type": kind, "keyslots": list(keyslots)}})
     )
+
+
+def token_with(number: int, kind: str, keyslot: int, **members: t.Any) -> t.Callable[[Image], t.Any]:
+    """A token as its program writes it, with other members."""
+    whole = {**luks2_token(kind, keyslot), **members}
+    return lambda image: image.edit(lambda tree: tree["tokens"].update({str(number): whole}))
+
+
+# Each of these ties the key to the machine's state or to a person.
+BOUND = (
+    {},
+    {"tpm2-pcrs": [], "tpm2-pin": True},
+    {"tpm2-pcrs": [], "tpm2_pubkey_pcrs": [11]},
+    {"tpm2-pcrs": [], "tpm2_pcrlock": True},
+)
+
+
+def jwe(header: t.Any) -> Tree:
+    return {"protected": inner_text(header), "ciphertext": "AAAA"}
+
+
+def inner_text(header: t.Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+
+
+def tang_jwe(key: str) -> Tree:
+    return jwe({"kid": key, "clevis": {"pin": "tang", "tang": {"url": "http://tang.invalid"}}})
+
+
+def inner(key: str) -> str:
+    """A pin inside another one is a compact JWE."""
+    return f"{tang_jwe(key)['protected']}...."
+
+
+def foreign_token(image: Image) -> None:
+    """A keyslot that no given secret opens, and a token for it."""
+    amend_volume(image, {"new_secret": secret("of the machine"), "keyslot": 2, "pbkdf": CHEAP})
+    token_with(1, "clevis", 2)(image)
 
 
 def requirement(*flags: str) -> t.Callable[[Image], t.Any]:
@@ -321,6 +362,55 @@ CASES = (
     Case("slot-type", in_tree(lambda tree: tree["keyslots"]["1"].update({"type": "luks2-keyring"})), keyslot=1),
     Case("number-range", token(32, "systemd-tpm2", "1"), name="token"),
     Case("token-type", token(0, "systemd-tpm2", "1"), options={"policy": extended(token_types=["clevis"])}, keyslot=1),
+    Case("token-malformed", token(0, "systemd-tpm2", "1"), keyslot=1),
+    Case("token-malformed", token_with(0, "clevis", 1, jwe={"protected": "e30"}), keyslot=1, name="clevis"),
+    Case(
+        "tpm2-unconditional",
+        token_with(0, "systemd-tpm2", 1, **{"tpm2-pcrs": []}),
+        keyslot=1,
+        clean=lambda image: [token_with(0, "systemd-tpm2", 1, **members)(image) for members in BOUND],
+    ),
+    Case(
+        "tpm2-sha1",
+        token_with(0, "systemd-tpm2", 1, **{"tpm2-pcr-bank": "sha1"}),
+        keyslot=1,
+        clean=token_with(0, "systemd-tpm2", 1),
+    ),
+    Case("token-dangling", token_with(0, "clevis", 1), options=ALL, keyslot=1, clean=foreign_token),
+    Case(
+        "token-dangling",
+        lambda image: [image.edit(unbound), token_with(0, "clevis", 1)(image)],
+        keyslot=1,
+        clean=token_with(0, "clevis", 1),
+        name="unbound",
+    ),
+    Case(
+        "token-doubled",
+        lambda image: [token_with(number, "clevis", 1)(image) for number in (0, 1)],
+        keyslot=1,
+        clean=lambda image: [token_with(0, "clevis", 1)(image), token_with(1, "systemd-tpm2", 0)(image)],
+    ),
+    Case(
+        "token-doubled",
+        lambda image: [token_with(number, "systemd-tpm2", number)(image) for number in (0, 1)],
+        name="sealed",
+    ),
+    Case(
+        "clevis-renew",
+        token_with(0, "clevis", 1, jwe=tang_jwe("retired")),
+        options={"policy": extended(retired_tang_keys=["retired"])},
+        keyslot=1,
+        clean=token_with(0, "clevis", 1, jwe=tang_jwe("good")),
+    ),
+    Case(
+        "clevis-renew",
+        token_with(
+            0, "clevis", 1, jwe=jwe({"clevis": {"pin": "sss", "sss": {"jwe": [inner("good"), inner("retired")]}}})
+        ),
+        options={"policy": extended(retired_tang_keys=["retired"])},
+        keyslot=1,
+        name="shared",
+    ),
     Case("token-orphan", token(0, "clevis")),
     Case(
         "slots-full",
