@@ -35,7 +35,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 561,
+    "audit": 565,
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 558,

@@ -67,6 +67,8 @@ class EvidenceCollector:
         self.evaluations += evaluations
         return Evidence(
             header=header,
+            container=self._volume.container,
+            detached=self._volume.payload is not None,
             raw=b"".join(header.image()),
             metadata=header.metadata if isinstance(header, Luks2Header) else {},
             labels=tuple(task.labels[number] for number in task.allowed),

@@ -20,6 +20,7 @@ from .randomness import Randomness
 class Evidence:
     """One volume as it was found.
 
+    container, detached: "raw" or "qcow2"; whether the header is a file of its own.
     raw:         the bytes of the header, see :meth:`Header.image` (LUKS1: 1024; LUKS2: both copies).
     metadata:    the JSON tree of LUKS2, else empty.
     labels, forbidden: labels of the secrets that may open the volume, and of those that must not.
@@ -36,6 +37,8 @@ class Evidence:
     """
 
     header: Header
+    container: str
+    detached: bool
     raw: bytes
     metadata: t.Mapping[str, t.Any]
     labels: t.Tuple[str, ...]

@@ -15,15 +15,11 @@ from ..header.luks2.view import AREA_UNIT, STRIPES
 from ..header.model import Keyslot, Segment
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import encrypt_anew, new_slot
 from .rule import Hit, RuleSet
 
 RULES = RuleSet()
 
-_REENCRYPT = "Encrypt the data anew with 'cryptsetup reencrypt --cipher aes-xts-plain64' (a header backup first)"
-_NEW_SLOT = (
-    "Set its secret again with luksmith.luks.keyslots: a new keyslot takes the cipher of the payload if that is a good "
-    "one"
-)
 # ECB repeats; with plain IVs, CBC shows equal beginnings; 32-bit IVs repeat after 2 TiB.
 _WEAK = re.compile(r"(^|[-(])ecb([-)]|$)|-cbc-plain(64)?($|:)|^(arc4|des|des3_ede|blowfish|cast5)\b|-plain$")
 _SECTORS = (512, 1024, 2048, 4096)
@@ -66,7 +62,7 @@ def _weak(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if _WEAK.search(encryption.lower()):
             yield Hit(
                 f"{place} is encrypted with {encryption}, which leaks information",
-                _NEW_SLOT if slot is not None else _REENCRYPT,
+                encrypt_anew(evidence) if slot is None else new_slot(evidence, slot),
                 keyslot=slot,
             )
 
@@ -82,7 +78,7 @@ def _driver(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"{place} names its cipher as {encryption!r}; such a name can select a driver of the kernel, which "
                 "cryptsetup 2.7 and later refuses",
-                _NEW_SLOT
+                new_slot(evidence, slot)
                 if slot is not None
                 else "Find out who wrote it; unless an HSM needs it, encrypt the data anew with a plain cipher name",
                 keyslot=slot,
@@ -96,7 +92,7 @@ def _cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"the data is encrypted with {segment.encryption or 'an unknown cipher'}; the policy allows "
                 f"{', '.join(policy.ciphers)}",
-                _REENCRYPT,
+                encrypt_anew(evidence),
             )
 
 
@@ -113,7 +109,7 @@ def _keyslot_cipher(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"keyslot {slot.number} is encrypted with {slot.encryption}; the policy allows "
                 f"{', '.join(policy.keyslot_ciphers)}"
             )
-            yield Hit(found, _NEW_SLOT, keyslot=slot.number)
+            yield Hit(found, new_slot(evidence, slot.number), keyslot=slot.number)
 
 
 @RULES.rule(
@@ -127,7 +123,7 @@ def _key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if size < policy.minimum_key_size:
         yield Hit(
             f"the volume key has {size} bytes; the policy requires {policy.minimum_key_size}",
-            "Encrypt the data anew with a longer key ('cryptsetup reencrypt --key-size')",
+            encrypt_anew(evidence),
         )
 
 
@@ -144,7 +140,7 @@ def _area_key_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"keyslot {slot.number} is encrypted with a key of {slot.area_key_size} bytes; the policy requires "
                 f"{policy.minimum_keyslot_key_size}"
             )
-            yield Hit(found, _NEW_SLOT, keyslot=slot.number)
+            yield Hit(found, new_slot(evidence, slot.number), keyslot=slot.number)
 
 
 @RULES.rule(
@@ -236,7 +232,7 @@ def _alignment(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"the area of keyslot {slot.number} begins at byte {slot.area.offset}, not at a multiple of "
                 f"{AREA_UNIT}",
-                _NEW_SLOT,
+                new_slot(evidence, slot.number),
                 keyslot=slot.number,
             )
 
@@ -250,7 +246,7 @@ def _stripes(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if stripes != STRIPES:
             yield Hit(
                 f"keyslot {number} claims {stripes} anti-forensic stripes; cryptsetup ignores that and uses {STRIPES}",
-                _NEW_SLOT,
+                new_slot(evidence, int(number)),
                 keyslot=int(number),
             )
 

@@ -12,6 +12,7 @@ import typing as t
 from ..header.luks2.recovery import OK
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import other_format
 from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
@@ -42,8 +43,7 @@ def _format(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if policy.formats and evidence.header.format not in policy.formats:
         yield Hit(
             f"the header is {evidence.header.format}; the policy allows {', '.join(policy.formats)}",
-            "Make a header backup and convert it with 'cryptsetup convert --type luks2' while the volume is closed, "
-            "or encrypt the data anew",
+            other_format(evidence),
         )
 
 

@@ -12,15 +12,12 @@ import typing as t
 from ..header.model import Argon2, Keyslot, Pbkdf2, UnknownKdf
 from .evidence import Evidence
 from .policy import OTHER, Policy
+from .remedies import encrypt_anew, rekey
 from .rule import Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, PROVEN, guard
 
 RULES = RuleSet()
 
-_REKEY = (
-    "Set its secret again with luksmith.luks.keyslots and an explicit pbkdf (to change only the costs, give the same "
-    "secret as old_secret and new_secret)"
-)
 _WEAK_HASHES = ("md4", "md5", "sha1", "rmd128", "ripemd128")
 # cryptsetup itself never writes more than 4 lanes and 4 GiB; a forged header could exhaust a host.
 _MOST_LANES = 4
@@ -72,7 +69,7 @@ def _by_guard(evidence: Evidence, policy: Policy, slot: Keyslot, found: str) -> 
     if by == DECLARED or (by == PROVEN and (not isinstance(slot.kdf, Pbkdf2) or slot.kdf.iterations >= ENOUGH)):
         return
     if by != CLAIMED:
-        yield Hit(found, _REKEY, keyslot=slot.number)
+        yield Hit(found, rekey(evidence, slot.number), keyslot=slot.number)
         return
     kinds = sorted({token.type for token in evidence.header.tokens if slot.number in token.keyslots})
     yield Hit(
@@ -97,7 +94,7 @@ def _hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             if policy.kdf_hashes and name not in policy.kdf_hashes:
                 yield Hit(
                     f"keyslot {slot.number} uses the hash {name}; the policy allows {', '.join(policy.kdf_hashes)}",
-                    _REKEY,
+                    rekey(evidence, slot.number),
                     keyslot=slot.number,
                 )
 
@@ -113,18 +110,18 @@ def _weak_hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             if digest.hash.lower() in _WEAK_HASHES:
                 yield Hit(
                     f"the header uses {digest.hash} for all its hashes",
-                    "Convert to LUKS2 and set the secrets again, or encrypt the data anew",
+                    encrypt_anew(evidence),
                 )
         return
     for slot in _derived(evidence):
         used = {slot.af_hash.lower()} | ({slot.kdf.hash.lower()} if isinstance(slot.kdf, Pbkdf2) else set())
         for name in sorted(used.intersection(_WEAK_HASHES)):
-            yield Hit(f"keyslot {slot.number} uses {name}", _REKEY, keyslot=slot.number)
+            yield Hit(f"keyslot {slot.number} uses {name}", rekey(evidence, slot.number), keyslot=slot.number)
     for digest in evidence.header.digests:
         if digest.hash.lower() in _WEAK_HASHES:
             yield Hit(
                 f"digest {digest.number} of the volume key uses {digest.hash}",
-                "Encrypt the data anew; a conversion from LUKS1 keeps such a digest",
+                f"{encrypt_anew(evidence)}. A conversion from LUKS1 keeps such a digest",
             )
 
 
@@ -189,7 +186,7 @@ def _digest(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"digest {digest.number} of the volume key has {digest.iterations} iterations; the policy requires "
                 f"{policy.minimum_digest_iterations}"
             )
-            yield Hit(found, "Encrypt the data anew: no program writes a new digest for an old volume key")
+            yield Hit(found, f"{encrypt_anew(evidence)}: no program writes a new digest for an old volume key")
 
 
 @RULES.rule(

@@ -10,21 +10,11 @@ import typing as t
 
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import enrol_anew
 from .rule import SECRETS, Hit, RuleSet
-from .tokens import CLEVIS, MEMBERS, Decoded, decoded
+from .tokens import MEMBERS, decoded
 
 RULES = RuleSet()
-
-
-def _enrol_again(token: Decoded) -> str:
-    """How the program that made the token replaces it together with its keyslot."""
-    slot = token.keyslots[0] if token.keyslots else "N"
-    if token.type == CLEVIS:
-        return f"Bind it anew: 'clevis luks regen -d DEVICE -s {slot}', or 'clevis luks unbind' and 'clevis luks bind'"
-    option = f"--{token.type.partition('-')[2]}-device=auto"
-    return (
-        f"Enrol it anew: 'systemd-cryptenroll --wipe-slot={slot} {option} DEVICE', with --tpm2-pcrs or a PIN for a TPM"
-    )
 
 
 @RULES.rule(
@@ -52,7 +42,7 @@ def _unconditional(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.loose:
             yield Hit(
                 f"token {token.number} lets the TPM give out the key without a PCR, a signed policy or a PIN",
-                _enrol_again(token),
+                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
                 keyslot=token.keyslots[0] if token.keyslots else None,
             )
 
@@ -63,7 +53,7 @@ def _sha1(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.bank == "sha1":
             yield Hit(
                 f"token {token.number} is bound to the sha1 bank of the TPM",
-                _enrol_again(token),
+                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
                 keyslot=token.keyslots[0] if token.keyslots else None,
             )
 
@@ -131,6 +121,6 @@ def _renew(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         for key in sorted(token.tang_keys.intersection(policy.retired_tang_keys)):
             yield Hit(
                 f"token {token.number} unlocks with the Tang key {key}, which is retired",
-                _enrol_again(token),
+                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
                 keyslot=token.keyslots[0] if token.keyslots else None,
             )

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Remedies that work for the volume at hand. A test carries each one out and sees the finding go.
+
+QEMU knows only LUKS1. In a qcow2 image there is no room for anything else, a raw image of QEMU has no room for the
+larger header of LUKS2, and one that cryptsetup could convert would no longer start a virtual machine.
+"""
+
+from __future__ import annotations
+
+from .evidence import Evidence
+
+_MIB = 1 << 20  # cryptsetup aligns the data to it, QEMU does not
+_REKEY = (
+    "Set its secret again with luksmith.luks.keyslots and an explicit pbkdf (to change only the costs, give the same "
+    "secret as old_secret and new_secret)"
+)
+_NEW_SLOT = (
+    "Set its secret again with luksmith.luks.keyslots: a new keyslot takes the cipher of the payload if that is a good "
+    "one"
+)
+_NEW_IMAGE = (
+    "copy the data into a new image: 'qemu-img convert --object secret,id=old,file=OLD --object secret,id=new,file=NEW "
+    "--image-opts {source} -O {target} NEW_IMAGE'; its key has 64 bytes and its cipher is aes-xts-plain64"
+)
+
+
+def made_by_qemu(evidence: Evidence) -> bool:
+    """Whether only QEMU can use the volume as it is, or its layout is that of QEMU: data that begins at no MiB."""
+    if evidence.container == "qcow2":
+        return True
+    return evidence.header.format == "luks1" and any(segment.offset % _MIB for segment in evidence.header.segments)
+
+
+def other_format(evidence: Evidence) -> str:
+    if evidence.header.format != "luks1":
+        return "Encrypt the data anew in the wanted format; a header with Argon2 cannot become LUKS1"
+    if made_by_qemu(evidence):
+        return (
+            "QEMU knows only LUKS1, and this image has no room for a LUKS2 header: give it a policy that allows luks1 "
+            "(formats) and names what its PBKDF2 must cost (minimum_costs), or move the data to another volume"
+        )
+    device = "the file of the header" if evidence.detached else "DEVICE"
+    return (
+        f"Make a header backup and convert it while the volume is closed: 'cryptsetup convert --type luks2 {device}'. "
+        "If QEMU opens the volume, do not, as it knows only LUKS1: allow luks1 in its policy"
+    )
+
+
+def encrypt_anew(evidence: Evidence, options: str = "--cipher aes-xts-plain64 --key-size 512") -> str:
+    """Replace the volume key and how the data is encrypted; ``options`` of cryptsetup."""
+    if evidence.container == "qcow2":
+        source = "driver=qcow2,file.filename=IMAGE,encrypt.key-secret=old"
+        target = "qcow2 -o encrypt.format=luks,encrypt.key-secret=new"
+        return f"Close the image, then {_NEW_IMAGE.format(source=source, target=target)}"
+    if made_by_qemu(evidence):
+        source, target = "driver=luks,file.filename=IMAGE,key-secret=old", "luks -o key-secret=new"
+        return f"Close the image, then {_NEW_IMAGE.format(source=source, target=target)}"
+    header = "--header HEADER " if evidence.detached else ""
+    return (
+        f"Encrypt the data anew with 'cryptsetup reencrypt {header}{options} DEVICE' (a header backup first; an image "
+        "file that is closed needs --force-offline-reencrypt)"
+    )
+
+
+def rekey(evidence: Evidence, keyslot: int) -> str:
+    """Replace the costs of a keyslot."""
+    return _by_its_program(evidence, keyslot) or _REKEY + _with_header(evidence)
+
+
+def new_slot(evidence: Evidence, keyslot: int) -> str:
+    """Replace the area of a keyslot."""
+    return _by_its_program(evidence, keyslot) or _NEW_SLOT + _with_header(evidence)
+
+
+def _with_header(evidence: Evidence) -> str:
+    return "; its header is detached, so give header too" if evidence.detached else ""
+
+
+def _by_its_program(evidence: Evidence, keyslot: int) -> str:
+    """A new secret would cut a token off from its keyslot, so that its own program must replace both."""
+    for token in evidence.header.tokens:
+        if keyslot in token.keyslots and not token.ours:
+            return enrol_anew(token.type, keyslot)
+    return ""
+
+
+def enrol_anew(kind: str, keyslot: int) -> str:
+    if kind == "clevis":
+        return (
+            f"Bind it anew: 'clevis luks regen -d DEVICE -s {keyslot}', or 'clevis luks unbind' and 'clevis luks bind'"
+        )
+    if kind == "systemd-recovery":
+        return f"Draw another one: 'systemd-cryptenroll --wipe-slot={keyslot} --recovery-key DEVICE'"
+    if kind.startswith("systemd-"):
+        return (
+            f"Enrol it anew: 'systemd-cryptenroll --wipe-slot={keyslot} --{kind.partition('-')[2]}-device=auto DEVICE' "
+            "(with --tpm2-pcrs or --tpm2-with-pin=yes for a TPM)"
+        )
+    return f"Let the program that made the token of type {kind!r} replace keyslot {keyslot}"
