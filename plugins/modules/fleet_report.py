@@ -12,7 +12,7 @@ author:
   - The luksmith developers (@luksmith)
 description:
   - Writes what M(luksmith.luks.audit) or a rotation said of many hosts as one HTML page that needs nothing else, as
-    JSON, as CSV and as JUnit XML.
+    JSON, as CSV, as JUnit XML and as SARIF.
   - Always runs on the controller, in the process of Ansible itself, and asks no host. Use it with C(run_once=true);
     C(delegate_to=localhost) is allowed and changes nothing, and delegation to another host is refused.
   - The files are those of the user who runs C(ansible-playbook), also with C(become). Relative paths begin in the
@@ -84,6 +84,10 @@ options:
   junit:
     description:
       - Path of the JUnit XML file. What nobody could verify is a failure there.
+    type: path
+  sarif:
+    description:
+      - Path of the SARIF 2.1.0 file, for platforms that collect the findings of scanners. Only for an audit.
     type: path
   mode:
     description:

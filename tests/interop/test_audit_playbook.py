@@ -63,6 +63,7 @@ class Fleet:
             "audit_block_devices": False,
             "audit_crypttab": str(folder / "crypttab"),
             "audit_policy": POLICY,
+            "audit_exclude": ["/dev/nowhere", {"volume": "/dev/visitor", "reason": "a stick of a visitor"}],
             "audit_policies": {"archive": {"name": "archive", "formats": ["luks1"]}},
             "audit_secrets": [{"label": "admin", "passphrase": KNOWN}],
             "audit_forbidden_secrets": [{"label": "leaked", "passphrase": LEAKED}],
@@ -143,6 +144,18 @@ def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> 
         ("slot-unknown", "high", 2),
     ]
     assert [row["opened_by"] for row in bad["keyslots"]] == [["admin"], ["leaked"], []]
+
+
+def test_the_report_says_what_was_asked_and_what_was_left_out(fleet: Fleet, played: t.Any) -> None:
+    host = next(one for one in fleet.report()["hosts"] if one["host"] == "good")
+    assert host["excluded"] == [
+        {"volume": "/dev/nowhere", "reason": "no reason was given"},
+        {"volume": "/dev/visitor", "reason": "a stick of a visitor"},
+    ]
+    audited = next(one["audited"] for one in host["volumes"] if one["policy"] != "archive")
+    policy = host["policies"][audited["policy_digest"]]
+    assert policy["name"] == "legacy, changed in 1 place" and policy["text"]["required_labels"] == ["admin"]
+    assert audited["labels"] == ["admin"] and audited["forbidden_labels"] == ["leaked"]
 
 
 def test_a_volume_may_have_a_policy_of_its_own(fleet: Fleet, played: t.Any) -> None:

@@ -41,6 +41,10 @@ _ROW = {
 }
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
+# Members of ``evidence``; the policy of each volume is kept once for its host, by its digest.
+_AUDITED = {"tool": str, "time": str, "host": str, "verify": str, "policy_digest": str}
+_LABELS = ("labels", "forbidden_labels", "backups")
+_DEEPEST = 6
 _VOLUME = {
     "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str,
     "key_size": int, "slot_count": int,
@@ -68,6 +72,8 @@ def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = 
             kept = [volume for volume in present["volumes"] if (volume["device"], volume.get("header")) not in known]
             present["volumes"] = kept + one["volumes"]
             present["error"] = one["error"]
+            present["policies"].update(one["policies"])
+            present["excluded"] = one["excluded"] or present["excluded"]
     ordered = [merged[name] for name in sorted(merged)]
     return {
         "version": VERSION,
@@ -114,15 +120,50 @@ def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
         raise BadTask(
             f"the volumes of host {name!r} are no list", remedy="Give a list of dictionaries with device and state"
         )
+    policies = host.get("policies")
+    kept = {shown(key): plain(policy) for key, policy in policies.items()} if isinstance(policies, t.Mapping) else {}
     return {
         "host": name,
         "error": shown(host.get("error")) or None,
-        "volumes": [_volume(volume, kind) for volume in volumes if isinstance(volume, t.Mapping)],
+        "volumes": [_volume(volume, kind, kept) for volume in volumes if isinstance(volume, t.Mapping)],
+        "policies": kept,
+        "excluded": [
+            {"volume": "?", "reason": "", **_known(one, {"volume": str, "reason": str})}
+            for one in _dictionaries(host, "excluded")
+        ],
     }
 
 
-def _volume(volume: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
+def plain(value: t.Any, depth: int = 0) -> t.Any:
+    """``value`` as data that is safe to show: dictionaries, lists, texts, numbers, and nothing deeper than a policy."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, t.Mapping) and depth < _DEEPEST:
+        return {shown(str(key)): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+        return [plain(item, depth + 1) for item in value]
+    return shown(value)
+
+
+def _audited(volume: t.Mapping[str, t.Any], policies: t.Dict[str, t.Any]) -> t.Optional[t.Dict[str, t.Any]]:
+    """What makes the audit of a volume traceable, from the module or from an earlier report."""
+    source = volume.get("evidence", volume.get("audited"))
+    if not isinstance(source, t.Mapping):
+        return None
+    one = _known(source, _AUDITED)
+    one.update({name: [shown(item) for item in _list(source, name) if isinstance(item, str)] for name in _LABELS})
+    policy = source.get("policy")
+    if isinstance(policy, t.Mapping):
+        one["policy_digest"] = shown(policy.get("digest"))
+        policies[one["policy_digest"]] = plain(policy)
+    return one
+
+
+def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     one = _known(volume, _VOLUME)
+    audited = _audited(volume, policies)
+    if audited is not None:
+        one["audited"] = audited
     one.setdefault("device", "?")
     if one.get("state") not in STATES[kind]:
         one["state"] = STATES[kind][0]

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
 from .data import VERSION
+from .rule_book import ids_of
 
 Report = t.Mapping[str, t.Any]
 
@@ -31,6 +32,11 @@ COLUMNS = (
     "keyslot",
     "message",
     "remedy",
+    "policy_digest",
+    "header_digest",
+    "audited",
+    "tool",
+    "ids",
 )
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -79,18 +85,25 @@ def to_csv(report: Report) -> str:
             for kind, name in (("finding", "findings"), ("unverified", "unverified"))
             for finding in volume[name]
         ]
+        audited = volume.get("audited", {})
+        trace = [audited.get("policy_digest", ""), volume.get("fingerprint", "")]
+        trace += [audited.get("time", ""), audited.get("tool", "")]
         for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
-            rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:])]
-            writer.writerow([_cell(value) for value in (*fixed, *rest)])
+            rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:12])]
+            ids = "; ".join(ids_of(finding.get("rule", "")))
+            writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids)])
     for host in report["hosts"]:
         if host["error"]:
-            writer.writerow(
-                [
-                    _cell(value)
-                    for value in (host["host"], "", "", "", "", "failed", "host", "", "", "", host["error"], "")
-                ]
-            )
+            writer.writerow(_short(host["host"], "", "failed", "host", host["error"]))
+        for one in host["excluded"]:
+            writer.writerow(_short(host["host"], one["volume"], "excluded", "excluded", one["reason"]))
     return out.getvalue()
+
+
+def _short(host: str, device: str, state: str, kind: str, message: str) -> t.List[t.Any]:
+    """A line about no finding."""
+    known = {"host": host, "device": device, "state": state, "kind": kind, "message": message}
+    return [_cell(known.get(name, "")) for name in COLUMNS]
 
 
 def to_junit(report: Report) -> str:
@@ -119,6 +132,10 @@ def _host_cases(host: Report) -> t.List[ElementTree.Element]:
     if host["error"]:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
         ElementTree.SubElement(case, "error", message=host["error"], type="unreachable")
+        cases.append(case)
+    for one in host["excluded"]:
+        case = ElementTree.Element("testcase", classname=f"{host['host']}.{one['volume']}", name="excluded")
+        ElementTree.SubElement(case, "skipped", message=one["reason"])
         cases.append(case)
     for volume in host["volumes"]:
         cases += _volume_cases(f"{host['host']}.{volume['device']}", volume)

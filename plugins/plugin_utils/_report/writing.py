@@ -14,12 +14,18 @@ import typing as t
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
 from ...module_utils._luks.paths import check_path, fault
-from . import data, exchange, page
+from . import data, exchange, page, sarif
 
 # The mode of a file from the one that it has.
 Mode = t.Callable[[int], int]
 
-FORMS = {"html": page.render, "json": exchange.to_json, "csv": exchange.to_csv, "junit": exchange.to_junit}
+FORMS = {
+    "html": page.render,
+    "json": exchange.to_json,
+    "csv": exchange.to_csv,
+    "junit": exchange.to_junit,
+    "sarif": sarif.to_sarif,
+}
 PATIENCE = 10.0  # seconds for another process that writes the same report
 
 
@@ -34,6 +40,8 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
     for path in (*options["sources"], *wanted):
         check_path(path, "a path")
     kind = options["kind"]
+    if kind != data.AUDIT and options["sarif"] is not None:
+        raise BadTask("sarif is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
     generated = options["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     report = data.build([*hosts, *options["hosts"]], kind=kind, title=options["title"], generated=generated)

@@ -114,6 +114,12 @@ function steps(list, title) {
       ]
     : null;
 }
+function policyText(volume) {
+  const policy = volume.audited && (volume.host.policies || {})[volume.audited.policy_digest];
+  return policy
+    ? h("details", {}, h("summary", {}, "The whole policy"), h("pre", {}, JSON.stringify(policy, null, 2)))
+    : null;
+}
 export const details = document.getElementById("details");
 details.setAttribute("aria-labelledby", "details-title");
 export function openDetails(volume) {
@@ -126,6 +132,10 @@ export function openDetails(volume) {
     ["Cipher", volume.cipher],
     ["Volume key", volume.key_size ? volume.key_size + " bytes" : ""],
     ["Policy", volume.policy],
+    ["Policy digest", (volume.audited || {}).policy_digest],
+    ["Header digest", volume.fingerprint],
+    ["Audited", [(volume.audited || {}).time, (volume.audited || {}).tool].filter(Boolean).join(", ")],
+    ["Secrets tried", ((volume.audited || {}).labels || []).join(", ")],
     ["Phase", volume.phase],
     ["Keys derived", volume.kdf_evaluations],
   ].filter(([, value]) => value !== undefined && value !== "" && value !== null);
@@ -150,6 +160,7 @@ export function openDetails(volume) {
       volume.msg ? h("p", { class: "note" }, volume.msg) : null,
       volume.findings.length ? [h("h3", {}, "Findings"), findingList(volume.findings, false)] : null,
       volume.unverified.length ? [h("h3", {}, "Not verified"), findingList(volume.unverified, true)] : null,
+      policyText(volume),
       steps(volume.plan, "Plan"),
       steps(volume.actions_done, "Done"),
       steps(volume.actions_left, "Left to do"),

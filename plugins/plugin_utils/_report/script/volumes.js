@@ -66,7 +66,7 @@ export function drawVolumes() {
   const pruned = brief
     ? chosen
         .map((one) => ({ host: one.host, volumes: one.volumes.filter((volume) => !fine(volume)) }))
-        .filter((one) => one.volumes.length || one.host.error)
+        .filter((one) => one.volumes.length || one.host.error || one.host.excluded.length)
     : chosen;
   const visible = view.printing ? pruned : chosen.slice(view.page * PAGE, (view.page + 1) * PAGE),
     found = chosen.reduce((sum, one) => sum + one.volumes.length, 0);
@@ -102,6 +102,9 @@ export function drawVolumes() {
                   one.host.error
                     ? h("p", { class: "note" }, chip("failed", false, "no answer"), " ", one.host.error)
                     : null,
+                  one.host.excluded.map((left) =>
+                    h("p", { class: "soft small" }, "Excluded: " + left.volume + " (" + left.reason + ")"),
+                  ),
                   h(
                     "div",
                     { class: one.volumes.some((volume) => volume.before) ? "cells pairs" : "cells" },

@@ -27,6 +27,51 @@ HOSTS = [
 ]
 
 
+POLICY = {"name": "strict, changed in 1 place", "digest": "d1", "text": {"formats": ["luks1"], "x\u202e": {"y": None}}}
+EVIDENCE = {
+    "tool": "luksmith.luks 1.0.0",
+    "time": "2026-11-28T15:00:00Z",
+    "host": "web",
+    "policy": POLICY,
+    "labels": ["admin"],
+    "forbidden_labels": [],
+    "verify": "proof",
+}
+
+
+class TestTraceable:
+    HOSTS: t.ClassVar = [
+        {
+            "host": "web-01",
+            "volumes": [fleets.bad_volume(1, evidence=EVIDENCE, fingerprint="f1"), fleets.volume(2, evidence=EVIDENCE)],
+            "excluded": [{"volume": "/dev/sdz", "reason": "a stick of a visitor"}, "no exclusion"],
+        }
+    ]
+
+    def test_policy_and_evidence_are_kept_and_made_safe(self) -> None:
+        host = report_data.build(self.HOSTS)["hosts"][0]
+        assert list(host["policies"]) == ["d1"]
+        assert host["policies"]["d1"]["text"] == {"formats": ["luks1"], "x\\u202e": {"y": None}}
+        assert [one["audited"]["policy_digest"] for one in host["volumes"]] == ["d1", "d1"]
+        assert host["volumes"][0]["audited"]["labels"] == ["admin"]
+        assert host["excluded"] == [{"volume": "/dev/sdz", "reason": "a stick of a visitor"}]
+
+    def test_a_report_of_a_report_is_the_same(self) -> None:
+        once = report_data.build(self.HOSTS)
+        assert report_data.build(json.loads(exchange.to_json(once))["hosts"])["hosts"] == once["hosts"]
+
+    def test_csv_has_the_digests_and_what_was_excluded(self) -> None:
+        lines = list(csv.DictReader(io.StringIO(exchange.to_csv(report_data.build(self.HOSTS)))))
+        assert (lines[0]["policy_digest"], lines[0]["header_digest"]) == ("d1", "f1")
+        assert "SC-13" in lines[0]["ids"] and lines[0]["audited"] == "2026-11-28T15:00:00Z"
+        last = lines[-1]
+        assert (last["state"], last["device"], last["message"]) == ("excluded", "/dev/sdz", "a stick of a visitor")
+
+    def test_junit_skips_what_was_excluded(self) -> None:
+        root = ElementTree.fromstring(exchange.to_junit(report_data.build(self.HOSTS)))
+        assert [one.attrib["message"] for one in root.iter("skipped")] == ["a stick of a visitor"]
+
+
 def test_totals() -> None:
     totals = report_data.build(HOSTS)["totals"]
     assert totals == {
