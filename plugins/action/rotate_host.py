@@ -15,11 +15,12 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
 from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
 from ..module_utils._module.cores import forbid_core_dumps
-from ..plugin_utils._report.writing import write as write_report
+from ..plugin_utils._report.running import RunningReport
 from ..plugin_utils._rotation.journal import (
     AskTasks,
     Journal,
@@ -28,17 +29,17 @@ from ..plugin_utils._rotation.journal import (
     KnownProgress,
     OfTasks,
 )
-from ..plugin_utils._rotation.machine import PARTIAL, REFUSED, Rotation, Volume
+from ..plugin_utils._rotation.machine import DONE, PARTIAL, PLANNED, REFUSED, Rotation, Volume
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
-from ..plugin_utils._rotation.role_variables import SPEC, options_of, store_options_of
+from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
 from ..plugin_utils._rotation.stores import Stored, StoreError
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._stores import check_name, is_class, make
+from ..plugin_utils._this_run import controller, identity_of_run
 
 Result = t.Dict[str, t.Any]
 
 _INTERPRETER = "discovered_interpreter_python"
-_REPORT_MODE = 0o600
 
 # $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
 # it.
@@ -86,6 +87,7 @@ class ActionModule(ActionBase):
             journal.answers.append(arguments["answer"])
         world = _World(self, self._variables, host)
         rotation = self._rotation(host, given, world, journal)
+        report = self._begin_report(host, given)
         problem = ""
         try:
             rotation.run()
@@ -98,11 +100,11 @@ class ActionModule(ActionBase):
         except Exception as error:
             if not isinstance(error, (TypeError, ValueError, LookupError, AttributeError, LuksmithError)):
                 # The host is gone. Its part of the report says so, too.
-                self._report(host, given, rotation, "the host gave no answer", world)
+                self._report(report, host, given, rotation, "the host gave no answer")
                 raise
             problem = str(Unexpected.of(error, changed="The next run of this playbook goes on where this one was"))
         result = self._result(host, rotation, problem, world)
-        self._report(host, given, rotation, problem, world)
+        self._report(report, host, given, rotation, problem)
         if arguments["journal"] is not None:
             return {"changed": result["changed"], "outcome": result}
         return result
@@ -145,7 +147,7 @@ class ActionModule(ActionBase):
         unknown = _sentence_of_unknown(volumes)
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
-            "volumes": [_row(volume) for volume in volumes],
+            "volumes": [_row(volume, bool(self._task.check_mode)) for volume in volumes],
             "warnings": world.warnings,
         }
         if self._task.diff:
@@ -167,22 +169,54 @@ class ActionModule(ActionBase):
             world.say(f"{host}: {unknown}")
         return result
 
-    def _report(self, host: str, given: Result, rotation: Rotation, problem: str, world: _World) -> None:
-        """The part of this host, whatever came of it, in check mode too: it says what was seen."""
+    def _begin_report(self, host: str, given: Result) -> t.Optional[RunningReport]:
+        """Before the host is asked, so that a report that cannot be written stops the run before anything is changed.
+
+        Raises AnsibleActionFail.
+        """
         if not given["rotate_report"]:
-            return
+            return None
         folder = os.path.join(os.path.abspath(self._loader.get_basedir()), given["rotate_report"])
-        answer = {"host": host, "volumes": [_row(volume) for volume in rotation.volumes]}
-        options = {
-            **dict.fromkeys(("html", "csv", "junit", "generated")),
-            "kind": "rotation",
-            "title": "",
-            "sources": [],
-            "hosts": [{**answer, "error": shown(problem)} if problem else answer],
-            "json": f"{folder}/hosts/{host}.json",
-        }
+        report = RunningReport(folder, identity_of_run())
         try:
-            write_report(options, mode=lambda _old: _REPORT_MODE, check=False)
+            report.begin(host, lambda: self._facts_of_run(given))
+        except LuksmithError as error:
+            raise AnsibleActionFail(f"{error} No host was asked for anything in this task.") from None
+        if report.superseded:
+            Display().warning(f"{folder} has the report of a run that began later: what comes of {host} is not in it.")
+        return report
+
+    def _facts_of_run(self, given: Result) -> Result:
+        hosts = list(self._variables.get("ansible_play_hosts_all") or [self._variables["inventory_hostname"]])
+        return {
+            "hosts": hosts,
+            "beyond": sorted(set(self._targets()) - set(hosts)),
+            "check": bool(self._task.check_mode),
+            "store": given["rotate_store"],
+            **controller(),
+        }
+
+    def _targets(self) -> t.List[str]:
+        """The hosts of the play, without regard to --limit."""
+        found = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        patterns = self._task.get_play().hosts
+        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        return list(found.run(patterns, variables=self._variables))
+
+    def _report(
+        self, report: t.Optional[RunningReport], host: str, given: Result, rotation: Rotation, problem: str
+    ) -> None:
+        """The part of this host, whatever came of it, in check mode too: it says what was seen."""
+        if report is None:
+            return
+        check = bool(self._task.check_mode)
+        part: Result = {"host": host, "volumes": [_row(volume, check) for volume in rotation.volumes]}
+        part["options"] = shown_options(given)
+        if problem:
+            part["error"] = shown(problem)
+        batch = self._variables.get("ansible_play_batch") or [host]
+        try:
+            report.answer(part, batch)
         except LuksmithError as error:
             raise AnsibleActionFail(str(error)) from None
 
@@ -252,7 +286,7 @@ class _World:
         return result
 
 
-def _row(volume: Volume) -> Result:
+def _row(volume: Volume, check: bool) -> Result:
     """What the report and whoever registers the result see of a volume; no secret is in it."""
     place = {"device": volume.before.device, "header": volume.before.header}
     if volume.state in (REFUSED, PARTIAL):
@@ -263,7 +297,7 @@ def _row(volume: Volume) -> Result:
         "uuid": seen.uuid,
         "type": seen.type,
         "container": seen.container,
-        "state": volume.state,
+        "state": PLANNED if check and volume.state == DONE else volume.state,
         "label": seen.label,
         "cipher": seen.cipher,
         "key_size": seen.key_size,

@@ -234,6 +234,25 @@ def test_before_and_after(show: Show) -> None:
         assert words in text
 
 
+def test_a_run_that_was_stopped(tmp_path: pathlib.Path) -> None:
+    hosts = [
+        {"host": "a", "volumes": [fleets.rotated(1)]},
+        *({"host": f"{state}-1", "state": state} for state in ("asking", "waiting", "beyond")),
+    ]
+    run = {"check": False, "began": "yesterday", "who": "ann", "options": {"rotate_unknown": "fail"}}
+    document = show(tmp_path, hosts, kind="rotation", run=run)
+    facts = document.all("section", id="run")[0].text
+    for words in ("not at its end", "yesterday", "or the run was stopped", "ann", "rotate_unknown"):
+        assert words in facts
+    rows = {
+        row.all("th")[0].text.partition("-")[0]: row.text for row in document.all("table", class_="matrix")[0].all("tr")
+    }
+    assert (
+        "was not reached yet" in rows["waiting"] and "was not asked" in rows["beyond"] and "under way" in rows["asking"]
+    )
+    assert [tile.text[0] for tile in document.all("div", class_="tile")] == ["1", "1", "1"]
+
+
 @pytest.mark.parametrize("kind", ["audit", "rotation"])
 def test_nothing_lies_beside_a_narrow_window(show: Show, kind: str) -> None:
     rotated = [

@@ -24,8 +24,11 @@ AUDIT, ROTATION = KINDS = ("audit", "rotation")
 # In the order in which a person wants to see them.
 STATES = {
     AUDIT: ("failed", "findings", "unverified", "recorded", "compliant"),
-    ROTATION: ("failed", "partial", "refused", "running", "waiting", "done", "unchanged"),
+    ROTATION: ("failed", "partial", "refused", "running", "waiting", "planned", "done", "unchanged"),
 }
+# Of a host in a rotation; one that has answered wins over one that has not, where two reports are joined.
+BEYOND, WAITING, ASKING, ANSWERED = HOST_STATES = ("beyond", "waiting", "asking", "answered")
+_TIMES = {"began": str, "ended": str}
 _LONGEST = 4000  # characters of one text
 
 _ROW = {
@@ -52,8 +55,16 @@ _VOLUME = {
 }  # fmt: skip
 
 
-def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = "") -> Report:
-    """A report of ``hosts`` (the data contract is in docs/report.md); ``generated``: time of the report as text.
+def build(
+    hosts: t.Any,
+    *,
+    kind: str = AUDIT,
+    title: str = "",
+    generated: str = "",
+    run: t.Optional[t.Mapping[str, t.Any]] = None,
+) -> Report:
+    """A report of ``hosts`` (the data contract is in docs/report.md); ``generated``: time of the report as text;
+    ``run``: what is known of the run of a rotation as a whole.
 
     Raises BadTask for what is no list of hosts. A host that comes twice (from two shards) keeps the volumes of both.
     """
@@ -66,16 +77,10 @@ def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = 
     merged: t.Dict[str, t.Dict[str, t.Any]] = {}
     for host in hosts:
         one = _host(host, kind)
-        present = merged.setdefault(one["host"], one)
-        if present is not one:
-            known = {(volume["device"], volume.get("header")) for volume in one["volumes"]}
-            kept = [volume for volume in present["volumes"] if (volume["device"], volume.get("header")) not in known]
-            present["volumes"] = kept + one["volumes"]
-            present["error"] = one["error"]
-            present["policies"].update(one["policies"])
-            present["excluded"] = one["excluded"] or present["excluded"]
+        present = merged.get(one["host"])
+        merged[one["host"]] = one if present is None else _joined(present, one)
     ordered = [merged[name] for name in sorted(merged)]
-    return {
+    report = {
         "version": VERSION,
         "kind": kind,
         "title": shown(title) or ("Audit of LUKS volumes" if kind == AUDIT else "Rotation of LUKS volumes"),
@@ -83,6 +88,9 @@ def build(hosts: t.Any, *, kind: str = AUDIT, title: str = "", generated: str = 
         "totals": totals(ordered, kind),
         "hosts": ordered,
     }
+    if run is not None:
+        report["run"] = of_run(run, report)
+    return report
 
 
 def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t.Any]:
@@ -90,14 +98,39 @@ def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t
     volumes = [volume for host in hosts for volume in host["volumes"]]
     states = collections.Counter(volume["state"] for volume in volumes)
     findings = collections.Counter(finding["severity"] for volume in volumes for finding in volume["findings"])
+    asked = collections.Counter(host.get("state") for host in hosts)
     return {
         "hosts": len(hosts),
+        **({"hosts_by_state": {state: asked[state] for state in HOST_STATES}} if kind == ROTATION else {}),
         "hosts_without_answer": sum(1 for host in hosts if host["error"]),
         "volumes": len(volumes),
         "states": {state: states[state] for state in STATES[kind]},
         "findings": {severity: findings[severity] for severity in SEVERITIES},
         "unverified": sum(len(volume["unverified"]) for volume in volumes),
     }
+
+
+_RUN = {"id": str, "check": bool, "began": str, "who": str, "controller": str, "store": str, "ended": str}
+# Verdicts over a whole run, the worst first.
+FAILED, INCOMPLETE, PLANNED, DONE = VERDICTS = ("failed", "incomplete", "planned", "done")
+_BAD = ("failed", "partial", "refused")
+
+
+def of_run(run: t.Mapping[str, t.Any], report: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What is known of the run, and the verdict over its hosts so far."""
+    one = {"check": False, "ended": None, **_known(run, _RUN)}
+    one["versions"] = _texts(run["versions"]) if isinstance(run.get("versions"), t.Mapping) else {}
+    one["options"] = _texts(run["options"]) if isinstance(run.get("options"), t.Mapping) else {}
+    one["differ"] = [shown(name) for name in _list(run, "differ") if isinstance(name, str)]
+    totals = report["totals"]
+    missing = totals["hosts_by_state"]
+    if totals["hosts_without_answer"] or any(totals["states"][state] for state in _BAD):
+        one["verdict"] = FAILED
+    elif missing[WAITING] or missing[ASKING]:
+        one["verdict"] = INCOMPLETE
+    else:
+        one["verdict"] = PLANNED if one["check"] else DONE
+    return one
 
 
 def shown(text: t.Any) -> str:
@@ -122,16 +155,37 @@ def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
         )
     policies = host.get("policies")
     kept = {shown(key): plain(policy) for key, policy in policies.items()} if isinstance(policies, t.Mapping) else {}
+    one: t.Dict[str, t.Any] = {"host": name, "error": shown(host.get("error")) or None}
+    if kind == ROTATION:
+        state = host.get("state")
+        one["state"] = state if state in HOST_STATES else ANSWERED
+        one.update(_known(host, _TIMES))
+        if isinstance(host.get("options"), t.Mapping):
+            one["options"] = _texts(host["options"])
+    one["volumes"] = [_volume(volume, kind, kept) for volume in volumes if isinstance(volume, t.Mapping)]
+    one["policies"] = kept
+    one["excluded"] = [
+        {"volume": "?", "reason": "", **_known(left, {"volume": str, "reason": str})}
+        for left in _dictionaries(host, "excluded")
+    ]
+    return one
+
+
+def _joined(present: t.Dict[str, t.Any], one: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Two parts of one host: the later one counts, unless the host was not even asked there."""
+    known = {(volume["device"], volume.get("header")) for volume in one["volumes"]}
+    kept = [volume for volume in present["volumes"] if (volume["device"], volume.get("header")) not in known]
+    older = "state" in one and HOST_STATES.index(one["state"]) < HOST_STATES.index(present["state"])
     return {
-        "host": name,
-        "error": shown(host.get("error")) or None,
-        "volumes": [_volume(volume, kind, kept) for volume in volumes if isinstance(volume, t.Mapping)],
-        "policies": kept,
-        "excluded": [
-            {"volume": "?", "reason": "", **_known(one, {"volume": str, "reason": str})}
-            for one in _dictionaries(host, "excluded")
-        ],
+        **(present if older else one),
+        "volumes": kept + one["volumes"],
+        "policies": {**present["policies"], **one["policies"]},
+        "excluded": one["excluded"] or present["excluded"],
     }
+
+
+def _texts(source: t.Mapping[t.Any, t.Any]) -> t.Dict[str, str]:
+    return {shown(name): shown(value) for name, value in source.items() if isinstance(value, str) and shown(name)}
 
 
 def plain(value: t.Any, depth: int = 0) -> t.Any:

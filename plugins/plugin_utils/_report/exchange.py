@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import VERSION
+from .data import ANSWERED, ASKING, BEYOND, VERSION, WAITING
 from .rule_book import ids_of
 
 Report = t.Mapping[str, t.Any]
@@ -38,6 +38,11 @@ COLUMNS = (
     "tool",
     "ids",
 )
+UNANSWERED = {
+    BEYOND: "The host is beyond --limit and was not asked.",
+    WAITING: "The host was not reached yet.",
+    ASKING: "The host is under way, or was when the run was stopped.",
+}
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -47,7 +52,12 @@ def to_json(report: Report) -> str:
 
 
 def read_json(path: str, kind: str) -> t.List[t.Any]:
-    """The hosts of a report that :func:`to_json` wrote to ``path``.
+    """The hosts of a report that :func:`to_json` wrote to ``path``. Raises BadTask as :func:`read_report` does."""
+    return t.cast(t.List[t.Any], read_report(path, kind)["hosts"])
+
+
+def read_report(path: str, kind: str) -> t.Dict[str, t.Any]:
+    """A report that :func:`to_json` wrote to ``path``.
 
     Raises BadTask if it is none, or of another kind.
     """
@@ -67,7 +77,7 @@ def read_json(path: str, kind: str) -> t.List[t.Any]:
         raise BadTask(
             f"{path} is a report of kind {report.get('kind')!r}, not {kind!r}", remedy="Give only reports of one kind"
         )
-    return t.cast(t.List[t.Any], report["hosts"])
+    return t.cast(t.Dict[str, t.Any], report)
 
 
 def to_csv(report: Report) -> str:
@@ -93,8 +103,10 @@ def to_csv(report: Report) -> str:
             ids = "; ".join(ids_of(finding.get("rule", "")))
             writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids)])
     for host in report["hosts"]:
-        if host["error"]:
-            writer.writerow(_short(host["host"], "", "failed", "host", host["error"]))
+        missing = host.get("state", ANSWERED) != ANSWERED
+        if host["error"] or missing:
+            state, message = (host["state"], UNANSWERED[host["state"]]) if missing else ("failed", host["error"])
+            writer.writerow(_short(host["host"], "", state, "host", message))
         for one in host["excluded"]:
             writer.writerow(_short(host["host"], one["volume"], "excluded", "excluded", one["reason"]))
     return out.getvalue()
@@ -114,7 +126,8 @@ def to_junit(report: Report) -> str:
     root = ElementTree.Element("testsuites", name=report["title"])
     for host in report["hosts"]:
         cases = _host_cases(host)
-        counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in ("failure", "error")}
+        kinds = ("failure", "error", "skipped")
+        counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in kinds}
         suite = ElementTree.SubElement(
             root,
             "testsuite",
@@ -122,6 +135,7 @@ def to_junit(report: Report) -> str:
             tests=str(len(cases)),
             failures=str(counts["failure"]),
             errors=str(counts["error"]),
+            skipped=str(counts["skipped"]),
         )
         suite.extend(cases)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
@@ -129,7 +143,13 @@ def to_junit(report: Report) -> str:
 
 def _host_cases(host: Report) -> t.List[ElementTree.Element]:
     cases = []
-    if host["error"]:
+    state = host.get("state", ANSWERED)
+    if state != ANSWERED:
+        case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
+        kind = "skipped" if state == BEYOND else "error"
+        ElementTree.SubElement(case, kind, message=UNANSWERED[state], type=state)
+        cases.append(case)
+    elif host["error"]:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
         ElementTree.SubElement(case, "error", message=host["error"], type="unreachable")
         cases.append(case)

@@ -18,11 +18,13 @@ import re
 import textwrap
 import typing as t
 
+from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, PLANNED, WAITING
+
 _FOLDER = pathlib.Path(__file__).parent
 
 # In this order they become one function, so that they see each other's names and the browser's global scope gets none.
 # Each imports only from those before it.
-PARTS = ("shared", "slots", "filters", "details", "overview", "volumes", "paper", "layout")
+PARTS = ("shared", "slots", "filters", "details", "overview", "run", "volumes", "paper", "layout")
 
 _IMPORT = re.compile(r"^import \{[^{}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const |function )", re.MULTILINE)
@@ -33,8 +35,21 @@ _WORDS = {
     "unverified": "not verified",
     "recorded": "compliant by record",
     "partial": "partly done",
+    "planned": "would change",
     "unchanged": "with nothing to do",
 }
+_VERDICTS = {
+    FAILED: "Failed in part: somebody must look at what is red.",
+    INCOMPLETE: "Not at its end: the run is under way, or was stopped.",
+    PLANNED: "Every host has answered.",
+    DONE: "Every host has answered, and no volume was refused.",
+}
+_MISSING = {
+    ASKING: ("is under way, or was when the run was stopped", "are under way, or were when the run was stopped"),
+    WAITING: ("was not reached yet", "were not reached yet"),
+    BEYOND: ("is beyond --limit and was not asked", "are beyond --limit and were not asked"),
+}
+_DRY = "Dry run: no volume and no store was changed."
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
@@ -74,14 +89,25 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     totals = report["totals"]
     states = ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in totals["states"].items() if count)
     lost = totals["hosts_without_answer"]
-    parts = [
+    parts = [verdict(report["run"])] if "run" in report else []
+    parts.append(
         f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."
-    ]
+    )
     if lost:
         parts.append(f"{_count(lost, 'host')} gave no answer.")
+    for state, (one, several) in _MISSING.items():
+        number = totals.get("hosts_by_state", {}).get(state, 0)
+        if number:
+            parts.append(f"{_count(number, 'host')} {one if number == 1 else several}.")
     if report["generated"]:
         parts.append(f"Made {report['generated']}.")
     return " ".join(parts)
+
+
+def verdict(run: t.Mapping[str, t.Any]) -> str:
+    """Over the whole run, in words."""
+    said = _VERDICTS[run["verdict"]]
+    return f"{_DRY} {said}" if run["check"] else said
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 import stat
+import time
 import typing as t
 
 from ...module_utils._luks import files
@@ -43,8 +44,10 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
     if kind != data.AUDIT and options["sarif"] is not None:
         raise BadTask("sarif is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
-    generated = options["generated"] or datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    report = data.build([*hosts, *options["hosts"]], kind=kind, title=options["title"], generated=generated)
+    generated = options["generated"] or in_words(time.time())
+    report = data.build(
+        [*hosts, *options["hosts"]], kind=kind, title=options["title"], generated=generated, run=options.get("run")
+    )
     contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
     stale = [path for path, content in contents.items() if not _is(path, content)]
     changed: t.List[str] = []
@@ -62,6 +65,11 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
         "summary": page.summary(report),
         "files": list(contents),
     }
+
+
+def in_words(seconds: float, form: str = "%Y-%m-%d %H:%M UTC") -> str:
+    """A time since the epoch, as the report has it."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime(form)
 
 
 def _is(path: str, content: bytes) -> bool:

@@ -44,6 +44,7 @@ from .world import Asked, Chance, Host, HostError, Phase, Progress
 Option = t.Dict[str, t.Any]
 
 REFUSED, PARTIAL, DONE, UNCHANGED = "refused", "partial", "done", "unchanged"
+PLANNED = "planned"  # what check mode says in the place of DONE
 REPORT, FAIL, ERASE = UNKNOWN = ("report", "fail", "erase")
 AUTO, ALWAYS, NEVER = INITRAMFS = ("auto", "always", "never")
 

@@ -9,6 +9,7 @@ meta/argument_specs.yml of the role says what each means; a test compares the tw
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 from .decision import Wanted
@@ -105,3 +106,16 @@ def store_options_of(given: Given) -> t.Dict[str, t.Any]:
     if given["rotate_store"] == "command":
         return {"words": given["rotate_command"]}
     return dict(given["rotate_store_options"])
+
+
+def shown_options(given: Given) -> t.Dict[str, str]:
+    """The options that are not as they are by default, as text for a report. No secret is among them."""
+    found = {}
+    for name, option in SPEC.items():
+        value = given[name]
+        if option.get("no_log") or value is None or value == option.get("default"):
+            continue
+        if name == "rotate_command":
+            value = value[:1]  # a word of the command may be a secret
+        found[name] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return found

@@ -9,12 +9,14 @@ import { slotLegend } from "./slots.js";
 import { search, setFilter, whenFiltered } from "./filters.js";
 import { details, openDetails } from "./details.js";
 import { ages, drawRules, drawTiles, groups, phases, rules, share, tiles } from "./overview.js";
+import { runFacts } from "./run.js";
 import { count, drawVolumes, matrix, pager, paperNote } from "./volumes.js";
 import { paper } from "./paper.js";
 
 const main = document.getElementById("main");
 add(main, [
   tiles,
+  runFacts(),
   h(
     "section",
     { class: "card" },

@@ -4,7 +4,7 @@
 //
 // The whole fleet at a glance: counts, shares, findings by rule, ages, phases.
 
-import { chip, h, report, SEVERITIES, SIGNS, STATES, svg, tone, volumes, WORDS } from "./shared.js";
+import { chip, h, report, SEVERITIES, SIGNS, STATES, svg, tone, UNANSWERED, volumes, WORDS } from "./shared.js";
 import { filter, setFilter } from "./filters.js";
 import { openDetails } from "./details.js";
 
@@ -36,6 +36,12 @@ export function drawTiles() {
           ),
         ]
       : []),
+    ...Object.entries(UNANSWERED)
+      .map(([state, [sign, word]]) => [state, sign, word, (report.totals.hosts_by_state || {})[state]])
+      .filter(([, , , number]) => number)
+      .map(([state, sign, word, number]) =>
+        h("div", { class: "tile t-" + state }, h("b", {}, number.toLocaleString("en")), sign + " hosts " + word),
+      ),
   );
 }
 // Each volume a dot, in the order of the hosts; one path for each tone.
@@ -78,6 +84,7 @@ export function share() {
     "unverified",
     "running",
     "waiting",
+    "planned",
     "recorded",
     "compliant",
     "done",

@@ -18,6 +18,7 @@ export const WORDS = {
   refused: "refused",
   running: "running",
   waiting: "waiting",
+  planned: "would change",
   done: "done",
   unchanged: "nothing to do",
 };
@@ -31,8 +32,15 @@ export const SIGNS = {
   refused: "\u2717",
   running: "\u2026",
   waiting: "\u25cb",
+  planned: "\u2192",
   done: "\u2713",
   unchanged: "=",
+};
+// Hosts of a rotation that have not answered.
+export const UNANSWERED = {
+  asking: ["\u2026", "under way", "The host is under way, or was when the run was stopped."],
+  waiting: ["\u25cb", "not reached yet", "The host was not reached yet."],
+  beyond: ["\u2013", "beyond --limit", "The host is beyond --limit and was not asked."],
 };
 // Hosts on one page of the screen; volumes from which on paper shows only those with something to say.
 export const PAGE = 50;

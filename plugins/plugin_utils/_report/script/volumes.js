@@ -4,7 +4,7 @@
 //
 // Hosts and their volumes, one page of hosts at a time.
 
-import { chip, h, many, PAGE, PAPER, SEVERITIES, SIGNS, tone, volumes, WORDS } from "./shared.js";
+import { chip, h, many, PAGE, PAPER, SEVERITIES, SIGNS, tone, UNANSWERED, volumes, WORDS } from "./shared.js";
 import { movedSlots, picture } from "./slots.js";
 import { chosenHosts, view } from "./filters.js";
 import { openDetails } from "./details.js";
@@ -62,11 +62,15 @@ export function drawVolumes() {
     pages = Math.max(1, Math.ceil(chosen.length / PAGE));
   view.page = Math.min(view.page, pages - 1);
   const brief = view.printing && volumes.length > PAPER,
-    fine = (volume) => ["compliant", "recorded", "done", "unchanged"].includes(volume.state) && !volume.findings.length;
+    fine = (volume) =>
+      ["compliant", "recorded", "planned", "done", "unchanged"].includes(volume.state) && !volume.findings.length;
   const pruned = brief
     ? chosen
         .map((one) => ({ host: one.host, volumes: one.volumes.filter((volume) => !fine(volume)) }))
-        .filter((one) => one.volumes.length || one.host.error || one.host.excluded.length)
+        .filter(
+          (one) =>
+            one.volumes.length || one.host.error || one.host.excluded.length || UNANSWERED[one.host.state],
+        )
     : chosen;
   const visible = view.printing ? pruned : chosen.slice(view.page * PAGE, (view.page + 1) * PAGE),
     found = chosen.reduce((sum, one) => sum + one.volumes.length, 0);
@@ -105,6 +109,15 @@ export function drawVolumes() {
                   one.host.excluded.map((left) =>
                     h("p", { class: "soft small" }, "Excluded: " + left.volume + " (" + left.reason + ")"),
                   ),
+                  UNANSWERED[one.host.state]
+                    ? h(
+                        "p",
+                        { class: "note" },
+                        chip(one.host.state, true, UNANSWERED[one.host.state][1]),
+                        " ",
+                        UNANSWERED[one.host.state][2],
+                      )
+                    : null,
                   h(
                     "div",
                     { class: one.volumes.some((volume) => volume.before) ? "cells pairs" : "cells" },
