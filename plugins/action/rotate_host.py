@@ -308,6 +308,7 @@ def _row(volume: Volume, check: bool) -> Result:
         "after": volume.table,
         "secrets": volume.rounds,
         "unknown": volume.unknown,
+        "closed": volume.closed,
     }
 
 

@@ -220,8 +220,10 @@ def test_keyboard(show: Show) -> None:
 
 
 def test_before_and_after(show: Show) -> None:
-    hosts = [{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}]
+    done = fleets.rotated(1, secrets=["86cfc40b"], closed=["leaked"], unknown=[{"keyslot": 5, "tried": True}])
+    hosts = [{"host": "a", "volumes": [done, fleets.rotated(2, "partial", msg="its medium is full")]}]
     document = show(hosts, kind="rotation", fragment="#volume-0")
+    assert [one.text for one in document.all("span", class_="reason")] == ["its medium is full"]
     pairs = document.all("div", class_="pair")
     assert [len(pair.all("svg")) for pair in pairs] == [2, 2]
     # Only the slot that changed is marked, and only where the work is done.
@@ -230,17 +232,24 @@ def test_before_and_after(show: Show) -> None:
         [[], [1]],
     )
     text = document.all("dialog")[0].text
-    for words in ("rekey keyslot 0 (admin 2026): opened by admin 2025", "Keyslots before", "Keyslots after"):
+    for words in (
+        "rekey keyslot 0 (admin 2026): opened by admin 2025",
+        "Keyslots before",
+        "Keyslots after",
+        "Proven to open nothingleaked",
+        "86cfc40b",
+        "Opened by no known secretkeyslot 5",
+    ):
         assert words in text
 
 
-def test_a_run_that_was_stopped(tmp_path: pathlib.Path) -> None:
+def test_a_run_that_was_stopped(show: Show) -> None:
     hosts = [
         {"host": "a", "volumes": [fleets.rotated(1)]},
         *({"host": f"{state}-1", "state": state} for state in ("asking", "waiting", "beyond")),
     ]
     run = {"check": False, "began": "yesterday", "who": "ann", "options": {"rotate_unknown": "fail"}}
-    document = show(tmp_path, hosts, kind="rotation", run=run)
+    document = show(hosts, kind="rotation", run=run)
     facts = document.all("section", id="run")[0].text
     for words in ("not at its end", "yesterday", "or the run was stopped", "ann", "rotate_unknown"):
         assert words in facts

@@ -42,6 +42,7 @@ _ROW = {
     "age_days": int,
     "mark": str,
 }
+_UNKNOWN = {"keyslot": int, "label": str, "tried": bool}
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
 # Members of ``evidence``; the policy of each volume is kept once for its host, by its digest.
@@ -102,6 +103,7 @@ def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t
     return {
         "hosts": len(hosts),
         **({"hosts_by_state": {state: asked[state] for state in HOST_STATES}} if kind == ROTATION else {}),
+        **({"unknown": sum(len(volume.get("unknown", ())) for volume in volumes)} if kind == ROTATION else {}),
         "hosts_without_answer": sum(1 for host in hosts if host["error"]),
         "volumes": len(volumes),
         "states": {state: states[state] for state in STATES[kind]},
@@ -230,6 +232,11 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
     for name in ("plan", "actions_done", "actions_left"):
         if name in volume:
             one[name] = [_known(action, _ACTION) for action in _dictionaries(volume, name)]
+    for name in ("secrets", "closed"):
+        if name in volume:
+            one[name] = [shown(text) for text in _list(volume, name) if isinstance(text, str)]
+    if "unknown" in volume:
+        one["unknown"] = [{"keyslot": 0, **_known(row, _UNKNOWN)} for row in _dictionaries(volume, "unknown")]
     return one
 
 

@@ -95,6 +95,9 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     )
     if lost:
         parts.append(f"{_count(lost, 'host')} gave no answer.")
+    if totals.get("unknown"):
+        verb = "opens" if totals["unknown"] == 1 else "open"
+        parts.append(f"{_count(totals['unknown'], 'keyslot')} {verb} with no secret that the run knew.")
     for state, (one, several) in _MISSING.items():
         number = totals.get("hosts_by_state", {}).get(state, 0)
         if number:

@@ -127,6 +127,8 @@ class Volume:
         self.table: t.List[Option] = seen.table
         self.unknown: t.List[Option] = []
         self.followed: t.List[Option] = []
+        # Labels of secrets of which the host proved that they open nothing, by a derivation on each keyslot.
+        self.closed: t.List[str] = []
         self.msg = ""
         self.state = UNCHANGED
 
@@ -137,6 +139,12 @@ class Volume:
     @property
     def uuid(self) -> str:
         return self.before.uuid.lower()
+
+    def prove_closed(self) -> None:
+        """The host carried out the order, or found nothing to do for it."""
+        old = [entry["old_secret"].get("label", "") for entry in self.order["absent"] if "old_secret" in entry]
+        opens = {label for row in self.table for label in row["opened_by"]}
+        self.closed += [label for label in old if label and label not in opens and label not in self.closed]
 
     def end(self, state: str, msg: str = "") -> None:
         self.phase, self.state, self.msg = Phase.END, state, msg
@@ -406,6 +414,8 @@ class Rotation:
         order = volume.order
         quiet = volume.decision.phase == REST and not self._has_work(volume)
         self._tell(volume, Phase.DECIDE, f"{volume.decision.phase}: {order['reason']}", loud=not quiet)
+        if planned is not None and not planned.changed:
+            volume.prove_closed()
         if quiet:
             if planned is not None:
                 volume.table = planned.table
@@ -548,6 +558,8 @@ class Rotation:
         for volume, done in self._step("erase", erasing, works):
             if done.refused:
                 self._fail(volume, self._said(volume, done.refused), done.phase)
+            else:
+                volume.prove_closed()
 
     def _step(
         self, name: str, volumes: t.Sequence[Volume], works: t.Sequence[Option]

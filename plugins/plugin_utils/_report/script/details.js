@@ -120,6 +120,10 @@ function policyText(volume) {
     ? h("details", {}, h("summary", {}, "The whole policy"), h("pre", {}, JSON.stringify(policy, null, 2)))
     : null;
 }
+const unknownSlot = (row) =>
+  "keyslot " +
+  row.keyslot +
+  (row.label ? " (by the record: " + row.label + ")" : row.tried ? "" : " (not tried with all secrets)");
 export const details = document.getElementById("details");
 details.setAttribute("aria-labelledby", "details-title");
 export function openDetails(volume) {
@@ -138,6 +142,9 @@ export function openDetails(volume) {
     ["Secrets tried", ((volume.audited || {}).labels || []).join(", ")],
     ["Phase", volume.phase],
     ["Keys derived", volume.kdf_evaluations],
+    ["Secrets of this run", (volume.secrets || []).join(", ")],
+    ["Proven to open nothing", (volume.closed || []).join(", ")],
+    ["Opened by no known secret", (volume.unknown || []).map(unknownSlot).join(", ")],
   ].filter(([, value]) => value !== undefined && value !== "" && value !== null);
   details.replaceChildren(
     ...add(document.createDocumentFragment(), [

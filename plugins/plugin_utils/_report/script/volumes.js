@@ -54,7 +54,11 @@ function card(volume) {
         : null,
       volume.phase ? h("span", { class: "soft" }, volume.phase) : null,
       age !== null ? h("span", { class: "soft" }, age + " days") : null,
+      volume.unknown && volume.unknown.length
+        ? chip("unverified", true, many(volume.unknown.length, "unknown keyslot"))
+        : null,
     ),
+    volume.msg ? h("span", { class: "reason small" }, volume.msg) : null,
   );
 }
 export function drawVolumes() {

@@ -233,13 +233,42 @@ def test_junit_fails_for_all_that_is_not_in_order() -> None:
     assert {
         name: (suite.get("tests"), suite.get("failures"), suite.get("errors")) for name, suite in suites.items()
     } == {
-        "a": ("1", "1", "0"),
-        "b": ("3", "2", "0"),
+        "a": ("2", "1", "0"),
+        "b": ("4", "2", "0"),
         "c": ("1", "0", "1"),
-        "d": ("1", "0", "0"),
+        "d": ("2", "0", "0"),
         "lost": ("1", "0", "1"),
     }
+    assert [case.get("name") for case in suites["b"]] == [
+        "audit",
+        "audit",
+        "kdf-cost (keyslot 0)",
+        "slot-ignored (keyslot 1)",
+    ]
     assert [failure.get("type") for failure in root.iter("failure")] == ["unverified", "high", "low"]
+
+
+@pytest.mark.parametrize("kind", ["audit", "rotation"])
+def test_a_volume_is_the_same_test_in_each_of_its_states(kind: str) -> None:
+    """A pipeline shows what became of a test by its name."""
+
+    def tests(state: str) -> t.List[t.Tuple[t.Optional[str], t.Optional[str]]]:
+        hosts = [{"host": "a", "volumes": [fleets.volume(1, state)]}]
+        root = ElementTree.fromstring(exchange.to_junit(report_data.build(hosts, kind=kind)))
+        return [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+
+    assert {tuple(tests(state)) for state in report_data.STATES[kind]} == {(("a./dev/vda1", kind),)}
+
+
+def test_what_a_rotation_says_of_a_volume() -> None:
+    one = fleets.rotated(
+        1, secrets=["86cfc40b", 7], closed=["leaked"], unknown=[{"keyslot": 5, "label": "", "tried": True}, "x"]
+    )
+    report = report_data.build([{"host": "a", "volumes": [one]}], kind="rotation")
+    volume = report["hosts"][0]["volumes"][0]
+    assert (volume["secrets"], volume["closed"]) == (["86cfc40b"], ["leaked"])
+    assert volume["unknown"] == [{"keyslot": 5, "label": "", "tried": True}] and report["totals"]["unknown"] == 1
+    assert "1 keyslot opens with no secret that the run knew." in page.summary(report)
 
 
 def test_junit_of_a_hostile_fleet_is_xml() -> None:

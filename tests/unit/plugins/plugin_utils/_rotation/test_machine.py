@@ -83,6 +83,36 @@ def test_three_calls_for_a_rotation_and_one_at_rest() -> None:
     assert all("quiet" in line for line in heard.lines)
 
 
+def test_what_opens_nothing_is_said_only_where_the_host_proved_it() -> None:
+    disks, store = {"/dev/a": disk()}, FakeStore()
+    assert one_of(rotate(options(check=True), FakeHost(disks), store)[0]).closed == []
+    first = one_of(rotate(options(), FakeHost(disks), store)[0])
+    assert first.closed == ["leaked"]
+    assert one_of(rotate(options(), FakeHost(disks), store)[0]).closed == ["leaked"]
+    came_back = copy.deepcopy(disks)
+    came_back["/dev/a"].slots[5] = LEAKED["passphrase"]
+    assert one_of(rotate(options(check=True), FakeHost(came_back), store)[0]).closed == [], "it still opens one"
+    second = one_of(rotate(options("two"), FakeHost(disks), store)[0])
+    assert second.closed == [f"rotation {first.rounds[0]}", "leaked"]
+
+    class FailsToErase(FakeHost):
+        def _step(self, asked: t.Any) -> t.Any:
+            failed = {"device": "/dev/a", "failed": True, "msg": "its medium is full"}
+            return {"volumes": [failed]} if asked["step"] == "erase" else super()._step(asked)
+
+    third = one_of(rotate(options("three"), FailsToErase(disks), store)[0])
+    assert (third.state, third.closed) == ("partial", [])
+
+    class Contradicts(FakeHost):
+        def _step(self, asked: t.Any) -> t.Any:
+            answer = super()._step(asked)
+            if asked["step"] == "erase":
+                answer["volumes"][0]["keyslots"][0]["opened_by"] = ["leaked"]
+            return answer
+
+    assert one_of(rotate(options(), Contradicts({"/dev/a": disk()}), FakeStore())[0]).closed == []
+
+
 def test_a_store_that_lists_nothing_costs_one_look_more() -> None:
     disks, store = {"/dev/a": disk()}, FakeStore(lists=False)
     rotate(options(), FakeHost(disks), store)
