@@ -13,13 +13,13 @@ import os
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
 from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._report.running import RunningReport
 from ..plugin_utils._rotation.journal import (
     AskTasks,
@@ -30,7 +30,6 @@ from ..plugin_utils._rotation.journal import (
     OfTasks,
 )
 from ..plugin_utils._rotation.machine import DONE, PARTIAL, PLANNED, REFUSED, Rotation, Volume
-from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
 from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
 from ..plugin_utils._rotation.stores import Stored, StoreError
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
@@ -38,8 +37,6 @@ from ..plugin_utils._stores import check_name, is_class, make
 from ..plugin_utils._this_run import controller, identity_of_run
 
 Result = t.Dict[str, t.Any]
-
-_INTERPRETER = "discovered_interpreter_python"
 
 # $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
 # it.
@@ -80,12 +77,12 @@ class ActionModule(ActionBase):
             }
         )
         self._variables: Result = task_vars or {}
-        host = str(self._variables["inventory_hostname"])
-        given = self._given(host)
+        one = OneHost(self, self._variables)
+        host, given = one.name, self._given(one)
         journal = Journal(arguments["journal"] or ())
         if arguments["answer"] is not None:
             journal.answers.append(arguments["answer"])
-        world = _World(self, self._variables, host)
+        world = _World(one)
         rotation = self._rotation(host, given, world, journal)
         report = self._begin_report(host, given)
         problem = ""
@@ -103,23 +100,15 @@ class ActionModule(ActionBase):
                 self._report(report, host, given, rotation, "the host gave no answer")
                 raise
             problem = str(Unexpected.of(error, changed="The next run of this playbook goes on where this one was"))
-        result = self._result(host, rotation, problem, world)
+        result = self._result(one, rotation, problem, world)
         self._report(report, host, given, rotation, problem)
         if arguments["journal"] is not None:
             return {"changed": result["changed"], "outcome": result}
         return result
 
-    def _given(self, host: str) -> Result:
+    def _given(self, host: OneHost) -> Result:
         """The variables of the role. Raises AnsibleActionFail."""
-        try:
-            refuse_claimed(self._variables.get("ansible_facts"))
-        except ClaimedByHost as error:
-            raise AnsibleActionFail(f"{host}: {error}. Nothing was changed.") from None
-        found = {name: self._templar.template(self._variables[name]) for name in SPEC if name in self._variables}
-        checked = ArgumentSpecValidator(SPEC).validate(found)
-        if checked.error_messages:
-            raise AnsibleActionFail(f"{'; '.join(checked.error_messages)}. Nothing was changed.")
-        given: Result = checked.validated_parameters
+        given = host.options(SPEC)
         if not (given["rotate_generation"] or given["rotate_max_age"] or given["rotate_passphrase"] is not None):
             raise AnsibleActionFail(
                 "Neither rotate_generation nor rotate_max_age nor rotate_passphrase is set, so that no volume that has "
@@ -141,19 +130,19 @@ class ActionModule(ActionBase):
         tasks: Asked = OfTasks(journal)
         return Rotation(options, asked, tasks, told, KnownChance(journal))
 
-    def _result(self, host: str, rotation: Rotation, problem: str, world: _World) -> Result:
+    def _result(self, one: OneHost, rotation: Rotation, problem: str, world: _World) -> Result:
+        host = one.name
         volumes = rotation.volumes
         failed = [volume for volume in volumes if volume.state in (REFUSED, PARTIAL)]
         unknown = _sentence_of_unknown(volumes)
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
             "volumes": [_row(volume, bool(self._task.check_mode)) for volume in volumes],
-            "warnings": world.warnings,
+            "warnings": one.warnings,
         }
         if self._task.diff:
             result["diff"] = [one for volume in volumes for one in volume.diffs if isinstance(one, t.Mapping)]
-        if world.interpreter:
-            result["ansible_facts"] = {_INTERPRETER: world.interpreter}
+        result.update(one.facts())
         if failed or problem:
             parts = [f"{host}: {problem}" if problem else ""]
             if failed:
@@ -238,13 +227,9 @@ class _Store:
 class _World:
     """The host of the task, and the screen."""
 
-    def __init__(self, action: ActionModule, variables: Result, host: str) -> None:
-        self._action = action
-        self._variables = variables
-        self._host = host
+    def __init__(self, one: OneHost) -> None:
+        self._one = one
         self._display = Display()
-        self.warnings: t.List[str] = []
-        self.interpreter = ""
 
     def say(self, text: str, *, loud: bool = True) -> None:
         if loud:
@@ -254,36 +239,17 @@ class _World:
 
     def phase(self, volume: str, number: int, count: int, phase: Phase, says: str, loud: bool) -> None:
         told = f": {says}" if says else ""
-        self.say(f"{self._host}: volume {number} of {count}, {volume}: {phase.value}{told}", loud=loud)
+        self.say(f"{self._one.name}: volume {number} of {count}, {volume}: {phase.value}{told}", loud=loud)
 
     def step(self, options: t.Mapping[str, t.Any]) -> Answer:
-        return self._run("luksmith.luks.rotation_step", dict(options))
+        return self._one.run("luksmith.luks.rotation_step", dict(options))
 
     def holds_keyfile(self, name: str, path: str) -> bool:
-        answer = self._run("ansible.legacy.command", {"argv": ["sh", "-c", _QUESTION, "sh", name, path]})
+        answer = self._one.run("ansible.legacy.command", {"argv": ["sh", "-c", _QUESTION, "sh", name, path]})
         return "holds it" in str(answer.get("stdout"))
 
     def build_initramfs(self) -> None:
-        self._run("ansible.legacy.command", {"argv": ["sh", "-c", _BUILD]})
-
-    def _run(self, module: str, arguments: Result) -> Answer:
-        result: Result = self._action._execute_module(
-            module_name=module, module_args=arguments, task_vars=self._variables
-        )
-        facts = result.pop("ansible_facts", None)
-        try:
-            refuse_claimed(facts)
-        except ClaimedByHost as error:
-            raise HostError(str(error)) from None
-        if isinstance(facts, t.Mapping) and isinstance(facts.get(_INTERPRETER), str):
-            self.interpreter = facts[_INTERPRETER]
-        for warning in result.get("warnings") or ():
-            if isinstance(warning, str) and shown(warning) not in self.warnings:
-                self.warnings.append(shown(warning))
-        if result.get("failed") or result.get("rc"):
-            said = [str(result[name]).strip() for name in ("msg", "stderr", "module_stderr") if result.get(name)]
-            raise HostError(shown(" ".join(said)) or "the host said no reason")
-        return result
+        self._one.run("ansible.legacy.command", {"argv": ["sh", "-c", _BUILD]})
 
 
 def _row(volume: Volume, check: bool) -> Result:

@@ -191,6 +191,14 @@ def audit(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run("audit", {"devices": [device, str(link), "/dev/null"], "policy": "strict"})
 
 
+def audit_step(folder: pathlib.Path) -> t.Iterator[Result]:
+    volume(folder, "a.img")
+    (folder / "broken.img").write_bytes(bytes(4096))
+    places = {"paths": [str(folder / "*.img")], "block_devices": False, "crypttab": str(folder / "none")}
+    yield run("audit_step", places)
+    yield run("audit_step", {**places, "volumes": [{"device": str(folder / "broken.img")}]})
+
+
 def fleet_report(folder: pathlib.Path) -> t.Iterator[Result]:
     """What the action plugin does; Ansible itself runs it for CONTROLLER."""
     usual = {"sources": [], "kind": "audit", "title": "", "generated": None, **dict.fromkeys(writing.FORMS)}
@@ -229,6 +237,7 @@ MODULES_ON_HOSTS = (
     header_backup,
     volumes_info,
     audit,
+    audit_step,
     fleet_report,
     keyfile,
     rotation_step,
@@ -262,6 +271,7 @@ CONTROLLER: t.List[t.Tuple[t.Any, ...]] = [
         },
     ),
     ("role_options", {"names": ["folder", "not defined"]}),
+    ("audit_host", {}, {"audit_volumes": VOLUMES, "audit_block_devices": False}),
     ("rotate_host", {}, {"rotate_volumes": VOLUMES}),
     ("rotate_host", {"journal": []}, {"rotate_volumes": VOLUMES, "rotate_store": "hashi_vault"}),
     ("rotate_host", {"journal": []}, {"rotate_store": "hashi_vault"}),

@@ -36,6 +36,8 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
     "audit": 565,
+    "audit_host": 3,
+    "audit_step": 605,
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 558,
@@ -62,6 +64,7 @@ FORBIDDEN: t.Dict[str, t.Tuple[str, ...]] = {
     "volumes_info": (*READING, *KEYS, "_luks/header/*/codec.py", "_luks/files.py"),
     "keyfile": ENGINE,
     "audit": ("_luks/apply/*", "_luks/plan/*", "_luks/backup/restore*"),
+    "audit_step": ("_luks/apply/*", "_luks/plan/*", "_luks/backup/restore*"),
     "header_backup": ("_luks/plan/planner.py", "_luks/audit/*"),
     "keyslots": ("_luks/audit/*", "_luks/backup/*", "_luks/fixtures/*"),
     "test_volumes": ("_luks/apply/*", "_luks/audit/*", "_luks/backup/*", "_luks/usecases/*"),

@@ -26,6 +26,7 @@ DEVICE = {"device": "/dev/none"}
 
 READERS: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit": DEVICE,
+    "audit_step": {},
     "keyslots_info": DEVICE,
     "verify_volume": DEVICE,
     "volumes_info": {},

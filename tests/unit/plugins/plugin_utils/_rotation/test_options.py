@@ -8,6 +8,7 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils import _audit
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.options import (
     ClaimedByHost,
     claimed,
@@ -45,16 +46,18 @@ def options_of(role: str) -> t.Dict[str, t.Any]:
     return t.cast(t.Dict[str, t.Any], specs["argument_specs"]["main"]["options"])
 
 
-def test_every_option_of_the_role_audit_is_read_once() -> None:
-    options = options_of("audit")
-    once, host = yaml.safe_load((ROLES / "audit" / "tasks" / "main.yml").read_text())
-    assert once["luksmith.luks.role_options"]["names"] == list(options)
-    assert list(host["vars"]) == list(options)
-    for name, value in host["vars"].items():
-        assert re.fullmatch(rf"{{{{ audit_once\.options\.{name} }}}}", value)
+def test_the_role_audit_reads_no_option_after_its_host_was_asked() -> None:
+    """The action has what it read before; what a task gives to its variables wins over the facts of a host."""
+    look, report, fail = yaml.safe_load((ROLES / "audit" / "tasks" / "main.yml").read_text())
+    assert list(look) == ["name", "luksmith.luks.audit_host", "register"]
+    assert tuple(report["vars"]) == _audit.REPORT
+    for name, value in report["vars"].items():
+        assert value == f"{{{{ audit_looked.report.{name} }}}}"
+    assert set(re.findall(r"\baudit_\w+", str([report["when"], fail]))) == {"audit_looked", "audit_report_directory"}
 
 
-def test_every_option_of_the_role_rotate_is_read_by_its_action() -> None:
+@pytest.mark.parametrize(("role", "spec"), [("rotate", SPEC), ("audit", _audit.SPEC)])
+def test_every_option_of_a_role_is_read_by_its_action(role: str, spec: t.Any) -> None:
     """With the type, the default and the choices that the role documents, and no other variable is read."""
 
     def plain(option: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
@@ -63,9 +66,9 @@ def test_every_option_of_the_role_rotate_is_read_by_its_action() -> None:
         inner = {name: plain(one) for name, one in option.get("options", {}).items()}
         return {**kept, "required": bool(option.get("required")), "options": inner}
 
-    options = options_of("rotate")
-    assert list(SPEC) == list(options)
+    options = options_of(role)
+    assert list(spec) == list(options)
     for name, option in options.items():
-        assert plain(SPEC[name]) == plain(option), name
-    defaults = yaml.safe_load((ROLES / "rotate" / "defaults" / "main.yml").read_text())
+        assert plain(spec[name]) == plain(option), name
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
     assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}

@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The audit of all volumes of a host in one call: each alone, with a policy of its own."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import LuksmithError, expected_only
+from ..result.actions import Result
+from ..volume.discovery import discover
+from .audit import FAILED, audit
+from .audit_task import parse_audit
+
+Params = t.Mapping[str, t.Any]
+
+_SHARED = ("secrets", "forbidden_secrets", "backups", "verify", "kdf_limits", "lock_timeout")
+
+
+def audit_host(params: Params) -> Result:
+    """``volumes``: the result of the module ``audit`` for each, with the state ``failed`` and the reason where there is
+    none. ``unreadable``: devices that may be volumes, and cannot be read.
+    """
+    named: t.Sequence[Params] = params["volumes"]
+    found = discover(
+        paths=[*params["paths"], *(volume["device"] for volume in named)],
+        block_devices=params["block_devices"] and not named,
+        crypttab_path=params["crypttab"],
+    )
+    exclude = params["exclude"]
+    kept = [one for one in found["volumes"] if one["uuid"] not in exclude and one["device"] not in exclude]
+    known = {one["device"]: one for one in found["volumes"]}
+    warnings = list(found["warnings"])
+    volumes = [_audited(params, volume, known.get(volume["device"], {}), warnings) for volume in named or kept]
+    unreadable = [device for device in found["unreadable"] if device not in exclude]
+    return {
+        "changed": False,
+        "volumes": volumes,
+        "unreadable": unreadable,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str]) -> Result:
+    place = {"device": volume["device"], "header": volume.get("header")}
+    policy = _policy_for(params, volume["device"], known)
+    try:
+        with expected_only():
+            task = parse_audit({**place, **{name: params[name] for name in _SHARED}, "policy": policy})
+            try:
+                result = audit(task)
+            finally:
+                task.wipe_secrets()
+    except LuksmithError as error:
+        empty: Result = {"findings": [], "unverified": []}
+        said = str(error.on(volume["device"]))
+        return {**place, "uuid": known.get("uuid"), "state": FAILED, "msg": said, **empty}
+    warnings += [f"{volume['device']}: {warning}" for warning in result.pop("warnings")]
+    return result
+
+
+def _policy_for(params: Params, device: str, known: Params) -> t.Any:
+    for name in (device, known.get("uuid"), known.get("label")):
+        if name and name in params["policies"]:
+            return params["policies"][name]
+    return params["policy"]

@@ -1,0 +1,186 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: audit_step
+short_description: Check all volumes of a host against policies
+version_added: 2.0.0
+author:
+  - The luksmith developers (@luksmith)
+description:
+  - A part of the role P(luksmith.luks.audit#role), used by M(luksmith.luks.audit_host). It may change in any release.
+  - Does on the host, in one call, what M(luksmith.luks.volumes_info) and M(luksmith.luks.audit) do one by one. Never
+    writes.
+extends_documentation_fragment:
+  - luksmith.luks._attributes
+  - luksmith.luks._attributes.info
+  - luksmith.luks._secret.secrets
+  - luksmith.luks._secret.forbidden
+options:
+  volumes:
+    description:
+      - The volumes. The default is every volume that is found.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      device:
+        description:
+          - As O(luksmith.luks.audit#module:device).
+        type: path
+        required: true
+      header:
+        description:
+          - As O(luksmith.luks.audit#module:header).
+        type: path
+  paths:
+    description:
+      - As O(luksmith.luks.volumes_info#module:paths).
+    type: list
+    elements: str
+    default: []
+  block_devices:
+    description:
+      - As O(luksmith.luks.volumes_info#module:block_devices). With O(volumes), block devices are not searched.
+    type: bool
+    default: true
+  crypttab:
+    description:
+      - As O(luksmith.luks.volumes_info#module:crypttab).
+    type: path
+    default: /etc/crypttab
+  exclude:
+    description:
+      - UUIDs or devices of volumes to leave out; also devices that cannot be read and need not be.
+    type: list
+    elements: str
+    default: []
+  policy:
+    description:
+      - As O(luksmith.luks.audit#module:policy).
+    type: raw
+    default: strict
+  policies:
+    description:
+      - Policies of single volumes, by device, UUID or label, in this order.
+    type: dict
+    default: {}
+  secrets:
+    description:
+      - As O(luksmith.luks.audit#module:secrets).
+    type: list
+    elements: dict
+    default: []
+  forbidden_secrets:
+    description:
+      - As O(luksmith.luks.audit#module:forbidden_secrets).
+    type: list
+    elements: dict
+    default: []
+  backups:
+    description:
+      - As O(luksmith.luks.audit#module:backups).
+    type: list
+    elements: path
+    default: []
+  verify:
+    description:
+      - As O(luksmith.luks.audit#module:verify).
+    type: str
+    choices:
+      - proof
+      - record
+    default: proof
+  kdf_limits:
+    description:
+      - As O(luksmith.luks.audit#module:kdf_limits).
+    type: dict
+    default: {}
+  lock_timeout:
+    description:
+      - As O(luksmith.luks.audit#module:lock_timeout).
+    type: float
+    default: 30.0
+requirements:
+  - Linux, Python 3.8 or newer
+seealso:
+  - module: luksmith.luks.audit_host
+"""
+
+EXAMPLES = r"""
+- name: Audit the images of a host
+  luksmith.luks.audit_step:
+    paths: [/var/lib/images/*.img]
+    block_devices: false
+"""
+
+RETURN = r"""
+volumes:
+  description:
+    - An item for each volume, as M(luksmith.luks.audit) returns it with O(luksmith.luks.audit#module:device). One that
+      could not be audited has the state V(failed).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - device: /dev/sdb
+      findings: []
+      header:
+      msg: "/dev/sdb: Cannot open it: No such file or directory (ENOENT)."
+      state: failed
+      unverified: []
+      uuid:
+unreadable:
+  description: As RV(luksmith.luks.volumes_info#module:unreadable), without those of O(exclude).
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import typing as t
+
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.host import audit_host
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets
+from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
+from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
+
+
+def argument_spec() -> Spec:
+    return {
+        "volumes": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"device": {"type": "path", "required": True}, "header": {"type": "path"}},
+        },
+        "paths": {"type": "list", "elements": "str", "default": []},
+        "block_devices": {"type": "bool", "default": True},
+        "crypttab": {"type": "path", "default": "/etc/crypttab"},
+        "exclude": {"type": "list", "elements": "str", "default": []},
+        "policy": {"type": "raw", "default": "strict"},
+        "policies": {"type": "dict", "default": {}},
+        "secrets": {**secrets(), "default": []},
+        "forbidden_secrets": {**secrets(), "default": []},
+        "backups": {"type": "list", "elements": "path", "default": []},
+        "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
+        "kdf_limits": {"type": "dict", "default": {}},
+        "lock_timeout": {"type": "float", "default": 30.0},
+    }
+
+
+def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    return audit_host(module.params)
+
+
+def main() -> None:
+    module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True)
+    run_module(module, lambda: work(module), leaves=NOTHING_CHANGED)
+
+
+if __name__ == "__main__":
+    main()
