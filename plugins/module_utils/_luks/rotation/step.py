@@ -21,6 +21,7 @@ from ..unlock.verdict import Verdict
 from ..usecases.amend import amend
 from ..usecases.inspect import inspect
 from ..usecases.proving import proofs
+from ..volume import crypttab
 from .unknown import unknown_keyslots
 
 Params = t.Mapping[str, t.Any]
@@ -47,7 +48,9 @@ def step(params: Params) -> Result:
 def _look(params: Params) -> Result:
     warnings: t.List[str] = []
     found: t.Optional[t.List[Result]] = None
-    if params["discover"] is not None:
+    if params["discover"] is not None and params["volumes"] and not _has_keyfiles(params["discover"]["crypttab"]):
+        found = []  # nothing would be asked of what a search finds
+    elif params["discover"] is not None:
         from ..volume.discovery import discover
 
         wanted = params["discover"]
@@ -157,6 +160,18 @@ def _backup(params: Params, place: Params, uuid: str, *, check: bool) -> bool:
     path = f"{params['backup']}/{uuid}.luks-header"
     task = parse_backup({**place, "path": path, "lock_timeout": params["lock_timeout"]})
     return bool(create(task, check=check)["changed"])
+
+
+def _has_keyfiles(path: str) -> bool:
+    """Whether crypttab names a keyfile, or has something of which a search warns."""
+    try:
+        with open(path, "rb") as stream:
+            lines, odd = crypttab.parse(stream.read())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return bool(odd) or any((line.keyfile or "").startswith("/") for line in lines)
 
 
 def _keyfiles(found: t.Sequence[Result], uuid: str) -> t.List[Result]:

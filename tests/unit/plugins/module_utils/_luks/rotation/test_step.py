@@ -13,6 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import discovery
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volumes
 
 Json = t.Dict[str, t.Any]
@@ -93,3 +94,42 @@ def test_the_backup_is_made_after_the_erase(volume: pathlib.Path, tmp_path: path
     assert backup.name == f"{seen['uuid']}.luks-header"
     (seen,) = run("look", {**WORK, "device": str(backup), "unlock": [FIRE], "keyslots": [{"new_secret": LEAKED}]})
     assert [action["action"] for action in seen["plan"]["plan"]] == ["add"]  # so the backup does not open with it
+
+
+NAMED = [
+    ("", True),
+    ("data UUID=4b543c86-7353-47b9-b355-d0ef03989991 none luks\n", True),
+    ("data UUID=4b543c86-7353-47b9-b355-d0ef03989991 /root/data.key luks\n", False),
+    ("data\n", False),
+    (None, True),
+]
+
+
+@pytest.mark.parametrize(("crypttab", "spared"), NAMED)
+def test_named_volumes_are_searched_for_only_if_crypttab_has_a_keyfile(
+    volume: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    crypttab: t.Optional[str],
+    spared: bool,
+) -> None:
+    """A search reads every block device, and its result is asked for keyfiles alone then; an odd line is told of."""
+    searched = []
+
+    def discover(**options: t.Any) -> Json:
+        searched.append(options)
+        lines = [{"name": "data", "keyfile": "/root/data.key", "options": ["keyfile-size=9"]}]
+        uuid = run("look", {**WORK, "device": str(volume)})[0]["uuid"]
+        found = {"device": str(volume), "header": None, "uuid": uuid, "crypttab": lines}
+        return {"volumes": [found], "warnings": ["odd"], "unreadable": []}
+
+    monkeypatch.setattr(discovery, "discover", discover)
+    path = tmp_path / "crypttab"
+    if crypttab is not None:
+        path.write_text(crypttab)
+    search = {"paths": [], "block_devices": True, "crypttab": str(path), "exclude": []}
+    (seen,) = run("look", {**WORK, "device": str(volume)}, discover=search)
+    assert bool(searched) != spared
+    assert [one["path"] for one in seen["crypttab"]] == ([] if spared else ["/root/data.key"])
+    assert [one["uuid"] for one in run("look", discover=search)] == [seen["uuid"]]
+    assert searched, "without names it is always searched"
