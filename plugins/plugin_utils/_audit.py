@@ -86,9 +86,8 @@ def asked(given: Json) -> t.Dict[str, t.Any]:
 def excluded(items: t.Sequence[t.Any]) -> t.List[t.Dict[str, str]]:
     """What is left out of the audit, and why: ``volume`` and ``reason`` of each item of ``audit_exclude``."""
     told = [one if isinstance(one, t.Mapping) else {"volume": one} for one in items]
-    return [
-        {"volume": str(one.get("volume", "")), "reason": str(one.get("reason") or "no reason was given")} for one in told
-    ]
+    unsaid = "no reason was given"
+    return [{"volume": str(one.get("volume", "")), "reason": str(one.get("reason") or unsaid)} for one in told]
 
 
 def answer_of(host: str, result: Json, exclude: t.Sequence[t.Any] = ()) -> t.Dict[str, t.Any]:
