@@ -35,13 +35,13 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
 
     Raises LuksmithError, whose ``after_change`` says whether a file was written before.
     """
-    wanted = {options[form]: render for form, render in FORMS.items() if options[form] is not None}
+    wanted = {options[form]: render for form, render in FORMS.items() if options.get(form) is not None}
     if not wanted:
         raise BadTask("no file to write is given", remedy=f"Give one or more of {', '.join(FORMS)}")
     for path in (*options["sources"], *wanted):
         check_path(path, "a path")
     kind = options["kind"]
-    if kind != data.AUDIT and options["sarif"] is not None:
+    if kind != data.AUDIT and options.get("sarif") is not None:
         raise BadTask("sarif is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
     generated = options["generated"] or in_words(time.time())
