@@ -220,6 +220,10 @@ class CountingProofs:
         self.derived.add((secret, keyslot))
         return unlock_verdict.Verdict.OPENS if content.opens >> secret & 1 else unlock_verdict.Verdict.CLOSED
 
+    def opens_unbound(self, secret: int, keyslot: int) -> bool:
+        """The world has no secrets of keyslots that are not bound."""
+        return False
+
     def why_untried(self, keyslot: int) -> str:
         assert self.state[keyslot], f"slot {keyslot} is inactive, nothing can be tried on it"
         return "" if content_of(self.state[keyslot]).tried else "unsupported cipher 'serpent'"

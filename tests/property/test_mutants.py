@@ -99,6 +99,9 @@ class Believing:
         found = self.proofs.verdict(secret, keyslot)
         return unlock_verdict.Verdict.CLOSED if found is unlock_verdict.Verdict.UNTRIED else found
 
+    def opens_unbound(self, secret: int, keyslot: int) -> bool:
+        return self.proofs.opens_unbound(secret, keyslot)
+
     def why_untried(self, keyslot: int) -> str:
         return ""
 

@@ -42,7 +42,7 @@ BUDGETS = {
     "fleet_report": 6,
     "header_backup": 558,
     "keyfile": 82,
-    "keyslots": 655,
+    "keyslots": 657,
     "keyslots_info": 474,
     "role_options": 3,
     "rotate_host": 5,

@@ -212,6 +212,14 @@ class _Planner:
         for old in distinct(peer.old_secret for peer in peers):
             if self.proofs.opens(old, keyslot):
                 return self.claims.rekey(entry, keyslot, old)
+        olds = map(old_of, peers) if replaces else ()
+        unbound = next((old for old in olds if self.proofs.opens_by_name(old, keyslot)), None)
+        if unbound is not None:
+            raise Refused(
+                f"{self.proofs.label(unbound)} opens keyslot {keyslot}, but that is not bound to the volume",
+                why="it holds another key, and this collection writes keyslots for the volume key only",
+                remedy=f"use 'cryptsetup luksChangeKey --key-slot {keyslot}', or erase the keyslot by its number",
+            )
         if replaces:
             labels = ", ".join(self.proofs.label(old_of(peer)) for peer in peers)
             raise Refused(
@@ -249,8 +257,9 @@ class _Planner:
             if entry.keyslot is None or entry.old_secret is None:
                 continue
             self.changes.never_hold.add((entry.keyslot, entry.old_secret))
-            if entry.keyslot in self._undecided() and self.proofs.all_opened(
-                entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]"
+            if entry.keyslot in self._undecided() and (
+                self.proofs.opens_by_name(entry.old_secret, entry.keyslot)
+                or self.proofs.all_opened(entry.old_secret, [entry.keyslot], needed_for=f"keyslots[{entry.position}]")
             ):
                 if entry.keyslot in self.entries.pins:
                     raise self._same_key_refused(entry.keyslot, entry.old_secret, self.entries.pins[entry.keyslot])

@@ -73,6 +73,14 @@ class ProofCache:
         """Raises what :meth:`verdict` raises."""
         return self.verdict(secret, keyslot) is Verdict.OPENS
 
+    def opens_by_name(self, secret: int, keyslot: int) -> bool:
+        """Whether ``secret`` opens a keyslot that an entry names and that is not bound to the volume.
+
+        Raises what :meth:`verdict` raises.
+        """
+        slot = self.slots.get(keyslot)
+        return slot is not None and not slot.bound and self._proofs.opens_unbound(secret, keyslot)
+
     def is_settled(self, keyslot: int) -> bool:
         """An action at the start of the plan fills this keyslot, so what it held before no longer matters."""
         return keyslot in self._overlay

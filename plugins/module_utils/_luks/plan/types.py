@@ -81,6 +81,12 @@ class Proofs(t.Protocol):
         Raises StorageFault if its key material cannot be read, and what :func:`.kdf.derive` raises.
         """
 
+    def opens_unbound(self, secret: int, keyslot: int) -> bool:
+        """Whether the secret opens an active keyslot that is not bound: to another key than the volume's.
+
+        False if it cannot be tried. Raises as :meth:`verdict`.
+        """
+
     def why_untried(self, keyslot: int) -> str:
         """Why ``keyslot`` cannot be tried at all ("unsupported cipher 'serpent'"); "" if it can. Derives nothing."""
 

@@ -110,6 +110,10 @@ class Prover:
         slot = self.header.keyslots.get(keyslot)
         return Verdict.CLOSED if slot is None or not slot.bound else self.try_slot(secret, keyslot)
 
+    def opens_unbound(self, secret: int, keyslot: int) -> bool:
+        """As :meth:`.plan.types.Proofs.opens_unbound`."""
+        return self.try_slot(secret, keyslot) is Verdict.OPENS
+
     def expect(self, questions: t.Iterable[t.Tuple[int, int]], *, unbound: bool = False) -> None:
         if self.derivations.workers.cores < 2:
             return

@@ -34,6 +34,9 @@ class Told:
             return Verdict.UNTRIED
         return Verdict.OPENS if self.opens[keyslot] == secret else Verdict.CLOSED
 
+    def opens_unbound(self, secret: int, keyslot: int) -> bool:
+        return False
+
     def why_untried(self, keyslot: int) -> str:
         return "unsupported cipher 'serpent'" if self.opens[keyslot] == UNTRIABLE else ""
 
