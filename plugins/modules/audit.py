@@ -72,6 +72,7 @@ options:
       - C(retired_tang_keys) - thumbprints of Tang keys that must no longer unlock a volume through Clevis.
       - C(maximum_age_days) - age of a secret, from the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
       - C(try_empty_secret) - whether to try the empty secret on keyslots that no given secret opens.
+      - C(require_backup) - whether one of O(backups) must belong to the volume.
       - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) from an inventory.
       - C(rules) - dictionary from rule to V(critical), V(high), V(medium), V(low), V(info) or V(off).
       - C(accepted) - dictionary from rule to the reason why the policy does without it, for the report.
@@ -308,6 +309,12 @@ fingerprint:
   returned: success with O(device), unless the header breaks the format
   type: str
   sample: 266ebbba95037a5b3acd1b8f28fb2c397e08629df4ea2966f1df2e73498f3887
+key_digest:
+  description:
+    - SHA-256 of what the header stores to recognise its volume key. Clones have the same one, whatever their UUIDs are.
+  returned: success with O(device), unless the header breaks the format
+  type: str
+  sample: 7ad6d0c1f7b0b6a1d6f2ee2c6a5ab1a3fe9b0d3b31a0a3d0c2f9a8a6a6b1c2d3
 keyslots:
   description:
     - The keyslots as M(luksmith.luks.keyslots_info) returns them, with C(changed) (time of the last change from the

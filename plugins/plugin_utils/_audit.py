@@ -65,6 +65,7 @@ _MEMBERS = (
     "key_size",
     "slot_count",
     "fingerprint",
+    "key_digest",
     "policy",
     "evidence",
     "state",

@@ -16,6 +16,7 @@ import typing as t
 
 from ...module_utils._luks.audit.policy import SEVERITIES, worst
 from ...module_utils._luks.errors import BadTask
+from . import fleet_rules
 
 Report = t.Dict[str, t.Any]
 
@@ -52,7 +53,8 @@ _DEEPEST = 6
 _VOLUME = {
     "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str,
     "key_size": int, "slot_count": int,
-    "state": str, "msg": str, "policy": str, "verified": bool, "kdf_evaluations": int, "phase": str, "fingerprint": str,
+    "state": str, "msg": str, "policy": str, "verified": bool, "kdf_evaluations": int, "phase": str,
+    "fingerprint": str, "key_digest": str,
 }  # fmt: skip
 
 
@@ -81,6 +83,8 @@ def build(
         present = merged.get(one["host"])
         merged[one["host"]] = one if present is None else _joined(present, one)
     ordered = [merged[name] for name in sorted(merged)]
+    if kind == AUDIT:
+        fleet_rules.judge(ordered)
     report = {
         "version": VERSION,
         "kind": kind,

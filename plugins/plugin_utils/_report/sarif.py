@@ -17,6 +17,7 @@ import typing as t
 import urllib.parse
 
 from ...module_utils._luks.audit.rules import RULES
+from .fleet_rules import FLEET_RULES
 from .rule_book import BOOK, ids_of
 
 Report = t.Mapping[str, t.Any]
@@ -53,6 +54,8 @@ def to_sarif(report: Report) -> str:
 
 def _rule(name: str) -> Json:
     rule, entry = _RULES.get(name), BOOK.get(name)
+    if name in FLEET_RULES:
+        return {"id": name, "shortDescription": {"text": FLEET_RULES[name]}, "properties": {"tags": ids_of(name)}}
     if rule is None or entry is None:  # of another release
         return {"id": name}
     return {

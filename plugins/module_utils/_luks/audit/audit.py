@@ -26,7 +26,7 @@ from .backups import BackupFiles
 from .collect import EvidenceCollector
 from .evidence import Evidence
 from .policy import SEVERITIES, worst
-from .rules_header import header_fingerprint
+from .rules_header import header_fingerprint, key_digest
 from .tokens import believed_slots
 from .traceable import MOMENT, evidence_of
 from .unreadable import judge_unreadable
@@ -180,6 +180,7 @@ def _report(
         "key_size": header.key_size,
         "slot_count": header.slot_count,
         "fingerprint": header_fingerprint(evidence.raw),
+        "key_digest": key_digest(header),
         "policy": policy.name,
         "state": state,
         "compliant": state in (COMPLIANT, RECORDED),

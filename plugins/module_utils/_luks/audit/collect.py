@@ -19,7 +19,7 @@ from ..unlock import key_material
 from ..unlock.hints import fingerprint
 from ..unlock.prover import Prover
 from ..unlock.session import UnlockSession
-from ..volume.storage import Volume
+from ..volume.storage import Region, Volume
 from . import randomness
 from .audit_task import AuditTask
 from .backups import BackupFiles
@@ -69,6 +69,7 @@ class EvidenceCollector:
             header=header,
             container=self._volume.container,
             detached=self._volume.payload is not None,
+            data_size=self._data_size(),
             raw=b"".join(header.image()),
             metadata=header.metadata if isinstance(header, Luks2Header) else {},
             labels=tuple(task.labels[number] for number in task.allowed),
@@ -87,6 +88,13 @@ class EvidenceCollector:
             unread_backups=self._backup_files.unread,
             now=self._now,
         )
+
+    def _data_size(self) -> t.Optional[int]:
+        volume = self._volume
+        if volume.container == "qcow2":
+            return int.from_bytes(Region(volume.node, 0, volume.node.size).reread(24, 8), "big")  # its virtual size
+        begin = min((segment.offset for segment in self._header.segments), default=0)
+        return max((volume.payload or volume.node).size - begin, 0)
 
     def _recorded(self) -> t.Dict[int, t.Tuple[str, ...]]:
         """The openers by the record, for keyslots unchanged since; only with ``verify: record``."""

@@ -21,6 +21,7 @@ class Evidence:
     """One volume as it was found.
 
     container, detached: "raw" or "qcow2"; whether the header is a file of its own.
+    data_size:   bytes of the encrypted data, or None if unknown.
     raw:         the bytes of the header, see :meth:`Header.image` (LUKS1: 1024; LUKS2: both copies).
     metadata:    the JSON tree of LUKS2, else empty.
     labels, forbidden: labels of the secrets that may open the volume, and of those that must not.
@@ -39,6 +40,7 @@ class Evidence:
     header: Header
     container: str
     detached: bool
+    data_size: t.Optional[int]
     raw: bytes
     metadata: t.Mapping[str, t.Any]
     labels: t.Tuple[str, ...]

@@ -55,6 +55,7 @@ class Policy:
     retired_tang_keys: t.Tuple[str, ...] = ()
     maximum_age_days: t.Optional[int] = None
     try_empty_secret: bool = False
+    require_backup: bool = False
     expected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     accepted: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -292,6 +293,7 @@ _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "retired_tang_keys": _texts("retired_tang_keys"),
     "maximum_age_days": _number("maximum_age_days", "days", 0),
     "try_empty_secret": _flag("try_empty_secret"),
+    "require_backup": _flag("require_backup"),
     "expected": _expected,
     "rules": _rules,
     "accepted": _accepted,

@@ -36,6 +36,8 @@ def text_of(policy: Policy) -> Text:
     if policy.maximum_age_days is not None:
         text["maximum_age_days"] = policy.maximum_age_days
     text["try_empty_secret"] = policy.try_empty_secret
+    if policy.require_backup:
+        text["require_backup"] = True
     text["expected"], text["rules"] = dict(policy.expected), dict(policy.rules)
     return {name: value for name, value in text.items() if value or name not in _NESTED}
 

@@ -61,6 +61,12 @@ READY: t.Dict[str, t.Dict[str, t.Any]] = {
         "minimum_costs": {"pbkdf2": {"other": 1000}, "argon2": [{"time": 4, "memory": 32}]},
         "minimum_digest_iterations": 1000,
         "try_empty_secret": True,
-        "rules": {"cipher-weak": "medium", "hash-weak": "low", "secret-duplicate": "info", "slot-ignored": "info"},
+        "rules": {
+            "cipher-weak": "medium",
+            "hash-weak": "low",
+            "secret-duplicate": "info",
+            "slot-ignored": "info",
+            "xts-limit": "info",
+        },
     },
 }

@@ -22,6 +22,7 @@ RULES = RuleSet()
 
 # ECB repeats; with plain IVs, CBC shows equal beginnings; 32-bit IVs repeat after 2 TiB.
 _WEAK = re.compile(r"(^|[-(])ecb([-)]|$)|-cbc-plain(64)?($|:)|^(arc4|des|des3_ede|blowfish|cast5)\b|-plain$")
+_XTS_BYTES = 16 << 36
 _SECTORS = (512, 1024, 2048, 4096)
 
 
@@ -65,6 +66,20 @@ def _weak(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 encrypt_anew(evidence) if slot is None else new_slot(evidence, slot),
                 keyslot=slot,
             )
+
+
+@RULES.rule(
+    "xts-limit",
+    "medium",
+    "One key in XTS mode encrypts more than 2^36 blocks (1 TiB), the bound that IEEE 1619 recommends.",
+)
+def _xts_limit(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    size = evidence.data_size or 0
+    if size > _XTS_BYTES and any("-xts-" in segment.encryption for segment in _data(evidence)):
+        yield Hit(
+            f"one XTS key encrypts {size / (1 << 40):.1f} TiB; IEEE 1619 recommends at most 1 TiB, and allows 256 TiB",
+            "Divide the data among volumes with a key each, or accept it in the policy (rules, accepted: xts-limit)",
+        )
 
 
 @RULES.rule(

@@ -10,6 +10,7 @@ import hashlib
 import typing as t
 
 from ..header.luks2.recovery import OK
+from ..header.model import Header
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import other_format
@@ -201,6 +202,15 @@ def _remnant(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def header_fingerprint(raw: bytes) -> str:
     """SHA-256 over the bytes of the header without key material, in hex, for an inventory. Every write changes it."""
     return hashlib.sha256(raw).hexdigest()
+
+
+def key_digest(header: Header) -> str:
+    """SHA-256 over what the header stores to recognise its volume key, in hex: equal on a clone, also after a new uuid.
+
+    It says nothing about the key that the header itself does not say.
+    """
+    parts = sorted(digest.salt + digest.value for digest in header.digests if 0 in digest.segments)
+    return hashlib.sha256(b"".join(parts)).hexdigest() if parts else ""
 
 
 def _luks2_copies(evidence: Evidence) -> t.List[bytes]:

@@ -104,6 +104,21 @@ def _backup_forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 
 @RULES.rule(
+    "backup-missing",
+    "medium",
+    "No given header backup belongs to the volume.",
+    BACKUP,
+    option="require_backup",
+)
+def _backup_missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    if policy.require_backup and all(backup.foreign for backup in evidence.backups):
+        yield Hit(
+            "none of the given header backups belongs to this volume",
+            "Create one with luksmith.luks.header_backup, keep it on another medium, and give its path in backups",
+        )
+
+
+@RULES.rule(
     "backup-outdated",
     "medium",
     "A header backup has keyslots that the volume no longer has: with the backup, their old secrets still open the "

@@ -9,16 +9,17 @@ import pathlib
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report.fleet_rules import FLEET_RULES
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report.rule_book import BOOK, TOPICS, ids_of
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[5] / "docs" / "rules.md"
 
 
 def test_every_rule_is_in_it_and_no_other() -> None:
-    assert set(BOOK) == set(rules.IDS)
+    assert set(BOOK) == {*rules.IDS, *FLEET_RULES}
 
 
-@pytest.mark.parametrize("rule", rules.IDS)
+@pytest.mark.parametrize("rule", BOOK)
 def test_a_rule_has_identifiers_or_a_reason(rule: str) -> None:
     entry = BOOK[rule]
     assert bool(entry.topics) != bool(entry.why)
@@ -41,9 +42,9 @@ def test_the_page_is_the_book() -> None:
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
     topics = [f"| {name} | {topic.about} | {', '.join(topic.ids)} |" for name, topic in TOPICS.items()]
     entries = [
-        f"| `{rule.id}` | {rule.about} | {BOOK[rule.id].remedy} "
-        f"| {', '.join(BOOK[rule.id].topics) or f'none: {BOOK[rule.id].why}'} | {BOOK[rule.id].mistaken} |"
-        for rule in rules.RULES
+        f"| `{rule}` | {about} | {BOOK[rule].remedy} "
+        f"| {', '.join(BOOK[rule].topics) or f'none: {BOOK[rule].why}'} | {BOOK[rule].mistaken} |"
+        for rule, about in [*((rule.id, rule.about) for rule in rules.RULES), *FLEET_RULES.items()]
     ]
     assert [line for line in lines if line.startswith("| `")] == entries
     assert [line for line in lines if line.partition(" | ")[0][2:] in TOPICS] == topics

@@ -93,6 +93,7 @@ WIDER: t.Tuple[t.Tuple[str, t.Any], ...] = (
     ("minimum_digest_iterations", 1),
     ("token_types", ["systemd-tpm2", "clevis"]),
     ("try_empty_secret", False),
+    ("require_backup", False),
     ("required_labels", []),
     ("allowed_labels", ["a", "b"]),
     ("retired_tang_keys", []),

@@ -499,6 +499,19 @@ CASES = (
         ),
     ),
     Case(
+        "backup-missing",
+        lambda image: Image(image.path.with_name("backup"), "luks1.img"),
+        options={"backups": ["backup"], "policy": extended(require_backup=True)},
+        clean=beside(lambda image: None),
+    ),
+    Case(
+        "backup-missing",
+        beside(other_key),
+        options={"backups": ["backup"], "policy": extended(require_backup=True)},
+        clean=beside(lambda image: None),
+        name="foreign",
+    ),
+    Case(
         "backup-outdated",
         beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
         options={"backups": ["backup"]},
@@ -561,8 +574,19 @@ def test_and_not_where_there_is_nothing_to_find(case: Case, tmp_path: pathlib.Pa
 
 
 def test_every_rule_has_a_case() -> None:
-    """Those that are about the policy have theirs in test_no_false_compliant.py."""
-    assert {case.rule for case in CASES} == set(rules.IDS) - set(OF_THE_POLICY)
+    """Those that are about the policy have theirs in test_no_false_compliant.py, and a large volume has one below."""
+    assert {case.rule for case in CASES} == set(rules.IDS) - {*OF_THE_POLICY, "xts-limit"}
+
+
+@pytest.mark.parametrize(("size", "found"), [(1 << 40, False), ((1 << 40) + (32 << 20), True)])
+def test_one_key_for_more_than_a_tebibyte(tmp_path: pathlib.Path, size: int, found: bool) -> None:
+    """A sparse file; only its size is looked at."""
+    image = Image(tmp_path / "volume", "luks2.img")
+    with image.path.open("r+b") as file:
+        file.truncate(size)
+    names = {one["rule"]: one for one in audit(image, policy="owasp-2023")["findings"]}
+    assert ("xts-limit" in names) is found
+    assert not found or (names["xts-limit"]["severity"] == "medium" and "1.0 TiB" in names["xts-limit"]["message"])
 
 
 def test_a_rule_that_is_switched_off_says_nothing(tmp_path: pathlib.Path) -> None:

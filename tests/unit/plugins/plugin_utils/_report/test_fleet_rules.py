@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What only a look at the whole fleet shows: all clones, and no volume that is none."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, exchange
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
+
+
+def volume(number: int, key: int, uuid: int, **members: t.Any) -> t.Dict[str, t.Any]:
+    return fleets.volume(number, uuid=f"uuid-{uuid}", key_digest=f"digest-{key}", **members)
+
+
+def clones(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[str, str]:
+    return {
+        host["host"]: one["message"]
+        for host in hosts
+        for item in host["volumes"]
+        for one in item["findings"]
+        if one["rule"] == "clone"
+    }
+
+
+def fleet(*volumes: t.Dict[str, t.Any]) -> t.Any:
+    return data.build([{"host": f"h{number}", "volumes": [one]} for number, one in enumerate(volumes)])
+
+
+def test_same_uuid_and_another_uuid_with_the_same_key() -> None:
+    report = fleet(volume(1, 1, 1), volume(1, 1, 2), volume(1, 3, 3), volume(1, 4, 3), volume(1, 5, 5))
+    assert clones(report["hosts"]) == {
+        "h0": "h0:/dev/vda1 has the volume key of h1:/dev/vda1",
+        "h1": "h1:/dev/vda1 has the volume key of h0:/dev/vda1",
+        "h2": "h2:/dev/vda1 has the uuid of h3:/dev/vda1",
+        "h3": "h3:/dev/vda1 has the uuid of h2:/dev/vda1",
+    }
+    assert report["totals"]["states"]["findings"] == 4 and report["totals"]["findings"]["high"] == 4
+
+
+def test_what_is_unknown_is_no_clone() -> None:
+    """A header that cannot be read has neither; a failed volume stays one."""
+    assert clones(fleet(*(fleets.volume(1, uuid="u") for _one in range(2)))["hosts"]) == {}
+    failed = [volume(1, 1, 1, state="failed", msg="x") for _one in range(2)]
+    assert fleet(*failed)["totals"]["states"]["failed"] == 2
+
+
+def test_parts_of_a_fleet_are_judged_together_and_once() -> None:
+    first, second = fleet(volume(1, 1, 1), volume(1, 2, 2)), fleet(volume(1, 9, 9))
+    other = [{**host, "host": "other", "volumes": [volume(1, 1, 7)]} for host in second["hosts"]]
+    once = data.build([*first["hosts"], *other])
+    assert set(clones(once["hosts"])) == {"h0", "other"}
+    assert data.build(once["hosts"])["hosts"] == once["hosts"]
+    assert exchange.to_csv(once).count(",clone,") == 2
+
+
+def test_ten_thousand_hosts_with_one_percent_of_clones() -> None:
+    hosts = [{"host": f"h{number:05}", "volumes": [volume(0, number, number)]} for number in range(10000)]
+    for number in range(100):
+        hosts[number]["volumes"] = [volume(0, 9000 + number, 9000 + number if number % 2 else 20000 + number)]
+    found = clones(data.build(hosts)["hosts"])
+    assert set(found) == {f"h{number:05}" for first in (0, 9000) for number in range(first, first + 100)}
