@@ -12,7 +12,7 @@ author:
   - The luksmith developers (@luksmith)
 description:
   - Writes what M(luksmith.luks.audit) or a rotation said of many hosts as one HTML page that needs nothing else, as
-    JSON, as CSV, as JUnit XML and as SARIF.
+    JSON, as CSV, as JUnit XML, as SARIF and as metrics for Prometheus.
   - Always runs on the controller, in the process of Ansible itself, and asks no host. Use it with C(run_once=true);
     C(delegate_to=localhost) is allowed and changes nothing, and delegation to another host is refused.
   - The files are those of the user who runs C(ansible-playbook), also with C(become). Relative paths begin in the
@@ -89,6 +89,12 @@ options:
     description:
       - Path of the SARIF 2.1.0 file, for platforms that collect the findings of scanners. Only for an audit.
     type: path
+  prometheus:
+    description:
+      - Path of a file with the totals as metrics in the text format of Prometheus, for the textfile collector of its
+        node exporter, which must be able to read it.
+    type: path
+    version_added: 2.0.0
   mode:
     description:
       - Permissions of the files, as octal digits in quotes or as symbols. A report holds no secret, but tells an

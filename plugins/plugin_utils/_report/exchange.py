@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""A report for other programs: CSV for spreadsheets, JUnit XML for pipelines, JSON for everything else."""
+"""A report for other programs: CSV for spreadsheets, JUnit XML for pipelines, metrics for Prometheus, JSON for
+everything else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import ANSWERED, ASKING, BEYOND, VERSION, WAITING
+from .data import ANSWERED, ASKING, BEYOND, VERDICTS, VERSION, WAITING
 from .rule_book import ids_of
 
 Report = t.Mapping[str, t.Any]
@@ -116,6 +118,41 @@ def _short(host: str, device: str, state: str, kind: str, message: str) -> t.Lis
     """A line about no finding."""
     known = {"host": host, "device": device, "state": state, "kind": kind, "message": message}
     return [_cell(known.get(name, "")) for name in COLUMNS]
+
+
+def to_prometheus(report: Report) -> str:
+    """The totals as metrics in the text format of Prometheus, without any text of a host."""
+    totals = report["totals"]
+    named: t.List[t.Tuple[str, str, t.Mapping[str, t.Any]]] = [
+        ("hosts", "Hosts in the report.", {"": totals["hosts"]}),
+        ("hosts_by_state", "Hosts of a rotation by state.", totals.get("hosts_by_state", {})),
+        ("hosts_without_answer", "Hosts that could not be asked.", {"": totals["hosts_without_answer"]}),
+        ("volumes", "Volumes by state.", totals["states"]),
+        ("findings", "Findings by severity.", totals["findings"]),
+        ("unverified", "What could not be verified.", {"": totals["unverified"]}),
+        ("unknown_keyslots", "Keyslots that no known secret opens.", _only(totals, "unknown")),
+        ("verdict", "1 for the verdict over the run of a rotation, else 0.", _verdicts(report)),
+    ]
+    lines = []
+    for name, about, values in named:
+        if values:
+            lines += [f"# HELP luksmith_{name} {about}", f"# TYPE luksmith_{name} gauge"]
+        for value, number in values.items():
+            label = f',{_LABELS.get(name, "state")}="{value}"' if value else ""
+            lines.append(f'luksmith_{name}{{kind="{report["kind"]}"{label}}} {number}')
+    return "\n".join(lines) + "\n"
+
+
+_LABELS = {"findings": "severity", "verdict": "verdict"}
+
+
+def _only(totals: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
+    return {"": totals[name]} if name in totals else {}
+
+
+def _verdicts(report: Report) -> t.Mapping[str, t.Any]:
+    run = report.get("run")
+    return {verdict: int(verdict == run["verdict"]) for verdict in VERDICTS} if run else {}
 
 
 def to_junit(report: Report) -> str:

@@ -220,7 +220,7 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _MODE)
 
 
-_ENDINGS = {"html": "html", "json": "json", "csv": "csv", "junit": "xml"}
+_ENDINGS = {"html": "html", "json": "json", "csv": "csv", "junit": "xml", "prometheus": "prom"}
 
 
 def _common_options(told: t.Sequence[t.Mapping[str, str]]) -> t.Tuple[t.Dict[str, str], t.List[str]]:

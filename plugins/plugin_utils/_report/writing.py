@@ -26,6 +26,7 @@ FORMS = {
     "csv": exchange.to_csv,
     "junit": exchange.to_junit,
     "sarif": sarif.to_sarif,
+    "prometheus": exchange.to_prometheus,
 }
 PATIENCE = 10.0  # seconds for another process that writes the same report
 

@@ -10,6 +10,7 @@ import html.parser
 import io
 import json
 import pathlib
+import re
 import typing as t
 from xml.etree import ElementTree
 
@@ -274,6 +275,31 @@ def test_what_a_rotation_says_of_a_volume() -> None:
 def test_junit_of_a_hostile_fleet_is_xml() -> None:
     root = ElementTree.fromstring(exchange.to_junit(report_data.build(fleets.hostile(), title="\x00<")))
     assert len(root) == len(fleets.HOSTILE)
+
+
+METRIC = re.compile(r'luksmith_[a-z_]+\{kind="(audit|rotation)"(,(state|severity|verdict)="[a-z]+")?\} \d+')
+
+
+@pytest.mark.parametrize("kind", ["audit", "rotation"])
+def test_metrics_are_numbers_and_no_text_of_a_host(kind: str) -> None:
+    run = {"check": False, "who": fleets.HOSTILE[0]} if kind == "rotation" else None
+    text = exchange.to_prometheus(report_data.build(fleets.hostile(), kind=kind, run=run))
+    lines = [line for line in text.splitlines() if not line.startswith("# ")]
+    assert all(METRIC.fullmatch(line) for line in lines) and len(lines) == len({line.split()[0] for line in lines})
+    assert ('luksmith_verdict{kind="rotation",verdict="failed"} 1' in lines) == (kind == "rotation")
+    names = [line.partition("{")[0] for line in lines]
+    assert set(re.findall(r"# TYPE (\S+) gauge", text)) == set(names)
+
+
+def test_metrics_are_the_totals() -> None:
+    lines = exchange.to_prometheus(report_data.build(HOSTS)).splitlines()
+    for line in (
+        'luksmith_hosts{kind="audit"} 4',
+        'luksmith_hosts_without_answer{kind="audit"} 1',
+        'luksmith_volumes{kind="audit",state="compliant"} 1',
+        'luksmith_findings{kind="audit",severity="high"} 1',
+    ):
+        assert line in lines
 
 
 def test_the_whole_report_in_a_sentence() -> None:
