@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ._luks.errors import BadTask
 from ._luks.fixtures import volumes
 from ._luks.fixtures.recipe import parse_recipe
 
@@ -23,6 +24,8 @@ def make_test_volume(path: t.Union[str, os.PathLike[str]], **options: t.Any) -> 
 
     Raises an Exception whose text says what is wrong and what to do.
     """
+    if "state" in options:
+        raise BadTask("state is not an option here", remedy="Remove a volume with remove_test_volume")
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
     recipe = parse_recipe({"path": os.fspath(path), **given}, "")
     volumes.write(volumes.prepare([recipe]))

@@ -321,6 +321,12 @@ WRONG: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "option": ({"size": "1M"}, "has no option size"),
     "option of a keyslot": ({"keyslots": [{"passphrase": ADMIN}]}, r"keyslots\[0\] has no option passphrase"),
     "no source": ({"secrets": [{"label": "x"}]}, "has no source"),
+    "no secret": ({"secrets": []}, "Secrets is empty"),
+    "no keyslot": ({"keyslots": []}, "Keyslots is empty"),
+    "words for full": ({"full": "false"}, "Give true or false"),
+    "words for bound": ({"keyslots": [slot(ADMIN, bound="no")]}, r"keyslots\[0\].bound is 'no'"),
+    "no key": ({"key_size": 0}, "Give 32 or 64"),
+    "absent": ({"state": "absent"}, "remove_test_volume"),
     "one label": ({"secrets": [{"label": "x", "passphrase": text} for text in "ab"]}, "same label"),
 }
 
