@@ -21,6 +21,7 @@ description:
   - What luks_device does besides (open, close, wipe, TPM2) stays in a task of luks_device, before the new one.
   - Whatever could not be turned, or means something else afterwards, is a sentence in RV(_value.notes).
   - Comments of the file are lost. Read the result before you use it.
+  - It is an error if there is no task of C(community.crypto.luks_device).
 options:
   _input:
     description: A task, or a list of tasks or plays, as YAML reads them from a file.
@@ -98,12 +99,19 @@ class FilterModule:
 
 
 def from_luks_device(given: t.Any) -> t.Dict[str, t.Any]:
-    """The filter. Raises AnsibleFilterError if ``given`` is neither a task nor a list of tasks or plays."""
+    """The filter.
+
+    Raises AnsibleFilterError if ``given`` is neither a task nor a list of tasks or plays, or has no task of
+    luks_device.
+    """
     tasks = [given] if isinstance(given, t.Mapping) else given
     if not isinstance(tasks, list) or not all(isinstance(task, t.Mapping) for task in tasks):
         raise AnsibleFilterError("from_luks_device: give a task, or a list of tasks or plays")
     notes: t.List[str] = []
-    return {"tasks": _turned(tasks, notes), "notes": notes}
+    turned = _turned(tasks, notes)
+    if not notes and turned == tasks:
+        raise AnsibleFilterError("from_luks_device: there is no task of community.crypto.luks_device")
+    return {"tasks": turned, "notes": notes}
 
 
 def _turned(tasks: t.Sequence[t.Mapping[str, t.Any]], notes: t.List[str]) -> t.List[Task]:
@@ -112,6 +120,9 @@ def _turned(tasks: t.Sequence[t.Mapping[str, t.Any]], notes: t.List[str]) -> t.L
         module = next((name for name in NAMES if name in task), "")
         if module:
             turned += _Turn(task, module, notes).tasks()
+        elif any(_module_of_action(task.get(name)) in NAMES for name in ("action", "local_action")):
+            notes.append(f"{_name(task)}: the task stays as it is: it names luks_device under action.")
+            turned.append(dict(task))
         else:
             turned.append(
                 {
@@ -122,6 +133,15 @@ def _turned(tasks: t.Sequence[t.Mapping[str, t.Any]], notes: t.List[str]) -> t.L
                 }
             )
     return turned
+
+
+def _module_of_action(action: t.Any) -> str:
+    name = action.get("module") if isinstance(action, t.Mapping) else action
+    return str(name).partition(" ")[0]
+
+
+def _name(task: t.Mapping[str, t.Any]) -> str:
+    return str(task.get("name", "a task without a name"))
 
 
 class _Turn:
@@ -159,7 +179,7 @@ class _Turn:
         return [dict(self.task)]
 
     def _note(self, text: str) -> None:
-        self.notes.append(f"{self.task.get('name', 'a task without a name')}: {text}.")
+        self.notes.append(f"{_name(self.task)}: {text}.")
 
     def _others(self) -> Task:
         """What stands beside the module: name, when, become, loop and so on."""

@@ -32,8 +32,9 @@ options:
     description:
       - Files to examine in addition to the block devices, such as raw images, qcow2 images and detached headers.
       - Each item is a path or a pattern with C(*), C(?) and C([...]); C(**) stands for any number of directories. As in
-        a shell, a leading dot must be written out. Matches of a pattern that are not LUKS volumes are left out. A path
-        without a pattern is always returned, with RV(volumes[].problem) if it is not a volume.
+        a shell, a leading dot must be written out. Matches of a pattern that are not LUKS volumes are left out, and a
+        pattern without any is in RV(unmatched). A path without a pattern is always returned, with
+        RV(volumes[].problem) if it is not a volume.
     type: list
     elements: path
     default: []
@@ -226,6 +227,12 @@ volumes:
       size: 2295808
       type: luks1
       uuid: 59ac70ea-a20e-4c0a-8a64-b0ba4f9d0a01
+unmatched:
+  description: Patterns of O(paths) that lead to no volume, for example because they are mistyped.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 unreadable:
   description: Block devices that could not be read and may be LUKS volumes, usually because the task lacks root.
   returned: success

@@ -20,16 +20,20 @@ import subprocess
 import sys
 import typing as t
 
+from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots
 from ansible_collections.luksmith.luks.tests.tools import playing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs" / "guides"
 FIXTURES = ROOT / "tests" / "fixtures"
+HOST = f"{{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}"
 PLAYBOOK = pathlib.Path(sys.executable).parent / "ansible-playbook"
 # Seconds for one run, which takes half a minute of processor time at most.
 PATIENCE = 1800
 # The secrets of the fixtures, keyslots 0 and 1.
 FIRST, SECOND = "winter-2025", "in-case-of-fire"
+NEW, NEWER = "spring-2026-new", "summer-2026-newer"
+CHEAP = {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}
 
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^```yaml (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -73,6 +77,15 @@ def cost_the_least(luks2: pathlib.Path) -> None:
         subprocess.run(words, input=secret, text=True, check=True)
 
 
+def write_both_keyslots(luks2: pathlib.Path) -> None:
+    """Replace FIRST by NEW and SECOND by NEWER, with the module, which keeps a record of what it wrote."""
+    entries = [
+        {"old_secret": {"passphrase": old}, "new_secret": {"label": new, "passphrase": new}, "pbkdf": CHEAP}
+        for old, new in ((FIRST, NEW), (SECOND, NEWER))
+    ]
+    assert keyslots(luks2, entries)["changed"]
+
+
 @dataclasses.dataclass
 class Outcome:
     code: int
@@ -95,6 +108,7 @@ class Reader:
         self.folder = folder
         self.playbooks = playbooks(guide)
         self.variables = variables
+        self.inventory = f"servers: {{hosts: {{server1: {HOST}}}}}\n"
         self.done: t.Set[int] = set()
         self._environment = {
             **os.environ,
@@ -121,8 +135,7 @@ class Reader:
         given.write_text(json.dumps({**self.variables, **variables}), encoding="utf-8")
         given.chmod(0o600)
         inventory = self.folder / "inventory.yml"
-        host = f"{{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}"
-        inventory.write_text(f"servers: {{hosts: {{server1: {host}}}}}\n", encoding="utf-8")
+        inventory.write_text(self.inventory, encoding="utf-8")
         password = self.folder / "password"
         password.write_text("password of the vault\n", encoding="utf-8")
         plays = [str(self.folder / f"play{number}.yml") for number in numbers]

@@ -30,7 +30,8 @@ _EMPTY_DRIVE = (errno.ENOMEDIUM, errno.ENXIO, errno.ENODEV)
 
 
 def discover(*, paths: t.Sequence[str] = (), block_devices: bool = True, crypttab_path: str = "/etc/crypttab") -> Facts:
-    """``volumes`` (one row for each header, by device), ``unreadable`` (devices that cannot be read), ``warnings``.
+    """``volumes`` (one row for each header, by device), ``unmatched`` (patterns of paths without a volume),
+    ``unreadable`` (devices that cannot be read), ``warnings``.
 
     paths: globs of image and header files. block_devices: read every block device; if False, of crypttab only the
     files are opened, not the devices. It reports errors in the result instead of raising them.
@@ -45,6 +46,7 @@ class _Search:
         self._found: t.List[FoundVolume] = []
         self._by_identity: t.Dict[t.Tuple[t.Any, ...], FoundVolume] = {}
         self._loops = _loops(inventory)
+        self._unmatched: t.List[str] = []
         self._unreadable: t.Dict[str, str] = {}
         self._warnings: t.List[str] = []
 
@@ -59,6 +61,7 @@ class _Search:
         found = sorted(self._found, key=lambda item: (natural(item.device), item.header or "", item.problem or ""))
         return {
             "volumes": [item.row() for item in found],
+            "unmatched": self._unmatched,
             "unreadable": sorted(self._unreadable, key=natural),
             "warnings": self._warnings,
         }
@@ -72,21 +75,25 @@ class _Search:
                 continue
             # A path that exists is taken literally, even with brackets.
             named = os.path.lexists(pattern) or not glob.has_magic(pattern)
+            matched = named
             for path in [pattern] if named else sorted(glob.iglob(pattern, recursive=True), key=natural):
-                if named or _is_volume_like(path):
-                    self._probe_path(path, named=named)
+                if (named or _is_volume_like(path)) and self._probe_path(path, named=named):
+                    matched = True
+            if not matched:
+                self._unmatched.append(pattern)
 
-    def _probe_path(self, path: str, *, named: bool) -> None:
+    def _probe_path(self, path: str, *, named: bool) -> bool:
+        """Whether there is a volume, even one that cannot be read or that was found before."""
         block = self._inventory.at(path)
         try:
             item = _probe_one(path, expected=named)
         except LuksmithError as error:
             # A pattern may match other files; a literal path claims that there is a volume.
             if not named and isinstance(error, NotLuks):
-                return
+                return False
             item = FoundVolume(path, problem=sentence_of(error))
         if item is None:
-            return
+            return False
         if block is not None:
             item.device = block.path
             item.aliases |= {path, *block.links}
@@ -96,6 +103,7 @@ class _Search:
                 item.aliases |= {loop.path, *loop.links}
                 item.blocks.append(loop.name)
         self._add(item)
+        return True
 
     def _probe_devices(self) -> None:
         mapped: t.Dict[str, t.Tuple[str, str]] = {}

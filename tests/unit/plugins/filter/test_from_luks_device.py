@@ -222,3 +222,22 @@ def test_unknown_options_are_told() -> None:
 def test_what_is_no_task(given: t.Any) -> None:
     with pytest.raises(AnsibleFilterError, match="give a task, or a list of tasks or plays"):
         turn(given)
+
+
+@pytest.mark.parametrize("given", [[], {"luksmith.luks.keyslots": {}}, [{"hosts": "all", "tasks": [{"debug": None}]}]])
+def test_what_has_no_task_of_luks_device(given: t.Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="there is no task of community"):
+        turn(given)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"action": {"module": THEIRS, **ADD}},
+        {"local_action": "luks_device device=/x"},
+    ],
+)
+def test_a_task_that_names_the_module_under_action(task: Options) -> None:
+    result = turn([{"hosts": "all", "tasks": [task]}])
+    assert result["tasks"] == [{"hosts": "all", "tasks": [task]}]
+    assert result["notes"] == ["a task without a name: the task stays as it is: it names luks_device under action."]

@@ -398,3 +398,13 @@ def test_nothing_is_written(host: FakeHost) -> None:
 def test_an_unreadable_crypttab_is_a_warning(host: FakeHost) -> None:
     host.crypttab.mkdir()
     assert "cannot be read" in find(host)["warnings"][0]
+
+
+def test_patterns_that_lead_to_no_volume(host: FakeHost) -> None:
+    """A path without a pattern is a volume with a problem, and a volume that two patterns lead to is none missing."""
+    image, text = host.image("good.img", luks1()), host.image("notes.txt", b"nothing of that kind")
+    missed = [str(host.root / "imgaes" / "*.img"), f"{text[:-1]}?"]
+    missing = str(host.root / "none.img")
+    found = find(host, *missed, str(host.root / "*.img"), str(host.root / "goo?.img"), missing)
+    assert found["unmatched"] == missed
+    assert [row["device"] for row in found["volumes"]] == [image, missing]
