@@ -48,7 +48,7 @@ BUDGETS = {
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 775,
-    "test_volumes": 437,
+    "test_volumes": 438,
     "vault_entry": 5,
     "verify_volume": 476,
     "volumes_info": 236,
