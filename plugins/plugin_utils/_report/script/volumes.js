@@ -71,10 +71,7 @@ export function drawVolumes() {
   const pruned = brief
     ? chosen
         .map((one) => ({ host: one.host, volumes: one.volumes.filter((volume) => !fine(volume)) }))
-        .filter(
-          (one) =>
-            one.volumes.length || one.host.error || one.host.excluded.length || UNANSWERED[one.host.state],
-        )
+        .filter((one) => one.volumes.length || one.host.error || one.host.excluded.length || UNANSWERED[one.host.state])
     : chosen;
   const visible = view.printing ? pruned : chosen.slice(view.page * PAGE, (view.page + 1) * PAGE),
     found = chosen.reduce((sum, one) => sum + one.volumes.length, 0);
