@@ -8,7 +8,6 @@ module twice: ``zipimporter`` compiles it to tell its file name, and once more t
 
 from __future__ import annotations
 
-import importlib.machinery
 import os
 import sys
 import typing as t
@@ -24,12 +23,13 @@ class CompiledOnce(zipimport.zipimporter):
         return os.path.join(place, "__init__.py") if self.is_package(fullname) else f"{place}.py"
 
 
-def compile_once(package: importlib.machinery.ModuleSpec) -> None:
-    """Import by :class:`CompiledOnce` what is below ``package`` in its archive; nothing for a package in a folder.
+def compile_once(name: str) -> None:
+    """Import by :class:`CompiledOnce` what is in its archive below the package ``name``, if an archive has it.
 
     Other folders of the archive from which something was imported before keep their importer.
     """
-    loader: object = package.loader
+    package = sys.modules[name]
+    loader: object = package.__spec__ and package.__spec__.loader
     if not isinstance(loader, zipimport.zipimporter):
         return
     archive = loader.archive
@@ -40,5 +40,5 @@ def compile_once(package: importlib.machinery.ModuleSpec) -> None:
         return CompiledOnce(path)
 
     sys.path_hooks.insert(0, importer)
-    for folder in package.submodule_search_locations or ():
+    for folder in package.__path__:
         sys.path_importer_cache.pop(folder, None)

@@ -15,6 +15,11 @@ import contextlib
 import os
 import typing as t
 
+from .archive import compile_once
+
+# Every module of the collection imports this file before most others.
+compile_once(str(__package__))
+
 NOTHING_CHANGED = "Nothing was changed."
 
 # Characters; the longest sentence of this collection has a few hundred.

@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
 files = [module.__file__ for name, module in sys.modules.items() if name.startswith("engine")]
 print(json.dumps({"compiled": compiled, "files": files, "missing": missing, "made": engine.room.desk.made}))
 """
-ASKS = "from .archive import compile_once\ncompile_once(__spec__)\n"
+ASKS = "from .archive import compile_once\ncompile_once(__name__)\n"
 
 
 def imported(tmp_path: pathlib.Path, engine: str) -> t.Tuple[str, t.Dict[str, t.Any]]:
@@ -56,5 +56,5 @@ def test_what_an_archive_holds_is_compiled_once(tmp_path: pathlib.Path, engine: 
 
 def test_nothing_changes_without_an_archive() -> None:
     before = list(sys.path_hooks)
-    archive.compile_once(archive.__spec__)
+    archive.compile_once(str(archive.__package__))
     assert sys.path_hooks == before

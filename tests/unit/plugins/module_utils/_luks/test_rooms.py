@@ -22,8 +22,9 @@ PACKAGE = "ansible_collections.luksmith.luks.plugins.module_utils._luks"
 # From the ground up: a room may import from the floors below its own, and from nothing else. Two rooms of one floor do
 # not know each other.
 FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
-    ("archive", "errors", "required", "value_kinds", "word"),
-    ("__init__", "paths", "page_cache"),
+    ("archive",),
+    ("errors", "required", "value_kinds", "word"),
+    ("paths", "page_cache"),
     ("files",),
     ("header",),
     ("crypto",),
@@ -138,7 +139,7 @@ def test_no_imports_form_a_circle() -> None:
 
 def test_every_room_is_there() -> None:
     """A floor that names a room that is gone would let a new one of that name pass."""
-    rooms = {path.stem for path in ENGINE.iterdir() if path.suffix == ".py" or any(path.glob("**/*.py"))}
+    rooms = {path.stem for path in ENGINE.iterdir() if path.suffix == ".py" or any(path.glob("**/*.py"))} - {"__init__"}
     assert rooms == {room for rooms in FLOORS for room in rooms}
 
 
