@@ -16,7 +16,6 @@ the part of its host, and whoever is due joins all parts. The folder has for tha
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -26,6 +25,7 @@ import urllib.parse
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.paths import fault
+from .._waiting_lock import lock_within
 from . import data, exchange, writing
 
 Facts = t.Dict[str, t.Any]
@@ -34,7 +34,6 @@ NAME = "rotation"
 # The parts are joined at once while that is cheap, and never for more than a twentieth of the time.
 PAUSE = 20
 PATIENCE = 30.0  # seconds for other processes that join the parts
-_POLL = 0.02
 _RUNS_BEFORE = 20
 _MODE = 0o600
 
@@ -197,18 +196,11 @@ class RunningReport:
         except OSError as error:
             raise fault(path, "cannot be used as a lock", error) from None
         try:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise BadTask(
-                            f"{path} has been locked for {PATIENCE:g} seconds",
-                            remedy="Wait until the other run is done, or give this one another folder for its report",
-                        ) from None
-                    time.sleep(_POLL)
+            if not lock_within(lock, PATIENCE):
+                raise BadTask(
+                    f"{path} has been locked for {PATIENCE:g} seconds",
+                    remedy="Wait until the other run is done, or give this one another folder for its report",
+                )
             yield lock
         except OSError as error:
             raise fault(error.filename or path, "cannot be used for the report", error) from None

@@ -9,17 +9,15 @@ what it held before.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import time
 import typing as t
 
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import LuksmithError
+from .._waiting_lock import lock_within
 from .stores import UNCHANGED, StoreError
 
-_POLL = 0.05  # seconds; flock cannot wait for a limited time
 PREVIOUS = 5
 
 
@@ -85,18 +83,11 @@ class GuardedFile:
         self._make_folders()
         descriptor = self._open_lock()
         try:
-            deadline = time.monotonic() + self._timeout
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise FileBusy(
-                            f"another run has held {self.path}.lock for {self._timeout:g} seconds. Wait until it is "
-                            "done, then run again"
-                        ) from None
-                    time.sleep(_POLL)
+            if not lock_within(descriptor, self._timeout):
+                raise FileBusy(
+                    f"another run has held {self.path}.lock for {self._timeout:g} seconds. Wait until it is done, then "
+                    "run again"
+                )
             yield
         finally:
             os.close(descriptor)
