@@ -138,8 +138,6 @@ class _OneAudit:
         from ..usecases.chain import chain_of
 
         chain = chain_of(volume, self.task.labels, lambda: self._unlock(self.task.secrets))
-        if chain is None:
-            return {}
         evaluations = result["kdf_evaluations"] + sum(chain.evaluations)
         return {
             "chain": chain.rows,

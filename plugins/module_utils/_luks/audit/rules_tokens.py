@@ -28,7 +28,7 @@ def _malformed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"token {token.number} of type {token.type!r} is not one: {token.problem}",
                 f"Remove it: 'cryptsetup token remove --token-id {token.number} DEVICE'",
-                keyslot=token.keyslots[0] if token.keyslots else None,
+                keyslot=token.keyslot,
             )
 
 
@@ -42,8 +42,8 @@ def _unconditional(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.loose:
             yield Hit(
                 f"token {token.number} lets the TPM give out the key without a PCR, a signed policy or a PIN",
-                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
-                keyslot=token.keyslots[0] if token.keyslots else None,
+                enrol_anew(token.type, token.keyslot or 0),
+                keyslot=token.keyslot,
             )
 
 
@@ -53,8 +53,8 @@ def _sha1(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.bank == "sha1":
             yield Hit(
                 f"token {token.number} is bound to the sha1 bank of the TPM",
-                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
-                keyslot=token.keyslots[0] if token.keyslots else None,
+                enrol_anew(token.type, token.keyslot or 0),
+                keyslot=token.keyslot,
             )
 
 
@@ -105,7 +105,7 @@ def _doubled(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     f"tokens {other.number} and {token.number} "
                     + (f"both refer to keyslot {shared[0]}" if shared else "seal the same key"),
                     "Find out which one unlocks, and remove the other: 'cryptsetup token remove --token-id N DEVICE'",
-                    keyslot=shared[0] if shared else token.keyslots[0] if token.keyslots else None,
+                    keyslot=shared[0] if shared else token.keyslot,
                 )
 
 
@@ -121,6 +121,6 @@ def _renew(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         for key in sorted(token.tang_keys.intersection(policy.retired_tang_keys)):
             yield Hit(
                 f"token {token.number} unlocks with the Tang key {key}, which is retired",
-                enrol_anew(token.type, token.keyslots[0] if token.keyslots else 0),
-                keyslot=token.keyslots[0] if token.keyslots else None,
+                enrol_anew(token.type, token.keyslot or 0),
+                keyslot=token.keyslot,
             )

@@ -53,6 +53,11 @@ class Decoded(t.NamedTuple):
     sealed: str = ""
     tang_keys: t.FrozenSet[str] = frozenset()
 
+    @property
+    def keyslot(self) -> t.Optional[int]:
+        """The first one, under which a finding stands."""
+        return self.keyslots[0] if self.keyslots else None
+
 
 def decoded(evidence: Evidence) -> t.List[Decoded]:
     """The tokens of other programs; those of LUKS1 (luksmeta) by their type only."""

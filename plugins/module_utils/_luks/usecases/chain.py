@@ -15,7 +15,7 @@ import re
 import typing as t
 
 from ..errors import LuksmithError, shown
-from ..header.magic import QCOW2
+from ..header.magic import LUKS, QCOW2
 from ..header.qcow2_chain import References, references
 from ..result.actions import Result
 from ..unlock.prover import labels_by_keyslot
@@ -36,13 +36,11 @@ class Chain(t.NamedTuple):
     evaluations: t.List[int]
 
 
-def chain_of(volume: Volume, labels: t.Sequence[str], session: t.Callable[[], UnlockSession]) -> t.Optional[Chain]:
-    """The files beneath an open volume, None if there are none; ``session``: with the secrets of the task.
+def chain_of(volume: Volume, labels: t.Sequence[str], session: t.Callable[[], UnlockSession]) -> Chain:
+    """The files beneath an open volume that has notes; ``session``: with the secrets of the task.
 
     Every secret is tried on every keyslot of an encrypted one. Raises nothing for what a file is or holds.
     """
-    if not volume.notes:
-        return None
     chain = Chain([], [], [])
     path: t.Optional[str] = volume.header_path
     seen = set()
@@ -95,7 +93,7 @@ def _backing(
         "encrypted": None,
         "opened_by": [],
     }
-    name = named.backing[5:] if named.backing.startswith("file:") else named.backing
+    name = _plain(named.backing)
     if _PROTOCOL.match(name):
         row["why_untried"] = "it is not given as a path"
         return None, row
@@ -108,7 +106,7 @@ def _backing(
             node.close()
         below = _references(where) if named.backing_format in ("", "qcow2") else None
         row["format"] = "qcow2" if below is not None else row["format"] if named.backing_format else "raw"
-        row["encrypted"] = below.encrypted if below is not None else start.startswith(b"LUKS\xba\xbe")
+        row["encrypted"] = below.encrypted if below is not None else start.startswith(LUKS)
         if start.startswith(QCOW2) and below is None and named.backing_format in ("", "qcow2"):
             row["encrypted"], row["why_untried"] = None, "its header cannot be read"
         if row["encrypted"]:
@@ -148,8 +146,13 @@ def _says(row: Result) -> str:
     return f"has keyslots of its own, which a change of the image leaves alone; {opened}{doubt}"
 
 
+def _plain(name: str) -> str:
+    """A path without the protocol that QEMU may put before it."""
+    return name[5:] if name.startswith("file:") else name
+
+
 def _shown(name: str, beside: str) -> str:
     """A path; of what is none only the protocol, because a description or an address can hold a password."""
-    name = name[5:] if name.startswith("file:") else name
+    name = _plain(name)
     protocol = _PROTOCOL.match(name)
     return f"{protocol.group(1)}: (not shown)" if protocol else shown(os.path.join(os.path.dirname(beside), name))
