@@ -73,6 +73,19 @@ def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> Non
     assert not done["changed"] and [row["opened_by"] for row in done["chain"]] == [["leaked"], []]
 
 
+def test_a_base_that_is_a_raw_volume_is_looked_into(chain: Chain, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "raw").mkdir()
+    base = QemuImage(tmp_path / "raw", "luks")
+    assert base.opens(OPENER)
+    (chain.folder / "plain.img").write_bytes(base.path.read_bytes())
+    found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})
+    assert [(row["format"], row["encrypted"], row["opened_by"]) for row in found["chain"]] == [
+        ("qcow2", True, ["leaked"]),
+        ("raw", True, ["leaked"]),
+    ]
+    assert told(found, "plain.img", "keyslots of its own", "it opens with leaked")
+
+
 def test_an_audit_names_them(chain: Chain) -> None:
     task = {"device": str(chain.top), "policy": {"extends": "legacy"}, "forbidden_secrets": [LEAKED]}
     found = run_module("audit", task)
