@@ -229,10 +229,9 @@ def _open_own(path: str, unfinished: str) -> int:
     try:
         try:
             descriptor = os.open(unfinished, flags, PRIVATE)
-        except PermissionError as denied:
+        except PermissionError:
             # A file left by an interrupted run may have its final mode, in which even its owner cannot write.
-            if not _make_writable(unfinished):
-                raise denied from None
+            _make_writable(unfinished)
             descriptor = os.open(unfinished, flags, PRIVATE)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -245,16 +244,11 @@ def _open_own(path: str, unfinished: str) -> int:
     return descriptor
 
 
-def _make_writable(unfinished: str) -> bool:
-    try:
-        descriptor = os.open(unfinished, os.O_RDONLY | os.O_NOFOLLOW | _HARMLESS)
-    except OSError:
-        return False
+def _make_writable(unfinished: str) -> None:
+    """As far as this process may; raises OSError."""
+    descriptor = os.open(unfinished, os.O_RDONLY | os.O_NOFOLLOW | _HARMLESS)
     try:
         os.fchmod(descriptor, PRIVATE)
-        return True
-    except OSError:
-        return False
     finally:
         os.close(descriptor)
 

@@ -276,8 +276,6 @@ class Gcrypt:
         from . import gcrypt
 
         library = gcrypt.load()
-        if not names.gcrypt:
-            raise NotProvided("no such hash")
         library.has_hash(names.gcrypt)
         return library
 

@@ -273,3 +273,27 @@ def test_key_schedules_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
     library.crypt("serpent256", "xts", bytes(range(64)), [(0, 512, bytes(16))], bytearray(512), True)
     context = library._ciphers["serpent256"].context_size
     assert wiped.count(context + 1) == 2  # of the data's key and of the tweak's
+
+
+def test_a_size_that_a_cipher_does_not_have_is_named() -> None:
+    try:
+        gcrypt.load()
+    except NotProvided as reason:
+        pytest.skip(str(reason))
+    with pytest.raises(NotProvided, match="no Serpent with such a key"):
+        block_ciphers.Gcrypt().ability(CIPHERS["serpent"], "ecb", 7)
+
+
+def test_a_libgcrypt_that_refuses_to_begin_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        @staticmethod
+        def gcry_check_version(_wanted: None) -> None:
+            return None
+
+        @staticmethod
+        def gcry_control(*_arguments: t.Any) -> int:
+            return 0
+
+    monkeypatch.setattr(gcrypt, "opened", lambda _name, _prototypes: Old())
+    with pytest.raises(NotProvided, match="could not be initialized"):
+        gcrypt.LibGcrypt("libgcrypt.so.20")

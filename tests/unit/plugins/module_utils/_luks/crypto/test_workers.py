@@ -176,6 +176,24 @@ def test_no_thread_to_be_had_is_the_error_of_the_job(monkeypatch: pytest.MonkeyP
         job.result()
 
 
+class _EndOfRun(BaseException):
+    """What a handler of signals raises."""
+
+
+def test_the_end_of_the_run_is_no_error_of_a_job_although_no_thread_was_to_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def strike(self: threading.Thread) -> None:
+        try:
+            raise _EndOfRun
+        finally:  # threading.py says so when it is struck in the middle of a start
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", strike)
+    with pytest.raises(_EndOfRun):
+        Workers(1, 1000).submit(Job(lambda: None))
+
+
 def _dying_in(monkeypatch: pytest.MonkeyPatch, owner: t.Any, name: str) -> None:
     """``owner.name`` raises at its entry, once, in a thread of the workers; not even what it would have caught is safe
     from that.

@@ -1,0 +1,121 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rotation of a host as an action, without a host: its options, an answer that says "failed", and a host that is
+gone.
+"""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.action import rotate_host  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError  # noqa: E402
+
+GIVEN = {
+    "rotate_store": "vault_file",
+    "rotate_vault_file": "/nowhere/{{ inventory_hostname }}",
+    "rotate_generation": "1",
+}
+
+
+class Action:
+    """What ``OneHost`` asks of an action; ``answer`` is what every module says."""
+
+    _templar = types.SimpleNamespace(template=lambda value: value)
+
+    def __init__(self, answer: t.Dict[str, t.Any]) -> None:
+        self._answer = answer
+
+    def _execute_module(self, **_module: t.Any) -> t.Dict[str, t.Any]:
+        return dict(self._answer)
+
+
+def host(answer: t.Optional[t.Dict[str, t.Any]] = None, **variables: t.Any) -> OneHost:
+    action: t.Any = Action(answer or {})
+    return OneHost(action, {"inventory_hostname": "web", **variables})
+
+
+def given(**variables: t.Any) -> t.Dict[str, t.Any]:
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    return t.cast(t.Dict[str, t.Any], action._given(host(**variables)))
+
+
+def test_what_makes_a_volume_due() -> None:
+    assert given(**GIVEN)["rotate_generation"] == "1"
+    never = {name: value for name, value in GIVEN.items() if name != "rotate_generation"}
+    assert given(**never, rotate_max_age="90")["rotate_max_age"] == 90
+    with pytest.raises(AnsibleActionFail, match="Neither rotate_generation nor rotate_max_age nor rotate_passphrase"):
+        given(**never)
+
+
+def test_a_variable_of_another_type_is_refused() -> None:
+    with pytest.raises(AnsibleActionFail, match=r"rotate_lock_timeout.*Nothing was changed"):
+        given(**GIVEN, rotate_lock_timeout="soon")
+
+
+@pytest.mark.parametrize("answer", [{"failed": True, "msg": "no Python"}, {"rc": 2, "stderr": "no Python\n"}])
+def test_a_module_that_fails_is_no_answer(answer: t.Dict[str, t.Any]) -> None:
+    with pytest.raises(HostError, match=r"^no Python$"):
+        host(answer).run("luksmith.luks.rotation_step", {})
+
+
+def test_a_failure_without_a_reason_is_one_too() -> None:
+    with pytest.raises(HostError, match="the host said no reason"):
+        host({"failed": True}).run("luksmith.luks.rotation_step", {})
+
+
+def test_an_answer() -> None:
+    assert host({"rc": 0, "volumes": []}).run("luksmith.luks.rotation_step", {}) == {"rc": 0, "volumes": []}
+
+
+class Unwell:
+    """A rotation that ends with ``error``."""
+
+    volumes: t.Tuple[()] = ()
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def run(self) -> None:
+        raise self._error
+
+
+def outcome(error: Exception, reports: t.List[str]) -> t.Dict[str, t.Any]:
+    """The result of the action whose rotation ends with ``error``; ``reports`` gets what the report says of it."""
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(check_mode=False, diff=False)
+    action._templar = Action._templar
+    action.validate_argument_spec = lambda **_spec: (None, {"journal": None, "answer": None})
+    action._rotation = lambda *_given: Unwell(error)
+    action._begin_report = lambda *_given: None
+    action._report = lambda *given: reports.append(given[-1])
+    return t.cast(t.Dict[str, t.Any], action.run(task_vars={"inventory_hostname": "web", **GIVEN}))
+
+
+@pytest.fixture(autouse=True)
+def _cores_stay_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotate_host, "forbid_core_dumps", lambda: None)
+    monkeypatch.setattr(rotate_host.ActionBase, "run", lambda *_arguments: {})
+
+
+def test_a_host_that_is_gone_is_unreachable_for_ansible_and_in_the_report() -> None:
+    reports: t.List[str] = []
+    with pytest.raises(AnsibleConnectionFailure):
+        outcome(AnsibleConnectionFailure("no route"), reports)
+    assert reports == ["the host gave no answer"]
+
+
+def test_an_answer_that_makes_no_sense_is_a_failure_of_the_host() -> None:
+    reports: t.List[str] = []
+    result = outcome(KeyError("volumes"), reports)
+    assert result["failed"] is True
+    assert "web" in result["msg"]
+    assert reports and reports[0] in result["msg"]
