@@ -14,7 +14,7 @@ import subprocess
 import typing as t
 
 import scenarios as cast
-from paths import ROOT, counting_library, peer_environment
+from paths import ROOT, counting_library, peer_environment, usual_environment
 from volumes import COUNTED, Volume, loop_device
 
 Line = t.Dict[str, t.Any]
@@ -38,7 +38,7 @@ def play(tasks: t.Sequence[cast.Task], folder: pathlib.Path) -> t.List[Line]:
         link.symlink_to(ROOT)
     environment = peer_environment()
     inside = {
-        **os.environ,
+        **usual_environment(),
         "PATH": f"{environment}/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
         "ANSIBLE_COLLECTIONS_PATH": str(collections_path),
         "ANSIBLE_CALLBACK_PLUGINS": str(pathlib.Path(__file__).parent / "callbacks"),

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import pathlib
 import resource
 import subprocess
@@ -22,7 +21,7 @@ import sys
 import tempfile
 import typing as t
 
-from paths import RESULTS, ROOT, peer_environment
+from paths import RESULTS, ROOT, peer_environment, usual_environment
 
 PINGS = 4
 LEAKED, BREAK_GLASS = "winter-2025", "in-case-of-fire"
@@ -69,7 +68,7 @@ class Fleet:
     def seconds(self, playbook: str) -> float:
         """Processor time of a play, with everything that it began."""
         inside = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            **{name: value for name, value in usual_environment().items() if not name.startswith("ANSIBLE_")},
             "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"),
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_LOCALHOST_WARNING": "false",

@@ -108,7 +108,10 @@ def module_seconds(folder: pathlib.Path) -> float:
 
 def play(folder: pathlib.Path, name: str, *arguments: str) -> Cost:
     """Run one playbook; exits with its output if it fails."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    # With PYTHONUNBUFFERED a pipelined module is read by one system call for each byte.
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_") and key != "PYTHONUNBUFFERED"
+    }
     environment.update(
         ANSIBLE_CONFIG=str(folder / "ansible.cfg"),
         ANSIBLE_COLLECTIONS_PATH=str(folder / "collections"),
