@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, excluded, problem_of, summary_of
+from ..plugin_utils._audit_store import STORE_SPEC, Entries, options_of
 from ..plugin_utils._one_host import OneHost
+from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._rotation.world import HostError
+from ..plugin_utils._stores import check_name, is_class, make
 
 
 class ActionModule(ActionBase):
@@ -29,8 +32,11 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         host = OneHost(self, task_vars or {})
         given = host.options(SPEC)
+        store = self._store(host, given["audit_store"])
         try:
-            answer = answer_of(host.name, host.run("luksmith.luks.audit_step", asked(given)), given["audit_exclude"])
+            stored = _stored(store, host, given) if store else []
+            result = host.run("luksmith.luks.audit_step", {**asked(given), "stored": stored})
+            answer = answer_of(host.name, result, given["audit_exclude"])
         except (HostError, AnsibleConnectionFailure) as error:
             left_out = excluded(given["audit_exclude"])
             answer = {"host": host.name, "error": shown(str(error)), "volumes": [], "excluded": left_out}
@@ -43,3 +49,38 @@ class ActionModule(ActionBase):
             "warnings": host.warnings,
             **host.facts(),
         }
+
+    def _store(self, host: OneHost, name: str) -> t.Optional[Entries]:
+        """What ``audit_store`` names. Raises AnsibleActionFail."""
+        if not name:
+            return None
+        given = host.options(STORE_SPEC)
+        try:
+            check_name(name, "audit_store")
+            if not is_class(name):
+                raise StoreError(
+                    f"The store {name} is made of task files, which an audit does not run. Name in audit_store a store "
+                    "that is a program (command) or a Python file."
+                )
+            store = make(name, options_of(name, given), self._loader._vault)
+        except (StoreError, ValueError) as error:
+            raise AnsibleActionFail(f"{host.name}: {error} The host was not asked.") from None
+        return Entries(store, host.name, given)
+
+
+def _stored(store: Entries, host: OneHost, given: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:
+    """What the store holds for the volumes of the host. Raises HostError."""
+    listed = store.listed()
+    if listed is not None:
+        return listed
+    # The store must be asked for each volume, so that the host must name them first.
+    named = given["audit_volumes"]
+    paths = [path for volume in named for path in (volume["device"], volume["header"]) if path]
+    search = {
+        "paths": [*given["audit_paths"], *paths],
+        "block_devices": given["audit_block_devices"] and not named,
+        "crypttab": given["audit_crypttab"],
+    }
+    found = host.run("luksmith.luks.volumes_info", search).get("volumes")
+    rows = found if isinstance(found, list) else []
+    return store.of(row.get("uuid") for row in rows if isinstance(row, t.Mapping) and isinstance(row.get("uuid"), str))

@@ -104,6 +104,77 @@ options:
       - As O(luksmith.luks.audit#module:lock_timeout).
     type: float
     default: 30.0
+  stored:
+    description:
+      - What the store of a rotation holds for each volume, by UUID; the item without one holds for all others. Without
+        this option, no store was asked.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      uuid:
+        description:
+          - Of the volume.
+        type: str
+      problem:
+        description:
+          - Why the store could not be asked for it.
+        type: str
+      current:
+        description:
+          - Label of the secret that must open the volume.
+        type: str
+      created:
+        description:
+          - When the store got that secret.
+        type: str
+      staged:
+        description:
+          - Label of the secret of an interrupted rotation.
+        type: str
+      older:
+        description:
+          - Labels of secrets that must open nothing.
+        type: list
+        elements: str
+        default: []
+      kept:
+        description:
+          - Labels of secrets that must open the volume, too.
+        type: list
+        elements: str
+        default: []
+      secrets:
+        description:
+          - The secrets of these labels; one that is missing is sealed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          label:
+            description:
+              - Name of the secret.
+            type: str
+          passphrase:
+            description:
+              - The secret as text.
+            type: raw
+          passphrase_base64:
+            description:
+              - The secret in base64.
+            type: raw
+          keyfile:
+            description:
+              - Path of the secret on the host.
+            type: path
+          keyfile_offset:
+            description:
+              - First byte of the secret in the keyfile.
+            type: int
+          keyfile_size:
+            description:
+              - Bytes of the secret in the keyfile.
+            type: int
 requirements:
   - Linux, Python 3.8 or newer
 seealso:
@@ -170,6 +241,22 @@ def argument_spec() -> Spec:
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
         "kdf_limits": {"type": "dict", "default": {}},
         "lock_timeout": {"type": "float", "default": 30.0},
+        "stored": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "no_log": False,
+            "options": {
+                "uuid": {"type": "str"},
+                "problem": {"type": "str"},
+                "current": {"type": "str"},
+                "created": {"type": "str"},
+                "staged": {"type": "str"},
+                "older": {"type": "list", "elements": "str", "default": []},
+                "kept": {"type": "list", "elements": "str", "default": []},
+                "secrets": {**secrets(), "default": []},
+            },
+        },
     }
 
 

@@ -33,6 +33,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit_policies": {"type": "dict", "default": {}},
     "audit_secrets": _SECRETS,
     "audit_forbidden_secrets": _SECRETS,
+    "audit_store": {"type": "str", "default": ""},
     "audit_backups": {"type": "list", "elements": "path", "default": []},
     "audit_verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
     "audit_kdf_limits": {"type": "dict", "default": {}},
@@ -50,7 +51,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
 }
 REPORT = tuple(name for name in SPEC if name.startswith("audit_report_"))
 # The others are options of the module, under the same names.
-_ASKED = tuple(name for name in SPEC if name not in (*REPORT, "audit_fail_on"))
+_ASKED = tuple(name for name in SPEC if name not in (*REPORT, "audit_fail_on", "audit_store"))
 
 NO_ANSWER = "the host gave no answer"
 # What goes from a result into the report.
@@ -74,6 +75,7 @@ _MEMBERS = (
     "findings",
     "unverified",
     "keyslots",
+    "store",
     "kdf_evaluations",
 )
 

@@ -61,16 +61,16 @@ class Cipher:
             )
 
 
-def check_name(name: t.Any) -> None:
+def check_name(name: t.Any, option: str = "rotate_store") -> None:
     """Raises StoreError for a name that is no store at all, such as a misspelt one."""
     known = (*CLASSES, *TASK_FILES)
     if not isinstance(name, str) or (name not in known and "/" not in name):
         raise StoreError(
-            f"There is no store {name!r}. rotate_store is {', '.join(known)}, or the path of a store of your own. "
+            f"There is no store {name!r}. {option} is {', '.join(known)}, or the path of a store of your own. "
             f"{UNCHANGED}"
         )
     if "/" in name and not os.path.exists(os.path.expanduser(name)):
-        raise StoreError(f"The store of your own, {name}, does not exist. Check rotate_store. {UNCHANGED}")
+        raise StoreError(f"The store of your own, {name}, does not exist. Check {option}. {UNCHANGED}")
 
 
 def is_class(name: str) -> bool:

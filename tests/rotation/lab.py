@@ -200,11 +200,15 @@ class Lab:
         return _cryptsetup("luksUUID", str(self.folder / volume)).stdout.decode().strip()
 
     def add_keyslot(self, volume: str, secret: str) -> None:
-        """A keyslot that no role has heard of, made by cryptsetup."""
+        """A keyslot that no role has heard of, made by cryptsetup with the leaked secret."""
+        self.add_keyslot_with(volume, secret, LEAKED)
+
+    def add_keyslot_with(self, volume: str, secret: str, known: str) -> None:
+        """The same with another secret that opens the volume."""
         new = self.folder / "new"
         new.write_text(secret)
         cheap = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
-        done = _cryptsetup("luksAddKey", *cheap, "--key-file", "-", str(self.folder / volume), str(new), stdin=LEAKED)
+        done = _cryptsetup("luksAddKey", *cheap, "--key-file", "-", str(self.folder / volume), str(new), stdin=known)
         new.unlink()
         assert done.returncode == 0, done
 

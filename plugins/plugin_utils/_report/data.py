@@ -47,6 +47,9 @@ _UNKNOWN = {"keyslot": int, "label": str, "tried": bool}
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
 # Members of ``evidence``; the policy of each volume is kept once for its host, by its digest.
+# Whether the store of a rotation opens the volume, in words, the best first.
+STORE_OPENS = ("yes", "by record", "not verified", "no secret", "no")
+_STORE_LISTS = ("older", "kept")
 _AUDITED = {"tool": str, "time": str, "host": str, "verify": str, "policy_digest": str}
 _LABELS = ("labels", "forbidden_labels", "backups")
 _DEEPEST = 6
@@ -104,6 +107,7 @@ def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t
     states = collections.Counter(volume["state"] for volume in volumes)
     findings = collections.Counter(finding["severity"] for volume in volumes for finding in volume["findings"])
     asked = collections.Counter(host.get("state") for host in hosts)
+    stores = collections.Counter(volume["store"]["opens"] for volume in volumes if "store" in volume)
     return {
         "hosts": len(hosts),
         **({"hosts_by_state": {state: asked[state] for state in HOST_STATES}} if kind == ROTATION else {}),
@@ -113,6 +117,7 @@ def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t
         "states": {state: states[state] for state in STATES[kind]},
         "findings": {severity: findings[severity] for severity in SEVERITIES},
         "unverified": sum(len(volume["unverified"]) for volume in volumes),
+        **({"store": {answer: stores[answer] for answer in STORE_OPENS}} if stores else {}),
     }
 
 
@@ -239,8 +244,19 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
     for name in ("secrets", "closed"):
         if name in volume:
             one[name] = [shown(text) for text in _list(volume, name) if isinstance(text, str)]
+    if isinstance(volume.get("store"), t.Mapping):
+        one["store"] = _store(volume["store"])
     if "unknown" in volume:
         one["unknown"] = [{"keyslot": 0, **_known(row, _UNKNOWN)} for row in _dictionaries(volume, "unknown")]
+    return one
+
+
+def _store(store: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    opens = store.get("opens")
+    one = {"opens": opens if opens in STORE_OPENS else "not verified", **_known(store, {"secret": str})}
+    one["keyslots"] = [number for number in _list(store, "keyslots") if isinstance(number, int)]
+    for name in _STORE_LISTS:
+        one[name] = [shown(label) for label in _list(store, name) if isinstance(label, str)]
     return one
 
 

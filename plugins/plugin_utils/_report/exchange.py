@@ -39,6 +39,7 @@ COLUMNS = (
     "audited",
     "tool",
     "ids",
+    "store_opens",
 )
 UNANSWERED = {
     BEYOND: "The host is beyond --limit and was not asked.",
@@ -103,7 +104,8 @@ def to_csv(report: Report) -> str:
         for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
             rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:12])]
             ids = "; ".join(ids_of(finding.get("rule", "")))
-            writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids)])
+            opens = volume.get("store", {}).get("opens", "")
+            writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids, opens)])
     for host in report["hosts"]:
         missing = host.get("state", ANSWERED) != ANSWERED
         if host["error"] or missing:
@@ -130,6 +132,7 @@ def to_prometheus(report: Report) -> str:
         ("volumes", "Volumes by state.", totals["states"]),
         ("findings", "Findings by severity.", totals["findings"]),
         ("unverified", "What could not be verified.", {"": totals["unverified"]}),
+        ("store_opens", "Volumes by whether the store of a rotation opens them.", totals.get("store", {})),
         ("unknown_keyslots", "Keyslots that no known secret opens.", _only(totals, "unknown")),
         ("verdict", "1 for the verdict over the run of a rotation, else 0.", _verdicts(report)),
     ]
@@ -143,7 +146,7 @@ def to_prometheus(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-_LABELS = {"findings": "severity", "verdict": "verdict"}
+_LABELS = {"findings": "severity", "verdict": "verdict", "store_opens": "answer"}
 
 
 def _only(totals: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:

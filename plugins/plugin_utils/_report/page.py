@@ -95,6 +95,10 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     )
     if lost:
         parts.append(f"{_count(lost, 'host')} gave no answer.")
+    if "store" in totals:
+        proven, by_record = totals["store"]["yes"], totals["store"]["by record"]
+        asked = _count(sum(totals["store"].values()), "volume")
+        parts.append(f"The store opens {proven + by_record:,} of {asked}{' (by record)' if by_record else ''}.")
     if totals.get("unknown"):
         verb = "opens" if totals["unknown"] == 1 else "open"
         parts.append(f"{_count(totals['unknown'], 'keyslot')} {verb} with no secret that the run knew.")

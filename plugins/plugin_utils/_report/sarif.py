@@ -104,7 +104,8 @@ def _result(host: str, volume: Report, finding: Report, kind: str) -> Json:
 
 
 def _of_volume(volume: Report) -> Json:
-    return {name: volume[name] for name in ("uuid", "policy", "state", "fingerprint") if name in volume}
+    known = {name: volume[name] for name in ("uuid", "policy", "state", "fingerprint") if name in volume}
+    return {**known, **({"storeOpens": volume["store"]["opens"]} if "store" in volume else {})}
 
 
 def _location(host: str, volume: t.Optional[Report] = None) -> Json:

@@ -35,9 +35,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 612,
+    "audit": 624,
     "audit_host": 3,
-    "audit_step": 647,
+    "audit_step": 664,
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 560,

@@ -27,6 +27,7 @@ from .collect import EvidenceCollector
 from .evidence import Evidence
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint, key_digest
+from .rules_store import answer
 from .tokens import believed_slots
 from .traceable import MOMENT, evidence_of
 from .unreadable import judge_unreadable
@@ -186,6 +187,7 @@ def _report(
         "findings": findings,
         "unverified": unverified,
         "keyslots": _table(evidence, [*findings, *unverified]),
+        **({"store": answer(evidence)} if evidence.stored is not None else {}),
         "kdf_evaluations": evaluations,
         "warnings": list(dict.fromkeys(warnings)),
     }

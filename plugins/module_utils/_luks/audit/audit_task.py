@@ -17,6 +17,7 @@ from ..task.secrets import Secret
 from . import policy
 from .policy import SEVERITIES, Policy
 from .rules import IDS
+from .stored import Stored, read_stored
 
 NEVER = "never"
 FAIL_ON = (NEVER, *SEVERITIES)
@@ -28,7 +29,7 @@ class AuditTask:
     """A task of the ``audit`` module.
 
     labels[n]: the name of secrets[n] in messages; allowed, forbidden: numbers of the secrets that may and must not open
-    a volume.
+    a volume; older: of those of the store that must not. stored: what the store says of the volume, None without one.
     """
 
     devices: t.Tuple[str, ...]
@@ -45,6 +46,8 @@ class AuditTask:
     warnings: t.Tuple[str, ...]
     lock_timeout: float
     budget: Budget
+    older: t.Tuple[int, ...] = ()
+    stored: t.Optional[Stored] = None
 
     def wipe_secrets(self) -> None:
         """Overwrite all secrets with zeros."""
@@ -65,6 +68,7 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             secrets.number_of(item, f"forbidden_secrets[{index}]")
             for index, item in enumerate(items_of(params, "forbidden_secrets"))
         ]
+        stored = read_stored(params.get("stored"), secrets)
         labels = secrets.labels()
         both = set(allowed).intersection(forbidden)
         if both:
@@ -79,7 +83,7 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             header=header,
             policy=asked,
             labels=labels,
-            allowed=tuple(dict.fromkeys(allowed)),
+            allowed=tuple(dict.fromkeys([*allowed, *(stored.allowed if stored else ())])),
             forbidden=tuple(dict.fromkeys(forbidden)),
             backups=tuple(
                 parse_path(item, f"backups[{index}]") for index, item in enumerate(items_of(params, "backups"))
@@ -89,5 +93,7 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             warnings=secrets.warnings(),
             lock_timeout=parse_seconds(params),
             budget=parse_budget(params),
+            older=tuple(dict.fromkeys(stored.older if stored else ())),
+            stored=stored.named(labels) if stored else None,
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )

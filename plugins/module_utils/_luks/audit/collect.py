@@ -24,6 +24,7 @@ from . import randomness
 from .audit_task import AuditTask
 from .backups import BackupFiles
 from .evidence import Evidence
+from .stored import Stored
 from .tokens import is_random_key
 
 _EMPTY = "the empty secret"
@@ -62,7 +63,8 @@ class EvidenceCollector:
         recorded = self._recorded()
         opened_by, untried, empty, machine_made = self._try_secrets(recorded)
         opened_by.update(recorded)
-        forbidden = [(task.secrets[number], task.labels[number]) for number in task.forbidden]
+        numbers = dict.fromkeys((*task.forbidden, *task.older))
+        forbidden = [(task.secrets[number], task.labels[number]) for number in numbers]
         backups, evaluations = self._backup_files.of(header, forbidden, self._unlock)
         self.evaluations += evaluations
         return Evidence(
@@ -87,7 +89,14 @@ class EvidenceCollector:
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
+            stored=self._stored(),
         )
+
+    def _stored(self) -> t.Optional[Stored]:
+        stored = self._task.stored
+        if stored is None or stored.uuid in ("", self._header.uuid.lower()):
+            return stored
+        return Stored(problem="another volume is at this path than when the store was asked")
 
     def _data_size(self) -> t.Optional[int]:
         volume = self._volume

@@ -14,6 +14,7 @@ from ..header.model import Header, Keyslot
 from ..unlock.hints import fingerprint
 from .backups import Backup
 from .randomness import Randomness
+from .stored import Stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Evidence:
     signature:   the signature of another format on the device.
     backups:     header backups of this volume; unread_backups: path -> why one could not be read.
     now:         UTC.
+    stored:      what the store of a rotation says of the volume, or None.
     """
 
     header: Header
@@ -56,6 +58,7 @@ class Evidence:
     backups: t.Tuple[Backup, ...]
     unread_backups: t.Mapping[str, str]
     now: datetime.datetime
+    stored: t.Optional[Stored] = None
 
     @property
     def bound(self) -> t.List[Keyslot]:
@@ -68,8 +71,12 @@ class Evidence:
         return entry is not None and slot is not None and entry.fingerprint == fingerprint(slot.kdf)
 
     def changed(self, keyslot: int) -> t.Optional[datetime.datetime]:
-        """When the keyslot got its secret according to the record, or None."""
-        return written(self.header.record[keyslot].changed) if self.is_current(keyslot) else None
+        """When the keyslot got its secret: by the record, else by the store whose secret opens it, or None."""
+        if self.is_current(keyslot):
+            return written(self.header.record[keyslot].changed)
+        stored = self.stored
+        by_store = stored is not None and stored.current and stored.current in self.opened_by.get(keyslot, ())
+        return written(stored.created) if stored is not None and by_store else None
 
     def age_days(self, keyslot: int) -> t.Optional[int]:
         """Whole days since then, or None."""

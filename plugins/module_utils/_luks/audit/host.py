@@ -11,6 +11,8 @@ import typing as t
 from ..errors import LuksmithError, expected_only
 from ..result.actions import Result
 from ..volume.discovery import discover
+from ..volume.read_header import read_header_locked
+from ..volume.storage import open_volume
 from .audit import FAILED, audit
 from .audit_task import parse_audit
 
@@ -48,7 +50,9 @@ def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str
     policy = _policy_for(params, volume["device"], known)
     try:
         with expected_only():
-            task = parse_audit({**place, **{name: params[name] for name in _SHARED}, "policy": policy})
+            shared = {name: params[name] for name in _SHARED}
+            stored = _stored_for(params, place, known) if params.get("stored") else None
+            task = parse_audit({**place, **shared, "policy": policy, "stored": stored})
             try:
                 result = audit(task)
             finally:
@@ -59,6 +63,24 @@ def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str
         return {**place, "uuid": known.get("uuid"), "state": FAILED, "msg": said, **empty}
     warnings += [f"{volume['device']}: {warning}" for warning in result.pop("warnings")]
     return result
+
+
+def _stored_for(params: Params, place: Params, known: Params) -> Params:
+    """What the store says of the volume at ``place``: the item with its uuid, else the one without any.
+
+    Raises LuksmithError if its header cannot be read.
+    """
+    uuid = known.get("uuid")
+    if not uuid or place["header"]:
+        with open_volume(place["device"], place["header"], writable=False) as volume:
+            uuid = read_header_locked(volume, params["lock_timeout"]).uuid
+    others: t.List[Params] = []
+    for item in params["stored"]:
+        if (item.get("uuid") or "").lower() == uuid.lower():
+            return t.cast(Params, item)
+        if not item.get("uuid"):
+            others.append(item)
+    return others[0] if others else {"problem": "the controller said nothing of this volume"}
 
 
 def _policy_for(params: Params, device: str, known: Params) -> t.Any:

@@ -13,7 +13,8 @@ from .evidence import Evidence
 from .policy import OFF, Policy
 
 # What a rule inspects. Only SECRETS may need key derivations.
-HEADER, AREA, SECRETS, RECORD, BACKUP, POLICY = "header", "key material", "secrets", "record", "backup", "policy"
+HEADER, AREA, SECRETS, RECORD = "header", "key material", "secrets", "record"
+BACKUP, POLICY, STORE = "backup", "policy", "store"
 
 
 @dataclasses.dataclass(frozen=True)

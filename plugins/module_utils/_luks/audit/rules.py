@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
-from . import rules_encryption, rules_header, rules_history, rules_kdf, rules_secrets, rules_slots, rules_tokens
+from . import (
+    rules_encryption,
+    rules_header,
+    rules_history,
+    rules_kdf,
+    rules_secrets,
+    rules_slots,
+    rules_store,
+    rules_tokens,
+)
 from .evidence import Evidence
 from .policy import ACCEPTED, GAP, SEVERITIES, Policy
 from .policy_gaps import gaps
@@ -66,6 +75,7 @@ RULES: t.Tuple[Rule, ...] = (
     *rules_slots.RULES.rules,
     *rules_tokens.RULES.rules,
     *rules_secrets.RULES.rules,
+    *rules_store.RULES.rules,
     *rules_history.RULES.rules,
 )
 IDS = tuple(rule.id for rule in RULES)

@@ -116,6 +116,13 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 keyslot=slot.number,
                 unverified=True,
             )
+        elif _in_doubt(evidence):
+            yield Hit(
+                f"it is unknown what opens keyslot {slot.number}{by}: {_in_doubt(evidence)}",
+                "Make the store give its secrets to this audit (rotate_escrow_private_key for sealed ones)",
+                keyslot=slot.number,
+                unverified=True,
+            )
         elif not evidence.labels:
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}{by}: no secret was given",
@@ -131,6 +138,17 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
 
 
+def _in_doubt(evidence: Evidence) -> str:
+    """Why a secret of the store could open a keyslot that no given one opens, or ""."""
+    stored = evidence.stored
+    if stored is None:
+        return ""
+    if stored.problem:
+        return f"the store could not be asked: {stored.problem}"
+    sealed = [label for label in (stored.current, stored.staged) if label in stored.sealed]
+    return f"the store holds {' and '.join(map(repr, sealed))} sealed" if sealed else ""
+
+
 @RULES.rule(
     "record-label",
     "medium",
@@ -139,6 +157,8 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _record_label(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     known = {*evidence.labels, *evidence.forbidden, *policy.required_labels, *policy.allowed_labels}
+    if evidence.stored is not None:
+        known.update((*evidence.stored.wanted, *evidence.stored.older))
     for number in sorted(evidence.recorded):
         label = evidence.header.record[number].label
         if label not in known:

@@ -27,7 +27,7 @@ def evidence_of(task: AuditTask, now: datetime.datetime) -> t.Dict[str, t.Any]:
         "host": os.uname().nodename,
         "policy": policy_text.describe(task.policy, IDS),
         "labels": [task.labels[number] for number in task.allowed],
-        "forbidden_labels": [task.labels[number] for number in task.forbidden],
+        "forbidden_labels": [task.labels[number] for number in dict.fromkeys((*task.forbidden, *task.older))],
         "backups": list(task.backups),
         "verify": RECORD if task.by_record else PROOF,
     }

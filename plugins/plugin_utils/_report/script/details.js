@@ -77,6 +77,14 @@ function slotTable(rows, title) {
     ),
   ];
 }
+function storeAnswer(store) {
+  return (
+    store &&
+    store.opens +
+      (store.keyslots.length ? " (" + store.secret + ", keyslot " + store.keyslots.join(", ") + ")" : "") +
+      (store.older.length ? "; so do older ones: " + store.older.join(", ") : "")
+  );
+}
 export function findingList(list, unverified) {
   return list.map((one) =>
     h(
@@ -140,6 +148,7 @@ export function openDetails(volume) {
     ["Header digest", volume.fingerprint],
     ["Audited", [(volume.audited || {}).time, (volume.audited || {}).tool].filter(Boolean).join(", ")],
     ["Secrets tried", ((volume.audited || {}).labels || []).join(", ")],
+    ["The store opens the volume", storeAnswer(volume.store)],
     ["Phase", volume.phase],
     ["Keys derived", volume.kdf_evaluations],
     ["Secrets of this run", (volume.secrets || []).join(", ")],

@@ -6,7 +6,7 @@
 
 import { h, report, SEVERITIES, STATES } from "./shared.js";
 
-export const filter = { text: "", state: "", severity: "", rule: "", sort: "worst" };
+export const filter = { text: "", state: "", store: "", severity: "", rule: "", sort: "worst" };
 // Which page of hosts is shown, and whether it goes to a printer.
 export const view = { page: 0, printing: false };
 const drawings = [];
@@ -39,6 +39,9 @@ function matches(volume) {
   if (filter.state && volume.state !== filter.state) {
     return false;
   }
+  if (filter.store && (volume.store || {}).opens !== filter.store) {
+    return false;
+  }
   if (filter.severity && !volume.findings.some((one) => one.severity === filter.severity)) {
     return false;
   }
@@ -47,7 +50,7 @@ function matches(volume) {
   }
   return filter.text.split(/\s+/).every((word) => searchText(volume).includes(word));
 }
-const filtering = () => Boolean(filter.text || filter.state || filter.severity || filter.rule);
+const filtering = () => Boolean(filter.text || filter.state || filter.store || filter.severity || filter.rule);
 function rank(volume) {
   return STATES.indexOf(volume.state) * 10 + (volume.worst ? SEVERITIES.indexOf(volume.worst) : 9);
 }
@@ -64,6 +67,7 @@ export function chosenHosts() {
       (filter.text &&
         host.host.toLowerCase().includes(filter.text) &&
         !filter.state &&
+        !filter.store &&
         !filter.severity &&
         !filter.rule)
     ) {

@@ -67,7 +67,7 @@ add(main, [
           onclick: () => {
             search.value = "";
             document.getElementById("severity").value = "";
-            setFilter({ text: "", state: "", severity: "", rule: "" });
+            setFilter({ text: "", state: "", store: "", severity: "", rule: "" });
           },
         },
         "Show all",

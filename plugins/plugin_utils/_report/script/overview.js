@@ -10,6 +10,21 @@ import { openDetails } from "./details.js";
 
 export const tiles = h("div", { class: "tiles" });
 export const rules = h("div", { class: "scroll" });
+// "yes" is good, and so is what the record says; the others need somebody.
+const STORE = { yes: "compliant", "by record": "recorded", "not verified": "unverified" };
+function storeTile(answer, number) {
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "tile t-" + (STORE[answer] || "findings"),
+      "aria-pressed": String(filter.store === answer),
+      onclick: () => setFilter({ store: filter.store === answer ? "" : answer }),
+    },
+    h("b", {}, number.toLocaleString("en")),
+    "The store opens the volume: " + answer,
+  );
+}
 export function drawTiles() {
   tiles.replaceChildren(
     ...STATES.filter((state) => report.totals.states[state] || ["findings", "compliant", "done"].includes(state)).map(
@@ -26,6 +41,9 @@ export function drawTiles() {
           SIGNS[state] + " " + WORDS[state],
         ),
     ),
+    ...Object.entries(report.totals.store || {})
+      .filter(([answer, number]) => number || answer === "yes")
+      .map(([answer, number]) => storeTile(answer, number)),
     ...(report.totals.hosts_without_answer
       ? [
           h(

@@ -54,6 +54,7 @@ function card(volume) {
         : null,
       volume.phase ? h("span", { class: "soft" }, volume.phase) : null,
       age !== null ? h("span", { class: "soft" }, age + " days") : null,
+      volume.store ? h("span", { class: "soft" }, "store: " + volume.store.opens) : null,
       volume.unknown && volume.unknown.length
         ? chip("unverified", true, many(volume.unknown.length, "unknown keyslot"))
         : null,

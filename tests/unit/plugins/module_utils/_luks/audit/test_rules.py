@@ -16,6 +16,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.policy import OF_THE_POLICY
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.rule import STORE
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
@@ -574,8 +575,11 @@ def test_and_not_where_there_is_nothing_to_find(case: Case, tmp_path: pathlib.Pa
 
 
 def test_every_rule_has_a_case() -> None:
-    """Those that are about the policy have theirs in test_no_false_compliant.py, and a large volume has one below."""
-    assert {case.rule for case in CASES} == set(rules.IDS) - {*OF_THE_POLICY, "xts-limit"}
+    """Those that are about the policy have theirs in test_no_false_compliant.py, those of a store in test_store.py, and
+    a large volume has one below.
+    """
+    of_store = {rule.id for rule in rules.RULES if rule.looks_at == STORE}
+    assert {case.rule for case in CASES} == set(rules.IDS) - {*OF_THE_POLICY, *of_store, "xts-limit"}
 
 
 @pytest.mark.parametrize(("size", "found"), [(1 << 40, False), ((1 << 40) + (32 << 20), True)])

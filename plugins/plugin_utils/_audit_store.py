@@ -1,0 +1,122 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""The store of a rotation as evidence for an audit: read for each volume, never written.
+
+The secrets of an entry go to the host whose name the key of the entry has, and to no other.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._rotation.entry import LABEL, BadEntry, check_uuid, held, read
+from ._rotation.role_variables import SPEC, store_options_of
+from ._rotation.stores import UNCHANGED, Stored, StoreError
+
+Option = t.Dict[str, t.Any]
+
+# Variables of the role rotate that say which store it is, and which secrets it keeps.
+STORE_SPEC = {
+    name: SPEC[name]
+    for name in (
+        "rotate_keeps",
+        "rotate_replaces",
+        "rotate_store_prefix",
+        "rotate_store_previous",
+        "rotate_store_options",
+        "rotate_vault_file",
+        "rotate_vault_id",
+        "rotate_command",
+        "rotate_escrow_folder",
+        "rotate_escrow_certificates",
+        "rotate_escrow_private_key",
+    )
+}
+
+
+def options_of(store: str, given: t.Mapping[str, t.Any]) -> Option:
+    """What the class of the store is made with; it must be there."""
+    return store_options_of({**given, "rotate_store": store, "rotate_store_create": False})
+
+
+class Entries:
+    """What the store holds for the volumes of one host, as the option ``stored`` of the module.
+
+    store: one of :mod:`._rotation.stores`; given: variables of :data:`STORE_SPEC`.
+    """
+
+    def __init__(self, store: t.Any, host: str, given: t.Mapping[str, t.Any]) -> None:
+        self._store = store
+        self._host = host
+        self._start = f"{given['rotate_store_prefix']}{host}/"
+        kept, gone = (_named(given, name) for name in ("rotate_keeps", "rotate_replaces"))
+        self._always: Option = {
+            "kept": [secret["label"] for secret in kept],
+            "older": [secret["label"] for secret in gone],
+            "secrets": [*kept, *gone],
+        }
+
+    def listed(self) -> t.Optional[t.List[Option]]:
+        """All of them, and one for volumes that it does not know; None if the store cannot list what it holds."""
+        known = getattr(self._store, "known", None)
+        if known is None:
+            return None
+        try:
+            found: t.Mapping[str, Stored] = known(self._start)
+        except StoreError as error:
+            return [{**self._always, "problem": _said(error)}]
+        items = []
+        for key, stored in found.items():
+            try:
+                uuid = check_uuid(key[len(self._start) :])
+            except BadEntry:
+                continue  # the key of no volume
+            items.append(self._item(uuid, stored))
+        return [*items, dict(self._always)]
+
+    def of(self, uuids: t.Iterable[t.Any]) -> t.List[Option]:
+        """Those of these volumes, which the host named."""
+        items = []
+        for uuid in dict.fromkeys(uuids):
+            try:
+                name = check_uuid(uuid)
+            except BadEntry:
+                continue  # the store could not tell it from others, so that it is one that the store does not know
+            try:
+                items.append(self._item(name, self._store.read(f"{self._start}{uuid}")))
+            except StoreError as error:
+                items.append({"uuid": name, **self._always, "problem": _said(error)})
+        return [*items, dict(self._always)]
+
+    def _item(self, uuid: str, stored: Stored) -> Option:
+        try:
+            entry = read(stored.entry, self._host, uuid, "")
+        except BadEntry as error:
+            return {"uuid": uuid, **self._always, "problem": str(error)}
+        current, staged = entry["current"], entry["next"]
+        secrets = {
+            LABEL + secret["id"]: {"label": LABEL + secret["id"], "passphrase": secret["passphrase"]}
+            for secret in held(entry)
+            if secret.get("passphrase")
+        }
+        return {
+            "uuid": uuid,
+            "current": LABEL + current["id"] if current else None,
+            "created": str(current.get("created") or "") if current else None,
+            "staged": LABEL + staged["id"] if staged else None,
+            "older": [*(LABEL + secret["id"] for secret in entry["older"]), *self._always["older"]],
+            "kept": self._always["kept"],
+            "secrets": [*self._always["secrets"], *secrets.values()],
+        }
+
+
+def _named(given: t.Mapping[str, t.Any], name: str) -> t.List[Option]:
+    """The secrets of a variable, each with a label."""
+    return [{**one, "label": one.get("label") or f"{name}[{number}]"} for number, one in enumerate(given[name])]
+
+
+def _said(error: StoreError) -> str:
+    """Without the sentence that it was not changed: an audit never writes to it."""
+    return str(error).replace(UNCHANGED, "").strip().rstrip(".")

@@ -1,0 +1,192 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store of a rotation as evidence: what it holds opens the volume or does not, by derivations or by the record."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import host
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
+    FIRE,
+    LENIENT,
+    WINTER,
+    Image,
+    audit,
+    secret,
+)
+
+Json = t.Dict[str, t.Any]
+
+NOW, OLD, KEPT = "rotation 1111aaaa", "rotation 2222bbbb", "break-glass"
+
+
+@pytest.fixture(params=["luks1.img", "luks2.img"])
+def image(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Image:
+    return Image(tmp_path / "volume.img", request.param)
+
+
+def stored(*secrets: Json, **members: t.Any) -> Json:
+    """What the store holds of a volume whose current secret is NOW."""
+    return {"current": NOW, "secrets": list(secrets), **members}
+
+
+def rules(result: Json, kind: str = "findings") -> t.List[t.Tuple[str, t.Optional[int]]]:
+    return [(one["rule"], one["keyslot"]) for one in result[kind]]
+
+
+GOOD = stored(secret(WINTER, NOW), secret(FIRE, KEPT), secret("autumn", OLD), older=[OLD], kept=[KEPT])
+
+
+def test_a_good_rotation_is_proven_and_has_no_stranger(image: Image) -> None:
+    result = audit(image, stored=GOOD)
+    assert result["state"] == "compliant" and result["verified"]
+    assert result["store"] == {"opens": "yes", "secret": NOW, "keyslots": [0], "older": [], "kept": [KEPT]}
+    assert result["evidence"]["labels"] == [NOW, KEPT] and result["evidence"]["forbidden_labels"] == [OLD]
+
+
+def test_without_a_store_nothing_is_said_of_one(image: Image) -> None:
+    assert "store" not in audit(image, secrets=[secret(WINTER)])
+
+
+FAULTS: t.Dict[str, t.Tuple[Json, str, t.List[t.Tuple[str, t.Optional[int]]]]] = {
+    "another secret": (stored(secret("spring", NOW)), "no", [("store-closed", None), ("slot-unknown", 0)]),
+    "nothing": ({}, "no secret", [("store-missing", None)]),
+    "a stranger": (stored(secret(WINTER, NOW)), "yes", [("slot-unknown", 1)]),
+    "an older one opens": (
+        stored(secret(WINTER, NOW), secret(FIRE, OLD), older=[OLD]),
+        "yes",
+        [("store-older", 1)],
+    ),
+    "only an older one opens": (
+        stored(secret("spring", NOW), secret(WINTER, OLD), older=[OLD]),
+        "no",
+        [("store-older", 0), ("store-closed", None), ("slot-unknown", 1)],
+    ),
+    "staged and on the volume": (
+        stored(secret(WINTER, NOW), secret(FIRE, "rotation 3"), staged="rotation 3"),
+        "yes",
+        [("store-staged", 1)],
+    ),
+    "staged and nowhere": (
+        stored(secret(WINTER, NOW), secret("x", "rotation 3"), staged="rotation 3"),
+        "yes",
+        [("slot-unknown", 1), ("store-staged", None)],
+    ),
+    "break-glass does not open": (
+        stored(secret(WINTER, NOW), secret("gone", KEPT), kept=[KEPT]),
+        "yes",
+        [("slot-unknown", 1), ("store-kept", None)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_is_wrong_is_found(image: Image, case: str) -> None:
+    given, opens, expected = FAULTS[case]
+    result = audit(image, stored=given)
+    found = [one for one in rules(result) if one[0].startswith("store-") or one in expected]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert result["store"]["opens"] == opens and result["state"] == "findings"
+
+
+def test_what_the_store_cannot_give_is_not_condemned(image: Image) -> None:
+    """Its secret may be what opens the keyslot; break-glass was tried."""
+    result = audit(image, stored=stored(secret(FIRE, KEPT), kept=[KEPT], older=[OLD]))
+    assert not result["findings"] and result["state"] == "unverified"
+    assert rules(result, "unverified") == [("slot-unknown", 0), ("store-closed", None)]
+    assert result["store"]["opens"] == "not verified"
+
+
+def test_a_store_that_cannot_be_asked_condemns_nothing(image: Image) -> None:
+    result = audit(image, secrets=[secret(WINTER)], stored={"problem": "it is not mounted"})
+    assert not result["findings"] and "it is not mounted" in str(result["unverified"])
+    assert rules(result, "unverified") == [("slot-unknown", 1), ("store-missing", None)]
+
+
+def test_a_keyslot_that_cannot_be_tried_is_no_answer(image: Image) -> None:
+    result = audit(image, stored=GOOD, kdf_limits={"iterations": 1, "memory": 1})
+    assert result["store"]["opens"] == "not verified"
+    assert not any(rule.startswith("store-") for rule, _slot in rules(result))
+    untried = {rule for rule, _slot in rules(result, "unverified")}
+    assert {"store-closed", "store-older", "store-kept", "slot-unknown"} <= untried
+
+
+def test_one_secret_that_replaces_itself_is_no_fault(image: Image) -> None:
+    """What was put into the store must not make a secret that is to stay one that must go."""
+    result = audit(image, stored={**GOOD, "older": [OLD, NOW, KEPT]})
+    assert result["state"] == "compliant"
+
+
+def test_the_age_is_that_of_the_store_where_the_header_has_no_record(image: Image) -> None:
+    policy = {**LENIENT, "maximum_age_days": 10}
+    result = audit(image, policy=policy, stored={**GOOD, "created": "2020-01-02T03:04:05Z"})
+    assert ("secret-age", 0) in rules(result) and ("secret-age", 1) in rules(result, "unverified")
+    assert result["keyslots"][0]["changed"] == "2020-01-02T03:04:05Z"
+
+
+def record(tree: Json, label: str) -> None:
+    """The token in which this collection notes what opens keyslot 0, as docs/luks2.md has it."""
+    salt = base64.b64decode(tree["keyslots"]["0"]["kdf"]["salt"])
+    entry = {"label": label, "fingerprint": hashlib.sha256(salt).hexdigest()[:32], "changed": "2026-01-02T03:04:05Z"}
+    tree["tokens"] = {"0": {"type": "luksmith.luks-record", "keyslots": [], "version": 1, "slots": {"0": entry}}}
+
+
+def by_record(path: pathlib.Path, given: Json, label: str = NOW) -> Json:
+    image = Image(path, "luks2.img").edit(lambda tree: record(tree, label))
+    return t.cast(Json, audit(image, stored=given, verify="record", policy={**LENIENT, "allowed_labels": []}))
+
+
+def test_with_unchanged_salts_the_ids_are_compared_for_no_derivation(tmp_path: pathlib.Path) -> None:
+    given = stored(secret(FIRE, KEPT), kept=[KEPT])
+    result = by_record(tmp_path / "same", given)
+    assert result["store"]["opens"] == "by record" and result["store"]["keyslots"] == [0]
+    assert not result["findings"] and not result["verified"] and result["state"] == "recorded"
+    assert result["kdf_evaluations"] == 1, "only keyslot 1, of which nothing is recorded"
+    other = by_record(tmp_path / "other", given, label=OLD)
+    assert other["store"]["opens"] == "not verified" and other["state"] == "unverified"
+    given = {**given, "secrets": [*given["secrets"], secret(WINTER, OLD)], "older": [OLD]}
+    assert ("store-older", 0) in rules(by_record(tmp_path / "older", given, label=OLD))
+
+
+def run(folder: pathlib.Path, **more: t.Any) -> Json:
+    usual: Json = {
+        "volumes": [],
+        "paths": [str(folder / "*.img")],
+        "block_devices": False,
+        "crypttab": str(folder / "crypttab"),
+        "exclude": [],
+        "policy": LENIENT,
+        "policies": {},
+        "secrets": [],
+        "forbidden_secrets": [],
+        "backups": [],
+        "verify": "proof",
+        "kdf_limits": {},
+        "lock_timeout": 30.0,
+    }
+    return host.audit_host({**usual, **more})
+
+
+def test_each_volume_is_compared_with_its_own_entry(tmp_path: pathlib.Path) -> None:
+    images = [Image(tmp_path / "one.img", "luks1.img"), Image(tmp_path / "two.img", "luks2.img")]
+    uuids = [audit(image)["uuid"] for image in images]
+    items = [{**GOOD, "uuid": uuids[0].upper()}, stored(kept=[KEPT])]
+    found = run(tmp_path, stored=items)["volumes"]
+    assert [one["store"]["opens"] for one in found] == ["yes", "not verified"]
+    link = tmp_path / "link"
+    link.symlink_to(images[0].path)
+    named = run(tmp_path, volumes=[{"device": str(link), "header": None}], stored=items)["volumes"]
+    assert [one["store"]["opens"] for one in named] == ["yes"]
+    unsaid = run(tmp_path, stored=items[:1])["volumes"][1]
+    assert unsaid["store"]["opens"] == "not verified" and "said nothing" in str(unsaid["unverified"])
+
+
+def test_another_volume_at_the_path_is_no_evidence(image: Image) -> None:
+    result = audit(image, stored={**GOOD, "uuid": "00000000-0000-0000-0000-000000000000"})
+    assert result["store"]["opens"] == "not verified" and "another volume" in str(result["unverified"])
