@@ -20,6 +20,15 @@ options:
     description: Time to wait for locks of other programs, in seconds. V(0) tries once.
     type: float
     default: 30.0
+  fips:
+    description: In FIPS mode use only libcrypto. V(require) refuses other hosts.
+    type: str
+    choices:
+      - auto
+      - require
+      - ignore
+    default: auto
+    version_added: 2.0.0
   kdf_limits:
     description: Limits for the cost of a key derivation, which the header sets.
     type: dict

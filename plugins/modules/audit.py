@@ -47,8 +47,8 @@ options:
       - Name of a ready policy, or a dictionary. A dictionary with C(extends) takes a ready policy and changes some of
         its keys.
       - The ready policies are V(strict) (the present defaults of cryptsetup), V(owasp-2023) (costs of the OWASP
-        Password Storage Cheat Sheet, with NIST SP 800-38E and SP 800-132) and V(legacy) (old volumes that are kept for
-        now).
+        Password Storage Cheat Sheet, with NIST SP 800-38E and SP 800-132), V(fips-140-3) (what a validated module may
+        have) and V(legacy) (old volumes that are kept for now).
       - A key that is left out requires nothing. An unknown key is an error.
       - What a dictionary allows beyond the ready policy that it extends must have a price, or it is itself a finding.
         For a key derivation name its cost in C(minimum_costs). For everything else to which other ready policies object
@@ -454,6 +454,7 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit import audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
@@ -479,6 +480,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     task = parse_audit(module.params)
     try:
         return audit(task)

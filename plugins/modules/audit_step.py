@@ -104,6 +104,15 @@ options:
       - As O(luksmith.luks.audit#module:lock_timeout).
     type: float
     default: 30.0
+  fips:
+    description:
+      - As O(luksmith.luks.audit#module:fips).
+    type: str
+    choices:
+      - auto
+      - require
+      - ignore
+    default: auto
   stored:
     description:
       - What the store of a rotation holds for each volume, by UUID; the item without one holds for all others. Without
@@ -215,8 +224,9 @@ unreadable:
 import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.host import audit_host
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, fips, secrets
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -241,6 +251,7 @@ def argument_spec() -> Spec:
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
         "kdf_limits": {"type": "dict", "default": {}},
         "lock_timeout": {"type": "float", "default": 30.0},
+        "fips": fips(),
         "stored": {
             "type": "list",
             "elements": "dict",
@@ -261,6 +272,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     return audit_host(module.params)
 
 

@@ -354,6 +354,7 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_task import RESTORED, parse_backup
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, unlocking, volume_options
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
@@ -376,6 +377,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     task = parse_backup(module.params)
     try:
         return (restore if task.state == RESTORED else create)(task, check=module.check_mode)

@@ -613,6 +613,7 @@ actions_left:
 
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
@@ -649,6 +650,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     task = parse_task(module.params)
     try:
         return amend(task, check=module.check_mode)

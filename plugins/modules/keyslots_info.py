@@ -378,6 +378,7 @@ kdf_evaluations:
 
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
@@ -395,6 +396,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     task = parse_info(module.params)
     try:
         return inspect(task)

@@ -256,6 +256,15 @@ options:
       - As O(luksmith.luks.keyslots#module:lock_timeout).
     type: float
     default: 30.0
+  fips:
+    description:
+      - As O(luksmith.luks.keyslots#module:fips).
+    type: str
+    choices:
+      - auto
+      - require
+      - ignore
+    default: auto
 requirements:
   - Linux, Python 3.8 or newer
 seealso:
@@ -288,10 +297,12 @@ volumes:
 
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
     Spec,
     entry_options,
+    fips,
     secret,
     secrets,
 )
@@ -322,6 +333,7 @@ def argument_spec() -> Spec:
         "backup": {"type": "path"},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
         "lock_timeout": {"type": "float", "default": 30.0},
+        "fips": fips(),
     }
 
 
@@ -351,6 +363,7 @@ def work_options() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     if module.check_mode and module.params["step"] != "look":
         return {"changed": False, "volumes": []}
     return step(module.params)

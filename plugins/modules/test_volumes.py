@@ -32,6 +32,15 @@ attributes:
     details:
       - With O(volumes[].state=present) a second run is refused, because the files exist.
 options:
+  fips:
+    description:
+      - As O(luksmith.luks.keyslots#module:fips).
+    type: str
+    choices:
+      - auto
+      - require
+      - ignore
+    default: auto
   volumes:
     description:
       - The volumes. An empty list is an error, because a test without a volume tests nothing.
@@ -298,8 +307,9 @@ volumes:
 
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.volumes import make_and_remove
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secret, secrets
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, fips, secret, secrets
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -348,10 +358,11 @@ def argument_spec() -> Spec:
         "full": {"type": "bool", "default": False},
         "damaged_copy": {"type": "str", "choices": ["primary", "secondary"]},
     }
-    return {"volumes": {"type": "list", "elements": "dict", "required": True, "options": volume}}
+    return {"volumes": {"type": "list", "elements": "dict", "required": True, "options": volume}, "fips": fips()}
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     return make_and_remove(module.params, check=module.check_mode)
 
 

@@ -102,6 +102,7 @@ uuid:
 
 import typing as t
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_verify import parse_verify
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.verify import verify
@@ -123,6 +124,7 @@ def argument_spec() -> Spec:
 
 
 def work(module: SafeModule) -> t.Dict[str, t.Any]:
+    choose_fips(module.params["fips"])
     task = parse_verify(module.params)
     try:
         return verify(task)

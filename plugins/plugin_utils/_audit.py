@@ -38,6 +38,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit_verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
     "audit_kdf_limits": {"type": "dict", "default": {}},
     "audit_lock_timeout": {"type": "float", "default": 30},
+    "audit_fips": {"type": "str", "choices": ["auto", "require", "ignore"], "default": "auto"},
     "audit_fail_on": {"type": "str", "choices": ["never", *SEVERITIES], "default": "never"},
     "audit_report_directory": {"type": "path", "default": ""},
     "audit_report_name": {"type": "str", "default": "luks-audit"},

@@ -46,11 +46,16 @@ def unlocking() -> Spec:
     return {"type": "list", "elements": "dict", "no_log": False, "options": options}
 
 
+def fips() -> Spec:
+    return {"type": "str", "choices": ["auto", "require", "ignore"], "default": "auto"}
+
+
 def volume_options() -> Spec:
     """The options of a volume, without the one that names it."""
     return {
         "header": {"type": "path"},
         "lock_timeout": {"type": "float", "default": 30.0},
+        "fips": fips(),
         "kdf_limits": {
             "type": "dict",
             "options": {

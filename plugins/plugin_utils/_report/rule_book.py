@@ -115,6 +115,7 @@ BOOK: t.Dict[str, Entry] = {
     "kdf-excessive": Entry(
         (), "Set the secret again, or treat the header as forged.", "A host with more memory.", _SUPPORT
     ),
+    "fips-keyslot": Entry(_CRYPTO, "Add a keyslot with pbkdf2.", "The keyslot is for another host."),
     "kdf-salt": Entry(_CRYPTO, "Set the secrets again.", _NEVER),
     "digest-weak": Entry(_CRYPTO, _ANEW, "A random volume key, which no digest makes easier to guess."),
     "digest-unknown": Entry(_CRYPTO, _TRUST, "A program that is not known here."),

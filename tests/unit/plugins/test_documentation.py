@@ -196,7 +196,7 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 354,
+    "keyslots": 359,
     "keyslots_info": 185,
     "volumes_info": 90,
 }

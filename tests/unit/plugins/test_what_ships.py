@@ -35,22 +35,22 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 624,
+    "audit": 632,
     "audit_host": 3,
-    "audit_step": 664,
+    "audit_step": 672,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 560,
+    "header_backup": 564,
     "keyfile": 83,
-    "keyslots": 658,
-    "keyslots_info": 475,
+    "keyslots": 662,
+    "keyslots_info": 479,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 775,
-    "test_volumes": 438,
+    "rotation_step": 779,
+    "test_volumes": 442,
     "vault_entry": 5,
-    "verify_volume": 476,
+    "verify_volume": 480,
     "volumes_info": 236,
 }
 

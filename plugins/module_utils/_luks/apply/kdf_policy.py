@@ -15,6 +15,7 @@ import dataclasses
 import os
 import typing as t
 
+from ..crypto import fips
 from ..crypto.kdf import Budget
 from ..header.model import Argon2, Kdf, Pbkdf2
 from ..plan.types import KdfChoice
@@ -81,7 +82,8 @@ def to_time(costs: Costs, precedents: Precedents) -> t.Optional[Kdf]:
 
 def _kind(costs: Costs, precedents: Precedents) -> str:
     known = next((kdf.type for kdf in precedents.parents if isinstance(kdf, (Pbkdf2, Argon2))), "argon2id")
-    return "pbkdf2" if precedents.only_hash else costs.type or known
+    # A host in FIPS mode could not open what it would add.
+    return "pbkdf2" if precedents.only_hash else costs.type or ("pbkdf2" if fips.active() else known)
 
 
 def _usual_lanes(precedents: Precedents) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ..crypto import kdf
+from ..crypto import fips, kdf
 from ..errors import BudgetExceeded, LuksmithError
 from ..header import signatures
 from ..header.luks2.codec import Luks2Header
@@ -89,6 +89,7 @@ class EvidenceCollector:
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
+            fips=fips.active(),
             stored=self._stored(),
         )
 

@@ -36,6 +36,7 @@ class Evidence:
     signature:   the signature of another format on the device.
     backups:     header backups of this volume; unread_backups: path -> why one could not be read.
     now:         UTC.
+    fips:        whether only the validated library of the host was used.
     stored:      what the store of a rotation says of the volume, or None.
     """
 
@@ -58,6 +59,7 @@ class Evidence:
     backups: t.Tuple[Backup, ...]
     unread_backups: t.Mapping[str, str]
     now: datetime.datetime
+    fips: bool = False
     stored: t.Optional[Stored] = None
 
     @property

@@ -52,6 +52,20 @@ READY: t.Dict[str, t.Dict[str, t.Any]] = {
         "minimum_digest_iterations": 1000,
         "try_empty_secret": True,
     },
+    "fips-140-3": {
+        "description": "Functions that a validated module may have: AES in XTS (SP 800-38E) or CBC, PBKDF2 "
+        "(SP 800-132) with SHA-2, at the costs of OWASP, because SP 800-132 names only a minimum of 1,000 iterations.",
+        "formats": ["luks1", "luks2"],
+        "ciphers": ["aes-xts-plain64", "aes-xts-plain", "aes-cbc-essiv:sha256"],
+        "keyslot_ciphers": ["aes-xts-plain64", "aes-xts-plain", "aes-cbc-essiv:sha256"],
+        "minimum_key_size": 32,
+        "minimum_keyslot_key_size": 32,
+        "kdf_types": ["pbkdf2"],
+        "kdf_hashes": ["sha256", "sha384", "sha512"],
+        "minimum_costs": {"pbkdf2": {"sha256": 600000, "sha384": 210000, "sha512": 210000}},
+        "minimum_digest_iterations": 1000,
+        "try_empty_secret": True,
+    },
     "legacy": {
         "description": "Old volumes that must be kept for now: only what is broken, unknown or opens without a secret "
         "is a finding.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ..crypto import fips
 from ..header.model import Argon2, Keyslot, Pbkdf2, UnknownKdf
 from .evidence import Evidence
 from .policy import OTHER, Policy
@@ -154,6 +155,35 @@ def _excessive(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 "again",
                 keyslot=slot.number,
             )
+
+
+@RULES.rule(
+    "fips-keyslot",
+    "high",
+    "The host is in FIPS mode and has no approved function for a keyslot, so that it cannot open it.",
+)
+def _fips(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    if not evidence.fips:
+        return
+    wanting = {
+        slot.number: missing for slot in _derived(evidence) for missing in [_not_approved(evidence, slot)] if missing
+    }
+    left = [slot.number for slot in evidence.bound if slot.number not in wanting]
+    rest = "" if left else "; no keyslot is left that it can open"
+    for number, missing in wanting.items():
+        yield Hit(
+            f"this host is in FIPS mode, in which it cannot open keyslot {number}: {missing} is not approved{rest}",
+            f"Give the secret of keyslot {number} another keyslot with pbkdf2, sha256 and aes-xts-plain64, on a host "
+            "that is not in FIPS mode",
+            keyslot=number,
+        )
+
+
+def _not_approved(evidence: Evidence, slot: Keyslot) -> str:
+    hashes = [slot.af_hash, *(digest.hash for digest in evidence.header.digests if digest.number in slot.digests)]
+    if isinstance(slot.kdf, Pbkdf2):
+        hashes.append(slot.kdf.hash)
+    return fips.not_approved(slot.kdf.type, hashes, slot.encryption, slot.area_key_size)
 
 
 @RULES.rule(

@@ -74,6 +74,7 @@ class Libcrypto:
     """OpenSSL 3 or 1.1.1 through ctypes; one context for all sectors of a buffer."""
 
     name = "libcrypto"
+    validated = True
 
     def __init__(self, libraries: t.Sequence[str] = libcrypto.LIBRARIES) -> None:
         self._libraries = libraries

@@ -16,7 +16,7 @@ import threading
 import typing as t
 
 from ..errors import BudgetExceeded, Unsupported
-from . import openssl3
+from . import fips, openssl3
 from .libcrypto import LIBRARIES
 from .memory import Bytes, filled, lent
 from .providers import NotProvided, select
@@ -201,6 +201,14 @@ PROVIDERS: t.List[Argon2Provider] = [Argon2Cffi(), Libcrypto(), Libargon2(), Cry
 
 
 def _provider(kind: str) -> t.Tuple[str, Derive]:
+    if fips.active():
+        raise Unsupported(
+            "key derivation",
+            kind,
+            why="this host is in FIPS mode, and no validated library has it",
+            remedy="use a keyslot with pbkdf2; where there is none, add it (pbkdf: {type: pbkdf2}) on a host that is "
+            "not in FIPS mode",
+        )
     try:
         provider, derive = select(PROVIDERS, lambda provider: provider.ability(kind))
     except NotProvided as reasons:

@@ -15,6 +15,7 @@ import typing as t
 
 from ..errors import MalformedHeader, Unsupported
 from ..header.model import SECTOR
+from . import fips
 from .aes import aes
 from .cipher_table import CIPHERS, BlockCipher
 from .hashes import hash_size, new_hash
@@ -99,6 +100,10 @@ def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
 
 
 def _crypt_function(block: BlockCipher, mode: str, size: int) -> Crypt:
+    if fips.active():
+        if block.name != "aes" or mode not in fips.MODES:
+            raise NotProvided("in FIPS mode only AES is used, and not in mode lrw")
+        return aes(mode, size * 8)
     if block.name == "aes" and mode != "lrw":
         try:
             return aes(mode, size * 8)

@@ -15,6 +15,7 @@ import hashlib
 import typing as t
 
 from ..errors import MalformedHeader, Unsupported
+from . import fips
 from .memory import Bytes
 from .providers import NotProvided, select
 
@@ -152,6 +153,7 @@ class Hashlib:
     """The standard library; releases the GIL while it derives."""
 
     name = "hashlib"
+    validated = True  # of the hashes that :func:`_names` lets through in FIPS mode, each comes from libcrypto
 
     def new(self, names: _Names) -> New:
         """Raises NotProvided if this host lacks it."""
@@ -291,6 +293,13 @@ PROVIDERS: t.List[HashProvider] = [Hashlib(), Cryptography(), LibcryptoLegacy(),
 
 
 def _names(name: str) -> _Names:
+    if name.lower() not in fips.HASHES and name.lower() in _HASHES and fips.active():
+        raise Unsupported(
+            HASH,
+            name,
+            why="this host is in FIPS mode, and the hash is not approved",
+            remedy="open the volume on a host that is not in FIPS mode, and give it keyslots with sha256 there",
+        )
     try:
         return _HASHES[name.lower()]
     except KeyError:
@@ -350,7 +359,7 @@ def _fastest(
 ) -> t.Tuple[DerivePbkdf2, float]:
     """The function for a derivation of this size, and how many times as fast as ``usual`` it is."""
     blocks = -(-length // _names(name).size)
-    if iterations * blocks < WORTH_A_RACE:
+    if iterations * blocks < WORTH_A_RACE or fips.active():
         return usual, 1.0
     from . import fast_pbkdf2  # its libraries take longer to load than a short derivation takes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from . import fips
 from .memory import Bytes
 
 # (start, end, IV) of each piece of a buffer; the IV is one block, or b"" in ECB.
@@ -35,10 +36,16 @@ AbilityT = t.TypeVar("AbilityT")
 def select(providers: t.Sequence[ProviderT], ask: t.Callable[[ProviderT], AbilityT]) -> t.Tuple[ProviderT, AbilityT]:
     """The first provider for which ``ask(provider)`` does not raise NotProvided, and its answer.
 
+    On a host in FIPS mode only those are asked that say of themselves that they are ``validated``.
+
     Raises NotProvided with the reason of each provider if all of them do.
     """
     reasons = []
+    restricted = fips.active()
     for provider in providers:
+        if restricted and not getattr(provider, "validated", False):
+            reasons.append(f"{provider.name}: not used in FIPS mode")
+            continue
         try:
             return provider, ask(provider)
         except NotProvided as reason:

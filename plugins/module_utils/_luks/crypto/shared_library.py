@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import typing as t
 
-from .host import fips_mode
+from . import fips
 from .providers import NotProvided
 
 # Name of a function -> its result and its arguments, as ctypes types.
@@ -48,6 +48,6 @@ def first(load: t.Callable[[str], Library], names: t.Sequence[str]) -> Library:
 
 def first_outside_fips(load: t.Callable[[str], Library], names: t.Sequence[str]) -> Library:
     """As :func:`first`, for libraries that are not validated. Raises NotProvided on a host in FIPS mode, too."""
-    if fips_mode():
+    if fips.active():
         raise NotProvided("not used in FIPS mode")
     return first(load, names)

@@ -88,8 +88,8 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         {"device": "/x", "path": "/y", "dest": "/z"},
         [
             (
-                "dest is not an option. The options here are device, path, state, header, lock_timeout, kdf_limits, "
-                "unlock, force."
+                "dest is not an option. The options here are device, path, state, header, lock_timeout, fips, "
+                "kdf_limits, unlock, force."
             )
         ],
     ),

@@ -62,7 +62,7 @@ def test_yaml_reads_off_as_false_and_that_means_off() -> None:
     ("value", "names"),
     [
         (7, ("neither a name nor a dictionary", "strict")),
-        ("stritc", ("'stritc'", "strict, owasp-2023, legacy")),
+        ("stritc", ("'stritc'", "strict, owasp-2023, fips-140-3, legacy")),
         ({"extends": 7}, ("7", "strict")),
         ({"formatz": ["luks2"]}, ("'formatz'", "formats")),
         ({"formats": "luks2"}, ("policy.formats", "list")),
