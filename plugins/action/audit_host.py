@@ -19,6 +19,7 @@ from ..plugin_utils._audit_store import STORE_SPEC, Entries, options_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._rotation.world import HostError
+from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, make
 
 
@@ -33,6 +34,7 @@ class ActionModule(ActionBase):
         host = OneHost(self, task_vars or {})
         given = host.options(SPEC)
         store = self._store(host, given["audit_store"])
+        result: t.Mapping[str, t.Any] = {}
         try:
             stored = _stored(store, host, given) if store else []
             result = host.run("luksmith.luks.audit_step", {**asked(given), "stored": stored})
@@ -45,6 +47,12 @@ class ActionModule(ActionBase):
             "answer": answer,
             "problem": problem_of(answer, given["audit_fail_on"]),
             "summary": summary_of(answer),
+            "searched": searched(
+                len(answer["volumes"]),
+                () if given["audit_volumes"] else given["audit_paths"],
+                result.get("unmatched"),
+                given["audit_allow_empty"],
+            ),
             "report": {name: given[name] for name in REPORT},
             "warnings": host.warnings,
             **host.facts(),

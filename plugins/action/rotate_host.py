@@ -33,6 +33,7 @@ from ..plugin_utils._rotation.machine import DONE, PARTIAL, PLANNED, REFUSED, Ro
 from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
 from ..plugin_utils._rotation.stores import Stored, StoreError
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
+from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, make
 from ..plugin_utils._this_run import controller, identity_of_run
 
@@ -101,9 +102,12 @@ class ActionModule(ActionBase):
                 raise
             problem = str(Unexpected.of(error, changed="The next run of this playbook goes on where this one was"))
         result = self._result(one, rotation, problem, world)
+        patterns = () if given["rotate_volumes"] else given["rotate_paths"]
+        allow_empty = given["rotate_allow_empty"]
+        result["searched"] = searched(len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
         self._report(report, host, given, rotation, problem)
         if arguments["journal"] is not None:
-            return {"changed": result["changed"], "outcome": result}
+            return {"changed": result["changed"], "outcome": result, "searched": result["searched"]}
         return result
 
     def _given(self, host: OneHost) -> Result:

@@ -58,6 +58,17 @@ summary:
   returned: success
   type: str
   sample: 2 of 2 volumes compliant
+searched:
+  description:
+    - How many volumes there are, and the patterns of O(luksmith.luks.audit#role:main:audit_paths) that lead to some
+      and to none. From that of all hosts the role sees whether there is nothing at all.
+  returned: success
+  type: dict
+  sample:
+    allow_empty: false
+    matched: [/srv/images/*.img]
+    unmatched: []
+    volumes: 2
 report:
   description: The options of the role that say where the report is to be, as they were before the host was asked.
   returned: success

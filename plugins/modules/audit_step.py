@@ -219,6 +219,12 @@ unreadable:
   type: list
   elements: str
   sample: []
+unmatched:
+  description: As RV(luksmith.luks.volumes_info#module:unmatched).
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 import typing as t

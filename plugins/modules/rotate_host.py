@@ -75,6 +75,17 @@ volumes:
       type: luks2
       unknown: []
       uuid: 4b543c86-7353-47b9-b355-d0ef03989991
+searched:
+  description:
+    - How many volumes there are, and the patterns of O(luksmith.luks.rotate#role:main:rotate_paths) that lead to some
+      and to none. From that of all hosts the role sees whether there is nothing at all.
+  returned: without O(journal), and at the end
+  type: dict
+  sample:
+    allow_empty: false
+    matched: [/srv/images/*.img]
+    unmatched: []
+    volumes: 2
 asks:
   description: What a store that is made of tasks is asked. With V(write) it contains secrets.
   returned: with O(journal), until the rotation is at its end

@@ -293,6 +293,12 @@ volumes:
         /dev/sdb: It begins with zeros, not with a LUKS header. Check the path; this collection never formats a device.
         Nothing was changed.
       phase: look
+unmatched:
+  description: As RV(luksmith.luks.volumes_info#module:unmatched).
+  returned: with V(look)
+  type: list
+  elements: str
+  sample: []
 """
 
 import typing as t

@@ -29,6 +29,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit_block_devices": {"type": "bool", "default": True},
     "audit_crypttab": {"type": "path", "default": "/etc/crypttab"},
     "audit_exclude": {"type": "list", "elements": "raw", "default": []},
+    "audit_allow_empty": {"type": "bool", "default": False},
     "audit_policy": {"type": "raw", "default": "strict"},
     "audit_policies": {"type": "dict", "default": {}},
     "audit_secrets": _SECRETS,
@@ -52,7 +53,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
 }
 REPORT = tuple(name for name in SPEC if name.startswith("audit_report_"))
 # The others are options of the module, under the same names.
-_ASKED = tuple(name for name in SPEC if name not in (*REPORT, "audit_fail_on", "audit_store"))
+_ASKED = tuple(name for name in SPEC if name not in (*REPORT, "audit_fail_on", "audit_store", "audit_allow_empty"))
 
 NO_ANSWER = "the host gave no answer"
 # What goes from a result into the report.
@@ -127,6 +128,8 @@ def problem_of(answer: Json, fail_on: str) -> str:
 
 
 def summary_of(answer: Json) -> str:
+    if not answer["volumes"]:
+        return "no volume was found"
     good = sum(one.get("state") in ("compliant", "recorded") for one in answer["volumes"])
     return f"{good} of {len(answer['volumes'])} volumes compliant"
 

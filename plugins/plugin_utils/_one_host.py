@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 from ansible.errors import AnsibleActionFail
@@ -13,12 +14,40 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import shown
+from ..module_utils._module.argument_spec import secret_options
+from ..module_utils._module.wrong_task import complaints
 from ._rotation.options import ClaimedByHost, refuse_claimed
 from ._rotation.world import HostError
 
 Result = t.Dict[str, t.Any]
 
 _INTERPRETER = "discovered_interpreter_python"
+# Variables of the roles and playbooks that are no options of their actions.
+_OTHERS = {
+    "rotate_": "entry hosts limits max_fail_percentage nothing pattern serial store_folder store_is_tasks store_key "
+    "stored turn",
+    "audit_": "answered fleet hosts looked nothing pattern report silent",
+}
+_CLOSE = 0.85
+
+
+def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
+    """A sentence for each variable that was likely meant to be an option of a role. It would be ignored silently."""
+    options = list(spec)
+    prefix = next((one for one in _OTHERS if options and options[0].startswith(one)), "")
+    known = {*options, *(prefix + name for name in _OTHERS.get(prefix, "").split())}
+    said = []
+    for name in sorted(name for name in variables if prefix and name.startswith(prefix) and name not in known):
+        meant = difflib.get_close_matches(name, options, 1, _CLOSE)
+        if meant:
+            said.append(f"{shown(name)} is no variable of the role, and has no effect; did you mean {meant[0]}?")
+    return said
+
+
+def _with_secrets(option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """The host would tell a wrong option of a secret with a place that is in no variable."""
+    is_secrets = option.get("no_log") and option.get("elements") == "dict"
+    return {**option, "options": secret_options()} if is_secrets else option
 
 
 class OneHost:
@@ -37,6 +66,10 @@ class OneHost:
             raise AnsibleActionFail(f"{self.name}: {error}. Nothing was changed.") from None
         template = self._action._templar.template
         found = {name: template(self._variables[name]) for name in spec if name in self._variables}
+        self.warnings += misspelt(self._variables, spec)
+        complaint = complaints(found, {name: _with_secrets(option) for name, option in spec.items()})
+        if complaint:
+            raise AnsibleActionFail(" ".join([*complaint, "Nothing was changed."]))
         checked = ArgumentSpecValidator(spec).validate(found)
         if checked.error_messages:
             raise AnsibleActionFail(f"{'; '.join(checked.error_messages)}. Nothing was changed.")

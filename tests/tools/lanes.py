@@ -393,7 +393,7 @@ LANES: t.Dict[str, Description] = {
         judged=True,
     ),
     "guides": Description(
-        "every playbook of docs/guides, run on small volumes and judged by cryptsetup",
+        "every playbook of docs/guides and of the collection, run on small volumes and judged by cryptsetup",
         paths=("tests/guides",),
         judged=True,
         parts=CORES,

@@ -160,6 +160,7 @@ class Rotation:
         self._progress = progress
         self._chance = chance
         self.volumes: t.List[Volume] = []
+        self.unmatched: t.Any = []  # patterns that led to no volume, as the host says
         self._stored: t.Dict[str, Stored] = {}  # what the store holds by key, as far as this run knows
         self._made: t.Set[str] = set()  # ids of secrets that this run brought to a volume
         self._placeholder: Secret = {}
@@ -204,7 +205,9 @@ class Rotation:
             "exclude": list(options.exclude),
         }
         asked = {"discover": search, "volumes": works, "orders": self._orders_of_known()}
-        found = answers.seen(self._host.step({"step": "look", **asked, **self._common()}))
+        answer = self._host.step({"step": "look", **asked, **self._common()})
+        found = answers.seen(answer)
+        self.unmatched = answer.get("unmatched")
         self.volumes = [Volume(seen, number) for number, seen in enumerate(found, 1)]
 
     def _common(self) -> Option:

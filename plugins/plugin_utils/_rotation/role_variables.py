@@ -29,6 +29,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_paths": {"type": "list", "elements": "str", "default": []},
     "rotate_block_devices": {"type": "bool", "default": True},
     "rotate_exclude": {"type": "list", "elements": "str", "default": []},
+    "rotate_allow_empty": {"type": "bool", "default": False},
     "rotate_generation": {"type": "str", "default": ""},
     "rotate_max_age": {"type": "int", "default": 0},
     "rotate_passphrase": {"type": "str", "no_log": True},

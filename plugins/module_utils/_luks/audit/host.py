@@ -23,7 +23,7 @@ _SHARED = ("secrets", "forbidden_secrets", "backups", "verify", "kdf_limits", "l
 
 def audit_host(params: Params) -> Result:
     """``volumes``: the result of the module ``audit`` for each, with the state ``failed`` and the reason where there is
-    none. ``unreadable``: devices that may be volumes, and cannot be read.
+    none. ``unreadable``: devices that may be volumes, and cannot be read. ``unmatched``: patterns without a volume.
     """
     named: t.Sequence[Params] = params["volumes"]
     found = discover(
@@ -41,6 +41,7 @@ def audit_host(params: Params) -> Result:
         "changed": False,
         "volumes": volumes,
         "unreadable": unreadable,
+        "unmatched": found["unmatched"],
         "warnings": list(dict.fromkeys(warnings)),
     }
 

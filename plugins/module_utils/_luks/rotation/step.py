@@ -47,6 +47,7 @@ def step(params: Params) -> Result:
 
 def _look(params: Params) -> Result:
     warnings: t.List[str] = []
+    unmatched: t.List[str] = []
     found: t.Optional[t.List[Result]] = None
     if params["discover"] is not None and params["volumes"] and not _has_keyfiles(params["discover"]["crypttab"]):
         found = []  # nothing would be asked of what a search finds
@@ -56,13 +57,13 @@ def _look(params: Params) -> Result:
         wanted = params["discover"]
         paths = [*wanted["paths"], *(work["device"] for work in params["volumes"])]
         facts = discover(paths=paths, block_devices=wanted["block_devices"], crypttab_path=wanted["crypttab"])
-        found, warnings = facts["volumes"], facts["warnings"]
+        found, warnings, unmatched = facts["volumes"], facts["warnings"], facts["unmatched"]
     chosen: t.Sequence[Params] = params["volumes"]
     if found is not None and not chosen:
         exclude = params["discover"]["exclude"]
         chosen = [one for one in found if one["uuid"] not in exclude and one["device"] not in exclude]
     seen = [_look_at(params, volume, found) for volume in chosen]
-    return {"changed": False, "volumes": seen, "warnings": warnings}
+    return {"changed": False, "volumes": seen, "unmatched": unmatched, "warnings": warnings}
 
 
 def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result]]) -> Result:

@@ -48,12 +48,13 @@ def options_of(role: str) -> t.Dict[str, t.Any]:
 
 def test_the_role_audit_reads_no_option_after_its_host_was_asked() -> None:
     """The action has what it read before; what a task gives to its variables wins over the facts of a host."""
-    look, report, fail = yaml.safe_load((ROLES / "audit" / "tasks" / "main.yml").read_text())
+    look, report, fail, nothing = yaml.safe_load((ROLES / "audit" / "tasks" / "main.yml").read_text())
     assert list(look) == ["name", "luksmith.luks.audit_host", "register"]
     assert tuple(report["vars"]) == _audit.REPORT
     for name, value in report["vars"].items():
         assert value == f"{{{{ audit_looked.report.{name} }}}}"
     assert set(re.findall(r"\baudit_\w+", str([report["when"], fail]))) == {"audit_looked", "audit_report_directory"}
+    assert set(re.findall(r"\baudit_\w+", str(nothing))) == {"audit_nothing"}
 
 
 @pytest.mark.parametrize(("role", "spec"), [("rotate", SPEC), ("audit", _audit.SPEC)])

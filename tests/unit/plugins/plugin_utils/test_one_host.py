@@ -1,0 +1,161 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables of the roles that are wrong: what is said of them, before a host is asked."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import types
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.luksmith.luks.plugins.plugin_utils import _audit
+from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost, misspelt
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import role_variables
+
+ROOT = pathlib.Path(__file__).resolve().parents[4]
+SPECS = {"audit": _audit.SPEC, "rotate": role_variables.SPEC}
+
+# The role, a variable, its value, and what is said.
+WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
+    "no dash before a secret": (
+        "rotate",
+        "replaces",
+        {"passphrase": "hunter2"},
+        (
+            "rotate_replaces is a dictionary, but must be a list. Write each item on a line of its own that "
+            "begins with a dash."
+        ),
+    ),
+    "a secret as text": (
+        "audit",
+        "secrets",
+        ["hunter2"],
+        (
+            "Entry 1 of audit_secrets: audit_secrets[0] is text, but must be a dictionary. Its options are label,"
+            " passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+        ),
+    ),
+    "a misspelt option of a secret": (
+        "rotate",
+        "keeps",
+        [{"label": "a", "passphrase": "x"}, {"label": "b", "passphrse": "hunter2"}],
+        "Entry 2 of rotate_keeps: rotate_keeps[1].passphrse is not an option; did you mean passphrase?",
+    ),
+    "an option of a volume": (
+        "audit",
+        "volumes",
+        [{"path": "/dev/sdb"}],
+        (
+            "Entry 1 of audit_volumes: audit_volumes[0].device is missing. Entry 1 of audit_volumes: "
+            "audit_volumes[0].path is not an option. The options here are device, header."
+        ),
+    ),
+    "a volume as text": (
+        "rotate",
+        "volumes",
+        ["/dev/sdb"],
+        (
+            "Entry 1 of rotate_volumes: rotate_volumes[0] is text, but must be a dictionary. Its options are "
+            "device, header."
+        ),
+    ),
+    "a number in words": (
+        "rotate",
+        "max_age",
+        "90 days",
+        "rotate_max_age is text, but must be a whole number.",
+    ),
+    "a choice": (
+        "rotate",
+        "unknown",
+        "errase",
+        "rotate_unknown is text, but must be one of report, fail, erase. Did you mean erase?",
+    ),
+    "a format of the report": (
+        "audit",
+        "report_formats",
+        "html, pdf",
+        (
+            "audit_report_formats is text, but must be one of html, json, csv, junit, sarif. Write each item on a"
+            " line of its own that begins with a dash."
+        ),
+    ),
+    "yes or no": (
+        "audit",
+        "block_devices",
+        "nope",
+        "audit_block_devices is text, but must be true or false.",
+    ),
+    "a list of one path": (
+        "rotate",
+        "vault_file",
+        ["/x"],
+        "rotate_vault_file is a list, but must be a path.",
+    ),
+    "true as a path": (
+        "rotate",
+        "header_backup",
+        True,
+        ("rotate_header_backup is a boolean, but must be a path. Write the path, or leave rotate_header_backup out."),
+    ),
+    "costs": (
+        "rotate",
+        "pbkdf",
+        "argon2id",
+        "rotate_pbkdf is text, but must be a dictionary.",
+    ),
+}
+
+
+def options(role: str, **variables: t.Any) -> t.Tuple[OneHost, t.Any]:
+    action: t.Any = types.SimpleNamespace(_templar=types.SimpleNamespace(template=lambda value: value))
+    host = OneHost(action, {"inventory_hostname": "web", **variables})
+    return host, host.options(SPECS[role])
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_place_reason_and_fix(case: str) -> None:
+    role, name, value, told = WRONG[case]
+    with pytest.raises(AnsibleActionFail) as caught:
+        options(role, **{f"{role}_{name}": value})
+    assert str(caught.value).startswith(told), caught.value
+    assert str(caught.value).endswith(" Nothing was changed.") and "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", SPECS)
+def test_what_is_right(role: str) -> None:
+    host, given = options(role, **{f"{role}_paths": "/srv/*.img,/var/*.img", f"{role}_lock_timeout": "5"})
+    assert given[f"{role}_paths"] == ["/srv/*.img", "/var/*.img"] and given[f"{role}_lock_timeout"] == 5.0
+    assert host.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "meant"),
+    [
+        ("rotate", "rotate_genration", "rotate_generation"),
+        ("rotate", "rotate_block_device", "rotate_block_devices"),
+        ("audit", "audit_forbiden_secrets", "audit_forbidden_secrets"),
+        ("audit", "audit_secret", "audit_secrets"),
+    ],
+)
+def test_a_variable_that_is_misspelt(role: str, name: str, meant: str) -> None:
+    host, _given = options(role, **{name: "x"})
+    assert host.warnings == [f"{name} is no variable of the role, and has no effect; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize("role", SPECS)
+def test_variables_that_are_no_options(role: str) -> None:
+    """Those of the role and its playbook, and a reader's own."""
+    files = [*(ROOT / "roles" / role).rglob("*.yml"), ROOT / "playbooks" / f"{role}.yml"]
+    names = {name for file in files for name in re.findall(rf"\b{role}_[a-z_]+\b", file.read_text())}
+    assert len(names) > len(SPECS[role])
+    assert misspelt([*names, f"{role}_team", "ansible_host", "rotate", f"my_{role}_path"], SPECS[role]) == []
+
+
+def test_a_name_cannot_forge_lines() -> None:
+    (said,) = misspelt(["rotate_generation\n\x1b[2J"], SPECS["rotate"])
+    assert said.isprintable()
