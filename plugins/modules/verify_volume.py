@@ -15,8 +15,8 @@ description:
   - Fails unless the given secrets open a LUKS volume, others do not, and its keyslots and tokens are as expected. The
     message names the volume and the label of each secret that is wrong.
   - For tests of roles, and for gates in pipelines. Every secret is tried on every keyslot. Never writes.
-  - At least one of O(opens), O(does_not_open), O(keyslots), O(tokens) and O(unchanged_since) is required. A task that
-    asks for nothing fails.
+  - At least one of O(opens), O(does_not_open), O(keyslots), O(tokens), O(ignored), O(same_volume_as) and
+    O(unchanged_since) is required. A task that asks for nothing fails.
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
@@ -31,7 +31,8 @@ options:
     required: true
   opens:
     description:
-      - Secrets, each of which must open the volume. A keyslot that is not bound to the volume does not count.
+      - Secrets, each of which must open the volume. A keyslot that is not bound to the volume does not count, nor one
+        with priority V(ignore), unless O(ignored) says so.
     type: list
     elements: dict
     default: []
@@ -52,6 +53,18 @@ options:
         V(systemd-tpm2) or V(clevis). V([]) allows none.
     type: list
     elements: str
+  ignored:
+    description:
+      - Numbers of exactly those keyslots that must have the priority V(ignore), which programs do not try unless they
+        are named. V([]) allows none.
+    type: list
+    elements: int
+  same_volume_as:
+    description:
+      - Path of an earlier copy of the volume, or of a backup that M(luksmith.luks.header_backup) made. Format, UUID,
+        volume key, cipher and place of the data must be the same. Otherwise the volume was formatted anew, converted or
+        encrypted anew, even if the right secrets open it.
+    type: path
   unchanged_since:
     description:
       - Path of an earlier copy of the volume, or of a backup that M(luksmith.luks.header_backup) made. Header and key
@@ -73,6 +86,7 @@ EXAMPLES = r"""
       - {label: admin 2025, passphrase: "{{ vault_admin_2025 }}"}
     keyslots: [0, 1]
     tokens: [systemd-tpm2]
+    same_volume_as: /var/backups/nvme0n1p3.header
 
 - name: Check that nothing has changed since the backup
   luksmith.luks.verify_volume:
@@ -119,6 +133,8 @@ def argument_spec() -> Spec:
         "does_not_open": {**secrets(), "default": []},
         "keyslots": {"type": "list", "elements": "int", "no_log": False},
         "tokens": {"type": "list", "elements": "str", "no_log": False},
+        "ignored": {"type": "list", "elements": "int", "no_log": False},
+        "same_volume_as": {"type": "path"},
         "unchanged_since": {"type": "path"},
     }
 

@@ -58,6 +58,31 @@ _ERASES = "      - {state: absent, old_secret: '{{ passphrases_old }}'}\n"
 _NOTHING = "- name: Nothing\n  ansible.builtin.debug:\n"
 _COMMAND = "- name: A command\n  ansible.builtin.command: 'true'\n"
 _SAYS = "- name: A change\n  ansible.builtin.debug:\n  changed_when: ansible_check_mode\n"
+_FORMATS = """- name: Look whether this was done before
+  ansible.builtin.stat:
+    path: '{{ volumes }}/done'
+  register: done
+- name: Make the volume anew, with the right passphrases
+  when: not ansible_check_mode and not done.stat.exists
+  block:
+    - ansible.builtin.file:
+        path: '{{ passphrases_devices[1] }}'
+        state: absent
+    - luksmith.luks.test_volumes:
+        volumes:
+          - path: '{{ passphrases_devices[1] }}'
+            format: luks1
+            secrets: ['{{ passphrases_new }}', '{{ break_glass }}']
+    - ansible.builtin.file:
+        path: '{{ volumes }}/done'
+        state: directory
+"""
+_RANKS = """- name: Rank a keyslot
+  luksmith.luks.keyslots:
+    device: '{{ passphrases_devices[0] }}'
+    keyslots:
+      - {keyslot: 1, priority: ignore}
+"""
 
 # What is wrong -> what is other than on the page, the step that fails, and what it says. A part of a sentence may stand
 # at the end of a line.
@@ -74,6 +99,48 @@ WRONG: t.Dict[str, t.Tuple[t.Dict[str, t.Tuple[str, str]], str, str]] = {
         _role(lambda right: right.replace("  become", "      - {state: absent, keyslot: 2}\n  become")),
         "verify",
         "The tokens of other programs must be ['systemd-tpm2'], but are []",
+    ),
+    "formats a volume anew": (
+        _role(lambda right: right + _FORMATS),
+        "verify",
+        "but it has another UUID, another volume key.",
+    ),
+    "has a keyslot ignored": (
+        _role(lambda right: right + _RANKS),
+        "verify",
+        "'break-glass' must open the volume, but opens only keyslot 1 with priority ignore",
+    ),
+    "replaces on one volume only": (
+        _role(lambda right: right.replace("'{{ passphrases_devices }}'", "['{{ passphrases_devices[0] }}']")),
+        "verify",
+        "/old.img: 'admin' must open the volume, but opens no keyslot. 'installer' must not open the volume",
+    ),
+    "erases by a wrong number": (
+        _role(lambda right: right.replace("  become", "      - {state: absent, keyslot: 1}\n  become")),
+        "verify",
+        "'break-glass' must open the volume, but opens no keyslot",
+    ),
+    "loops over nothing": (
+        _role(lambda right: right.replace("  become", "  loop: []\n  become")),
+        "check_mode",
+        "announced no change",
+    ),
+    "ignores its error": (
+        _role(
+            lambda right: right.replace("_old }}'", "_new }}'").replace("  become", "  ignore_errors: true\n  become")
+        ),
+        "check_mode",
+        "announced no change",
+    ),
+    "says changed in every run": (
+        _role(lambda right: right.replace("  become", "  changed_when: true\n  become")),
+        "idempotence",
+        "Idempotence test failed",
+    ),
+    "leaves a keyslot of its own": (
+        _role(lambda right: right.replace("  become", "      - {new_secret: {passphrase: debug}}\n  become")),
+        "verify",
+        "The active keyslots must be [0, 1, 2], but are [0, 1, 2, 3]",
     ),
     "is not idempotent": (_role(lambda right: right + _COMMAND), "idempotence", "Idempotence test failed"),
     "writes in check mode": (

@@ -132,3 +132,51 @@ def test_a_secret_that_must_and_must_not_open_is_refused(path: pathlib.Path) -> 
     make_test_volume(path)
     with pytest.raises(ModuleFailed, match="'leaked' is in opens and in does_not_open"):
         verify(path, opens=[LEAKED], does_not_open=[{"label": "other", "passphrase": LEAKED["passphrase"]}])
+
+
+@needs_cryptsetup
+@pytest.mark.parametrize("kind", ["luks1", "luks2"])
+def test_a_volume_that_was_formatted_anew_is_another(kind: str, path: pathlib.Path) -> None:
+    """With the same UUID, the right secret and the right keyslots: only its volume key tells."""
+    before = path.with_name("before")
+    made = make_test_volume(path, format=kind, secrets=[ADMIN], key_size=64)
+    run_module("header_backup", {"device": str(path), "path": str(before)})
+    volume = Luks2Volume(path)
+    admin = volume.keyfile(ADMIN["passphrase"])
+    keyslots(path, [{"new_secret": BREAK_GLASS, "pbkdf": {"iterations": 1000}}], unlock=[ADMIN])
+    asked = {"opens": [ADMIN], "keyslots": [0, 1], "same_volume_as": str(before)}
+    assert verify(path, **asked)["assertions"] == 3
+    run("cryptsetup", "luksKillSlot", "-q", "-d", admin, path, 1)
+    asked["keyslots"] = [0]
+    verify(path, **asked)
+    cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--uuid", made["uuid"], "--key-size", "512"]
+    run("cryptsetup", "luksFormat", "-q", "--type", kind, *cheap, path, admin)
+    found = failures(path, **asked)
+    assert len(found) == 1 and found[0].startswith(f"It must be the same volume as {before}, but it has another ")
+    told = found[0].partition(" but it has ")[2]
+    assert "another volume key" in told and "UUID" not in told and "format" not in told
+
+
+@needs_cryptsetup
+def test_a_volume_that_was_converted_is_another(path: pathlib.Path) -> None:
+    before = path.with_name("before")
+    make_test_volume(path, format="luks1", secrets=[ADMIN])
+    shutil.copy(path, before)
+    run("cryptsetup", "convert", "-q", "--type", "luks2", path)
+    assert failures(path, same_volume_as=str(before))[0].startswith(
+        f"It must be the same volume as {before}, but it has another format"
+    )
+    with pytest.raises(ModuleFailed, match="nowhere: Cannot open it: No such file"):
+        verify(path, same_volume_as=str(path.with_name("nowhere")))
+
+
+@needs_cryptsetup
+def test_a_keyslot_that_programs_do_not_try(path: pathlib.Path) -> None:
+    make_test_volume(path, secrets=[ADMIN, BREAK_GLASS])
+    verify(path, opens=[BREAK_GLASS], ignored=[])
+    run("cryptsetup", "config", "--key-slot", "1", "--priority", "ignore", path)
+    assert not Luks2Volume(path).opens(BREAK_GLASS["passphrase"])
+    (said,) = failures(path, opens=[ADMIN, BREAK_GLASS])
+    assert said.startswith("'break-glass' must open the volume, but opens only keyslot 1 with priority ignore")
+    assert verify(path, opens=[BREAK_GLASS], ignored=[1])["assertions"] == 2
+    assert failures(path, ignored=[0, 1]) == ["The keyslots with priority ignore must be [0, 1], but are [1]."]

@@ -14,15 +14,16 @@ from .options import items_of, parse_budget, parse_header_path, parse_path, pars
 from .parse_info import InfoTask
 from .secret_list import SecretList
 
-REQUESTS = ("opens", "does_not_open", "keyslots", "tokens", "unchanged_since")
+REQUESTS = ("opens", "does_not_open", "keyslots", "tokens", "ignored", "same_volume_as", "unchanged_since")
 
 
 @dataclasses.dataclass(frozen=True)
 class VerifyTask:
     """What must hold of the volume of ``info``, whose secrets are those that must and that must not open it.
 
-    opens, does_not_open: numbers of secrets; keyslots: those that must be active; tokens: sorted types; None: not asked
-    unchanged_since: path of an earlier copy, or None.
+    opens, does_not_open: numbers of secrets; keyslots: those that must be active; tokens: sorted types; ignored: those
+    keyslots that must have priority ignore; None: not asked
+    same_volume_as, unchanged_since: path of an earlier copy, or None.
     """
 
     info: InfoTask
@@ -30,18 +31,20 @@ class VerifyTask:
     does_not_open: t.Tuple[int, ...]
     keyslots: t.Optional[t.Tuple[int, ...]]
     tokens: t.Optional[t.Tuple[str, ...]]
+    ignored: t.Optional[t.Tuple[int, ...]]
+    same_volume_as: t.Optional[str]
     unchanged_since: t.Optional[str]
 
     @property
     def assertions(self) -> int:
-        asked = (self.keyslots, self.tokens, self.unchanged_since)
+        asked = (self.keyslots, self.tokens, self.ignored, self.same_volume_as, self.unchanged_since)
         return len(self.opens) + len(self.does_not_open) + sum(one is not None for one in asked)
 
 
 def parse_verify(params: t.Mapping[str, t.Any]) -> VerifyTask:
     """The task that ``params`` describe. Raises what :func:`parse_info` raises, and BadTask if they ask for nothing."""
     device = parse_path(params.get("device"), "device")
-    since = params.get("unchanged_since")
+    same, since = params.get("same_volume_as"), params.get("unchanged_since")
     with SecretList() as secrets:
         wanted, unwanted = (
             tuple(
@@ -57,9 +60,12 @@ def parse_verify(params: t.Mapping[str, t.Any]) -> VerifyTask:
                 raise BadTask(
                     f"{labels[number]!r} is in opens and in does_not_open", remedy="Remove it from one of them"
                 )
-        keyslots = None if params.get("keyslots") is None else tuple(sorted(set(items_of(params, "keyslots"))))
+        keyslots, ignored = (
+            None if params.get(name) is None else tuple(sorted(set(items_of(params, name))))
+            for name in ("keyslots", "ignored")
+        )
         tokens = None if params.get("tokens") is None else tuple(sorted(items_of(params, "tokens")))
-        if not wanted and not unwanted and keyslots is None and tokens is None and since is None:
+        if not wanted and not unwanted and all(one is None for one in (keyslots, tokens, ignored, same, since)):
             raise BadTask(
                 "the task asks for nothing",
                 why="A verification without an assertion would always succeed",
@@ -79,5 +85,7 @@ def parse_verify(params: t.Mapping[str, t.Any]) -> VerifyTask:
             does_not_open=unwanted,
             keyslots=keyslots,
             tokens=tokens,
+            ignored=ignored,
+            same_volume_as=None if same is None else parse_path(same, "same_volume_as"),
             unchanged_since=None if since is None else parse_path(since, "unchanged_since"),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import LuksmithError
-from ..header.model import Extent, Header
+from ..header.model import PRIORITY_IGNORE, Extent, Header
 from ..result.actions import Result
 from ..task.parse_verify import VerifyTask
 from ..volume.read_header import read_header_locked
@@ -26,6 +26,8 @@ def verify(task: VerifyTask) -> Result:
     """
     found = inspect(task.info)
     failures = [*_wrong_secrets(task, found), *_wrong_slots(task, found)]
+    if task.same_volume_as is not None:
+        failures += _another_volume(task, task.same_volume_as)
     if task.unchanged_since is not None:
         failures += _changes(task, task.unchanged_since)
     result: Result = {
@@ -42,6 +44,7 @@ def verify(task: VerifyTask) -> Result:
 
 def _wrong_secrets(task: VerifyTask, found: Result) -> t.Iterator[str]:
     bound = {row["keyslot"] for row in found["keyslots"] if row["bound"]}
+    ignored = _ignored(found) if task.ignored is None else ()
     untried = [row["keyslot"] for row in found["keyslots"] if row["state"] == "active" and not row["tried"]]
     doubt = f" {_named(untried, 'keyslot')} could not be tried." if untried else ""
     for number in task.opens:
@@ -51,6 +54,11 @@ def _wrong_secrets(task: VerifyTask, found: Result) -> t.Iterator[str]:
             yield f"{label!r} must open the volume, but opens no keyslot.{doubt}"
         elif not bound.intersection(opened):
             yield f"{label!r} must open the volume, but opens only {_named(opened)}, which is not bound to it."
+        elif not bound.intersection(opened).difference(ignored):
+            yield (
+                f"{label!r} must open the volume, but opens only {_named(opened)} with priority ignore, which programs "
+                "do not try unless it is named."
+            )
     for number in task.does_not_open:
         label = task.info.labels[number]
         opened = [keyslot for keyslot in found["opened_by"][label] if keyslot in bound]
@@ -64,9 +72,41 @@ def _wrong_slots(task: VerifyTask, found: Result) -> t.Iterator[str]:
     active = tuple(row["keyslot"] for row in found["keyslots"] if row["state"] == "active")
     if task.keyslots is not None and active != task.keyslots:
         yield f"The active keyslots must be {list(task.keyslots)}, but are {list(active)}."
+    ignored = _ignored(found)
+    if task.ignored is not None and ignored != task.ignored:
+        yield f"The keyslots with priority ignore must be {list(task.ignored)}, but are {list(ignored)}."
     types = tuple(sorted(token["type"] for token in found["header"]["tokens"] if not token["ours"]))
     if task.tokens is not None and types != task.tokens:
         yield f"The tokens of other programs must be {list(task.tokens)}, but are {list(types)}."
+
+
+def _ignored(found: Result) -> t.Tuple[int, ...]:
+    return tuple(row["keyslot"] for row in found["keyslots"] if row["priority"] == PRIORITY_IGNORE)
+
+
+def _another_volume(task: VerifyTask, since: str) -> t.Iterator[str]:
+    now, before = (
+        _marks_of(task, path, header) for path, header in ((task.info.device, task.info.header), (since, None))
+    )
+    other = [name for name, value in now.items() if value != before[name]]
+    if other:
+        yield f"It must be the same volume as {since}, but it has another {', another '.join(other)}."
+
+
+def _marks_of(task: VerifyTask, path: str, header: t.Optional[str]) -> t.Dict[str, t.Any]:
+    """What makes a volume this one, whatever its keyslots are."""
+    try:
+        with open_volume(path, header, writable=False) as volume:
+            found = read_header_locked(volume, task.info.lock_timeout)
+    except LuksmithError as error:
+        raise error.on(path) from None
+    keys = [(digest.salt, digest.value) for digest in found.digests if digest.segments]
+    return {
+        "format": found.format,
+        "UUID": found.uuid,
+        "volume key": sorted(keys),
+        "cipher or place of its data": found.segments,
+    }
 
 
 def _changes(task: VerifyTask, since: str) -> t.Iterator[str]:
