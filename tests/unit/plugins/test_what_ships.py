@@ -50,7 +50,7 @@ BUDGETS = {
     "rotation_step": 779,
     "test_volumes": 442,
     "vault_entry": 5,
-    "verify_volume": 480,
+    "verify_volume": 490,
     "volumes_info": 236,
 }
 

@@ -80,6 +80,7 @@ class Unwell:
     """A rotation that ends with ``error``."""
 
     volumes: t.Tuple[()] = ()
+    unmatched: t.Tuple[()] = ()
 
     def __init__(self, error: Exception) -> None:
         self._error = error
