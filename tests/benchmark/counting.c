@@ -76,8 +76,8 @@ int EVP_KDF_derive(void *context, unsigned char *key, size_t size, const struct 
 	return real(context, key, size, parameters);
 }
 
-int PKCS5_PBKDF2_HMAC(const char *secret, int length, const unsigned char *salt, int salt_length, int iterations, const void *digest, int size,
-		      unsigned char *key)
+int PKCS5_PBKDF2_HMAC(const char *secret, int length, const unsigned char *salt, int salt_length, int iterations,
+		      const void *digest, int size, unsigned char *key)
 {
 	static int (*real)(const char *, int, const unsigned char *, int, int, const void *, int, unsigned char *);
 	int done;
@@ -91,8 +91,8 @@ int PKCS5_PBKDF2_HMAC(const char *secret, int length, const unsigned char *salt,
 	return done;
 }
 
-void nettle_pbkdf2(void *context, void *update, void *digest, size_t digest_size, unsigned iterations, size_t salt_length, const uint8_t *salt,
-		   size_t length, uint8_t *key)
+void nettle_pbkdf2(void *context, void *update, void *digest, size_t digest_size, unsigned iterations,
+		   size_t salt_length, const uint8_t *salt, size_t length, uint8_t *key)
 {
 	static void (*real)(void *, void *, void *, size_t, unsigned, size_t, const uint8_t *, size_t, uint8_t *);
 
