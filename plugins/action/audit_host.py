@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, excluded, problem_of, summary_of
 from ..plugin_utils._audit_store import STORE_SPEC, Entries, options_of
 from ..plugin_utils._one_host import OneHost
@@ -25,12 +26,12 @@ from ..plugin_utils._stores import check_name, is_class, make
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(())
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
+        arguments_of(self, {})
         host = OneHost(self, task_vars or {})
         given = host.options(SPEC)
         store = self._store(host, given["audit_store"])

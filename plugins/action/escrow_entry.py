@@ -18,4 +18,3 @@ class ActionModule(StoreAction):
         certificates={"type": "list", "elements": "path", "default": []},
         private_key={"type": "str", "no_log": True},
     )
-    _VALID_ARGS = frozenset(OPTIONS)

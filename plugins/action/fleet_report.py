@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask, LuksmithError, Unexpected
 from ..module_utils._luks.files import PRIVATE
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._report.writing import FORMS, Mode, write
 
 Result = t.Dict[str, t.Any]
@@ -37,16 +38,16 @@ _LOCALHOST = ("localhost", "127.0.0.1", "::1")
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(ARGUMENT_SPEC)
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        _checked, options = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        options = arguments_of(self, ARGUMENT_SPEC)
         check = self._task.check_mode
         try:
             self._refuse_other_hosts()
+            _refuse_nothing(options)
             return write(self._with_places(options), mode=parse_mode(options["mode"]), check=check)
         except LuksmithError as error:
             return {"failed": True, "changed": error.after_change, "msg": str(error)}
@@ -71,6 +72,15 @@ class ActionModule(ActionBase):
 
         sources = [place(path) for path in options["sources"]]
         return {**options, "sources": sources, **{form: place(options[form]) for form in FORMS}}
+
+
+def _refuse_nothing(options: Result) -> None:
+    if not options["hosts"] and not options["sources"]:
+        raise BadTask(
+            "neither hosts nor sources has anything",
+            why="A report of no host would look like one of a fleet that is in order",
+            remedy="Give at least one host, or the JSON file of an earlier report",
+        )
 
 
 def parse_mode(text: str) -> Mode:

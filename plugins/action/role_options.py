@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._rotation.options import ClaimedByHost, refuse_claimed
 from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._stores import check_name
@@ -19,17 +20,13 @@ from ..plugin_utils._stores import check_name
 
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(("names", "host"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        _checked, arguments = self.validate_argument_spec(
-            argument_spec={
-                "names": {"type": "list", "elements": "str", "required": True},
-                "host": {"type": "str"},
-            },
+        arguments = arguments_of(
+            self, {"names": {"type": "list", "elements": "str", "required": True}, "host": {"type": "str"}}
         )
         variables: t.Mapping[str, t.Any] = task_vars or {}
         if arguments["host"] is not None:

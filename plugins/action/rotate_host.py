@@ -19,6 +19,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._report.running import RunningReport
 from ..plugin_utils._rotation.journal import (
@@ -63,20 +64,20 @@ fi
 """
 
 
+ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+    "journal": {"type": "list", "elements": "raw", "no_log": True},
+    "answer": {"type": "raw", "no_log": True},
+}
+
+
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(("journal", "answer"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[Result] = None) -> Result:
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        _checked, arguments = self.validate_argument_spec(
-            argument_spec={
-                "journal": {"type": "list", "elements": "raw", "no_log": True},
-                "answer": {"type": "raw", "no_log": True},
-            }
-        )
+        arguments = arguments_of(self, ARGUMENT_SPEC)
         self._variables: Result = task_vars or {}
         one = OneHost(self, self._variables)
         host, given = one.name, self._given(one)

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._module.cores import forbid_core_dumps
+from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._rotation.decision import MAKE, REST, TAKE_UP, Wanted, decide, unproven, useless
 from ..plugin_utils._rotation.entry import (
     BadEntry,
@@ -39,76 +40,45 @@ Result = t.Dict[str, t.Any]
 _LEFT = {"next": "The volume was not changed.", "current": "The volume opens with the new secret by now."}
 
 
+ARGUMENT_SPEC: t.Dict[str, t.Any] = {
+    "operation": {"type": "str", "choices": ["check", "decide", "forget", "compare"], "required": True},
+    "entry": {"type": "raw", "no_log": True},
+    "store": {"type": "str", "default": ""},
+    "store_arguments": {"type": "dict", "default": {}, "no_log": True},
+    "key": {"type": "str", "default": "", "no_log": False},
+    "write": {"type": "dict", "no_log": True},
+    "version": {"type": "raw"},
+    "host": {"type": "str", "required": True},
+    "uuid": {"type": "str", "required": True},
+    "device": {"type": "str", "required": True},
+    "generation": {"type": "str", "default": ""},
+    "max_age": {"type": "int", "default": 0},
+    "passphrase": {"type": "str", "no_log": True},
+    "passphrase_format": {"type": "str", "default": "base32", "no_log": False},
+    "entropy": {"type": "int", "default": 128},
+    "replaces": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    "keeps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    "secret": {"type": "dict", "no_log": True},
+    "field": {"type": "str", "choices": ["next", "current"], "default": "next"},
+    "keep_older": {"type": "int", "default": 2},
+    "pbkdf": {"type": "dict"},
+    "iter_time": {"type": "int"},
+    "record": {"type": "list", "elements": "dict", "default": []},
+    "luks": {"type": "str", "default": "luks1"},
+    "opened": {"type": "list", "elements": "int"},
+    "begin": {"type": "bool", "default": False},
+    "made": {"type": "list", "elements": "str", "default": []},
+}
+
+
 class ActionModule(ActionBase):
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(
-        (
-            "operation",
-            "entry",
-            "store",
-            "store_arguments",
-            "key",
-            "write",
-            "version",
-            "host",
-            "uuid",
-            "device",
-            "generation",
-            "max_age",
-            "passphrase",
-            "passphrase_format",
-            "entropy",
-            "replaces",
-            "keeps",
-            "secret",
-            "field",
-            "keep_older",
-            "pbkdf",
-            "iter_time",
-            "record",
-            "luks",
-            "opened",
-            "begin",
-            "made",
-        )
-    )
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> Result:
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        _checked, arguments = self.validate_argument_spec(
-            argument_spec={
-                "operation": {"type": "str", "choices": ["check", "decide", "forget", "compare"], "required": True},
-                "entry": {"type": "raw", "no_log": True},
-                "store": {"type": "str", "default": ""},
-                "store_arguments": {"type": "dict", "default": {}, "no_log": True},
-                "key": {"type": "str", "default": "", "no_log": False},
-                "write": {"type": "dict", "no_log": True},
-                "version": {"type": "raw"},
-                "host": {"type": "str", "required": True},
-                "uuid": {"type": "str", "required": True},
-                "device": {"type": "str", "required": True},
-                "generation": {"type": "str", "default": ""},
-                "max_age": {"type": "int", "default": 0},
-                "passphrase": {"type": "str", "no_log": True},
-                "passphrase_format": {"type": "str", "default": "base32", "no_log": False},
-                "entropy": {"type": "int", "default": 128},
-                "replaces": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-                "keeps": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-                "secret": {"type": "dict", "no_log": True},
-                "field": {"type": "str", "choices": ["next", "current"], "default": "next"},
-                "keep_older": {"type": "int", "default": 2},
-                "pbkdf": {"type": "dict"},
-                "iter_time": {"type": "int"},
-                "record": {"type": "list", "elements": "dict", "default": []},
-                "luks": {"type": "str", "default": "luks1"},
-                "opened": {"type": "list", "elements": "int"},
-                "begin": {"type": "bool", "default": False},
-                "made": {"type": "list", "elements": "str", "default": []},
-            },
-            required_if=[("operation", "compare", ["secret"])],
-        )
+        arguments = arguments_of(self, ARGUMENT_SPEC, required_if=[("operation", "compare", ["secret"])])
         self._stored: Result = {"entry": arguments["entry"], "version": arguments["version"], "changed": False}
         try:
             # Before any store is asked: it would make a path of the uuid.

@@ -15,4 +15,3 @@ class ActionModule(StoreAction):
     TRANSFERS_FILES = False
     STORE = "vault_file"
     OPTIONS = store_options(path={"type": "path", "required": True}, vault_id={"type": "str"})
-    _VALID_ARGS = frozenset(OPTIONS)

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._module.cores import forbid_core_dumps
+from ._arguments import arguments_of
 from ._rotation.stores import StoreError
 from ._stores import make
 
@@ -42,9 +43,7 @@ class StoreAction(ActionBase):
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        _checked, arguments = self.validate_argument_spec(
-            argument_spec=self.OPTIONS, required_if=[("operation", "write", ["entry"])]
-        )
+        arguments = arguments_of(self, self.OPTIONS, required_if=[("operation", "write", ["entry"])])
         writes = arguments["operation"] == "write" and not self._task.check_mode
         try:
             store = make(self.STORE, arguments, self._loader._vault)

@@ -12,11 +12,11 @@ from ansible.errors import AnsibleFilterError
 Result = t.Mapping[str, t.Any]
 
 
-def opened_by(result: t.Any, *labels: str) -> bool:
+def opened_by(result: t.Any, *labels: str, **named: t.Any) -> bool:
     """Whether every secret with one of ``labels`` opens the volume. Raises AnsibleFilterError if that is not known."""
     name = "opened_by"
     rows = _rows(result, name)
-    _check_labels(result, rows, labels, name)
+    _check_labels(result, rows, labels, named, name)
     found = {label for row in rows if not row.get("recorded") for label in row["opened_by"]}
     missing = [label for label in labels if label not in found]
     if missing:
@@ -24,11 +24,11 @@ def opened_by(result: t.Any, *labels: str) -> bool:
     return not missing
 
 
-def only_opened_by(result: t.Any, *labels: str) -> bool:
+def only_opened_by(result: t.Any, *labels: str, **named: t.Any) -> bool:
     """Whether these secrets open the volume and nothing else does: each label a keyslot, each keyslot a label."""
     name = "only_opened_by"
     rows = _rows(result, name)
-    _check_labels(result, rows, labels, name)
+    _check_labels(result, rows, labels, named, name)
     found = {label for row in rows for label in row["opened_by"]}
     if any(not set(row["opened_by"]).intersection(labels) for row in rows if row["opened_by"] or row["tried"]):
         return False
@@ -36,11 +36,11 @@ def only_opened_by(result: t.Any, *labels: str) -> bool:
     return found == set(labels)
 
 
-def compliant_with(result: t.Any, policy: str) -> bool:
+def compliant_with(result: t.Any, policy: t.Any = None, **named: t.Any) -> bool:
     """Whether audit found the volume compliant with the policy of this name, and could prove it."""
     name = "compliant_with"
     _check_result(result, name, "compliant", "luksmith.luks.audit")
-    if not isinstance(policy, str) or not policy:
+    if not isinstance(policy, str) or not policy or named:
         raise AnsibleFilterError(f"{name}: give the name of the policy, such as {name}('strict')")
     if result["policy"] != policy:
         raise AnsibleFilterError(
@@ -74,9 +74,13 @@ def _check_result(result: t.Any, name: str, member: str, module: str) -> None:
         raise AnsibleFilterError(f"{name} needs a result of {module}. This one has no {member}")
 
 
-def _check_labels(result: Result, rows: t.Sequence[Result], labels: t.Sequence[t.Any], name: str) -> None:
-    if not labels or not all(isinstance(label, str) and label for label in labels):
-        raise AnsibleFilterError(f"{name}: give at least one label, such as {name}('admin')")
+def _check_labels(
+    result: Result, rows: t.Sequence[Result], labels: t.Sequence[t.Any], named: t.Mapping[str, t.Any], name: str
+) -> None:
+    if named or not labels or not all(isinstance(label, str) and label for label in labels):
+        raise AnsibleFilterError(
+            f"{name}: give one label or several, each as text of its own, such as {name}('admin', 'break-glass')"
+        )
     tried = result.get("opened_by")
     # A result of audit does not list the secrets that open nothing.
     known = set(tried) if isinstance(tried, t.Mapping) else {label for row in rows for label in row["opened_by"]}

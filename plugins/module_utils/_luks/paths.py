@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 
@@ -27,6 +28,7 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 
+_TAG = re.compile("(uuid|label|partuuid|partlabel)=", re.IGNORECASE)
 _REMEDIES = {
     errno.ENOENT: "Check the path; a device that was just attached may still be waiting for udev",
     errno.EACCES: "Run as a user with this permission, for block devices usually root (become: true)",
@@ -51,12 +53,24 @@ def fault(
     found = StorageFault(
         f"{doing}: {os.strerror(number)} ({name})",
         why=why,
-        remedy=remedy or _REMEDIES.get(number, ""),
+        remedy=remedy or (number == errno.ENOENT and _meant(path)) or _REMEDIES.get(number, ""),
         volume=path,
         changed=changed,
     )
     found.errno = number
     return found
+
+
+def _meant(path: str) -> str:
+    """What to write instead of a path that is none of a file, or ""."""
+    tag = _TAG.match(path)
+    if tag:
+        return f"Write {tag.group(1).upper()}= in capital letters"
+    if any(sign in path for sign in "*?["):
+        return "Give one path; luksmith.luks.volumes_info finds the volumes of a pattern"
+    if not path.startswith("/"):
+        return "Give the whole path, such as /dev/mapper/NAME or /srv/images/NAME"
+    return ""
 
 
 def unusable(path: str) -> str:

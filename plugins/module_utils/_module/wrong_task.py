@@ -10,6 +10,7 @@ a secret can stand anywhere.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -28,6 +29,14 @@ _WANTED = {
     "list": "a list",
     "path": "a path",
     "str": "text",
+}
+_SYNONYMS = {
+    "dest": "path",
+    "file": "path",
+    "password": "passphrase",
+    "path": "device",
+    "secret": "new_secret",
+    "src": "device",
 }
 _UNITS = {
     "iter_time": "milliseconds: 2000",
@@ -127,7 +136,7 @@ class _Complaints:
             elif kind in ("int", "float") and name in _UNITS:
                 told += f" {name} is in {_UNITS[name]}."
             elif kind == "path":
-                told += f" Write the path, or leave {name} out."
+                told += " Write the path." if index else f" Write the path, or leave {name} out."
             self.said.append(told)
 
     def _instead(self, name: str, given: Options, options: Options, place: str) -> str:
@@ -139,7 +148,11 @@ class _Complaints:
             return f"is not an option here; it belongs to {' or '.join(homes)}."
         if meant:
             return f"is not an option; did you mean {meant}?"
-        return f"is not an option. The options here are {', '.join(options)}."
+        return f"is not an option. {_instead_of_all(options)}"
+
+
+def _instead_of_all(options: Options) -> str:
+    return f"The options here are {', '.join(options)}." if options else "There are none here."
 
 
 def _homes(name: str, spec: Options, place: str = "") -> t.Iterator[str]:
@@ -152,9 +165,14 @@ def _homes(name: str, spec: Options, place: str = "") -> t.Iterator[str]:
 
 
 def _close(name: str, others: t.Sequence[str]) -> str:
+    """The one of ``others`` that was likely meant: a synonym, a similar one, one with the same word, or ""."""
     import difflib  # a good task does not need it
 
-    return next(iter(difflib.get_close_matches(name, others, 1, 0.7)), "")
+    same = [other for other in others if _SYNONYMS.get(name) == other or _SYNONYMS.get(other) == name]
+    words = set(re.split("[-_]", name))
+    with_word = [other for other in others if words.intersection(re.split("[-_]", other))]
+    whole = [other for other in with_word if name in other or other in name]
+    return next(iter(same or difflib.get_close_matches(name, others, 1, 0.7) or whole), "")
 
 
 def _fits(value: t.Any, option: Options) -> bool:

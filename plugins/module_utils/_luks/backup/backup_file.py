@@ -10,7 +10,7 @@ import dataclasses
 import os
 import typing as t
 
-from ..errors import LuksmithError, NotLuks, Refused
+from ..errors import LuksmithError, NotLuks, Refused, StorageFault
 from ..header.parsing import parse_header
 from ..volume.storage import Volume, open_volume
 from .image import Image, image_size, parse_image
@@ -29,6 +29,13 @@ def read_backup_file(path: str) -> t.Optional[BackupFile]:
     """The file at ``path``; None if there is none or only a dangling link. Raises StorageFault if it cannot be read."""
     if not os.path.exists(path):
         return None
+    if os.path.isdir(path):
+        raise StorageFault(
+            "it is a directory",
+            why="a backup is one file",
+            remedy=f"Name the file, such as {os.path.join(path, 'NAME.luks-header')}",
+            volume=path,
+        )
     try:
         with open_volume(path, writable=False) as volume:
             return _read_existing(volume)

@@ -51,7 +51,7 @@ def read_keyfile(
         # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before its type is known.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
-        raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error)) from None
+        raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error, path)) from None
     try:
         available = _length(descriptor, described) - start
         # A block device has a page cache of its own, which misses what was written through the file beneath it.
@@ -124,7 +124,9 @@ def _words(error: OSError) -> str:
     return f"{error.strerror} ({errno.errorcode.get(error.errno or 0, 'unknown error')})"
 
 
-def _remedy(error: OSError) -> str:
+def _remedy(error: OSError, path: str) -> str:
+    if error.errno == errno.ENOENT and not path.startswith("/"):
+        return "Give the whole path of a file on the managed host"
     if error.errno == errno.ENOENT:
         return "The file must exist on the managed host, not on the controller"
     if error.errno in (errno.EACCES, errno.EPERM):

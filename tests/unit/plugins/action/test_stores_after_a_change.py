@@ -36,8 +36,8 @@ def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[.
         module: t.Any = vault_entry if name == "vault" else escrow_entry
         store = object.__new__(module.ActionModule)
         store._loader = types.SimpleNamespace(_vault=VaultLib([("default", VaultSecret(b"password"))]))
-        store._task = types.SimpleNamespace(check_mode=False, args={})
         place = {"path": str(tmp_path / "key.json")} if name == "vault" else {"folder": str(tmp_path)}
+        store._task = types.SimpleNamespace(check_mode=False, args={"key": "key", **place})
         written = {"key": "key", "operation": "write", "entry": ENTRY, "version": 0}
         arguments = {
             **written,

@@ -83,6 +83,11 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         {"device": "/x", "keyslots": [ENTRY], "priority": "ignore"},
         ["priority is not an option here; it belongs to keyslots[]."],
     ),
+    "the file of a backup": (
+        "header_backup",
+        {"device": "/x", "dest": "/y"},
+        ["path is missing; did you mean path for dest?"],
+    ),
     "an option of nothing": (
         "header_backup",
         {"device": "/x", "path": "/y", "dest": "/z"},
@@ -208,6 +213,146 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         "keyfile",
         {"path": "/x", "new_secret": SECRET, "old_secret": SECRET},
         ["old_secret is not an option; did you mean old_secrets?"],
+    ),
+    "password": (
+        "keyslots",
+        entry(new_secret={"password": "hunter2"}),
+        ["Entry 2 of keyslots: keyslots[1].new_secret.password is not an option; did you mean passphrase?"],
+    ),
+    "secret for new_secret": (
+        "keyslots",
+        {"device": "/x", "keyslots": [{"secret": SECRET}]},
+        ["Entry 1 of keyslots: keyslots[0].secret is not an option; did you mean new_secret?"],
+    ),
+    "keyslot: 1.5": (
+        "keyslots",
+        entry(keyslot=1.5),
+        ["Entry 2 of keyslots: keyslots[1].keyslot is a number, but must be a whole number."],
+    ),
+    "several numbers in an entry": (
+        "keyslots",
+        {"device": "/x", "keyslots": [{"state": "absent", "keyslot": [1, 2]}]},
+        ["Entry 1 of keyslots: keyslots[0].keyslot is a list, but must be a whole number."],
+    ),
+    "state: removed": (
+        "keyslots",
+        entry(state="removed"),
+        ["Entry 2 of keyslots: keyslots[1].state is text, but must be one of present, absent."],
+    ),
+    "priority: 2": (
+        "keyslots",
+        entry(priority=2),
+        ["Entry 2 of keyslots: keyslots[1].priority is a number, but must be one of ignore, normal, prefer."],
+    ),
+    "pbkdf: argon2id": (
+        "keyslots",
+        entry(pbkdf="argon2id"),
+        [
+            (
+                "Entry 2 of keyslots: keyslots[1].pbkdf is text, but must be a dictionary. Its options are type, hash, "
+                "iterations, time, memory, parallel."
+            )
+        ],
+    ),
+    "pin beside a token": (
+        "keyslots",
+        {"device": "/x", "keyslots": [ENTRY], "unlock": [{"token": "auto", "pin": "hunter2"}]},
+        [
+            (
+                "Entry 1 of unlock: unlock[0].pin is not an option. The options here are label, passphrase, "
+                "passphrase_base64, keyfile, keyfile_offset, keyfile_size, volume_key_file, volume_key_base64, token."
+            )
+        ],
+    ),
+    "new_secret as a list": (
+        "keyslots",
+        {"device": "/x", "keyslots": [{"new_secrets": [SECRET]}]},
+        ["Entry 1 of keyslots: keyslots[0].new_secrets is not an option; did you mean new_secret?"],
+    ),
+    "a volume as a dictionary": (
+        "keyslots",
+        {"devices": [{"device": "/x"}], "keyslots": [ENTRY]},
+        ["Entry 1 of devices: devices[0] is a dictionary, but must be a path. Write the path."],
+    ),
+    "numbers as rows": (
+        "verify_volume",
+        {"device": "/x", "keyslots": [{"keyslot": 0}]},
+        ["Entry 1 of keyslots: keyslots[0] is a dictionary, but must be a whole number."],
+    ),
+    "a token as a row": (
+        "verify_volume",
+        {"device": "/x", "tokens": [{"type": "clevis"}]},
+        ["Entry 1 of tokens: tokens[0] is a dictionary, but must be text."],
+    ),
+    "a secret as text in verify_volume": (
+        "verify_volume",
+        {"device": "/x", "opens": "hunter2"},
+        [f"opens is text, but must be a list. {DASH}"],
+    ),
+    "open for opens": (
+        "verify_volume",
+        {"device": "/x", "open": [SECRET]},
+        ["open is not an option; did you mean opens?"],
+    ),
+    "restore for restored": (
+        "header_backup",
+        {"device": "/x", "path": "/y", "state": "restore"},
+        ["state is text, but must be one of present, restored. Did you mean restored?"],
+    ),
+    "a passphrase in header_backup": (
+        "header_backup",
+        {"device": "/x", "path": "/y", "passphrase": "hunter2"},
+        ["passphrase is not an option here; it belongs to unlock[]."],
+    ),
+    "secret for the new one of a keyfile": (
+        "keyfile",
+        {"path": "/x", "secret": SECRET},
+        ["new_secret is missing; did you mean new_secret for secret?"],
+    ),
+    "fail_on: true": (
+        "audit",
+        {"device": "/x", "fail_on": True},
+        ["fail_on is a boolean, but must be one of never, critical, high, medium, low, info."],
+    ),
+    "one secret of an audit": (
+        "audit",
+        {"device": "/x", "secrets": SECRET},
+        [f"secrets is a dictionary, but must be a list. {DASH}"],
+    ),
+    "the device of volumes_info": (
+        "volumes_info",
+        {"device": "/x"},
+        ["device is not an option. The options here are paths, block_devices, crypttab."],
+    ),
+    "a token in short": (
+        "test_volumes",
+        {"volumes": [{"path": "/x", "keyslots": [{"token": "tpm2"}]}]},
+        [
+            (
+                "Entry 1 of volumes: volumes[0].keyslots[0].token is text, but must be one of clevis, "
+                "systemd-recovery, systemd-tpm2, systemd-fido2. Did you mean systemd-tpm2?"
+            )
+        ],
+    ),
+    "numbers for keyslots": (
+        "test_volumes",
+        {"volumes": [{"path": "/x", "keyslots": [0]}]},
+        [
+            (
+                "Entry 1 of volumes: volumes[0].keyslots[0] is a number, but must be a dictionary. Its options are "
+                "keyslot, secret, pbkdf, priority, bound, token, interrupted."
+            )
+        ],
+    ),
+    "format: luks": (
+        "test_volumes",
+        {"volumes": [{"path": "/x", "format": "luks"}]},
+        ["Entry 1 of volumes: volumes[0].format is text, but must be one of luks2, luks1, qcow2. Did you mean luks2?"],
+    ),
+    "the variable of the role": (
+        "test_volumes",
+        {"test_volumes_list": [{"path": "/x"}]},
+        ["volumes is missing; did you mean volumes for test_volumes_list?"],
     ),
     "two mistakes": (
         "keyslots",

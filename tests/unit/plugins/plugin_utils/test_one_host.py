@@ -49,10 +49,7 @@ WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
         "audit",
         "volumes",
         [{"path": "/dev/sdb"}],
-        (
-            "Entry 1 of audit_volumes: audit_volumes[0].device is missing. Entry 1 of audit_volumes: "
-            "audit_volumes[0].path is not an option. The options here are device, header."
-        ),
+        "Entry 1 of audit_volumes: audit_volumes[0].device is missing; did you mean device for path?",
     ),
     "a volume as text": (
         "rotate",

@@ -68,9 +68,10 @@ AUDIT = {
     "keyslots": [row(0, "admin", recorded=False)],
 }
 NOT_PROVEN: t.Dict[str, t.Tuple[t.Any, t.Tuple[t.Any, ...], str]] = {
-    "no label": (TWO, (), "give at least one label"),
-    "an empty label": (TWO, ("",), "give at least one label"),
-    "a list of labels": (TWO, (["admin"],), "give at least one label"),
+    "no label": (TWO, (), "give one label or several, each as text of its own, such as"),
+    "a label and something else": (TWO, ("admin", 1), "give one label or several, each as text of its own, such as"),
+    "an empty label": (TWO, ("",), "give one label or several, each as text of its own, such as"),
+    "a list of labels": (TWO, (["admin"],), "give one label or several, each as text of its own, such as"),
     "a label that was not tried": (TWO, ("admn",), "no secret with the label 'admn' was tried on 4b543c86"),
     "a keyslot that was not tried": (UNTRIED, ("admin", "leaked"), "keyslot 1 of 4b543c86 could not be tried"),
     "a failed task": ({**TWO, "failed": True}, ("admin",), "the task failed"),
@@ -126,3 +127,13 @@ def test_every_test_is_documented() -> None:
     assert set(documented) == set(Plugins().tests())
     for name, page in documented.items():
         assert page["DOCUMENTATION"]["name"] == name and f"luksmith.luks.{name}(" in page["EXAMPLES"]
+
+
+def test_what_has_a_name_is_refused() -> None:
+    """As in ``info is luksmith.luks.opened_by(label='admin')``."""
+    for test in (opened_by, only_opened_by):
+        with pytest.raises(errors.AnsibleFilterError, match=r"such as \w+\('admin', 'break-glass'\)"):
+            test(TWO, label="admin")
+    for arguments in ({"name": "strict"}, {}):
+        with pytest.raises(errors.AnsibleFilterError, match="give the name of the policy, such as"):
+            compliant_with(AUDIT, **arguments)
