@@ -8,6 +8,7 @@ A test says ``@pytest.mark.needs("cryptsetup", "root")``; tests/conftest.py skip
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import pathlib
@@ -176,7 +177,21 @@ def _corpus() -> t.Optional[Need]:
     )
 
 
+def _tpm2() -> t.Optional[Need]:
+    """What systemd loads to reach a TPM, and the part of it that reaches swtpm."""
+    try:
+        for part in ("esys", "mu", "rc", "tcti-swtpm"):
+            ctypes.CDLL(f"libtss2-{part}.so.0")
+    except OSError:
+        esys = "libtss2-esys-3.0.2-0" + ("t64" if _debian() >= 13 else "")
+        tcti = "libtss2-tcti-swtpm0" + ("t64" if _debian() >= 13 else "")
+        rc = "libtss2-rc0" + ("t64" if _debian() >= 13 else "")
+        return Need("the libraries of a TPM 2.0", f"apt install {esys} {rc} {tcti}")
+    return None
+
+
 _SPECIAL: t.Mapping[str, t.Callable[[], t.Optional[Need]]] = {
+    "TPM2 libraries": _tpm2,
     "ansible-playbook": _playbook,
     "core dumps": _core_dumps,
     "corpus": _corpus,

@@ -38,7 +38,15 @@ _UNLOCKING: str = f"""{_SECRET}          volume_key_file:
             description: The volume key in base64.
             type: raw
           token:
-            description: V(auto), the type or the number of a token that yields the secret. V(clevis) is supported.
+            description:
+              - V(auto), the type or the number of a token that yields the secret. Clevis and systemd's TPM2, FIDO2 and
+                PKCS#11 are supported.
+            type: str
+          pin:
+            description: PIN for the token. It reaches only one that asks for a PIN.
+            type: raw
+          device:
+            description: Device that the token's plugin is to use, such as V(/dev/tpmrm1). By default it finds one.
             type: str
 """
 

@@ -42,6 +42,8 @@ def unlocking() -> Spec:
         "volume_key_file": {"type": "path", "no_log": False},
         "volume_key_base64": {"type": "raw", "no_log": True},
         "token": {"type": "str", "no_log": False},
+        "pin": {"type": "raw", "no_log": True},
+        "device": {"type": "str"},
     }
     return {"type": "list", "elements": "dict", "no_log": False, "options": options}
 

@@ -35,22 +35,22 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 632,
+    "audit": 648,
     "audit_host": 3,
-    "audit_step": 672,
+    "audit_step": 688,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 564,
+    "header_backup": 582,
     "keyfile": 83,
-    "keyslots": 662,
-    "keyslots_info": 479,
+    "keyslots": 681,
+    "keyslots_info": 498,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 779,
+    "rotation_step": 784,
     "test_volumes": 442,
     "vault_entry": 5,
-    "verify_volume": 490,
+    "verify_volume": 508,
     "volumes_info": 236,
 }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
+from ..header.foreign_tokens import MEMBERS, RECOVERY
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import enrol_anew
 from .rule import SECRETS, Hit, RuleSet
-from .tokens import MEMBERS, decoded
+from .tokens import decoded
 
 RULES = RuleSet()
 
@@ -67,7 +68,7 @@ def _sha1(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _dangling(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     slots = evidence.header.keyslots
     for token in decoded(evidence):
-        if token.type not in MEMBERS or token.type == "systemd-recovery":
+        if token.type not in MEMBERS or token.type == RECOVERY:
             continue
         for number in token.keyslots:
             openers = [] if number in evidence.recorded else list(evidence.opened_by.get(number, ()))

@@ -28,13 +28,21 @@ LABEL_LIMIT = 128  # characters; labels go into table rows and into the record i
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d:\d\d)?")
 
 
+class TokenRequest(t.NamedTuple):
+    """``name``: auto, a type or a number. pin: for a token that asks for one. device: the one to use, or ""."""
+
+    name: str
+    pin: bytearray
+    device: str = ""
+
+
 class Secret:
     """The bytes of one secret and the names that the task gives it.
 
     labels:   its names; messages use the first one.
     value:    the bytes, in one buffer that :meth:`wipe` overwrites.
     warnings: warnings that hold for every volume: the text is likely not what was meant (a newline at the end).
-    token: the token that yields it when it is needed (``auto``, a type or a number), or ""; ``value`` is noise then.
+    token: the token that yields it when it is needed, or None; ``value`` is noise then.
     qemu_obstacle: why QEMU cannot open a volume with it ("contains a NUL byte"), or "".
     """
 
@@ -47,7 +55,7 @@ class Secret:
         *,
         warnings: t.Sequence[str] = (),
         qemu_obstacle: str = "",
-        token: str = "",
+        token: t.Optional[TokenRequest] = None,
     ) -> None:
         self.value = value
         self.labels = tuple(labels)
@@ -65,8 +73,10 @@ class Secret:
         return hmac.compare_digest(self.value, text.encode("utf-8", "surrogateescape"))
 
     def wipe(self) -> None:
-        """Overwrite the bytes with zeros; the length stays."""
+        """Overwrite the bytes, and the PIN of its token, with zeros; the lengths stay."""
         wipe(self.value)
+        if self.token is not None:
+            wipe(self.token.pin)
 
 
 def read(params: t.Any, position: str, *, new: bool = False) -> Secret:

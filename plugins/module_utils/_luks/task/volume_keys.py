@@ -19,9 +19,12 @@ from ..errors import BadSecret, BadTask
 from ..header.model import LARGEST_KEY
 from .keyfile_content import read_keyfile
 from .secret_list import SecretList
-from .secrets import SOURCES, Secret, decoded, label_of, text_of
+from .secrets import SOURCES, Secret, TokenRequest, decoded, label_of, text_of
 
+_LONGEST_PIN = 1024  # bytes
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_OF_TOKEN = ("label", "token", "pin", "device")
+AUTO = "auto"
 KEY_SOURCES = ("volume_key_file", "volume_key_base64")
 
 
@@ -35,6 +38,8 @@ def unlocking(secrets: SecretList, items: t.Sequence[t.Any], option: str) -> t.T
         position = f"{option}[{index}]"
         if isinstance(params, t.Mapping) and params.get("token") is not None:
             numbers.append(secrets.add(_of_token(params, position), position))
+        elif isinstance(params, t.Mapping) and (params.get("pin") is not None or params.get("device") is not None):
+            raise BadTask(f"{position} has pin or device without token", remedy="Add the token that they are for")
         elif is_volume_key(params):
             _add(secrets, read_volume_key(params, position), position)
         else:
@@ -45,7 +50,7 @@ def unlocking(secrets: SecretList, items: t.Sequence[t.Any], option: str) -> t.T
 def _of_token(params: t.Mapping[str, t.Any], position: str) -> Secret:
     label = label_of(params.get("label"), position)
     token = params["token"]
-    others = [name for name, value in params.items() if name not in ("label", "token") and value is not None]
+    others = [name for name, value in params.items() if name not in _OF_TOKEN and value is not None]
     if others:
         raise BadTask(f"{position} has token and {' and '.join(others)}", remedy="Give each as an item of its own")
     if isinstance(token, bool) or not isinstance(token, (str, int)) or not _TOKEN.fullmatch(str(token)):
@@ -54,7 +59,32 @@ def _of_token(params: t.Mapping[str, t.Any], position: str) -> Secret:
             remedy="Write auto, a type such as clevis, or the number of the token",
         )
     # Nothing is equal to noise, so that it is a secret of its own until the token yields one.
-    return Secret(bytearray(os.urandom(32)), (label,) if label else (), token=str(token))
+    request = TokenRequest(str(token), read_pin(params.get("pin"), position), _device(params.get("device"), position))
+    return Secret(bytearray(os.urandom(32)), (label,) if label else (), token=request)
+
+
+def read_pin(pin: t.Any, position: str) -> bytearray:
+    """The option ``pin`` of the item at ``position``, empty if not given. Raises as :func:`.secrets.text_of`."""
+    if pin is None:
+        return bytearray()
+    value = bytearray(text_of(pin, f"{position}: pin", base64_needed=False))
+    if not 1 <= len(value) <= _LONGEST_PIN or 0 in value or b"\n" in value:
+        size = len(value)
+        wipe(value)
+        raise BadSecret(
+            f"{position}: pin has {size} bytes" + (", and a NUL or a newline" if 1 <= size <= _LONGEST_PIN else ""),
+            why=f"a PIN is one line of 1 to {_LONGEST_PIN} bytes",
+            remedy="Give the PIN that its program was told",
+        )
+    return value
+
+
+def _device(device: t.Any, position: str) -> str:
+    if device in (None, AUTO):
+        return ""
+    if not isinstance(device, str) or not device.isprintable() or not device:
+        raise BadTask(f"{position}: device is {device!r}", remedy="Give a path such as /dev/tpmrm0, or auto")
+    return device
 
 
 def _add(secrets: SecretList, key: Secret, position: str) -> None:

@@ -6,23 +6,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import select
 import shutil
-import signal
-import subprocess
-import time
 import typing as t
 
-from ..crypto.memory import wipe
-from ..errors import Refused, shown
+from ..errors import Refused
+from . import child
 
-PATIENCE = 60.0  # seconds: a server that does not answer, or a pin with several of them
 LONGEST_JWE = 32768  # bytes; with several servers some thousands. All of it fits into the pipe
-LONGEST = 8192  # bytes of a passphrase; Clevis makes 54
-_LONGEST_TOLD = 300  # characters of the program's own error
 _PARTS = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
+_DECRYPT = child.Words(
+    "clevis decrypt",
+    "check that its server answers or its TPM is there",
+    "its server may not answer",
+    "check the connection to it",
+)
 
 
 def compact(jwe: t.Any) -> bytes:
@@ -33,74 +30,16 @@ def compact(jwe: t.Any) -> bytes:
     return ".".join(t.cast(t.List[str], parts)).encode()
 
 
-def passphrase(jwe: bytes, patience: float = PATIENCE) -> bytearray:
+def passphrase(jwe: bytes, patience: float = child.PATIENCE) -> bytearray:
     """What the binding yields; the caller wipes it. Raises Refused, with the program's words, if it yields nothing."""
     if len(jwe) > LONGEST_JWE:
         raise Refused(f"its JWE has {len(jwe)} bytes", remedy="bind the keyslot to Clevis again")
-    program = shutil.which("clevis")
-    if program is None:
+    return child.answer([program(), "decrypt"], jwe, _DECRYPT, patience=patience)
+
+
+def program() -> str:
+    """The path of the program. Raises Refused if it is not installed."""
+    found = shutil.which("clevis")
+    if found is None:
         raise Refused("the program clevis is not installed", remedy="install it, with what its pin needs")
-    told = os.memfd_create("clevis", os.MFD_CLOEXEC)
-    try:
-        with subprocess.Popen(
-            [program, "decrypt"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            bufsize=0,
-            start_new_session=True,
-            env={**os.environ, "LC_ALL": "C"},
-        ) as process:
-            try:
-                return _answer(process, jwe, time.monotonic() + patience, told)
-            finally:
-                with contextlib.suppress(ProcessLookupError):  # also what it started, which may wait for a server
-                    os.killpg(process.pid, signal.SIGKILL)
-    finally:
-        os.close(told)
-
-
-def _answer(process: t.Any, jwe: bytes, deadline: float, told: int) -> bytearray:
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(jwe)
-    answer = bytearray(LONGEST + 1)
-    try:
-        size = _read(process.stdout.fileno(), answer, deadline)
-        process.wait(max(deadline - time.monotonic(), 0.1))
-        if process.returncode or not 0 < size <= LONGEST:
-            words = shown(" ".join(_told(told).split()), _LONGEST_TOLD)
-            ended = f"ended with {process.returncode}" if process.returncode else "yielded nothing that is a passphrase"
-            raise Refused(
-                f"clevis decrypt {ended}" + (f": {words}" if words else ""),
-                why="the binding gave no passphrase",
-                remedy="check that its server answers or its TPM is there",
-            )
-        return answer[:size]
-    except (TimeoutError, subprocess.TimeoutExpired):
-        raise Refused(
-            "clevis decrypt did not end in time",
-            why="its server may not answer",
-            remedy="check the connection to it",
-        ) from None
-    finally:
-        wipe(answer)
-
-
-def _read(fd: int, answer: bytearray, deadline: float) -> int:
-    """Bytes read until the end of the output. Raises TimeoutError."""
-    size = 0
-    with memoryview(answer) as view:
-        while size < len(answer):
-            ready, _writable, _odd = select.select([fd], [], [], max(deadline - time.monotonic(), 0))
-            if not ready:
-                raise TimeoutError
-            with view[size:] as rest:
-                count = os.readv(fd, [rest])
-            if not count:
-                break
-            size += count
-    return size
-
-
-def _told(fd: int) -> str:
-    return os.pread(fd, 4096, 0).decode("utf-8", "replace")
+    return found

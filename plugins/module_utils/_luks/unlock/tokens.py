@@ -9,13 +9,17 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import LuksmithError, Refused, shown
+from ..header.foreign_tokens import CLEVIS, FIDO2, PKCS11, TPM2, asks_for_pin
 from ..header.luks1.codec import Luks1Header
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Token
 from ..header.reading import Read
+from ..task.secrets import TokenRequest
+from ..task.volume_keys import AUTO
 
-AUTO = "auto"
-USABLE = ("clevis",)
+USABLE = (CLEVIS, TPM2, FIDO2, PKCS11)
+# Not FIDO2, which waits for somebody to touch the key.
+_UNASKED = (CLEVIS, TPM2, PKCS11)
 
 
 class Yielded(t.NamedTuple):
@@ -26,37 +30,68 @@ class Yielded(t.NamedTuple):
     failures: t.Tuple[str, ...] = ()
 
 
-def ask(header: Header, read: Read, request: str, proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]]) -> Yielded:
-    """The first token that ``request`` means (``auto``, a type or a number) whose secret opens a keyslot of it.
+def ask(
+    header: Header, read: Read, request: TokenRequest, proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]]
+) -> Yielded:
+    """The first token that ``request`` means whose secret opens a keyslot of it.
 
     proven: takes the secret, which it wipes, and tries it on the keyslots of the token.
     """
     failures = []
-    for token in wanted(header, request):
+    found = wanted(header, request.name)
+    asking = [token.number for token in found if asks_for_pin(token.type, members_of(header, token))]
+    for token in found:
         name = f"token {token.number} ({shown(token.type, 40)})"
         try:
-            opened = proven(_secret_of(header, read, token), token)
+            opened = proven(_secret_of(header, read, token, pin_for(token, request, asking), request.device), token)
         except LuksmithError as error:
             failures.append(f"{name}: {error.found}" + (f"; {error.remedy}" if error.remedy else ""))
             continue
         if opened:
             return Yielded(opened, token, tuple(failures))
         failures.append(f"{name} yields a secret that opens none of its keyslots: the binding is stale")
-    return Yielded(failures=tuple(failures) or (f"the header has no token that {request!r} could mean",))
+    return Yielded(failures=tuple(failures) or (f"the header has no token that {request.name!r} could mean",))
 
 
 def wanted(header: Header, request: str) -> t.List[Token]:
     tokens = [token for token in header.tokens if not token.ours]
     if request.isdigit():
         return [token for token in tokens if token.number == int(request)]
-    return [token for token in tokens if token.type == request or (request == AUTO and token.type in USABLE)]
+    return [token for token in tokens if token.type == request or (request == AUTO and token.type in _UNASKED)]
 
 
-def _secret_of(header: Header, read: Read, token: Token) -> bytearray:
+def members_of(header: Header, token: Token) -> t.Mapping[str, t.Any]:
+    """The members of a token of LUKS2; none with LUKS1."""
+    found = header.metadata["tokens"][str(token.number)] if isinstance(header, Luks2Header) else {}
+    return t.cast(t.Mapping[str, t.Any], found)
+
+
+def pin_for(token: Token, request: TokenRequest, asking: t.Sequence[int]) -> bytearray:
+    """The PIN for a token that asks for one, else nothing. Raises Refused rather than risk a lockout."""
+    if token.number not in asking:
+        return bytearray()
+    if not request.pin:
+        raise Refused("it asks for a PIN, and none was given", remedy="give it as pin")
+    if len(asking) > 1:
+        raise Refused(
+            f"tokens {', '.join(map(str, asking))} ask for a PIN, and one was given",
+            why="a wrong one counts as an attack",
+            remedy="name the token by its number",
+        )
+    return request.pin
+
+
+def _secret_of(header: Header, read: Read, token: Token, pin: bytearray, device: str) -> bytearray:
     if token.type not in USABLE:
         raise Refused("this collection cannot ask a token of this type", remedy=f"it can ask {', '.join(USABLE)}")
+    if token.type != CLEVIS:
+        from . import token_plugin
+
+        if not isinstance(header, Luks2Header):
+            raise Refused("LUKS1 has no such tokens")
+        return token_plugin.passphrase(header, token.number, token.type, pin, device)
     from .clevis import compact, passphrase
 
     if isinstance(header, Luks2Header):
-        return passphrase(compact(header.metadata["tokens"][str(token.number)].get("jwe")))
+        return passphrase(compact(members_of(header, token).get("jwe")))
     return passphrase(header.luksmeta_content(read, token.number) if isinstance(header, Luks1Header) else b"")

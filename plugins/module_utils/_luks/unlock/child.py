@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""A program of the host whose answer is a secret: by pipes only, within a time limit, and ended with all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+import typing as t
+
+from ..crypto.memory import wipe
+from ..errors import Refused, shown
+
+PATIENCE = 60.0  # seconds: a server that does not answer, a key that waits to be touched
+LONGEST = 8192  # bytes of an answer
+LONGEST_TOLD = 300  # characters of the program's own error
+
+
+class Words(t.NamedTuple):
+    """What a message says of the program: its name, and what to do if it fails or does not end."""
+
+    name: str
+    remedy: str
+    why_late: str
+    remedy_late: str
+
+
+def answer(
+    command: t.Sequence[str],
+    given: t.Union[bytes, bytearray],
+    words: Words,
+    *,
+    patience: float = PATIENCE,
+    longest: int = LONGEST,
+    pass_fds: t.Sequence[int] = (),
+) -> bytearray:
+    """What ``command`` writes to its output when it gets ``given``, which fits into a pipe; the caller wipes both.
+
+    Raises Refused, with the program's own words, if it fails, answers nothing or more than ``longest`` bytes, or takes
+    longer than ``patience`` seconds.
+    """
+    told = os.memfd_create("told", os.MFD_CLOEXEC)
+    try:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            bufsize=0,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            env={**os.environ, "LC_ALL": "C"},
+        ) as process:
+            try:
+                return _answer(process, given, words, time.monotonic() + patience, longest, told)
+            finally:
+                with contextlib.suppress(ProcessLookupError):  # also what it started, which may wait for a server
+                    os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        os.close(told)
+
+
+def _answer(
+    process: t.Any, given: t.Union[bytes, bytearray], words: Words, deadline: float, longest: int, told: int
+) -> bytearray:
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(given)
+    found = bytearray(longest + 1)
+    try:
+        size = _read(process.stdout.fileno(), found, deadline)
+        process.wait(max(deadline - time.monotonic(), 0.1))
+        if process.returncode or not 0 < size <= longest:
+            said = shown(" ".join(_told(told).split()), LONGEST_TOLD)
+            raise Refused(
+                f"{words.name} {_end(process.returncode)}" + (f": {said}" if said else ""),
+                why="the binding gave no passphrase",
+                remedy=words.remedy,
+            )
+        return found[:size]
+    except (TimeoutError, subprocess.TimeoutExpired):
+        raise Refused(f"{words.name} did not end in time", why=words.why_late, remedy=words.remedy_late) from None
+    finally:
+        wipe(found)
+
+
+def _end(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with {code}" if code else "yielded nothing that is a passphrase"
+
+
+def _read(fd: int, found: bytearray, deadline: float) -> int:
+    """Bytes read until the end of the output. Raises TimeoutError."""
+    size = 0
+    with memoryview(found) as view:
+        while size < len(found):
+            ready, _writable, _odd = select.select([fd], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                raise TimeoutError
+            with view[size:] as rest:
+                count = os.readv(fd, [rest])
+            if not count:
+                break
+            size += count
+    return size
+
+
+def _told(fd: int) -> str:
+    return os.pread(fd, 4096, 0).decode("utf-8", "replace")

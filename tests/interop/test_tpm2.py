@@ -1,0 +1,97 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A TPM2 binding of systemd-cryptenroll unlocks: its plugin for libcryptsetup gives the secret, a keyslot proves it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
+from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, run
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
+
+pytestmark = [tpms.needs_tpm, pytest.mark.xdist_group("tpm")]
+BREAK_GLASS = {"new_secret": {"label": "break-glass", "passphrase": "break-glass"}, "pbkdf": CHEAP}
+LEAVE = {"state": "absent", "old_secret": {"label": "installer", "passphrase": "pw0"}}
+PIN = "pin-of-the-machine"
+
+
+@pytest.fixture(scope="module")
+def tpm(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
+    with tpms.tpm(tmp_path_factory.mktemp("tpm")) as device:
+        yield device
+
+
+@pytest.fixture
+def volume(tmp_path: pathlib.Path) -> Luks2Volume:
+    return Luks2Volume(tmp_path / "volume").like()
+
+
+def told(result: t.Mapping[str, t.Any], *words: str) -> bool:
+    return any(all(word in str(one) for word in words) for one in result["warnings"])
+
+
+@pytest.mark.parametrize("asked", ["auto", "systemd-tpm2", "0"])
+def test_a_host_with_a_binding_only_gets_a_passphrase(volume: Luks2Volume, tpm: str, asked: str) -> None:
+    tpms.enrol(volume, tpm)
+    run("cryptsetup", "luksKillSlot", "-q", volume.path, 0)
+    # A PIN that is not asked for reaches no TPM, which would count it as an attack.
+    item = {"label": "machine", "token": asked, "device": tpm, "pin": PIN}
+    foreseen = keyslots(volume.path, [BREAK_GLASS], check=True, unlock=[item])
+    added = keyslots(volume.path, [BREAK_GLASS], unlock=[item])
+    assert foreseen["plan"] == added["plan"] and volume.opens("break-glass")
+    assert added["tokens_asked"] == [{"label": "machine", "token": 0, "type": "systemd-tpm2", "keyslots": [1]}]
+    again = keyslots(volume.path, [BREAK_GLASS], unlock=[item])
+    assert not again["changed"] and again["tokens_asked"] == []
+
+
+def test_the_installer_goes_because_the_binding_is_proven(volume: Luks2Volume, tpm: str) -> None:
+    tpms.enrol(volume, tpm)
+    with pytest.raises(ModuleFailed, match="would leave no keyslot"):
+        keyslots(volume.path, [LEAVE])
+    keyslots(volume.path, [LEAVE], unlock=[{"token": "systemd-tpm2", "device": tpm}])
+    assert not volume.opens("pw0") and volume.tokens() == {"0": "systemd-tpm2"}
+
+
+def test_a_pin_is_asked_for_and_a_wrong_one_told(volume: Luks2Volume, tpm: str) -> None:
+    tpms.enrol(volume, tpm, pin=PIN)
+    item = {"label": "machine", "token": "systemd-tpm2", "device": tpm}
+    before = volume.sha256()
+    wrong = {"pin": "not-the-pin"}
+    for pin, words in (({}, "asks for a PIN, and none was given"), (wrong, "authorization HMAC check failed")):
+        with pytest.raises(ModuleFailed, match=words) as caught:
+            keyslots(volume.path, [LEAVE], unlock=[{**item, **pin}])
+        assert "not-the-pin" not in json.dumps(caught.value.result) and volume.sha256() == before
+    done = keyslots(volume.path, [LEAVE], unlock=[{**item, "pin": PIN}])
+    assert PIN not in json.dumps(done) and not volume.opens("pw0")
+
+
+def test_one_pin_is_not_tried_on_two_tokens(volume: Luks2Volume, tpm: str) -> None:
+    tpms.enrol(volume, tpm, pin=PIN)
+    tpms.enrol(volume, tpm, pin="another-pin", pcrs="1")
+    item = {"label": "machine", "device": tpm, "pin": PIN}
+    with pytest.raises(ModuleFailed, match="tokens 0, 1 ask for a PIN, and one was given"):
+        keyslots(volume.path, [LEAVE], unlock=[{**item, "token": "systemd-tpm2"}])
+    keyslots(volume.path, [LEAVE], unlock=[{**item, "token": "0"}])
+
+
+def test_another_boot_and_no_tpm_are_told(volume: Luks2Volume, tmp_path: pathlib.Path) -> None:
+    with tpms.tpm(tmp_path) as device:
+        tpms.enrol(volume, device)
+        item = {"label": "machine", "token": "systemd-tpm2", "device": device}
+        tpms.extend(device)
+        found = run_module("keyslots_info", {"device": str(volume.path), "secrets": [item]})
+        assert told(found, "token 0 (systemd-tpm2)", "policy digest does not match") and found["tokens_asked"] == []
+    found = run_module("keyslots_info", {"device": str(volume.path), "secrets": [item]})
+    assert told(found, "token 0 (systemd-tpm2)", "Failed to initialize TCTI context") and found["tokens_asked"] == []
+
+
+def test_a_stale_binding_proves_nothing(volume: Luks2Volume, tpm: str) -> None:
+    tpms.enrol(volume, tpm)
+    volume.edit(lambda tree: tree["tokens"]["0"].update(keyslots=["0"]))
+    with pytest.raises(ModuleFailed, match="yields a secret that opens none of its keyslots: the binding is stale"):
+        keyslots(volume.path, [LEAVE], unlock=[{"token": "systemd-tpm2", "device": tpm}])
