@@ -20,8 +20,10 @@ from ansible.utils.display import Display
 from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
+from ..plugin_utils._batches import Batch, Batches, Stopped
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._report.running import RunningReport
+from ..plugin_utils._reports_of_run import note_report
 from ..plugin_utils._rotation.journal import (
     AskTasks,
     Journal,
@@ -36,7 +38,7 @@ from ..plugin_utils._rotation.stores import Stored, StoreError
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, make
-from ..plugin_utils._this_run import controller, identity_of_run
+from ..plugin_utils._this_run import controller, folder_of_run, identity_of_run
 
 Result = t.Dict[str, t.Any]
 
@@ -80,7 +82,8 @@ class ActionModule(ActionBase):
         arguments = arguments_of(self, ARGUMENT_SPEC)
         self._variables: Result = task_vars or {}
         one = OneHost(self, self._variables)
-        host, given = one.name, self._given(one)
+        host, batches = one.name, self._begin_batch(one.name)
+        given = self._given(one)
         journal = Journal(arguments["journal"] or ())
         if arguments["answer"] is not None:
             journal.answers.append(arguments["answer"])
@@ -107,9 +110,40 @@ class ActionModule(ActionBase):
         allow_empty = given["rotate_allow_empty"]
         result["searched"] = searched(len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
         self._report(report, host, given, rotation, problem)
+        if batches is not None and not result.get("failed"):
+            batches.fine(host)
         if arguments["journal"] is not None:
             return {"changed": result["changed"], "outcome": result, "searched": result["searched"]}
         return result
+
+    def _begin_batch(self, host: str) -> t.Optional[Batches]:
+        """Raises AnsibleActionFail if an earlier batch of this run was worse than the play allows."""
+        if self._task.check_mode:
+            return None  # nothing is touched, and the plan of all hosts is to be seen
+        batches = Batches(os.path.join(folder_of_run(), "batches"))
+        try:
+            batches.begin(host, self._batch(host))
+        except Stopped as stopped:
+            raise AnsibleActionFail(f"{host}: {stopped}") from None
+        except LuksmithError as error:
+            raise AnsibleActionFail(f"{host}: {error}") from None
+        return batches
+
+    def _batch(self, host: str) -> Batch:
+        play, variables = self._task.get_play(), self._variables
+        limit = play.max_fail_percentage
+        if isinstance(limit, str):
+            limit = float(str(self._templar.template(limit)).strip().rstrip("%"))
+        # Hosts that were lost in an earlier task are no longer in ansible_play_batch. Its inventory, to which core
+        # restricts a batch, still has them.
+        inventory = getattr(variables.get("hostvars"), "_inventory", None)
+        hosts = {*(getattr(inventory, "_restriction", None) or ()), *variables.get("ansible_play_batch", ()), host}
+        everybody = list(variables.get("ansible_play_hosts_all", ()))
+        earlier: t.Set[str] = set()
+        if play.order in (None, "inventory"):  # in any other order the list is not that of the batches
+            first = next((number for number, one in enumerate(everybody) if one in hosts), 0)
+            earlier = set(everybody[:first]) - set(variables.get("ansible_play_hosts", ()))
+        return Batch(hosts, earlier, limit)
 
     def _given(self, host: OneHost) -> Result:
         """The variables of the role. Raises AnsibleActionFail."""
@@ -173,6 +207,7 @@ class ActionModule(ActionBase):
         folder = os.path.join(os.path.abspath(self._loader.get_basedir()), given["rotate_report"])
         report = RunningReport(folder, identity_of_run())
         try:
+            note_report(folder)
             report.begin(host, lambda: self._facts_of_run(given))
         except LuksmithError as error:
             raise AnsibleActionFail(f"{error} No host was asked for anything in this task.") from None

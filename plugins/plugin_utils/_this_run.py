@@ -15,6 +15,7 @@ import platform
 import re
 import typing as t
 
+from ansible import constants
 from ansible.release import __version__ as core
 from ansible.utils.vars import get_unique_id
 
@@ -26,6 +27,11 @@ def identity_of_run() -> str:
     """The same in all processes of one ansible-playbook, and in no other."""
     common = get_unique_id().rpartition("-")[0]  # made once, before Ansible starts a process for each host
     return hashlib.sha256(common.encode()).hexdigest()[:16]
+
+
+def folder_of_run() -> str:
+    """For what the processes of this run share; Ansible makes its parent for this run, and removes it afterwards."""
+    return os.path.join(constants.DEFAULT_LOCAL_TMP, "luksmith.luks")
 
 
 def controller() -> t.Dict[str, t.Any]:

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
 
 def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """A rotation of one host, a lost one, and a refusal; then the play stops. It may take 10 s."""
+    """A batch with a rotation, a lost host and a refusal; then the play stops, although ansible-core goes on, which
+    counts the lost host twice. The limits come from the inventory, also with --limit. It may take 10 s.
+    """
     lab = Lab.make(tmp_path / "lab", shared, ("luks2.img",), rotate_report="{{ inventory_dir }}/report")
     inventory = json.loads((lab.folder / "hosts.json").read_text())
     web = inventory["all"]["hosts"].pop("web")
@@ -32,10 +34,11 @@ def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pa
         "d": web,
         "e": web,
     }
+    inventory["all"]["vars"].update(rotate_serial=[3, 1, 1], rotate_max_fail_percentage=0)
     (lab.folder / "hosts.json").write_text(json.dumps(inventory))
-    limits = {"rotate_serial": [2, 1, 1], "rotate_max_fail_percentage": 0}
-    output = lab.play("--limit", "a:b:c:d", "-e", json.dumps(limits), expect=None)
+    output = lab.play("--limit", "a:b:c:d", expect=None)
     assert "d: volume" not in output
+    assert "d: not begun, because 2 of the 3 hosts of an earlier batch failed or gave no answer (b, c)" in output
     report: t.Any = json.loads((lab.folder / "report" / "rotation.json").read_text())
     found = {host["host"]: (host["state"], [one["state"] for one in host["volumes"]]) for host in report["hosts"]}
     assert found == {
@@ -57,3 +60,14 @@ def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pa
     assert "leaked" not in json.dumps(run), "secrets are no options of the report, and their labels neither"
     page = (lab.folder / "report" / "rotation.html").read_text()
     assert "1 host was not reached yet. 1 host is beyond --limit and was not asked." in page
+
+
+def test_a_run_that_is_interrupted_says_so(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """SIGINT to ansible-playbook, as by Ctrl-C, before the host adds the new secret."""
+    lab = Lab.make(tmp_path / "lab", shared, ("luks2.img",), rotate_report="{{ inventory_dir }}/report")
+    lab.play(expect=None, INTERRUPT_BEFORE="host add")
+    report: t.Any = json.loads((lab.folder / "report" / "rotation.json").read_text())
+    assert [host["state"] for host in report["hosts"]] == ["interrupted"]
+    assert (report["run"]["verdict"], report["run"]["ended"]) == ("incomplete", None)
+    page = (lab.folder / "report" / "rotation.html").read_text()
+    assert "1 host was under way when the run was interrupted." in page

@@ -28,7 +28,8 @@ STATES = {
     ROTATION: ("failed", "partial", "refused", "running", "waiting", "planned", "done", "unchanged"),
 }
 # Of a host in a rotation; one that has answered wins over one that has not, where two reports are joined.
-BEYOND, WAITING, ASKING, ANSWERED = HOST_STATES = ("beyond", "waiting", "asking", "answered")
+HOST_STATES = ("beyond", "waiting", "asking", "interrupted", "answered")
+BEYOND, WAITING, ASKING, INTERRUPTED, ANSWERED = HOST_STATES
 _TIMES = {"began": str, "ended": str}
 _LONGEST = 4000  # characters of one text
 
@@ -137,7 +138,7 @@ def of_run(run: t.Mapping[str, t.Any], report: t.Mapping[str, t.Any]) -> t.Dict[
     missing = totals["hosts_by_state"]
     if totals["hosts_without_answer"] or any(totals["states"][state] for state in _BAD):
         one["verdict"] = FAILED
-    elif missing[WAITING] or missing[ASKING]:
+    elif missing[WAITING] or missing[ASKING] or missing[INTERRUPTED]:
         one["verdict"] = INCOMPLETE
     else:
         one["verdict"] = PLANNED if one["check"] else DONE

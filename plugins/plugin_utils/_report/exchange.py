@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import ANSWERED, ASKING, BEYOND, VERDICTS, VERSION, WAITING
+from .data import ANSWERED, ASKING, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
 from .rule_book import ids_of
 
 Report = t.Mapping[str, t.Any]
@@ -44,7 +44,8 @@ COLUMNS = (
 UNANSWERED = {
     BEYOND: "The host is beyond --limit and was not asked.",
     WAITING: "The host was not reached yet.",
-    ASKING: "The host is under way, or was when the run was stopped.",
+    ASKING: "The host is under way, or was when the run was killed.",
+    INTERRUPTED: "The run was interrupted while the host was under way. The next run goes on with it.",
 }
 # What a spreadsheet would take for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -18,7 +18,7 @@ import re
 import textwrap
 import typing as t
 
-from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, PLANNED, WAITING
+from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -45,7 +45,8 @@ _VERDICTS = {
     DONE: "Every host has answered, and no volume was refused.",
 }
 _MISSING = {
-    ASKING: ("is under way, or was when the run was stopped", "are under way, or were when the run was stopped"),
+    ASKING: ("is under way, or was when the run was killed", "are under way, or were when the run was killed"),
+    INTERRUPTED: ("was under way when the run was interrupted", "were under way when the run was interrupted"),
     WAITING: ("was not reached yet", "were not reached yet"),
     BEYOND: ("is beyond --limit and was not asked", "are beyond --limit and were not asked"),
 }

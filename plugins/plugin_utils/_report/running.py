@@ -10,7 +10,7 @@ the part of its host, and whoever is due joins all parts. The folder has for tha
 - hosts/NAME.json: the part of a host, a report of its own
 - .run.json: what is known of the run; the ids of the runs before it, which do not touch the folder any more
 - .run.lock: the lock of the folder; in it, when the parts were last joined and how many seconds that took
-- .run.ended: the hosts that came to their end, a name on each line
+- .run.ended: a line for each host that began (false) or came to its end (true); the last one holds
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class RunningReport:
                 self._begin(run, facts(), lock)
             elif self._is_due(lock):
                 self._join(run, lock)
+            self._note(host, ended=False)
 
     def answer(self, part: Facts, batch: t.Sequence[str]) -> None:
         """After the host was asked. batch: the hosts that are asked together with it. Raises LuksmithError."""
@@ -79,11 +80,22 @@ class RunningReport:
             if run is None or run["id"] != self._identity:
                 self.superseded = True
                 return
-            with open(self._path(".run.ended"), "a", encoding="utf-8", opener=_open_private) as ended:
-                ended.write(f"{json.dumps(host)}\n")
+            self._note(host, ended=True)
             # After the last one of a batch the play may stop.
             if set(batch) <= self._ended() or self._is_due(lock):
                 self._join(run, lock)
+
+    def end(self) -> None:
+        """The run ended, or was interrupted: after this, no host is said to be under way. Raises LuksmithError."""
+        run = self._run()
+        if run is None or run["id"] != self._identity or set(run["hosts"]) <= self._ended():
+            return
+        with self._locked() as lock:
+            for host in sorted(set(run["hosts"]) - self._ended()):
+                part = self._part(host)
+                if part is not None and part["state"] == data.ASKING:
+                    self._put_part({"host": host, "state": data.INTERRUPTED, "volumes": []})
+            self._join(run, lock)
 
     def _begin(self, run: t.Optional[Facts], known: Facts, lock: int) -> None:
         if run is not None and run["id"] == self._identity:  # another play of the same run
@@ -135,11 +147,15 @@ class RunningReport:
         os.ftruncate(lock, 0)
         os.pwrite(lock, state, 0)
 
+    def _note(self, host: str, *, ended: bool) -> None:
+        with open(self._path(".run.ended"), "a", encoding="utf-8", opener=_open_private) as lines:
+            lines.write(f"{json.dumps([host, ended])}\n")
+
     def _ended(self) -> t.Set[str]:
         try:
             with open(self._path(".run.ended"), encoding="utf-8") as lines:
-                return {json.loads(line) for line in lines}
-        except (OSError, ValueError):
+                return {host for host, ended in dict(map(json.loads, lines)).items() if ended}
+        except (OSError, ValueError, TypeError):
             return set()
 
     # Files

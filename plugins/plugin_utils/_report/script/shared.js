@@ -38,7 +38,12 @@ export const SIGNS = {
 };
 // Hosts of a rotation that have not answered.
 export const UNANSWERED = {
-  asking: ["\u2026", "under way", "The host is under way, or was when the run was stopped."],
+  asking: ["\u2026", "under way", "The host is under way, or was when the run was killed."],
+  interrupted: [
+    "!",
+    "interrupted",
+    "The run was interrupted while the host was under way. The next run goes on with it.",
+  ],
   waiting: ["\u25cb", "not reached yet", "The host was not reached yet."],
   beyond: ["\u2013", "beyond --limit", "The host is beyond --limit and was not asked."],
 };

@@ -46,6 +46,9 @@ class Controller:
         report = self.begin(host, run)
         report.answer({"host": host, "volumes": list(volumes or [fleets.rotated(1)]), **part}, batch or [host])
 
+    def ended(self, run: str = "one") -> None:
+        RunningReport(str(self.folder), run, lambda: self.now).end()
+
     @property
     def report(self) -> t.Any:
         return json.loads((self.folder / "rotation.json").read_text())
@@ -170,6 +173,44 @@ def test_two_plays_of_one_run_share_the_report(controller: Controller) -> None:
     assert controller.states["a"] == "asking" and controller.report["run"]["ended"] is None
     again.answer({"host": "a", "volumes": [fleets.rotated(2)]}, ["a"])
     assert [one["device"] for one in controller.report["hosts"][0]["volumes"]] == ["/dev/vda1", "/dev/vda2"]
+
+
+def test_after_the_end_of_a_run_no_host_is_under_way(controller: Controller) -> None:
+    """Ctrl-C, and the report was joined a moment ago: b has answered since."""
+    controller.begin("a")
+    (controller.folder / ".run.lock").write_text(json.dumps([controller.now, 10.0]))
+    controller.run("b", batch=HOSTS)
+    controller.ended()
+    assert controller.states == {"a": "interrupted", "b": "answered", "c": "waiting", "d": "waiting"}
+    run = controller.report["run"]
+    assert (run["verdict"], run["ended"]) == ("incomplete", None)
+    assert "1 host was under way when the run was interrupted." in (controller.folder / "rotation.html").read_text()
+    cases = ElementTree.parse(controller.folder / "rotation.xml").getroot()
+    assert cases[0][0][0].get("type") == "interrupted" and cases[0].get("errors") == "1"
+    # The process of a host that lives on may have the last word.
+    controller.run("a", batch=HOSTS)
+    controller.ended()
+    assert controller.states["a"] == "answered"
+
+
+def test_the_end_of_another_run_changes_nothing(controller: Controller) -> None:
+    controller.ended()
+    assert not controller.folder.exists()
+    controller.begin("a")
+    controller.ended("two")
+    assert controller.states["a"] == "asking"
+
+
+def test_what_a_second_play_of_the_run_was_at_is_interrupted(controller: Controller) -> None:
+    controller.run("a")
+    for host in HOSTS[1:]:
+        controller.run(host)
+    before = (controller.folder / "rotation.json").stat().st_mtime_ns
+    controller.ended()
+    assert (controller.folder / "rotation.json").stat().st_mtime_ns == before, "all have answered"
+    controller.begin("a")
+    controller.ended()
+    assert controller.states["a"] == "interrupted" and controller.report["hosts"][0]["volumes"]
 
 
 def test_options_that_differ_between_hosts_are_said_of_each(controller: Controller) -> None:

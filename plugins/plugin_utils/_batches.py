@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""Whether a run may begin its next batch of hosts, by what became of the batch before.
+
+ansible-core decides that, too, but by counts in which a host that is unreachable comes twice or not at all: a batch
+with one failed and one lost host does not stop the play, whatever max_fail_percentage is. So each host notes here that
+it came to a good end, and the first host of a batch judges the batch before.
+
+The hosts of a batch are processes of their own. They share a folder, which has:
+
+- batch: the batch under way (its hosts, its limit), and why it must not begin, or ""
+- ends: a line for each host of it that was begun (false) or came to a good end (true); the last one holds
+- known: the hosts of all batches so far, a name on each line
+- lock
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from ..module_utils._luks.errors import BadTask
+from ..module_utils._luks.paths import fault
+from ._waiting_lock import lock_within
+
+PATIENCE = 60.0  # seconds for other hosts, which have the lock for a moment
+_MOST_NAMES = 5
+
+
+class Stopped(Exception):
+    """The batch must not begin: a sentence."""
+
+
+class Batch(t.NamedTuple):
+    """hosts: all of it, also those that were lost before. earlier: hosts of the play that come before it and were lost.
+
+    limit: percentage of the hosts of a batch that may fail, None for no limit.
+    """
+
+    hosts: t.Collection[str]
+    earlier: t.Collection[str] = ()
+    limit: t.Optional[float] = None
+
+
+class Batches:
+    """The batches of one run of ansible-playbook; ``folder`` is its own and goes with it."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def begin(self, host: str, batch: Batch) -> None:
+        """Before ``host``, which is of ``batch``, is asked. Raises Stopped, or LuksmithError."""
+        with self._locked():
+            current = self._read()
+            hosts = {host, *batch.hosts}
+            if current is None or not hosts <= set(current["hosts"]):
+                current = {"hosts": sorted(hosts), "limit": batch.limit, "stopped": self._why(current, batch)}
+                self._begin(current)
+            self._append("ends", [[host, False]])  # also where another task of the play was fine before
+        if current["stopped"]:
+            raise Stopped(current["stopped"])
+
+    def fine(self, host: str) -> None:
+        """``host`` came to a good end. Raises LuksmithError."""
+        with self._locked():
+            self._append("ends", [[host, True]])
+
+    def _why(self, before: t.Optional[t.Dict[str, t.Any]], batch: Batch) -> str:
+        """Why ``batch`` must not begin, or ""."""
+        if before is not None:
+            if before["stopped"]:
+                return str(before["stopped"])
+            ends = dict(self._lines("ends"))
+            bad = [host for host in before["hosts"] if not ends.get(host)]
+            share = 100 * len(bad) / len(before["hosts"])
+            if before["limit"] is not None and share > before["limit"]:
+                return _sentence(bad, len(before["hosts"]), before["limit"])
+        # No host of their batch came as far as to ask here, so that all of it failed.
+        never = sorted(set(batch.earlier).difference(self._lines("known"))) if batch.earlier else []
+        if never and batch.limit is not None and batch.limit < 100:
+            return _sentence(never, len(never), batch.limit)
+        return ""
+
+    def _begin(self, current: t.Mapping[str, t.Any]) -> None:
+        """Whoever is killed within this leaves the batch before without an end, which stops the run."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path("ends"))
+        self._append("known", current["hosts"])
+        new = self._path("batch.new")
+        with open(new, "w", encoding="ascii") as stream:
+            json.dump(current, stream)
+        os.replace(new, self._path("batch"))
+
+    # Files
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
+
+    def _read(self) -> t.Optional[t.Dict[str, t.Any]]:
+        found = self._lines("batch")
+        return t.cast(t.Dict[str, t.Any], found[0]) if found else None
+
+    def _lines(self, name: str) -> t.List[t.Any]:
+        try:
+            with open(self._path(name), encoding="ascii") as lines:
+                return [json.loads(line) for line in lines]
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            raise BadTask(
+                f"{self._path(name)} was cut short, so that it is not known how the batch before ended",
+                remedy="Run the playbook again",
+            ) from None
+
+    def _append(self, name: str, lines: t.Iterable[t.Any]) -> None:
+        with open(self._path(name), "a", encoding="ascii") as stream:
+            stream.write("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    @contextlib.contextmanager
+    def _locked(self) -> t.Iterator[None]:
+        path = self._path("lock")
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            with open(path, "w", encoding="ascii") as lock:
+                if not lock_within(lock.fileno(), PATIENCE):
+                    raise BadTask(f"{path} has been locked for {PATIENCE:g} seconds")
+                yield
+        except OSError as error:
+            raise fault(error.filename or path, "cannot be used to follow the batches of this run", error) from None
+
+
+def _sentence(bad: t.Sequence[str], count: int, limit: float) -> str:
+    names = ", ".join(bad[:_MOST_NAMES]) + (f" and {len(bad) - _MOST_NAMES} more" if len(bad) > _MOST_NAMES else "")
+    return (
+        f"not begun, because {len(bad)} of the {count} hosts of an earlier batch failed or gave no answer ({names}), "
+        f"and max_fail_percentage is {limit:g}. Look at these first, then run the playbook again. Nothing was changed."
+    )
