@@ -254,15 +254,10 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
             )
         ],
     ),
-    "pin beside a token": (
+    "a misspelt pin": (
         "keyslots",
-        {"device": "/x", "keyslots": [ENTRY], "unlock": [{"token": "auto", "pin": "hunter2"}]},
-        [
-            (
-                "Entry 1 of unlock: unlock[0].pin is not an option. The options here are label, passphrase, "
-                "passphrase_base64, keyfile, keyfile_offset, keyfile_size, volume_key_file, volume_key_base64, token."
-            )
-        ],
+        {"device": "/x", "keyslots": [ENTRY], "unlock": [{"token": "auto", "pins": "hunter2"}]},
+        ["Entry 1 of unlock: unlock[0].pins is not an option; did you mean pin?"],
     ),
     "new_secret as a list": (
         "keyslots",
