@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 648,
+    "audit": 654,
     "audit_host": 3,
     "audit_step": 688,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 582,
-    "keyfile": 83,
-    "keyslots": 681,
-    "keyslots_info": 498,
+    "header_backup": 588,
+    "keyfile": 88,
+    "keyslots": 686,
+    "keyslots_info": 503,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 784,
-    "test_volumes": 442,
+    "rotation_step": 790,
+    "test_volumes": 448,
     "vault_entry": 5,
     "verify_volume": 508,
-    "volumes_info": 236,
+    "volumes_info": 242,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.
