@@ -71,6 +71,9 @@ options:
       - C(token_types) - permitted types of tokens of other programs, such as V(systemd-tpm2). V([]) permits none.
       - C(retired_tang_keys) - thumbprints of Tang keys that must no longer unlock a volume through Clevis.
       - C(maximum_age_days) - age of a secret, from the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
+      - C(renewed_since) - dictionary from the name of an exposure to the day before which no secret may have been set.
+      - C(recovery_labels) - labels of secrets for an emergency, one of which must open the volume.
+      - C(opened_by_grub) - whether GRUB must be able to open the keyslots that people use.
       - C(try_empty_secret) - whether to try the empty secret on keyslots that no given secret opens.
       - C(require_backup) - whether one of O(backups) must belong to the volume.
       - C(expected) - C(uuid), C(label), C(subsystem) and C(fingerprint) (see RV(fingerprint)) from an inventory.

@@ -30,6 +30,7 @@ class AuditTask:
 
     labels[n]: the name of secrets[n] in messages; allowed, forbidden: numbers of the secrets that may and must not open
     a volume; older: of those of the store that must not. stored: what the store says of the volume, None without one.
+    grub: /boot is on the volume, and GRUB boots from there.
     """
 
     devices: t.Tuple[str, ...]
@@ -48,6 +49,7 @@ class AuditTask:
     budget: Budget
     older: t.Tuple[int, ...] = ()
     stored: t.Optional[Stored] = None
+    grub: bool = False
 
     def wipe_secrets(self) -> None:
         """Overwrite all secrets with zeros."""
@@ -95,5 +97,6 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             budget=parse_budget(params),
             older=tuple(dict.fromkeys(stored.older if stored else ())),
             stored=stored.named(labels) if stored else None,
+            grub=bool(params.get("grub")),
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )

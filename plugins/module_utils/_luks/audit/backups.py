@@ -25,6 +25,7 @@ class Backup:
 
     foreign: it has another volume key, so that it does not open the present data.
     gone:    its keyslots that the volume no longer has, or has with another secret.
+    lacks:   keyslots of the volume that it does not have.
     opened:  keyslot -> forbidden labels that open it; untried: keyslot -> why it could not be tried.
     """
 
@@ -33,6 +34,7 @@ class Backup:
     gone: t.Tuple[int, ...]
     opened: t.Mapping[int, t.Tuple[str, ...]]
     untried: t.Mapping[int, str]
+    lacks: t.Tuple[int, ...] = ()
 
 
 class BackupFiles:
@@ -66,6 +68,7 @@ class BackupFiles:
                 continue
             self.used.add(path)
             gone = tuple(number for number, slot in backup.keyslots.items() if not _is_in(slot, header))
+            lacks = tuple(number for number, slot in header.keyslots.items() if not _is_in(slot, backup))
             foreign = _keys(backup).isdisjoint(_keys(header))
             with unlock([secret for secret, _label in forbidden]) as session:
                 # A keyslot that the volume has too is tried there.
@@ -75,7 +78,7 @@ class BackupFiles:
                     else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
                 )
                 evaluations += session.evaluations
-            found.append(Backup(path, foreign, gone, opened, untried))
+            found.append(Backup(path, foreign, gone, opened, untried, lacks))
         return tuple(found), evaluations
 
     def _read(self, path: str) -> Header:

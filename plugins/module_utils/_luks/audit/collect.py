@@ -53,6 +53,7 @@ class EvidenceCollector:
         self._backup_files = backup_files
         self._now = now
         self._areas = self._measure_areas()
+        self._padding: t.Optional[int] = None
 
     def evidence(self) -> Evidence:
         """Try the secrets and collect the rest.
@@ -89,6 +90,8 @@ class EvidenceCollector:
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
+            grub=task.grub,
+            key_padding=self._padding,
             fips=fips.active(),
             stored=self._stored(),
         )
@@ -137,6 +140,8 @@ class EvidenceCollector:
                 if reason:
                     untried[keyslot] = reason
             openers = prover.openers()
+            if prover.volume_key is not None:
+                self._padding = _zeros_at_the_end(prover.volume_key)
             self.evaluations += session.evaluations
         opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
         empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
@@ -176,6 +181,11 @@ class EvidenceCollector:
             except LuksmithError:
                 continue
         return found
+
+
+def _zeros_at_the_end(key: bytearray) -> int:
+    """Its bytes are not copied."""
+    return next((count for count, byte in enumerate(reversed(key)) if byte), len(key))
 
 
 def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.Sequence[Secret]) -> str:

@@ -36,6 +36,8 @@ class Evidence:
     signature:   the signature of another format on the device.
     backups:     header backups of this volume; unread_backups: path -> why one could not be read.
     now:         UTC.
+    grub:        whether GRUB must open it, because /boot is on it.
+    key_padding: zero bytes at the end of the volume key, None if no secret gave it.
     fips:        whether only the validated library of the host was used.
     stored:      what the store of a rotation says of the volume, or None.
     """
@@ -59,6 +61,8 @@ class Evidence:
     backups: t.Tuple[Backup, ...]
     unread_backups: t.Mapping[str, str]
     now: datetime.datetime
+    grub: bool = False
+    key_padding: t.Optional[int] = None
     fips: bool = False
     stored: t.Optional[Stored] = None
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ..errors import LuksmithError, expected_only
 from ..result.actions import Result
 from ..volume.discovery import discover
+from ..volume.mounts import mounts
 from ..volume.read_header import read_header_locked
 from ..volume.storage import open_volume
 from .audit import FAILED, audit
@@ -19,6 +21,10 @@ from .audit_task import parse_audit
 Params = t.Mapping[str, t.Any]
 
 _SHARED = ("secrets", "forbidden_secrets", "backups", "verify", "kdf_limits", "lock_timeout")
+
+
+# Where GRUB keeps its own files on a host that boots with it.
+GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
 
 
 def audit_host(params: Params) -> Result:
@@ -53,7 +59,8 @@ def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str
         with expected_only():
             shared = {name: params[name] for name in _SHARED}
             stored = _stored_for(params, place, known) if params.get("stored") else None
-            task = parse_audit({**place, **shared, "policy": policy, "stored": stored})
+            grub = bool(known) and holds_boot(known, [mount.target for mount in mounts()])
+            task = parse_audit({**place, **shared, "policy": policy, "stored": stored, "grub": grub})
             try:
                 result = audit(task)
             finally:
@@ -82,6 +89,13 @@ def _stored_for(params: Params, place: Params, known: Params) -> Params:
         if not item.get("uuid"):
             others.append(item)
     return others[0] if others else {"problem": "the controller said nothing of this volume"}
+
+
+def holds_boot(known: Params, mounted: t.Sequence[str]) -> bool:
+    """Whether GRUB has to open the volume that was found as ``known``; ``mounted``: where the host mounts anything."""
+    targets = {target for mapping in known.get("open") or () for target in mapping["mounts"]}
+    on_it = "/boot" in targets or ("/" in targets and "/boot" not in mounted)
+    return on_it and any(os.path.isdir(folder) for folder in GRUB_FOLDERS)
 
 
 def _policy_for(params: Params, device: str, known: Params) -> t.Any:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import typing as t
 
 from ..errors import BadTask
@@ -34,7 +35,9 @@ class Policy:
     minimum_key_size, minimum_keyslot_key_size: bytes. pbkdf2_costs: hash -> iterations. argon2_costs: pairs of passes
     and KiB, any of which suffices. token_costs: type of token -> iterations that suffice for the random key behind it.
     rules: rule -> severity or "off". expected: the values of an inventory. accepted: rule -> why the policy does
-    without it. extends: the ready policy. own_costs: what has a cost in the policy itself.
+    without it. recovery_labels: secrets for an emergency, one of which must open the volume. renewed_since: name of an
+    exposure -> the day (ISO) before which no secret may have been set. extends: the ready policy. own_costs: what has a
+    cost in the policy itself.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Policy:
     maximum_age_days: t.Optional[int] = None
     try_empty_secret: bool = False
     require_backup: bool = False
+    recovery_labels: t.Tuple[str, ...] = ()
+    opened_by_grub: bool = False
+    renewed_since: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     expected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     accepted: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -270,11 +276,25 @@ def _accepted(value: t.Any, where: str) -> PolicyFields:
     return {"accepted": {rule: _text(reason, f"{where}.{rule}") for rule, reason in given.items()}}
 
 
+def _renewed_since(value: t.Any, where: str) -> PolicyFields:
+    """Name of an exposure -> the day on which it was over."""
+    days = {}
+    for name, day in _mapping(value, where).items():
+        text = day.isoformat() if isinstance(day, datetime.date) else day
+        try:
+            days[name] = datetime.datetime.strptime(text, "%Y-%m-%d").date().isoformat()
+        except (TypeError, ValueError):
+            raise BadTask(
+                f"{where}.{name} is {_shown(day)}, not a day", remedy="Write it as year-month-day, such as 2026-11-28"
+            ) from None
+    return {"renewed_since": days}
+
+
 def _shown(value: t.Any) -> str:
     return repr(value) if isinstance(value, (str, int, float)) else f"of type {type(value).__name__}"
 
 
-_MERGED = ("pbkdf2_costs", "token_costs", "expected", "rules")
+_MERGED = ("pbkdf2_costs", "token_costs", "renewed_since", "expected", "rules")
 _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "name": _name,
     "description": _ignored,
@@ -294,6 +314,9 @@ _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "maximum_age_days": _number("maximum_age_days", "days", 0),
     "try_empty_secret": _flag("try_empty_secret"),
     "require_backup": _flag("require_backup"),
+    "recovery_labels": _texts("recovery_labels"),
+    "opened_by_grub": _flag("opened_by_grub"),
+    "renewed_since": _renewed_since,
     "expected": _expected,
     "rules": _rules,
     "accepted": _accepted,

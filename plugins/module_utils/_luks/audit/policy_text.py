@@ -19,9 +19,9 @@ from .policy import Policy, parse
 Text = t.Dict[str, t.Any]
 
 _LISTS = ("formats", "ciphers", "keyslot_ciphers", "kdf_types", "kdf_hashes")
-_ORDERLESS = ("required_labels", "allowed_labels", "retired_tang_keys")
+_ORDERLESS = ("required_labels", "allowed_labels", "retired_tang_keys", "recovery_labels")
 _NUMBERS = ("minimum_key_size", "minimum_keyslot_key_size", "minimum_digest_iterations")
-_NESTED = ("minimum_costs", "expected", "rules")
+_NESTED = ("minimum_costs", "renewed_since", "expected", "rules")
 
 
 def text_of(policy: Policy) -> Text:
@@ -38,6 +38,9 @@ def text_of(policy: Policy) -> Text:
     text["try_empty_secret"] = policy.try_empty_secret
     if policy.require_backup:
         text["require_backup"] = True
+    if policy.opened_by_grub:
+        text["opened_by_grub"] = True
+    text["renewed_since"] = dict(policy.renewed_since)
     text["expected"], text["rules"] = dict(policy.expected), dict(policy.rules)
     return {name: value for name, value in text.items() if value or name not in _NESTED}
 

@@ -16,9 +16,12 @@ from ..header.model import Keyslot, Segment
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import encrypt_anew, new_slot
-from .rule import Hit, RuleSet
+from .rule import SECRETS, Hit, RuleSet
 
 RULES = RuleSet()
+
+# A random key ends in as many zero bytes once in 2^64 times.
+_TOO_MANY_ZEROS = 8
 
 # ECB repeats; with plain IVs, CBC shows equal beginnings; 32-bit IVs repeat after 2 TiB.
 _WEAK = re.compile(r"(^|[-(])ecb([-)]|$)|-cbc-plain(64)?($|:)|^(arc4|des|des3_ede|blowfish|cast5)\b|-plain$")
@@ -282,3 +285,19 @@ def _encryptions(evidence: Evidence) -> t.Iterator[t.Tuple[str, str, t.Optional[
     if evidence.header.format == "luks2":  # LUKS1 has one cipher for both
         for slot in _real(evidence):
             yield f"keyslot {slot.number}", slot.encryption, slot.number
+
+
+@RULES.rule(
+    "volume-key-padded",
+    "high",
+    "The volume key ends with zero bytes, so that its digest accepts a shorter key, too: it was not drawn at random.",
+    SECRETS,
+)
+def _padded(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    zeros = evidence.key_padding
+    if zeros is not None and zeros >= _TOO_MANY_ZEROS:
+        yield Hit(
+            f"the volume key of {evidence.header.key_size} bytes ends with {zeros} zero bytes, and its digest is the "
+            "same without them",
+            f"{encrypt_anew(evidence)}. Find out which program made the key",
+        )

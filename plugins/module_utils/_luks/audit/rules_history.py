@@ -137,6 +137,22 @@ def _backup_outdated(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 
 @RULES.rule(
+    "backup-older",
+    "medium",
+    "A header backup lacks keyslots that the volume has: to restore it would remove their secrets.",
+    BACKUP,
+)
+def _backup_older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    for backup in evidence.backups:
+        if backup.lacks and not backup.foreign:
+            numbers = ", ".join(map(str, backup.lacks))
+            yield Hit(
+                f"the header backup {backup.path} is older than the header: it lacks keyslots {numbers}",
+                "Create a new backup with luksmith.luks.header_backup, and destroy this one",
+            )
+
+
+@RULES.rule(
     "backup-foreign",
     "low",
     "A header backup has the uuid of the volume, but another volume key: to restore it would destroy the data.",

@@ -16,6 +16,7 @@ from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
 RULES = RuleSet()
 
+_RECOVERY = "systemd-recovery"
 _TRIABLE = "Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed"
 _RECORD = (
     "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 cannot store a record"
@@ -248,6 +249,76 @@ def _age(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 "Rotate it with luksmith.luks.keyslots or the role rotate",
                 keyslot=slot.number,
             )
+
+
+@RULES.rule(
+    "recovery-missing",
+    "high",
+    "No secret for an emergency opens the volume, such as a break-glass or a recovery key.",
+    SECRETS,
+    option="recovery_labels",
+)
+def _recovery(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    if not policy.recovery_labels:
+        return
+    usual = [slot for slot in evidence.bound if slot.priority != PRIORITY_IGNORE]
+    wanted = set(policy.recovery_labels)
+    if any(wanted.intersection(evidence.opened_by.get(slot.number, ())) for slot in usual):
+        return
+    names = " nor ".join(map(repr, policy.recovery_labels))
+    claimed = [slot.number for slot in usual if _RECOVERY in _token_types(evidence, slot)]
+    untried = [slot.number for slot in usual if slot.number in evidence.untried]
+    if claimed:
+        yield Hit(
+            f"neither {names} was proven to open the volume; keyslot {claimed[0]} has a recovery key by its token, "
+            "which proves nothing",
+            "Give the recovery key with its label, and list that in recovery_labels",
+            keyslot=claimed[0],
+            unverified=True,
+        )
+    elif untried or not wanted.intersection(evidence.labels):
+        why = (
+            f"these keyslots could not be tried: {', '.join(map(str, untried))}"
+            if untried
+            else "none of them was given"
+        )
+        yield Hit(
+            f"it is unknown whether {names} opens the volume: {why}", "Give one of them in secrets", unverified=True
+        )
+    else:
+        yield Hit(
+            f"neither {names} opens the volume",
+            "Add one of them with luksmith.luks.keyslots, and keep it where it is found in an emergency",
+        )
+
+
+@RULES.rule(
+    "secret-exposed",
+    "high",
+    "A keyslot has had its secret since before an exposure was over, which may have shown it.",
+    RECORD,
+    option="renewed_since",
+    references=("CVE-2026-50152", "CVE-2020-11932"),
+)
+def _exposed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    for name, day in policy.renewed_since.items():
+        for slot in evidence.bound:
+            changed = evidence.changed(slot.number)
+            if changed is None:
+                yield Hit(
+                    f"it is unknown whether keyslot {slot.number} is older than {day}, when {name} was over: this "
+                    "collection has no record of it",
+                    _RECORD,
+                    keyslot=slot.number,
+                    unverified=True,
+                )
+            elif changed.date().isoformat() < day:
+                yield Hit(
+                    f"keyslot {slot.number} was last changed on {changed.date()}, and {name} may have shown secrets "
+                    f"until {day}",
+                    "Rotate it with luksmith.luks.keyslots or the role rotate, and destroy old copies of the header",
+                    keyslot=slot.number,
+                )
 
 
 def _token_types(evidence: Evidence, slot: Keyslot) -> t.List[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.model import PRIORITY_IGNORE
+from ..header.model import PRIORITY_IGNORE, Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
 from .rule import AREA, Hit, RuleSet
@@ -16,6 +16,10 @@ from .rule import AREA, Hit, RuleSet
 RULES = RuleSet()
 
 _HIGHEST = 31
+# What the modules of GRUB 2.06 to 2.12 know, as they come from Libgcrypt and from its cryptodisk.
+_GRUB_HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512", "ripemd160", "rmd160", "whirlpool")
+_GRUB_CIPHERS = ("aes", "serpent", "twofish", "camellia", "cast5", "blowfish", "seed", "des")
+_GRUB_MODES = ("xts", "lrw", "cbc", "pcbc", "ecb")
 
 
 @RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or the volume key does.")
@@ -157,3 +161,39 @@ def _full(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         yield Hit(
             "no keyslot is free, or there is no room for its area", "Erase an unneeded keyslot before the next rotation"
         )
+
+
+@RULES.rule(
+    "grub-closed",
+    "medium",
+    "GRUB must open the volume, because it contains /boot, and does not know what a keyslot needs.",
+)
+def _grub(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    if not (evidence.grub or policy.opened_by_grub):
+        return
+    held = {number for token in evidence.header.tokens if not token.ours for number in token.keyslots}
+    asked = [slot for slot in evidence.bound if slot.number not in held]
+    wanting = {slot.number: missing for slot in asked for missing in [_unknown_to_grub(evidence, slot)] if missing}
+    rest = "" if len(wanting) < len(asked) else ", and no other one either"
+    for number, missing in wanting.items():
+        yield Hit(
+            f"GRUB cannot open keyslot {number} of this boot volume: {missing}{rest}",
+            "Set its secret again with luksmith.luks.keyslots and pbkdf: {type: pbkdf2, hash: sha256}, or move /boot "
+            "to a partition of its own",
+            keyslot=number,
+        )
+
+
+def _unknown_to_grub(evidence: Evidence, slot: Keyslot) -> str:
+    """What GRUB up to 2.12 does not know, or ""."""
+    if evidence.detached or evidence.header.requirements:
+        return "its header is detached" if evidence.detached else "the header requires features"
+    if not isinstance(slot.kdf, Pbkdf2):
+        return f"it has {slot.kdf.type}, and GRUB up to 2.12 only pbkdf2"
+    if slot.priority == PRIORITY_IGNORE:
+        return "it has priority ignore"
+    cipher, _dash, rest = slot.encryption.partition("-")
+    unknown = [name for name in (slot.kdf.hash, slot.af_hash) if name.lower() not in _GRUB_HASHES]
+    if unknown:
+        return f"it uses the hash {unknown[0]}"
+    return "" if cipher in _GRUB_CIPHERS and rest.partition("-")[0] in _GRUB_MODES else f"it uses {slot.encryption}"

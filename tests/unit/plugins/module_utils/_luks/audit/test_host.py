@@ -9,6 +9,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import host
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.host import audit_host
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
     BOTH,
@@ -95,3 +96,29 @@ def test_a_policy_that_is_none_is_said_of_each_volume(folder: pathlib.Path) -> N
     result = run(folder, policy="splendid")
     assert [one["state"] for one in result["volumes"]] == ["failed", "failed"]
     assert all("splendid" in one["msg"] for one in result["volumes"])
+
+
+@pytest.mark.parametrize(
+    ("mounts", "mounted", "folder", "boots"),
+    [
+        (["/"], ["/", "/home"], "grub", True),
+        (["/"], ["/", "/home"], "grub2", True),
+        (["/boot"], ["/", "/boot"], "grub", True),
+        (["/"], ["/", "/boot"], "grub", False),
+        (["/srv"], ["/", "/srv"], "grub", False),
+        (["/"], ["/"], "", False),
+    ],
+)
+def test_grub_must_open_the_volume_with_boot(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mounts: t.List[str],
+    mounted: t.List[str],
+    folder: str,
+    boots: bool,
+) -> None:
+    monkeypatch.setattr(host, "GRUB_FOLDERS", (str(tmp_path / "grub"), str(tmp_path / "grub2")))
+    if folder:
+        (tmp_path / folder).mkdir()
+    assert host.holds_boot({"open": [{"mounts": mounts}]}, mounted) is boots
+    assert not host.holds_boot({}, mounted)

@@ -216,6 +216,13 @@ def amend_volume(image: Image, *entries: t.Any, unlock: str = WINTER, **options:
         task.wipe_secrets()
 
 
+def renewed(image: Image, **costs: t.Any) -> None:
+    """Both secrets replaced a moment ago."""
+    pbkdf = costs or CHEAP
+    pairs = [(secret(old), secret(f"{old} new")) for old in (WINTER, FIRE)]
+    amend_volume(image, *({"old_secret": old, "new_secret": new, "pbkdf": pbkdf} for old, new in pairs))
+
+
 def empty_secret(image: Image) -> None:
     """The collection refuses to set an empty secret, so its engine is asked directly, with a known one and then
     nothing.
@@ -248,6 +255,7 @@ def other_key(image: Image) -> None:
 
 
 ONE = {"secrets": [secret(WINTER)]}
+RECOVERY = {"secrets": [*BOTH, secret("in the safe", "safe")]}
 ALL = {"secrets": BOTH}
 CASES = (
     Case("header-unreadable", in_tree(lambda tree: tree.pop("digests"))),
@@ -414,6 +422,32 @@ CASES = (
     ),
     Case("token-orphan", token(0, "clevis")),
     Case(
+        "grub-closed",
+        lambda image: None,
+        options={"policy": extended(opened_by_grub=True)},
+        keyslot=1,
+        clean=lambda image: renewed(image, type="pbkdf2", hash="sha256", iterations=1000),
+    ),
+    Case(
+        "grub-closed",
+        lambda image: [renewed(image, type="pbkdf2", hash="sha256", iterations=1000), slot(1, priority=0)(image)],
+        options={"policy": extended(opened_by_grub=True)},
+        keyslot=1,
+        clean=lambda image: renewed(image, type="pbkdf2", hash="sha256", iterations=1000),
+        name="ignored",
+    ),
+    Case(
+        "grub-closed",
+        lambda image: [
+            renewed(image, type="pbkdf2", hash="sha256", iterations=1000),
+            part(1, "kdf", hash="blake2b-512")(image),
+        ],
+        options={"policy": extended(opened_by_grub=True)},
+        keyslot=1,
+        clean=lambda image: renewed(image, type="pbkdf2", hash="sha256", iterations=1000),
+        name="hash",
+    ),
+    Case(
         "slots-full",
         lambda image: amend_volume(
             image, *({"new_secret": secret(f"no {number}"), "pbkdf": CHEAP} for number in (2, 3))
@@ -478,13 +512,47 @@ CASES = (
         recorded,
         options={**ALL, "policy": extended(maximum_age_days=365)},
         keyslot=2,
-        clean=lambda image: amend_volume(
-            image,
-            *(
-                {"old_secret": secret(old), "new_secret": secret(f"{old} new"), "pbkdf": CHEAP}
-                for old in (WINTER, FIRE)
-            ),
+        clean=renewed,
+    ),
+    Case(
+        "recovery-missing",
+        lambda image: None,
+        options={**RECOVERY, "policy": extended(recovery_labels=["safe", "break-glass"])},
+        clean=lambda image: amend_volume(image, {"new_secret": secret("in the safe", "safe"), "pbkdf": CHEAP}),
+    ),
+    Case(
+        "recovery-missing",
+        in_tree(lambda tree: tree["tokens"].update({"0": luks2_token("systemd-recovery", 1)})),
+        options={**RECOVERY, "policy": extended(recovery_labels=["safe"])},
+        clean=lambda image: amend_volume(image, {"new_secret": secret("in the safe", "safe"), "pbkdf": CHEAP}),
+        name="a token",
+        keyslot=1,
+        unverified=True,
+    ),
+    Case(
+        "recovery-missing",
+        lambda image: amend_volume(
+            image, {"new_secret": secret("in the safe", "safe"), "pbkdf": CHEAP, "priority": "ignore"}
         ),
+        options={**RECOVERY, "policy": extended(recovery_labels=["safe"])},
+        clean=lambda image: amend_volume(image, {"new_secret": secret("in the safe", "safe"), "pbkdf": CHEAP}),
+        name="ignored",
+    ),
+    Case(
+        "secret-exposed",
+        recorded,
+        options={**ALL, "policy": extended(renewed_since={"CVE-2026-50152": "2025-11-02"})},
+        keyslot=2,
+        clean=renewed,
+    ),
+    Case(
+        "secret-exposed",
+        lambda image: None,
+        options={**ALL, "policy": extended(renewed_since={"CVE-2020-11932": "2020-05-12"})},
+        keyslot=0,
+        clean=renewed,
+        name="no record",
+        unverified=True,
     ),
     Case("cve-2021-4122", in_tree(old_reencryption("online-reencrypt"))),
     Case("reencryption", in_tree(old_reencryption("online-reencrypt-v2")), keyslot=2),
@@ -515,6 +583,12 @@ CASES = (
     Case(
         "backup-outdated",
         beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
+        options={"backups": ["backup"]},
+        clean=beside(lambda image: None),
+    ),
+    Case(
+        "backup-older",
+        beside(lambda image: amend_volume(image, {"new_secret": secret("a third secret"), "pbkdf": CHEAP})),
         options={"backups": ["backup"]},
         clean=beside(lambda image: None),
     ),
@@ -574,12 +648,14 @@ def test_and_not_where_there_is_nothing_to_find(case: Case, tmp_path: pathlib.Pa
     assert case.rule not in [one["rule"] for one in (*result["findings"], *result["unverified"])]
 
 
+# In test_fips.py, in tests/interop/test_padded_keys.py, and below.
+ELSEWHERE = {"fips-keyslot", "volume-key-padded", "xts-limit"}
+
+
 def test_every_rule_has_a_case() -> None:
-    """Those about the policy have theirs in test_no_false_compliant.py, those of a store in test_store.py, that of FIPS
-    mode in test_fips.py, and a large volume has one below.
-    """
+    """Those about the policy have theirs in test_no_false_compliant.py, those of a store in test_store.py."""
     of_store = {rule.id for rule in rules.RULES if rule.looks_at == STORE}
-    assert {case.rule for case in CASES} == set(rules.IDS) - {*OF_THE_POLICY, *of_store, "xts-limit", "fips-keyslot"}
+    assert {case.rule for case in CASES} == set(rules.IDS) - {*OF_THE_POLICY, *of_store, *ELSEWHERE}
 
 
 @pytest.mark.parametrize(("size", "found"), [(1 << 40, False), ((1 << 40) + (32 << 20), True)])
