@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import shown
-from ..module_utils._module.argument_spec import secret_options
+from ..module_utils._module.argument_spec import entry_options, secret_options, volume_options
 from ..module_utils._module.wrong_task import complaints
 from ._rotation.options import ClaimedByHost, refuse_claimed
 from ._rotation.world import HostError
@@ -29,6 +29,10 @@ _OTHERS = {
     "audit_": "answered fleet hosts looked nothing pattern report silent",
 }
 _CLOSE = 0.85
+_INNER = {
+    "audit_kdf_limits": volume_options()["kdf_limits"]["options"],
+    "rotate_pbkdf": entry_options()["pbkdf"]["options"],
+}
 
 
 def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
@@ -44,10 +48,11 @@ def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
     return said
 
 
-def _with_secrets(option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """The host would tell a wrong option of a secret with a place that is in no variable."""
-    is_secrets = option.get("no_log") and option.get("elements") == "dict"
-    return {**option, "options": secret_options()} if is_secrets else option
+def _with_inner(name: str, option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """The host would tell a wrong option within this one with a place that is in no variable."""
+    if option.get("no_log") and option.get("elements") == "dict":
+        return {**option, "options": secret_options()}
+    return {**option, "options": _INNER[name]} if name in _INNER else option
 
 
 class OneHost:
@@ -67,7 +72,7 @@ class OneHost:
         template = self._action._templar.template
         found = {name: template(self._variables[name]) for name in spec if name in self._variables}
         self.warnings += misspelt(self._variables, spec)
-        complaint = complaints(found, {name: _with_secrets(option) for name, option in spec.items()})
+        complaint = complaints(found, {name: _with_inner(name, option) for name, option in spec.items()})
         if complaint:
             raise AnsibleActionFail(" ".join([*complaint, "Nothing was changed."]))
         checked = ArgumentSpecValidator(spec).validate(found)

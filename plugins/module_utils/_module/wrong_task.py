@@ -31,6 +31,7 @@ _WANTED = {
     "str": "text",
 }
 _SYNONYMS = {
+    "argon2": "argon2id",
     "dest": "path",
     "file": "path",
     "password": "passphrase",

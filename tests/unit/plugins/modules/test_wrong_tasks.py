@@ -244,6 +244,16 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         entry(priority=2),
         ["Entry 2 of keyslots: keyslots[1].priority is a number, but must be one of ignore, normal, prefer."],
     ),
+    "argon2": (
+        "keyslots",
+        entry(pbkdf={"type": "argon2"}),
+        [
+            (
+                "Entry 2 of keyslots: keyslots[1].pbkdf.type is text, but must be one of pbkdf2, argon2i, argon2id. Did you "
+                "mean argon2id?"
+            )
+        ],
+    ),
     "pbkdf: argon2id": (
         "keyslots",
         entry(pbkdf="argon2id"),

@@ -99,11 +99,18 @@ WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
         True,
         ("rotate_header_backup is a boolean, but must be a path. Write the path, or leave rotate_header_backup out."),
     ),
+    "a misspelt cost": (
+        "rotate",
+        "pbkdf",
+        {"iteration": 1000},
+        "rotate_pbkdf.iteration is not an option; did you mean iterations?",
+    ),
+    "a limit": ("audit", "kdf_limits", {"mem": 65536}, "audit_kdf_limits.mem is not an option. The options here are"),
     "costs": (
         "rotate",
         "pbkdf",
         "argon2id",
-        "rotate_pbkdf is text, but must be a dictionary.",
+        "rotate_pbkdf is text, but must be a dictionary. Its options are type, hash, iterations, time,",
     ),
 }
 
