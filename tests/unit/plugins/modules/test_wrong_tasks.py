@@ -249,8 +249,8 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         entry(pbkdf={"type": "argon2"}),
         [
             (
-                "Entry 2 of keyslots: keyslots[1].pbkdf.type is text, but must be one of pbkdf2, argon2i, argon2id. Did you "
-                "mean argon2id?"
+                "Entry 2 of keyslots: keyslots[1].pbkdf.type is text, but must be one of pbkdf2, argon2i, argon2id. "
+                "Did you mean argon2id?"
             )
         ],
     ),
