@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -99,10 +100,52 @@ def test_the_role_of_the_page(scenario: t.Callable[..., t.Any], tmp_path: pathli
     assert code == 0 and changed == [1] and not (tmp_path / "volumes").exists(), output
 
 
-def test_an_example_for_pytest_runs(tmp_path: pathlib.Path) -> None:
+MORE = """
+
+def test_it_is_a_volume(tmp_path):
+    path = tmp_path / "volume"
+    for _time in range(2):
+        make_test_volume(path, secrets=[{"passphrase": "x"}])
+        assert path.read_bytes()[:4] == b"LUKS"
+        assert remove_test_volume(path) and not remove_test_volume(path)
+
+
+def test_what_is_wrong_is_told(tmp_path):
+    with pytest.raises(Exception, match="Format is 'luks3'. Use one of luks2, luks1, qcow2"):
+        make_test_volume(tmp_path / "volume", format="luks3")
+
+
+def test_that_fails(tmp_path):
+    assert make_test_volume(tmp_path / "volume")["keyslots"] == [0]
+"""
+
+
+def test_the_example_for_pytest_in_a_project_of_somebody_else(tmp_path: pathlib.Path) -> None:
+    """With what the page says and nothing else: no plugin, no configuration, no Ansible. A second or two."""
     blocks = re.findall(r"^```python\n(.*?)^```$", your_role.PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1
-    names: t.Dict[str, t.Any] = {}
-    exec(compile(blocks[0], str(your_role.PAGE), "exec"), names)  # noqa: S102 - it is ours
-    names["test_my_program"](tmp_path)
-    assert (tmp_path / "data.img").stat().st_size > 1 << 20
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "ansible.py").write_text("raise ImportError('there is no Ansible here')\n")
+    place = collections(tmp_path / "lib")
+    project = tmp_path / "project"
+    project.mkdir()
+    imports = "import pytest\n\n" + blocks[0].replace(
+        "import make_test_volume", "import make_test_volume, remove_test_volume"
+    )
+    (project / "test_mine.py").write_text(imports + MORE, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'scratch'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=project,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{place}:{tmp_path / 'lib'}",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1 and "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert "FAILED test_mine.py::test_that_fails - assert [0, 1] == [0]" in done.stdout
