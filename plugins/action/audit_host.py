@@ -18,6 +18,7 @@ from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, excluded, problem_of, summary_of
 from ..plugin_utils._audit_store import STORE_SPEC, Entries, options_of
 from ..plugin_utils._one_host import OneHost
+from ..plugin_utils._prints import key_for_hosts, rekeyed
 from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._rotation.world import HostError
 from ..plugin_utils._searched import searched
@@ -38,8 +39,11 @@ class ActionModule(ActionBase):
         result: t.Mapping[str, t.Any] = {}
         try:
             stored = _stored(store, host, given) if store else []
-            result = host.run("luksmith.luks.audit_step", {**asked(given), "stored": stored})
+            result = host.run(
+                "luksmith.luks.audit_step", {**asked(given), "stored": stored, "prints_key": key_for_hosts()}
+            )
             answer = answer_of(host.name, result, given["audit_exclude"])
+            answer["volumes"] = [rekeyed(volume) for volume in answer["volumes"]]
         except (HostError, AnsibleConnectionFailure) as error:
             left_out = excluded(given["audit_exclude"])
             answer = {"host": host.name, "error": shown(str(error)), "volumes": [], "excluded": left_out}

@@ -73,6 +73,7 @@ options:
       - C(maximum_age_days) - age of a secret, from the record that M(luksmith.luks.keyslots) keeps in LUKS2 headers.
       - C(renewed_since) - dictionary from the name of an exposure to the day before which no secret may have been set.
       - C(recovery_labels) - labels of secrets for an emergency, one of which must open the volume.
+      - C(shared_labels) - labels of secrets that may open volumes of several hosts, for a report of the fleet.
       - C(opened_by_grub) - whether GRUB must be able to open the keyslots that people use.
       - C(try_empty_secret) - whether to try the empty secret on keyslots that no given secret opens.
       - C(require_backup) - whether one of O(backups) must belong to the volume.

@@ -113,6 +113,10 @@ options:
       - require
       - ignore
     default: auto
+  prints_key:
+    description:
+      - Key of this run for fingerprints of volume keys and secrets, in hexadecimal digits. Without it, none are made.
+    type: str
   stored:
     description:
       - What the store of a rotation holds for each volume, by UUID; the item without one holds for all others. Without
@@ -258,6 +262,7 @@ def argument_spec() -> Spec:
         "kdf_limits": {"type": "dict", "default": {}},
         "lock_timeout": {"type": "float", "default": 30.0},
         "fips": fips(),
+        "prints_key": {"type": "str", "no_log": True},
         "stored": {
             "type": "list",
             "elements": "dict",

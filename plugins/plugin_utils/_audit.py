@@ -78,6 +78,7 @@ _MEMBERS = (
     "unverified",
     "keyslots",
     "store",
+    "prints",
     "kdf_evaluations",
 )
 

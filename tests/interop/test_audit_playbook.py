@@ -32,7 +32,10 @@ pytestmark = [
 ]  # one run for all
 
 KNOWN, LEAKED, STRANGER = "pw0", "gibbon-4711", "siamang-0815"
-POLICY = {"extends": "legacy", "required_labels": ["admin"]}
+STRICTER = {"extends": "legacy", "required_labels": ["admin"]}
+# What only a look at both hosts shows of the volumes with one key.
+OF_THE_FLEET = [("clone", "high", None), ("secret-shared", "medium", None)]
+POLICY = {**STRICTER, "shared_labels": ["admin"]}
 
 
 class Fleet:
@@ -48,8 +51,11 @@ class Fleet:
         for host in ("good", "bad", "odd"):
             (folder / host).mkdir()
         Luks2Volume(folder / "good" / "volume.img").format()
-        Luks2Volume(folder / "good" / "second.img").format("--label", "archive", type="luks2")
-        bad = Luks2Volume(folder / "bad" / "volume.img").format()
+        key = folder / "volume-key"
+        key.write_bytes(bytes(range(1, 33)))
+        shared = ("--volume-key-file", key)
+        Luks2Volume(folder / "good" / "second.img").format("--label", "archive", *shared, type="luks2")
+        bad = Luks2Volume(folder / "bad" / "volume.img").format(*shared)
         bad.add(1, LEAKED).add(2, STRANGER)
         (folder / "odd" / "volume.img").write_bytes(b"hello" * 100000)
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -64,7 +70,10 @@ class Fleet:
             "audit_crypttab": str(folder / "crypttab"),
             "audit_policy": POLICY,
             "audit_exclude": ["/dev/nowhere", {"volume": "/dev/visitor", "reason": "a stick of a visitor"}],
-            "audit_policies": {"archive": {"name": "archive", "formats": ["luks1"]}},
+            "audit_policies": {
+                "archive": {"name": "archive", "formats": ["luks1"]},
+                str(folder / "bad" / "volume.img"): STRICTER,
+            },
             "audit_secrets": [{"label": "admin", "passphrase": KNOWN}],
             "audit_forbidden_secrets": [{"label": "leaked", "passphrase": LEAKED}],
         }
@@ -142,6 +151,7 @@ def test_every_host_and_volume_is_in_the_report(fleet: Fleet, played: t.Any) -> 
     assert [(one["rule"], one["severity"], one["keyslot"]) for one in bad["findings"]] == [
         ("secret-forbidden", "critical", 1),
         ("slot-unknown", "high", 2),
+        *OF_THE_FLEET,
     ]
     assert [row["opened_by"] for row in bad["keyslots"]] == [["admin"], ["leaked"], []]
 
@@ -154,14 +164,31 @@ def test_the_report_says_what_was_asked_and_what_was_left_out(fleet: Fleet, play
     ]
     audited = next(one["audited"] for one in host["volumes"] if one["policy"] != "archive")
     policy = host["policies"][audited["policy_digest"]]
-    assert policy["name"] == "legacy, changed in 1 place" and policy["text"]["required_labels"] == ["admin"]
+    assert policy["name"] == "legacy, changed in 2 places" and policy["text"]["required_labels"] == ["admin"]
     assert audited["labels"] == ["admin"] and audited["forbidden_labels"] == ["leaked"]
+
+
+def test_one_secret_on_two_hosts_and_a_volume_key_that_only_secrets_show(fleet: Fleet, played: t.Any) -> None:
+    """The second volume of ``good`` was formatted with the volume key of the one of ``bad``. The policy of the first
+    volume allows that its secret opens others, too.
+    """
+    found = {
+        where: [one["message"] for one in volume["findings"] if one["rule"] in ("clone", "secret-shared")]
+        for where, volume in volumes(fleet.report()).items()
+        if volume["state"] != "failed"
+    }
+    assert found["good", "volume.img"] == []
+    second, bad = found["good", "second.img"], found["bad", "volume.img"]
+    assert any("has the volume key of bad:" in one and one.endswith("as their secrets prove") for one in second)
+    assert any("has the volume key of good:" in one and one.endswith("as their secrets prove") for one in bad)
+    assert "'admin' opens good:" in second[1] and "'admin' opens bad:" in bad[1]
+    assert "prints" not in (fleet.folder / "report" / "luks-audit.json").read_text()
 
 
 def test_a_volume_may_have_a_policy_of_its_own(fleet: Fleet, played: t.Any) -> None:
     second = volumes(fleet.report())["good", "second.img"]
     assert second["policy"] == "archive"
-    assert [one["rule"] for one in second["findings"]] == ["format"]
+    assert [one["rule"] for one in second["findings"]] == ["format", *(rule for rule, *_rest in OF_THE_FLEET)]
 
 
 def test_what_could_not_be_audited_fails_at_the_end_and_findings_do_not(played: t.Any) -> None:
@@ -206,7 +233,7 @@ def test_other_programs_can_read_it(fleet: Fleet, played: t.Any) -> None:
         assert {line["host"] for line in csv.DictReader(file)} == {"good", "bad", "odd", "gone", "mute"}
     root = ElementTree.parse(folder / "luks-audit.xml").getroot()
     assert (
-        sum(int(suite.get("failures", 0)) for suite in root) == 3
+        sum(int(suite.get("failures", 0)) for suite in root) == 7
         and sum(int(suite.get("errors", 0)) for suite in root) == 3
     )
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}

@@ -89,6 +89,9 @@ def build(
     ordered = [merged[name] for name in sorted(merged)]
     if kind == AUDIT:
         fleet_rules.judge(ordered)
+    for host in ordered:
+        for volume in host["volumes"]:
+            volume.pop("prints", None)  # they are of this run, and not for people
     report = {
         "version": VERSION,
         "kind": kind,
@@ -245,11 +248,23 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
     for name in ("secrets", "closed"):
         if name in volume:
             one[name] = [shown(text) for text in _list(volume, name) if isinstance(text, str)]
-    if isinstance(volume.get("store"), t.Mapping):
-        one["store"] = _store(volume["store"])
+    one.update(_by_the_run(volume))
     if "unknown" in volume:
         one["unknown"] = [{"keyslot": 0, **_known(row, _UNKNOWN)} for row in _dictionaries(volume, "unknown")]
     return one
+
+
+def _by_the_run(volume: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What the run knew besides: fingerprints, which :func:`build` takes out again, and the answer of the store."""
+    found: t.Dict[str, t.Any] = {}
+    prints = volume.get("prints")
+    if isinstance(prints, t.Mapping):
+        secrets = prints.get("secrets")
+        texts = _texts(secrets) if isinstance(secrets, t.Mapping) else {}
+        found["prints"] = {"volume_key": shown(prints.get("volume_key")), "secrets": texts}
+    if isinstance(volume.get("store"), t.Mapping):
+        found["store"] = _store(volume["store"])
+    return found
 
 
 def _store(store: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:

@@ -9,60 +9,88 @@ from __future__ import annotations
 import collections
 import typing as t
 
-CLONE = "clone"
+from ...module_utils._luks.audit.policy import worst
+
+CLONE, SHARED = "clone", "secret-shared"
 FLEET_RULES = {
     CLONE: "Two volumes have one volume key or one uuid: whoever can open one of them can open the other.",
+    SHARED: "One secret opens volumes of several hosts: whoever learns it on one of them can open the others.",
 }
-_SEVERITY = "high"
+_SEVERITIES = {CLONE: "high", SHARED: "medium"}
 _SHOWN = 3
+_PROVEN = ", as their secrets prove"
+_ANEW = "Encrypt one of them anew ('cryptsetup reencrypt'): a clone keeps its volume key for ever"
 
 Volume = t.Dict[str, t.Any]
 Place = t.Tuple[str, Volume]
 
 
 def judge(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-    """Add the findings to the volumes of ``hosts``. Those of an earlier report are judged anew."""
+    """Add the findings to the volumes of ``hosts``. Those of an earlier report are judged anew if possible."""
     places: t.List[Place] = [(host["host"], volume) for host in hosts for volume in host["volumes"]]
     for _host, volume in places:
-        volume["findings"] = [one for one in volume["findings"] if one["rule"] not in FLEET_RULES]
+        volume["findings"] = [one for one in volume["findings"] if one["rule"] not in FLEET_RULES or _lasting(one)]
     # Results without it are of headers that could not be read, or of a release that did not ask for clones.
-    places = [(host, volume) for host, volume in places if volume.get("key_digest")]
+    known = [(host, volume) for host, volume in places if volume.get("key_digest")]
     for name, remedy in (
-        ("key_digest", "Encrypt one of them anew ('cryptsetup reencrypt'): a clone keeps its volume key for ever"),
+        ("key_digest", _ANEW),
         ("uuid", "Find out which is the clone, encrypt it anew, and give it a uuid of its own"),
     ):
-        _same(places, name, remedy)
+        _same(known, name, [volume.get(name) for _host, volume in known], remedy)
+    prints = [volume.get("prints", {}).get("volume_key") for _host, volume in known]
+    _same(known, "prints", prints, _ANEW)
+    _shared(known)
 
 
-def _same(places: t.Sequence[Place], name: str, remedy: str) -> None:
+def _same(places: t.Sequence[Place], name: str, values: t.Sequence[t.Any], remedy: str) -> None:
+    """Those of one of ``values`` that is one and the same, unless it was said of them already."""
     groups: t.Dict[str, t.List[Place]] = collections.defaultdict(list)
-    for host, volume in places:
-        if volume.get(name):
-            groups[volume[name]].append((host, volume))
+    for place, value in zip(places, values):
+        if value:
+            groups[value].append(place)
     for group in groups.values():
         for host, volume in group if len(group) > 1 else ():
             others = [(other, one) for other, one in group if one is not volume and not _told(volume)]
             if others:
-                _add(volume, host, others, name, remedy)
+                what = "uuid" if name == "uuid" else "volume key"
+                proven = _PROVEN if name == "prints" else ""
+                message = f"{host}:{volume['device']} has the {what} of {_some(others)}{proven}"
+                _add(volume, CLONE, message, remedy)
+
+
+def _shared(places: t.Sequence[Place]) -> None:
+    groups: t.Dict[str, t.List[t.Tuple[str, Volume, str]]] = collections.defaultdict(list)
+    for host, volume in places:
+        for label, made in volume.get("prints", {}).get("secrets", {}).items():
+            groups[made].append((host, volume, label))
+    for group in groups.values():
+        hosts = list(dict.fromkeys(host for host, _volume, _label in group))
+        for host, volume, label in group if len(hosts) > 1 else ():
+            others = [(other, one) for other, one, _label in group if other != host]
+            count = f"{len(hosts) - 1} other host{'' if len(hosts) == 2 else 's'}"
+            message = f"{label!r} opens {host}:{volume['device']} and volumes of {count}: {_some(others)}"
+            _add(volume, SHARED, message, "Rotate with the role rotate, which gives each volume a secret of its own")
+
+
+def _lasting(finding: t.Mapping[str, t.Any]) -> bool:
+    """Whether it came from fingerprints, which no report has."""
+    return finding["rule"] == SHARED or str(finding["message"]).endswith(_PROVEN)
 
 
 def _told(volume: Volume) -> bool:
     return any(one["rule"] == CLONE for one in volume["findings"])
 
 
-def _add(volume: Volume, host: str, others: t.Sequence[Place], name: str, remedy: str) -> None:
-    shown = ", ".join(f"{other}:{one['device']}" for other, one in others[:_SHOWN])
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    what = "volume key" if name == "key_digest" else "uuid"
+def _some(places: t.Sequence[Place]) -> str:
+    shown = ", ".join(f"{host}:{volume['device']}" for host, volume in places[:_SHOWN])
+    return f"{shown} and {len(places) - _SHOWN} more" if len(places) > _SHOWN else shown
+
+
+def _add(volume: Volume, rule: str, message: str, remedy: str) -> None:
+    severity = _SEVERITIES[rule]
     volume["findings"].append(
-        {
-            "rule": CLONE,
-            "severity": _SEVERITY,
-            "keyslot": None,
-            "message": f"{host}:{volume['device']} has the {what} of {shown}{more}",
-            "remedy": remedy,
-        }
+        {"rule": rule, "severity": severity, "keyslot": None, "message": message, "remedy": remedy}
     )
-    volume["worst"] = _SEVERITY if volume["worst"] != "critical" else "critical"
+    volume["worst"] = worst([severity, *([volume["worst"]] if volume["worst"] else [])])
     if volume["state"] != "failed":
         volume["state"] = "findings"

@@ -79,6 +79,9 @@ BOOK: t.Dict[str, Entry] = {
     "policy-accepted": Entry((), "Review the reason with the policy.", "It is information, and breaks nothing.", _OWN),
     "header-unreadable": Entry(_DATA, _TRUST, "A newer format, or a requirement that this release does not know."),
     "cve-2020-14382": Entry((), "Do not attach it to a host with cryptsetup before 2.3.4.", _NEVER, _CVE),
+    "secret-shared": Entry(
+        ("keys", "passphrases"), "Rotate, so that each volume has its own.", "Break-glass; list it in shared_labels."
+    ),
     "clone": Entry(_KEYS, "Encrypt the clone anew.", "Two hosts see one disk, or one file."),
     "format": Entry(_CRYPTO, "Convert the header, or allow the format and name its costs.", "QEMU knows only LUKS1."),
     "header-copy": Entry((), "Let a program rewrite the copies.", "A write was cut off a moment ago.", _FORM),

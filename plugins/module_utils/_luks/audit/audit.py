@@ -188,6 +188,7 @@ def _report(
         "unverified": unverified,
         "keyslots": _table(evidence, [*findings, *unverified]),
         **({"store": answer(evidence)} if evidence.stored is not None else {}),
+        **({"prints": dict(evidence.prints)} if evidence.prints else {}),
         "kdf_evaluations": evaluations,
         "warnings": list(dict.fromkeys(warnings)),
     }

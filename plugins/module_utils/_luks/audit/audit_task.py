@@ -30,7 +30,7 @@ class AuditTask:
 
     labels[n]: the name of secrets[n] in messages; allowed, forbidden: numbers of the secrets that may and must not open
     a volume; older: of those of the store that must not. stored: what the store says of the volume, None without one.
-    grub: /boot is on the volume, and GRUB boots from there.
+    grub: /boot is on the volume, and GRUB boots from there. prints_key: of this run, for fingerprints, or nothing.
     """
 
     devices: t.Tuple[str, ...]
@@ -50,6 +50,7 @@ class AuditTask:
     older: t.Tuple[int, ...] = ()
     stored: t.Optional[Stored] = None
     grub: bool = False
+    prints_key: bytes = b""
 
     def wipe_secrets(self) -> None:
         """Overwrite all secrets with zeros."""
@@ -98,5 +99,13 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             older=tuple(dict.fromkeys(stored.older if stored else ())),
             stored=stored.named(labels) if stored else None,
             grub=bool(params.get("grub")),
+            prints_key=_prints_key(params.get("prints_key")),
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )
+
+
+def _prints_key(value: t.Any) -> bytes:
+    try:
+        return bytes.fromhex(value or "")
+    except (TypeError, ValueError):
+        raise BadTask("prints_key is no hexadecimal text", remedy="Use the role audit, which draws it") from None

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import hmac
 import typing as t
 
 from ..crypto import fips, kdf
@@ -54,6 +56,7 @@ class EvidenceCollector:
         self._now = now
         self._areas = self._measure_areas()
         self._padding: t.Optional[int] = None
+        self._prints: t.Dict[str, t.Any] = {}
 
     def evidence(self) -> Evidence:
         """Try the secrets and collect the rest.
@@ -90,6 +93,7 @@ class EvidenceCollector:
             backups=backups,
             unread_backups=self._backup_files.unread,
             now=self._now,
+            prints=self._prints,
             grub=task.grub,
             key_padding=self._padding,
             fips=fips.active(),
@@ -142,6 +146,7 @@ class EvidenceCollector:
             openers = prover.openers()
             if prover.volume_key is not None:
                 self._padding = _zeros_at_the_end(prover.volume_key)
+                self._take_prints(prover.volume_key, openers, secrets, labels)
             self.evaluations += session.evaluations
         opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
         empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
@@ -153,6 +158,24 @@ class EvidenceCollector:
         known = set(self._task.labels)
         shown = {keyslot: tuple(label for label in found if label in known) for keyslot, found in opened_by.items()}
         return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty, random
+
+    def _take_prints(
+        self,
+        volume_key: bytearray,
+        openers: t.Mapping[int, t.Sequence[int]],
+        secrets: t.Sequence[Secret],
+        labels: t.Sequence[str],
+    ) -> None:
+        """Only while the keys are there; the fingerprints tell nobody anything who has not their key."""
+        key, shared = self._task.prints_key, self._task.policy.shared_labels
+        if not key:
+            return
+        numbers = {number for slot, found in openers.items() if self._header.keyslots[slot].bound for number in found}
+        told = {labels[number]: secrets[number].value for number in sorted(numbers) if secrets[number].value}
+        self._prints = {
+            "volume_key": _print(key, b"volume key", volume_key),
+            "secrets": {label: _print(key, b"secret", value) for label, value in told.items() if label not in shared},
+        }
 
     def _order_for(self, slot: Keyslot, labels: t.Sequence[str]) -> t.List[int]:
         """The numbers of the secrets, first the one that the record names for the keyslot."""
@@ -181,6 +204,12 @@ class EvidenceCollector:
             except LuksmithError:
                 continue
         return found
+
+
+def _print(key: bytes, kind: bytes, value: bytearray) -> str:
+    made = hmac.new(key, kind + b"\0", hashlib.sha256)
+    made.update(value)
+    return made.hexdigest()
 
 
 def _zeros_at_the_end(key: bytearray) -> int:

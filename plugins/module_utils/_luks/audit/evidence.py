@@ -36,6 +36,7 @@ class Evidence:
     signature:   the signature of another format on the device.
     backups:     header backups of this volume; unread_backups: path -> why one could not be read.
     now:         UTC.
+    prints:      keyed fingerprints of the volume key and of the secrets that open it, empty without a key.
     grub:        whether GRUB must open it, because /boot is on it.
     key_padding: zero bytes at the end of the volume key, None if no secret gave it.
     fips:        whether only the validated library of the host was used.
@@ -61,6 +62,7 @@ class Evidence:
     backups: t.Tuple[Backup, ...]
     unread_backups: t.Mapping[str, str]
     now: datetime.datetime
+    prints: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     grub: bool = False
     key_padding: t.Optional[int] = None
     fips: bool = False

@@ -60,7 +60,16 @@ def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str
             shared = {name: params[name] for name in _SHARED}
             stored = _stored_for(params, place, known) if params.get("stored") else None
             grub = bool(known) and holds_boot(known, [mount.target for mount in mounts()])
-            task = parse_audit({**place, **shared, "policy": policy, "stored": stored, "grub": grub})
+            task = parse_audit(
+                {
+                    **place,
+                    **shared,
+                    "policy": policy,
+                    "stored": stored,
+                    "grub": grub,
+                    "prints_key": params.get("prints_key"),
+                }
+            )
             try:
                 result = audit(task)
             finally:

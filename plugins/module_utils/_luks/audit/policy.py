@@ -61,6 +61,7 @@ class Policy:
     require_backup: bool = False
     recovery_labels: t.Tuple[str, ...] = ()
     opened_by_grub: bool = False
+    shared_labels: t.Tuple[str, ...] = ()
     renewed_since: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     expected: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -316,6 +317,7 @@ _READERS: t.Dict[str, t.Callable[[t.Any, str], PolicyFields]] = {
     "require_backup": _flag("require_backup"),
     "recovery_labels": _texts("recovery_labels"),
     "opened_by_grub": _flag("opened_by_grub"),
+    "shared_labels": _texts("shared_labels"),
     "renewed_since": _renewed_since,
     "expected": _expected,
     "rules": _rules,

@@ -19,7 +19,7 @@ from .policy import Policy, parse
 Text = t.Dict[str, t.Any]
 
 _LISTS = ("formats", "ciphers", "keyslot_ciphers", "kdf_types", "kdf_hashes")
-_ORDERLESS = ("required_labels", "allowed_labels", "retired_tang_keys", "recovery_labels")
+_ORDERLESS = ("required_labels", "allowed_labels", "retired_tang_keys", "recovery_labels", "shared_labels")
 _NUMBERS = ("minimum_key_size", "minimum_keyslot_key_size", "minimum_digest_iterations")
 _NESTED = ("minimum_costs", "renewed_since", "expected", "rules")
 

@@ -62,3 +62,38 @@ def test_ten_thousand_hosts_with_one_percent_of_clones() -> None:
         hosts[number]["volumes"] = [volume(0, 9000 + number, 9000 + number if number % 2 else 20000 + number)]
     found = clones(data.build(hosts)["hosts"])
     assert set(found) == {f"h{number:05}" for first in (0, 9000) for number in range(first, first + 100)}
+
+
+def printed(number: int, key: str, **secrets: str) -> t.Dict[str, t.Any]:
+    """A volume whose header is like no other; fingerprints of its volume key and of the secrets that open it."""
+    return volume(1, number, number, prints={"volume_key": key, "secrets": secrets})
+
+
+def messages(report: t.Any, rule: str) -> t.List[str]:
+    volumes = [item for host in report["hosts"] for item in host["volumes"]]
+    return [one["message"] for item in volumes for one in item["findings"] if one["rule"] == rule]
+
+
+def test_a_clone_that_only_secrets_prove_and_one_secret_on_several_hosts() -> None:
+    report = fleet(printed(1, "a", admin="x"), printed(2, "a", root="x"), printed(3, "b", admin="y"))
+    assert messages(report, "clone") == [
+        "h0:/dev/vda1 has the volume key of h1:/dev/vda1, as their secrets prove",
+        "h1:/dev/vda1 has the volume key of h0:/dev/vda1, as their secrets prove",
+    ]
+    assert messages(report, "secret-shared") == [
+        "'admin' opens h0:/dev/vda1 and volumes of 1 other host: h1:/dev/vda1",
+        "'root' opens h1:/dev/vda1 and volumes of 1 other host: h0:/dev/vda1",
+    ]
+    assert [host["volumes"][0]["worst"] for host in report["hosts"]] == ["high", "high", None]
+    assert "prints" not in str(report), "no fingerprint is in a report"
+    assert data.build(report["hosts"])["hosts"] == report["hosts"], "what only this run could see stays"
+
+
+def test_one_secret_on_volumes_of_one_host_is_no_shared_one() -> None:
+    host = {"host": "h", "volumes": [printed(1, "a", admin="x"), {**printed(2, "b", admin="x"), "device": "/dev/b"}]}
+    assert messages(data.build([host]), "secret-shared") == []
+
+
+def test_fingerprints_of_a_liar_are_no_crash() -> None:
+    for prints in ({"volume_key": 7, "secrets": []}, {"secrets": {"a": 1}}, "x", {"secrets": {"\n": "x" * 9000}}):
+        assert messages(fleet(volume(1, 1, 1, prints=prints), volume(1, 2, 2, prints=prints)), "clone") == []

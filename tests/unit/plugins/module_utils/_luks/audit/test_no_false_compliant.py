@@ -96,6 +96,7 @@ WIDER: t.Tuple[t.Tuple[str, t.Any], ...] = (
     ("require_backup", False),
     ("recovery_labels", []),
     ("opened_by_grub", False),
+    ("shared_labels", ["a"]),
     ("renewed_since", {}),
     ("required_labels", []),
     ("allowed_labels", ["a", "b"]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import pathlib
 import typing as t
 
@@ -190,3 +191,32 @@ def test_each_volume_is_compared_with_its_own_entry(tmp_path: pathlib.Path) -> N
 def test_another_volume_at_the_path_is_no_evidence(image: Image) -> None:
     result = audit(image, stored={**GOOD, "uuid": "00000000-0000-0000-0000-000000000000"})
     assert result["store"]["opens"] == "not verified" and "another volume" in str(result["unverified"])
+
+
+def test_fingerprints_of_what_opens_a_volume_need_a_key(image: Image) -> None:
+    """HMAC with that key, of the volume key and of each secret that was proven; none of one that opens nothing."""
+    key = bytes(range(32))
+    assert "prints" not in audit(image, secrets=[secret(WINTER)])
+    found = audit(image, secrets=[secret(WINTER), secret("nothing")], prints_key=key.hex())["prints"]
+    assert found["secrets"] == {
+        WINTER.upper(): hmac.new(key, b"secret\0" + WINTER.encode(), hashlib.sha256).hexdigest()
+    }
+    again = audit(image, secrets=[secret(FIRE)], prints_key=key.hex())["prints"]
+    assert again["volume_key"] == found["volume_key"] and set(again["secrets"]) == {FIRE.upper()}
+    other = audit(image, secrets=[secret(WINTER)], prints_key=bytes(32).hex())["prints"]
+    assert other["volume_key"] != found["volume_key"]
+    allowed = {**LENIENT, "shared_labels": [WINTER.upper()]}
+    assert audit(image, secrets=[secret(WINTER)], prints_key=key.hex(), policy=allowed)["prints"]["secrets"] == {}
+
+
+def test_a_backup_that_a_replaced_secret_still_opens_is_found(tmp_path: pathlib.Path) -> None:
+    """Nobody had to name it in forbidden_secrets: the store knows what was replaced."""
+    image = Image(tmp_path / "volume", "luks2.img")
+    backup = tmp_path / "backup"
+    backup.write_bytes(image.path.read_bytes())
+    image.edit(lambda tree: [tree["keyslots"].pop("0"), tree["digests"]["0"]["keyslots"].remove("0")])
+    given = stored(secret(FIRE, NOW), secret(WINTER, OLD), older=[OLD])
+    result = audit(image, stored=given, backups=[str(backup)])
+    assert ("backup-forbidden", None) in rules(result) and not [one for one in rules(result) if "store" in one[0]]
+    told = next(one["message"] for one in result["findings"] if one["rule"] == "backup-forbidden")
+    assert f"{OLD!r} still opens keyslot 0 of the header backup" in told
