@@ -32,7 +32,7 @@ from ..plugin_utils._rotation.journal import (
     KnownProgress,
     OfTasks,
 )
-from ..plugin_utils._rotation.machine import DONE, PARTIAL, PLANNED, REFUSED, Rotation, Volume
+from ..plugin_utils._rotation.machine import DONE, PLANNED, Rotation, Volume
 from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
 from ..plugin_utils._rotation.stores import Stored, StoreError
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
@@ -172,7 +172,7 @@ class ActionModule(ActionBase):
     def _result(self, one: OneHost, rotation: Rotation, problem: str, world: _World) -> Result:
         host = one.name
         volumes = rotation.volumes
-        failed = [volume for volume in volumes if volume.state in (REFUSED, PARTIAL)]
+        failed = [volume for volume in volumes if volume.failed]
         unknown = _sentence_of_unknown(volumes)
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
@@ -295,7 +295,9 @@ class _World:
 def _row(volume: Volume, check: bool) -> Result:
     """What the report and whoever registers the result see of a volume; no secret is in it."""
     place = {"device": volume.before.device, "header": volume.before.header}
-    if volume.state in (REFUSED, PARTIAL):
+    if volume.group:
+        place["group"] = volume.group.name
+    if volume.failed:
         return {**place, "state": volume.state, "phase": volume.failed_at, "msg": volume.msg}
     seen = volume.before
     return {

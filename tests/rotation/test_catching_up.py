@@ -111,3 +111,18 @@ def test_a_header_without_a_free_keyslot(full: Lab, tmp_path: pathlib.Path, mome
         assert lab.opens("luks1.img", secret)
     assert not lab.opens("luks1.img", LEAKED)
     nothing_is_lost(lab, lab.stored(), OTHERS)
+
+
+def test_volumes_that_share_a_secret(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """One is missing, and then it is there. It may take 15 s."""
+    group = {"name": "both", "volumes": [f"{tmp_path}/lab/luks1.img", f"{tmp_path}/lab/luks2.img"]}
+    lab = Lab.make(tmp_path / "lab", shared, ("luks1.img", "luks2.img"), rotate_groups=[group])
+    (lab.folder / "luks1.img").rename(tmp_path / "away")
+    output = lab.play(expect=2)
+    assert "it shares its secret with" in output and lab.stored() == [] and len(lab.active("luks2.img")) == 2
+    (tmp_path / "away").rename(lab.folder / "luks1.img")
+    lab.play()
+    (entry,) = lab.stored()
+    for volume in lab.volumes:
+        assert lab.opens(volume, entry["current"]["passphrase"]) and not lab.opens(volume, LEAKED)
+    assert "2 unchanged" in lab.play()

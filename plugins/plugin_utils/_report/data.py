@@ -58,7 +58,7 @@ _VOLUME = {
     "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str,
     "key_size": int, "slot_count": int,
     "state": str, "msg": str, "policy": str, "verified": bool, "kdf_evaluations": int, "phase": str,
-    "fingerprint": str, "key_digest": str,
+    "fingerprint": str, "key_digest": str, "group": str,
 }  # fmt: skip
 
 

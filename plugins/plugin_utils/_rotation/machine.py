@@ -10,7 +10,9 @@ is not in the store or on the volume, so that a run that is killed anywhere is f
 
 The host is asked as seldom as possible, because each call costs more than all else: once for a look at all volumes,
 together with what is wanted of those that the store knows already; then once for each step, for all volumes that are
-due. Volumes that share an entry of the store take turns.
+due. Volumes with one UUID share an entry of the store, and take turns. Volumes of a group share an entry, too, and go
+side by side: the new secret is staged once, promoted when all of them have it, and none of them erases the old one
+before.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from .entry import (
     read,
     staged,
 )
+from .groups import Group, groups_of
 from .orders import orders
 from .stores import Stored, StoreError
 from .words import in_words
@@ -83,6 +86,7 @@ class Options(t.NamedTuple):
     backup: str = ""
     initramfs: str = AUTO
     unknown: str = REPORT
+    groups: t.Sequence[Group] = ()
     prefix: str = ""
     begin: bool = False
     check: bool = False
@@ -102,6 +106,7 @@ class Volume:
     def __init__(self, seen: Seen, number: int) -> None:
         self.seen = seen
         self.number = number
+        self.group: t.Optional[Group] = None
         self.before = seen
         self.phase = Phase.DECIDE
         self.looks = 1
@@ -137,8 +142,22 @@ class Volume:
         return self.phase is Phase.END
 
     @property
+    def failed(self) -> bool:
+        return self.state in (REFUSED, PARTIAL)
+
+    @property
     def uuid(self) -> str:
         return self.before.uuid.lower()
+
+    @property
+    def owner(self) -> str:
+        """Whose the entry of the store is: the uuid of the volume or of its group, in lower case."""
+        return self.group.uuid if self.group else self.uuid
+
+    @property
+    def place(self) -> str:
+        """What the entry says of where that is."""
+        return f"group {self.group.name}" if self.group else self.before.device
 
     def prove_closed(self) -> None:
         """The host carried out the order, or found nothing to do for it."""
@@ -170,6 +189,7 @@ class Rotation:
         :attr:`volumes` then has what was done before.
         """
         self._placeholder = self._new_secret(_NEW)
+        self._now = self._chance.now()  # once, so that all of a group decide alike
         self._discover()
         while True:
             active = self._active()
@@ -178,20 +198,47 @@ class Rotation:
             for volume in active:
                 if volume.phase is Phase.DECIDE:
                     with self._alone(volume):
-                        self._decide(volume)
+                        self._settle(volume)
+            self._stop_groups(active)
             again = [volume for volume in active if volume.phase is Phase.LOOK]
             if again:
                 self._look_again(again)
                 continue
-            self._carry_out([volume for volume in active if not volume.ended])
+            for together in self._together(active):
+                self._judge([volume for volume in together if volume.phase is Phase.DECIDE])
+            self._stop_groups(active)
+            if not any(volume.phase in (Phase.DECIDE, Phase.LOOK) for volume in active):
+                self._carry_out([volume for volume in active if not volume.ended])
 
     def _active(self) -> t.List[Volume]:
-        """Of the volumes that are not at their end, the first of each entry in the store."""
-        first: t.Dict[str, Volume] = {}
+        """The volumes that are not at their end: all of each group, and else the first of each entry in the store."""
+        first: t.Dict[t.Any, Volume] = {}
         for volume in self.volumes:
             if not volume.ended:
-                first.setdefault(volume.uuid or f"none {volume.number}", volume)
+                alone = volume.group or not volume.uuid
+                first.setdefault(volume.number if alone else volume.uuid, volume)
         return list(first.values())
+
+    @staticmethod
+    def _together(volumes: t.Sequence[Volume]) -> t.List[t.List[Volume]]:
+        """Those of a group side by side, every other one alone; without those that are at their end."""
+        found: t.Dict[t.Any, t.List[Volume]] = {}
+        for volume in volumes:
+            if not volume.ended:
+                found.setdefault(volume.group or volume.number, []).append(volume)
+        return list(found.values())
+
+    def _stop_groups(self, volumes: t.Sequence[Volume]) -> None:
+        """What one of a group is refused for, or fails at, stops the others before the next thing that is for all."""
+        failed = [volume for volume in self.volumes if volume.group and volume.failed]
+        bad = {volume.group: volume.before.device for volume in reversed(failed)}
+        for volume in volumes:
+            if volume.group in bad and not volume.ended:
+                self._fail(
+                    volume,
+                    f"it shares its secret with {bad[volume.group]} (group {volume.group.name!r}), which was not "
+                    "brought to the end. All volumes of the group go on together in the next run",
+                )
 
     # Looking
 
@@ -208,7 +255,10 @@ class Rotation:
         answer = self._host.step({"step": "look", **asked, **self._common()})
         found = answers.seen(answer)
         self.unmatched = answer.get("unmatched")
-        self.volumes = [Volume(seen, number) for number, seen in enumerate(found, 1)]
+        named, away = groups_of(self._options.groups, found)
+        self.volumes = [Volume(seen, number) for number, seen in enumerate([*found, *away], 1)]
+        for volume, group in zip(self.volumes, named):
+            volume.group = group
 
     def _common(self) -> Option:
         options = self._options
@@ -228,11 +278,16 @@ class Rotation:
         if known is None:
             return []
         works = []
+        members = {group.uuid: group.members for group in self._options.groups}
+        grouped = {member for group in members.values() for member in group}
         for key, stored in known.items():
             self._stored[key] = stored
             with contextlib.suppress(BadEntry):
-                uuid = check_uuid(key[len(start) :])
-                works.append(self._work(uuid, *self._first_order(read(stored.entry, self._options.host, uuid, ""))))
+                owner = check_uuid(key[len(start) :])
+                order = self._first_order(read(stored.entry, self._options.host, owner, ""))
+                # Of a group, those that are named by their UUID; its others are looked at once more.
+                uuids = members.get(owner, () if owner in grouped else (owner,))
+                works += [self._work(uuid, *order) for uuid in uuids if "/" not in uuid]
         with contextlib.suppress(BadEntry):
             nothing = blank(self._options.host, "00000000-0000-0000-0000-000000000000", "")
             works.append(self._work("", *self._first_order(nothing)))
@@ -269,7 +324,7 @@ class Rotation:
 
     # Deciding
 
-    def _decide(self, volume: Volume) -> None:
+    def _settle(self, volume: Volume) -> None:
         """From LOOK to what is due; back to LOOK where the host was asked for something else than is due."""
         seen = volume.seen
         self._tell(volume, Phase.LOOK, "", loud=False)
@@ -280,7 +335,7 @@ class Rotation:
         key = self._key(volume)
         if key not in self._stored:
             self._stored[key] = self._store.read(key)
-        entry = read(self._stored[key].entry, self._options.host, seen.uuid, seen.device)
+        entry = read(self._stored[key].entry, self._options.host, volume.owner, volume.place)
         check_not_older(entry, seen.record, self._options.begin)
         if entry["next"] is not None and entry["next"]["id"] in volume.distrusted:
             entry = discarded(entry)
@@ -295,15 +350,28 @@ class Rotation:
             return
         if seen.refused:
             raise _Refused(self._said(volume, seen.refused), seen.phase)
-        if not self._believed(volume):
-            self._decide(volume)
+
+    def _judge(self, together: t.Sequence[Volume]) -> None:
+        """From DECIDE to STAGE or to the end; they stay in DECIDE where something else is due, because the secret of
+        the store is not believed, and go back to LOOK for keyslots that are to go with the old secrets.
+        """
+        if not self._believed(together):
             return
-        self._judge_unknown(volume)
-        if volume.phase is Phase.LOOK:
+        for volume in together:
+            with self._alone(volume):
+                self._judge_unknown(volume)
+        if any(volume.phase is Phase.LOOK for volume in together):
             return
-        if volume.decision.phase == MAKE:
-            self._store.check()
-        self._foresee(volume)
+        for volume in together:
+            if not volume.ended:
+                with self._alone(volume):
+                    if volume.decision.phase == MAKE:
+                        self._store.check()
+        self._stop_groups(together)
+        for volume in together:
+            if not volume.ended:
+                with self._alone(volume):
+                    self._foresee(volume)
 
     def _was_asked(self, volume: Volume, before: Option) -> bool:
         """Whether the host looked at the volume with the order that it has by now."""
@@ -323,25 +391,27 @@ class Rotation:
         fresh, _new = self._first_order(volume.entry)
         return _same_order(fresh, volume.order)
 
-    def _believed(self, volume: Volume) -> bool:
-        """Whether the volume proves the secret of the store that it is to go by.
+    def _believed(self, together: t.Sequence[Volume]) -> bool:
+        """Whether one of the volumes proves the secret of the store that they are to go by.
 
-        Nothing comes to a volume that this run has not made: what is in the store could have been put there.
+        Nothing comes to a volume that this run has not made, or that another one of its group does not prove: what is
+        in the store could have been put there.
         """
-        decision, planned = volume.decision, volume.seen.planned
-        if decision.phase == MAKE or planned is None or not volume.order["label"]:
-            return True
-        identity = volume.new["id"]
-        opened = planned.opened(volume.order["label"])
-        if decision.phase == TAKE_UP:
-            good = proven(volume.new, opened, volume.seen.record)
-        else:
-            good = bool(opened) or identity in self._made
-        if not good:
-            volume.distrusted.add(identity)
-        elif decision.phase == REST and opened:
-            for entry in volume.order["present"]:
-                entry["keyslot"] = min(opened)  # the module refuses any other secret there
+        good = False
+        for volume in together:
+            planned = volume.seen.planned
+            if volume.decision.phase == MAKE or planned is None or not volume.order["label"]:
+                return True
+            opened = planned.opened(volume.order["label"])
+            if volume.decision.phase == TAKE_UP:
+                good = good or proven(volume.new, opened, volume.seen.record)
+            else:
+                good = good or bool(opened) or volume.new["id"] in self._made
+                if opened:
+                    for entry in volume.order["present"]:
+                        entry["keyslot"] = min(opened)  # the module refuses any other secret there
+        for volume in together if not good else ():
+            volume.distrusted.add(volume.new["id"])
         return good
 
     def _decided(self, entry: Entry, distrusted: t.Collection[str] = ()) -> Decision:
@@ -349,7 +419,7 @@ class Rotation:
         first = entry["older"][0] if entry["older"] and entry["next"] is None else {}
         if first.get("discarded") and first["id"] in distrusted:
             return unproven(first)
-        decision = decide(entry, self._options.wanted, self._chance.now())
+        decision = decide(entry, self._options.wanted, self._now)
         if decision.phase == REST and entry["current"]["id"] in distrusted:
             return useless(entry["current"])
         return decision
@@ -447,45 +517,59 @@ class Rotation:
     # Carrying out
 
     def _carry_out(self, volumes: t.Sequence[Volume]) -> None:
-        for volume in volumes:
-            with self._alone(volume):
-                self._stage(volume)
+        for together in self._together(volumes):
+            with self._alone(together[0]):
+                self._stage(together)
+        self._stop_groups(volumes)
         self._add([volume for volume in volumes if not volume.ended])
         for volume in volumes:
             with self._alone(volume):
                 self._follow(volume)
-                self._promote(volume)
+        self._stop_groups(volumes)
+        for together in self._together(volumes):
+            with self._alone(together[0]):
+                self._promote(together)
+        self._stop_groups(volumes)
         self._erase([volume for volume in volumes if not volume.ended])
+        for together in self._together(volumes):
+            with self._alone(together[0]):
+                self._forget(together)
         for volume in volumes:
             with self._alone(volume):
-                self._forget(volume)
                 self._go_on(volume)
 
-    def _stage(self, volume: Volume) -> None:
-        if volume.decision.phase != MAKE:
-            volume.staged = volume.decision.phase == TAKE_UP
+    def _stage(self, together: t.Sequence[Volume]) -> None:
+        first = together[0]
+        if first.decision.phase != MAKE:
+            for volume in together:
+                volume.staged = first.decision.phase == TAKE_UP
             return
-        volume.new = self._new_secret(self._chance.identity())
-        entry = volume.entry
-        volume.order = self._order(
-            entry, volume.decision, volume.new, volume.seen.record, volume.seen.type, volume.outlaws
-        )
-        self._tell(volume, Phase.STAGE, f"secret {volume.new['id']}")
-        volume.began = True
-        self._write(volume, staged(entry, volume.new), "next")
-        volume.staged = True
+        new = self._new_secret(self._chance.identity())
+        for volume in together:
+            volume.new = new
+            volume.order = self._order(
+                volume.entry, volume.decision, new, volume.seen.record, volume.seen.type, volume.outlaws
+            )
+        self._tell(first, Phase.STAGE, f"secret {new['id']}")
+        for volume in together:
+            volume.began = True
+        self._write(together, staged(first.entry, new), "next")
+        for volume in together:
+            volume.staged = True
 
-    def _write(self, volume: Volume, entry: Entry, field: str) -> None:
-        """The store must give back what it was given, before the volume comes to depend on it."""
-        key = self._key(volume)
+    def _write(self, together: t.Sequence[Volume], entry: Entry, field: str) -> None:
+        """The store must give back what it was given, before a volume comes to depend on it."""
+        first = together[0]
+        key = self._key(first)
         version = self._stored[key].version
         del self._stored[key]  # until the store has answered, it is not known what it holds
         stored = self._store.write(key, entry, version)
-        found = read(stored.entry, self._options.host, volume.seen.uuid, volume.seen.device)
+        found = read(stored.entry, self._options.host, first.owner, first.place)
         if field:
-            check_given_back(found, field, volume.new)
+            check_given_back(found, field, first.new)
         self._stored[key] = stored
-        volume.entry, volume.changed = found, True
+        for volume in together:
+            volume.entry, volume.changed = found, True
 
     def _adds(self, volume: Volume) -> bool:
         """Whether there is something to do before the erase: a secret to add, or a keyfile to bring to it."""
@@ -495,7 +579,9 @@ class Rotation:
 
     @staticmethod
     def _comes(volume: Volume) -> bool:
-        """Whether the current secret comes to this volume because this run brought it to another one with its UUID."""
+        """Whether the current secret comes to this volume because this run brought it to another one with its UUID, or
+        another one of its group has it.
+        """
         label, planned = volume.order["label"], volume.seen.planned
         return bool(label) and planned is not None and not planned.opened(label)
 
@@ -536,13 +622,15 @@ class Rotation:
             self._host.build_initramfs()
             volume.changed = True
 
-    def _promote(self, volume: Volume) -> None:
-        if volume.ended or volume.decision.phase == REST:
+    def _promote(self, together: t.Sequence[Volume]) -> None:
+        first = together[0]
+        if first.decision.phase == REST:
             return
-        self._tell(volume, Phase.PROMOTE, f"secret {volume.new['id']}")
-        self._write(volume, promoted(volume.entry, volume.new["id"]), "current")
-        volume.promoted = True
-        volume.rounds.append(volume.new["id"])
+        self._tell(first, Phase.PROMOTE, f"secret {first.new['id']}")
+        self._write(together, promoted(first.entry, first.new["id"]), "current")
+        for volume in together:
+            volume.promoted = True
+            volume.rounds.append(volume.new["id"])
 
     def _erase(self, volumes: t.Sequence[Volume]) -> None:
         erasing, works = [], []
@@ -589,14 +677,15 @@ class Rotation:
                 volume.diffs.append(done.diff)
             yield volume, done
 
-    def _forget(self, volume: Volume) -> None:
+    def _forget(self, together: t.Sequence[Volume]) -> None:
         """The oldest secrets, which open nothing any more."""
-        if volume.ended:
-            return
-        shorter = forgotten(volume.entry, self._options.keep_older)
-        if shorter != volume.entry:
-            self._tell(volume, Phase.FORGET, "", loud=False)
-            self._write(volume, shorter, "")
+        first = together[0]
+        if first.group and any(one.failed and one.group == first.group for one in self.volumes):
+            return  # the oldest may still open that one
+        shorter = forgotten(first.entry, self._options.keep_older)
+        if shorter != first.entry:
+            self._tell(first, Phase.FORGET, "", loud=False)
+            self._write(together, shorter, "")
 
     def _go_on(self, volume: Volume) -> None:
         if volume.ended:
@@ -618,7 +707,8 @@ class Rotation:
     # What all share
 
     def _key(self, volume: Volume) -> str:
-        return f"{self._options.prefix}{self._options.host}/{volume.before.uuid}"
+        owner = volume.owner if volume.group else volume.before.uuid
+        return f"{self._options.prefix}{self._options.host}/{owner}"
 
     @staticmethod
     def _place(volume: Volume) -> Option:

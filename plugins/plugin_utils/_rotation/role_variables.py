@@ -13,6 +13,7 @@ import json
 import typing as t
 
 from .decision import Wanted
+from .groups import groups
 from .machine import INITRAMFS, UNKNOWN, Options
 
 Given = t.Mapping[str, t.Any]
@@ -39,6 +40,15 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_keeps": _SECRETS,
     "rotate_keep_older": {"type": "int", "default": 2},
     "rotate_unknown": {"type": "str", "choices": list(UNKNOWN), "default": "report"},
+    "rotate_groups": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "volumes": {"type": "list", "elements": "str", "required": True},
+        },
+    },
     "rotate_store": {"type": "str", "default": "vault_file"},
     "rotate_store_prefix": {"type": "str", "default": ""},
     "rotate_store_create": {"type": "bool", "default": False},
@@ -65,7 +75,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
 
 
 def options_of(given: Given, host: str, *, check: bool) -> Options:
-    """What the machine is to do, from the variables as :data:`SPEC` leaves them."""
+    """What the machine is to do, from the variables as :data:`SPEC` leaves them. Raises ValueError."""
     return Options(
         host=host,
         wanted=Wanted(given["rotate_generation"], given["rotate_max_age"], given["rotate_passphrase"]),
@@ -86,6 +96,7 @@ def options_of(given: Given, host: str, *, check: bool) -> Options:
         backup=given["rotate_header_backup"],
         initramfs=given["rotate_initramfs"],
         unknown=given["rotate_unknown"],
+        groups=groups(given["rotate_groups"]),
         prefix=given["rotate_store_prefix"],
         begin=given["rotate_store_create"],
         check=check,
