@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import socket
 import sys
 from xml.etree import ElementTree
 
@@ -405,6 +406,37 @@ def an_unknown_keyslot(folder: pathlib.Path) -> None:
     unpack(folder, "luks2.img", "customer.img")
 
 
+def a_link_to_its_own_folder(folder: pathlib.Path) -> None:
+    (folder / "again").symlink_to(".")
+
+
+def a_tebibyte_of_nothing(folder: pathlib.Path) -> None:
+    with (folder / "huge.img").open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
+def a_header_that_was_cut(folder: pathlib.Path) -> None:
+    os.truncate(folder / "customer.img", 5000)
+
+
+def a_socket(folder: pathlib.Path) -> None:
+    """Bound by its name alone, because the path of a socket must be short."""
+    with socket.socket(socket.AF_UNIX) as one:
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            one.bind(f"/proc/self/fd/{place}/customer.sock")
+        finally:
+            os.close(place)
+
+
+def a_closed_folder(folder: pathlib.Path) -> None:
+    """For root it is open, and the file in it is no image."""
+    closed = folder / "closed"
+    closed.mkdir()
+    (closed / "plain.img").write_bytes(b"a file system" * 4096)
+    closed.chmod(0)
+
+
 GARBAGE = {
     one.__name__: one
     for one in (
@@ -420,6 +452,11 @@ GARBAGE = {
         no_folder,
         a_broken_header,
         an_unknown_keyslot,
+        a_link_to_its_own_folder,
+        a_tebibyte_of_nothing,
+        a_header_that_was_cut,
+        a_socket,
+        a_closed_folder,
     )
 }
 # Whatever else the folder holds, one whole image is there.
@@ -441,11 +478,16 @@ def test_a_pipeline_that_is_fed_with_garbage(
         secrets["vault_recovery"] = "never added"
     GARBAGE[name](customer.parent)
     before = {path: path.lstat().st_mtime_ns for path in customer.parent.rglob("*")}
-    outcome = builder.run(1, ok=False, **secrets)
+    try:
+        outcome = builder.run(1, ok=False, **secrets)
+    finally:
+        if name == "a_closed_folder":
+            (customer.parent / "closed").chmod(0o700)
     assert re.search(r"\d good images of 1 in ", outcome.output), outcome.output
     assert failures(tmp_path) > 0
     assert "42" not in outcome.output.partition("Fail unless")[2]
-    assert {path: path.lstat().st_mtime_ns for path in customer.parent.rglob("*")} == before
+    after = {path: path.lstat().st_mtime_ns for path in customer.parent.rglob("*")}
+    assert name == "a_closed_folder" or after == before
 
 
 @runs
