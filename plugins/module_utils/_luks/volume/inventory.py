@@ -18,7 +18,7 @@ import stat
 import typing as t
 
 from . import blockdev
-from .tags import encoded
+from .tags import links
 
 RUN = "/run"
 
@@ -139,9 +139,8 @@ class Inventory:
 
     def tagged(self, kind: str, value: str) -> t.Optional[BlockDevice]:
         """The device of ``PARTUUID=value`` and so on in crypttab, or None; by udev's links, else from the kernel."""
-        found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", encoded(value)))
-        if found is None and kind in ("UUID", "PARTUUID"):
-            found = self._by_path.get(os.path.join(blockdev.DEV, "disk", f"by-{kind.lower()}", value.lower()))
+        paths = (os.path.join(blockdev.DEV, "disk", link) for link in links(kind, value))
+        found = next((self._by_path[path] for path in paths if path in self._by_path), None)
         if found is None and kind in ("PARTUUID", "PARTLABEL"):
             wanted = f"PARTUUID={value.lower()}" if kind == "PARTUUID" else f"PARTNAME={value}"
             found = next((device for device in self if wanted in device.attribute("uevent").split("\n")), None)

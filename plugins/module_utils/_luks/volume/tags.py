@@ -11,6 +11,7 @@ in /run/udev/links, in a folder with the name of the link (systemd, src/udev/ude
 from __future__ import annotations
 
 import os
+import typing as t
 
 from ..errors import Refused, StorageFault
 from . import blockdev
@@ -28,10 +29,7 @@ def path_of(name: str) -> str:
     if kind not in KINDS or not _equals:
         return name
     value = value.strip("\"'")
-    links = [f"by-{kind.lower()}/{encoded(value)}"]
-    if kind in ("UUID", "PARTUUID"):  # as a table shows them, and as udev spells them
-        links.append(links[0].lower())
-    for link in links:
+    for link in links(kind, value):
         path = os.path.join(blockdev.DEV, "disk", link)
         if value and os.path.lexists(path):
             _check_one(name, link)
@@ -43,6 +41,12 @@ def path_of(name: str) -> str:
         "be waiting for udev, and a container has no such links",
         volume=name,
     )
+
+
+def links(kind: str, value: str) -> t.List[str]:
+    """The links below /dev/disk that may bear the tag: a UUID as a table shows it, and as udev spells it."""
+    link = f"by-{kind.lower()}/{_encoded(value)}"
+    return [link, link.lower()] if kind in ("UUID", "PARTUUID") else [link]
 
 
 def _check_one(name: str, link: str) -> None:
@@ -69,10 +73,8 @@ def _node_of(claim: str) -> str:
         return f"block device {claim[1:]}"
 
 
-def encoded(value: str) -> str:
+def _encoded(value: str) -> str:
     """The value as in the links of udev, which writes most characters but letters and digits as ``\\x20`` and so on."""
-    return "".join(_encoded(char) for char in value)
-
-
-def _encoded(char: str) -> str:
-    return char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}"
+    return "".join(
+        char if char.isalnum() or char in "#+-.:=@_" or ord(char) > 127 else f"\\x{ord(char):02x}" for char in value
+    )
