@@ -14,6 +14,8 @@ author:
 description:
   - Makes real LUKS volumes as small sparse files, to test roles and playbooks that use this collection.
   - It needs neither root nor cryptsetup nor QEMU.
+  - "A task that makes a volume with two passphrases is C(luksmith.luks.test_volumes: {volumes: [{path: /tmp/data.img,
+    secrets: [{passphrase: one}, {passphrase: two}]}]})."
   - The role P(luksmith.luks.test_volumes#role) uses it. The file docs/testing_your_role.md of the collection shows how.
   - Only new files are written. If one volume of a task cannot be made, the files of all its volumes are removed again.
   - Everybody can compute the volume key from the UUID, and the key derivations are cheap, so that these volumes protect

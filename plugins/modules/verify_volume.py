@@ -14,6 +14,8 @@ author:
 description:
   - Fails unless the given secrets open a LUKS volume, others do not, and its keyslots and tokens are as expected. The
     message names the volume and the label of each secret that is wrong.
+  - "A task that fails unless a passphrase opens the volume is C(luksmith.luks.verify_volume: {device: /dev/sdb, opens:
+    [{passphrase: SECRET}]})."
   - For tests of roles, and for gates in pipelines. Every secret is tried on every keyslot. Never writes.
   - At least one of O(opens), O(does_not_open), O(keyslots), O(tokens), O(ignored), O(same_volume_as) and
     O(unchanged_since) is required. A task that asks for nothing fails.

@@ -198,6 +198,8 @@ EXAMPLES_BEGIN = {
     "keyfile": 150,
     "keyslots": 359,
     "keyslots_info": 185,
+    "test_volumes": 315,
+    "verify_volume": 226,
     "volumes_info": 90,
 }
 SCREEN = 24
