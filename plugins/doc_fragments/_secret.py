@@ -84,6 +84,35 @@ options:
         description: Secret to replace, or to erase with V(absent).
         type: dict
         suboptions: *secret
+      binding:
+        description:
+          - A binding to a TPM or to Clevis in place of a secret, on LUKS2. It holds if such a token is proven to open
+            its keyslot. Otherwise the program of the host makes a new one, which replaces those of its kind.
+        type: dict
+        suboptions:
+          type:
+            description: Type of the token.
+            type: str
+            choices:
+              - systemd-tpm2
+              - clevis
+            required: true
+          label:
+            description: Name of the binding in results and messages.
+            type: str
+          pcrs:
+            description: PCRs of the TPM that bind the key, V([]) for none. Required for a TPM2 that is V(present).
+            type: list
+            elements: int
+          pin:
+            description: PIN for the TPM, or the name of the Clevis pin (V(tang), V(tpm2), V(sss)).
+            type: raw
+          device:
+            description: The TPM, V(auto) or a path such as V(/dev/tpmrm0). By default systemd finds it.
+            type: str
+          config:
+            description: Configuration of the Clevis pin.
+            type: dict
       iter_time:
         description: Target time to unlock a new key, in milliseconds.
         type: int

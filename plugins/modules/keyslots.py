@@ -246,6 +246,34 @@ EXAMPLES = r"""
       - state: absent
         old_secret: {label: installer, passphrase: "{{ vault_installer }}"}
 
+- name: Bind the volume to the TPM of the machine (PCR 7) with a PIN, and remove the installer's passphrase
+  luksmith.luks.keyslots:
+    device: /dev/nvme0n1p3
+    keyslots:
+      - binding: {type: systemd-tpm2, pcrs: [7], pin: "{{ vault_tpm_pin }}"}
+      - state: absent
+        old_secret: {label: installer, passphrase: "{{ vault_installer }}"}
+
+- name: Bind the volume to a Tang server whose signing key is known
+  luksmith.luks.keyslots:
+    device: /dev/sdb
+    unlock:
+      - passphrase: "{{ vault_admin }}"
+    keyslots:
+      - binding:
+          type: clevis
+          pin: tang
+          config: {url: "http://tang.example.com", thp: "{{ tang_thumbprint }}"}
+
+- name: Remove every binding to the TPM, keyslots and tokens
+  luksmith.luks.keyslots:
+    device: /dev/nvme0n1p3
+    unlock:
+      - passphrase: "{{ vault_admin }}"
+    keyslots:
+      - state: absent
+        binding: {type: systemd-tpm2}
+
 - name: Overwrite keyslot 7, whichever secret opens it
   luksmith.luks.keyslots:
     device: /dev/sdb

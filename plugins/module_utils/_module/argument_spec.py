@@ -75,6 +75,19 @@ def entry_options() -> Spec:
         "keyslot": {"type": "int", "no_log": False},
         "new_secret": secret(),
         "old_secret": secret(),
+        "binding": {
+            "type": "dict",
+            "options": {
+                "type": {"type": "str", "choices": ["systemd-tpm2", "clevis"], "required": True},
+                "label": {"type": "str"},
+                "pcrs": {"type": "list", "elements": "int"},
+                # The name of a Clevis pin is no secret, and hiding it would hide "tang" in each message. SafeModule
+                # hides the PIN of a TPM.
+                "pin": {"type": "raw", "no_log": False},
+                "device": {"type": "str"},
+                "config": {"type": "dict"},
+            },
+        },
         "iter_time": {"type": "int"},
         "pbkdf": {
             "type": "dict",

@@ -28,6 +28,7 @@ class SafeModule(CheckedModule):
         # Validation replaces refused values by defaults, but its message shows the original ones.
         super()._load_params()
         self._given = copy.deepcopy(self.params)
+        self.no_log_values.update(_pins(self.params.get("keyslots")))
 
     def log(self, msg: t.Any, log_args: t.Any = None) -> None:
         super().log("Invoked" if log_args else msg)
@@ -40,6 +41,14 @@ class SafeModule(CheckedModule):
         # Messages about an option of the wrong type show its repr.
         self.no_log_values.update(found, (repr(text)[1:-1] for text in found))
         super().fail_json(msg, **kwargs)
+
+
+def _pins(entries: t.Any) -> t.Iterator[str]:
+    """The PINs of bindings; ``pin`` is the name of one where the type is clevis, which is no secret."""
+    for entry in entries if isinstance(entries, list) else ():
+        binding = entry.get("binding") if isinstance(entry, t.Mapping) else None
+        if isinstance(binding, t.Mapping) and binding.get("type") != "clevis" and binding.get("pin") not in (None, ""):
+            yield str(binding["pin"])
 
 
 def _unknown_texts(params: t.Any, spec: t.Mapping[str, t.Any]) -> t.Set[str]:

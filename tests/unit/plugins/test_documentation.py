@@ -122,7 +122,7 @@ def test_only_secrets_are_masked(name: str) -> None:
             walk(described.get("options", {}))
 
     walk(load(name)[0].argument_spec())
-    unlocks = {"volume_key_base64"} if name in ("keyslots", "keyslots_info", "header_backup") else set()
+    unlocks = {"volume_key_base64", "pin"} if name in ("keyslots", "keyslots_info", "header_backup") else set()
     assert masked == {"passphrase", "passphrase_base64"} | unlocks
 
 
@@ -196,7 +196,7 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 359,
+    "keyslots": 420,
     "keyslots_info": 185,
     "test_volumes": 315,
     "verify_volume": 226,

@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 642,
+    "audit": 653,
     "audit_host": 3,
-    "audit_step": 682,
+    "audit_step": 693,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 561,
-    "keyfile": 84,
-    "keyslots": 659,
-    "keyslots_info": 476,
+    "header_backup": 572,
+    "keyfile": 88,
+    "keyslots": 690,
+    "keyslots_info": 487,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 775,
-    "test_volumes": 439,
+    "rotation_step": 805,
+    "test_volumes": 443,
     "vault_entry": 5,
-    "verify_volume": 480,
-    "volumes_info": 237,
+    "verify_volume": 491,
+    "volumes_info": 238,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

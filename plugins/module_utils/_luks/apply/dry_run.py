@@ -16,20 +16,28 @@ import typing as t
 from ..errors import Refused
 from ..header.model import Extent, Header
 from ..plan.types import Action, KdfChoice, Plan
+from ..required import required
 from .executor import steps_for
 from .keyslot_writer import SlotKeys, priority_to_set
 
 
-def dry_run(header: Header, plan: Plan, choices: t.Mapping[Action, KdfChoice], *, record: bool) -> t.List[str]:
+def dry_run(
+    header: Header,
+    plan: Plan,
+    choices: t.Mapping[Action, KdfChoice],
+    *,
+    record: bool,
+    tokens: t.Optional[t.Mapping[int, t.Mapping[str, t.Any]]] = None,
+) -> t.List[str]:
     """The warnings that carrying out ``plan`` on ``header`` will give.
 
-    choices: the key derivation of each add and rekey. Raises Refused, naming the action, if the header cannot hold the
-    result of one.
+    choices: the key derivation of each add and rekey. tokens: as those of a writer. Raises Refused, naming the action,
+    if the header cannot hold the result of one.
     """
     if header.format == "luks1" or plan.empty or header.write_obstacle is not None:
         return []
     disk = _MemoryDisk(header)
-    perform = steps_for(header, _DryKeyslotBuilder(disk, choices), record=record)
+    perform = steps_for(header, _DryKeyslotBuilder(disk, choices, tokens or {}), record=record)
     for action in plan.actions:
         try:
             perform[action.kind](action)
@@ -60,8 +68,14 @@ class _MemoryDisk:
 class _DryKeyslotBuilder:
     """Stands in for :class:`.keyslot_writer.KeyslotWriter`: parameters without keys."""
 
-    def __init__(self, disk: _MemoryDisk, choices: t.Mapping[Action, KdfChoice]) -> None:
+    def __init__(
+        self,
+        disk: _MemoryDisk,
+        choices: t.Mapping[Action, KdfChoice],
+        tokens: t.Mapping[int, t.Mapping[str, t.Any]],
+    ) -> None:
         self.disk = disk
+        self._tokens = tokens
         self._choices = choices
 
     @contextlib.contextmanager
@@ -70,6 +84,9 @@ class _DryKeyslotBuilder:
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
         """Only metadata is tried."""
+
+    def token(self, action: Action) -> t.Optional[t.Mapping[str, t.Any]]:
+        return self._tokens.get(required(action.secret))
 
     def priority(self, action: Action) -> str:
         return priority_to_set(action, self.disk.header)

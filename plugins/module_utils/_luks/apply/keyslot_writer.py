@@ -42,6 +42,7 @@ class KeyslotWriter:
     memory_limit: KiB that Argon2 may use on this host if nothing else sets the memory cost.
     choices: decided earlier for these actions, whose keys are derived already.
     record:  the salt of a new LUKS1 keyslot may carry its label.
+    tokens:  secret -> members of the token that keeps it.
     """
 
     disk: HeaderWriter
@@ -50,6 +51,7 @@ class KeyslotWriter:
     memory_limit: int
     choices: t.Mapping[Action, KdfChoice] = dataclasses.field(default_factory=dict)
     record: bool = False
+    tokens: t.Mapping[int, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
 
     @contextlib.contextmanager
     def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:
@@ -96,6 +98,9 @@ class KeyslotWriter:
                 why="another program changed it despite the locks, and this plan relies on that keyslot",
                 remedy="find out what else changes this volume, then run the task again",
             )
+
+    def token(self, action: Action) -> t.Optional[t.Mapping[str, t.Any]]:
+        return self.tokens.get(required(action.secret))
 
     def priority(self, action: Action) -> str:
         return priority_to_set(action, self.disk.header)
@@ -211,5 +216,7 @@ def _in_format(precedents: Precedents, header: Header) -> Precedents:
 
 
 def _costs(entry: t.Optional[int], desired: Desired) -> t.Tuple[Costs, t.Optional[int]]:
-    """Costs and iter_time of the entry."""
+    """Costs and iter_time of the entry; those of a binding, whose key is random, are those of its program."""
+    if entry is not None and desired.entries[entry].binding is not None:
+        return Costs(type="pbkdf2", hash="sha256", iterations=1000), None
     return (Costs(), None) if entry is None else (desired.entries[entry].costs, desired.entries[entry].iter_time)

@@ -53,6 +53,9 @@ class KeyslotBuilder(t.Protocol):
     def priority(self, action: Action) -> str:
         """The priority of the keyslot that ``action`` makes."""
 
+    def token(self, action: Action) -> t.Optional[t.Mapping[str, t.Any]]:
+        """Members of the token that keeps the secret of the keyslot, if one does."""
+
 
 class Luks2Steps:
     def __init__(self, builder: KeyslotBuilder, *, record: bool) -> None:
@@ -76,7 +79,9 @@ class Luks2Steps:
         with self.builder.prepare(action, area) as keys:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
-            self._commit(self.disk.header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)))
+            header = self.disk.header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action))
+            token = self.builder.token(action)
+            self._commit(header if token is None else header.with_token(number, token))
 
     def erase(self, action: Action) -> None:
         """Raises as every step."""

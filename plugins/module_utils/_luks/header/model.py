@@ -296,6 +296,10 @@ class Header(abc.ABC):
     def with_priority(self, number: int, priority: str) -> Header:
         """The priority of an active keyslot changed (LUKS2 only)."""
 
+    def with_token(self, keyslot: int, members: t.Mapping[str, t.Any]) -> Header:
+        """A token of another program for an active keyslot added (LUKS2 only)."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def with_intent(self, intent: t.Optional[Intent]) -> Header:
         """The journal entry set, replaced or, with None, removed."""

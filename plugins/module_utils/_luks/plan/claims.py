@@ -28,7 +28,7 @@ class Entries:
         self.pinned = [entry for entry in present if entry.keyslot is not None]
         self.replacing = [entry for entry in present if entry.keyslot is None and entry.old_secret is not None]
         self.plain = [entry for entry in present if entry.keyslot is None and entry.old_secret is None]
-        self.absent = [entry for entry in desired.entries if entry.state == ABSENT]
+        self.absent = [entry for entry in desired.entries if entry.state == ABSENT and entry.binding is None]
         self.wanted = distinct(entry.new_secret for entry in present)
         self.pins: t.Dict[int, int] = {slot_of(entry): new_of(entry) for entry in self.pinned}
 

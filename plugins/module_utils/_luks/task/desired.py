@@ -31,6 +31,24 @@ class Costs(t.NamedTuple):
         return any(value is not None for value in self)
 
 
+class Binding(t.NamedTuple):
+    """A keyslot whose key a TPM or a server keeps. ``config``: of a Clevis pin, as JSON with sorted members.
+
+    None or "" of an entry that is absent: whatever the binding has.
+    """
+
+    type: str
+    pcrs: t.Optional[t.Tuple[int, ...]] = None
+    with_pin: bool = False
+    device: str = ""
+    pin: str = ""  # name of the Clevis pin
+    config: str = ""
+
+    def same_kind(self, other: Binding) -> bool:
+        """Whether one of both replaces the other: of a TPM, or of the same pin of Clevis."""
+        return self.type == other.type and (self.pin == other.pin or not self.pin or not other.pin)
+
+
 class Entry(t.NamedTuple):
     """One item of the task's ``keyslots``; ``iter_time`` in milliseconds.
 
@@ -45,6 +63,7 @@ class Entry(t.NamedTuple):
     costs: Costs = Costs()
     iter_time: t.Optional[int] = None
     priority: t.Optional[str] = None
+    binding: t.Optional[Binding] = None
 
 
 class Desired(t.NamedTuple):
@@ -58,4 +77,4 @@ class Desired(t.NamedTuple):
     force: bool = False
     allow_lockout: bool = False
     volume_keys: t.Tuple[str, ...] = ()
-    by_token: t.Tuple[int, ...] = ()  # secrets that tokens yield
+    by_token: t.Tuple[int, ...] = ()  # secrets that tokens yield, those of bindings included

@@ -91,8 +91,12 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             force=bool(params.get("force")),
             allow_lockout=bool(params.get("allow_lockout")),
             volume_keys=tuple(key.labels[0] for key in secrets.volume_keys),
-            by_token=tuple(number for number in unlock if secrets.members[number].token),
+            by_token=tuple(number for number, secret in enumerate(secrets.members) if secret.token),
         )
+        if any(entry.binding for entry in entries):
+            from .bindings import check_bindings
+
+            check_bindings(entries)
         check_entries(desired)
         desired = normalize(desired)
         new = {entry.new_secret for entry in entries}
@@ -124,7 +128,7 @@ def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) ->
     if not isinstance(params, t.Mapping):
         raise BadTask(
             f"{name} is not a dictionary",
-            remedy="An entry has state, keyslot, new_secret, old_secret, iter_time, pbkdf and priority",
+            remedy="An entry has state, keyslot, new_secret, old_secret, binding, iter_time, pbkdf and priority",
         )
     state = PRESENT if params.get("state") is None else params["state"]
     if state not in (PRESENT, ABSENT):
@@ -132,6 +136,10 @@ def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) ->
     keyslot = whole_number(
         params.get("keyslot"), f"{name}: keyslot", 0, HIGHEST_KEYSLOT, "the number of a keyslot (LUKS1 has 0 to 7)"
     )
+    if params.get("binding") is not None:
+        from .bindings import binding_entry
+
+        return binding_entry(params, position, state, secrets)
     if state == PRESENT:
         return _present(params, position, keyslot, secrets, budget)
     useless = [option for option in ("new_secret", "pbkdf", "iter_time", "priority") if params.get(option) is not None]

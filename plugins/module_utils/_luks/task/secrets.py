@@ -19,6 +19,7 @@ import typing as t
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
 from ..value_kinds import kind_of
+from .desired import Binding
 
 SOURCES = ("passphrase", "passphrase_base64", "keyfile")
 PROMPT_LIMIT = 512  # bytes; cryptsetup's "maximum interactive passphrase length" (cryptsetup --help)
@@ -29,11 +30,15 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d:\d
 
 
 class TokenRequest(t.NamedTuple):
-    """``name``: auto, a type or a number. pin: for a token that asks for one. device: the one to use, or ""."""
+    """``name``: auto, a type or a number. pin: for a token that asks for one. device: the one to use, or "".
+
+    binding: what the token must be, for an entry that wants it to be there.
+    """
 
     name: str
     pin: bytearray
     device: str = ""
+    binding: t.Optional[Binding] = None
 
 
 class Secret:

@@ -59,7 +59,7 @@ def _of_token(params: t.Mapping[str, t.Any], position: str) -> Secret:
             remedy="Write auto, a type such as clevis, or the number of the token",
         )
     # Nothing is equal to noise, so that it is a secret of its own until the token yields one.
-    request = TokenRequest(str(token), read_pin(params.get("pin"), position), _device(params.get("device"), position))
+    request = TokenRequest(str(token), read_pin(params.get("pin"), position), device_of(params.get("device"), position))
     return Secret(bytearray(os.urandom(32)), (label,) if label else (), token=request)
 
 
@@ -79,7 +79,8 @@ def read_pin(pin: t.Any, position: str) -> bytearray:
     return value
 
 
-def _device(device: t.Any, position: str) -> str:
+def device_of(device: t.Any, position: str) -> str:
+    """The option ``device`` of the item at ``position``, "" if it is to be found. Raises BadTask if it is no text."""
     if device in (None, AUTO):
         return ""
     if not isinstance(device, str) or not device.isprintable() or not device:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import subprocess
+import termios
 import time
 import typing as t
 
@@ -64,6 +65,55 @@ def answer(
                     os.killpg(process.pid, signal.SIGKILL)
     finally:
         os.close(told)
+
+
+def typed(
+    command: t.Sequence[str], line: t.Union[bytes, bytearray], words: Words, *, pass_fds: t.Sequence[int] = ()
+) -> None:
+    """Run ``command``, which asks for ``line`` twice at its terminal if that is not empty.
+
+    Raises Refused, with the program's own words, if it fails or takes longer than :data:`PATIENCE` seconds.
+    """
+    told = os.memfd_create("told", os.MFD_CLOEXEC)
+    outside, inside = os.openpty()
+    twice = bytearray(2 * len(line) + 2)
+    twice[: len(line)] = twice[len(line) + 1 : -1] = line
+    twice[len(line)] = twice[-1] = ord("\n")
+    try:
+        _without_echo(inside)
+        with subprocess.Popen(
+            command,
+            stdin=inside,
+            stdout=told,
+            stderr=told,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            env={**os.environ, "LC_ALL": "C"},
+        ) as process:
+            try:
+                if line:
+                    os.write(outside, twice)
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                raise Refused(
+                    f"{words.name} did not end in time", why=words.why_late, remedy=words.remedy_late
+                ) from None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode:
+            said = shown(" ".join(_told(told).split())[-LONGEST_TOLD:], LONGEST_TOLD)
+            raise Refused(f"{words.name} {_end(process.returncode)}: {said}", remedy=words.remedy)
+    finally:
+        wipe(twice)
+        for descriptor in (told, outside, inside):
+            os.close(descriptor)
+
+
+def _without_echo(terminal: int) -> None:
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
 
 
 def _answer(

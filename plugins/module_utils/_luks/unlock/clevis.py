@@ -30,6 +30,14 @@ def compact(jwe: t.Any) -> bytes:
     return ".".join(t.cast(t.List[str], parts)).encode()
 
 
+def parts(jwe: bytes) -> t.Dict[str, str]:
+    """The members of a compact JWE, as a token has them. Raises Refused if it is none."""
+    values = jwe.decode("ascii", "replace").split(".")
+    if len(values) != len(_PARTS):
+        raise Refused("clevis encrypt did not write a JWE", remedy="check its version")
+    return dict(zip(_PARTS, values))
+
+
 def passphrase(jwe: bytes, patience: float = child.PATIENCE) -> bytearray:
     """What the binding yields; the caller wipes it. Raises Refused, with the program's words, if it yields nothing."""
     if len(jwe) > LONGEST_JWE:

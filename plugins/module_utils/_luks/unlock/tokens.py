@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import LuksmithError, Refused, shown
-from ..header.foreign_tokens import CLEVIS, FIDO2, PKCS11, TPM2, asks_for_pin
+from ..header.foreign_tokens import CLEVIS, FIDO2, PKCS11, TPM2, Decoded, asks_for_pin, decode
 from ..header.luks1.codec import Luks1Header
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Token
@@ -23,11 +23,15 @@ _UNASKED = (CLEVIS, TPM2, PKCS11)
 
 
 class Yielded(t.NamedTuple):
-    """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words."""
+    """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words.
+
+    stale: numbers of tokens that yielded a secret which opens none of their keyslots.
+    """
 
     keyslots: t.Tuple[int, ...] = ()
     token: t.Optional[Token] = None
     failures: t.Tuple[str, ...] = ()
+    stale: t.Tuple[int, ...] = ()
 
 
 def ask(
@@ -37,8 +41,9 @@ def ask(
 
     proven: takes the secret, which it wipes, and tries it on the keyslots of the token.
     """
-    failures = []
-    found = wanted(header, request.name)
+    failures: t.List[str] = []
+    stale: t.List[int] = []
+    found = wanted(header, request)
     asking = [token.number for token in found if asks_for_pin(token.type, members_of(header, token))]
     for token in found:
         name = f"token {token.number} ({shown(token.type, 40)})"
@@ -48,16 +53,30 @@ def ask(
             failures.append(f"{name}: {error.found}" + (f"; {error.remedy}" if error.remedy else ""))
             continue
         if opened:
-            return Yielded(opened, token, tuple(failures))
+            return Yielded(opened, token, tuple(failures), tuple(stale))
+        stale.append(token.number)
         failures.append(f"{name} yields a secret that opens none of its keyslots: the binding is stale")
-    return Yielded(failures=tuple(failures) or (f"the header has no token that {request.name!r} could mean",))
+    if not found and request.binding is None:
+        failures.append(f"the header has no token that {request.name!r} could mean")
+    return Yielded(failures=tuple(failures), stale=tuple(stale))
 
 
-def wanted(header: Header, request: str) -> t.List[Token]:
-    tokens = [token for token in header.tokens if not token.ours]
-    if request.isdigit():
-        return [token for token in tokens if token.number == int(request)]
-    return [token for token in tokens if token.type == request or (request == AUTO and token.type in _UNASKED)]
+def wanted(header: Header, request: TokenRequest) -> t.List[Token]:
+    name, tokens = request.name, [token for token in header.tokens if not token.ours]
+    if request.binding is not None:
+        from .bindings import fits
+
+        return [token for token in tokens if fits(request.binding, decoded(header, token))]
+    if name.isdigit():
+        return [token for token in tokens if token.number == int(name)]
+    return [token for token in tokens if token.type == name or (name == AUTO and token.type in _UNASKED)]
+
+
+def decoded(header: Header, token: Token) -> Decoded:
+    """The token with what it asks for; of LUKS1 only its type."""
+    members = members_of(header, token)
+    found = decode(token.number, token.type, token.keyslots, members)
+    return found if members else Decoded(token.number, token.type, token.keyslots)
 
 
 def members_of(header: Header, token: Token) -> t.Mapping[str, t.Any]:

@@ -21,6 +21,7 @@ from ..result.diff import diff
 from ..result.slot_table import Row, rows
 from ..task.desired import Desired
 from ..task.parse import Task
+from ..task.secrets import Secret
 from ..unlock.hints import hints, remembered
 from ..unlock.prover import Prover, labels_by_keyslot, tokens_asked
 from ..unlock.session import UnlockSession, all_cores
@@ -109,6 +110,9 @@ class _Amendment:
         self.container = "raw"
         self.identity: t.Any = None
         self.chain: t.Optional[Chain] = None
+        self.desired = task.desired
+        self.binding_warnings: t.Sequence[str] = ()
+        self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
 
     @functools.cached_property
     def prefetch(self) -> Prefetch:
@@ -120,6 +124,7 @@ class _Amendment:
         try:
             with expected_only():
                 planned = self._plan_without_writing()
+                self._seal(planned)
                 if planned.plan.empty or self.check:
                     choices = self._choices(planned)
                     self._dry_run(planned, choices)
@@ -168,7 +173,7 @@ class _Amendment:
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
-                plan = make_plan(Situation.of(header), self.task.desired, prover)
+                plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
@@ -182,7 +187,7 @@ class _Amendment:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
             if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(Situation.of(header), self.task.desired, prover)
+            plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -191,6 +196,27 @@ class _Amendment:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
+
+    def _resolved(self, header: Header, prover: Prover) -> Desired:
+        """What is desired of this header: with the keyslots of bindings that have to go."""
+        if any(entry.binding is not None for entry in self.task.desired.entries):
+            from .bindings import resolved
+
+            self.desired, self.binding_warnings = resolved(self.task.desired, header, prover)
+        return self.desired
+
+    def _seal(self, planned: PlannedChange) -> None:
+        """The keys and tokens of bindings that the plan adds; in check mode, too, which shows that they can be made."""
+        for action in planned.plan.actions:
+            entry = None if action.entry is None else self.desired.entries[action.entry]
+            if entry is None or entry.binding is None or action.secret is None:
+                continue
+            from ..apply.seal import sealed
+
+            request = self.task.secrets[action.secret].token
+            made = sealed(entry.binding, request.pin if request else bytearray())
+            self.derivations.replace(action.secret, Secret(made.secret, ()))
+            self.tokens[action.secret] = made.token
 
     def _write(self, planned: PlannedChange) -> Result:
         from ..apply.executor import apply_plan
@@ -215,7 +241,7 @@ class _Amendment:
                 before, predicted, choices = self._prepare(planned)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
             writer = KeyslotWriter(
-                disk, planned.prover, self.task.desired, self._memory_limit(), choices, self.task.record
+                disk, planned.prover, self.desired, self._memory_limit(), choices, self.task.record, self.tokens
             )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
@@ -260,7 +286,7 @@ class _Amendment:
             return
         from ..apply.dry_run import dry_run
 
-        planned.notes = dry_run(planned.header, planned.plan, choices, record=self.task.record)
+        planned.notes = dry_run(planned.header, planned.plan, choices, record=self.task.record, tokens=self.tokens)
 
     def _wipe_passes(self, volume: Volume) -> int:
         from ..apply.header_writer import PASSES_MULTIPLE, PASSES_SINGLE
@@ -277,7 +303,7 @@ class _Amendment:
 
         return {
             action: choice_for(
-                action, planned.header, planned.prover, self.task.desired, self._memory_limit(), record=self.task.record
+                action, planned.header, planned.prover, self.desired, self._memory_limit(), record=self.task.record
             )
             for action in made
         }
@@ -319,6 +345,7 @@ class _Amendment:
                 "no secret was tried, so nothing is proven"
             )
         self.warnings.extend(planned.plan.warnings)
+        self.warnings.extend(self.binding_warnings)
         self.warnings.extend(planned.header.warnings)
         if planned.plan.empty and planned.header.write_obstacle is not None:
             found = planned.header.write_obstacle.found

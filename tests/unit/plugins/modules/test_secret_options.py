@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import (
     SafeModule,
+    _pins,
     _unknown_texts,
 )
 
@@ -28,7 +29,8 @@ def imported(name: str) -> t.Any:
 def options(spec: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, t.Mapping[str, t.Any]]]:
     for name, option in spec.items():
         yield name, option
-        yield from options(option.get("options") or {})
+        if name != "binding":  # whose pin may be the name of one: test_pins_of_bindings_are_masked_by_their_type
+            yield from options(option.get("options") or {})
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -39,6 +41,13 @@ def test_secrets_are_masked_and_not_logged(name: str) -> None:
     assert [option for option, spec in found if (option in SECRET) != bool(spec.get("no_log"))] == []
     if masked:
         assert module.SafeModule is SafeModule and not hasattr(module, "AnsibleModule")
+
+
+def test_pins_of_bindings_are_masked_by_their_type() -> None:
+    clevis, tpm2 = {"type": "clevis", "pin": "tang"}, {"type": "systemd-tpm2", "pin": "1234"}
+    wrong = {"type": "clevs", "pin": 5678}
+    assert list(_pins([{"binding": one} for one in (clevis, tpm2, wrong, {}, "1")] + ["2", {}])) == ["1234", "5678"]
+    assert list(_pins(None)) == list(_pins("text")) == []
 
 
 def test_texts_of_unknown_options_are_found_at_any_depth() -> None:

@@ -146,6 +146,12 @@ class Luks2Header(model.Header):
             digests=tuple(int(name) for name in view.data_digests(self._tree)),
         )
 
+    def with_token(self, keyslot: int, members: t.Mapping[str, t.Any]) -> Luks2Header:
+        """See the model. Raises Refused if no token number is free or the metadata would not fit."""
+        tree = self.metadata
+        tokens.store_binding(tree, keyslot, members)
+        return self._edited(tree)
+
     def without_keyslot(self, number: int) -> Luks2Header:
         """See the model. Raises Refused if the keyslot is not active, MalformedHeader as every edit does."""
         from . import edit

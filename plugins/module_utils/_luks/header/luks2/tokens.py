@@ -155,6 +155,21 @@ def store_record(tree: Tree, entries: t.Mapping[int, model.RecordEntry]) -> bool
     return _store(tree, RECORD_TYPE, {"type": RECORD_TYPE, "keyslots": [], "version": VERSION, "slots": slots})
 
 
+def store_binding(tree: Tree, keyslot: int, body: t.Mapping[str, t.Any]) -> None:
+    """Store the token of another program for ``keyslot``. Raises Refused if no token number is free."""
+    free = next((str(number) for number in range(TOKEN_COUNT) if str(number) not in tree["tokens"]), None)
+    if free is None:
+        raise Refused(
+            f"all {TOKEN_COUNT} tokens of the LUKS2 header are in use",
+            remedy="Remove a token that is not needed with 'cryptsetup token remove'",
+        )
+    tree["tokens"][free] = {
+        "type": body["type"],
+        "keyslots": [str(keyslot)],
+        **{name: value for name, value in body.items() if name not in ("type", "keyslots")},
+    }
+
+
 def drop_keyslot(tree: Tree, number: int) -> None:
     """Remove keyslot ``number`` from all tokens. A token without a keyslot stays unless it is useless then."""
     name = str(number)

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""Entries with a binding, resolved for one header: which keyslots of bindings have to go, for the planner."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import Refused
+from ..header.foreign_tokens import Decoded
+from ..header.model import Header
+from ..task.desired import ABSENT, PRESENT, Desired, Entry
+from ..unlock.bindings import fits, of_kind
+from ..unlock.prover import Prover
+from ..unlock.tokens import decoded
+from ..unlock.verdict import Verdict
+
+
+class Resolved(t.NamedTuple):
+    desired: Desired
+    warnings: t.Tuple[str, ...] = ()
+
+
+def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
+    """``desired`` with an entry for each keyslot of a binding that is absent, or that one of its kind replaces.
+
+    What is wanted is asked for its secret. Raises Refused on LUKS1, and what :meth:`.Prover.verdict` raises.
+    """
+    wanted = [entry for entry in desired.entries if entry.binding is not None]
+    if not wanted:
+        return Resolved(desired)
+    if header.format != "luks2":
+        raise Refused(
+            f"keyslots[{wanted[0].position}] has a binding, and the volume is {header.format.upper()}",
+            why="only LUKS2 has tokens that bindings are kept in",
+            remedy="bind it with 'clevis luks bind', or convert the volume with 'cryptsetup convert --type luks2'",
+        )
+    warnings: t.List[str] = []
+    going: t.Dict[int, Entry] = {}
+    for token in (decoded(header, token) for token in header.tokens if not token.ours):
+        entry = _to_go(token, wanted, prover)
+        if entry is None:
+            continue
+        if not token.keyslots:
+            warnings.append(
+                f"token {token.number} ({token}) has no keyslot; remove it with "
+                f"'cryptsetup token remove --token-id {token.number} DEVICE'"
+            )
+        for keyslot in token.keyslots:
+            why = _why_it_stays(token, keyslot, desired, prover)
+            if why:
+                warnings.append(f"keyslot {keyslot} of token {token.number} ({token}) stays: {why}")
+            else:
+                going[keyslot] = Entry(position=entry.position, state=ABSENT, keyslot=keyslot)
+    return Resolved(desired._replace(entries=(*desired.entries, *going.values())), tuple(warnings))
+
+
+def _to_go(token: Decoded, wanted: t.Sequence[Entry], prover: Prover) -> t.Optional[Entry]:
+    """The entry that wants the token away or another one in its place; None if it stays."""
+    own = [entry for entry in wanted if entry.binding is not None and of_kind(entry.binding, token)]
+    for entry in own:
+        if entry.state == PRESENT and entry.binding is not None and fits(entry.binding, token):
+            return None if _holds(entry, token, prover) else entry
+    return next(
+        (
+            entry
+            for entry in own
+            if entry.state == PRESENT or (entry.binding is not None and fits(entry.binding, token))
+        ),
+        None,
+    )
+
+
+def _holds(entry: Entry, token: Decoded, prover: Prover) -> bool:
+    """Whether the token yields its secret, or another one that is as good does and this one was not asked."""
+    secret = -1 if entry.new_secret is None else entry.new_secret
+    opened = any(prover.verdict(secret, keyslot) is Verdict.OPENS for keyslot in token.keyslots)
+    yielded = prover.yielded.get(secret)
+    return opened or (yielded is not None and yielded.token is not None and token.number > yielded.token.number)
+
+
+def _why_it_stays(token: Decoded, keyslot: int, desired: Desired, prover: Prover) -> str:
+    """Why the keyslot of a token is not known to hold the key that the token keeps, or ""."""
+    if any(token.number in yielded.stale for yielded in prover.yielded.values()):
+        return "the token yields a secret, and another one opens the keyslot"
+    for secret, label in enumerate(desired.labels):
+        if secret not in desired.by_token and prover.verdict(secret, keyslot) is Verdict.OPENS:
+            return f"{label} opens it"
+    return ""
