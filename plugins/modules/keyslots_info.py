@@ -233,7 +233,11 @@ header:
       type: list
       elements: dict
     tokens:
-      description: The tokens of a LUKS2 header. C(ours) are those of this collection.
+      description:
+        - The tokens of a LUKS2 header. C(ours) are those of this collection.
+        - Those of systemd and Clevis are decoded. C(says) is a description for people, C(problem) why a token is not
+          what its type says, C(asks_for_pin) whether its device wants a PIN. TPM2 has C(pcrs) and C(pcr_bank), Clevis
+          C(pin) and the C(urls) of its servers. It shows what the token says, not whether it unlocks.
       type: list
       elements: dict
     record:

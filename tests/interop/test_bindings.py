@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
 from ansible_collections.luksmith.luks.tests.interop.test_clevis import tang
 
 pytestmark = [pytest.mark.needs("cryptsetup"), pytest.mark.xdist_group("tpm")]
@@ -73,6 +73,8 @@ def test_tang_is_bound_replaced_and_removed(volume: Luks2Volume, tmp_path: pathl
             (0, "pw0"),
             (1, yielded_by_clevis(volume, 1)),
         }
+        row = run_module("keyslots_info", {"device": str(volume.path)})["header"]["tokens"][0]
+        assert (row["says"], row["pin"], row["urls"]) == (f"Clevis, tang {one}", "tang", [one])
         moved = {"binding": {"type": "clevis", "pin": "tang", "config": {"url": other}}}
         assert brought(volume, moved) == [("add", 2), ("erase", 1)]
         assert slots(volume) == {"0": [], "2": ["clevis"]} and volume.opens(yielded_by_clevis(volume, 2))
@@ -112,6 +114,8 @@ def test_a_tpm2_binding_follows_its_pcrs_and_its_pin(volume: Luks2Volume, tpm: s
     assert [line.split() for line in listed.splitlines()[1:]] == [["0", "password"], ["1", "tpm2"]]
     changed = {**binding, "pcrs": [11, 7], "pin": PIN}
     assert brought(volume, {"binding": changed}) == [("add", 2), ("erase", 1)]
+    row = run_module("keyslots_info", {"device": str(volume.path)})["header"]["tokens"][-1]
+    assert row["says"] == "TPM2, PCRs 7, 11 of sha256, with a PIN" and row["asks_for_pin"] and row["pcrs"] == [7, 11]
     (token,) = (one for one in volume.tree()["tokens"].values() if one["type"] == "systemd-tpm2")
     assert (token["keyslots"], token["tpm2-pcrs"], token["tpm2-pin"]) == (["2"], [7, 11], True)
     with pytest.raises(ModuleFailed, match="authorization HMAC check failed") as caught:

@@ -83,7 +83,9 @@ def test_tokens_of_others_are_shown_and_kept_until_their_slot_is_named(volume: L
     volume.import_token(6, {"type": "user", "keyslots": ["3"], "keep": 1.50})
     spelled = volume.pieces()["tokens", "5"]
     found = info(volume)
-    assert {"number": 5, "type": kind, "keyslots": [3], "ours": False} in found["header"]["tokens"]
+    row = next(row for row in found["header"]["tokens"] if row["number"] == 5)
+    expected = {"number": 5, "type": kind, "keyslots": [3], "ours": False}
+    assert {name: row[name] for name in expected} == expected
     assert next(row["tokens"] for row in found["keyslots"] if row["keyslot"] == 3) == [kind, "user"]
 
     purged = keyslots(volume.path, [present("pw0")], purge=True)
@@ -238,3 +240,21 @@ def test_the_record_never_justifies_an_erase(volume: Luks2Volume) -> None:
     result = keyslots(volume.path, task, verify="record", unlock=["pw0"])
     assert (result["changed"], result["verified"]) == (False, True)
     assert volume.opens("ours")
+
+
+def test_tokens_that_cannot_be_what_they_seem_are_told(volume: Luks2Volume) -> None:
+    kind = "systemd-tpm2"
+    volume.import_token(1, {"type": kind, "keyslots": ["0"], **TOKENS[kind]})
+    volume.import_token(2, {"type": kind, "keyslots": ["0"], **TOKENS[kind], "tpm2-blob": "b3RoZXI=", "tpm2-pin": True})
+    volume.edit(lambda tree: tree["tokens"].update({"3": {"type": kind, "keyslots": []}}))
+    found = info(volume)
+    warnings = [str(warning).lower() for warning in found["warnings"]]
+    for words in (
+        "tokens 1 and 2 both refer to keyslot 0",
+        "token 3 (systemd-tpm2) is damaged or forged: it has no valid 'tpm2-blob'",
+        "token 3 (systemd-tpm2) refers to no keyslot",
+    ):
+        assert [words in warning for warning in warnings].count(True) == 1, warnings
+    rows = {row["number"]: row for row in found["header"]["tokens"]}
+    assert [rows[number]["asks_for_pin"] for number in (1, 2, 3)] == [False, True, False]
+    assert rows[1]["says"].startswith("TPM2, ") and rows[1]["problem"] == "" != rows[3]["problem"]

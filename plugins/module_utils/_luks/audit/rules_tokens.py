@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.foreign_tokens import MEMBERS, RECOVERY
+from ..header.foreign_tokens import MEMBERS, RECOVERY, doubled
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import enrol_anew
@@ -97,17 +97,13 @@ def _dangling(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     "Several tokens refer to one keyslot, or seal the same key: at most one of them is what it seems.",
 )
 def _doubled(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    tokens = decoded(evidence)
-    for position, token in enumerate(tokens):
-        for other in tokens[:position]:
-            shared = sorted(set(token.keyslots) & set(other.keyslots))
-            if shared or (token.sealed and token.sealed == other.sealed):
-                yield Hit(
-                    f"tokens {other.number} and {token.number} "
-                    + (f"both refer to keyslot {shared[0]}" if shared else "seal the same key"),
-                    "Find out which one unlocks, and remove the other: 'cryptsetup token remove --token-id N DEVICE'",
-                    keyslot=shared[0] if shared else token.keyslot,
-                )
+    for other, token, shared in doubled(decoded(evidence)):
+        yield Hit(
+            f"tokens {other.number} and {token.number} "
+            + (f"both refer to keyslot {shared[0]}" if shared else "seal the same key"),
+            "Find out which one unlocks, and remove the other: 'cryptsetup token remove --token-id N DEVICE'",
+            keyslot=shared[0] if shared else token.keyslot,
+        )
 
 
 @RULES.rule(

@@ -95,6 +95,15 @@ class Decoded(t.NamedTuple):
         return self.type + (", with a PIN" if self.asks_for_pin else "")
 
 
+def doubled(tokens: t.Sequence[Decoded]) -> t.Iterator[t.Tuple[Decoded, Decoded, t.List[int]]]:
+    """Pairs of tokens that name the same keyslots (which may be none) or seal the same key."""
+    for position, token in enumerate(tokens):
+        for other in tokens[:position]:
+            shared = sorted(set(token.keyslots) & set(other.keyslots))
+            if shared or (token.sealed and token.sealed == other.sealed):
+                yield other, token, shared
+
+
 def decode(number: int, kind: str, keyslots: t.Tuple[int, ...], token: t.Mapping[str, t.Any]) -> Decoded:
     """The token whose members in the header are ``token``."""
     found = Decoded(number, kind, keyslots, asks_for_pin=asks_for_pin(kind, token))

@@ -9,9 +9,12 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import shown
-from ..header.model import Header, IntentKind, Keyslot
+from ..header.foreign_tokens import MEMBERS, TPM2, doubled
+from ..header.model import Header, IntentKind, Keyslot, Token
 from ..unlock.hints import fingerprint
+from ..unlock.tokens import decoded, members_of
 
+_LONGEST = 200  # characters of what another program wrote
 _NEXT = "the next run of luksmith.luks.keyslots that writes"
 _UNFINISHED = {
     IntentKind.WIPE: "left the old key material of keyslot {keyslot} on the device; {next} overwrites it first",
@@ -60,12 +63,39 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
             }
             for digest in header.digests
         ],
-        "tokens": [
-            {"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours}
-            for token in header.tokens
-        ],
+        "tokens": [_token(header, token) for token in header.tokens],
         "record": _record(header),
     }
+
+
+def _token(header: Header, token: Token) -> t.Dict[str, t.Any]:
+    row = {"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours}
+    found = decoded(header, token)
+    if token.type not in MEMBERS or not members_of(header, token):
+        return row
+    row.update(says=shown(str(found), _LONGEST), problem=shown(found.problem), asks_for_pin=found.asks_for_pin)
+    if token.type == TPM2:
+        row.update(pcrs=list(found.pcrs), pcr_bank=shown(found.bank, _LONGEST))
+    if found.pin is not None:
+        urls = [shown(pin.url, _LONGEST) for pin in found.pin.all() if pin.url]
+        row.update(pin=shown(found.pin.name, _LONGEST), urls=urls)
+    return row
+
+
+def doubtful_tokens(header: Header) -> t.List[str]:
+    """Warnings of tokens of other programs that cannot be what they seem."""
+    tokens = [decoded(header, token) for token in header.tokens if not token.ours]
+    found = []
+    for token in tokens:
+        name = f"token {token.number} ({shown(token.type, _LONGEST)})"
+        if token.problem:
+            found.append(f"{name} is damaged or forged: {token.problem}")
+        if not token.keyslots and token.type in MEMBERS:
+            found.append(f"{name} refers to no keyslot, so that it unlocks nothing")
+    for other, token, shared in doubled([token for token in tokens if token.type in MEMBERS]):
+        what = f"both refer to keyslot {shared[0]}" if shared else "seal the same key"
+        found.append(f"tokens {other.number} and {token.number} {what}: at most one of them is what it seems")
+    return found
 
 
 def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import LuksmithError
 from ..result.actions import Result
-from ..result.describe import describe_header, unfinished
+from ..result.describe import describe_header, doubtful_tokens, unfinished
 from ..result.slot_table import rows
 from ..task.parse_info import InfoTask
 from ..unlock.prover import labels_by_keyslot, tokens_asked
@@ -23,7 +23,7 @@ def inspect(task: InfoTask) -> Result:
     """
     try:
         with proofs(task) as (session, volume, header, prover):
-            warnings = list(header.warnings)
+            warnings = [*header.warnings, *doubtful_tokens(header)]
             prover.expect(
                 ((secret, keyslot) for keyslot in header.keyslots for secret in range(len(task.secrets))), unbound=True
             )
