@@ -89,6 +89,12 @@ options:
     description:
       - Path of the SARIF 2.1.0 file, for platforms that collect the findings of scanners. Only for an audit.
     type: path
+  oscal:
+    description:
+      - Path of the OSCAL assessment results, for tools that collect evidence about the controls of NIST SP 800-53. Only
+        for an audit.
+    type: path
+    version_added: 2.0.0
   prometheus:
     description:
       - Path of a file with the totals as metrics in the text format of Prometheus, for the textfile collector of its

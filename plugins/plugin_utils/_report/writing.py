@@ -15,7 +15,7 @@ import typing as t
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
 from ...module_utils._luks.paths import check_path, fault
-from . import data, exchange, page, sarif
+from . import data, exchange, oscal, page, sarif
 
 # The mode of a file from the one that it has.
 Mode = t.Callable[[int], int]
@@ -26,6 +26,7 @@ FORMS = {
     "csv": exchange.to_csv,
     "junit": exchange.to_junit,
     "sarif": sarif.to_sarif,
+    "oscal": oscal.to_oscal,
     "prometheus": exchange.to_prometheus,
 }
 PATIENCE = 10.0  # seconds for another process that writes the same report
@@ -42,8 +43,9 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
     for path in (*options["sources"], *wanted):
         check_path(path, "a path")
     kind = options["kind"]
-    if kind != data.AUDIT and options.get("sarif") is not None:
-        raise BadTask("sarif is for the report of an audit", remedy="Use json for a rotation")
+    for form in ("sarif", "oscal"):
+        if kind != data.AUDIT and options.get(form) is not None:
+            raise BadTask(f"{form} is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
     generated = options["generated"] or in_words(time.time())
     report = data.build(

@@ -1,0 +1,243 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This plugin util is PRIVATE to luksmith.luks; it may change in any release.
+"""A report as OSCAL assessment results, the format in which NIST wants evidence about the controls of SP 800-53.
+
+Each volume is an inventory item. What was found on it, or that nothing was, is an observation. Each control that a rule
+is evidence for is a finding: satisfied if every volume of every host was audited and no observation speaks against it.
+The policies stand in the place of an assessment plan, as resources of the document.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import re
+import typing as t
+import uuid
+
+from .rule_book import BOOK, ids_of
+
+Report = t.Mapping[str, t.Any]
+Json = t.Dict[str, t.Any]
+
+VERSION = "1.2.3"  # of OSCAL
+NAMESPACE = "https://luksmith.invalid/luks/oscal"
+_SPACE = uuid.uuid5(uuid.NAMESPACE_URL, NAMESPACE)
+_NIST = "NIST 800-53 "
+_MOMENT, _IN_WORDS = "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M UTC"
+_LIMITS = (
+    "It says what headers and key material of the listed volumes show. It does not show where secrets are kept, or "
+    "that a volume is missing from the inventory."
+)
+
+
+def control_of(name: str) -> str:
+    """The id of a control in the catalogue of SP 800-53 as OSCAL: "SC-28(1)" is sc-28.1."""
+    return re.sub(r"\((\d+)\)", r".\1", name).lower()
+
+
+def _controls(rule: str) -> t.List[str]:
+    return [control_of(one[len(_NIST) :]) for one in ids_of(rule) if one.startswith(_NIST)]
+
+
+CONTROLS = tuple(sorted({control for rule in BOOK for control in _controls(rule)}))
+
+
+def to_oscal(report: Report) -> str:
+    audited = [time for _host, volume in _volumes(report) for time in [_time_of(volume)] if time]
+    begin, end = (min(audited), max(audited)) if audited else (_moment(report["generated"]),) * 2
+    told = _Told(report, end)
+    policies = _policies(report)
+    document = {
+        "uuid": _id("document", report["title"], report["generated"], *told.digests),
+        "metadata": {
+            "title": _line(report["title"]),
+            "last-modified": end,
+            "version": end,
+            "oscal-version": VERSION,
+        },
+        "import-ap": {
+            "href": f"#{policies[0]['uuid']}",
+            "remarks": "There is no assessment plan. The policies in the back matter say what was asked of volumes.",
+        },
+        "results": [
+            {
+                "uuid": _id("result", report["generated"], *told.digests),
+                "title": _line(report["title"]),
+                "description": f"An audit of LUKS volumes by luksmith.luks. {_LIMITS}",
+                "start": begin,
+                "end": end,
+                **({"local-definitions": {"inventory-items": told.items}} if told.items else {}),
+                "reviewed-controls": {
+                    "control-selections": [{"include-controls": [{"control-id": one} for one in CONTROLS]}]
+                },
+                **({"observations": told.observations, "findings": told.findings()} if told.observations else {}),
+                **({"remarks": " ".join(told.excluded)} if told.excluded else {}),
+            }
+        ],
+        "back-matter": {"resources": policies},
+    }
+    return json.dumps({"assessment-results": document}, indent=1, ensure_ascii=True) + "\n"
+
+
+class _Told:
+    """The inventory items and observations of a report, and what they mean for each control."""
+
+    def __init__(self, report: Report, moment: str) -> None:
+        self.items: t.List[Json] = []
+        self.observations: t.List[Json] = []
+        self.digests: t.List[str] = []
+        self.excluded: t.List[str] = []
+        self._moment = moment
+        self._against: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
+        self._open: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
+        for host in report["hosts"]:
+            self.excluded += [
+                _line(f"Excluded on {host['host']}: {one['volume']} ({one['reason']}).") for one in host["excluded"]
+            ]
+            if host["error"]:
+                item = self._item(host["host"], "", [])
+                self._unknown(item, f"{host['host']} gave no answer: {host['error']}")
+            for volume in host["volumes"]:
+                self._volume(host["host"], volume)
+
+    def _item(self, host: str, device: str, props: t.Sequence[t.Tuple[str, t.Any]]) -> str:
+        name = f"{host}:{device}" if device else host
+        item = _id("item", host, device, *(str(value) for key, value in props if key == "detached-header"))
+        if all(one["uuid"] != item for one in self.items):
+            self.items.append({"uuid": item, "description": _line(name), **_props([("host", host), *props])})
+        return item
+
+    def _volume(self, host: str, volume: Report) -> None:
+        names = (("device", "device"), ("header", "detached-header"), ("uuid", "luks-uuid"), ("type", "format"))
+        item = self._item(host, volume["device"], [(name, volume.get(key)) for key, name in names])
+        self.digests.append(str(volume.get("fingerprint", "")))
+        if volume["state"] == "failed":
+            self._unknown(item, f"{host}:{volume['device']} could not be audited: {volume.get('msg', '')}")
+            return
+        for finding in volume["findings"]:
+            self._observe(item, volume, finding, "finding")
+        for finding in volume["unverified"]:
+            self._observe(item, volume, finding, "not-verified")
+        if not volume["findings"] and not volume["unverified"]:
+            title = f"{host}:{volume['device']} is {volume['state']}"
+            self._add(item, "compliant", title, title, self._of(volume), volume)
+
+    @staticmethod
+    def _of(volume: Report) -> t.List[t.Tuple[str, t.Any]]:
+        audited = volume.get("audited", {})
+        found = [("state", volume["state"]), ("policy", volume.get("policy")), ("tool", audited.get("tool"))]
+        found += [("policy-digest", audited.get("policy_digest")), ("header-digest", volume.get("fingerprint"))]
+        return [*found, ("store-opens", volume.get("store", {}).get("opens"))]
+
+    def _observe(self, item: str, volume: Report, finding: Report, kind: str) -> None:
+        props = [("rule", finding["rule"]), ("severity", finding["severity"]), ("keyslot", finding["keyslot"])]
+        name = self._add(item, kind, finding["rule"], finding["message"], [*props, *self._of(volume)], volume)
+        self.observations[-1]["remarks"] = _line(finding["remedy"])
+        if finding["severity"] != "info":
+            for control in _controls(finding["rule"]):
+                (self._against if kind == "finding" else self._open)[control].append(name)
+
+    def _unknown(self, item: str, text: str) -> None:
+        name = self._add(item, "not-audited", "not audited", text, [], {})
+        for control in CONTROLS:
+            self._open[control].append(name)
+
+    def _add(
+        self, item: str, kind: str, title: str, text: str, props: t.Sequence[t.Tuple[str, t.Any]], volume: Report
+    ) -> str:
+        name = _id("observation", item, kind, title, text, str(len(self.observations)))
+        self.observations.append(
+            {
+                "uuid": name,
+                "title": _line(title),
+                "description": _line(text),
+                **_props([("outcome", kind), *props]),
+                "methods": ["UNKNOWN" if kind == "not-audited" else "TEST"],
+                "types": ["finding" if kind == "finding" else "control-objective"],
+                "subjects": [{"subject-uuid": item, "type": "inventory-item"}],
+                "collected": _time_of(volume) or self._moment,
+            }
+        )
+        return name
+
+    def findings(self) -> t.List[Json]:
+        """One for each control, with all that speaks against it, and all that left it open."""
+        found = []
+        for control in CONTROLS:
+            against, unsure = self._against[control], self._open[control]
+            status = {"state": "not-satisfied", "reason": "fail" if against else "other"}
+            if not against and not unsure:
+                status = {"state": "satisfied", "reason": "pass"}
+            about = f"{len(against)} observations speak against it, {len(unsure)} leave it open. {_LIMITS}"
+            related = [{"observation-uuid": name} for name in (*against, *unsure)]
+            found.append(
+                {
+                    "uuid": _id("finding", control, *against, *unsure, *self.digests),
+                    "title": f"Control {control}, as far as LUKS headers show",
+                    "description": about,
+                    "target": {"type": "objective-id", "target-id": f"{control}_obj", "status": status},
+                    **({"related-observations": related} if related else {}),
+                }
+            )
+        return found
+
+
+def _policies(report: Report) -> t.List[Json]:
+    """The policies as resources; one that says so where there is none."""
+    texts = {digest: policy for host in report["hosts"] for digest, policy in host["policies"].items()}
+    return [
+        {
+            "uuid": _id("policy", digest),
+            "title": _line(f"Policy {policy.get('name', '')}" if isinstance(policy, t.Mapping) else "Policy"),
+            **_props([("policy-digest", digest)]),
+            "base64": {
+                "filename": f"policy-{re.sub('[^0-9a-f]', '', digest)[:16] or 'none'}.json",
+                "media-type": "application/json",
+                "value": base64.b64encode(json.dumps(policy, sort_keys=True).encode()).decode(),
+            },
+        }
+        for digest, policy in sorted(texts.items()) or [("", {"name": "(no volume was audited against one)"})]
+    ]
+
+
+def _volumes(report: Report) -> t.Iterator[t.Tuple[str, Report]]:
+    for host in report["hosts"]:
+        for volume in host["volumes"]:
+            yield host["host"], volume
+
+
+def _props(pairs: t.Sequence[t.Tuple[str, t.Any]]) -> Json:
+    known = [(name, value) for name, value in pairs if value not in (None, "")]
+    return {"props": [{"name": name, "ns": NAMESPACE, "value": _line(value)} for name, value in known]} if known else {}
+
+
+def _id(*parts: str) -> str:
+    """Version 5: the same for the same thing, so that two reports can be compared."""
+    return str(uuid.uuid5(_SPACE, json.dumps(parts)))
+
+
+def _line(text: t.Any) -> str:
+    """One line, not empty, without spaces around it."""
+    return " ".join(str(text).split()) or "-"
+
+
+def _time_of(volume: Report) -> str:
+    """When a host says that it was audited, or "": a host may say anything."""
+    time = volume.get("audited", {}).get("time", "")
+    try:
+        return datetime.datetime.strptime(time, _MOMENT).strftime(_MOMENT)
+    except ValueError:
+        return ""
+
+
+def _moment(generated: str) -> str:
+    """When the report was made, if that is a time as :mod:`.writing` has it, else now."""
+    try:
+        moment = datetime.datetime.strptime(generated, _IN_WORDS)
+    except ValueError:
+        moment = datetime.datetime.now(datetime.timezone.utc)
+    return moment.strftime(_MOMENT)
