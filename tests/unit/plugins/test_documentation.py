@@ -196,10 +196,10 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 420,
-    "keyslots_info": 185,
-    "test_volumes": 315,
-    "verify_volume": 226,
+    "keyslots": 406,
+    "keyslots_info": 188,
+    "test_volumes": 318,
+    "verify_volume": 232,
     "volumes_info": 90,
 }
 SCREEN = 24

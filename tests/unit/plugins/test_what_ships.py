@@ -35,22 +35,22 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 653,
+    "audit": 676,
     "audit_host": 3,
-    "audit_step": 693,
+    "audit_step": 715,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 573,
+    "header_backup": 600,
     "keyfile": 88,
-    "keyslots": 690,
-    "keyslots_info": 489,
+    "keyslots": 718,
+    "keyslots_info": 517,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 807,
-    "test_volumes": 443,
+    "rotation_step": 822,
+    "test_volumes": 452,
     "vault_entry": 5,
-    "verify_volume": 494,
+    "verify_volume": 521,
     "volumes_info": 238,
 }
 
