@@ -79,11 +79,16 @@ options:
       new_secret:
         description: Secret that is to open the volume. Required with V(present), but not to set only a priority.
         type: dict
-        suboptions: &secret{_SECRET}
+        suboptions:{_SECRET}          token:
+            description:
+              - Type of a token that a new keyslot gets, on LUKS2. V(systemd-recovery) marks a recovery key of systemd.
+            type: str
+            choices:
+              - systemd-recovery
       old_secret:
         description: Secret to replace, or to erase with V(absent).
         type: dict
-        suboptions: *secret
+        suboptions:{_SECRET}
       binding:
         description:
           - A binding to a TPM or to Clevis in place of a secret, on LUKS2. It holds if such a token is proven to open

@@ -165,3 +165,17 @@ def test_luks1_has_no_tokens(tmp_path: pathlib.Path) -> None:
     volume = Luks2Volume(tmp_path / "volume").like(type="luks1")
     with pytest.raises(ModuleFailed, match="has a binding, and the volume is LUKS1"):
         keyslots(volume.path, [{"binding": {"type": "clevis", "pin": "null"}}], unlock=UNLOCK)
+
+
+@pytest.mark.needs("systemd-cryptenroll")
+def test_a_recovery_key_is_listed_as_one(volume: Luks2Volume) -> None:
+    key = "-".join(["cbdefghi", "jklnrtuv"] * 4)
+    secret = {"label": "recovery", "passphrase": key, "token": "systemd-recovery"}
+    assert brought(volume, {"new_secret": secret, "pbkdf": {"iterations": 1000}}) == [("add", 1)]
+    listed = run("systemd-cryptenroll", volume.path).stdout
+    assert [line.split() for line in listed.splitlines()[1:]] == [["0", "password"], ["1", "recovery"]]
+    newer = {**secret, "label": "newer", "passphrase": "-".join(["jklnrtuv", "cbdefghi"] * 4)}
+    entry = {"old_secret": {"passphrase": key}, "new_secret": newer, "pbkdf": {"iterations": 1000}}
+    assert brought(volume, entry) == [("rekey", 1)] and slots(volume) == {"0": [], "1": ["systemd-recovery"]}
+    with pytest.raises(ModuleFailed, match="is not a recovery key"):
+        keyslots(volume.path, [{"new_secret": {**secret, "passphrase": "typed by a person"}}], unlock=UNLOCK)

@@ -73,7 +73,10 @@ def entry_options() -> Spec:
     return {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "keyslot": {"type": "int", "no_log": False},
-        "new_secret": secret(),
+        "new_secret": {
+            **secret(),
+            "options": {**secret_options(), "token": {"type": "str", "choices": ["systemd-recovery"], "no_log": False}},
+        },
         "old_secret": secret(),
         "binding": {
             "type": "dict",

@@ -80,8 +80,7 @@ class Luks2Steps:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
             header = self.disk.header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action))
-            token = self.builder.token(action)
-            self._commit(header if token is None else header.with_token(number, token))
+            self._commit(self._with_token(header, action))
 
     def erase(self, action: Action) -> None:
         """Raises as every step."""
@@ -100,9 +99,8 @@ class Luks2Steps:
             self._made[number] = action.label
             if action.overwrites:
                 header = header.without_keyslot(number)
-            self._leave(
-                number, header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action)), old
-            )
+            header = header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action))
+            self._leave(number, self._with_token(header, action), old)
 
     def _rekey_in_place(self, action: Action) -> None:
         number, header = required(action.keyslot), self.disk.header
@@ -116,7 +114,8 @@ class Luks2Steps:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
             header = self.disk.header.without_keyslot(number) if action.overwrites else self.disk.header
-            self._commit(header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None))
+            header = header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None)
+            self._commit(self._with_token(header, action))
 
     def finish(self, action: Action) -> None:
         """Finish an interrupted erase: wipe unused areas of the intent, then drop it. Raises as every step."""
@@ -129,6 +128,13 @@ class Luks2Steps:
             for free in _outside(extent, live):
                 self.disk.overwrite(free)
         self._commit(self.disk.header.with_intent(None))
+
+    def _with_token(self, header: Header, action: Action) -> Header:
+        """``header`` with the token of the new key, if it is to have one and its keyslot has none of that type."""
+        number, token = required(action.keyslot), self.builder.token(action)
+        if token is None or any(one.type == token["type"] and number in one.keyslots for one in header.tokens):
+            return header
+        return header.with_token(number, token)
 
     def _empty(self, number: int, then: t.Optional[Intent]) -> None:
         """Wipe and remove a listed keyslot that an interrupted run began to wipe; ``then``: the intent afterwards."""

@@ -12,10 +12,9 @@ must have the members of its type, and what a secret proves wins over both.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
-from ..header.foreign_tokens import Decoded, decode
+from ..header.foreign_tokens import Decoded, decode, is_recovery_key
 from ..header.model import Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
@@ -62,7 +61,6 @@ def believed_slots(evidence: Evidence, policy: Policy) -> t.List[int]:
     return [slot.number for slot in evidence.header.keyslots.values() if guard(evidence, policy, slot) == DECLARED]
 
 
-_RECOVERY_KEY = re.compile(rb"(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}")
 # Bytes in no text that a person types: controls without the usual ones, and what UTF-8 never contains.
 _NO_TEXT = frozenset({*range(1, 32), 0xC0, 0xC1, *range(0xF5, 0x100)} - {9, 10, 13})
 
@@ -72,7 +70,6 @@ def is_random_key(secret: bytearray) -> bool:
 
     Its bytes are not copied.
     """
-    distinct = len(set(secret))
-    if _RECOVERY_KEY.fullmatch(secret):
-        return distinct >= 12  # 16 letters and the dash; 64 drawn letters miss more than 5 once in 100,000 cases
-    return len(secret) >= 32 and distinct >= 24 and sum(byte in _NO_TEXT for byte in secret) >= 2
+    if is_recovery_key(secret):
+        return True
+    return len(secret) >= 32 and len(set(secret)) >= 24 and sum(byte in _NO_TEXT for byte in secret) >= 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import typing as t
 
 TPM2, FIDO2, PKCS11, RECOVERY, CLEVIS = (
@@ -26,6 +27,7 @@ MEMBERS: t.Dict[str, t.Dict[str, t.Tuple[type, ...]]] = {
     RECOVERY: {},
     CLEVIS: {"jwe": (dict,)},
 }
+_RECOVERY_KEY = re.compile(rb"(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}")
 _DEEPEST = 4  # Clevis pins inside each other
 
 
@@ -93,6 +95,12 @@ class Decoded(t.NamedTuple):
         if self.type == CLEVIS and self.pin is not None:
             return f"Clevis, {self.pin}"
         return self.type + (", with a PIN" if self.asks_for_pin else "")
+
+
+def is_recovery_key(secret: bytearray) -> bool:
+    """Whether it has the form of a recovery key of systemd and was drawn. Its bytes are not copied."""
+    # 16 letters and the dash; 64 drawn letters miss more than 5 once in 100,000 cases
+    return _RECOVERY_KEY.fullmatch(secret) is not None and len(set(secret)) >= 12
 
 
 def doubled(tokens: t.Sequence[Decoded]) -> t.Iterator[t.Tuple[Decoded, Decoded, t.List[int]]]:

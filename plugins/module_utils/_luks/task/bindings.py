@@ -11,8 +11,8 @@ import os
 import typing as t
 
 from ..crypto.memory import wipe
-from ..errors import BadTask
-from ..header.foreign_tokens import CLEVIS, TPM2
+from ..errors import BadSecret, BadTask
+from ..header.foreign_tokens import CLEVIS, RECOVERY, TPM2, is_recovery_key
 from ..value_kinds import kind_of
 from .desired import ABSENT, Binding, Entry
 from .secret_list import SecretList
@@ -70,6 +70,18 @@ def check_bindings(entries: t.Sequence[Entry]) -> None:
                     why="what is present replaces the bindings of its kind that no entry wants",
                     remedy="remove one of them",
                 )
+
+
+def check_recovery(token: t.Any, secret: bytearray, name: str) -> None:
+    """Raises BadTask if ``token`` is not that of a recovery key, BadSecret if ``secret`` is no recovery key."""
+    if token != RECOVERY:
+        raise BadTask(f"{name}: token is {token!r}", remedy=f"Use {RECOVERY}; for a TPM or Clevis, use binding")
+    if not is_recovery_key(secret):
+        raise BadSecret(
+            f"{name} is not a recovery key",
+            why=f"a token {RECOVERY} says that a machine drew it",
+            remedy="Give 8 groups of 8 drawn letters of cbdefghijklnrtuv, joined by dashes, or leave out token",
+        )
 
 
 def _tpm2(given: t.Mapping[str, t.Any], name: str, state: str) -> t.Tuple[Binding, bytearray]:

@@ -64,6 +64,7 @@ class Entry(t.NamedTuple):
     iter_time: t.Optional[int] = None
     priority: t.Optional[str] = None
     binding: t.Optional[Binding] = None
+    token: str = ""  # type of a token that a new keyslot for the secret gets (systemd-recovery)
 
 
 class Desired(t.NamedTuple):

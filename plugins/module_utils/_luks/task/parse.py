@@ -178,6 +178,10 @@ def _present(
     new_secret = None
     if params.get("new_secret") is not None:
         new_secret = secrets.number_of(params["new_secret"], f"{name}.new_secret", new=True)
+        if params["new_secret"].get("token") is not None:
+            from .bindings import check_recovery
+
+            check_recovery(params["new_secret"]["token"], secrets.members[new_secret].value, f"{name}.new_secret")
     if priority is not None and priority not in PRIORITIES:
         raise BadTask(f"{name}: priority is {priority!r}", remedy=f"Use one of {', '.join(PRIORITIES)}")
     costs, iter_time = _costs(params, name, budget)
@@ -190,6 +194,7 @@ def _present(
         costs=costs,
         iter_time=iter_time,
         priority=priority,
+        token=(params.get("new_secret") or {}).get("token") or "",
     )
 
 

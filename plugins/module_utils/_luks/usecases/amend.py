@@ -199,7 +199,7 @@ class _Amendment:
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
-        if any(entry.binding is not None for entry in self.task.desired.entries):
+        if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
             self.desired, self.binding_warnings = resolved(self.task.desired, header, prover)
@@ -209,7 +209,11 @@ class _Amendment:
         """The keys and tokens of bindings that the plan adds; in check mode, too, which shows that they can be made."""
         for action in planned.plan.actions:
             entry = None if action.entry is None else self.desired.entries[action.entry]
-            if entry is None or entry.binding is None or action.secret is None:
+            if entry is None or action.secret is None:
+                continue
+            if entry.token:
+                self.tokens[action.secret] = {"type": entry.token}
+            if entry.binding is None:
                 continue
             from ..apply.seal import sealed
 

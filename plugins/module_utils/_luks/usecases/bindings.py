@@ -28,14 +28,13 @@ def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
 
     What is wanted is asked for its secret. Raises Refused on LUKS1, and what :meth:`.Prover.verdict` raises.
     """
-    wanted = [entry for entry in desired.entries if entry.binding is not None]
-    if not wanted:
-        return Resolved(desired)
+    wanted = [entry for entry in desired.entries if entry.binding is not None or entry.token]
     if header.format != "luks2":
+        what = "binding" if wanted[0].binding is not None else "token"
         raise Refused(
-            f"keyslots[{wanted[0].position}] has a binding, and the volume is {header.format.upper()}",
-            why="only LUKS2 has tokens that bindings are kept in",
-            remedy="bind it with 'clevis luks bind', or convert the volume with 'cryptsetup convert --type luks2'",
+            f"keyslots[{wanted[0].position}] has a {what}, and the volume is {header.format.upper()}",
+            why="only LUKS2 has tokens",
+            remedy="leave it out, or convert the volume with 'cryptsetup convert --type luks2'",
         )
     warnings: t.List[str] = []
     going: t.Dict[int, Entry] = {}

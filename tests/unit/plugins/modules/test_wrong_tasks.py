@@ -24,6 +24,7 @@ Task = t.Dict[str, t.Any]
 SECRET = {"passphrase": "hunter2"}
 ENTRY = {"new_secret": SECRET}
 OF_A_SECRET = "Its options are label, passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+OF_A_NEW_ONE = OF_A_SECRET.replace("keyfile_size.", "keyfile_size, token.")
 DASH = "Write each item on a line of its own that begins with a dash."
 
 
@@ -131,7 +132,7 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
     "a secret as text": (
         "keyslots",
         {"device": "/x", "keyslots": [ENTRY, {"new_secret": "hunter2"}]},
-        [f"Entry 2 of keyslots: keyslots[1].new_secret is text, but must be a dictionary. {OF_A_SECRET}"],
+        [f"Entry 2 of keyslots: keyslots[1].new_secret is text, but must be a dictionary. {OF_A_NEW_ONE}"],
     ),
     "a secret as a list": (
         "keyslots",
