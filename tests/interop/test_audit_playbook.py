@@ -106,6 +106,9 @@ class Fleet:
     def report(self, name: str = "report") -> t.Any:
         report = json.loads((self.folder / name / "luks-audit.json").read_text())
         report.pop("generated")
+        for host in report["hosts"]:
+            for volume in host["volumes"]:
+                volume.get("audited", {}).pop("time", None)
         return report
 
     def hashes(self) -> t.Dict[str, str]:
@@ -253,15 +256,10 @@ def test_the_list_of_tasks_tells_the_story(fleet: Fleet) -> None:
         for line in fleet.play("--list-tasks").stdout.splitlines()
         if " : " in line
     ]
-    assert tasks[1:] == [
-        "Begin the list of results",
-        "Find the volumes",
-        "Compare each volume with its policy",
-        "Collect the results",
-        "Answer for this host",
+    assert tasks[:3] == [
+        "Audit the volumes of each host",
         "Write the report of all hosts",
-        "Fail if a volume or device could not be audited",
-        "Fail for findings that are bad enough",
+        "Fail if something could not be audited, or for findings that are bad enough",
     ]
 
 
