@@ -26,6 +26,7 @@ SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/libexec"
 # Programs, each with the package of Debian that has it.
 PACKAGES: t.Mapping[str, str] = {
     "blockdev": "util-linux",
+    "ceph": "ceph-common",
     "ceph-mon": "ceph-mon",
     "chromium": "chromium",
     "clevis": "clevis",

@@ -15,12 +15,13 @@ from ansible.parsing.vault import VaultLib, match_encrypt_secret
 
 from ._rotation.guarded_file import PREVIOUS, GuardedFile
 from ._rotation.stores import UNCHANGED, Store, StoreError
+from ._rotation.stores.ceph import Ceph
 from ._rotation.stores.command import Command
 from ._rotation.stores.escrow import Escrow
 from ._rotation.stores.vault_file import VaultFile
 
 # Those that are classes of ours, and those that are task files of the role.
-CLASSES = ("vault_file", "escrow", "command")
+CLASSES = ("vault_file", "escrow", "command", "ceph")
 TASK_FILES = ("hashi_vault",)
 
 
@@ -95,6 +96,8 @@ def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
     def file(path: str, folder: str) -> GuardedFile:
         return GuardedFile(path, store=folder, **lock)
 
+    if name == "ceph":
+        return Ceph(words.get("words") or ("ceph",))
     needed = {"vault_file": "path", "escrow": "folder", "command": "words"}[name]
     if needed not in words:
         option = {"path": "rotate_vault_file", "folder": "rotate_escrow_folder", "words": "rotate_command"}[needed]

@@ -16,6 +16,8 @@ import pytest
 
 yaml = pytest.importorskip("yaml")
 
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import role_variables
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import groups
 from ansible_collections.luksmith.luks.tests.guides.guide import (
     CHEAP,
     FIRST,
@@ -33,6 +35,7 @@ from ansible_collections.luksmith.luks.tests.guides.guide import (
     write_both_keyslots,
 )
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
+from ansible_collections.luksmith.luks.tests.rotation.ceph_monitor import monitor
 
 # Those that run something.
 runs = pytest.mark.needs("ansible-playbook", "cryptsetup")
@@ -96,6 +99,39 @@ def leaver(tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path) ->
         vault_team_2026=NEW,
         vault_personal=SECOND,
     )
+
+
+def test_rotate_ceph_osds_in_short() -> None:
+    (text,) = playbooks("rotate_ceph_osds.md")
+    (play,) = yaml.safe_load(text)
+    names = {name for name in play["vars"] if name.startswith("rotate_")}
+    assert names <= set(role_variables.SPEC) and groups(play["vars"]["rotate_groups"])
+    assert "CVE-2026-50152" in (GUIDES / "rotate_ceph_osds.md").read_text()
+
+
+@runs
+@pytest.mark.full
+@pytest.mark.needs("ceph", "ceph-mon")
+@pytest.mark.xdist_group("ceph")
+def test_rotate_ceph_osds(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """A block and its db, on a real monitor. It may take 20 s."""
+    reader = Reader(tmp_path, shared, "rotate_ceph_osds.md")
+    volumes = [unpack(tmp_path, name) for name in ("luks1.img", "luks2.img")]
+    (tmp_path / "mon").mkdir()
+    with monitor(tmp_path / "mon") as mon:
+        mon.allow("client.luksmith", 'allow command "config-key get", allow command "config-key set"')
+        osd = mon.new_osd(FIRST)
+        own = {
+            "rotate_ceph": mon.words("client.luksmith"),
+            "rotate_groups": [{"name": osd, "volumes": [str(volume) for volume in volumes]}],
+            "rotate_volumes": [{"device": str(volume)} for volume in volumes],
+            "rotate_block_devices": False,
+            "rotate_crypttab": str(tmp_path / "none"),
+            "rotate_pbkdf": {"type": "pbkdf2", "hash": "sha256", "iterations": 1000},
+        }
+        reader.twice(0, **own)
+        for volume in volumes:
+            assert opens(volume, FIRST, mon.given_to(osd)) == {mon.given_to(osd)}
 
 
 @runs

@@ -57,6 +57,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_vault_file": {"type": "path"},
     "rotate_vault_id": {"type": "str"},
     "rotate_command": {"type": "list", "elements": "str", "default": []},
+    "rotate_ceph": {"type": "list", "elements": "str", "default": ["ceph"]},
     "rotate_hashi_vault": {"type": "dict", "default": {}, "no_log": True},
     "rotate_hashi_vault_mount": {"type": "str", "default": "secret"},
     "rotate_hashi_vault_path": {"type": "str", "default": "luks/"},
@@ -117,6 +118,8 @@ def store_options_of(given: Given) -> t.Dict[str, t.Any]:
         }
     if given["rotate_store"] == "command":
         return {"words": given["rotate_command"]}
+    if given["rotate_store"] == "ceph":
+        return {"words": given["rotate_ceph"]}
     return dict(given["rotate_store_options"])
 
 
@@ -127,7 +130,7 @@ def shown_options(given: Given) -> t.Dict[str, str]:
         value = given[name]
         if option.get("no_log") or value is None or value == option.get("default"):
             continue
-        if name == "rotate_command":
+        if name in ("rotate_command", "rotate_ceph"):
             value = value[:1]  # a word of the command may be a secret
         found[name] = value if isinstance(value, str) else json.dumps(value, default=str)
     return found

@@ -74,11 +74,11 @@ class Command:
                 if done.returncode > 0
                 else f"was ended by signal {-done.returncode}"
             )
-            raise StoreError(f"{words[0]} {operation} {key} {ended}{_complaint(done.stderr, secrets)}. {state}")
+            raise StoreError(f"{words[0]} {operation} {key} {ended}{complaint(done.stderr, secrets)}. {state}")
         return done.stdout.decode("utf-8", "replace")
 
 
-def _complaint(stderr: bytes, secrets: t.Sequence[str]) -> str:
+def complaint(stderr: bytes, secrets: t.Sequence[str]) -> str:
     """The end of what the program said, on one line and without what it was given."""
     text = stderr.decode("utf-8", "replace")
     for secret in sorted(secrets, key=len, reverse=True):

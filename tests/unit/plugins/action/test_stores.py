@@ -337,6 +337,6 @@ def test_a_name_that_is_no_store(name: t.Any) -> None:
         _stores.check_name(name)
 
 
-@pytest.mark.parametrize("name", ["vault_file", "escrow", "command", "hashi_vault", os.sep])
+@pytest.mark.parametrize("name", ["vault_file", "escrow", "command", "ceph", "hashi_vault", os.sep])
 def test_a_name_that_is_a_store(name: str) -> None:
     _stores.check_name(name)
