@@ -55,7 +55,9 @@ class Fleet:
             "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
         }
 
-    def play(self, role: str, inventory: str, hosts: t.Any, limit: str, **options: t.Any) -> t.Tuple[int, str]:
+    def play(
+        self, role: str, inventory: str, hosts: t.Any, limit: str, *flags: str, **options: t.Any
+    ) -> t.Tuple[int, str]:
         (self.folder / "inventory.yml").write_text(inventory)
         (self.folder / "limit").write_text("two\n")
         (self.folder / "password").write_text("of the vault\n")
@@ -71,6 +73,7 @@ class Fleet:
             *("-e", json.dumps({f"{role}_{name}": value for name, value in given.items()})),
             *("--vault-password-file", "password"),
             *(("--limit", limit) if limit else ()),
+            *flags,
         ]
         done = subprocess.run(
             command,
@@ -105,6 +108,14 @@ def test_no_host(role: str, case: str, fleet: Fleet) -> None:
     inventory, hosts, limit, told = NONE[case]
     code, said = fleet.play(role, inventory, hosts, limit)
     assert code != 0 and told in said, said
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("role", BOTH)
+def test_a_syntax_check_needs_no_host(role: str, fleet: Fleet) -> None:
+    """Ansible ends at once: a second."""
+    code, said = fleet.play(role, "all: {hosts: {}}", "servers", "", "--syntax-check")
+    assert code == 0, said
 
 
 @pytest.mark.full
