@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module 
 PLUGINS = pathlib.Path(__file__).resolve().parents[4] / "plugins" / "modules"
 # Those without code here are documentation of action plugins.
 MODULES = sorted(path.stem for path in PLUGINS.glob("[a-z]*.py") if "def argument_spec" in path.read_text())
-SECRET = ("passphrase", "passphrase_base64", "pin", "volume_key_base64")
+SECRET = ("passphrase", "passphrase_base64", "pin", "prints_key", "volume_key_base64")
 
 
 def imported(name: str) -> t.Any:
