@@ -50,7 +50,8 @@ RETURN = r"""
 volumes:
   description:
     - An item for each volume, as P(luksmith.luks.rotate#role) writes it to its report. C(secrets) has the ids of all
-      secrets that this run brought to it, C(unknown) the keyslots that no known secret opens.
+      secrets that this run brought to it, C(unknown) the keyslots that no known secret opens. C(group) is there for a
+      volume that is in a group.
   returned: without O(journal)
   type: list
   elements: dict

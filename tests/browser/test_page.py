@@ -246,7 +246,7 @@ def test_before_and_after(show: Show) -> None:
 def test_a_run_that_was_stopped(show: Show) -> None:
     hosts = [
         {"host": "a", "volumes": [fleets.rotated(1)]},
-        *({"host": f"{state}-1", "state": state} for state in ("asking", "waiting", "beyond")),
+        *({"host": f"{state}-1", "state": state} for state in ("asking", "interrupted", "waiting", "beyond")),
     ]
     run = {"check": False, "began": "yesterday", "who": "ann", "options": {"rotate_unknown": "fail"}}
     document = show(hosts, kind="rotation", run=run)
@@ -256,10 +256,11 @@ def test_a_run_that_was_stopped(show: Show) -> None:
     rows = {
         row.all("th")[0].text.partition("-")[0]: row.text for row in document.all("table", class_="matrix")[0].all("tr")
     }
+    assert "The run was interrupted while the host was under way" in rows["interrupted"]
     assert (
         "was not reached yet" in rows["waiting"] and "was not asked" in rows["beyond"] and "under way" in rows["asking"]
     )
-    assert [tile.text[0] for tile in document.all("div", class_="tile")] == ["1", "1", "1"]
+    assert [tile.text[0] for tile in document.all("div", class_="tile")] == ["1", "1", "1", "1"]
 
 
 @pytest.mark.parametrize("kind", ["audit", "rotation"])
