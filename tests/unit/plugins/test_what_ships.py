@@ -35,12 +35,12 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 676,
+    "audit": 677,
     "audit_host": 3,
-    "audit_step": 715,
+    "audit_step": 716,
     "escrow_entry": 5,
     "fleet_report": 6,
-    "header_backup": 600,
+    "header_backup": 601,
     "keyfile": 88,
     "keyslots": 720,
     "keyslots_info": 518,

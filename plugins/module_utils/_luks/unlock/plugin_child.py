@@ -24,6 +24,7 @@ _PR_SET_DUMPABLE = 4
 _LONGEST_PIN = 4096
 _ERRORS = [2]  # the descriptor for our words, once a file in memory hears what libraries write to 2
 _NOISE = "Requesting JSON"
+_BY_DEVICE = ("systemd-tpm2", "systemd-fido2")  # a PKCS#11 token names its own, by its URI
 _LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 # Numbers that plugins agree on; what they mean differs from their text in the system.
 _REASONS = {
@@ -72,7 +73,7 @@ def _ask(plugin: t.Any, volume: t.Any, number: int, type: str, device: str, said
     given = ctypes.byref((ctypes.c_char * len(pin)).from_buffer(pin)) if size else None
     secret, length = ctypes.c_void_p(), ctypes.c_size_t()
     parameters: t.Any = None
-    if device:
+    if device and type in _BY_DEVICE:
         name = device.encode()
         tpm = _Tpm2Parameters(0xFFFFFFFF, name)
         parameters = ctypes.byref(tpm) if type == "systemd-tpm2" else name
