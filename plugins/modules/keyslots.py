@@ -646,7 +646,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse imp
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
     Spec,
-    entry_options,
+    any_entry_options,
     unlocking,
     volume_options,
 )
@@ -666,7 +666,13 @@ def argument_spec() -> Spec:
         "devices": {"type": "list", "elements": "path"},
         **volume_options(),
         "unlock": {**unlocking(), "default": []},
-        "keyslots": {"type": "list", "elements": "dict", "required": True, "no_log": False, "options": entry_options()},
+        "keyslots": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "no_log": False,
+            "options": any_entry_options(),
+        },
         "purge": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "allow_lockout": {"type": "bool", "default": False},

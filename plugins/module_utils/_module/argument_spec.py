@@ -69,28 +69,12 @@ def volume_options() -> Spec:
 
 
 def entry_options() -> Spec:
-    """One entry of ``keyslots``."""
+    """One entry of ``keyslots`` whose key is a secret, as a rotation has it."""
     return {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "keyslot": {"type": "int", "no_log": False},
-        "new_secret": {
-            **secret(),
-            "options": {**secret_options(), "token": {"type": "str", "choices": ["systemd-recovery"], "no_log": False}},
-        },
+        "new_secret": secret(),
         "old_secret": secret(),
-        "binding": {
-            "type": "dict",
-            "options": {
-                "type": {"type": "str", "choices": ["systemd-tpm2", "clevis"], "required": True},
-                "label": {"type": "str"},
-                "pcrs": {"type": "list", "elements": "int"},
-                # The name of a Clevis pin is no secret, and hiding it would hide "tang" in each message. SafeModule
-                # hides the PIN of a TPM.
-                "pin": {"type": "raw", "no_log": False},
-                "device": {"type": "str"},
-                "config": {"type": "dict"},
-            },
-        },
         "iter_time": {"type": "int"},
         "pbkdf": {
             "type": "dict",
@@ -104,4 +88,28 @@ def entry_options() -> Spec:
             },
         },
         "priority": {"type": "str", "choices": ["ignore", "normal", "prefer"]},
+    }
+
+
+def any_entry_options() -> Spec:
+    """One entry of ``keyslots``: its key is a secret, which may be a recovery key of systemd, or a binding."""
+    return {
+        **entry_options(),
+        "new_secret": {
+            **secret(),
+            "options": {**secret_options(), "token": {"type": "str", "choices": ["systemd-recovery"], "no_log": False}},
+        },
+        "binding": {
+            "type": "dict",
+            "options": {
+                "type": {"type": "str", "choices": ["systemd-tpm2", "clevis"], "required": True},
+                "label": {"type": "str"},
+                "pcrs": {"type": "list", "elements": "int"},
+                # The name of a Clevis pin is no secret, and hiding it would hide "tang" in each message. SafeModule
+                # hides the PIN of a TPM.
+                "pin": {"type": "raw", "no_log": False},
+                "device": {"type": "str"},
+                "config": {"type": "dict"},
+            },
+        },
     }

@@ -41,7 +41,7 @@ BUDGETS = {
     "escrow_entry": 5,
     "fleet_report": 6,
     "header_backup": 601,
-    "keyfile": 88,
+    "keyfile": 90,
     "keyslots": 720,
     "keyslots_info": 518,
     "role_options": 3,

@@ -125,7 +125,7 @@ WRONG: t.Dict[str, t.Tuple[str, Task, t.Sequence[str]]] = {
         [
             (
                 "Entry 2 of keyslots: keyslots[1] is empty, but must be a dictionary. Its options are state, keyslot, "
-                "new_secret, old_secret, binding, iter_time, pbkdf, priority."
+                "new_secret, old_secret, iter_time, pbkdf, priority, binding."
             )
         ],
     ),
