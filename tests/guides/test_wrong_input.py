@@ -32,6 +32,7 @@ from ansible_collections.luksmith.luks.tests.interop.module_process import keysl
 LEAVES, GLASS = "rotate_after_an_employee_leaves.md", "break_glass_keys.md"
 RECOVER, AUDIT = "recover_an_interrupted_run.md", "audit_for_a_certification.md"
 PIPELINE, MIGRATE = "images_in_a_build_pipeline.md", "migrate_from_luks_device.md"
+CEPH = "rotate_ceph_osds.md"
 ALL = [(path.name, number) for path in sorted(GUIDES.glob("*.md")) for number in range(len(playbooks(path.name)))]
 # What is wrong, or the playbook would be right.
 STRANGE, OTHER = "a secret that opens nothing", "another one"
@@ -64,6 +65,8 @@ class Folder:
             "rotate_paths": [str(self.volume)],
             "rotate_block_devices": False,
             "rotate_vault_file": str(path / "store.yml"),
+            # A cluster that knows no key.
+            "rotate_ceph": ["sh", "-c", "echo 'Error ENOENT: key does not exist' >&2; exit 2", "ceph"],
             **{f"vault_{name}": FIRST for name in ("team_2025", "daily", "old", "build")},
             **{f"vault_{name}": NEW for name in ("team_2026", "break_glass", "new", "customer")},
             **{f"vault_{name}": NEWER for name in ("new_break_glass", "recovery")},
@@ -142,6 +145,20 @@ class Folder:
     def an_object(self) -> None:
         (self.path / "old.yml").write_text("!!python/object/apply:os.system ['touch pwned']\n")
 
+    def no_member(self) -> None:
+        """The volume is none of the OSD, whose volumes are not there."""
+
+    def no_monitor(self) -> None:
+        self.one_osd(["sh", "-c", "echo 'unable to get monitor info' >&2; exit 1", "ceph"])
+
+    def no_program(self) -> None:
+        self.one_osd([str(self.path / "ceph")])
+
+    def one_osd(self, ceph: t.List[str]) -> None:
+        """The volume is the only one of an OSD."""
+        osd = {"name": "5b0f7f0a-5a5e-4b8e-9d61-0c7f4f1c2a33", "volumes": [str(self.volume)]}
+        self.names.update(rotate_ceph=ceph, rotate_groups=[osd])
+
     def no_record(self) -> None:
         """Of a volume that another program has made."""
 
@@ -166,6 +183,9 @@ TOLD: t.Dict[Wrong, str] = {
     Folder.malformed_backup: "begins with text",
     Folder.backup_of_another_volume: "a backup of another volume",
     Folder.unbound: "'break-glass' must open the volume, but opens only keyslot 1, which is not bound",
+    Folder.no_member: "5b0f7f0a-.* is not among the volumes of this host",
+    Folder.no_monitor: "unable to get monitor info",
+    Folder.no_program: "The program .* cannot be run: No such file",
     Folder.no_record: "Without a valid record: keyslots 0, 1",
     Folder.a_new_keyslot: "Without a valid record: keyslots 2",
     Folder.no_keyfile: "data.key",
@@ -221,6 +241,7 @@ CASES: t.Dict[str, t.List[t.List[Wrong]]] = {
         ],
         [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_record, Folder.a_new_keyslot],
     ],
+    CEPH: [[Folder.malformed, Folder.no_member, Folder.no_monitor, Folder.no_program]],
     PIPELINE: [[Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.plaintext, Folder.no_secret_opens]],
     MIGRATE: [
         [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_secret_opens],
@@ -267,7 +288,9 @@ def test_it_fails_and_says_why(
 
 @runs
 @pytest.mark.full
-@pytest.mark.parametrize(("guide", "number"), [one for one in ALL if one not in ((PIPELINE, 1), (MIGRATE, 2))])
+@pytest.mark.parametrize(
+    ("guide", "number"), [one for one in ALL if one not in ((PIPELINE, 1), (MIGRATE, 2), (CEPH, 0))]
+)
 def test_a_misspelt_option_of_a_module(guide: str, number: int, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """The first option of the first task of this collection."""
     folder = Folder(tmp_path)
