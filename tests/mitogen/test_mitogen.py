@@ -48,7 +48,7 @@ if __name__ == "__main__":
     main()
 """
 
-CHANGES = ("header_backup", "keyslots", "keyfile", "fleet_report")
+CHANGES = ("header_backup", "keyslots", "keyfile", "fleet_report", "test_volumes")
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
 
 
@@ -62,12 +62,34 @@ def _tasks(volume: Luks1) -> t.Dict[str, t.Dict[str, t.Any]]:
         "keyslots": {"device": device, "keyslots": [ENTRY]},
         "audit": {"device": device, "secrets": [NEXT]},
         "keyfile": {"path": str(folder / "keyfile"), "new_secret": NEXT, "old_secrets": [CURRENT]},
+        "verify_volume": {"device": device, "opens": [NEXT], "does_not_open": [CURRENT]},
+        "test_volumes": {"volumes": [{"path": str(folder / "made.img"), "secrets": [NEXT]}]},
+        "audit_step": {"volumes": [{"device": device}], "secrets": [NEXT]},
+        "rotation_step": {"step": "look", "volumes": [{"device": device, "unlock": [NEXT]}]},
+        # Actions that send one of those above.
+        "audit_host": {},
+        "rotate_host": {},
         # These work in the process of Ansible itself.
         "escrow_entry": {"folder": str(folder / "escrow"), "key": "web/one"},
         "fleet_report": {"hosts": [{"host": "web"}], "html": str(folder / "page.html")},
         "role_options": {"names": ["rotate_store"]},
         "rotation_entry": {"operation": "check", "host": "web", "uuid": UUID, "device": "/dev/sdb"},
         "vault_entry": {"path": str(folder / "store.yml"), "key": "web/one"},
+    }
+
+
+def _variables(volume: Luks1) -> t.Dict[str, t.Any]:
+    """Of the actions that take no argument."""
+    return {
+        "audit_volumes": [{"device": str(volume.path)}],
+        "audit_secrets": [NEXT],
+        # It looks and finds nothing, so that it needs no store.
+        "rotate_paths": [str(volume.folder / "no such volume*")],
+        "rotate_block_devices": False,
+        "rotate_crypttab": str(volume.folder / "none"),
+        "rotate_generation": "one",
+        "rotate_store": "command",
+        "rotate_command": ["true"],
     }
 
 
@@ -120,9 +142,8 @@ def test_every_module_runs(isolation: str, tmp_path: pathlib.Path) -> None:
     assert sorted(called) == sorted(path.stem for path in (CHECKOUT / "plugins" / "modules").glob("*.py"))
     tasks: t.List[t.Dict[str, t.Any]] = [{"name": "before", "look": {}, "register": "before"}]
     for module, arguments in called.items():
-        tasks.append(
-            {"luksmith.luks." + module: arguments, "register": module, "vars": {"mitogen_task_isolation": isolation}}
-        )
+        variables = {**_variables(volume), "mitogen_task_isolation": isolation}
+        tasks.append({"luksmith.luks." + module: arguments, "register": module, "vars": variables})
     tasks.append({"name": "after", "look": {}, "register": "after"})
     for name in ("before", *called, "after"):
         tasks.append(
