@@ -74,6 +74,7 @@ def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> Non
 
 
 def test_a_base_that_is_a_raw_volume_is_looked_into(chain: Chain, tmp_path: pathlib.Path) -> None:
+    """QEMU makes keyslots of its own costs: seconds."""
     (tmp_path / "raw").mkdir()
     base = QemuImage(tmp_path / "raw", "luks")
     assert base.opens(OPENER)

@@ -64,6 +64,7 @@ def brought(volume: Luks2Volume, *entries: t.Any, unlock: t.Any = UNLOCK) -> t.L
 
 @pytest.mark.needs("clevis", "socat", "tangd")
 def test_tang_is_bound_replaced_and_removed(volume: Luks2Volume, tmp_path: pathlib.Path) -> None:
+    """Each change is a run of clevis, which costs seconds."""
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     with tang(tmp_path / "one") as one, tang(tmp_path / "other") as other:

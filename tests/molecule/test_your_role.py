@@ -70,6 +70,7 @@ def steps_of_the_page() -> t.List[str]:
 
 
 def test_a_right_role_twice_in_a_row(project: t.Callable[..., t.Any]) -> None:
+    """A whole run of molecule, twice: a minute each."""
     for _time in range(2):
         code, steps, said = project()
         assert code == 0 and steps == steps_of_the_page(), said
@@ -87,6 +88,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("case", your_role.WRONG)
 def test_a_wrong_role_fails(case: str, project: t.Callable[..., t.Any]) -> None:
+    """A whole run of molecule: up to a minute."""
     changes, step, told = your_role.WRONG[case]
     code, steps, said = project(changes)
     assert code != 0 and steps == [*BEFORE[step], "destroy"], said

@@ -51,6 +51,7 @@ def rotated(tmp_path_factory: pytest.TempPathFactory, shared: pathlib.Path) -> L
 
 
 def test_only_the_stranger_is_one_after_a_rotation(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    """A play, after a rotation that is kept for all tests: ten seconds."""
     lab = rotated.copy(tmp_path / "lab")
     lab.add_keyslot_with("luks2.img", STRANGER, BREAK_GLASS)
     before = {**hashes(lab.folder / "store"), **{name: hashes(lab.folder)[str(lab.folder / name)] for name in VOLUMES}}

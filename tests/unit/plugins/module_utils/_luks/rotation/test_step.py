@@ -121,7 +121,7 @@ def test_named_volumes_are_searched_for_only_if_crypttab_has_a_keyfile(
         lines = [{"name": "data", "keyfile": "/root/data.key", "options": ["keyfile-size=9"]}]
         uuid = run("look", {**WORK, "device": str(volume)})[0]["uuid"]
         found = {"device": str(volume), "header": None, "uuid": uuid, "crypttab": lines}
-        return {"volumes": [found], "warnings": ["odd"], "unreadable": []}
+        return {"volumes": [found], "warnings": ["odd"], "unreadable": [], "unmatched": []}
 
     monkeypatch.setattr(discovery, "discover", discover)
     path = tmp_path / "crypttab"
