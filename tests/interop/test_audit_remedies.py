@@ -42,7 +42,12 @@ class Lab:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         program = shutil.which(command[0], path=needs.SEARCH_PATH) or command[0]
-        return subprocess.run([program, *command[1:]], cwd=self.folder, capture_output=True, text=True, check=False)
+        words = [program, *command[1:]]
+        for _attempt in range(100):
+            done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
+            if "accurate CPU usage" not in done.stderr:  # see qemu_image.create
+                break
+        return done
 
     def qemu(self, kind: str, *options: str) -> Lab:
         prefix = "encrypt." if kind == "qcow2" else ""
