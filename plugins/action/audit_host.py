@@ -75,10 +75,9 @@ class ActionModule(ActionBase):
                     f"The store {name} is made of task files, which an audit does not run. Name in audit_store a store "
                     "that is a program (command) or a Python file."
                 )
-            store = make(name, options_of(name, given), self._loader._vault)
+            return Entries(make(name, options_of(name, given), self._loader._vault), host.name, given)
         except (StoreError, ValueError) as error:
             raise AnsibleActionFail(f"{host.name}: {error} The host was not asked.") from None
-        return Entries(store, host.name, given)
 
 
 def _stored(store: Entries, host: OneHost, given: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import typing as t
 
 from ._rotation.entry import LABEL, BadEntry, check_uuid, held, read
+from ._rotation.groups import groups
 from ._rotation.role_variables import SPEC, store_options_of
 from ._rotation.stores import UNCHANGED, Stored, StoreError
 
 Option = t.Dict[str, t.Any]
 
-# Variables of the role rotate that say which store it is, and which secrets it keeps.
+# Variables of the role rotate that say which store it is, which secrets it keeps, and which volumes share one.
 STORE_SPEC = {
     name: SPEC[name]
     for name in (
@@ -29,6 +30,8 @@ STORE_SPEC = {
         "rotate_vault_file",
         "rotate_vault_id",
         "rotate_command",
+        "rotate_ceph",
+        "rotate_groups",
         "rotate_escrow_folder",
         "rotate_escrow_certificates",
         "rotate_escrow_private_key",
@@ -44,13 +47,17 @@ def options_of(store: str, given: t.Mapping[str, t.Any]) -> Option:
 class Entries:
     """What the store holds for the volumes of one host, as the option ``stored`` of the module.
 
-    store: one of :mod:`._rotation.stores`; given: variables of :data:`STORE_SPEC`.
+    store: one of :mod:`._rotation.stores`; given: variables of :data:`STORE_SPEC`. Raises ValueError.
     """
 
     def __init__(self, store: t.Any, host: str, given: t.Mapping[str, t.Any]) -> None:
         self._store = store
         self._host = host
         self._start = f"{given['rotate_store_prefix']}{host}/"
+        # volume -> the entry of its group; what a path names is found out on the host only, where no store is.
+        self._shared = {
+            member: one.uuid for one in groups(given["rotate_groups"]) for member in one.members if "/" not in member
+        }
         kept, gone = (_named(given, name) for name in ("rotate_keeps", "rotate_replaces"))
         self._always: Option = {
             "kept": [secret["label"] for secret in kept],
@@ -74,6 +81,10 @@ class Entries:
             except BadEntry:
                 continue  # the key of no volume
             items.append(self._item(uuid, stored))
+        for member, uuid in self._shared.items():
+            stored = found.get(self._start + uuid)
+            if stored is not None:
+                items.append({**self._item(uuid, stored), "uuid": member})
         return [*items, dict(self._always)]
 
     def of(self, uuids: t.Iterable[t.Any]) -> t.List[Option]:
@@ -84,8 +95,10 @@ class Entries:
                 name = check_uuid(uuid)
             except BadEntry:
                 continue  # the store could not tell it from others, so that it is one that the store does not know
+            shared = self._shared.get(name)
             try:
-                items.append(self._item(name, self._store.read(f"{self._start}{uuid}")))
+                stored = self._store.read(f"{self._start}{shared or uuid}")
+                items.append({**self._item(shared or name, stored), "uuid": name})
             except StoreError as error:
                 items.append({"uuid": name, **self._always, "problem": _said(error)})
         return [*items, dict(self._always)]

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._audit_store import STORE_SPEC, Entries, options_of
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import Entry, blank
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
+from ansible_collections.luksmith.luks.plugins.plugin_utils._stores import CLASSES
 
 ONE, TWO = "4b543c86-7353-47b9-b355-d0ef03989991", "ABCDEF86-7353-47b9-b355-d0ef03989991"
 KEPT = {"label": "break-glass", "passphrase": "in case of fire"}
@@ -51,9 +52,18 @@ class Listing(Shelf):
 
 
 def entries(
-    store: t.Any, prefix: str = "", keeps: t.Sequence[t.Any] = (KEPT,), gone: t.Sequence[t.Any] = ()
+    store: t.Any,
+    prefix: str = "",
+    keeps: t.Sequence[t.Any] = (KEPT,),
+    gone: t.Sequence[t.Any] = (),
+    groups: t.Sequence[t.Any] = (),
 ) -> Entries:
-    given = {"rotate_store_prefix": prefix, "rotate_keeps": keeps, "rotate_replaces": gone}
+    given = {
+        "rotate_store_prefix": prefix,
+        "rotate_keeps": keeps,
+        "rotate_replaces": gone,
+        "rotate_groups": groups,
+    }
     return Entries(store, "web", given)
 
 
@@ -99,6 +109,25 @@ def test_a_store_that_fails_is_a_problem_of_each_volume() -> None:
     for store in (Shelf, Listing):
         found = entries(store(broken={})).listed() or entries(store(broken={})).of([ONE])
         assert found[0]["problem"] == "It is not mounted"
+
+
+def test_volumes_of_a_group_have_its_entry() -> None:
+    osd = "5b0f7f0a-5a5e-4b8e-9d61-0c7f4f1c2a33"
+    group = {"name": osd, "volumes": [ONE, TWO, "/dev/vdb"]}
+    held = {osd: entry(osd)}
+    for found in (
+        entries(Listing(**held), groups=[group]).listed(),
+        entries(Shelf(**held), groups=[group]).of([ONE, TWO]),
+    ):
+        assert found is not None
+        known = {one.get("uuid"): one for one in found}
+        assert known[ONE]["current"] == known[TWO.lower()]["current"] == "rotation aa"
+        assert None in known and not any(one.get("problem") for one in found)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_store_that_is_a_class_has_its_variables(name: str) -> None:
+    assert options_of(name, {name: option.get("default") for name, option in STORE_SPEC.items()}) is not None
 
 
 def test_a_store_is_never_begun() -> None:
