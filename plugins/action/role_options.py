@@ -25,18 +25,12 @@ class ActionModule(ActionBase):
         forbid_core_dumps()  # of this worker, which ends with this task
         super().run(tmp, task_vars)
         self._supports_check_mode = True
-        arguments = arguments_of(
-            self, {"names": {"type": "list", "elements": "str", "required": True}, "host": {"type": "str"}}
-        )
+        arguments = arguments_of(self, {"names": {"type": "list", "elements": "str", "required": True}})
         variables: t.Mapping[str, t.Any] = task_vars or {}
-        if arguments["host"] is not None:
-            variables = variables["hostvars"][arguments["host"]]
         try:
             refuse_claimed(variables.get("ansible_facts"))
         except ClaimedByHost as error:
-            raise AnsibleActionFail(
-                f"{arguments['host'] or variables.get('inventory_hostname')}: {error}. Nothing was changed."
-            ) from None
+            raise AnsibleActionFail(f"{variables.get('inventory_hostname')}: {error}. Nothing was changed.") from None
         given = {name: self._templar.template(variables[name]) for name in arguments["names"] if name in variables}
         self._check(given)
         return {"changed": False, "options": given}

@@ -36,10 +36,6 @@ options:
     type: list
     elements: str
     required: true
-  host:
-    description:
-      - Read the variables of this host of the inventory. Without it, those of the host of the task.
-    type: str
 seealso:
   - module: luksmith.luks.rotation_entry
 """

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.foreign_tokens import Decoded, decode, is_recovery_key
+from ..header.foreign_tokens import Decoded, is_recovery_key
 from ..header.model import Keyslot, Pbkdf2
+from ..unlock import tokens
 from .evidence import Evidence
 from .policy import Policy
 
@@ -25,14 +26,8 @@ ENOUGH = 1000  # iterations for a random key: NIST SP 800-132, section 5.2, and 
 
 def decoded(evidence: Evidence) -> t.List[Decoded]:
     """The tokens of other programs; those of LUKS1 (luksmeta) by their type only."""
-    members: t.Mapping[str, t.Any] = evidence.metadata.get("tokens") or {}
-    return [
-        decode(token.number, token.type, token.keyslots, members.get(str(token.number), {}))
-        if members
-        else Decoded(token.number, token.type, token.keyslots)
-        for token in evidence.header.tokens
-        if not token.ours
-    ]
+    header = evidence.header
+    return [tokens.decoded(header, token) for token in header.tokens if not token.ours]
 
 
 def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:

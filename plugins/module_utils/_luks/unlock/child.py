@@ -48,21 +48,8 @@ def answer(
     """
     told = os.memfd_create("told", os.MFD_CLOEXEC)
     try:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            bufsize=0,
-            start_new_session=True,
-            pass_fds=pass_fds,
-            env={**os.environ, "LC_ALL": "C"},
-        ) as process:
-            try:
-                return _answer(process, given, words, time.monotonic() + patience, longest, told)
-            finally:
-                with contextlib.suppress(ProcessLookupError):  # also what it started, which may wait for a server
-                    os.killpg(process.pid, signal.SIGKILL)
+        with _running(command, pass_fds, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told) as process:
+            return _answer(process, given, words, time.monotonic() + patience, longest, told)
     finally:
         os.close(told)
 
@@ -81,26 +68,13 @@ def typed(
     twice[len(line)] = twice[-1] = ord("\n")
     try:
         _without_echo(inside)
-        with subprocess.Popen(
-            command,
-            stdin=inside,
-            stdout=told,
-            stderr=told,
-            start_new_session=True,
-            pass_fds=pass_fds,
-            env={**os.environ, "LC_ALL": "C"},
-        ) as process:
+        with _running(command, pass_fds, stdin=inside, stdout=told, stderr=told) as process:
             try:
                 if line:
                     os.write(outside, twice)
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                raise Refused(
-                    f"{words.name} did not end in time", why=words.why_late, remedy=words.remedy_late
-                ) from None
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                raise _late(words) from None
         if process.returncode:
             said = shown(" ".join(_told(told).split())[-LONGEST_TOLD:], LONGEST_TOLD)
             raise Refused(f"{words.name} {_end(process.returncode)}: {said}", remedy=words.remedy)
@@ -108,6 +82,24 @@ def typed(
         wipe(twice)
         for descriptor in (told, outside, inside):
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _running(command: t.Sequence[str], pass_fds: t.Sequence[int], **streams: int) -> t.Iterator[t.Any]:
+    """A session of its own, which ends with the block, also for what ``command`` started and left behind."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    with subprocess.Popen(
+        command, bufsize=0, start_new_session=True, pass_fds=pass_fds, env=environment, **streams
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _late(words: Words) -> Refused:
+    return Refused(f"{words.name} did not end in time", why=words.why_late, remedy=words.remedy_late)
 
 
 def _without_echo(terminal: int) -> None:
@@ -134,7 +126,7 @@ def _answer(
             )
         return found[:size]
     except (TimeoutError, subprocess.TimeoutExpired):
-        raise Refused(f"{words.name} did not end in time", why=words.why_late, remedy=words.remedy_late) from None
+        raise _late(words) from None
     finally:
         wipe(found)
 
