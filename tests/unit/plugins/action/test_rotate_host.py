@@ -72,6 +72,12 @@ def test_a_failure_without_a_reason_is_one_too() -> None:
         host({"failed": True}).run("luksmith.luks.rotation_step", {})
 
 
+def test_a_fact_that_bears_the_name_of_an_option_is_no_answer() -> None:
+    answer = {"volumes": [], "ansible_facts": {"rotate_store": "command"}}
+    with pytest.raises(HostError, match="rotate_store"):
+        host(answer).run("luksmith.luks.rotation_step", {})
+
+
 def test_an_answer() -> None:
     assert host({"rc": 0, "volumes": []}).run("luksmith.luks.rotation_step", {}) == {"rc": 0, "volumes": []}
 
