@@ -34,7 +34,11 @@ add(main, [
         ? [h("h2", {}, "Progress"), phases()]
         : [
             h("h2", {}, "Age of secrets"),
-            h("p", { class: "soft small" }, "Keyslots by the time since their last change, as recorded in the header."),
+            h(
+              "p",
+              { class: "soft small" },
+              "Keyslots by the time since their last change, as the header or the store says.",
+            ),
             ages(),
           ],
     ),
