@@ -85,11 +85,20 @@ def typed(
 
 
 @contextlib.contextmanager
-def _running(command: t.Sequence[str], pass_fds: t.Sequence[int], **streams: int) -> t.Iterator[t.Any]:
+def _running(
+    command: t.Sequence[str], pass_fds: t.Sequence[int], *, stdin: int, stdout: int, stderr: int
+) -> t.Iterator[t.Any]:
     """A session of its own, which ends with the block, also for what ``command`` started and left behind."""
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(
-        command, bufsize=0, start_new_session=True, pass_fds=pass_fds, env=environment, **streams
+        command,
+        bufsize=0,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+        pass_fds=pass_fds,
+        env=environment,
     ) as process:
         try:
             yield process

@@ -23,6 +23,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     Refused,
     StorageFault,
 )
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 CONTENT = b"new content, " * 1000  # some pages, and a part of one
 STRANGER = 12345  # a user and a group
@@ -303,12 +304,12 @@ class TestCleanUp:
         assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
 
     def test_no_descriptor_stays_open(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = os.listdir("/proc/self/fd")
+        before = open_descriptors()
         files.replace(str(path), CONTENT)
         monkeypatch.setattr(os, "rename", failing(errno.EIO))
         with pytest.raises(StorageFault):
             files.replace(str(path), CONTENT)
-        assert os.listdir("/proc/self/fd") == before
+        assert open_descriptors() == before
 
     @pytest.mark.parametrize("secret", [True, False])
     def test_an_unfinished_secret_is_overwritten(

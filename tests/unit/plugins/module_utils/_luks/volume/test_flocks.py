@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import flocks
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 RDEV = os.makedev(252, 4711)
 NAME = "L_252:4711"
@@ -32,14 +33,14 @@ def take(*, exclusive: bool = True) -> flocks.DeviceLock:
 
 
 def test_folder_and_file_are_made_and_the_file_goes_with_the_lock(folder: pathlib.Path) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     lock = take()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert flocks.device_lock_path(RDEV) == str(folder / NAME)
     assert os.listdir(folder) == [NAME]
     lock.release()
     assert os.listdir(folder) == []
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,14 @@ def test_a_file_that_was_removed_while_we_locked_it_is_locked_anew(
             (folder / NAME).unlink()
         return honest(fd, exclusive=exclusive)
 
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     monkeypatch.setattr(flocks, "lock", slow)
     lock = take()
     assert len(attempts) == 2
     with open(folder / NAME, "rb") as rival, pytest.raises(BlockingIOError):
         fcntl.flock(rival, fcntl.LOCK_EX | fcntl.LOCK_NB)
     lock.release()
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 def test_the_file_stays_for_somebody_who_waits_in_it(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +124,10 @@ def test_a_folder_of_an_ordinary_user_is_refused(folder: pathlib.Path, monkeypat
     honest = os.fstat
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((*honest(fd)[:4], 1000, *honest(fd)[5:])))
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with pytest.raises(StorageFault, match="belongs to an ordinary user"):
         flocks.lock_device(RDEV, exclusive=True)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 def test_no_rights_for_the_folder_is_a_sentence() -> None:

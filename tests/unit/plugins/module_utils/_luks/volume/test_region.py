@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 SIZE = 3 * 4096 + 777
 
@@ -153,6 +154,6 @@ def test_reread_gives_what_was_written(
 
 
 def test_reread_leaves_no_descriptor_behind(volume: Volume) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     volume.region.reread(0, SIZE)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before

@@ -17,15 +17,11 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NotLuks, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import storage
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 CLUSTER = 65536
 LUKS_AT = 4 * CLUSTER
 LUKS_LENGTH = 8192
-
-
-def open_descriptors() -> t.Set[str]:
-    # The descriptor that lists them is gone when they are looked at.
-    return {number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")}
 
 
 def qcow2_image(*, autoclear: int = 0, method: int = 2) -> bytes:
