@@ -32,9 +32,10 @@ from ..plugin_utils._rotation.journal import (
     KnownProgress,
     OfTasks,
 )
-from ..plugin_utils._rotation.machine import DONE, PLANNED, Rotation, Volume
+from ..plugin_utils._rotation.machine import Rotation
 from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
 from ..plugin_utils._rotation.stores import Stored, StoreError
+from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, make

@@ -14,9 +14,10 @@ import secrets
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import Wanted
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import group
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Options, Rotation
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Rotation
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.ceph import ENTRIES, Ceph
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import Chance

@@ -21,8 +21,9 @@ import contextlib
 import typing as t
 
 from . import answers
-from .answers import Done, Seen
-from .decision import MAKE, REST, TAKE_UP, Decision, Wanted, decide, unproven, useless
+from .answers import Done
+from .asking import ALWAYS, ERASE, FAIL, NEVER, Asking, Options
+from .decision import MAKE, REST, TAKE_UP
 from .entry import (
     BadEntry,
     Entry,
@@ -38,18 +39,11 @@ from .entry import (
     read,
     staged,
 )
-from .groups import Group, groups_of
-from .orders import orders
+from .groups import groups_of
 from .stores import Stored, StoreError
+from .volume import DONE, PARTIAL, REFUSED, UNCHANGED, Option, Volume
 from .words import in_words
 from .world import Asked, Chance, Host, HostError, Phase, Progress
-
-Option = t.Dict[str, t.Any]
-
-REFUSED, PARTIAL, DONE, UNCHANGED = "refused", "partial", "done", "unchanged"
-PLANNED = "planned"  # what check mode says in the place of DONE
-REPORT, FAIL, ERASE = UNKNOWN = ("report", "fail", "erase")
-AUTO, ALWAYS, NEVER = INITRAMFS = ("auto", "always", "never")
 
 # What a host does in a look, in this order.
 _STEPS = ("look", "backup", "plan", "keyfiles")
@@ -62,111 +56,12 @@ TAKEN_UP = "Nothing is lost: what was staged is in the store, and the next run o
 _OPENS = "The new secret is in the store, and the next run of this playbook takes it up and erases what is old."
 
 
-class Options(t.NamedTuple):
-    """What whoever runs the play wants; docs of the role ``rotate`` explain each. check: change nothing, neither store
-    nor host.
-    """
-
-    host: str
-    wanted: Wanted
-    volumes: t.Sequence[Option] = ()
-    paths: t.Sequence[str] = ()
-    block_devices: bool = True
-    exclude: t.Sequence[str] = ()
-    crypttab: str = "/etc/crypttab"
-    passphrase_format: str = "base32"
-    entropy: int = 128
-    replaces: t.Sequence[Option] = ()
-    keeps: t.Sequence[Option] = ()
-    keep_older: int = 2
-    pbkdf: t.Optional[Option] = None
-    iter_time: int = 0
-    wipe: str = "auto"
-    lock_timeout: float = 30.0
-    backup: str = ""
-    initramfs: str = AUTO
-    unknown: str = REPORT
-    groups: t.Sequence[Group] = ()
-    prefix: str = ""
-    begin: bool = False
-    check: bool = False
-
-
 class _Refused(Exception):
     """This volume is not rotated any further: a sentence. ``step``: of the look, where the host refused it there."""
 
     def __init__(self, why: str, step: str = "") -> None:
         super().__init__(why)
         self.step = step if step in _STEPS else ""
-
-
-class Volume:
-    """One volume on its way through the phases."""
-
-    def __init__(self, seen: Seen, number: int) -> None:
-        self.seen = seen
-        self.number = number
-        self.group: t.Optional[Group] = None
-        self.before = seen
-        self.phase = Phase.DECIDE
-        self.looks = 1
-        # What is wanted of it now.
-        self.entry: Entry = {}
-        self.decision = Decision(REST, "")
-        self.new: Secret = {}
-        self.order: Option = {}
-        # Ids of secrets of the store that the volume does not prove.
-        self.distrusted: t.Set[str] = set()
-        # Keyslots that no known secret opens and that are to go.
-        self.outlaws: t.Tuple[int, ...] = ()
-        # What was done, in all rounds of this run.
-        self.changed = False
-        self.began = False  # store or volume may have been changed
-        self.touched = False  # the volume may have been
-        self.failed_at = ""
-        self.staged = False
-        self.promoted = False
-        self.rounds: t.List[str] = []
-        self.actions: t.List[Option] = []
-        self.diffs: t.List[t.Any] = []
-        self.table: t.List[Option] = seen.table
-        self.unknown: t.List[Option] = []
-        self.followed: t.List[Option] = []
-        # Labels of secrets of which the host proved that they open nothing, by a derivation on each keyslot.
-        self.closed: t.List[str] = []
-        self.msg = ""
-        self.state = UNCHANGED
-
-    @property
-    def ended(self) -> bool:
-        return self.phase is Phase.END
-
-    @property
-    def failed(self) -> bool:
-        return self.state in (REFUSED, PARTIAL)
-
-    @property
-    def uuid(self) -> str:
-        return self.before.uuid.lower()
-
-    @property
-    def owner(self) -> str:
-        """Whose the entry of the store is: the uuid of the volume or of its group, in lower case."""
-        return self.group.uuid if self.group else self.uuid
-
-    @property
-    def place(self) -> str:
-        """What the entry says of where that is."""
-        return f"group {self.group.name}" if self.group else self.before.device
-
-    def prove_closed(self) -> None:
-        """The host carried out the order, or found nothing to do for it."""
-        old = [entry["old_secret"].get("label", "") for entry in self.order["absent"] if "old_secret" in entry]
-        opens = {label for row in self.table for label in row["opened_by"]}
-        self.closed += [label for label in old if label and label not in opens and label not in self.closed]
-
-    def end(self, state: str, msg: str = "") -> None:
-        self.phase, self.state, self.msg = Phase.END, state, msg
 
 
 class Rotation:
@@ -182,14 +77,13 @@ class Rotation:
         self.unmatched: t.Any = []  # patterns that led to no volume, as the host says
         self._stored: t.Dict[str, Stored] = {}  # what the store holds by key, as far as this run knows
         self._made: t.Set[str] = set()  # ids of secrets that this run brought to a volume
-        self._placeholder: Secret = {}
 
     def run(self) -> None:
         """Raises HostError if the host could not be asked for its volumes, or what :class:`.world.Host` lets through;
         :attr:`volumes` then has what was done before.
         """
-        self._placeholder = self._new_secret(_NEW)
-        self._now = self._chance.now()  # once, so that all of a group decide alike
+        placeholder = self._new_secret(_NEW)
+        self._asking = Asking(self._options, self._chance.now(), placeholder)
         self._discover()
         while True:
             active = self._active()
@@ -252,17 +146,13 @@ class Rotation:
             "exclude": list(options.exclude),
         }
         asked = {"discover": search, "volumes": works, "orders": self._orders_of_known()}
-        answer = self._host.step({"step": "look", **asked, **self._common()})
+        answer = self._host.step({"step": "look", **asked, **self._asking.common()})
         found = answers.seen(answer)
         self.unmatched = answer.get("unmatched")
         named, away = groups_of(self._options.groups, found)
         self.volumes = [Volume(seen, number) for number, seen in enumerate([*found, *away], 1)]
         for volume, group in zip(self.volumes, named):
             volume.group = group
-
-    def _common(self) -> Option:
-        options = self._options
-        return {"backup": options.backup or None, "wipe": options.wipe, "lock_timeout": options.lock_timeout}
 
     def _orders_of_known(self) -> t.List[Option]:
         """What is wanted of each volume that the store knows, and of all others, so that one look is enough at rest.
@@ -284,28 +174,23 @@ class Rotation:
             self._stored[key] = stored
             with contextlib.suppress(BadEntry):
                 owner = check_uuid(key[len(start) :])
-                order = self._first_order(read(stored.entry, self._options.host, owner, ""))
+                order = self._asking.first_order(read(stored.entry, self._options.host, owner, ""))
                 # Of a group, those that are named by their UUID; its others are looked at once more.
                 uuids = members.get(owner, () if owner in grouped else (owner,))
-                works += [self._work(uuid, *order) for uuid in uuids if "/" not in uuid]
+                works += [self._asking.work(uuid, order) for uuid in uuids if "/" not in uuid]
         with contextlib.suppress(BadEntry):
             nothing = blank(self._options.host, "00000000-0000-0000-0000-000000000000", "")
-            works.append(self._work("", *self._first_order(nothing)))
+            works.append(self._asking.work("", self._asking.first_order(nothing)))
         return works
-
-    def _first_order(self, entry: Entry) -> t.Tuple[Option, Secret]:
-        decision = self._decided(entry)
-        new = self._secret_of(entry, decision)
-        return self._order(entry, decision, new, [], "", []), new
 
     def _look_again(self, volumes: t.Sequence[Volume]) -> None:
         """With what is wanted of each by now."""
-        works = [{**self._work(volume.uuid, volume.order, volume.new), **self._place(volume)} for volume in volumes]
+        works = [{**self._asking.work(volume.uuid, volume.order), **self._asking.place(volume)} for volume in volumes]
         for volume in volumes:
             volume.looks += 1
         found: t.Sequence[t.Any] = ()
         try:
-            found = answers.seen(self._host.step({"step": "look", "volumes": works, **self._common()}))
+            found = answers.seen(self._host.step({"step": "look", "volumes": works, **self._asking.common()}))
             if len(found) != len(volumes):
                 raise HostError(f"the host was asked about {len(volumes)} volumes and answered about {len(found)}")
         except HostError as error:
@@ -339,11 +224,11 @@ class Rotation:
         check_not_older(entry, seen.record, self._options.begin)
         if entry["next"] is not None and entry["next"]["id"] in volume.distrusted:
             entry = discarded(entry)
-        volume.entry, volume.decision = entry, self._decided(entry, volume.distrusted)
-        volume.new = self._secret_of(entry, volume.decision)
+        volume.entry, volume.decision = entry, self._asking.decided(entry, volume.distrusted)
+        volume.new = self._asking.secret_of(entry, volume.decision)
         before = volume.order
-        volume.order = self._order(entry, volume.decision, volume.new, seen.record, seen.type, volume.outlaws)
-        if not self._was_asked(volume, before):
+        volume.order = self._asking.order_of(volume)
+        if not self._asking.was_asked(volume, before, self._stored[key].entry is not None):
             volume.phase = Phase.LOOK
             if volume.looks >= _MOST_LOOKS:
                 raise _Refused("the host says something else each time it is asked about this volume")
@@ -373,24 +258,6 @@ class Rotation:
                 with self._alone(volume):
                     self._foresee(volume)
 
-    def _was_asked(self, volume: Volume, before: Option) -> bool:
-        """Whether the host looked at the volume with the order that it has by now."""
-        planned = volume.seen.planned
-        if not (volume.order["present"] or volume.order["absent"]):
-            return True
-        if planned is None and not volume.seen.refused:
-            return False
-        if volume.looks > 1:
-            return _same_order(before, volume.order)
-        # The first look went by an order of this very entry, or by the one of volumes that the store does not know.
-        known = self._stored[self._key(volume)].entry is not None
-        if planned is None:
-            return False  # refused; it is asked alone, so that the reason is that of this order
-        if known != (planned.order == volume.uuid) or volume.outlaws or volume.distrusted:
-            return False
-        fresh, _new = self._first_order(volume.entry)
-        return _same_order(fresh, volume.order)
-
     def _believed(self, together: t.Sequence[Volume]) -> bool:
         """Whether one of the volumes proves the secret of the store that they are to go by.
 
@@ -414,49 +281,9 @@ class Rotation:
             volume.distrusted.add(volume.new["id"])
         return good
 
-    def _decided(self, entry: Entry, distrusted: t.Collection[str] = ()) -> Decision:
-        # It stands first, and what is wanted otherwise makes no difference: somebody put it there.
-        first = entry["older"][0] if entry["older"] and entry["next"] is None else {}
-        if first.get("discarded") and first["id"] in distrusted:
-            return unproven(first)
-        decision = decide(entry, self._options.wanted, self._now)
-        if decision.phase == REST and entry["current"]["id"] in distrusted:
-            return useless(entry["current"])
-        return decision
-
-    def _secret_of(self, entry: Entry, decision: Decision) -> Secret:
-        if decision.phase == MAKE:
-            return self._placeholder
-        return t.cast(Secret, entry["next"] if decision.phase == TAKE_UP else entry["current"])
-
     def _new_secret(self, identity: str) -> Secret:
         options = self._options
         return self._chance.secret(identity, options.wanted, options.passphrase_format, options.entropy)
-
-    def _order(
-        self,
-        entry: Entry,
-        decision: Decision,
-        new: Secret,
-        record: t.Sequence[Option],
-        format: str,
-        outlaws: t.Sequence[int],
-    ) -> Option:
-        options = self._options
-        # It is tried in the look itself, which has its answer: no keyslot is named before.
-        arguments = {
-            "keeps": list(options.keeps),
-            "replaces": list(options.replaces),
-            "pbkdf": options.pbkdf,
-            "iter_time": options.iter_time,
-            "record": record,
-            "luks": format,
-            "opened": [],
-            "made": [],
-        }
-        order = orders(entry, decision, new, arguments)
-        order["absent"] += [{"state": "absent", "keyslot": keyslot} for keyslot in outlaws]
-        return order
 
     def _judge_unknown(self, volume: Volume) -> None:
         volume.unknown = volume.seen.unknown
@@ -470,15 +297,7 @@ class Rotation:
             )
         if self._options.unknown == ERASE and not volume.outlaws:
             volume.outlaws = tuple(strangers)
-            volume.order = {}
-            volume.order = self._order(
-                volume.entry,
-                volume.decision,
-                volume.new,
-                volume.seen.record,
-                volume.seen.type,
-                volume.outlaws,
-            )
+            volume.order = self._asking.order_of(volume)
             volume.phase = Phase.LOOK
 
     def _foresee(self, volume: Volume) -> None:
@@ -547,9 +366,7 @@ class Rotation:
         new = self._new_secret(self._chance.identity())
         for volume in together:
             volume.new = new
-            volume.order = self._order(
-                volume.entry, volume.decision, new, volume.seen.record, volume.seen.type, volume.outlaws
-            )
+            volume.order = self._asking.order_of(volume)
         self._tell(first, Phase.STAGE, f"secret {new['id']}")
         for volume in together:
             volume.began = True
@@ -594,7 +411,7 @@ class Rotation:
             # Without a free keyslot there is no room for both: the old one goes first. The store holds both by now.
             full = volume.seen.free == 0 and (volume.decision.phase != REST or self._comes(volume))
             entries = order["present"] + (order["absent"] if full else [])
-            work = {**self._work(volume.uuid, order, volume.new), **self._place(volume), "keyslots": entries}
+            work = {**self._asking.work(volume.uuid, order), **self._asking.place(volume), "keyslots": entries}
             works.append({**work, "prove": order["present"][0]["new_secret"], "keyfiles": volume.seen.keyfiles})
         for volume, done in self._step("add", adding, works):
             volume.followed = done.follow
@@ -644,7 +461,7 @@ class Rotation:
                 continue
             self._tell(volume, Phase.ERASE, ", ".join(_labels(order["absent"])))
             erasing.append(volume)
-            work = {**self._work(volume.uuid, order, volume.new), **self._place(volume)}
+            work = {**self._asking.work(volume.uuid, order), **self._asking.place(volume)}
             works.append({**work, "uuid": volume.before.uuid})
         for volume, done in self._step("erase", erasing, works):
             if done.refused:
@@ -661,7 +478,9 @@ class Rotation:
         for volume in volumes:
             volume.began = volume.touched = True
         try:
-            found = answers.done(self._host.step({"step": name, "volumes": works, **self._common()}), len(volumes))
+            found = answers.done(
+                self._host.step({"step": name, "volumes": works, **self._asking.common()}), len(volumes)
+            )
         except HostError as error:
             for volume in volumes:
                 self._fail(volume, self._said(volume, str(error)))
@@ -694,11 +513,9 @@ class Rotation:
             # The next rotation follows in the same run; what is there has changed since the last look.
             volume.outlaws, volume.staged, volume.promoted = (), False, False
             volume.followed = []
-            volume.decision = self._decided(volume.entry)
-            volume.new = self._secret_of(volume.entry, volume.decision)
-            volume.order = self._order(
-                volume.entry, volume.decision, volume.new, volume.seen.record, volume.seen.type, ()
-            )
+            volume.decision = self._asking.decided(volume.entry)
+            volume.new = self._asking.secret_of(volume.entry, volume.decision)
+            volume.order = self._asking.order_of(volume)
             volume.phase = Phase.LOOK
             self._look_again([volume])
             return
@@ -709,20 +526,6 @@ class Rotation:
     def _key(self, volume: Volume) -> str:
         owner = volume.owner if volume.group else volume.before.uuid
         return f"{self._options.prefix}{self._options.host}/{owner}"
-
-    @staticmethod
-    def _place(volume: Volume) -> Option:
-        place = {"device": volume.before.device, "header": volume.before.header}
-        return {**place, "keyfiles": volume.before.keyfiles}
-
-    def _work(self, uuid: str, order: Option, new: Secret) -> Option:
-        return {
-            "uuid": uuid or None,
-            "unlock": order["unlock"],
-            "kept": len(self._options.keeps),
-            "keyslots": order["present"] + order["absent"],
-            "replaced": [entry["old_secret"] for entry in order["absent"] if "old_secret" in entry],
-        }
 
     def _tell(self, volume: Volume, phase: Phase, says: str, *, loud: bool = True) -> None:
         """The volume enters ``phase``."""
@@ -759,18 +562,6 @@ class Rotation:
         absent = volume.order.get("absent", ())
         replaced = len(self._options.replaces)
         return in_words(text, keeps, max(len(absent) - replaced - len(volume.outlaws), 0))
-
-
-def _same_order(one: Option, other: Option) -> bool:
-    """Whether both want the same of a volume; a keyslot that was named since, and why, make no difference."""
-    if not one or not other:
-        return False
-
-    def wants(order: Option) -> t.Any:
-        present = [{**entry, "keyslot": None} for entry in order["present"]]
-        return order["phase"], order["unlock"], present, order["absent"]
-
-    return bool(wants(one) == wants(other))
 
 
 def _labels(absent: t.Sequence[Option]) -> t.List[str]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import typing as t
 
+from .asking import INITRAMFS, UNKNOWN, Options
 from .decision import Wanted
 from .groups import groups
-from .machine import INITRAMFS, UNKNOWN, Options
 
 Given = t.Mapping[str, t.Any]
 

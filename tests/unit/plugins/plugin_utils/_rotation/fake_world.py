@@ -11,7 +11,8 @@ import copy
 import json
 import typing as t
 
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Options, Rotation
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Rotation
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import Chance, HostError, Phase
 

@@ -14,9 +14,9 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import Wanted
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import Group, group, groups
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Options
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (
     UUID,
     Death,

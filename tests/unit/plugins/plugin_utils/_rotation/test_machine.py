@@ -17,6 +17,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import Wanted
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.journal import (
     AskTasks,
@@ -26,7 +27,8 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.journal im
     KnownProgress,
     OfTasks,
 )
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Options, Rotation, Volume
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Rotation
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.volume import Volume
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (
     UUID,
