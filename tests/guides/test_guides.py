@@ -35,6 +35,7 @@ from ansible_collections.luksmith.luks.tests.guides.guide import (
     write_both_keyslots,
 )
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
+from ansible_collections.luksmith.luks.tests.interop.qemu_image import OPENER, QemuImage
 from ansible_collections.luksmith.luks.tests.rotation.ceph_monitor import monitor
 
 # Those that run something.
@@ -618,3 +619,53 @@ def test_the_table_has_every_option_of_luks_device(option: str) -> None:
     text = (GUIDES / "migrate_from_luks_device.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     assert any(f"`{option}" in row or f".{option}`" in row for row in rows)
+
+
+@pytest.mark.needs("ansible-playbook", "qemu-img")
+@pytest.mark.full
+def test_migrate_from_qemu_img_amend(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """QEMU says what opens its image afterwards. It may take 15 s: four playbooks."""
+    image = QemuImage(tmp_path, "qcow2")
+    keyfile = tmp_path / "data.key"
+    keyfile.write_text(NEWER)
+    keyfile.chmod(0o600)
+    reader = Reader(
+        tmp_path,
+        shared,
+        "migrate_from_qemu_img_amend.md",
+        luks_volume=str(image.path),
+        luks_keyfile=str(keyfile),
+        vault_old=OPENER,
+        vault_new=NEW,
+    )
+    reader.twice(0)
+    assert image.opened_by(OPENER, NEW, NEWER) == {NEW}
+    reader.twice(1)
+    assert image.opened_by(OPENER, NEW, NEWER) == {NEW, NEWER}
+    all_run(reader)
+
+
+# QCryptoBlockAmendOptionsLUKS of QEMU's QAPI, and the options of `qemu-img amend --help`.
+@pytest.mark.parametrize(
+    "option",
+    [
+        "state",
+        "new-secret",
+        "old-secret",
+        "keyslot",
+        "iter-time",
+        "secret",
+        "-f",
+        "-t",
+        "-p",
+        "-q",
+        "-o",
+        "--force",
+        "--object",
+        "--image-opts",
+    ],
+)
+def test_the_table_has_every_option_of_qemu_img_amend(option: str) -> None:
+    text = (GUIDES / "migrate_from_qemu_img_amend.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert any(f"`{option}" in row for row in rows)

@@ -32,7 +32,7 @@ from ansible_collections.luksmith.luks.tests.interop.module_process import keysl
 LEAVES, GLASS = "rotate_after_an_employee_leaves.md", "break_glass_keys.md"
 RECOVER, AUDIT = "recover_an_interrupted_run.md", "audit_for_a_certification.md"
 PIPELINE, MIGRATE = "images_in_a_build_pipeline.md", "migrate_from_luks_device.md"
-CEPH = "rotate_ceph_osds.md"
+CEPH, AMEND = "rotate_ceph_osds.md", "migrate_from_qemu_img_amend.md"
 ALL = [(path.name, number) for path in sorted(GUIDES.glob("*.md")) for number in range(len(playbooks(path.name)))]
 # What is wrong, or the playbook would be right.
 STRANGE, OTHER = "a secret that opens nothing", "another one"
@@ -243,6 +243,10 @@ CASES: t.Dict[str, t.List[t.List[Wrong]]] = {
     ],
     CEPH: [[Folder.malformed, Folder.no_member, Folder.no_monitor, Folder.no_program]],
     PIPELINE: [[Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.plaintext, Folder.no_secret_opens]],
+    AMEND: [
+        [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_secret_opens],
+        [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_keyfile, Folder.empty_keyfile],
+    ],
     MIGRATE: [
         [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_secret_opens],
         [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_keyfile, Folder.empty_keyfile],
