@@ -4,9 +4,9 @@
 """What a rotation and an audit cost for each host, as pings: processor time of the controller and of all modules.
 
 The hosts are local, each with a small volume and a vault file of its own; their keyslots cost nearly nothing to derive,
-so that the rest is what is measured. A play without a task is subtracted from each, and one ping is an
-ansible.builtin.ping on all hosts, measured in the same way. Needs no root. Another load on the machine changes the
-figures by a tenth or two.
+neither those that are there nor those that are added, so that the rest is what is measured. A play without a task is
+subtracted from each, and one ping is an ansible.builtin.ping on all hosts, measured in the same way. Needs no root.
+Another load on the machine changes the figures by a tenth or two.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Fleet:
             "rotate_replaces": [{"label": "leaked", "passphrase": LEAKED}],
             "rotate_keeps": [{"label": "break-glass", "passphrase": BREAK_GLASS}],
             "rotate_generation": "one",
-            "rotate_iter_time": 1,
+            "rotate_pbkdf": {"type": "pbkdf2", "iterations": 1000},
             "audit_volumes": device,
             "audit_block_devices": False,
             "audit_crypttab": f"{folder}/crypttab",

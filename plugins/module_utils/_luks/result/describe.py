@@ -9,10 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import shown
-from ..header.foreign_tokens import MEMBERS, TPM2, doubled
 from ..header.model import Header, IntentKind, Keyslot, Token
 from ..unlock.hints import fingerprint
-from ..unlock.tokens import decoded, members_of
 
 _LONGEST = 200  # characters of what another program wrote
 _NEXT = "the next run of luksmith.luks.keyslots that writes"
@@ -70,6 +68,11 @@ def describe_header(header: Header) -> t.Dict[str, t.Any]:
 
 def _token(header: Header, token: Token) -> t.Dict[str, t.Any]:
     row = {"number": token.number, "type": token.type, "keyslots": list(token.keyslots), "ours": token.ours}
+    if token.ours:
+        return row
+    from ..header.foreign_tokens import MEMBERS, TPM2
+    from ..unlock.tokens import decoded, members_of
+
     found = decoded(header, token)
     if token.type not in MEMBERS or not members_of(header, token):
         return row
@@ -84,7 +87,13 @@ def _token(header: Header, token: Token) -> t.Dict[str, t.Any]:
 
 def doubtful_tokens(header: Header) -> t.List[str]:
     """Warnings of tokens of other programs that cannot be what they seem."""
-    tokens = [decoded(header, token) for token in header.tokens if not token.ours]
+    others = [token for token in header.tokens if not token.ours]
+    if not others:
+        return []
+    from ..header.foreign_tokens import MEMBERS, doubled
+    from ..unlock.tokens import decoded
+
+    tokens = [decoded(header, token) for token in others]
     found = []
     for token in tokens:
         name = f"token {token.number} ({shown(token.type, _LONGEST)})"

@@ -16,13 +16,8 @@ import typing as t
 from ..errors import Interrupted, LuksmithError, Refused, expected_only
 from ..result.actions import Result
 from ..task.parse import parse_task
-from ..task.parse_info import parse_info
 from ..unlock.verdict import Verdict
 from ..usecases.amend import amend
-from ..usecases.inspect import inspect
-from ..usecases.proving import proofs
-from ..volume import crypttab
-from .unknown import unknown_keyslots
 
 Params = t.Mapping[str, t.Any]
 
@@ -69,6 +64,10 @@ def _look(params: Params) -> Result:
 def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result]]) -> Result:
     place = {"device": volume["device"], "header": volume["header"]}
     seen: Result = {**place, "phase": "look", "changed": False}
+    from ..task.parse_info import parse_info
+    from ..usecases.inspect import inspect
+    from .unknown import unknown_keyslots
+
     try:
         with expected_only():
             info = inspect(parse_info({**place, "lock_timeout": params["lock_timeout"]}))
@@ -139,6 +138,9 @@ def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Resul
 
 def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Result]) -> None:
     """Raises Refused unless ``secret`` opens a keyslot, as the medium has it; those of ``actions`` are tried first."""
+    from ..task.parse_info import parse_info
+    from ..usecases.proving import proofs
+
     task = parse_info({**place, "secrets": [secret], "lock_timeout": params["lock_timeout"]})
     try:
         with proofs(task, remembered=True) as (_session, _volume, header, prover):
@@ -165,6 +167,8 @@ def _backup(params: Params, place: Params, uuid: str, *, check: bool) -> bool:
 
 def _has_keyfiles(path: str) -> bool:
     """Whether crypttab names a keyfile, or has something of which a search warns."""
+    from ..volume import crypttab
+
     try:
         with open(path, "rb") as stream:
             lines, odd = crypttab.parse(stream.read())

@@ -17,7 +17,6 @@ import typing as t
 from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
 from ..header.model import LARGEST_KEY
-from .keyfile_content import read_keyfile
 from .secret_list import SecretList
 from .secrets import SOURCES, Secret, TokenRequest, decoded, label_of, text_of
 
@@ -122,6 +121,8 @@ def read_volume_key(params: t.Mapping[str, t.Any], position: str) -> Secret:
                 remedy=f"Remove {option}",
             )
     if given == ["volume_key_file"]:
+        from .keyfile_content import read_keyfile
+
         value = read_keyfile(params[given[0]], None, None, name, called=given[0])
     else:
         value = decoded(text_of(params[given[0]], f"{name}: {given[0]}", base64_needed=False), f"{name}: {given[0]}")

@@ -10,12 +10,14 @@ import typing as t
 
 from ..errors import LuksmithError, Refused, shown
 from ..header.foreign_tokens import CLEVIS, FIDO2, PKCS11, TPM2, Decoded, asks_for_pin, decode
-from ..header.luks1.codec import Luks1Header
-from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Token
 from ..header.reading import Read
 from ..task.secrets import TokenRequest
 from ..task.volume_keys import AUTO
+
+if t.TYPE_CHECKING:  # each format is imported by what parses a header of it
+    from ..header.luks1.codec import Luks1Header
+    from ..header.luks2.codec import Luks2Header
 
 USABLE = (CLEVIS, TPM2, FIDO2, PKCS11)
 # Not FIDO2, which waits for somebody to touch the key.
@@ -81,8 +83,10 @@ def decoded(header: Header, token: Token) -> Decoded:
 
 def members_of(header: Header, token: Token) -> t.Mapping[str, t.Any]:
     """The members of a token of LUKS2; none with LUKS1."""
-    found = header.metadata["tokens"][str(token.number)] if isinstance(header, Luks2Header) else {}
-    return t.cast(t.Mapping[str, t.Any], found)
+    if header.format != "luks2":
+        return {}
+    metadata = t.cast("Luks2Header", header).metadata
+    return t.cast(t.Mapping[str, t.Any], metadata["tokens"][str(token.number)])
 
 
 def pin_for(token: Token, request: TokenRequest, asking: t.Sequence[int]) -> bytearray:
@@ -106,11 +110,11 @@ def _secret_of(header: Header, read: Read, token: Token, pin: bytearray, device:
     if token.type != CLEVIS:
         from . import token_plugin
 
-        if not isinstance(header, Luks2Header):
+        if header.format != "luks2":
             raise Refused("LUKS1 has no such tokens")
-        return token_plugin.passphrase(header, token.number, token.type, pin, device)
+        return token_plugin.passphrase(t.cast("Luks2Header", header), token.number, token.type, pin, device)
     from .clevis import compact, passphrase
 
-    if isinstance(header, Luks2Header):
+    if header.format == "luks2":
         return passphrase(compact(members_of(header, token).get("jwe")))
-    return passphrase(header.luksmeta_content(read, token.number) if isinstance(header, Luks1Header) else b"")
+    return passphrase(t.cast("Luks1Header", header).luksmeta_content(read, token.number))

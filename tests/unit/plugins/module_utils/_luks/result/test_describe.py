@@ -26,6 +26,7 @@ def test_everything_is_plain_data() -> None:
         intent=model.Intent(model.IntentKind.ERASE, 4),
         write_obstacle=Unsupported("requirement", "x"),
     )
+    found.metadata = {"tokens": {"3": {}}}
     shown = json.loads(json.dumps(describe_header(found)))
     assert shown["version"] == 2
     assert shown["free_keyslots"] == 31
