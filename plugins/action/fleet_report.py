@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 import types
@@ -14,10 +16,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask, LuksmithError, Unexpected
-from ..module_utils._luks.files import PRIVATE
+from ..module_utils._luks.files import PRIVATE, read_regular, replace
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
-from ..plugin_utils._report.writing import FORMS, Mode, write
+from ..plugin_utils._report.comparison import baseline
+from ..plugin_utils._report.writing import FORMS, PATIENCE, Mode, write
+from ..plugin_utils._this_run import folder_of_run
 
 Result = t.Dict[str, t.Any]
 
@@ -27,6 +31,7 @@ ARGUMENT_SPEC: t.Dict[str, t.Any] = {
     "kind": {"type": "str", "choices": ["audit", "rotation"], "default": "audit"},
     "title": {"type": "str", "default": ""},
     "generated": {"type": "str"},
+    "previous": {"type": "path"},
     **{form: {"type": "path"} for form in FORMS},
     "mode": {"type": "str", "default": "0600"},
 }
@@ -71,7 +76,25 @@ class ActionModule(ActionBase):
             return None if path is None else os.path.join(folder, path)
 
         sources = [place(path) for path in options["sources"]]
-        return {**options, "sources": sources, **{form: place(options[form]) for form in FORMS}}
+        before = None if options["previous"] is None else _before(str(place(options["previous"])), options["kind"])
+        files = {form: place(options[form]) for form in FORMS}
+        return {**options, "sources": sources, "before": before, **files}
+
+
+def _before(path: str, kind: str) -> Result:
+    """What is compared of the report that was at ``path`` when this run came to it for the first time.
+
+    A play of several batches writes its report after each of them, and would else be compared with itself.
+    """
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()
+    kept = os.path.join(folder_of_run(), f"before-{kind}-{name}")
+    try:
+        return dict(json.loads(read_regular(kept)))
+    except (OSError, ValueError):
+        before = baseline(path, kind)
+    os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
+    replace(kept, json.dumps(before).encode(), mode=PRIVATE, follow=False, patience=PATIENCE)
+    return before
 
 
 def _refuse_nothing(options: Result) -> None:

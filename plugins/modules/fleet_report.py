@@ -69,6 +69,12 @@ options:
     description:
       - When the report was made, as text for people. Without it, the time at which the module runs, in UTC.
     type: str
+  previous:
+    description:
+      - Path of the JSON file of an earlier report, which the new one is compared with. It may be the path of O(json),
+        which is read before it is replaced. What cannot be compared is said in the report and is no failure.
+    type: path
+    version_added: 2.0.0
   html:
     description:
       - Path of the HTML page.
@@ -174,6 +180,42 @@ summary:
   returned: success
   type: str
   sample: "3 volumes on 2 hosts: 1 with findings, 2 compliant. Made 2026-11-24 21:50 UTC."
+since:
+  description:
+    - What changed since the report of O(previous). C(problem) is a sentence if it could not be compared, and C(first)
+      is true if there was none. docs/report.md of the collection describes the rest.
+  returned: with O(previous)
+  type: dict
+  sample:
+    back: []
+    check: false
+    compared: 3
+    counts:
+      better: 1
+      changed: 0
+      gone: 0
+      new: 0
+      worse: 0
+    first: false
+    generated: 2026-11-24 21:50 UTC
+    lost: []
+    not_compared: []
+    problem:
+    volumes:
+      - appeared: []
+        change: better
+        device: /dev/vda3
+        header:
+        host: web-1
+        is: compliant
+        notes: [its header changed]
+        uuid: 4b543c86-7353-47b9-b355-d0ef03989991
+        was: findings
+        went:
+          - keyslot: 0
+            rule: kdf-cost
+            severity: high
+            unverified: false
 files:
   description: Paths of the files that were, or in check mode would be, written.
   returned: success

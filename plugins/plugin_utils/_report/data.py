@@ -69,24 +69,15 @@ def build(
     title: str = "",
     generated: str = "",
     run: t.Optional[t.Mapping[str, t.Any]] = None,
+    since: t.Optional[t.Callable[[t.Sequence[Report]], Report]] = None,
 ) -> Report:
     """A report of ``hosts`` (the data contract is in docs/report.md); ``generated``: time of the report as text;
-    ``run``: what is known of the run of a rotation as a whole.
+    ``run``: what is known of the run of a rotation as a whole; ``since``: what changed since the last report, from the
+    hosts of this one.
 
     Raises BadTask for what is no list of hosts. A host that comes twice (from two shards) keeps the volumes of both.
     """
-    if kind not in KINDS:
-        raise BadTask(f"kind is {kind!r}", remedy=f"Use one of {', '.join(KINDS)}")
-    if not isinstance(hosts, (list, tuple)) or not all(isinstance(host, t.Mapping) for host in hosts):
-        raise BadTask(
-            "hosts is no list of dictionaries", remedy="Give one dictionary for each host, with host and volumes"
-        )
-    merged: t.Dict[str, t.Dict[str, t.Any]] = {}
-    for host in hosts:
-        one = _host(host, kind)
-        present = merged.get(one["host"])
-        merged[one["host"]] = one if present is None else _joined(present, one)
-    ordered = [merged[name] for name in sorted(merged)]
+    ordered = hosts_of(hosts, kind)
     if kind == AUDIT:
         fleet_rules.judge(ordered)
     for host in ordered:
@@ -102,7 +93,25 @@ def build(
     }
     if run is not None:
         report["run"] = of_run(run, report)
+    if since is not None:
+        report["since"] = since(ordered)
     return report
+
+
+def hosts_of(hosts: t.Any, kind: str) -> t.List[Report]:
+    """The hosts made safe to show, each once, in order. Raises BadTask as :func:`build` does."""
+    if kind not in KINDS:
+        raise BadTask(f"kind is {kind!r}", remedy=f"Use one of {', '.join(KINDS)}")
+    if not isinstance(hosts, (list, tuple)) or not all(isinstance(host, t.Mapping) for host in hosts):
+        raise BadTask(
+            "hosts is no list of dictionaries", remedy="Give one dictionary for each host, with host and volumes"
+        )
+    merged: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for host in hosts:
+        one = _host(host, kind)
+        present = merged.get(one["host"])
+        merged[one["host"]] = one if present is None else _joined(present, one)
+    return [merged[name] for name in sorted(merged)]
 
 
 def totals(hosts: t.Sequence[t.Mapping[str, t.Any]], kind: str) -> t.Dict[str, t.Any]:

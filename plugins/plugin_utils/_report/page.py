@@ -18,13 +18,14 @@ import re
 import textwrap
 import typing as t
 
+from . import comparison
 from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING
 
 _FOLDER = pathlib.Path(__file__).parent
 
 # In this order they become one function, so that they see each other's names and the browser's global scope gets none.
 # Each imports only from those before it.
-PARTS = ("shared", "slots", "filters", "details", "overview", "run", "volumes", "paper", "layout")
+PARTS = ("shared", "slots", "filters", "details", "overview", "run", "since", "volumes", "paper", "layout")
 
 _IMPORT = re.compile(r"^import \{[^{}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const |function )", re.MULTILINE)
@@ -91,6 +92,7 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     states = ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in totals["states"].items() if count)
     lost = totals["hosts_without_answer"]
     parts = [verdict(report["run"])] if "run" in report else []
+    changed = comparison.sentence(report["since"]) if "since" in report else ""
     parts.append(
         f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."
     )
@@ -107,6 +109,8 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
         number = totals.get("hosts_by_state", {}).get(state, 0)
         if number:
             parts.append(f"{_count(number, 'host')} {one if number == 1 else several}.")
+    if changed:
+        parts.append(changed)
     if report["generated"]:
         parts.append(f"Made {report['generated']}.")
     return " ".join(parts)

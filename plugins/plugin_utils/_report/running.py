@@ -10,6 +10,7 @@ the part of its host, and whoever is due joins all parts. The folder has for tha
 - hosts/NAME.json: the part of a host, a report of its own
 - .run.json: what is known of the run; the ids of the runs before it, which do not touch the folder any more
 - .run.lock: the lock of the folder; in it, when the parts were last joined and how many seconds that took
+- .run.before.json: what is compared of the report of the run before
 - .run.ended: a line for each host that began (false) or came to its end (true); the last one holds
 """
 
@@ -26,7 +27,7 @@ from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.paths import fault
 from .._waiting_lock import lock_within
-from . import data, exchange, writing
+from . import comparison, data, exchange, writing
 
 Facts = t.Dict[str, t.Any]
 
@@ -105,6 +106,8 @@ class RunningReport:
             run = {**known, "id": self._identity, "before": before[:_RUNS_BEFORE], "began": self._now()}
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(".run.ended"))
+            last = comparison.baseline(self._path(f"{NAME}.json"), data.ROTATION)
+            self._replace(".run.before.json", json.dumps(last))
         self._replace(".run.json", json.dumps(run))
         self._join(run, lock)
 
@@ -134,6 +137,7 @@ class RunningReport:
             "generated": writing.in_words(began),
             "hosts": hosts,
             "sources": [],
+            "before": self._before(),
             "run": {
                 **run,
                 "options": common,
@@ -177,6 +181,13 @@ class RunningReport:
             return {**run, **known, "id": str(run["id"])}
         except (OSError, ValueError, TypeError, LookupError):
             return None
+
+    def _before(self) -> Facts:
+        path = self._path(".run.before.json")
+        try:
+            return dict(json.loads(files.read_regular(path)))
+        except (OSError, ValueError, TypeError):
+            return {"problem": f"The last report could not be compared: {path} cannot be read.", "hosts": None}
 
     def _part(self, host: str) -> t.Optional[Facts]:
         """What this run has of the host."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import stat
 import time
@@ -15,7 +16,7 @@ import typing as t
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
 from ...module_utils._luks.paths import check_path, fault
-from . import data, exchange, oscal, page, sarif
+from . import comparison, data, exchange, oscal, page, sarif
 
 # The mode of a file from the one that it has.
 Mode = t.Callable[[int], int]
@@ -33,7 +34,7 @@ PATIENCE = 10.0  # seconds for another process that writes the same report
 
 
 def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[str, t.Any]:
-    """The result of the task with these options.
+    """The result of the task with these options; ``before``: what is compared of the report before, if that is wanted.
 
     Raises LuksmithError, whose ``after_change`` says whether a file was written before.
     """
@@ -48,8 +49,14 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
             raise BadTask(f"{form} is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
     generated = options["generated"] or in_words(time.time())
+    before = options.get("before")
     report = data.build(
-        [*hosts, *options["hosts"]], kind=kind, title=options["title"], generated=generated, run=options.get("run")
+        [*hosts, *options["hosts"]],
+        kind=kind,
+        title=options["title"],
+        generated=generated,
+        run=options.get("run"),
+        since=None if before is None else functools.partial(comparison.since, before, kind=kind),
     )
     contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
     stale = [path for path, content in contents.items() if not _is(path, content)]
@@ -66,6 +73,7 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
         "changed": bool(changed),
         "totals": report["totals"],
         "summary": page.summary(report),
+        **({"since": report["since"]} if "since" in report else {}),
         "files": list(contents),
     }
 

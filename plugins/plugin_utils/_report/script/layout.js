@@ -10,12 +10,14 @@ import { search, setFilter, whenFiltered } from "./filters.js";
 import { details, openDetails } from "./details.js";
 import { ages, drawRules, drawTiles, groups, phases, rules, share, tiles } from "./overview.js";
 import { runFacts } from "./run.js";
+import { sinceLast } from "./since.js";
 import { count, drawVolumes, matrix, pager, paperNote } from "./volumes.js";
 import { paper } from "./paper.js";
 
 const main = document.getElementById("main");
 add(main, [
   tiles,
+  sinceLast(),
   runFacts(),
   h(
     "section",

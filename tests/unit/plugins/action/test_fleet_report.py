@@ -138,3 +138,25 @@ def test_an_error_that_nobody_expected(tmp_path: pathlib.Path, monkeypatch: pyte
     assert result["failed"] is True and "error in luksmith.luks: ZeroDivisionError" in result["msg"]
     assert "a label" not in result["msg"]
     assert ("Nothing was changed." if check else "each file is the old one or the new one.") in result["msg"]
+
+
+def test_the_report_before_is_compared_once_for_a_run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A play of two batches writes its report twice."""
+    monkeypatch.setattr(fleet_report, "folder_of_run", lambda: str(tmp_path / "run"))
+    first = report(tmp_path, json="report", previous="report")
+    assert first["since"]["first"] is True
+    worse = [{"host": "web-1", "volumes": [{"device": "/dev/sda", "state": "unverified"}]}]
+    monkeypatch.setattr(fleet_report, "folder_of_run", lambda: str(tmp_path / "another run"))
+    for _batch in range(2):
+        found = report(tmp_path, json="report", previous="report", hosts=worse)["since"]
+        assert [(one["change"], one["was"], one["is"]) for one in found["volumes"]] == [
+            ("changed", "compliant", "unverified")
+        ]
+    assert "since" not in report(tmp_path, json="report", hosts=worse)
+
+
+def test_what_cannot_be_compared_is_no_failure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_report, "folder_of_run", lambda: str(tmp_path / "run"))
+    (tmp_path / "report").write_text("nothing of ours")
+    result = report(tmp_path, json="report", previous="report")
+    assert not result.get("failed") and "could not be compared: it is not JSON" in result["summary"]

@@ -261,3 +261,39 @@ def test_the_files_are_their_owners_alone(controller: Controller) -> None:
     controller.run("a")
     modes = {path.name: path.stat().st_mode & 0o777 for path in controller.folder.rglob("*")}
     assert {mode for name, mode in modes.items() if name != "hosts"} == {0o600} and modes["hosts"] == 0o700
+
+
+def test_what_changed_since_the_report_of_the_run_before(controller: Controller) -> None:
+    controller.run("a", fleets.rotated(1, "unchanged"), fleets.rotated(2, "refused", msg="x"))
+    assert controller.report["since"]["first"] is True
+    for host in ("b", "c", "d"):
+        controller.run(host)
+    controller.run("a", fleets.rotated(1), fleets.rotated(2, "unchanged"), run="two")
+    controller.begin("b", "two")
+    for _again in range(2):  # however often this run's own report is renewed
+        found = controller.report["since"]
+        assert [(one["device"], one["change"], one["notes"]) for one in found["volumes"]] == [
+            ("/dev/vda1", "changed", ["rotated"]),
+            ("/dev/vda2", "better", []),
+        ]
+        assert found["not_compared"] == ["b", "c", "d"] and found["lost"] == []
+        controller.ended("two")
+    assert "1 better, 1 changed (2 volumes compared)" in (controller.folder / "rotation.html").read_text()
+
+
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_last_report_that_cannot_be_compared_stops_no_run(
+    controller: Controller, tmp_path: pathlib.Path, content: t.Optional[str]
+) -> None:
+    controller.run("a")
+    last = controller.folder / "rotation.json"
+    last.unlink()
+    if content is None:
+        last.symlink_to(tmp_path / "elsewhere")
+    else:
+        last.write_text(content)
+    controller.run("a", run="two")
+    assert "could not be compared" in controller.report["since"]["problem"]
+    (controller.folder / ".run.before.json").write_text("[")
+    controller.run("b", run="two")
+    assert "cannot be read" in controller.report["since"]["problem"]
