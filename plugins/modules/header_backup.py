@@ -19,6 +19,7 @@ description:
     the volume's own header can be read, the volume key in the backup must be the one in use.
   - "A task that keeps a backup is C(luksmith.luks.header_backup: {device: /dev/sdb, path: /root/sdb.header})."
   - The files are compatible with C(cryptsetup luksHeaderBackup) and C(cryptsetup luksHeaderRestore) in both directions.
+  - On LUKS1, what luksmeta (Clevis) keeps behind the keyslots is part of the backup. cryptsetup does not restore that.
     The host does not need cryptsetup.
   - "B(A header backup opens the volume with the secrets of its day) as long as a copy of it exists and the volume is
     not reencrypted. After a secret has been removed, make the backup again and destroy all copies of the older one. The

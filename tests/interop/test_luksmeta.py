@@ -109,9 +109,72 @@ def test_an_erase_beside_a_damaged_block_says_that_it_stays(volume: Volume) -> N
     assert volume.path.read_bytes()[volume.block() :] == before
 
 
-def test_a_header_backup_says_that_it_lacks_them(volume: Volume) -> None:
-    done = run_module("header_backup", {"device": str(volume.path), "path": f"{volume.path}.backup"})
-    assert any("bind Clevis again" in str(warning) for warning in done["warnings"])
+def backup(volume: Volume, check: bool = False, **options: t.Any) -> t.Dict[str, t.Any]:
+    path = f"{volume.path}.backup"
+    return run_module("header_backup", {"device": str(volume.path), "path": path, **options}, check=check)
+
+
+def restored(volume: Volume, **options: t.Any) -> t.Dict[str, t.Any]:
+    unlock = [{"label": "pw0", "passphrase": "pw0"}]
+    return backup(volume, state="restored", unlock=unlock, force=True, **options)
+
+
+def loaded(volume: Volume) -> str:
+    done = run("luksmeta", "load", "-d", volume.path, "-s", 1, "-u", CLEVIS, check=False)
+    return str(done.stdout)
+
+
+def unbind(volume: Volume) -> None:
+    """As clevis luks unbind does."""
+    run("cryptsetup", "luksKillSlot", "-q", "-d", volume.key("pw0"), volume.path, 1)
+    run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1, "-u", CLEVIS)
+
+
+def test_a_backup_brings_a_binding_back(volume: Volume) -> None:
+    """cryptsetup restores the part of the same file that it knows."""
+    before = volume.path.read_bytes()
+    made = backup(volume)
+    assert any("luksHeaderRestore would not" in str(warning) for warning in made["warnings"])
+    assert not backup(volume)["changed"]
+    unbind(volume)
+    assert not volume.opens("machine") and not loaded(volume)
+    assert restored(volume, check=True)["changed"] and not volume.opens("machine")
+    done = restored(volume)
+    assert "what luksmeta keeps" in str(done["plan"])
+    assert volume.opens("machine") and loaded(volume) == "what the program keeps"
+    assert volume.path.read_bytes() == before
+    assert not restored(volume)["changed"]
+
+    unbind(volume)
+    path = f"{volume.path}.backup"
+    run("cryptsetup", "luksHeaderRestore", "-q", volume.path, "--header-backup-file", path)
+    assert volume.opens("machine") and not loaded(volume)
+    last = restored(volume)
+    assert [action["action"] for action in last["plan"]] == ["restore-header"]
+    assert loaded(volume) == "what the program keeps"
+
+
+def test_a_header_that_is_gone_comes_back_with_the_binding(volume: Volume) -> None:
+    before = volume.path.read_bytes()
+    backup(volume)
+    with volume.path.open("r+b") as file:
+        file.write(bytes(volume.block() + 4096))
+    restored(volume)
+    assert volume.opens("machine") and loaded(volume) == "what the program keeps"
+    assert len(before) == volume.path.stat().st_size
+
+
+def test_a_backup_without_the_binding_takes_its_note_along(volume: Volume) -> None:
+    """Clevis would take the next key in that keyslot for its own. The notes of keyslots that stay are left."""
+    run("cryptsetup", "luksKillSlot", "-q", "-d", volume.key("pw0"), volume.path, 1)
+    path = f"{volume.path}.backup"
+    run("cryptsetup", "luksHeaderBackup", volume.path, "--header-backup-file", path)
+    run("cryptsetup", "luksAddKey", "-q", *PBKDF2, "-S", 1, "-d", volume.key("pw0"), volume.path, volume.key("machine"))
+    volume.save(2, OTHER)
+    restored(volume)
+    assert not volume.opens("machine") and volume.opens("stranger")
+    shown = run("luksmeta", "show", "-d", volume.path).stdout
+    assert CLEVIS not in shown and OTHER in shown
 
 
 def test_a_number_with_a_stale_entry_is_avoided(volume: Volume) -> None:

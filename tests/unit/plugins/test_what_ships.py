@@ -39,7 +39,7 @@ BUDGETS = {
     "audit_host": 3,
     "audit_step": 716,
     "escrow_entry": 5,
-    "fleet_report": 6,
+    "fleet_report": 10,
     "header_backup": 601,
     "keyfile": 90,
     "keyslots": 720,

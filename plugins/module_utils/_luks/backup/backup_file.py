@@ -13,7 +13,7 @@ import typing as t
 from ..errors import LuksmithError, NotLuks, Refused, StorageFault
 from ..header.parsing import parse_header
 from ..volume.storage import Volume, open_volume
-from .image import Image, image_size, parse_image
+from .image import Image, backup_size, image_size, parse_image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,8 @@ def _read_existing(volume: Volume) -> BackupFile:
         return BackupFile(size, None, Refused("it is a qcow2 image, not a header backup", volume=volume.path))
     try:
         header = parse_header(volume.region.reread, size, embedded=True)
-        return BackupFile(size, parse_image(volume.region.reread(0, min(image_size(header), size))))
+        length = backup_size(header, volume.region.reread, size)
+        return BackupFile(size, parse_image(volume.region.reread(0, length)))
     except LuksmithError as error:
         return BackupFile(size, None, error.on(volume.path))
 

@@ -19,7 +19,7 @@ from .backup_file import BackupFile, check_may_replace, read_backup_file
 from .backup_result import Opened, Side, compared, describe_backup, diff_of, names_of
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
-from .image import SAME, Image, image_size, parse_image, relation, same_bytes
+from .image import SAME, Image, backup_size, image_size, parse_image, relation, same_bytes
 
 _ATTEMPTS = 5
 
@@ -34,7 +34,6 @@ def create(task: BackupTask, *, check: bool) -> Result:
             now = consistent_image(volume, task.lock_timeout)
             container = volume.container
             refused = now.header.write_obstacle
-            noted = now.header.format == "luks1" and read_header(volume).tokens
     except LuksmithError as error:
         raise error.on(task.device) from None
     existing = read_backup_file(task.path)
@@ -45,10 +44,10 @@ def create(task: BackupTask, *, check: bool) -> Result:
             check_may_replace(task.path, existing, now, force=task.force)
         whole_file.check_replaceable(task.path)
     warnings = [*task.warnings, *_warnings(now, existing)]
-    if noted:
+    if now.luksmeta:
         warnings.append(
-            "What luksmeta notes for the keyslots (Clevis) is behind the header and not in the backup, as with "
-            "cryptsetup luksHeaderBackup. After a restore, bind Clevis again."
+            "The backup contains what luksmeta keeps for the keyslots (Clevis). cryptsetup luksHeaderRestore would not "
+            "restore that; state: restored does."
         )
     if refused is not None:
         warnings.append(f"This module could not restore the backup: {refused.found}.")
@@ -107,7 +106,10 @@ def read_image(volume: Volume) -> Image:
 
 
 def _read(volume: Volume) -> bytes:
-    return volume.region.reread(0, min(image_size(read_header(volume)), volume.region.size))
+    header = read_header(volume)
+    # A header inside a container has no luksmeta, whatever is behind it.
+    size = backup_size(header, volume.region.reread, volume.region.size) if header.tokens else image_size(header)
+    return volume.region.reread(0, min(size, volume.region.size))
 
 
 def _steps(existing: t.Optional[BackupFile], mode: t.Optional[int], now: Image) -> t.List[Action]:

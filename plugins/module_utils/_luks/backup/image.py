@@ -5,7 +5,8 @@
 """A header backup as a value, and the comparison of two of them. Pure: bytes and headers in, answers out.
 
 A backup is the first bytes of a volume: the header and the key material of all keyslots. That is the format of
-"cryptsetup luksHeaderBackup", which for LUKS1 writes zeros after the 592 bytes of the header proper.
+"cryptsetup luksHeaderBackup", which for LUKS1 writes zeros after the 592 bytes of the header proper. What luksmeta
+(Clevis) keeps behind the keyslots of LUKS1 follows, if there is any; cryptsetup restores what comes before it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import dataclasses
 import typing as t
 
 from ..errors import StorageFault
+from ..header.luks1.codec import Luks1Header
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
@@ -56,13 +58,27 @@ class Image:
         return (slot.kdf, self.data[slot.area.offset : slot.area.offset + used])
 
     @property
+    def luksmeta(self) -> bytes:
+        """What luksmeta keeps, from the first page behind the keyslots on; empty if the backup has none of it."""
+        return self.data[image_size(self.header) :]
+
+    @property
     def seqid(self) -> t.Optional[int]:
         """The sequence id, None for LUKS1."""
         return self.header.seqid if isinstance(self.header, Luks2Header) else None
 
 
+def backup_size(header: Header, read: Read, size: int) -> int:
+    """Bytes of a backup of what ``read`` reads, at most ``size``: with what luksmeta keeps behind the keyslots.
+
+    Raises StorageFault as ``read`` does.
+    """
+    luksmeta = header.luksmeta_extent(read) if isinstance(header, Luks1Header) else None
+    return min(image_size(header) if luksmeta is None else luksmeta.end, size)
+
+
 def image_size(header: Header) -> int:
-    """Bytes of a backup: up to the end of the last keyslot area, in whole pages of 4096 bytes as in cryptsetup."""
+    """Bytes of header and keyslots: to the end of the last area, in whole pages of 4096 bytes as in cryptsetup."""
     return -(-header.extent // _PAGE) * _PAGE
 
 

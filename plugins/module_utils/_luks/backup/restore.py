@@ -266,6 +266,8 @@ def _check_consent(task: BackupTask, work: Restore, state: _VolumeState, backup:
         [f"{names_of(back)} of the backup would open the volume again for anyone who has the secret"] if back else []
     )
     effects += [f"{names_of(gone)} of the volume would be erased"] if gone else []
+    if state.now is not None and backup.luksmeta not in (b"", state.now.luksmeta):
+        effects.append("what luksmeta keeps for the keyslots (Clevis) would be that of the backup")
     if state.now is None:
         effects.insert(0, f"the header of the volume cannot be read ({state.damage})")
     raise Refused(
@@ -355,7 +357,8 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
 
 def _verify(volume: Volume, backup: Image) -> None:
     now = read_image(volume)
-    if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal:
+    lost = backup.luksmeta and backup.luksmeta != now.luksmeta
+    if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal or lost:
         raise StorageFault(
             "the volume does not contain what was written to it", why="the medium or its driver loses writes"
         )

@@ -10,6 +10,8 @@ The rules are those of docs/transactions.md, for a target from a file:
   removed keyslots are wiped under a journal entry. Key material may move: its encryption does not depend on its place.
 * LUKS1: every keyslot has a fixed place. A proven keyslot of the backup is written first, through another keyslot if
   its own is in use, so that it opens the volume while the others are replaced one by one.
+* What luksmeta keeps for the keyslots of LUKS1 comes last: until then Clevis fails, and passphrases do not. If the
+  backup has nothing of it, the notes of the keyslots that were replaced or erased go.
 * A header that cannot be read: key material first, then the header, its first sector last. Before that write nothing
   opens the volume; after it, every keyslot of the backup does.
 
@@ -24,13 +26,14 @@ import typing as t
 
 from ..apply.header_writer import HeaderWriter
 from ..errors import Refused, StorageFault
+from ..header.luks1 import luksmeta
 from ..header.luks2.codec import Luks2Header
 from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
 from ..header.model import SECTOR, Extent, Header, Intent, IntentKind, Write
 from ..plan.actions import Action, ActionKind
 from ..required import required
 from ..volume.storage import Volume
-from .image import Image
+from .image import Image, image_size
 
 _ALIGN = 4096
 
@@ -136,6 +139,8 @@ class Luks1Restore(_Edit):
         steps = list(self._slot_steps())
         if now.header.intent is not None:
             steps.append(Action(ActionKind.RESTORE_HEADER, None, "an interrupted run left its journal entry"))
+        if backup.luksmeta not in (b"", now.luksmeta):
+            steps.append(Action(ActionKind.RESTORE_HEADER, None, "what luksmeta keeps for the keyslots differs"))
         self.steps = tuple(steps)
         self.after = backup.header
 
@@ -154,6 +159,24 @@ class Luks1Restore(_Edit):
                 self._erase(number)
             if number in self.backup.header.keyslots:
                 self._put(number, number)
+        self._restore_luksmeta()
+
+    def _restore_luksmeta(self) -> None:
+        if self.backup.luksmeta:
+            self._write_luksmeta(_luksmeta_writes(self.backup))
+        elif self.now.luksmeta:
+            areas, payload = list(required(self.now.header.layout.fixed).values()), self.now.header.segments[0].offset
+            for action in self.steps:
+                if action.keyslot is not None:
+                    self._write_luksmeta(luksmeta.removal(self.disk.reread, payload, areas, payload, action.keyslot))
+
+    def _write_luksmeta(self, writes: t.Iterable[Write]) -> None:
+        for write in writes:
+            if self.disk.write_area(Extent(write.offset, len(write.data)), bytearray(write.data)) != write.data:
+                raise StorageFault(
+                    f"what luksmeta keeps at byte {write.offset} does not read back as it was written",
+                    why="the medium or its driver loses writes",
+                )
 
     def _bring_in(self, opener: int) -> int:
         """Replace another keyslot by the proven one; returns the number of the temporary slot."""
@@ -293,10 +316,18 @@ class Rebuild(Restore):
         if self.backup.header.format == "luks2":
             yield from self.after.commit_writes(self.backup.header)
             return
+        yield from _luksmeta_writes(self.backup)
         raw = self.after.image()[0]
         # The magic is in the first sector: without it, the rest is not a header.
         yield Write(SECTOR, raw[SECTOR:])
         yield Write(0, raw[:SECTOR])
+
+
+def _luksmeta_writes(backup: Image) -> t.List[Write]:
+    """The block last: it names the rest."""
+    start = image_size(backup.header)
+    block, content = backup.luksmeta[: luksmeta.SIZE], backup.luksmeta[luksmeta.SIZE :]
+    return [Write(start + luksmeta.SIZE, content), Write(start, block)] if block else []
 
 
 def _gap(size: int, taken: t.Sequence[Extent], window: Extent) -> t.Optional[Extent]:

@@ -124,6 +124,12 @@ class Luks1Header(model.Header):
             area_key_size=self._fields.key_size,
         )
 
+    def luksmeta_extent(self, read: Read) -> t.Optional[model.Extent]:
+        """Where luksmeta keeps something, in whole pages from the first one behind the keyslots; None if nowhere."""
+        from .luksmeta import extent
+
+        return extent(read, self._size, [slot.area for slot in self._fields.slots], self._fields.payload)
+
     def luksmeta_content(self, read: Read, number: int) -> bytes:
         """What a program keeps in luksmeta for keyslot ``number``. Raises MalformedHeader."""
         from .luksmeta import content

@@ -77,6 +77,25 @@ def read_luksmeta(read: Read, size: int, areas: t.Sequence[model.Extent], payloa
     return Luksmeta(tuple(tokens))
 
 
+def extent(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int) -> t.Optional[model.Extent]:
+    """The block and what its entries point to, in whole pages of 4096 bytes; None if there is no entry.
+
+    All of the gap if the block cannot be understood, or points outside of it.
+    """
+    place = gap(areas, payload)
+    tokens = read_luksmeta(read, size, areas, payload).tokens
+    if place is None or not tokens:
+        return None
+    end = SIZE
+    for token in tokens:
+        if token.type == UNREADABLE:
+            return place
+        block = read(place.offset, SIZE)
+        _name, offset, length, _checksum, _reserved = _ENTRY.unpack_from(block, _HEAD.size + token.number * _ENTRY.size)
+        end = max(end, offset + length)
+    return model.Extent(place.offset, min(_aligned(end + _ALIGNMENT - 1), place.size))
+
+
 def content(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int, number: int) -> bytes:
     """What a program keeps for keyslot ``number``. Raises MalformedHeader if there is nothing, or it is damaged."""
     place = gap(areas, payload)
