@@ -12,13 +12,14 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from .entry import Entry, Secret, same
+from .entry import BadEntry, Entry, Secret, same
 
 REST = "rest"  # the current secret stays; the older ones must open nothing
 TAKE_UP = "take up"  # an earlier run staged a secret: finish what it began
 MAKE = "make"  # a new secret is due
 
 TIMES = "%Y-%m-%dT%H:%M:%SZ"
+_APART = 1  # days by which the clocks of two controllers may differ
 
 
 class Wanted(t.NamedTuple):
@@ -42,7 +43,7 @@ class Decision(t.NamedTuple):
 
 
 def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
-    """``now`` is in UTC."""
+    """``now`` is in UTC. Raises BadEntry where no age can be told, because the current secret is of the future."""
     if entry["next"] is not None:
         reason = (
             f"secret {entry['next']['id']} was staged {entry['next'].get('created', 'earlier')} by a run that "
@@ -50,6 +51,8 @@ def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
         )
         return Decision(TAKE_UP, reason, _due(entry["next"], wanted, now))
     reason = _due(entry["current"], wanted, now)
+    if wanted.max_age and wanted.passphrase is None and not reason:
+        _check_clock(entry["current"], now)
     return Decision(MAKE, reason) if reason else Decision(REST, _rest(entry["current"], wanted))
 
 
@@ -87,6 +90,16 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
         if age > wanted.max_age:
             return f"the current secret is {age} days old, and {wanted.max_age} are allowed"
     return ""
+
+
+def _check_clock(current: t.Optional[Secret], now: datetime.datetime) -> None:
+    age = None if current is None else _age(current, now)
+    if current is not None and age is not None and age < -_APART:
+        raise BadEntry(
+            f"secret {current['id']} was made {current['created']}, which has not come yet by the clock of this "
+            "controller, so that rotate_max_age would let it live too long. Set the clock that is wrong; if that was "
+            "the clock of an earlier run, rotate once with a new rotate_generation"
+        )
 
 
 def _rest(current: t.Optional[Secret], wanted: Wanted) -> str:

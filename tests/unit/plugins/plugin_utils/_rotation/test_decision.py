@@ -14,7 +14,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision i
     Wanted,
     decide,
 )
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import Secret, blank
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import BadEntry, Secret, blank
 
 NOW = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.timezone.utc)
 
@@ -50,6 +50,19 @@ def phase(wanted: Wanted, current: t.Optional[Secret] = None, new: t.Optional[Se
 )
 def test_without_a_staged_secret(wanted: Wanted, current: t.Optional[Secret], expected: str) -> None:
     assert phase(wanted, current) == (expected, False)
+
+
+def test_a_secret_of_the_future_has_no_age() -> None:
+    """The clock of the controller that made it was ahead, or this one is behind."""
+    tomorrow, later = "2026-11-25T12:00:00Z", "2026-11-26T12:00:01Z"
+    assert phase(Wanted(max_age=9), secret("a", created=tomorrow)) == (REST, False)
+    for wanted in (Wanted(), Wanted("2026-11"), Wanted(max_age=9, passphrase="passphrase of a")):
+        assert phase(wanted, secret("a", "2026-11", created=later)) == (REST, False)
+    with pytest.raises(BadEntry, match=f"secret a was made {later}, which has not come yet by the clock of this"):
+        phase(Wanted(max_age=9), secret("a", created=later))
+    # The ways out of it: another generation, and a staged secret that is brought to its end.
+    assert phase(Wanted("2026-12", 9), secret("a", "2026-11", created=later)) == (MAKE, False)
+    assert phase(Wanted(max_age=9), secret("a"), secret("b", created=later)) == (TAKE_UP, False)
 
 
 @pytest.mark.parametrize(
