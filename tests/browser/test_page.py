@@ -13,8 +13,8 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import comparison, page
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data as report_data
-from ansible_collections.luksmith.luks.plugins.plugin_utils._report import page
 from ansible_collections.luksmith.luks.tests.browser.browser import Browser
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
@@ -271,6 +271,51 @@ def test_nothing_lies_beside_a_narrow_window(show: Show, kind: str) -> None:
     hosts = rotated if kind == "rotation" else fleets.fleet(9)
     document = show(hosts, kind=kind, width=360, doing="document.title = document.documentElement.scrollWidth;")
     assert 300 < int(document.all("title")[0].text) <= 360
+
+
+def earlier(hosts: t.Any) -> t.Any:
+    """What changed since a report in which no volume of ``hosts`` had a finding."""
+    old = [
+        {**host, "volumes": [{**one, "state": "compliant", "findings": []} for one in host["volumes"]]}
+        for host in hosts
+    ]
+    told = {"problem": "", "generated": "yesterday"}
+    before = {**told, "hosts": comparison.reduced(report_data.hosts_of(old, "audit"), "audit")}
+    return lambda new: comparison.since(before, new, "audit")
+
+
+LONG = "/srv/images/a-folder-with-a-name/" + "x" * 60
+
+
+@pytest.mark.parametrize("fragment", ["", "#volume-1"])
+@pytest.mark.parametrize("count", [3, 300])
+def test_nothing_is_cut_off_at_390_pixels(show: Show, count: int, fragment: str) -> None:
+    """A table in a box that scrolls keeps the page narrow, and has its last column beyond the edge all the same."""
+    hosts = fleets.fleet(count)
+    hosts[0]["volumes"][1].update(device=LONG, uuid="u" * 70)
+    hosts[0]["volumes"][1]["findings"].append(fleets.finding("a-rule-with-a-name-that-is-long", message="m" * 90))
+    hosts.append({"host": "h" * 70, "error": "no route", "volumes": []})
+    beyond = """
+    document.title = [...document.querySelectorAll('body *:not(.skip)')].filter((one) => {
+      const box = one.getBoundingClientRect();
+      return box.width && box.left > -9000 && (box.right > 390.5 || one.scrollWidth > one.clientWidth + 1 &&
+        getComputedStyle(one).overflowX !== 'visible' && !['INPUT', 'SELECT'].includes(one.tagName));
+    }).map((one) => one.tagName + '.' + one.className).join(' ');
+    """
+    document = show(hosts, width=390, fragment=fragment, doing=beyond, since=earlier(hosts))
+    assert document.all("title")[0].text == ""
+
+
+def test_what_changed_comes_before_the_rest(show: Show) -> None:
+    hosts = fleets.fleet(90)
+    document = show(hosts, since=earlier(hosts))
+    sections = document.all("section")
+    assert sections[0].attributes["id"] == "since" and "Since the last report of yesterday" in sections[0].text
+    rows = [row.text for row in sections[0].all("tr")]
+    assert len([row for row in rows if row.startswith("worse")]) == len(range(1, 90, 7))
+    assert "appeared: kdf-cost (high, keyslot 0)" in rows[1] and "compliant \u2192 findings" in rows[1]
+    broken = show(hosts, since=lambda _new: comparison.since({"problem": "No, because.", "hosts": None}, [], "audit"))
+    assert "No, because." in broken.all("section")[0].text
 
 
 @pytest.mark.parametrize("number", [None, 0, 5])

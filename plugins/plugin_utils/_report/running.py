@@ -37,6 +37,9 @@ PAUSE = 20
 PATIENCE = 30.0  # seconds for other processes that join the parts
 _RUNS_BEFORE = 20
 _MODE = 0o600
+# The metrics are counts, without a name of anything, for the node exporter, which is another user. Whether it comes as
+# far as this file is decided by the mode of the folder.
+_NUMBERS = 0o044
 
 
 class RunningReport:
@@ -146,7 +149,8 @@ class RunningReport:
             },
             **{form: self._path(f"{NAME}.{ending}") for form, ending in _ENDINGS.items()},
         }
-        writing.write(options, mode=lambda _old: _MODE, check=False)
+        modes = {options["prometheus"]: lambda old: old | _NUMBERS}
+        writing.write(options, mode=lambda _old: _MODE, check=False, modes=modes)
         state = json.dumps([began, self._clock() - began]).encode()
         os.ftruncate(lock, 0)
         os.pwrite(lock, state, 0)

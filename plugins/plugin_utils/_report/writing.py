@@ -11,6 +11,7 @@ import functools
 import os
 import stat
 import time
+import types
 import typing as t
 
 from ...module_utils._luks import files
@@ -33,8 +34,11 @@ FORMS = {
 PATIENCE = 10.0  # seconds for another process that writes the same report
 
 
-def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[str, t.Any]:
-    """The result of the task with these options; ``before``: what is compared of the report before, if that is wanted.
+def write(
+    options: t.Mapping[str, t.Any], *, mode: Mode, check: bool, modes: t.Mapping[str, Mode] = types.MappingProxyType({})
+) -> t.Dict[str, t.Any]:
+    """The result of the task with these options; ``before``: what is compared of the report before, if that is wanted;
+    ``modes``: of files that have a mode of their own.
 
     Raises LuksmithError, whose ``after_change`` says whether a file was written before.
     """
@@ -65,7 +69,8 @@ def write(options: t.Mapping[str, t.Any], *, mode: Mode, check: bool) -> t.Dict[
         for path in stale:
             files.check_replaceable(path, follow=False, new_folders=True)
         for path, content in contents.items():
-            if _put(path, content, mode, check) if path in stale else _set_mode(path, mode, check):
+            own = modes.get(path, mode)
+            if _put(path, content, own, check) if path in stale else _set_mode(path, own, check):
                 changed.append(path)
     except LuksmithError as error:
         raise _cannot_write(path, error, changed) from None

@@ -53,21 +53,21 @@ function slotTable(rows, title) {
               h(
                 "tr",
                 {},
-                h("td", {}, row.keyslot, row.mark ? [" ", chip(row.mark)] : null),
+                h("td", { "data-name": "Slot" }, row.keyslot, row.mark ? [" ", chip(row.mark)] : null),
                 h(
                   "td",
-                  {},
+                  { "data-name": "Opened by" },
                   row.opened_by.length
                     ? row.opened_by.join(", ") + (row.recorded ? " (by record)" : "")
                     : h("span", { class: "soft" }, row.tried === false ? "not tried" : "nobody known"),
                   row.bound === false ? " (unbound)" : "",
                 ),
-                h("td", { class: "small" }, cost(row.kdf)),
-                h("td", {}, row.priority || ""),
-                h("td", {}, row.tokens.join(", ")),
+                h("td", { class: "small", "data-name": "Key derivation" }, cost(row.kdf)),
+                h("td", { "data-name": "Priority" }, row.priority || ""),
+                h("td", { "data-name": "Tokens" }, row.tokens.join(", ")),
                 h(
                   "td",
-                  { class: "small" },
+                  { class: "small", "data-name": "Changed" },
                   row.changed ? row.changed.slice(0, 10) + " (" + row.age_days + " days)" : "",
                 ),
               ),

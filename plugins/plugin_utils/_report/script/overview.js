@@ -156,6 +156,12 @@ function ruleGroups() {
   );
 }
 export const groups = ruleGroups();
+const NAMED = 3;
+function hostsOf(group) {
+  const names = [...new Set([...group.volumes].map((number) => volumes[number].host.host))];
+  const rest = names.length - NAMED;
+  return names.slice(0, NAMED).join(", ") + (rest > 0 ? " and " + rest.toLocaleString("en") + " more" : "");
+}
 export function drawRules() {
   if (!groups.length) {
     rules.replaceChildren(h("p", { class: "soft" }, "Nothing was found, and nothing was left unverified."));
@@ -174,6 +180,7 @@ export function drawRules() {
           h("th", { scope: "col" }, "Severity"),
           h("th", { scope: "col" }, "Rule"),
           h("th", { scope: "col" }, "For example"),
+          h("th", { scope: "col" }, "Hosts"),
           h("th", { scope: "col", class: "number" }, "Volumes"),
         ),
       ),
@@ -186,7 +193,7 @@ export function drawRules() {
             {},
             h(
               "td",
-              {},
+              { "data-name": "Severity" },
               chip(
                 group.unverified ? "unverified" : group.severity,
                 group.unverified,
@@ -195,7 +202,7 @@ export function drawRules() {
             ),
             h(
               "td",
-              {},
+              { "data-name": "Rule" },
               h(
                 "button",
                 {
@@ -207,8 +214,9 @@ export function drawRules() {
                 group.rule,
               ),
             ),
-            h("td", { class: "small" }, group.example.message),
-            h("td", { class: "number" }, group.volumes.size.toLocaleString("en")),
+            h("td", { class: "small", "data-name": "For example" }, group.example.message),
+            h("td", { "data-name": "Hosts", class: "small" }, hostsOf(group)),
+            h("td", { class: "number", "data-name": "Volumes" }, group.volumes.size.toLocaleString("en")),
           ),
         ),
       ),

@@ -26,13 +26,17 @@ function drawPaper() {
     ),
   );
 }
+let closed = [];
 window.addEventListener("beforeprint", () => {
   view.printing = true;
   drawVolumes();
   drawPaper();
+  closed = [...document.querySelectorAll("main details:not([open])")];
+  closed.forEach((one) => one.setAttribute("open", ""));
 });
 window.addEventListener("afterprint", () => {
   view.printing = false;
   drawVolumes();
   paper.replaceChildren();
+  closed.forEach((one) => one.removeAttribute("open"));
 });

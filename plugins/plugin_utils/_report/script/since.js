@@ -9,7 +9,7 @@ import { chip, h, many, report, WORDS } from "./shared.js";
 // What somebody must look at comes first.
 const TONES = { worse: "high", new: "info", gone: "waiting", changed: "recorded", better: "compliant" };
 const ORDER = Object.keys(TONES);
-const SHOWN = 50;
+const SHOWN = 5;
 
 const rule = (one) =>
   one.rule +

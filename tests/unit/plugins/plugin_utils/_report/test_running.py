@@ -257,10 +257,13 @@ def test_a_lock_that_stays_is_named(controller: Controller, monkeypatch: pytest.
         controller.run("b")
 
 
-def test_the_files_are_their_owners_alone(controller: Controller) -> None:
-    controller.run("a")
-    modes = {path.name: path.stat().st_mode & 0o777 for path in controller.folder.rglob("*")}
-    assert {mode for name, mode in modes.items() if name != "hosts"} == {0o600} and modes["hosts"] == 0o700
+def test_the_files_are_their_owners_alone_and_only_the_metrics_are_for_others(controller: Controller) -> None:
+    for _again in range(2):
+        controller.run("a")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in controller.folder.rglob("*")}
+        assert modes.pop("hosts") == 0o700 and modes.pop("rotation.prom") == 0o644
+        assert set(modes.values()) == {0o600} and {"rotation.html", "rotation.json", "a.json"} <= set(modes)
+    assert controller.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_changed_since_the_report_of_the_run_before(controller: Controller) -> None:
