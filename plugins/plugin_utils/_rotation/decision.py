@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from .entry import BadEntry, Entry, Secret, same
+from .entry import BadEntry, Entry, Secret, notes, same, told
 
 REST = "rest"  # the current secret stays; the older ones must open nothing
 TAKE_UP = "take up"  # an earlier run staged a secret: finish what it began
@@ -76,8 +76,15 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
     """Why ``current`` must be replaced, or ""."""
     if current is None:
         return "the store has no secret of this volume yet"
+    given = "; ".join(told(note) for note in notes(current)[-1:])
     if wanted.passphrase is not None and "passphrase" in current:
-        return "" if same(wanted.passphrase, current["passphrase"]) else "the given passphrase is not the current one"
+        if not same(wanted.passphrase, current["passphrase"]):
+            return "the given passphrase is not the current one"
+        if given:
+            raise BadEntry(f"rotate_passphrase is secret {current['id']}, which was {given}. Give another one")
+        return ""
+    if given:
+        return f"the current secret was {given}"
     if wanted.generation and current.get("generation") != wanted.generation:
         return (
             f"generation {wanted.generation!r} is wanted, and the current secret is of "

@@ -13,8 +13,9 @@ An entry is a JSON-able dict::
      "past":    [ID, …]}           # of secrets that are not kept any more; absent in entries of release 1.0.0
 
 and a SECRET is ``{"id": 8 hexadecimal digits, "passphrase": text, "generation": text, "created":
-"2026-11-24T01:04:41Z"}``. A store that seals what it is given keeps the passphrase as something else ("sealed") and may
-be unable to give it back.
+"2026-11-24T01:04:41Z"}``. One that was given out has notes besides, oldest first, and the next rotation replaces it:
+``"given": [{"to": "alice", "at": "2026-11-29T01:04:41Z", "why": "no boot"}, …]``. A store that seals what it is given
+keeps the passphrase as something else ("sealed") and may be unable to give it back.
 
 No function changes its argument. What they raise is BadEntry: a sentence without a secret.
 """
@@ -26,12 +27,15 @@ import hmac
 import re
 import typing as t
 
+from ...module_utils._luks.errors import shown
+
 Secret = t.Dict[str, t.Any]
 Entry = t.Dict[str, t.Any]
 
 FORMAT = 1
 # How many ids of forgotten secrets an entry remembers.
 _MOST_PAST = 500
+_LONGEST = 200  # characters of a part of a note
 # What the label of a rotation's secret begins with, on the volume.
 LABEL = "rotation "
 
@@ -109,6 +113,18 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
 def held(entry: Entry) -> t.List[Secret]:
     """All secrets of the entry, the staged one first, then from new to old."""
     return [secret for secret in (entry["next"], entry["current"], *entry["older"]) if secret]
+
+
+def notes(secret: t.Optional[Secret]) -> t.List[t.Dict[str, t.Any]]:
+    """To whom a secret was given, oldest first. A store may hold anything there."""
+    given = (secret or {}).get("given")
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+
+
+def told(note: t.Mapping[str, t.Any]) -> str:
+    """For people: what the note says, which whoever can write to the store may have written."""
+    to, at, why = (shown(str(note.get(name) or "?"))[:_LONGEST] for name in ("to", "at", "why"))
+    return f"given to {to} at {at}" + (f" ({why})" if note.get("why") else "")
 
 
 def passphrases(entry: Entry) -> t.List[str]:

@@ -44,6 +44,7 @@ BUDGETS = {
     "keyfile": 90,
     "keyslots": 720,
     "keyslots_info": 518,
+    "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
