@@ -203,9 +203,10 @@ def fleet_report(folder: pathlib.Path) -> t.Iterator[Result]:
     """What the action plugin does; Ansible itself runs it for CONTROLLER."""
     usual = {"sources": [], "kind": "audit", "title": "", "generated": None, **dict.fromkeys(writing.FORMS)}
     hosts = [{"host": "web-1", "volumes": [run("audit", {"device": volume(folder, "a.img")})]}]
-    yield writing.write(
-        {**usual, "hosts": hosts, "html": str(folder / "report.html")}, mode=lambda _old: 0o600, check=False
-    )
+    before = {"problem": "", "generated": "yesterday", "hosts": []}
+    for more in ({}, {"before": before}):
+        options = {**usual, "hosts": hosts, "html": str(folder / "report.html"), **more}
+        yield writing.write(options, mode=lambda _old: 0o600, check=False)
 
 
 def keyfile(folder: pathlib.Path) -> t.Iterator[Result]:
