@@ -381,7 +381,9 @@ LANES: t.Dict[str, Description] = {
         judged=True,
     ),
     "interop": Description(
-        "cryptsetup and QEMU judge what was written, and the other way round", paths=("tests/interop",), judged=True
+        "cryptsetup and QEMU judge what was written, and the other way round",
+        paths=("tests/interop", "tests/testkit"),
+        judged=True,
     ),
     "fuzz": Description(
         "hostile headers by the thousand: only our own errors, in bounds, and nothing written; -- --cases 1000000 is "
