@@ -69,7 +69,8 @@ class Fleet:
             **options,
         }
         command = [
-            *(str(PLAYBOOK), "-i", "inventory.yml", f"luksmith.luks.{role}", "--check"),
+            *(str(PLAYBOOK), "-i", "inventory.yml", f"luksmith.luks.{role}"),
+            *([] if "serial" in options else ["--check"]),  # a dry run has one batch
             *("-e", json.dumps({f"{role}_{name}": value for name, value in given.items()})),
             *("--vault-password-file", "password"),
             *(("--limit", limit) if limit else ()),
@@ -178,9 +179,25 @@ def test_nothing_was_found(role: str, case: str, fleet: Fleet) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("role", BOTH)
-@pytest.mark.parametrize("case", ["no host has one", "one of the patterns matches nowhere"])
-def test_nothing_is_what_was_expected(role: str, case: str, fleet: Fleet) -> None:
-    """One playbook for two hosts: some seconds."""
-    code, said = found(role, case, fleet, allow_empty=True)
+def test_nothing_was_found_in_any_batch(fleet: Fleet) -> None:
+    """One playbook for two hosts, one after the other: some seconds."""
+    code, said = found("rotate", "no host has one", fleet, allow_empty=False, serial=1)
+    before, _play, last = said.rpartition("PLAY [Rotate the secrets")
+    assert code != 0 and "two : ok=" in last and NOTHING in last, said
+    assert "PLAY [Rotate the secrets" in before and NOTHING not in before, "judged after the last batch only"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("role", "serial", "case"),
+    [
+        ("rotate", 1, "no host has one"),
+        *((role, None, case) for role in BOTH for case in ("no host has one", "one of the patterns matches nowhere")),
+    ],
+)
+def test_nothing_is_what_was_expected(role: str, serial: t.Any, case: str, fleet: Fleet) -> None:
+    """One playbook for two hosts, with ``serial`` one after the other: some seconds."""
+    code, said = found(role, case, fleet, allow_empty=True, serial=serial)
     assert code == 0, said
+    recap = said.rpartition("PLAY RECAP")[2]
+    assert all(f"{host} : ok=" in recap for host in ("one", "two")), said
