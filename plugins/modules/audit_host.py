@@ -44,9 +44,14 @@ answer:
       description: What M(luksmith.luks.audit) says of each volume, as far as the report shows it.
       type: list
       elements: dict
+    excluded:
+      description: What C(audit_exclude) leaves out, C(volume) and C(reason) of each.
+      type: list
+      elements: dict
   sample:
     host: web-1
     error: ''
+    excluded: []
     volumes: []
 problem:
   description: Why the role fails for this host, or nothing.

@@ -59,6 +59,7 @@ volumes:
     - after: []
       before: []
       cipher: aes-xts-plain64
+      closed: []
       container: raw
       device: /dev/sdb
       header:
@@ -106,6 +107,11 @@ outcome:
   type: dict
   sample:
     changed: false
+    searched:
+      allow_empty: false
+      matched: []
+      unmatched: []
+      volumes: 0
     volumes: []
     warnings: []
 """

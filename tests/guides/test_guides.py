@@ -621,6 +621,15 @@ def test_the_table_has_every_option_of_luks_device(option: str) -> None:
     assert any(f"`{option}" in row or f".{option}`" in row for row in rows)
 
 
+@runs
+def test_migrate_from_qemu_img_amend_in_short(
+    tmp_path: pathlib.Path, shared: pathlib.Path, usual: pathlib.Path
+) -> None:
+    variables = {"luks_volume": str(usual), "vault_old": FIRST, "vault_new": NEW}
+    Reader(tmp_path, shared, "migrate_from_qemu_img_amend.md", **variables).run(0)
+    assert opens(usual, FIRST, SECOND, NEW) == {SECOND, NEW}
+
+
 @pytest.mark.needs("ansible-playbook", "qemu-img")
 @pytest.mark.full
 def test_migrate_from_qemu_img_amend(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:

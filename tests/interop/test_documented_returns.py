@@ -274,8 +274,10 @@ CONTROLLER: t.List[t.Tuple[t.Any, ...]] = [
     ("role_options", {"names": ["folder", "not defined"]}),
     ("audit_host", {}, {"audit_volumes": VOLUMES, "audit_block_devices": False}),
     ("rotate_host", {}, {"rotate_volumes": VOLUMES}),
+    ("reveal", {}, {}),
     ("rotate_host", {"journal": []}, {"rotate_volumes": VOLUMES, "rotate_store": "hashi_vault"}),
     ("rotate_host", {"journal": []}, {"rotate_store": "hashi_vault"}),
+    ("fleet_report", {"hosts": FLEET, "json": "{{ folder }}/a.json", "previous": "{{ folder }}/a.json"}),
 ]
 ROTATION = {
     "rotate_generation": "one",
@@ -315,7 +317,8 @@ def on_the_controller(tmp_path_factory: pytest.TempPathFactory) -> t.List[t.Tupl
     tasks: t.List[Result] = []
     volume(folder, "a.img")
     for number, (name, arguments, *variables) in enumerate(CONTROLLER):
-        own = {"vars": {**ROTATION, **variables[0]}} if variables else {}
+        own: Result = {"vars": {**ROTATION, **variables[0]}} if variables else {}
+        own["check_mode"] = name == "reveal"  # it would want a terminal
         tasks.append({f"luksmith.luks.{name}": arguments, "register": f"r{number}", **own})
         tasks.append(
             {
