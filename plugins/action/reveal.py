@@ -17,7 +17,7 @@ from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._rotation.decision import TIMES
-from ..plugin_utils._rotation.entry import BadEntry, Secret, same, told
+from ..plugin_utils._rotation.entry import BadEntry, Secret, is_uuid, same, told
 from ..plugin_utils._rotation.given_out import FIELDS, Found, given_out, wanted_entry
 from ..plugin_utils._rotation.groups import groups
 from ..plugin_utils._rotation.role_variables import SPEC, store_options_of
@@ -97,8 +97,8 @@ class ActionModule(ActionBase):
         if known is None:
             names = {name: one.uuid for one in shared for name in (one.name, *one.members)}
             uuid = names.get(volume, volume)
-            if not uuid:
-                raise ValueError("this store cannot list what it holds. Name the volume by its UUID")
+            if not is_uuid(uuid):
+                raise ValueError("this store cannot list what it holds, so that it needs the UUID of the volume")
             return wanted_entry({start + uuid: store.read(start + uuid)}, start, host, volume, shared)
         return wanted_entry(known(start), start, host, volume, shared)
 

@@ -141,6 +141,10 @@ options:
         description:
           - When the store got that secret.
         type: str
+      given:
+        description:
+          - To whom it was given out last, and when.
+        type: str
       staged:
         description:
           - Label of the secret of an interrupted rotation.
@@ -273,6 +277,7 @@ def argument_spec() -> Spec:
                 "problem": {"type": "str"},
                 "current": {"type": "str"},
                 "created": {"type": "str"},
+                "given": {"type": "str"},
                 "staged": {"type": "str"},
                 "older": {"type": "list", "elements": "str", "default": []},
                 "kept": {"type": "list", "elements": "str", "default": []},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._rotation.entry import LABEL, BadEntry, check_uuid, held, read
+from ._rotation.entry import LABEL, BadEntry, check_uuid, held, notes, read, told
 from ._rotation.groups import groups
 from ._rotation.role_variables import SPEC, store_options_of
 from ._rotation.stores import UNCHANGED, Stored, StoreError
@@ -118,6 +118,7 @@ class Entries:
             "uuid": uuid,
             "current": LABEL + current["id"] if current else None,
             "created": str(current.get("created") or "") if current else None,
+            "given": "; ".join(told(notes(one)[-1]) for one in (current, staged) if notes(one)) or None,
             "staged": LABEL + staged["id"] if staged else None,
             "older": [*(LABEL + secret["id"] for secret in entry["older"]), *self._always["older"]],
             "kept": self._always["kept"],

@@ -158,6 +158,7 @@ BOOK: t.Dict[str, Entry] = {
         "A wrong store was asked.",
     ),
     "store-older": Entry((*_KEYS, "cryptoperiod"), "Run the rotation again, and destroy old copies.", _NEVER),
+    "store-given-out": Entry(_KEYS, "Run the rotation again.", "The person still needs it."),
     "store-staged": Entry(_KEYS, "Run the rotation again.", "The rotation is still going on."),
     "store-kept": Entry(_KEYS, "Add the secret.", "rotate_keeps names secrets of other volumes, too."),
     "recovery-missing": Entry(_KEYS, "Add a break-glass secret.", "Volumes that are made anew instead."),

@@ -43,7 +43,9 @@ class Decision(t.NamedTuple):
 
 
 def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
-    """``now`` is in UTC. Raises BadEntry where no age can be told, because the current secret is of the future."""
+    """``now`` is in UTC. Raises BadEntry where no age can be told, because the current secret is of the
+    future, and where the given passphrase is one that was given out.
+    """
     if entry["next"] is not None:
         reason = (
             f"secret {entry['next']['id']} was staged {entry['next'].get('created', 'earlier')} by a run that "
@@ -51,6 +53,7 @@ def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
         )
         return Decision(TAKE_UP, reason, _due(entry["next"], wanted, now))
     reason = _due(entry["current"], wanted, now)
+    _check_new(entry["current"], wanted)
     if wanted.max_age and wanted.passphrase is None and not reason:
         _check_clock(entry["current"], now)
     return Decision(MAKE, reason) if reason else Decision(REST, _rest(entry["current"], wanted))
@@ -76,15 +79,14 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
     """Why ``current`` must be replaced, or ""."""
     if current is None:
         return "the store has no secret of this volume yet"
-    given = "; ".join(told(note) for note in notes(current)[-1:])
-    if wanted.passphrase is not None and "passphrase" in current:
-        if not same(wanted.passphrase, current["passphrase"]):
-            return "the given passphrase is not the current one"
-        if given:
-            raise BadEntry(f"rotate_passphrase is secret {current['id']}, which was {given}. Give another one")
-        return ""
+    own = wanted.passphrase is not None and "passphrase" in current
+    if own and not same(wanted.passphrase, current["passphrase"]):
+        return "the given passphrase is not the current one"
+    given = notes(current)
     if given:
-        return f"the current secret was {given}"
+        return f"the current secret was {told(given[-1])}"
+    if own:
+        return ""
     if wanted.generation and current.get("generation") != wanted.generation:
         return (
             f"generation {wanted.generation!r} is wanted, and the current secret is of "
@@ -97,6 +99,16 @@ def _due(current: t.Optional[Secret], wanted: Wanted, now: datetime.datetime) ->
         if age > wanted.max_age:
             return f"the current secret is {age} days old, and {wanted.max_age} are allowed"
     return ""
+
+
+def _check_new(current: t.Optional[Secret], wanted: Wanted) -> None:
+    """A passphrase of the operator's own that somebody was given is never new, so that no run would replace it."""
+    given = notes(current)
+    if current and given and wanted.passphrase is not None and same(wanted.passphrase, current.get("passphrase")):
+        raise BadEntry(
+            f"rotate_passphrase is secret {current['id']}, which was {told(given[-1])}. Give another one, or none to "
+            "have one made"
+        )
 
 
 def _check_clock(current: t.Optional[Secret], now: datetime.datetime) -> None:

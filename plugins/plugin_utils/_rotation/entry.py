@@ -47,13 +47,17 @@ class BadEntry(Exception):
     """The store holds something else than an entry of this volume, or the entry does not allow the change."""
 
 
+def is_uuid(text: t.Any) -> bool:
+    return isinstance(text, str) and _UUID.fullmatch(text) is not None
+
+
 def check_uuid(uuid: t.Any) -> str:
-    if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
+    if not is_uuid(uuid):
         raise BadEntry(
             "the uuid in the header is none, so that the store could not tell this volume from others; give the "
             "volume one (cryptsetup luksUUID) and try again"
         )
-    return uuid.lower()
+    return str(uuid).lower()
 
 
 def same(one: t.Any, other: t.Any) -> bool:

@@ -127,7 +127,7 @@ def _closed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "store-older",
     "critical",
-    "A secret that rotations have replaced, or that was given out, still opens the volume.",
+    "A secret that rotations have replaced, or are to replace, still opens the volume.",
     STORE,
 )
 def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
@@ -149,6 +149,23 @@ def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     keyslot=number,
                     unverified=True,
                 )
+
+
+@RULES.rule(
+    "store-given-out",
+    "medium",
+    "A secret of the volume was given out to a person, and no rotation has replaced it yet.",
+    STORE,
+)
+def _given_out(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    stored = evidence.stored
+    if stored is not None and stored.given:
+        opened = _bound(evidence, stored.current) if stored.current else []
+        yield Hit(
+            f"the store notes that its secret was {stored.given}",
+            f"{_AGAIN}: it replaces what was given out",
+            keyslot=opened[0] if opened else None,
+        )
 
 
 @RULES.rule(

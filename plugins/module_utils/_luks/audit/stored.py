@@ -23,8 +23,9 @@ class Stored:
     uuid:    of the volume, in lower case; "" for any that the store does not know.
     problem: why the store could not be asked, or "".
     current, created: the secret that must open the volume, and when the store got it.
+    given:   to whom one of the current and the staged secret was given out last, and when; "" for nobody.
     staged:  of a rotation that did not end.
-    older:   secrets that rotations replace, or that were given out, and that must open nothing.
+    older:   secrets that rotations replace, and that must open nothing.
     kept:    secrets that rotations keep, such as break-glass, and that must open the volume.
     sealed:  labels of which the store cannot give the secret, so that it was not tried.
     """
@@ -33,6 +34,7 @@ class Stored:
     problem: str = ""
     current: str = ""
     created: str = ""
+    given: str = ""
     staged: str = ""
     older: t.Tuple[str, ...] = ()
     kept: t.Tuple[str, ...] = ()
@@ -75,6 +77,7 @@ class Given(t.NamedTuple):
             problem=params.get("problem") or "",
             current=name(params.get("current")),
             created=params.get("created") or "",
+            given=params.get("given") or "",
             staged=name(params.get("staged")),
             older=tuple(dict.fromkeys([*(labels[number] for number in self.older), *older])),
             kept=tuple(map(name, items_of(params, "kept"))),

@@ -131,8 +131,10 @@ def test_no_terminal_no_note(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_store_that_lists_nothing_needs_a_name(seat: Seat) -> None:
-    with pytest.raises(AnsibleActionFail, match="Name the volume by its UUID"):
+    with pytest.raises(AnsibleActionFail, match="needs the UUID of the volume"):
         seat.run(Memory())
+    with pytest.raises(AnsibleActionFail, match="needs the UUID of the volume"):
+        seat.run(Memory(), volume="/dev/vda3")
     seat.run(Listing())
     assert PASSPHRASE in seat.seen()
 

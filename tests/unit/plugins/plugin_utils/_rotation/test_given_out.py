@@ -55,6 +55,11 @@ def test_the_same_passphrase_once_more_is_refused() -> None:
     assert decide(given(entry()), Wanted(passphrase="another"), NOW).phase == MAKE
 
 
+def test_an_interrupted_run_with_a_passphrase_that_was_given_out_is_finished_first() -> None:
+    decision = decide(given(entry(next=secret("bb"))), Wanted(passphrase="of bb"), NOW)
+    assert decision.phase == TAKE_UP and "given to alice" in decision.then
+
+
 @pytest.mark.parametrize("field", [None, "alice", {"to": "alice"}, [], ["alice"], [None]])
 def test_what_is_no_note(field: t.Any) -> None:
     one = entry(current={**secret("aa"), "given": field})

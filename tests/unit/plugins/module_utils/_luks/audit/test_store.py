@@ -74,6 +74,11 @@ FAULTS: t.Dict[str, t.Tuple[Json, str, t.List[t.Tuple[str, t.Optional[int]]]]] =
         "yes",
         [("store-staged", 1)],
     ),
+    "given out and not replaced": (
+        {**GOOD, "given": "given to alice at 2026-11-29T01:00:00Z"},
+        "yes",
+        [("store-given-out", 0)],
+    ),
     "staged and nowhere": (
         stored(secret(WINTER, NOW), secret("x", "rotation 3"), staged="rotation 3"),
         "yes",
