@@ -204,11 +204,16 @@ class ActionModule(ActionBase):
         Raises AnsibleActionFail.
         """
         if not given["rotate_report"]:
+            if given["rotate_report_command"]:
+                raise AnsibleActionFail(
+                    "rotate_report_command gets the report, and there is none. Set rotate_report to a folder, too. "
+                    "No host was asked for anything in this task."
+                )
             return None
         folder = os.path.join(os.path.abspath(self._loader.get_basedir()), given["rotate_report"])
         report = RunningReport(folder, identity_of_run())
         try:
-            note_report(folder)
+            note_report(folder, given["rotate_report_command"])
             report.begin(host, lambda: self._facts_of_run(given))
         except LuksmithError as error:
             raise AnsibleActionFail(f"{error} No host was asked for anything in this task.") from None

@@ -5,6 +5,8 @@
 """The reports of a run are renewed when ansible-playbook ends, however it does, unless it is killed: with Ctrl-C the
 processes of the hosts die at once, and cannot say themselves that they were interrupted.
 
+Then the command of ``rotate_report_command`` gets the JSON of the report on its standard input, once for each folder.
+
 Ansible loads an action in its own process first, before that of any host. So what is registered here when the action is
 loaded happens at the end of ansible-playbook.
 """
@@ -12,19 +14,23 @@ loaded happens at the end of ansible-playbook.
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import subprocess
+import typing as t
 
 from ansible.utils.display import Display
 
 from ..module_utils._luks.errors import LuksmithError
 from ..module_utils._luks.paths import fault
 from ._report.running import RunningReport
+from ._rotation.stores.command import TIMEOUT, complaint
 from ._this_run import folder_of_run, identity_of_run
 
 
-def note_report(folder: str) -> None:
-    """This run makes a report in ``folder``. Raises LuksmithError."""
-    line = os.fsencode(folder) + b"\0"
+def note_report(folder: str, command: t.Sequence[str] = ()) -> None:
+    """This run makes a report in ``folder``, and gives it to ``command`` in the end. Raises LuksmithError."""
+    line = json.dumps([folder, *command]).encode("ascii") + b"\n"
     path = _path()
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -42,14 +48,41 @@ def end_reports(process: int) -> None:
         return
     try:
         with open(_path(), "rb") as noted:
-            folders = {os.fsdecode(line) for line in noted.read().split(b"\0") if line}
+            lines = sorted(map(json.loads, noted))
     except OSError:
         return  # no host was begun
-    for folder in sorted(folders):
+    for folder in sorted({folder for folder, *_command in lines}):
+        report = RunningReport(folder, identity_of_run())
         try:
-            RunningReport(folder, identity_of_run()).end()
+            report.end()
         except LuksmithError as error:
             Display().warning(str(error))
+        for command in [command for one, *command in lines if one == folder and command]:
+            problem = _given(command, report)
+            if problem:
+                Display().warning(f"The report of {folder} was not delivered: {problem}.")
+
+
+def _given(command: t.Sequence[str], report: RunningReport) -> str:
+    """Gives the report to ``command``; why that failed, or ""."""
+    try:
+        content = report.content()
+    except LuksmithError as error:
+        return str(error).rstrip(".")
+    if content is None:
+        return "it is that of a run that began later"
+    try:
+        done = subprocess.run(
+            command, input=content, capture_output=True, check=False, timeout=TIMEOUT, start_new_session=True
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} did not end within {TIMEOUT:g} seconds, and was ended"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "a word of it holds a NUL character"
+        return f"the program {command[0]} of rotate_report_command cannot be run: {reason}"
+    return (
+        f"{command[0]} failed with exit code {done.returncode}{complaint(done.stderr, ())}" if done.returncode else ""
+    )
 
 
 def _path() -> str:

@@ -64,9 +64,16 @@ def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pa
 
 def test_a_run_that_is_interrupted_says_so(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """SIGINT to ansible-playbook, as by Ctrl-C, before the host adds the new secret."""
-    lab = Lab.make(tmp_path / "lab", shared, ("luks2.img",), rotate_report="{{ inventory_dir }}/report")
+    lab = Lab.make(
+        tmp_path / "lab",
+        shared,
+        ("luks2.img",),
+        rotate_report="{{ inventory_dir }}/report",
+        rotate_report_command=["sh", "-c", 'cat >>"$0"', "{{ inventory_dir }}/delivered"],
+    )
     lab.play(expect=None, INTERRUPT_BEFORE="host add")
     report: t.Any = json.loads((lab.folder / "report" / "rotation.json").read_text())
+    assert json.loads((lab.folder / "delivered").read_text()) == report, "once, and as it is in the end"
     assert [host["state"] for host in report["hosts"]] == ["interrupted"]
     assert (report["run"]["verdict"], report["run"]["ended"]) == ("incomplete", None)
     page = (lab.folder / "report" / "rotation.html").read_text()

@@ -101,6 +101,14 @@ class RunningReport:
                     self._put_part({"host": host, "state": data.INTERRUPTED, "volumes": []})
             self._join(run, lock)
 
+    def content(self) -> t.Optional[bytes]:
+        """The report as JSON; None if it is not that of this run. Raises LuksmithError."""
+        with self._locked():
+            run = self._run()
+            if run is None or run["id"] != self._identity:
+                return None
+            return files.read_regular(self._path(f"{NAME}.json"))
+
     def _begin(self, run: t.Optional[Facts], known: Facts, lock: int) -> None:
         if run is not None and run["id"] == self._identity:  # another play of the same run
             run = {**run, **{name: sorted({*run[name], *known[name]}) for name in ("hosts", "beyond")}}

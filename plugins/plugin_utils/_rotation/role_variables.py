@@ -70,6 +70,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_lock_timeout": {"type": "float", "default": 30.0},
     "rotate_header_backup": {"type": "path", "default": ""},
     "rotate_report": {"type": "path", "default": ""},
+    "rotate_report_command": {"type": "list", "elements": "str", "default": []},
     "rotate_crypttab": {"type": "path", "default": "/etc/crypttab"},
     "rotate_initramfs": {"type": "str", "choices": list(INITRAMFS), "default": "auto"},
 }
@@ -130,7 +131,7 @@ def shown_options(given: Given) -> t.Dict[str, str]:
         value = given[name]
         if option.get("no_log") or value is None or value == option.get("default"):
             continue
-        if name in ("rotate_command", "rotate_ceph"):
+        if name in ("rotate_command", "rotate_ceph", "rotate_report_command"):
             value = value[:1]  # a word of the command may be a secret
         found[name] = value if isinstance(value, str) else json.dumps(value, default=str)
     return found

@@ -1,0 +1,86 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command that gets the report of a rotation; tests/rotation/test_report.py plays it after a real Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+pytest.importorskip("ansible")
+
+from ansible_collections.luksmith.luks.plugins.plugin_utils import _reports_of_run as reports  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report.running import RunningReport  # noqa: E402
+
+ME = "this run"
+FACTS: t.Dict[str, t.Any] = {"hosts": ["web", "db"], "beyond": [], "check": False, "store": "vault_file"}
+
+
+class Run:
+    """A run of ansible-playbook that has begun with the host "web"."""
+
+    def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder / "report"
+        self.told: t.List[str] = []
+        (folder / "of run").mkdir()
+        monkeypatch.setattr(reports, "folder_of_run", lambda: str(folder / "of run"))
+        monkeypatch.setattr(reports, "identity_of_run", lambda: ME)
+        monkeypatch.setattr(reports.Display, "warning", lambda _self, text: self.told.append(text))
+        self.begin(ME)
+
+    def begin(self, identity: str) -> None:
+        RunningReport(str(self.folder), identity).begin("web", lambda: {**FACTS, "who": "x", "versions": {}})
+
+    def end(self, *command: str) -> None:
+        for _host in FACTS["hosts"]:
+            reports.note_report(str(self.folder), command)
+        reports.end_reports(os.getpid())
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(tmp_path, monkeypatch)
+
+
+def test_the_command_gets_the_report_once(run: Run, tmp_path: pathlib.Path) -> None:
+    run.end("sh", "-c", 'cat >>"$0"', str(tmp_path / "delivered"))
+    delivered = json.loads((tmp_path / "delivered").read_text())
+    assert {host["host"]: host["state"] for host in delivered["hosts"]} == {"web": "interrupted", "db": "waiting"}
+    assert not run.told
+
+
+WRONG = {
+    "fails": (["sh", "-c", "echo 'no route' >&2; exit 3"], "sh failed with exit code 3: no route"),
+    "is not there": (["/nowhere/deliver"], "/nowhere/deliver of rotate_report_command cannot be run: No such file"),
+    "has a NUL": (["echo", "a\0b"], "holds a NUL character"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_command_that_fails_is_told(run: Run, case: str) -> None:
+    command, told = WRONG[case]
+    run.end(*command)
+    (said,) = run.told
+    assert "was not delivered" in said and told in said
+
+
+def test_the_report_of_a_later_run_is_not_delivered(run: Run, tmp_path: pathlib.Path) -> None:
+    run.begin("a later run")
+    run.end("sh", "-c", 'cat >>"$0"', str(tmp_path / "delivered"))
+    assert "began later" in run.told[0] and not (tmp_path / "delivered").exists()
+
+
+def test_no_command(run: Run) -> None:
+    run.end()
+    assert not run.told
+
+
+def test_the_process_of_a_host_ends_nothing(run: Run, tmp_path: pathlib.Path) -> None:
+    reports.note_report(str(run.folder), ["touch", str(tmp_path / "delivered")])
+    reports.end_reports(os.getpid() + 1)
+    assert not (tmp_path / "delivered").exists()
