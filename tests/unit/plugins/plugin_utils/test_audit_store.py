@@ -68,13 +68,15 @@ def entries(
 
 
 def test_an_entry_becomes_labels_and_the_secrets_that_they_name() -> None:
-    held = entry(ONE, next=secret("bb"), older=[secret("cc"), secret("dd", passphrase="", sealed="…")])
+    note = {"to": "alice", "at": "2026-11-29T01:00:00Z", "why": ""}
+    held = entry(ONE, next=secret("bb", given=[note]), older=[secret("cc"), secret("dd", passphrase="", sealed="…")])
     found = entries(Listing(**{ONE: held}), gone=[GONE]).listed()
     assert found is not None and len(found) == 2
     assert found[0] == {
         "uuid": ONE,
         "current": "rotation aa",
         "created": "2026-11-24T01:04:41Z",
+        "given": "given to alice at 2026-11-29T01:00:00Z",
         "staged": "rotation bb",
         "older": ["rotation cc", "rotation dd", "rotate_replaces[0]"],
         "kept": ["break-glass"],
