@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import typing as t
 
@@ -21,10 +20,11 @@ from ..plugin_utils._rotation.entry import BadEntry, Secret, is_uuid, same, told
 from ..plugin_utils._rotation.given_out import FIELDS, Found, given_out, wanted_entry
 from ..plugin_utils._rotation.groups import groups
 from ..plugin_utils._rotation.role_variables import SPEC, store_options_of
-from ..plugin_utils._rotation.stores import UNCHANGED, Store, StoreError
+from ..plugin_utils._rotation.stores import UNCHANGED, Store, StoreError, known
+from ..plugin_utils._rotation.world import Chance
 from ..plugin_utils._stores import check_name, is_class, make
 from ..plugin_utils._terminal import NoTerminal, open_terminal, write_all
-from ..plugin_utils._this_run import controller
+from ..plugin_utils._this_run import who
 
 Result = t.Dict[str, t.Any]
 
@@ -63,14 +63,13 @@ class ActionModule(ActionBase):
             raise ValueError(f"the store {given['rotate_store']} is made of tasks, which this cannot run")
         store = make(given["rotate_store"], store_options_of(given), self._loader._vault)
         found = self._found(store, host, given, arguments["volume"])
-        who = str(controller()["who"])
-        now = datetime.datetime.now(datetime.timezone.utc).strftime(TIMES)
-        entry, secrets = given_out(found.entry, who, now, shown(arguments["reason"]))
+        to = who()
+        entry, secrets = given_out(found.entry, to, Chance().now().strftime(TIMES), shown(arguments["reason"]))
         result = {
             "uuid": entry["uuid"],
             "device": shown(entry["device"]),
             "ids": [secret["id"] for secret in secrets],
-            "to": who,
+            "to": to,
             "changed": True,
         }
         if self._task.check_mode:
@@ -93,14 +92,14 @@ class ActionModule(ActionBase):
     @staticmethod
     def _found(store: Store, host: str, given: Result, volume: str) -> Found:
         start, shared = f"{given['rotate_store_prefix']}{host}/", groups(given["rotate_groups"])
-        known = getattr(store, "known", None)
-        if known is None:
+        listed = known(store, start)
+        if listed is None:
             names = {name: one.uuid for one in shared for name in (one.name, *one.members)}
             uuid = names.get(volume, volume)
             if not is_uuid(uuid):
                 raise ValueError("this store cannot list what it holds, so that it needs the UUID of the volume")
-            return wanted_entry({start + uuid: store.read(start + uuid)}, start, host, volume, shared)
-        return wanted_entry(known(start), start, host, volume, shared)
+            listed = {start + uuid: store.read(start + uuid)}
+        return wanted_entry(listed, start, host, volume, shared)
 
     @staticmethod
     def _note(store: Store, found: Found, entry: Result) -> None:

@@ -34,7 +34,7 @@ from ..plugin_utils._rotation.journal import (
 )
 from ..plugin_utils._rotation.machine import Rotation
 from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
-from ..plugin_utils._rotation.stores import Stored, StoreError
+from ..plugin_utils._rotation.stores import Stored, StoreError, known
 from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
@@ -266,8 +266,7 @@ class _Store:
         self.write = store.write
 
     def known(self, prefix: str) -> t.Optional[t.Mapping[str, Stored]]:
-        known = getattr(self._store, "known", None)
-        return None if known is None else t.cast(t.Mapping[str, Stored], known(prefix))
+        return known(self._store, prefix)
 
 
 class _World:

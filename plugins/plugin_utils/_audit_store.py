@@ -14,7 +14,7 @@ import typing as t
 from ._rotation.entry import LABEL, BadEntry, check_uuid, held, notes, read, told
 from ._rotation.groups import groups
 from ._rotation.role_variables import SPEC, store_options_of
-from ._rotation.stores import UNCHANGED, Stored, StoreError
+from ._rotation.stores import UNCHANGED, Stored, StoreError, known
 
 Option = t.Dict[str, t.Any]
 
@@ -67,13 +67,12 @@ class Entries:
 
     def listed(self) -> t.Optional[t.List[Option]]:
         """All of them, and one for volumes that it does not know; None if the store cannot list what it holds."""
-        known = getattr(self._store, "known", None)
-        if known is None:
-            return None
         try:
-            found: t.Mapping[str, Stored] = known(self._start)
+            found = known(self._store, self._start)
         except StoreError as error:
             return [{**self._always, "problem": _said(error)}]
+        if found is None:
+            return None
         items = []
         for key, stored in found.items():
             try:

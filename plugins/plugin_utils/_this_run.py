@@ -36,13 +36,14 @@ def folder_of_run() -> str:
 
 def controller() -> t.Dict[str, t.Any]:
     return {
-        "who": _who(),
+        "who": who(),
         "controller": platform.node(),
         "versions": {"luksmith.luks": _collection(), "ansible-core": core, "python": platform.python_version()},
     }
 
 
-def _who() -> str:
+def who() -> str:
+    """The user of the controller, and who is behind it."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

@@ -37,12 +37,12 @@ def wanted_entry(known: t.Mapping[str, Stored], start: str, host: str, volume: s
     found, damaged = [], ""
     for key, stored in sorted(known.items()):
         try:
-            one = Found(key, read(stored.entry, host, key[len(start) :], ""), stored)
+            device = stored.entry.get("device") if isinstance(stored.entry, dict) else ""
+            entry = read(stored.entry, host, key[len(start) :], str(device or ""))
         except BadEntry as error:
             damaged = f"; {key}: {error}"
             continue
-        entry = {**one.entry, "device": str((stored.entry or {}).get("device") or "")}
-        found.append(one._replace(entry=entry))
+        found.append(Found(key, entry, stored))
     shared = {one.uuid: one for one in groups}
     chosen = [one for one in found if not volume or volume in _names(one.entry, shared)]
     if len(chosen) == 1:

@@ -15,7 +15,7 @@ import os
 import typing as t
 
 from ..errors import HeaderChanged
-from ..header.model import Extent, Header
+from ..header.model import Extent, Header, Write
 from ..header.reading import TolerantRead
 from ..volume.storage import Volume
 
@@ -69,6 +69,20 @@ class HeaderWriter:
         """Write key material and return what the medium gives back, for the caller to open. Raises as every write."""
         self._guarded_write(area.offset, bytes(data))
         return self._region.reread(area.offset, len(data))
+
+    def write_beside(self, writes: t.Iterable[Write], what: str) -> None:
+        """Write what is neither header nor key material, one after another, each read back; ``what``: for messages.
+
+        Raises as every write of this class.
+        """
+        for write in writes:
+            self._guarded_write(write.offset, write.data)
+            self._region.confirm(
+                write.offset,
+                write.data,
+                f"{what}, read back from the medium at byte {write.offset}, is not what was written",
+                "the medium or its driver loses writes: replace it",
+            )
 
     def reread(self, offset: int, length: int) -> bytes:
         """What the medium holds ``offset`` bytes after the header's first byte. Raises StorageFault on a read error."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused, StorageFault
+from ..errors import Refused
 from ..header.luks1.codec import Luks1Header
 from ..header.model import Extent, Intent, IntentKind
 from ..plan.actions import Action
@@ -131,12 +131,8 @@ class Luks1Steps:
     def _remove_note(self, number: int) -> None:
         """Clevis would take a new key in this keyslot for its own. A crash before this leaves the entry."""
         header = self.disk.header
-        for write in header.luksmeta_removal(self.disk.reread, number) if isinstance(header, Luks1Header) else ():
-            if self.disk.write_area(Extent(write.offset, len(write.data)), bytearray(write.data)) != write.data:
-                raise StorageFault(
-                    f"the luksmeta block, read back from the medium at byte {write.offset}, is not what was written",
-                    why="the medium or its driver loses writes: replace it",
-                )
+        if isinstance(header, Luks1Header):
+            self.disk.write_beside(header.luksmeta_removal(self.disk.reread, number), "the luksmeta block")
 
     def _clear(self, number: int) -> None:
         """Wipe, then deactivate: the other way round, a crash would leave key material in an inactive keyslot."""

@@ -15,13 +15,15 @@ import dataclasses
 import typing as t
 
 from ..errors import StorageFault
-from ..header.luks1.codec import Luks1Header
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
 from ..header.parsing import parse_header
 from ..header.reading import Read
 from ..unlock.key_material import material_size
+
+if t.TYPE_CHECKING:  # imported by what parses a header of that format
+    from ..header.luks1.codec import Luks1Header
 
 _PAGE = 4096
 
@@ -73,7 +75,7 @@ def backup_size(header: Header, read: Read, size: int) -> int:
 
     Raises StorageFault as ``read`` does.
     """
-    luksmeta = header.luksmeta_extent(read) if isinstance(header, Luks1Header) else None
+    luksmeta = t.cast("Luks1Header", header).luksmeta_extent(read) if header.format == "luks1" else None
     return min(image_size(header) if luksmeta is None else luksmeta.end, size)
 
 

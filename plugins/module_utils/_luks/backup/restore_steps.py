@@ -163,20 +163,13 @@ class Luks1Restore(_Edit):
 
     def _restore_luksmeta(self) -> None:
         if self.backup.luksmeta:
-            self._write_luksmeta(_luksmeta_writes(self.backup))
+            self.disk.write_beside(_luksmeta_writes(self.backup), "what luksmeta keeps")
         elif self.now.luksmeta:
             areas, payload = list(required(self.now.header.layout.fixed).values()), self.now.header.segments[0].offset
             for action in self.steps:
                 if action.keyslot is not None:
-                    self._write_luksmeta(luksmeta.removal(self.disk.reread, payload, areas, payload, action.keyslot))
-
-    def _write_luksmeta(self, writes: t.Iterable[Write]) -> None:
-        for write in writes:
-            if self.disk.write_area(Extent(write.offset, len(write.data)), bytearray(write.data)) != write.data:
-                raise StorageFault(
-                    f"what luksmeta keeps at byte {write.offset} does not read back as it was written",
-                    why="the medium or its driver loses writes",
-                )
+                    notes = luksmeta.removal(self.disk.reread, payload, areas, payload, action.keyslot)
+                    self.disk.write_beside(notes, "the luksmeta block")
 
     def _bring_in(self, opener: int) -> int:
         """Replace another keyslot by the proven one; returns the number of the temporary slot."""

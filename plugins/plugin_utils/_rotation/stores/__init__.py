@@ -45,6 +45,12 @@ class Store(t.Protocol):
         """
 
 
+def known(store: Store, prefix: str) -> t.Optional[t.Mapping[str, Stored]]:
+    """What ``store`` holds under all keys that begin with ``prefix``; None if it is no Listing. Raises StoreError."""
+    listed = getattr(store, "known", None)
+    return None if listed is None else t.cast(t.Mapping[str, Stored], listed(prefix))
+
+
 class Listing(t.Protocol):
     """What a store may have besides, so that a volume at rest costs one call of its host and not two."""
 

@@ -42,6 +42,20 @@ class Luksmeta(t.NamedTuple):
     warning: str = ""
 
 
+class _Entry(t.NamedTuple):
+    """``offset``: of its data, from the start of the block; ``checksum``: of its data."""
+
+    name: bytes
+    offset: int
+    length: int
+    checksum: int
+    reserved: int
+
+
+def _entry(block: t.Union[bytes, bytearray], number: int) -> _Entry:
+    return _Entry(*_ENTRY.unpack_from(block, _HEAD.size + number * _ENTRY.size))
+
+
 def gap(areas: t.Iterable[model.Extent], payload: int) -> t.Optional[model.Extent]:
     """Where luksmeta keeps everything; ``payload``: its first byte, 0 for a detached header.
 
@@ -69,9 +83,9 @@ def read_luksmeta(read: Read, size: int, areas: t.Sequence[model.Extent], payloa
         return _unusable("has a wrong checksum")
     tokens = []
     for number in range(SLOT_COUNT):
-        name, *_place = _ENTRY.unpack_from(block, _HEAD.size + number * _ENTRY.size)
-        if name != _NO_ENTRY:
-            owner = _uuid(name)
+        entry = _entry(block, number)
+        if entry.name != _NO_ENTRY:
+            owner = _uuid(entry.name)
             kind = "clevis" if owner == CLEVIS else f"luksmeta {owner}"
             tokens.append(model.Token(number=number, type=kind, keyslots=(number,)))
     return Luksmeta(tuple(tokens))
@@ -86,13 +100,11 @@ def extent(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int)
     tokens = read_luksmeta(read, size, areas, payload).tokens
     if place is None or not tokens:
         return None
-    end = SIZE
-    for token in tokens:
-        if token.type == UNREADABLE:
-            return place
-        block = read(place.offset, SIZE)
-        _name, offset, length, _checksum, _reserved = _ENTRY.unpack_from(block, _HEAD.size + token.number * _ENTRY.size)
-        end = max(end, offset + length)
+    if any(token.type == UNREADABLE for token in tokens):
+        return place
+    block = read(place.offset, SIZE)
+    entries = [_entry(block, token.number) for token in tokens]
+    end = max(SIZE, *(entry.offset + entry.length for entry in entries))
     return model.Extent(place.offset, min(_aligned(end + _ALIGNMENT - 1), place.size))
 
 
@@ -100,11 +112,10 @@ def content(read: Read, size: int, areas: t.Sequence[model.Extent], payload: int
     """What a program keeps for keyslot ``number``. Raises MalformedHeader if there is nothing, or it is damaged."""
     place = gap(areas, payload)
     if place is not None and any(one.number == number for one in read_luksmeta(read, size, areas, payload).tokens):
-        block = read(place.offset, SIZE)
-        _name, offset, length, checksum, _reserved = _ENTRY.unpack_from(block, _HEAD.size + number * _ENTRY.size)
-        if offset >= SIZE and offset + length <= place.size:
-            data = read(place.offset + offset, length)
-            if crc32c(data) == checksum:
+        entry = _entry(read(place.offset, SIZE), number)
+        if entry.offset >= SIZE and entry.offset + entry.length <= place.size:
+            data = read(place.offset + entry.offset, entry.length)
+            if crc32c(data) == entry.checksum:
                 return data
     raise MalformedHeader(f"what luksmeta keeps for keyslot {number} is damaged", remedy="bind it to Clevis again")
 
@@ -118,15 +129,15 @@ def removal(
     if place is None or not any(token.number == number and token.type != UNREADABLE for token in tokens):
         return ()
     block = bytearray(read(place.offset, SIZE))
+    entry = _entry(block, number)
     at = _HEAD.size + number * _ENTRY.size
-    _name, offset, length, _checksum, _reserved = _ENTRY.unpack_from(block, at)
     block[at : at + _ENTRY.size] = bytes(_ENTRY.size)
     _HEAD.pack_into(block, 0, MAGIC, _VERSION, 0)
     _HEAD.pack_into(block, 0, MAGIC, _VERSION, crc32c(bytes(block)))
     header = model.Write(place.offset, bytes(block))
-    if offset < SIZE or offset + length > place.size:  # data outside of the gap belongs to something else
+    if entry.offset < SIZE or entry.offset + entry.length > place.size:  # what is outside belongs to something else
         return (header,)
-    return (model.Write(place.offset + offset, bytes(length)), header)
+    return (model.Write(place.offset + entry.offset, bytes(entry.length)), header)
 
 
 def crc32c(data: bytes) -> int:

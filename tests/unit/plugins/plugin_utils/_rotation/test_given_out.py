@@ -120,3 +120,9 @@ def test_an_entry_of_another_host_is_none() -> None:
     other = {START + ONE: Stored({**entry(), "host": "db"}, 1)}
     with pytest.raises(BadEntry, match="entry for host 'db'"):
         wanted_entry(other, START, "web", ONE, [])
+
+
+@pytest.mark.parametrize("strange", [[], ["a"], "text", 7])
+def test_what_is_no_entry_is_told(strange: t.Any) -> None:
+    known = {START + ONE: Stored(strange, 1), START + TWO: Stored(entry(TWO), 1)}
+    assert wanted_entry(known, START, "web", TWO, []).key == START + TWO
