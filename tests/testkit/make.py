@@ -202,26 +202,39 @@ BASE1, BASE2 = "luks1-slot-0", "luks2-base"
 
 def luks1_attacks() -> t.Iterator[str]:
     fields: t.List[t.Tuple[str, int, bytes]] = [
-        ("version-0", 6, b"\0\0"), ("version-3", 6, b"\0\3"), ("version-65535", 6, b"\xff\xff"),
-        ("magic", 0, b"LUKS\xba\xbf"), ("magic-swapped", 0, b"SKUL\xba\xbe"), ("magic-zero", 0, bytes(6)),
-        ("payload-huge", 104, b"\xff\xff\xff\xff"), ("payload-in-the-areas", 104, struct.pack(">I", 9)),
+        ("version-0", 6, b"\0\0"),
+        ("version-3", 6, b"\0\3"),
+        ("version-65535", 6, b"\xff\xff"),
+        ("magic", 0, b"LUKS\xba\xbf"),
+        ("magic-swapped", 0, b"SKUL\xba\xbe"),
+        ("magic-zero", 0, bytes(6)),
+        ("payload-huge", 104, b"\xff\xff\xff\xff"),
+        ("payload-in-the-areas", 104, struct.pack(">I", 9)),
         ("payload-1", 104, struct.pack(">I", 1)),
-        ("key-bytes-0", 108, bytes(4)), ("key-bytes-huge", 108, b"\xff\xff\xff\xff"),
+        ("key-bytes-0", 108, bytes(4)),
+        ("key-bytes-huge", 108, b"\xff\xff\xff\xff"),
         ("key-bytes-overflow", 108, struct.pack(">I", 2**31)),
-        ("hash-unknown", 72, b"sha257\0"), ("hash-empty", 72, bytes(32)), ("hash-unterminated", 72, b"x" * 32),
-        ("cipher-empty", 8, bytes(32)), ("cipher-unterminated", 8, b"a" * 32), ("mode-unterminated", 40, b"x" * 32),
+        ("hash-unknown", 72, b"sha257\0"),
+        ("hash-empty", 72, bytes(32)),
+        ("hash-unterminated", 72, b"x" * 32),
+        ("cipher-empty", 8, bytes(32)),
+        ("cipher-unterminated", 8, b"a" * 32),
+        ("mode-unterminated", 40, b"x" * 32),
         ("digest-iterations-0", 164, bytes(4)),
-    ]  # fmt: skip
+    ]
     for slot in range(8):
         at = 208 + 48 * slot
         fields += [
-            (f"slot-{slot}-state-0", at, bytes(4)), (f"slot-{slot}-state-odd", at, struct.pack(">I", 0x00AC71F4)),
-            (f"slot-{slot}-offset-0", at + 40, bytes(4)), (f"slot-{slot}-offset-1", at + 40, struct.pack(">I", 1)),
+            (f"slot-{slot}-state-0", at, bytes(4)),
+            (f"slot-{slot}-state-odd", at, struct.pack(">I", 0x00AC71F4)),
+            (f"slot-{slot}-offset-0", at + 40, bytes(4)),
+            (f"slot-{slot}-offset-1", at + 40, struct.pack(">I", 1)),
             (f"slot-{slot}-offset-huge", at + 40, b"\xff\xff\xff\xff"),
-            (f"slot-{slot}-stripes-0", at + 44, bytes(4)), (f"slot-{slot}-stripes-1", at + 44, struct.pack(">I", 1)),
+            (f"slot-{slot}-stripes-0", at + 44, bytes(4)),
+            (f"slot-{slot}-stripes-1", at + 44, struct.pack(">I", 1)),
             (f"slot-{slot}-stripes-huge", at + 44, b"\xff\xff\xff\xff"),
             (f"slot-{slot}-on-the-next", at + 40, struct.pack(">I", 8 + 256 * ((slot + 1) % 8))),
-        ]  # fmt: skip
+        ]
     for name, offset, content in fields:
         yield stanza(f"luks1-attack-{name}", f"base {BASE1}", f"hex {offset} {content.hex()}", expect="refused")
 
@@ -244,8 +257,24 @@ def luks2_vectors() -> t.Iterator[str]:
 
 # Path and value; a path that ends in "-" loses that member.
 LUKS2_MEMBERS: t.List[t.Tuple[str, str, t.List[t.Any]]] = [
-    ("area-offset", "keyslots.0.area.offset", ["0", "4096", "16384", "32769", "16777216", "18446744073709551615",
-        "18446744073709551616", "-1", "", " 32768", "32768x", 32768]),
+    (
+        "area-offset",
+        "keyslots.0.area.offset",
+        [
+            "0",
+            "4096",
+            "16384",
+            "32769",
+            "16777216",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-1",
+            "",
+            " 32768",
+            "32768x",
+            32768,
+        ],
+    ),
     ("area-size", "keyslots.0.area.size", ["0", "1", "255999", "16777216", "18446744073709551615", "-4096", 258048]),
     ("segment-offset", "segments.0.offset", ["0", "32768", "-1", "x", 16777216, "18446744073709551616"]),
     ("segment-size", "segments.0.size", ["0", "-1", "many", 512]),
@@ -261,12 +290,25 @@ LUKS2_MEMBERS: t.List[t.Tuple[str, str, t.List[t.Any]]] = [
     ("digest-salt", "digests.0.salt", ["", "####"]),
     ("json-size", "config.json_size", ["0", "12287", "16384", 12288, "-1"]),
     ("keyslots-size", "config.keyslots_size", ["0", "4095", "16744449", "18446744073709551615", 16744448]),
-    ("tokens", "tokens", [[], "x", {"0": {}}, {"0": {"type": "x"}}, {"0": {"type": "x", "keyslots": ["5"]}},
-        {"0": {"type": 1, "keyslots": []}}, {"a": {"type": "x", "keyslots": []}}]),
-    ("keyslots", "keyslots", [[], "x", None]), ("segments", "segments", [[], {}, "x", None]),
-    ("digests", "digests", [[], "x", None]), ("config", "config", [[], {}, "x", None]),
+    (
+        "tokens",
+        "tokens",
+        [
+            [],
+            "x",
+            {"0": {}},
+            {"0": {"type": "x"}},
+            {"0": {"type": "x", "keyslots": ["5"]}},
+            {"0": {"type": 1, "keyslots": []}},
+            {"a": {"type": "x", "keyslots": []}},
+        ],
+    ),
+    ("keyslots", "keyslots", [[], "x", None]),
+    ("segments", "segments", [[], {}, "x", None]),
+    ("digests", "digests", [[], "x", None]),
+    ("config", "config", [[], {}, "x", None]),
     ("requirements", "config.requirements", [{"mandatory": ["unknown-feature"]}, {"mandatory": "x"}]),
-]  # fmt: skip
+]
 
 
 def luks2_attacks() -> t.Iterator[str]:

@@ -41,7 +41,15 @@ function table(list) {
   return h(
     "table",
     { class: "list" },
-    h("thead", {}, h("tr", {}, ["Change", "Host", "Volume", "What"].map((name) => h("th", { scope: "col" }, name)))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ["Change", "Host", "Volume", "What"].map((name) => h("th", { scope: "col" }, name)),
+      ),
+    ),
     h("tbody", {}, list.map(row)),
   );
 }
