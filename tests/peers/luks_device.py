@@ -26,7 +26,7 @@ runpy.run_module("ansible_collections.community.crypto.plugins.modules.luks_devi
 
 def luks_device(device: str, arguments: t.Mapping[str, t.Any], *, check: bool = False) -> t.Dict[str, t.Any]:
     """What the module says; ``failed`` is always there. It finds cryptsetup on PATH."""
-    internal = {"_ansible_check_mode": check, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}
+    internal = {"_ansible_check_mode": check, "_ansible_remote_tmp": "/dev/null/x", "_ansible_keep_remote_files": False}
     done = subprocess.run(
         [PYTHON, "-c", _RUNNER],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {"device": device, **arguments, **internal}}).encode(),

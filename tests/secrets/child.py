@@ -53,7 +53,7 @@ def run(
     folder: t.Optional[pathlib.Path] = None,
 ) -> Ended:
     """``afterwards`` runs in the child when the module has ended, and its answer becomes ``memory``."""
-    own = {"check_mode": check, "diff": True, "remote_tmp": "/nowhere", "keep_remote_files": False}
+    own = {"check_mode": check, "diff": True, "remote_tmp": "/dev/null/x", "keep_remote_files": False}
     if (
         "inject_invocation" in PASS_VARS
     ):  # newer releases of ansible-core want to be asked; in the older ones the invocation is always in the result

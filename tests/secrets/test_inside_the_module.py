@@ -139,7 +139,7 @@ def test_python_in_development_mode(lab: Lab) -> None:
         "import ansible_collections.luksmith.luks.plugins.modules.keyslots as k; k.main()"
     )
     arguments = json.dumps(
-        {"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}}
+        {"ANSIBLE_MODULE_ARGS": {**lab.task, "_ansible_remote_tmp": "/dev/null/x", "_ansible_keep_remote_files": False}}
     ).encode()
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", runner, str(ROOT / "tests" / "tools" / "register.py")],

@@ -61,7 +61,7 @@ Result = t.Dict[str, t.Any]
 Hook = t.Callable[[], object]
 
 # What Ansible tells every module besides the task's arguments.
-OF_ANSIBLE = {"_ansible_remote_tmp": "/nowhere", "_ansible_keep_remote_files": False}
+OF_ANSIBLE = {"_ansible_remote_tmp": "/dev/null/x", "_ansible_keep_remote_files": False}
 
 
 class ModuleFailed(AssertionError):

@@ -56,7 +56,7 @@ def test_the_command_gets_the_report_once(run: Run, tmp_path: pathlib.Path) -> N
 
 WRONG = {
     "fails": (["sh", "-c", "echo 'no route' >&2; exit 3"], "sh failed with exit code 3: no route"),
-    "is not there": (["/nowhere/deliver"], "/nowhere/deliver of rotate_report_command cannot be run: No such file"),
+    "is not there": (["./no such program"], "./no such program of rotate_report_command cannot be run: No such file"),
     "has a NUL": (["echo", "a\0b"], "holds a NUL character"),
 }
 
