@@ -21,10 +21,13 @@ VECTORS = pathlib.Path(__file__).with_name("vectors")
 
 @dataclasses.dataclass
 class Vector:
-    """peers: program -> what it says where that is not what ``expect`` says, and why."""
+    """detached: bytes of the payload if the image is a header that stands alone. peers: program -> what it says where
+    that is not what ``expect`` says, and why.
+    """
 
     name: str
     size: int = 0
+    detached: t.Optional[int] = None
     edits: t.List[t.List[str]] = dataclasses.field(default_factory=list)
     secrets: t.Dict[str, bytes] = dataclasses.field(default_factory=dict)
     expect: str = ""
@@ -82,9 +85,12 @@ def _parse(lines: t.Sequence[str], known: t.Mapping[str, Vector]) -> Vector:
         word, _, rest = line.partition(" ")
         if word == "base":
             base = known[rest]
-            vector.size, vector.edits, vector.secrets = base.size, list(base.edits), dict(base.secrets)
+            vector.size, vector.detached = base.size, base.detached
+            vector.edits, vector.secrets = list(base.edits), dict(base.secrets)
         elif word == "size":
             vector.size = int(rest)
+        elif word == "detached":
+            vector.detached = int(rest)
         elif word == "secret":
             label, _, content = rest.partition(" ")
             vector.secrets[label] = bytes.fromhex(content)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each vector of the testkit: ours says what is expected; so does cryptsetup, or the vector names the difference.
+"""Each vector of the testkit: every program says what is expected, or the vector names the difference.
 
 A tenth of the vectors in the default size, all with ``--size full``.
 """
@@ -16,34 +16,37 @@ from ansible_collections.luksmith.luks.tests.testkit import kit, make, peers, ta
 
 VECTORS = kit.load()
 BLOCKS = 10
-# cryptsetup takes these from the kernel, which may not have them (in a container, for example).
-OF_THE_KERNEL = ("serpent", "twofish", "camellia")
 SELECTION = [pytest.param(n, marks=[] if n == 0 else [pytest.mark.full]) for n in range(BLOCKS)]
 
 
-def wrong(program: str, say: peers.Say, folder: pathlib.Path, block: int) -> t.List[t.Tuple[str, str, str]]:
-    """Vector, expectation and answer, where these differ."""
-    found = []
-    for vector in list(VECTORS.values())[block::BLOCKS]:
-        path = folder / "image"
-        vector.write(path)
-        expected = vector.peers[program][0] if program in vector.peers else vector.expect
-        answer = say(vector, path)
-        if answer != expected:
-            found.append((vector.name, expected, answer))
-    return found
+def wrong(program: str, folder: pathlib.Path, block: int) -> t.List[t.Tuple[str, str, str]]:
+    """Vector, what was to be said, and the answer, where these differ."""
+    asked = [vector for vector in VECTORS.values() if peers.PEERS[program].asked(vector)]
+    found = [(one.name, peers.difference(one, program, peers.Files.of(one, folder))) for one in asked[block::BLOCKS]]
+    return [(name, *answer) for name, answer in found if answer]
 
 
 @pytest.mark.parametrize("block", SELECTION)
 def test_ours(tmp_path: pathlib.Path, block: int) -> None:
-    assert wrong("luksmith", peers.ours, tmp_path, block) == []
+    assert wrong("luksmith", tmp_path, block) == []
 
 
 @pytest.mark.needs("cryptsetup")
 @pytest.mark.parametrize("block", SELECTION)
 def test_cryptsetup(tmp_path: pathlib.Path, block: int) -> None:
-    found = wrong("cryptsetup", peers.cryptsetup, tmp_path, block)
-    assert [one for one in found if not any(cipher in one[0] for cipher in OF_THE_KERNEL)] == []
+    assert wrong("cryptsetup", tmp_path, block) == []
+
+
+@pytest.mark.needs("qemu-io")
+@pytest.mark.parametrize("block", SELECTION)
+def test_qemu(tmp_path: pathlib.Path, block: int) -> None:
+    assert wrong("qemu-io", tmp_path, block) == []
+
+
+@pytest.mark.needs("luksmeta")
+@pytest.mark.parametrize("block", SELECTION)
+def test_luksmeta(tmp_path: pathlib.Path, block: int) -> None:
+    assert wrong("luksmeta", tmp_path, block) == []
 
 
 def test_there_are_enough() -> None:

@@ -40,7 +40,7 @@ BUDGETS = {
     "audit_step": 716,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 601,
+    "header_backup": 603,
     "keyfile": 90,
     "keyslots": 720,
     "keyslots_info": 518,

@@ -26,6 +26,7 @@ CRYPTO_EXTENSION = 0x0537BE77
 _V2_LENGTH = 72
 _V3_LENGTH = 104
 _AUTOCLEAR_OFFSET = 88
+_REFCOUNT_ORDER_OFFSET = 96
 _CORRUPT_BIT = 1
 _DATA_FILE_BIT = 2
 # dirty, corrupt, external data file, compression type, extended L2 entries
@@ -95,6 +96,8 @@ def locate(read: Read, size: int) -> Qcow2Crypto:
     header_length = _u32(head, 100) if version == 3 else _V2_LENGTH
     if version == 3 and not (_V3_LENGTH <= header_length <= cluster and header_length % 8 == 0):
         raise _malformed(f"header_length is {header_length}")
+    if version == 3 and _u32(head, _REFCOUNT_ORDER_OFFSET) > 6:
+        raise _malformed(f"refcount_order is {_u32(head, _REFCOUNT_ORDER_OFFSET)}; 0 to 6 are possible")
     if backing > cluster:
         raise _malformed(f"the name of the backing file would begin at byte {backing}, past the first cluster")
     # Extensions lie in the first cluster, before the name of the backing file if there is one.

@@ -217,11 +217,12 @@ class Derivations:
         if not isinstance(parameters, Pbkdf2):
             return bytearray(value)
         digest = kdf.new_hash(parameters.hash)
+        padded = bytearray(digest.block_size)
         if len(value) > digest.block_size:
             digest.update(value)
-            return bytearray(digest.digest())
-        padded = bytearray(digest.block_size)
-        padded[: len(value)] = value
+            padded[: digest.digest_size] = digest.digest()
+        else:
+            padded[: len(value)] = value
         return padded
 
     def close(self) -> None:

@@ -71,6 +71,7 @@ REFUSED = [
         errors.MalformedHeader,
         "header_length is 110",
     ),
+    ("refcount-order-7", image.patch(build(), 96, b"\0\0\0\7"), errors.MalformedHeader, "refcount_order is 7"),
     ("header-length-huge", image.patch(build(), 100, b"\xff\xff\xff\xf8"), errors.MalformedHeader, "header_length"),
     (
         "missing",
