@@ -23,7 +23,7 @@ _BUILDERS = ("append", "extend", "add", "update", "setdefault", "insert", "sort"
 @dataclasses.dataclass(frozen=True)
 class Mutation:
     """``source`` with the characters from ``begin`` to ``end`` replaced by ``instead``; ``line`` is where its statement
-    begins.
+    begins. All lines stay where they are.
     """
 
     kind: str
@@ -34,7 +34,8 @@ class Mutation:
     was: str
 
     def applied(self, source: str) -> str:
-        return source[: self.begin] + self.instead + source[self.end :]
+        taken_out = source[self.begin : self.end].count("\n")
+        return source[: self.begin] + self.instead + "\\\n" * taken_out + source[self.end :]
 
 
 class _Finder(ast.NodeVisitor):
