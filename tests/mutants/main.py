@@ -176,7 +176,8 @@ class Recorded(t.NamedTuple):
     def tests_of(self, mutant: Mutant) -> t.List[str]:
         """Those that run the line, first the nearest, and among them the shortest."""
         by_line = self.lines.contexts_by_lineno(f"{self.root}/{mutant.path}")
-        tests = {context.rpartition("|")[0] for context in by_line.get(mutant.mutation.line, ())} - {""}
+        lines = range(mutant.mutation.line, mutant.mutation.last + 1)
+        tests = {context.rpartition("|")[0] for line in lines for context in by_line.get(line, ())} - {""}
         folder, name = os.path.split(f"tests/unit/{mutant.path}")
         own = f"{folder}/test_{name[: -len('.py')].lstrip('_')}"
         return sorted(
