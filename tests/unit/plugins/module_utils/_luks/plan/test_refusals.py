@@ -210,3 +210,8 @@ def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
 def test_a_note_of_an_unknown_kind() -> None:
     with pytest.raises(Refused, match=r"(?i)an interrupted run left a journal entry of the unknown kind 'polish'"):
         plan({0: RED}, present(RED), luks1=True, intent=model.Intent("polish", 2))
+
+
+def test_a_priority_for_a_slot_that_is_empty() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives keyslot 3 a priority, but it is not active"):
+        plan({0: RED}, Entry(0, "present", 3, priority="prefer"))
