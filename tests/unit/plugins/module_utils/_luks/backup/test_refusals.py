@@ -7,6 +7,7 @@ nothing written.
 
 from __future__ import annotations
 
+import base64
 import pathlib
 import typing as t
 
@@ -95,12 +96,12 @@ def refused(
     **options: t.Any,
 ) -> None:
     """In check mode and for real, and neither file is touched."""
-    before = volume.read_bytes(), path.read_bytes() if path.exists() else None
+    before = volume.read_bytes(), path.read_bytes() if path.is_file() else None
     for check in (True, False):
         with pytest.raises(kind, match=words) as caught:
             bring(volume, path, *(unlock or MADE[:1]), check=check, **options)
         assert "Nothing was changed." in str(caught.value)
-    assert (volume.read_bytes(), path.read_bytes() if path.exists() else None) == before
+    assert (volume.read_bytes(), path.read_bytes() if path.is_file() else None) == before
 
 
 def ruin(volume: pathlib.Path, *, uuid: t.Optional[bytes] = None) -> None:
@@ -159,6 +160,25 @@ def test_a_backup_with_another_volume_key(volume: pathlib.Path, path: pathlib.Pa
     """The digest is at byte 112; what it is compared with is derived from the volume key."""
     scribble(volume, 112, bytes(20))
     refused(volume, path, r"(?i)the volume key in the backup is not the one that the volume uses now")
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_volume_key_that_is_not_that_of_the_backup(volume: pathlib.Path, path: pathlib.Path) -> None:
+    unlock = [secret(MADE[0]), {"label": "dumped", "volume_key_base64": base64.b64encode(bytes(64)).decode()}]
+    before = volume.read_bytes()
+    task = parse_backup({"device": str(volume), "path": str(path), "state": "restored", "unlock": unlock})
+    try:
+        with pytest.raises(Refused, match=r"(?i)the volume key dumped is not that of the backup"):
+            restore(task, check=False)
+    finally:
+        task.wipe_secrets()
+    assert volume.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_folder_as_a_backup(volume: pathlib.Path) -> None:
+    for state in ("present", "restored"):
+        refused(volume, volume.parent, r"(?i)it is a directory.*Name the file, such as", kind=StorageFault, state=state)
 
 
 @pytest.mark.parametrize("format", ["luks1"])

@@ -24,7 +24,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
     MADE,
@@ -63,6 +64,21 @@ def test_a_header_that_changes_in_spite_of_the_locks(
         full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert areas
     assert volume.read_bytes()[QUIET[format]] == 0xA5
+
+
+@BOTH
+def test_key_material_that_the_medium_does_not_give_back(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header never lists a keyslot that does not open."""
+    right = HeaderWriter.write_area
+    monkeypatch.setattr(
+        HeaderWriter, "write_area", lambda disk, area, data: right(disk, area, data).replace(data[:1], b"?")
+    )
+    with pytest.raises(Interrupted, match=r"(?i)the key material for keyslot 5, read back .* does not open"):
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    with open_volume(str(volume), writable=False) as opened:
+        assert sorted(read_header(opened).keyslots) == [0, 1]
 
 
 @BOTH
