@@ -47,7 +47,7 @@ import ledger  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORK = ROOT / ".cache" / "mutants"
-QUICK = ("tests/unit", "tests/property")
+QUICK = ("tests/unit", "tests/property", "tests/crash/test_crashes.py", "tests/crash/test_restore_power_cuts.py")
 ENGINE = (
     ("tests/crash/test_crashes.py", "tests/crash/test_system_calls.py"),
     ("tests/crash/test_replaced.py", "tests/crash/test_faults.py", "tests/crash/test_real_faults.py"),
@@ -192,7 +192,7 @@ class Recorded(t.NamedTuple):
 
     def longest(self, tests: t.Sequence[str]) -> float:
         """Seconds after which there is no end to be expected. Somebody who waits for ever notices, too."""
-        return 60 + 30 * sum(self.seconds.get(test, 0) for test in tests)
+        return 60 + 5 * sum(self.seconds.get(test, 0) for test in tests)
 
 
 def recorded(tree: Tree) -> Recorded:

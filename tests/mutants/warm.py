@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import pathlib
+import resource
 import select
 import signal
 import subprocess
@@ -98,17 +99,23 @@ class Server:
             child = os.fork()
             if not child:
                 os.setsid()
+                busy = int(longest / 4)
+                resource.setrlimit(resource.RLIMIT_CPU, (busy, busy))
                 self._run(session, tests, told, *change)
                 os._exit(0)
             watched = os.pidfd_open(child)
             ended = select.select([watched], [], [], longest)[0]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # and what its tests left running
-            os.waitpid(child, 0)
+            status = os.waitpid(child, 0)[1]
             os.close(watched)
             told.seek(0)
             begun, _, came = told.read().partition(_END)
-        return (came if came else NO_ANSWER if ended else NO_END), begun.rpartition("\n")[2]
+        if not came:
+            came = (
+                NO_END if not ended or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) else NO_ANSWER
+            )
+        return came, begun.rpartition("\n")[2]
 
     def _run(
         self, session: t.Any, tests: t.List[str], told: t.TextIO, path: str = "", before: str = "", after: str = ""
