@@ -112,9 +112,8 @@ class Server:
             told.seek(0)
             begun, _, came = told.read().partition(_END)
         if not came:
-            came = (
-                NO_END if not ended or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) else NO_ANSWER
-            )
+            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            came = NO_END if not ended or killed else NO_ANSWER
         return came, begun.rpartition("\n")[2]
 
     def _run(
