@@ -107,5 +107,5 @@ def test_the_parts_are_joined_as_clevis_splits_them() -> None:
 
 @pytest.mark.parametrize("written", [b"", b"a.b.c.d", b"a.b.c.d.e.f"])
 def test_what_clevis_wrote_is_no_jwe(written: bytes) -> None:
-    with pytest.raises(Refused, match="clevis encrypt did not write a JWE"):
+    with pytest.raises(Refused, match="Clevis encrypt did not write a JWE"):
         clevis.parts(written)
