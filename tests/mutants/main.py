@@ -174,21 +174,18 @@ class Recorded(t.NamedTuple):
     seconds: t.Mapping[str, float]
 
     def tests_of(self, mutant: Mutant) -> t.List[str]:
-        """Those that run the line, first the nearest, and among them the shortest."""
+        """Those that run the line; first those that are short and near, which are likely to notice."""
         by_line = self.lines.contexts_by_lineno(f"{self.root}/{mutant.path}")
         lines = range(mutant.mutation.line, mutant.mutation.last + 1)
         tests = {context.rpartition("|")[0] for line in lines for context in by_line.get(line, ())} - {""}
         folder, name = os.path.split(f"tests/unit/{mutant.path}")
         own = f"{folder}/test_{name[: -len('.py')].lstrip('_')}"
-        return sorted(
-            tests,
-            key=lambda test: (
-                not test.startswith(own),
-                not test.startswith(f"{folder}/"),
-                self.seconds.get(test, 0),
-                test,
-            ),
-        )
+
+        def order(test: str) -> t.Tuple[float, str]:
+            far = 1 if test.startswith(own) else 4 if test.startswith(f"{folder}/") else 16
+            return far * (0.01 + self.seconds.get(test, 0)), test
+
+        return sorted(tests, key=order)
 
     def longest(self, tests: t.Sequence[str]) -> float:
         """Seconds after which there is no end to be expected. Somebody who waits for ever notices, too."""

@@ -133,3 +133,11 @@ def test_what_cannot_be_asked_is_not(format: str, type: str, words: str, program
 
 def never(secret: bytearray, _token: Token) -> t.Tuple[int, ...]:
     raise AssertionError(f"it yielded {bytes(secret)!r}")
+
+
+def test_a_python_that_does_not_tell_its_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("os.write(1, b'key')")
+    assert token_plugin.passphrase(HEADER, 3, "systemd-tpm2") == b"key"
+    monkeypatch.setattr(token_plugin.sys, "executable", "")
+    with pytest.raises(Refused, match="Python does not tell its program"):
+        token_plugin.passphrase(HEADER, 3, "systemd-tpm2")
