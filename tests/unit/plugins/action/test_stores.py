@@ -25,6 +25,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores imp
     ceph,
     escrow,
 )
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.command import Command  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.vault_file import ROOT  # noqa: E402
 
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
@@ -339,6 +340,13 @@ def test_what_a_command_complains_of_is_shown_without_secrets(tmp_path: pathlib.
         store.write(KEY, entry, 0)
     assert "2025" not in str(caught.value) and str(caught.value).isprintable()
     assert str(caught.value).endswith("It is not known whether the store was changed.")
+
+
+def test_a_command_without_a_program() -> None:
+    store = Command(())
+    for ask in (store.check, lambda: store.read(KEY), lambda: store.write(KEY, ENTRY, 0)):
+        with pytest.raises(StoreError, match="The store command has no program"):
+            ask()
 
 
 def test_a_command_that_is_killed(tmp_path: pathlib.Path) -> None:
