@@ -215,3 +215,18 @@ def test_a_note_of_an_unknown_kind() -> None:
 def test_a_priority_for_a_slot_that_is_empty() -> None:
     with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives keyslot 3 a priority, but it is not active"):
         plan({0: RED}, Entry(0, "present", 3, priority="prefer"))
+
+
+def test_two_priorities_for_one_slot() -> None:
+    ranked = Entry(1, "present", 0, priority="prefer")
+    refused = r"(?i)keyslots\[1\] gives keyslot 0 the priority prefer, and keyslots\[0\], .* wants ignore"
+    for slot, old in ((None, None), (0, RED)):
+        entries = present(RED if old is None else GREEN, old, keyslot=slot, priority="ignore"), ranked
+        with pytest.raises(Refused, match=refused):
+            plan({0: RED}, *entries)
+
+
+def test_a_priority_of_a_slot_that_gets_a_new_key_is_set_with_it() -> None:
+    ranked = Entry(1, "present", 0, priority="prefer")
+    assert plan({0: RED}, present(GREEN, RED, keyslot=0), ranked) == [("rekey", 0)]
+    assert plan({0: RED}, present(GREEN, RED, keyslot=0, priority="prefer"), ranked) == [("rekey", 0)]
