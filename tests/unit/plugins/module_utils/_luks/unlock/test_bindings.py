@@ -111,6 +111,8 @@ def test_absent_takes_what_has_the_named_properties() -> None:
         ({"binding": {"type": "systemd-tpm2"}}, "has no pcrs"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [24]}}, r"pcrs is \[24\]"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [7], "config": {}}}, "has no config"),
+        ({"binding": {"type": "clevis", "pin": "tang", "config": ["url"]}}, "config is a list"),
+        ({"binding": {"type": "clevis", "pin": "tang", "config": "url"}}, "config is text"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [7], "pin": 1234}}, "pin is a number"),
         ({"binding": {"type": "systemd-tpm2", "pin": "1234"}, "state": "absent"}, "absent and has a pin"),
         ({"binding": {"type": "clevis"}}, "has no pin"),
