@@ -244,6 +244,18 @@ def test_an_escrow_without_a_certificate_is_none(tmp_path: pathlib.Path) -> None
         escrow_store(tmp_path).check()
 
 
+def test_an_escrow_that_could_not_be_written_or_opened_later(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"folder": str(tmp_path / "no"), "certificates": [str(tmp_path / "certificate")]}
+    with pytest.raises(StoreError, match="is no certificate in PEM form"):
+        _stores.make("escrow", options, vault()).check()
+    monkeypatch.setattr(escrow, "check_certificate", lambda _path: True)
+    with pytest.raises(StoreError, match=r"does not exist\. Is it mounted"):
+        _stores.make("escrow", options, vault()).check()
+    _stores.make("escrow", {**options, "folder": str(tmp_path)}, vault()).check()
+
+
 # Stands for the program ceph: the keys are files of the folder.
 CEPH = """
 import pathlib, sys

@@ -30,7 +30,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
@@ -366,3 +366,25 @@ def test_a_newer_backup_is_not_replaced_by_an_older_header(volume: pathlib.Path)
     volume.write_bytes(older)
     refused(volume, newer, r"(?i)the existing backup has sequence id", state="present", force=False)
     assert bring(volume, newer, state="present")["changed"]
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_backup_that_others_can_read_becomes_private(volume: pathlib.Path, path: pathlib.Path) -> None:
+    before = path.read_bytes()
+    path.chmod(0o644)
+    for check, changed, mode in ((True, True, 0o644), (False, True, 0o600), (False, False, 0o600)):
+        assert bring(volume, path, state="present", check=check)["changed"] is changed
+        assert path.stat().st_mode & 0o777 == mode and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_check_mode_says_that_a_volume_cannot_be_written(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_volume: Volume) -> t.NoReturn:
+        raise StorageFault("the device is read-only")
+
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.setattr(Volume, "check_writable", fail)
+    with pytest.raises(StorageFault, match="the device is read-only"):
+        bring(volume, path, MADE[0], check=True)
