@@ -386,5 +386,5 @@ def test_check_mode_says_that_a_volume_cannot_be_written(
 
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.setattr(Volume, "check_writable", fail)
-    with pytest.raises(StorageFault, match="the device is read-only"):
+    with pytest.raises(StorageFault, match="The device is read-only"):
         bring(volume, path, MADE[0], check=True)
