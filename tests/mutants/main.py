@@ -174,7 +174,9 @@ class Recorded(t.NamedTuple):
     seconds: t.Mapping[str, float]
 
     def tests_of(self, mutant: Mutant) -> t.List[str]:
-        """Those that run the line; first those that are short and near, which are likely to notice."""
+        """Those that run the line; first those that are short and near, which are likely to notice. A line that no test
+        is seen to run may run in a process that the tests of its file start.
+        """
         by_line = self.lines.contexts_by_lineno(f"{self.root}/{mutant.path}")
         lines = range(mutant.mutation.line, mutant.mutation.last + 1)
         tests = {context.rpartition("|")[0] for line in lines for context in by_line.get(line, ())} - {""}
@@ -185,7 +187,7 @@ class Recorded(t.NamedTuple):
             far = 1 if test.startswith(own) else 4 if test.startswith(f"{folder}/") else 16
             return far * (0.01 + self.seconds.get(test, 0)), test
 
-        return sorted(tests, key=order)
+        return sorted(tests or (test for test in self.seconds if test.startswith(own)), key=order)
 
     def longest(self, tests: t.Sequence[str]) -> float:
         """Seconds after which there is no end to be expected. Somebody who waits for ever notices, too."""
@@ -222,21 +224,23 @@ class Judge:
             self._trees.put(tree)
         self._recorded = asked
         self._deep = deep
-        self.catchers: t.List[str] = []  # of the warm processes
+        # What the warm processes saw fail, by the path of the broken file, whose next mutant it may notice as well.
+        self._catchers: t.DefaultDict[str, t.Set[str]] = collections.defaultdict(set)
         self.counts: t.Counter[str] = collections.Counter()
 
     def noticed(self, mutant: Mutant) -> str:
         """The test that does, or nothing."""
         tree = self._trees.get()
         try:
-            tests = self._recorded.tests_of(mutant)
+            known = self._catchers[mutant.path]
+            tests = sorted(self._recorded.tests_of(mutant), key=lambda test: test not in known)
             with tree.broken(mutant) as change:
                 if tests and self._warm:
                     came, where = self._warm[tree].ask(tests, self._recorded.longest(tests), *change)
                     self.counts[f"warm: {came}"] += 1
                     if came == warm.FAILED:
-                        self.catchers.append(where)
-                        if len(self.catchers) % EACH:
+                        known.add(where)
+                        if self.counts[f"warm: {came}"] % EACH:
                             return where
                     if came in (warm.FAILED, warm.NO_END):
                         noticed = tree.quickly([where], self._recorded.longest([where]))
@@ -254,7 +258,7 @@ class Judge:
 
     def close(self) -> str:
         """The catcher that a warm process sees fail with nothing broken, too; empty: none, as it must be."""
-        tests = sorted(set(self.catchers))
+        tests = sorted(set().union(*self._catchers.values()))
         came, where = warm.PASSED, ""
         if tests:
             came, where = next(iter(self._warm.values())).ask(tests, self._recorded.longest(tests))
