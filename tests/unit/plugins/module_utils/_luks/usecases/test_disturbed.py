@@ -21,6 +21,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     Refused,
     StorageFault,
 )
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
@@ -182,3 +183,11 @@ def test_key_material_that_changes_under_the_locks(
         full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
     assert not full.amend_volume(volume, present(format, MADE[1], keyslot=1))["changed"]
+
+
+@pytest.mark.parametrize("format", ["luks2"])
+def test_check_mode_says_so_too(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Luks2Header, "write_obstacle", Refused("a requirement from the future"))
+    for check in (True, False):
+        with pytest.raises(Refused, match="requirement from the future"):
+            full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=check)
