@@ -12,14 +12,17 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer, keyslot_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.luks2_steps import Luks2Steps
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import cipher, kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
     HeaderChanged,
     Interrupted,
     Refused,
     StorageFault,
+    Unsupported,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
@@ -191,3 +194,48 @@ def test_check_mode_says_so_too(volume: pathlib.Path, monkeypatch: pytest.Monkey
     for check in (True, False):
         with pytest.raises(Refused, match="requirement from the future"):
             full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=check)
+
+
+@BOTH
+@pytest.mark.parametrize("lacking", [(cipher, "check"), (kdf, "hash_size")], ids=["cipher", "hash"])
+def test_what_this_host_lacks_is_said_before_the_first_write(
+    volume: pathlib.Path, format: str, lacking: t.Tuple[t.Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_asked: t.Any) -> t.NoReturn:
+        raise Unsupported("cipher", "serpent")
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(keyslot_writer, "cipher", types.SimpleNamespace(check=cipher.check))
+    monkeypatch.setattr(keyslot_writer, "kdf", types.SimpleNamespace(hash_size=kdf.hash_size, check=kdf.check))
+    monkeypatch.setattr(keyslot_writer.cipher if lacking[0] is cipher else keyslot_writer.kdf, lacking[1], fail)
+    for check in (True, False):
+        with pytest.raises(Unsupported, match=r"serpent.*Nothing was changed\."):
+            full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1], check=check)
+    assert volume.read_bytes() == before
+
+
+@BOTH
+def test_the_keys_of_a_new_keyslot_are_wiped(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiped: t.List[int] = []
+    monkeypatch.setattr(keyslot_writer, "wipe", lambda key: wiped.append(id(key)))
+    opened: t.List[t.Any] = []
+    right = keyslot_writer.key_material.unseal
+    monkeypatch.setattr(
+        keyslot_writer.key_material, "unseal", lambda *given: opened.append(right(*given)) or opened[-1]
+    )
+    full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert id(opened[-1]) == wiped[0] and len(wiped) == 2
+
+
+@pytest.mark.parametrize("format", ["luks2"])
+def test_a_plan_that_the_header_cannot_hold_is_refused_in_check_mode(
+    volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_steps: Luks2Steps, _action: Action) -> t.NoReturn:
+        raise Refused("the metadata would not fit")
+
+    monkeypatch.setattr(Luks2Steps, "add", fail)
+    with pytest.raises(Refused, match=r"(?i)the plan cannot be completed: at add of keyslot 5, the metadata would"):
+        full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=True)
