@@ -30,7 +30,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
@@ -388,3 +389,39 @@ def test_check_mode_says_that_a_volume_cannot_be_written(
     monkeypatch.setattr(Volume, "check_writable", fail)
     with pytest.raises(StorageFault, match="The device is read-only"):
         bring(volume, path, MADE[0], check=True)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_path_that_cannot_be_replaced_is_said_in_check_mode(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: str) -> t.NoReturn:
+        raise StorageFault("the file system is read-only")
+
+    monkeypatch.setattr(taking.whole_file, "check_replaceable", fail)
+    path.unlink()
+    for check in (True, False):
+        with pytest.raises(StorageFault, match="The file system is read-only"):
+            bring(volume, path, state="present", check=check)
+    assert not path.exists()
+
+
+@BOTH
+def test_a_restore_without_a_header_is_written_durably_and_read_back(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruin(volume)
+    said: t.List[str] = []
+
+    def noted(owner: t.Any, name: str) -> None:
+        right = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given: said.append(name) or right(*given))
+
+    noted(Volume, "begin_writing")
+    for name in ("write", "barrier", "confirm"):
+        noted(Region, name)
+    bring(volume, path, MADE[0])
+    assert said[0] == "begin_writing" and len(said) > 3
+    assert said[1:] == ["write", "barrier", "confirm"] * (len(said) // 3)
+    with open_volume(str(volume), writable=False) as opened:
+        assert sorted(read_header(opened).keyslots) == [0, 1]

@@ -9,7 +9,9 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Kdf, Pbkdf2
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import derivations
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.derivations import Derivations
 
 QUICK = Pbkdf2("sha256", 1000, bytes(32))
@@ -82,3 +84,36 @@ def test_what_nobody_needs_is_given_up() -> None:
     assert queue.given_up == [first]
     one.close()
     assert queue.given_up == [first, second] and not one._under_way
+
+
+def test_a_second_derivation_is_compared_and_wiped(made: t.List[bytearray], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = of("red")
+    one.derive(0, QUICK, 32)
+    one.confirm([(0, QUICK, 32)])
+    assert [any(key) for key in made] == [True, False]
+    right = kdf.derive
+    monkeypatch.setattr(
+        kdf, "derive", lambda *given, **options: made.append(right(*given, **options)) or flipped(made[-1])
+    )
+    with pytest.raises(Refused, match="Two derivations of the same key gave different results"):
+        one.confirm([(0, QUICK, 32)])
+    assert not any(made[-1])
+
+
+def flipped(key: bytearray) -> bytearray:
+    key[0] ^= 1
+    return key
+
+
+def test_a_derivation_that_fails_says_so() -> None:
+    one = of("red")
+    with pytest.raises(LuksmithError):
+        one.finish([(0, Pbkdf2("whirlpool-9", 1000, bytes(32)), 32)])
+
+
+def test_copies_of_secrets_that_are_compared_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: t.List[bytes] = []
+    monkeypatch.setattr(derivations, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    one = of("red", "red\0", "blue")
+    assert one.same_input(0, 1, QUICK) and not one.same_input(0, 2, QUICK)
+    assert [copy.rstrip(b"\0") for copy in wiped] == [b"red", b"red", b"red", b"blue"]
