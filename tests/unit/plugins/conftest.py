@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever a test makes of the engine, no file stays open: a module may run in a process that goes on (Mitogen)."""
+"""Whatever a test makes of a plugin, no file stays open: modules may run in a process that goes on (Mitogen), and the
+controller works on many hosts.
+"""
 
 from __future__ import annotations
 
