@@ -62,3 +62,13 @@ def test_what_was_typed_is_wiped_and_what_was_opened_is_closed(script: str, monk
         assert script == "false"
     assert wiped == [PIN + b"\n" + PIN + b"\n"]
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_answer_of_a_program_that_fails_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped = []
+    monkeypatch.setattr(child, "wipe", lambda buffer: wiped.append(bytes(buffer).rstrip(b"\0")))
+    with pytest.raises(Refused, match="The program ended with 3"):
+        child.answer(["sh", "-c", "printf half; exit 3"], b"", WORDS)
+    assert wiped == [b"half"]
+    assert child.answer(["sh", "-c", "cat"], b"whole", WORDS) == b"whole"
+    assert wiped == [b"half", b"whole"]
