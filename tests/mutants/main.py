@@ -136,12 +136,15 @@ class Tree:
             return 1, f"FAILED no end after {longest:.0f} s"
         return done.returncode, done.stdout + done.stderr
 
-    def quickly(self, tests: t.Sequence[str], longest: float) -> str:
-        """Those of them that a new pytest sees fail, or nothing."""
+    def quickly(self, tests: t.Mapping[str, float]) -> str:
+        """The first of them that a new pytest sees fail, or nothing; with the seconds that each may take."""
         chosen = self.root / ".cache" / "chosen"
         chosen.parent.mkdir(exist_ok=True)
         chosen.write_text("\n".join(tests))
-        return _failed(*self.pytest("-x", f"@{chosen}", longest=longest)) if tests else ""
+        if not tests:
+            return ""
+        limit = f"--timeout={max(tests.values()):.0f}"
+        return _failed(*self.pytest("-x", limit, f"@{chosen}", longest=60 + sum(tests.values())))
 
     def slowly(self, rounds: t.Sequence[t.Tuple[str, ...]]) -> str:
         found = (_failed(*self.pytest("-x", "-n", "2", "--dist", "loadfile", *tests)) for tests in rounds)
@@ -189,9 +192,9 @@ class Recorded(t.NamedTuple):
 
         return sorted(tests or (test for test in self.seconds if test.startswith(own)), key=order)
 
-    def longest(self, tests: t.Sequence[str]) -> float:
-        """Seconds after which there is no end to be expected. Somebody who waits for ever notices, too."""
-        return 60 + 5 * sum(self.seconds.get(test, 0) for test in tests)
+    def limits(self, tests: t.Sequence[str]) -> t.Dict[str, float]:
+        """Seconds after which each is not expected to end. Somebody who waits for ever notices, too."""
+        return {test: 30 + 10 * self.seconds.get(test, 0) for test in tests}
 
 
 def recorded(tree: Tree) -> Recorded:
@@ -220,7 +223,7 @@ class Judge:
         self._warm = {} if fresh else {tree: tree.warm() for tree in trees}
         for tree in trees:
             if not fresh:
-                self._warm[tree].ask([], 0)  # nothing may be broken before it has imported everything
+                self._warm[tree].ask({})  # nothing may be broken before it has imported everything
             self._trees.put(tree)
         self._recorded = asked
         self._deep = deep
@@ -236,18 +239,18 @@ class Judge:
             tests = sorted(self._recorded.tests_of(mutant), key=lambda test: test not in known)
             with tree.broken(mutant) as change:
                 if tests and self._warm:
-                    came, where = self._warm[tree].ask(tests, self._recorded.longest(tests), *change)
+                    came, where = self._warm[tree].ask(self._recorded.limits(tests), *change)
                     self.counts[f"warm: {came}"] += 1
                     if came == warm.FAILED:
                         known.add(where)
                         if self.counts[f"warm: {came}"] % EACH:
                             return where
                     if came in (warm.FAILED, warm.NO_END):
-                        noticed = tree.quickly([where], self._recorded.longest([where]))
+                        noticed = tree.quickly(self._recorded.limits([where]))
                         self.counts["fresh: the same" if noticed else "fresh: not the same"] += 1
                         if noticed:
                             return noticed
-                noticed = tree.quickly(tests, self._recorded.longest(tests))
+                noticed = tree.quickly(self._recorded.limits(tests))
                 self.counts[f"fresh: {warm.FAILED if noticed else warm.PASSED}"] += 1
                 if noticed or not self._deep:
                     return noticed
@@ -261,7 +264,7 @@ class Judge:
         tests = sorted(set().union(*self._catchers.values()))
         came, where = warm.PASSED, ""
         if tests:
-            came, where = next(iter(self._warm.values())).ask(tests, self._recorded.longest(tests))
+            came, where = next(iter(self._warm.values())).ask(self._recorded.limits(tests))
         for process in self._warm.values():
             process.close()
         return "" if came == warm.PASSED else f"{where}: {came}"

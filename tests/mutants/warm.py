@@ -13,7 +13,6 @@ import gc
 import json
 import os
 import pathlib
-import resource
 import select
 import signal
 import subprocess
@@ -46,15 +45,14 @@ class Warm:
                 text=True,
             )
 
-    def ask(
-        self, tests: t.Sequence[str], longest: float, path: str = "", before: str = "", after: str = ""
-    ) -> t.Tuple[str, str]:
-        """What came of ``tests``, in this order, up to the first that fails, and at which test it was.
+    def ask(self, tests: t.Mapping[str, float], path: str = "", before: str = "", after: str = "") -> t.Tuple[str, str]:
+        """What came of ``tests``, in this order, up to the first that fails, and at which test it was. One that takes
+        longer than so many seconds fails.
 
         ``path``: the file, from the root, whose text ``before`` is to be ``after``; empty: nothing is broken.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([list(tests), longest, path, before, after]) + "\n")
+        self._process.stdin.write(json.dumps([tests, path, before, after]) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
@@ -92,32 +90,35 @@ class Server:
             self._answers.flush()
         return True
 
-    def _forked(self, session: t.Any, tests: t.List[str], longest: float, *change: str) -> t.Tuple[str, str]:
+    def _forked(self, session: t.Any, tests: t.Dict[str, float], *change: str) -> t.Tuple[str, str]:
         # As tests/forks.py demands.
         assert len(os.listdir("/proc/self/task")) == 1, "a fork of a process with threads"
         with tempfile.TemporaryFile("w+") as told:
             child = os.fork()
             if not child:
                 os.setsid()
-                busy = int(longest / 4)
-                resource.setrlimit(resource.RLIMIT_CPU, (busy, busy))
                 self._run(session, tests, told, *change)
                 os._exit(0)
             watched = os.pidfd_open(child)
-            ended = select.select([watched], [], [], longest)[0]
+            ended = select.select([watched], [], [], 60 + sum(tests.values()))[0]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # and what its tests left running
-            status = os.waitpid(child, 0)[1]
+            os.waitpid(child, 0)
             os.close(watched)
             told.seek(0)
             begun, _, came = told.read().partition(_END)
         if not came:
-            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            came = NO_END if not ended or killed else NO_ANSWER
+            came = NO_ANSWER if ended else NO_END
         return came, begun.rpartition("\n")[2]
 
     def _run(
-        self, session: t.Any, tests: t.List[str], told: t.TextIO, path: str = "", before: str = "", after: str = ""
+        self,
+        session: t.Any,
+        tests: t.Dict[str, float],
+        told: t.TextIO,
+        path: str = "",
+        before: str = "",
+        after: str = "",
     ) -> None:
         """In the child. Each test is told when it begins, and at the end what came of them."""
         came = PASSED
@@ -128,6 +129,7 @@ class Server:
         else:
             items = [self._items[test] for test in tests]
             for item, following in zip(items, [*items[1:], None]):
+                item.add_marker(pytest.mark.timeout(tests[item.nodeid]))
                 told.write(f"\n{item.nodeid}")
                 told.flush()
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

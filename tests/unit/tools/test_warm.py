@@ -42,8 +42,9 @@ def test_wait():
 def test_other_process():
     assert "value > LIMIT" in pathlib.Path(engine.__file__).read_text()
 """
-QUICKLY = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-ALL = [f"test_engine.py::test_{name}" for name in ("small", "large", "wait", "other_process")]
+QUICKLY = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_timeout"}
+ALL = {f"test_engine.py::test_{name}": 60.0 for name in ("small", "large", "wait", "other_process")}
+SMALL, LARGE, WAIT, _OTHER = ALL
 
 
 pytestmark = pytest.mark.xdist_group("warm")
@@ -63,16 +64,16 @@ def fixture_asked(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[warm.W
 def test_what_is_broken_is_so_for_one_question(asked: warm.Warm) -> None:
     broken = ENGINE.replace("if value > LIMIT", "if False")
     for _ in range(2):
-        assert asked.ask(ALL, 60)[0] == warm.PASSED
-        assert asked.ask(ALL, 60, "engine.py", ENGINE, broken) == (warm.FAILED, ALL[1])
-    assert asked.ask(ALL[:1], 60, "engine.py", ENGINE, broken) == (warm.PASSED, ALL[0])
+        assert asked.ask(ALL)[0] == warm.PASSED
+        assert asked.ask(ALL, "engine.py", ENGINE, broken) == (warm.FAILED, LARGE)
+    assert asked.ask({SMALL: 60}, "engine.py", ENGINE, broken) == (warm.PASSED, SMALL)
 
 
 def test_what_it_cannot_say(asked: warm.Warm) -> None:
-    assert asked.ask(ALL, 60, "engine.py", ENGINE, ENGINE.replace("9", "8")) == (warm.NO_PLACE, "")
-    assert asked.ask(["test_engine.py::test_none"], 60) == (warm.NO_PLACE, "")
+    assert asked.ask(ALL, "engine.py", ENGINE, ENGINE.replace("9", "8")) == (warm.NO_PLACE, "")
+    assert asked.ask({"test_engine.py::test_none": 60}) == (warm.NO_PLACE, "")
     for_ever = ENGINE.replace("value -= 1", "pass      ")
-    assert asked.ask(ALL, 4, "engine.py", ENGINE, for_ever) == (warm.NO_END, ALL[2])
+    assert asked.ask({**ALL, WAIT: 1}, "engine.py", ENGINE, for_ever) == (warm.FAILED, WAIT)
     dies = ENGINE.replace("value -= 1", "__import__('os')._exit(3)")
-    assert asked.ask(ALL, 60, "engine.py", ENGINE, dies) == (warm.NO_ANSWER, ALL[2])
-    assert asked.ask(ALL, 60)[0] == warm.PASSED
+    assert asked.ask(ALL, "engine.py", ENGINE, dies) == (warm.NO_ANSWER, WAIT)
+    assert asked.ask(ALL)[0] == warm.PASSED
