@@ -297,7 +297,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--deep", action="store_true", help="ask the slow lanes about what survives the unit and property tests"
     )
-    parser.add_argument("--fresh", action="store_true", help="a new pytest for each mutant, also for what was caught before")
+    parser.add_argument(
+        "--fresh", action="store_true", help="a new pytest for each mutant, also for what was caught before"
+    )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="copies of the checkout (default: one for each processor)"
     )

@@ -29,7 +29,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types imp
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, open_volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
     MADE,
@@ -239,3 +239,25 @@ def test_a_plan_that_the_header_cannot_hold_is_refused_in_check_mode(
     monkeypatch.setattr(Luks2Steps, "add", fail)
     with pytest.raises(Refused, match=r"(?i)the plan cannot be completed: at add of keyslot 5, the metadata would"):
         full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=True)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_path_that_leads_elsewhere_when_the_locks_are_held(
+    volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at before anything is read again, and not only before a write."""
+
+    def gone(_volume: Volume) -> t.NoReturn:
+        raise Refused("the path leads elsewhere")
+
+    def read(*_volume: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise AssertionError("it was read")
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(Volume, "check_still_there", gone)
+    expected: t.Any = types.SimpleNamespace(uuid="")
+    with pytest.raises(Refused, match="The path leads elsewhere"), locked_write.locked_write(
+        str(volume), None, expected, read, timeout=1
+    ):
+        pass
+    assert volume.read_bytes() == before
