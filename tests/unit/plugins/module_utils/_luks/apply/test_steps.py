@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.luks1_steps import Luks1Steps
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.luks2_steps import Luks2Steps
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1.codec import Luks1Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Extent, Intent, IntentKind, Write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind
@@ -170,3 +171,11 @@ def test_luks2_in_the_place_of_a_key_that_nobody_opens() -> None:
         log.header = log.header.with_token(1, {"type": "clevis", "jwe": {}})
         made.rekey(action(overwrites=True, **members))
         assert [token.keyslots for token in log.header.tokens] in ([], [()])
+
+
+@pytest.mark.parametrize(("keyslot", "priority"), [(8, "normal"), (-1, "normal"), (1, "prefer")])
+def test_what_luks1_has_not(keyslot: int, priority: str) -> None:
+    header = Log("luks1").header
+    assert header.with_priority(1, "normal") is header
+    with pytest.raises(Refused):
+        header.with_priority(keyslot, priority)

@@ -425,3 +425,22 @@ def test_a_restore_without_a_header_is_written_durably_and_read_back(
     assert said[1:] == ["write", "barrier", "confirm"] * (len(said) // 3)
     with open_volume(str(volume), writable=False) as opened:
         assert sorted(read_header(opened).keyslots) == [0, 1]
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_digest_that_costs_too_much_is_not_computed(volume: pathlib.Path, path: pathlib.Path) -> None:
+    """It is that of the volume, which somebody else may have written."""
+    scribble(volume, 164, (0x7FFFFFFF).to_bytes(4, "big"))
+    refused(volume, path, "(?i)iterations", kind=LuksmithError)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_the_secrets_of_a_task_are_wiped(volume: pathlib.Path, path: pathlib.Path) -> None:
+    key = {"volume_key_base64": base64.b64encode(b"k" * 64).decode()}
+    task = parse_backup(
+        {"device": str(volume), "path": str(path), "state": "restored", "unlock": [secret(MADE[0]), key]}
+    )
+    held = [*task.secrets, *task.volume_keys]
+    assert len(held) == 2 and all(any(one.value) for one in held)
+    task.wipe_secrets()
+    assert not any(any(one.value) for one in held)
