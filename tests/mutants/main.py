@@ -182,7 +182,8 @@ class Recorded(t.NamedTuple):
         """
         by_line = self.lines.contexts_by_lineno(f"{self.root}/{mutant.path}")
         lines = range(mutant.mutation.line, mutant.mutation.last + 1)
-        tests = {context.rpartition("|")[0] for line in lines for context in by_line.get(line, ())} - {""}
+        tests = {context.rpartition("|")[0] for line in lines for context in by_line.get(line, ())}
+        tests &= self.seconds.keys()  # not what runs before a test, and none that was skipped
         folder, name = os.path.split(f"tests/unit/{mutant.path}")
         own = f"{folder}/test_{name[: -len('.py')].lstrip('_')}"
 
@@ -317,7 +318,7 @@ def main() -> int:
         sys.exit("another run of the mutants is under way in this checkout")
     caught = (
         {tuple(json.loads(line)[:5]) for line in caught_file.read_text().splitlines()}
-        if caught_file.exists()
+        if caught_file.exists() and not arguments.fresh
         else set()
     )
     chosen, excused = chosen_mutants(arguments.words, arguments.kind or KINDS), harmless()
@@ -337,7 +338,9 @@ def main() -> int:
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool, caught_file.open(
         "a", encoding="utf-8"
     ) as known:
-        for count, (mutant, noticed) in enumerate(zip(wanted, pool.map(judge.noticed, wanted)), 1):
+        asked = {pool.submit(judge.noticed, mutant): mutant for mutant in wanted}
+        for count, ended in enumerate(concurrent.futures.as_completed(asked), 1):
+            mutant, noticed = asked[ended], ended.result()
             if noticed:
                 known.write(json.dumps([*mutant.key, noticed]) + "\n")
                 known.flush()
