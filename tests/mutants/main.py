@@ -246,7 +246,7 @@ class Judge:
                         known.add(where)
                         if self.counts[f"warm: {came}"] % EACH:
                             return where
-                    if came in (warm.FAILED, warm.NO_END):
+                    if where and came != warm.PASSED:
                         noticed = tree.quickly(self._recorded.limits([where]))
                         self.counts["fresh: the same" if noticed else "fresh: not the same"] += 1
                         if noticed:

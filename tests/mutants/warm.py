@@ -13,11 +13,13 @@ import gc
 import json
 import os
 import pathlib
+import resource
 import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 
 import pytest
@@ -129,7 +131,11 @@ class Server:
         else:
             items = [self._items[test] for test in tests]
             for item, following in zip(items, [*items[1:], None]):
-                item.add_marker(pytest.mark.timeout(tests[item.nodeid]))
+                longest = tests[item.nodeid]
+                item.add_marker(pytest.mark.timeout(longest))
+                # What computes in C for ever hears no signal but this one, which ends it.
+                most = int(time.process_time() + longest) + 2
+                resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
                 told.write(f"\n{item.nodeid}")
                 told.flush()
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
