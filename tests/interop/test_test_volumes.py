@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import re
 import typing as t
 
 import pytest
@@ -295,46 +294,3 @@ def test_a_volume_that_cannot_be_made_stops_those_before_it(tmp_path: pathlib.Pa
     with pytest.raises(ModuleFailed, match="two: It exists"):
         run_module("test_volumes", task)
     assert [one.name for one in tmp_path.iterdir()] == ["two"]
-
-
-WRONG: t.Dict[str, t.Tuple[t.Dict[str, t.Any], str]] = {
-    "both": ({"secrets": [secret(ADMIN)], "keyslots": [slot(ADMIN)]}, "Secrets and keyslots are both given"),
-    "twice": ({"keyslots": [slot(ADMIN, keyslot=1), slot(OTHER, keyslot=1)]}, r"keyslots\[1\] has no keyslot"),
-    "number": ({"format": "luks1", "keyslots": [slot(ADMIN, keyslot=8)]}, "is 8"),
-    "argon2 on luks1": ({"format": "luks1", "pbkdf": {"time": 4}}, "pbkdf is not possible for luks1"),
-    "priority on luks1": ({"format": "luks1", "keyslots": [slot(ADMIN, priority="ignore")]}, "Only LUKS2"),
-    "unbound on qcow2": ({"format": "qcow2", "keyslots": [slot(ADMIN, bound=False)]}, "Only LUKS2"),
-    "token on qcow2": ({"format": "qcow2", "keyslots": [slot(ADMIN, token="clevis")]}, "a qcow2 image has none"),
-    "tpm2 on luks1": ({"format": "luks1", "keyslots": [slot(ADMIN, token="systemd-tpm2")]}, "Clevis only"),
-    "unknown token": ({"keyslots": [slot(ADMIN, token="tpm2")]}, "Use one of clevis, systemd-recovery"),
-    "detached qcow2": ({"format": "qcow2", "header": "/nowhere"}, "always inside"),
-    "label on luks1": ({"format": "luks1", "label": "data"}, "Only LUKS2 has one"),
-    "long label": ({"label": 48 * "x"}, "47 printable"),
-    "damage on luks1": ({"format": "luks1", "damaged_copy": "primary"}, "Only LUKS2 has two copies"),
-    "two interrupted": ({"keyslots": 2 * [slot(ADMIN, interrupted="erase")]}, "one journal entry"),
-    "interrupted in full": (
-        {"format": "luks1", "full": True, "keyslots": [slot(ADMIN, interrupted="rekey")]},
-        "LUKS1 needs one for the copy",
-    ),
-    "key size": ({"key_size": 16}, "Give 32 or 64"),
-    "uuid": ({"uuid": "mine"}, "Give a UUID"),
-    "option": ({"size": "1M"}, "has no option size"),
-    "option of a keyslot": ({"keyslots": [{"passphrase": ADMIN}]}, r"keyslots\[0\] has no option passphrase"),
-    "no source": ({"secrets": [{"label": "x"}]}, "has no source"),
-    "no secret": ({"secrets": []}, "Secrets is empty"),
-    "no keyslot": ({"keyslots": []}, "Keyslots is empty"),
-    "words for full": ({"full": "false"}, "Give true or false"),
-    "words for bound": ({"keyslots": [slot(ADMIN, bound="no")]}, r"keyslots\[0\].bound is 'no'"),
-    "no key": ({"key_size": 0}, "Give 32 or 64"),
-    "absent": ({"state": "absent"}, "remove_test_volume"),
-    "one label": ({"secrets": [{"label": "x", "passphrase": text} for text in "ab"]}, "same label"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_option_is_told_and_makes_nothing(case: str, path: pathlib.Path) -> None:
-    options, told = WRONG[case]
-    with pytest.raises(LuksmithError) as caught:
-        make_test_volume(path, **options)
-    assert re.search(told, str(caught.value)), str(caught.value)
-    assert not path.exists()

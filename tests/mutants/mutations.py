@@ -22,19 +22,22 @@ _BUILDERS = ("append", "extend", "add", "update", "setdefault", "insert", "sort"
 
 @dataclasses.dataclass(frozen=True)
 class Mutation:
-    """``source`` with the characters from ``begin`` to ``end`` replaced by ``instead``; ``line`` is where its statement
-    begins.
+    """``source`` with the characters from ``begin`` to ``end`` replaced by ``instead``. All lines stay where they are.
+
+    From ``line``, where the statement begins, to ``last`` there is a line that runs if the statement does.
     """
 
     kind: str
     line: int
+    last: int
     begin: int
     end: int
     instead: str
     was: str
 
     def applied(self, source: str) -> str:
-        return source[: self.begin] + self.instead + source[self.end :]
+        taken_out = source[self.begin : self.end].count("\n")
+        return source[: self.begin] + self.instead + "\\\n" * taken_out + source[self.end :]
 
 
 class _Finder(ast.NodeVisitor):
@@ -59,7 +62,7 @@ class _Finder(ast.NodeVisitor):
         end = self._lines[node.end_lineno - 1] + node.end_col_offset
         was = self._source[begin:end]
         assert was.isascii(), was
-        self.found.append(Mutation(kind, self._statement, begin, end, instead, " ".join(was.split())))
+        self.found.append(Mutation(kind, self._statement, node.end_lineno, begin, end, instead, " ".join(was.split())))
 
     def visit_If(self, node: ast.If) -> None:
         if isinstance(node.body[-1], ast.Raise):

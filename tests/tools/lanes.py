@@ -272,7 +272,10 @@ def _newcomer(lane: Lane) -> None:
 
 
 def _mutants(lane: Lane) -> None:
-    _shown(lane, "mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *lane.arguments])
+    """In full refusals, comparisons and steps; all kinds else."""
+    kinds = [f"--kind={kind}" for kind in ("never refused", "always equal", "call left out")]
+    arguments = ["--deep", *kinds] if lane.size == "full" and not lane.arguments else lane.arguments
+    _shown(lane, "mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *arguments])
 
 
 def _shown(lane: Lane, what: str, command: t.Sequence[str]) -> None:
@@ -527,9 +530,9 @@ LANES: t.Dict[str, Description] = {
         "plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets
     ),
     "mutants": Description(
-        "each check of the plugins taken out, one at a time; a test has to notice (hours; goes on where it was "
-        "stopped)",
-        "long",
+        "each check and step of the plugins taken out, one at a time; a test has to notice (an hour; goes on where it "
+        "was stopped)",
+        "full",
         run=_mutants,
         cores=ALL,
         needs=("cryptsetup",),

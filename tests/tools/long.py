@@ -43,7 +43,7 @@ PARTS: t.Tuple[Part, ...] = (
     Part("molecule-vm", ("molecule-vm",)),
     Part("scale", ("scale", "--", "1000")),
     *(Part(name, (name,)) for name in ALIASES["matrix"]),
-    Part("mutants", ("mutants",)),
+    Part("mutants", ("mutants", "--", "--deep")),
 )
 
 

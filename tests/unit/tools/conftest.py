@@ -8,4 +8,5 @@ from __future__ import annotations
 import pathlib
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+for folder in ("tools", "mutants"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / folder))

@@ -44,6 +44,13 @@ def report(
 
 
 @BOTH
+def test_a_report_of_nobody(tmp_path: pathlib.Path, check: bool) -> None:
+    result = report(tmp_path, check=check, json="report", hosts=[])
+    assert result["failed"] is True and "Neither hosts nor sources has anything" in result["msg"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@BOTH
 @pytest.mark.parametrize("mode", ["rw", "0999", "17777", "-600", "u=q", "x=r"])
 def test_what_is_no_mode(tmp_path: pathlib.Path, mode: str, check: bool) -> None:
     result = report(tmp_path, check=check, json="report", mode=mode)

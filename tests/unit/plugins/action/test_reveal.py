@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pathlib
 import types
 import typing as t
 
@@ -58,9 +59,10 @@ class Listing(Memory):
 
 
 class Seat:
-    """An operator before a terminal."""
+    """An operator before a terminal; ``more``: variables."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.more: t.Dict[str, t.Any] = {}
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
         for name in ("AWX_ISOLATED_DATA_DIR", "AWX_PRIVATE_DATA_DIR", "ANSIBLE_STDOUT_CALLBACK"):
@@ -78,7 +80,7 @@ class Seat:
         action._loader = types.SimpleNamespace(_vault=None)
         action._templar = types.SimpleNamespace(template=lambda value: value)
         variables = {"inventory_hostname": "web", "rotate_vault_file": "/x", "ansible_play_hosts_all": ["web"]}
-        return t.cast(t.Dict[str, t.Any], action.run(None, variables))
+        return t.cast(t.Dict[str, t.Any], action.run(None, {**variables, **self.more}))
 
     def seen(self) -> str:
         try:
@@ -102,6 +104,20 @@ def test_noted_and_shown_on_the_terminal_only(seat: Seat, kind: t.Type[Memory]) 
     assert PASSPHRASE in seat.seen() and PASSPHRASE not in str(result)
     assert store.entry["current"]["given"][0]["why"] == "no boot"
     assert result["changed"] and (result["uuid"], result["ids"]) == (UUID, ["aa"])
+
+
+def test_one_host_and_a_store_that_is_no_tasks(seat: Seat, tmp_path: pathlib.Path) -> None:
+    for name in ("read", "write"):
+        (tmp_path / f"{name}.yml").write_text("[]")
+    for more, says in (
+        ({"ansible_play_hosts_all": ["web", "db"]}, "This play has more than one host"),
+        ({"rotate_store": str(tmp_path)}, "is made of tasks, which this cannot run"),
+    ):
+        seat.more = more
+        store = Memory()
+        with pytest.raises(AnsibleActionFail, match=says):
+            seat.run(store, volume=UUID)
+        assert not store.noted and PASSPHRASE not in seat.seen()
 
 
 @pytest.mark.parametrize("way", ["read only", "forgets"])

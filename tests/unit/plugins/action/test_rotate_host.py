@@ -125,3 +125,10 @@ def test_an_answer_that_makes_no_sense_is_a_failure_of_the_host() -> None:
     assert result["failed"] is True
     assert "web" in result["msg"]
     assert reports and reports[0] in result["msg"]
+
+
+def test_a_command_for_a_report_that_there_is_not() -> None:
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    assert action._begin_report("web", {"rotate_report": "", "rotate_report_command": []}) is None
+    with pytest.raises(AnsibleActionFail, match="rotate_report_command gets the report, and there is none"):
+        action._begin_report("web", {"rotate_report": "", "rotate_report_command": ["mail"]})

@@ -18,7 +18,14 @@ pytest.importorskip("ansible")
 
 from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _stores  # noqa: E402
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Store, Stored, StoreError, escrow  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import (  # noqa: E402
+    Store,
+    Stored,
+    StoreError,
+    ceph,
+    escrow,
+)
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.command import Command  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.vault_file import ROOT  # noqa: E402
 
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
@@ -232,6 +239,92 @@ def test_a_file_that_holds_no_envelopes(tmp_path: pathlib.Path, content: str) ->
     assert path.read_text() == content
 
 
+def test_an_escrow_without_a_certificate_is_none(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no certificate to seal a secret for\. The store was not changed"):
+        escrow_store(tmp_path).check()
+
+
+def test_an_escrow_that_could_not_be_written_or_opened_later(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"folder": str(tmp_path / "no"), "certificates": [str(tmp_path / "certificate")]}
+    with pytest.raises(StoreError, match="is no certificate in PEM form"):
+        _stores.make("escrow", options, vault()).check()
+    monkeypatch.setattr(escrow, "check_certificate", lambda _path: True)
+    with pytest.raises(StoreError, match=r"does not exist\. Is it mounted"):
+        _stores.make("escrow", options, vault()).check()
+    _stores.make("escrow", {**options, "folder": str(tmp_path)}, vault()).check()
+
+
+# Stands for the program ceph: the keys are files of the folder.
+CEPH = """
+import pathlib, sys
+folder, _config_key, action, key, *_rest = sys.argv[1:]
+file = pathlib.Path(folder, key.replace("/", "+"))
+if action == "set":
+    if (pathlib.Path(folder) / "full").exists():
+        sys.exit(f"no room for {sys.stdin.read()}")
+    file.write_text(sys.stdin.read())
+elif file.exists():
+    print(file.read_text(), end="")
+else:
+    print("Error ENOENT: error obtaining it", file=sys.stderr)
+    sys.exit(2)
+"""
+OSD = f"dm-crypt+osd+{UUID}+luks"
+HELD = {**ENTRY, "current": {"id": "a", "passphrase": "of a"}}
+
+
+def ceph_store(folder: pathlib.Path) -> Store:
+    return _stores.make("ceph", {"words": [sys.executable, "-c", CEPH, str(folder)]}, vault())
+
+
+def test_ceph_gives_back_what_it_was_given_and_the_osd_its_secret(tmp_path: pathlib.Path) -> None:
+    key, store = f"web/{UUID}", ceph_store(tmp_path)
+    (tmp_path / OSD).write_text("as made\n")
+    first = store.read(key)
+    assert first.entry is not None and first.entry["current"]["passphrase"] == "as made"
+    held = store.write(key, HELD, first.version)
+    assert held.entry == HELD and (tmp_path / OSD).read_text() == "of a"
+    staged = {**HELD, "next": {"id": "b", "passphrase": "of b"}}
+    assert store.write(key, staged, held.version).entry == staged and (tmp_path / OSD).read_text() == "of a"
+    with pytest.raises(StoreError, match=r"was changed by another run meanwhile.*The store was not changed\."):
+        store.write(key, HELD, held.version)
+    assert store.read(key).entry == staged
+
+
+def test_a_volume_of_ceph_that_is_no_osd(tmp_path: pathlib.Path) -> None:
+    store = ceph_store(tmp_path)
+    assert store.read(KEY) == Stored(None, 0)
+    assert store.read(KEY) == store.read(KEY) != store.write(KEY, HELD, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["luksmith.luks+web+1"]
+
+
+def test_an_osd_with_a_secret_that_the_entry_does_not_name(tmp_path: pathlib.Path) -> None:
+    key, store = f"web/{UUID}", ceph_store(tmp_path)
+    (tmp_path / OSD).write_text("as made")
+    version = store.write(key, HELD, store.read(key).version).version
+    (tmp_path / OSD).write_text("by hand")
+    for ask in (lambda: store.read(key), lambda: store.write(key, HELD, version)):
+        with pytest.raises(StoreError, match="is another secret than the entry") as caught:
+            ask()
+        assert "by hand" not in str(caught.value)
+    assert (tmp_path / OSD).read_text() == "by hand"
+
+
+def test_ceph_without_a_program_or_room(tmp_path: pathlib.Path) -> None:
+    without = ceph.Ceph(())
+    for ask in (without.check, lambda: without.read(KEY), lambda: without.write(KEY, HELD, 0)):
+        with pytest.raises(StoreError, match="The store ceph has no program"):
+            ask()
+    (tmp_path / "full").touch()
+    with pytest.raises(StoreError, match=r"config-key set luksmith\.luks/web/1 failed with exit code 1") as caught:
+        ceph_store(tmp_path).write(KEY, HELD, 0)
+    assert "of a" not in str(caught.value)
+    with pytest.raises(StoreError, match=r"config-key get luksmith\.luks/web/1 failed with exit code"):
+        ceph.Ceph((sys.executable, "-c", "raise SystemExit(5)")).read(KEY)
+
+
 def command(tmp_path: pathlib.Path, script: str) -> Store:
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\n{script}\n")
@@ -259,6 +352,13 @@ def test_what_a_command_complains_of_is_shown_without_secrets(tmp_path: pathlib.
         store.write(KEY, entry, 0)
     assert "2025" not in str(caught.value) and str(caught.value).isprintable()
     assert str(caught.value).endswith("It is not known whether the store was changed.")
+
+
+def test_a_command_without_a_program() -> None:
+    store = Command(())
+    for ask in (store.check, lambda: store.read(KEY), lambda: store.write(KEY, ENTRY, 0)):
+        with pytest.raises(StoreError, match="The store command has no program"):
+            ask()
 
 
 def test_a_command_that_is_killed(tmp_path: pathlib.Path) -> None:

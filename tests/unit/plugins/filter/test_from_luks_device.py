@@ -110,6 +110,25 @@ TURNED: t.Dict[str, t.Tuple[Options, Options, str]] = {
     "memory": ({**ADD, "pbkdf": {"memory": 65536}}, {"keyslots": [{**ENTRY, "pbkdf": {"memory": 65536}}]}, ""),
     "parallel": ({**ADD, "pbkdf": {"parallel": 2}}, {"keyslots": [{**ENTRY, "pbkdf": {"parallel": 2}}]}, ""),
 }
+# What cannot be turned for another reason than that no option is like it.
+NOTED: t.Dict[str, t.Tuple[Options, Options, str]] = {
+    "pbkdf that is none": ({**ADD, "pbkdf": "argon2id"}, {"keyslots": [ENTRY]}, "pbkdf is not a dictionary"),
+    "pbkdf without a new key": (
+        {"device": "/x", "passphrase": "a", "remove_keyslot": 3, "pbkdf": {"memory": 65536}},
+        {"keyslots": [{"state": "absent", "keyslot": 3}]},
+        "pbkdf is for a new key, and is left out",
+    ),
+    "encoding that is not known yet": (
+        {**ADD, "passphrase_encoding": "{{ encoding }}"},
+        {"unlock": [UNLOCK]},
+        "passphrase_encoding is not known before the play runs",
+    ),
+    "keyslot_priority alone": (
+        {"device": "/x", "remove_keyslot": 3, "keyslot_priority": "ignore"},
+        {"keyslots": [{"state": "absent", "keyslot": 3}]},
+        "keyslot_priority is left out: here it needs keyslot",
+    ),
+}
 # Left out: what makes or opens a volume has no place in a task that only changes keyslots.
 LEFT_OUT: Options = {
     "allow_discards": True,
@@ -139,9 +158,9 @@ def test_every_option_has_a_case() -> None:
     }
 
 
-@pytest.mark.parametrize("option", TURNED)
+@pytest.mark.parametrize("option", {**TURNED, **NOTED})
 def test_turned(option: str, tmp_path: t.Any) -> None:
-    options, expected, note = TURNED[option]
+    options, expected, note = {**TURNED, **NOTED}[option]
     key = tmp_path / "key"
     key.write_text("k")
     options = {name: str(key) if value == "/k" else value for name, value in options.items()}
@@ -241,3 +260,14 @@ def test_a_task_that_names_the_module_under_action(task: Options) -> None:
     result = turn([{"hosts": "all", "tasks": [task]}])
     assert result["tasks"] == [{"hosts": "all", "tasks": [task]}]
     assert result["notes"] == ["a task without a name: the task stays as it is: it names luks_device under action."]
+
+
+def test_too_few_passes_of_argon2_are_noted() -> None:
+    """The module refuses them."""
+    result = turn([{"name": "Old", THEIRS: {**ADD, "pbkdf": {"algorithm": "argon2id", "iteration_count": 3}}}])
+    assert any("pbkdf.time must be at least 4 here" in note for note in result["notes"])
+
+
+def test_a_tpm_that_unlocks_is_noted() -> None:
+    result = turn([{"name": "Old", THEIRS: {"device": "/x", "new_passphrase": "b", "tpm2_device": "auto"}}])
+    assert any("tpm2_device unlocks nothing here" in note for note in result["notes"])

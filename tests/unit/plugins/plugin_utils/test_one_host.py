@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.luksmith.luks.plugins.plugin_utils import _audit
+from ansible_collections.luksmith.luks.plugins.plugin_utils import _audit, _one_host
 from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost, misspelt
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import role_variables
 
@@ -163,3 +163,11 @@ def test_variables_that_are_no_options(role: str) -> None:
 def test_a_name_cannot_forge_lines() -> None:
     (said,) = misspelt(["rotate_generation\n\x1b[2J"], SPECS["rotate"])
     assert said.isprintable()
+
+
+def test_what_ansible_finds_wrong_is_refused_even_if_nothing_of_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_one_host, "complaints", lambda *_given: [])
+    action: t.Any = types.SimpleNamespace(_templar=types.SimpleNamespace(template=lambda value: value))
+    host = OneHost(action, {"inventory_hostname": "web", "number": "soon"})
+    with pytest.raises(AnsibleActionFail, match=r"(?s)number.*Nothing was changed\."):
+        host.options({"number": {"type": "int"}})

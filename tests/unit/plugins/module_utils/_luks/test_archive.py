@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import pathlib
 import subprocess
 import sys
+import types
 import typing as t
 import zipfile
+import zipimport
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import archive
@@ -52,6 +55,28 @@ def test_what_an_archive_holds_is_compiled_once(tmp_path: pathlib.Path, engine: 
     assert [told["compiled"][name] for name in names] == [times] * 3
     assert set(names) <= set(told["files"]) and told["made"] == "of wood"
     assert "engine.room.chair" in told["missing"]
+
+
+def test_only_the_archive_and_what_is_in_it_gets_the_importer(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(tmp_path / "payload.zip")
+    with zipfile.ZipFile(place, "w") as payload:
+        payload.writestr("engine/__init__.py", "")
+    package = types.ModuleType("engine")
+    package.__spec__ = importlib.machinery.ModuleSpec("engine", zipimport.zipimporter(place))
+    package.__path__ = [f"{place}/engine"]
+    monkeypatch.setitem(sys.modules, "engine", package)
+    monkeypatch.setattr(sys, "path_hooks", [])
+    monkeypatch.setitem(sys.path_importer_cache, f"{place}/engine", None)
+    archive.compile_once("engine")
+    assert f"{place}/engine" not in sys.path_importer_cache
+    importer = sys.path_hooks[0]
+    for path in (place, f"{place}/engine"):
+        assert isinstance(importer(path), archive.CompiledOnce)
+    for path in (str(tmp_path), f"{place}.old", f"{place}.old/engine"):
+        with pytest.raises(ImportError, match=path):
+            importer(path)
 
 
 def test_nothing_changes_without_an_archive() -> None:

@@ -248,3 +248,10 @@ def test_a_hostile_report_adds_only_text(tmp_path: pathlib.Path) -> None:
     assert found["problem"] is None
     found = compared(tmp_path, [{**one, "error": None} for one in fleets.hostile()], fleets.fleet(3))
     assert all(name.isprintable() for name in found["not_compared"])
+
+
+def test_a_number_of_many_digits_is_none() -> None:
+    """Python would compute for seconds, or refuse with an error of its own."""
+    assert comparison._number("9" * 20) == 10**20 - 1
+    with pytest.raises(ValueError, match=r"^9{20}$"):
+        comparison._number("9" * 21)

@@ -51,6 +51,11 @@ def test_a_staged_secret_is_never_replaced() -> None:
         entries.staged(entry("a", "b"), secret("c"))
 
 
+def test_an_empty_passphrase_is_not_staged() -> None:
+    with pytest.raises(BadEntry, match="the given passphrase is empty"):
+        entries.staged(entry("a"), {**secret("b"), "passphrase": ""})
+
+
 def test_promoting_twice_is_promoting_once() -> None:
     once = entries.promoted(entry("a", "b"), "b")
     assert entries.promoted(once, "b") == once

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import subprocess
+import types
 import typing as t
 
 import pytest
@@ -70,3 +71,23 @@ def test_what_is_no_certificate(tmp_path: pathlib.Path) -> None:
     for wrong in (path, tmp_path / "none.pem"):
         with pytest.raises(EnvelopeError, match=r"is no certificate in PEM form"):
             envelope.seal(SECRET, [str(wrong)])
+
+
+class Key(t.NamedTuple):
+    key_size: int
+
+
+@pytest.mark.parametrize("kind", ["RSA", "curve", "other"])
+def test_a_key_that_is_too_short_or_only_signs(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """No program makes such certificates any more."""
+    path = tmp_path / "certificate.pem"
+    path.touch()
+    certificate = types.SimpleNamespace(public_key=lambda: Key(160))
+    monkeypatch.setattr(envelope.x509, "load_pem_x509_certificate", lambda _text: certificate)
+    monkeypatch.setattr(envelope.rsa, "RSAPublicKey", Key if kind == "RSA" else str)
+    monkeypatch.setattr(envelope.ec, "EllipticCurvePublicKey", Key if kind == "curve" else str)
+    says = "is for a key that only signs" if kind == "other" else "160 bits; at least"
+    with pytest.raises(EnvelopeError, match=says):
+        envelope.check_certificate(str(path))

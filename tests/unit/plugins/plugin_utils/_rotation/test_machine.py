@@ -115,6 +115,19 @@ def test_what_opens_nothing_is_said_only_where_the_host_proved_it() -> None:
     assert one_of(rotate(options(), Contradicts({"/dev/a": disk()}), FakeStore())[0]).closed == []
 
 
+def test_a_second_look_that_answers_about_others() -> None:
+    class Another(FakeHost):
+        def _step(self, asked: t.Any) -> t.Any:
+            answer = super()._step(asked)
+            if len(self.asked) > 1:
+                answer["volumes"] = answer["volumes"] * 2
+            return answer
+
+    rotation, _heard = rotate(options(), Another({"/dev/a": disk()}), FakeStore(lists=False))
+    assert one_of(rotation).state == "refused"
+    assert "was asked about 1 volumes and answered about 2" in one_of(rotation).msg
+
+
 def test_a_store_that_lists_nothing_costs_one_look_more() -> None:
     disks, store = {"/dev/a": disk()}, FakeStore(lists=False)
     rotate(options(), FakeHost(disks), store)

@@ -13,6 +13,9 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import host
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.stored import read_stored
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secret_list import SecretList
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
     FIRE,
     LENIENT,
@@ -225,3 +228,10 @@ def test_a_backup_that_a_replaced_secret_still_opens_is_found(tmp_path: pathlib.
     assert ("backup-forbidden", None) in rules(result) and not [one for one in rules(result) if "store" in one[0]]
     told = next(one["message"] for one in result["findings"] if one["rule"] == "backup-forbidden")
     assert f"{OLD!r} still opens keyslot 0 of the header backup" in told
+
+
+@pytest.mark.parametrize("given", ["text", [], 7])
+def test_what_a_store_holds_is_a_dictionary(given: t.Any) -> None:
+    assert read_stored(None, SecretList()) is None
+    with pytest.raises(BadTask, match="Stored is no dictionary"):
+        read_stored(given, SecretList())

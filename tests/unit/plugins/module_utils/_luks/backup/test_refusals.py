@@ -7,6 +7,7 @@ nothing written.
 
 from __future__ import annotations
 
+import base64
 import pathlib
 import typing as t
 
@@ -29,7 +30,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
@@ -95,12 +97,12 @@ def refused(
     **options: t.Any,
 ) -> None:
     """In check mode and for real, and neither file is touched."""
-    before = volume.read_bytes(), path.read_bytes() if path.exists() else None
+    before = volume.read_bytes(), path.read_bytes() if path.is_file() else None
     for check in (True, False):
         with pytest.raises(kind, match=words) as caught:
             bring(volume, path, *(unlock or MADE[:1]), check=check, **options)
         assert "Nothing was changed." in str(caught.value)
-    assert (volume.read_bytes(), path.read_bytes() if path.exists() else None) == before
+    assert (volume.read_bytes(), path.read_bytes() if path.is_file() else None) == before
 
 
 def ruin(volume: pathlib.Path, *, uuid: t.Optional[bytes] = None) -> None:
@@ -159,6 +161,25 @@ def test_a_backup_with_another_volume_key(volume: pathlib.Path, path: pathlib.Pa
     """The digest is at byte 112; what it is compared with is derived from the volume key."""
     scribble(volume, 112, bytes(20))
     refused(volume, path, r"(?i)the volume key in the backup is not the one that the volume uses now")
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_volume_key_that_is_not_that_of_the_backup(volume: pathlib.Path, path: pathlib.Path) -> None:
+    unlock = [secret(MADE[0]), {"label": "dumped", "volume_key_base64": base64.b64encode(bytes(64)).decode()}]
+    before = volume.read_bytes()
+    task = parse_backup({"device": str(volume), "path": str(path), "state": "restored", "unlock": unlock})
+    try:
+        with pytest.raises(Refused, match=r"(?i)the volume key dumped is not that of the backup"):
+            restore(task, check=False)
+    finally:
+        task.wipe_secrets()
+    assert volume.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_folder_as_a_backup(volume: pathlib.Path) -> None:
+    for state in ("present", "restored"):
+        refused(volume, volume.parent, r"(?i)it is a directory.*Name the file, such as", kind=StorageFault, state=state)
 
 
 @pytest.mark.parametrize("format", ["luks1"])
@@ -346,3 +367,80 @@ def test_a_newer_backup_is_not_replaced_by_an_older_header(volume: pathlib.Path)
     volume.write_bytes(older)
     refused(volume, newer, r"(?i)the existing backup has sequence id", state="present", force=False)
     assert bring(volume, newer, state="present")["changed"]
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_backup_that_others_can_read_becomes_private(volume: pathlib.Path, path: pathlib.Path) -> None:
+    before = path.read_bytes()
+    path.chmod(0o644)
+    for check, changed, mode in ((True, True, 0o644), (False, True, 0o600), (False, False, 0o600)):
+        assert bring(volume, path, state="present", check=check)["changed"] is changed
+        assert path.stat().st_mode & 0o777 == mode and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_check_mode_says_that_a_volume_cannot_be_written(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_volume: Volume) -> t.NoReturn:
+        raise StorageFault("the device is read-only")
+
+    full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
+    monkeypatch.setattr(Volume, "check_writable", fail)
+    with pytest.raises(StorageFault, match="The device is read-only"):
+        bring(volume, path, MADE[0], check=True)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_path_that_cannot_be_replaced_is_said_in_check_mode(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: str) -> t.NoReturn:
+        raise StorageFault("the file system is read-only")
+
+    monkeypatch.setattr(taking.whole_file, "check_replaceable", fail)
+    path.unlink()
+    for check in (True, False):
+        with pytest.raises(StorageFault, match="The file system is read-only"):
+            bring(volume, path, state="present", check=check)
+    assert not path.exists()
+
+
+@BOTH
+def test_a_restore_without_a_header_is_written_durably_and_read_back(
+    volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruin(volume)
+    said: t.List[str] = []
+
+    def noted(owner: t.Any, name: str) -> None:
+        right = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given: said.append(name) or right(*given))
+
+    noted(Volume, "begin_writing")
+    for name in ("write", "barrier", "confirm"):
+        noted(Region, name)
+    bring(volume, path, MADE[0])
+    assert said[0] == "begin_writing" and len(said) > 3
+    assert said[1:] == ["write", "barrier", "confirm"] * (len(said) // 3)
+    with open_volume(str(volume), writable=False) as opened:
+        assert sorted(read_header(opened).keyslots) == [0, 1]
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_digest_that_costs_too_much_is_not_computed(volume: pathlib.Path, path: pathlib.Path) -> None:
+    """It is that of the volume, which somebody else may have written."""
+    scribble(volume, 164, (0x7FFFFFFF).to_bytes(4, "big"))
+    refused(volume, path, "(?i)iterations", kind=LuksmithError)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_the_secrets_of_a_task_are_wiped(volume: pathlib.Path, path: pathlib.Path) -> None:
+    key = {"volume_key_base64": base64.b64encode(b"k" * 64).decode()}
+    task = parse_backup(
+        {"device": str(volume), "path": str(path), "state": "restored", "unlock": [secret(MADE[0]), key]}
+    )
+    held = [*task.secrets, *task.volume_keys]
+    assert len(held) == 2 and all(any(one.value) for one in held)
+    task.wipe_secrets()
+    assert not any(any(one.value) for one in held)

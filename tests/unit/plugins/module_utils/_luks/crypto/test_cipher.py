@@ -345,3 +345,18 @@ def test_library_that_fails_is_no_wrong_secret(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(aes, "PROVIDERS", [Provider()])
     with pytest.raises(Unsupported, match="OpenSSL 9 refused"):
         cipher.decrypt("aes-cbc-plain", key_of(32), bytes(512))
+
+
+@pytest.mark.parametrize("error", [cipher.NotProvided("no AES"), KeyboardInterrupt()], ids=["not here", "a signal"])
+def test_what_is_half_decrypted_is_wiped(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: t.List[bytearray] = []
+
+    def crypt(_key: t.Any, _chunks: t.Any, data: bytearray, _encrypt: bool) -> t.NoReturn:
+        data[:] = b"k" * len(data)
+        seen.append(data)
+        raise error
+
+    monkeypatch.setattr(cipher, "_ability", lambda *_cipher: crypt)
+    with pytest.raises((Unsupported, KeyboardInterrupt)):
+        cipher.decrypt("aes-xts-plain64", bytes(range(32)), bytes(512))
+    assert len(seen[0]) == 512 and not any(seen[0])

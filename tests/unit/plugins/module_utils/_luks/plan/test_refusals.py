@@ -210,3 +210,67 @@ def test_a_note_of_a_rekey_through_no_slot(kind: str) -> None:
 def test_a_note_of_an_unknown_kind() -> None:
     with pytest.raises(Refused, match=r"(?i)an interrupted run left a journal entry of the unknown kind 'polish'"):
         plan({0: RED}, present(RED), luks1=True, intent=model.Intent("polish", 2))
+
+
+def test_a_priority_for_a_slot_that_is_empty() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[0\] gives keyslot 3 a priority, but it is not active"):
+        plan({0: RED}, Entry(0, "present", 3, priority="prefer"))
+
+
+def test_two_priorities_for_one_slot() -> None:
+    ranked = Entry(1, "present", 0, priority="prefer")
+    refused = r"(?i)keyslots\[1\] gives keyslot 0 the priority prefer, and keyslots\[0\], .* wants ignore"
+    for slot, old in ((None, None), (0, RED)):
+        entries = present(RED if old is None else GREEN, old, keyslot=slot, priority="ignore"), ranked
+        with pytest.raises(Refused, match=refused):
+            plan({0: RED}, *entries)
+
+
+def test_a_priority_of_a_slot_that_gets_a_new_key_is_set_with_it() -> None:
+    ranked = Entry(1, "present", 0, priority="prefer")
+    assert plan({0: RED}, present(GREEN, RED, keyslot=0), ranked) == [("rekey", 0)]
+    assert plan({0: RED}, present(GREEN, RED, keyslot=0, priority="prefer"), ranked) == [("rekey", 0)]
+
+
+def test_a_priority_of_a_slot_that_is_to_be_erased() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslots\[1\] gives keyslot 1 a priority, and it is to be erased"):
+        plan({0: RED, 1: BLUE}, absent(BLUE), Entry(1, "present", 1, priority="prefer"))
+
+
+def test_a_secret_to_replace_that_opens_nothing() -> None:
+    with pytest.raises(Refused, match=r"(?i)neither blue nor green opens any keyslot"):
+        plan({0: RED}, present(GREEN, BLUE))
+    with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use, and neither green nor blue opens it"):
+        plan({0: RED, 3: None}, present(GREEN, BLUE, keyslot=3))
+
+
+def test_a_secret_to_remove_where_one_slot_cannot_be_tried() -> None:
+    with pytest.raises(Refused, match=r"(?i)keyslot 3 could not be tried with blue \(unsupported cipher"):
+        plan({0: RED, 3: UNTRIABLE}, absent(BLUE))
+
+
+def test_two_secrets_that_derive_the_same_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To remove the one would remove the other."""
+    same = r"(?i)blue \(to remove\) and green \(to keep\) derive the same key in keyslot 1"
+    opens = {0: {RED}, 1: {GREEN, BLUE}}
+
+    def verdict(_told: Told, secret: int, keyslot: int) -> Verdict:
+        return Verdict.OPENS if secret in opens[keyslot] else Verdict.CLOSED
+
+    monkeypatch.setattr(Told, "verdict", verdict)
+    for entries in (
+        (present(GREEN), absent(BLUE, position=1)),
+        (present(GREEN, keyslot=1), absent(BLUE, keyslot=1, position=1)),
+    ):
+        with pytest.raises(Refused, match=same):
+            plan({0: RED, 1: GREEN}, *entries)
+
+
+def test_a_secret_to_replace_that_opens_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Told, "opens_unbound", lambda _told, secret, keyslot: (secret, keyslot) == (BLUE, 3))
+    opens = {0: RED, 3: None}
+    found = situation(opens, luks1=False)
+    slots = {**found.slots, 3: SlotView(number=3, kdf=found.slots[3].kdf, bound=False)}
+    wanted = Desired((present(GREEN, BLUE, keyslot=3),), (RED,), LABELS)
+    with pytest.raises(Refused, match=r"(?i)blue opens keyslot 3, but that is not bound to the volume"):
+        make_plan(found._replace(slots=slots), wanted, Told(opens))

@@ -12,7 +12,10 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import step as rotation_step
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import unknown
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import discovery
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volumes
 
@@ -57,6 +60,21 @@ def test_what_was_added_must_open_before_a_keyfile_depends_on_it(volume: pathlib
     assert keyfile.read_text() == "winter-2025"
     (done,) = run("add", {**work, "prove": NEXT})
     assert "failed" not in done and keyfile.read_text() == "next"
+
+
+def test_the_secrets_of_each_part_of_a_step_are_wiped(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: t.List[t.Any] = []
+
+    def kept(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+        return lambda params: tasks.append(function(params)) or tasks[-1]
+
+    monkeypatch.setattr(rotation_step, "parse_task", kept(rotation_step.parse_task))
+    for module in (parse_info, unknown):
+        monkeypatch.setattr(module, "parse_info", kept(module.parse_info))
+    run("look", add(volume, NEXT))
+    run("add", {**add(volume, NEXT), "prove": NEXT}, {**add(volume, NEXT), "prove": STRANGER})
+    assert len(tasks) >= 4
+    assert not any(any(secret.value) for task in tasks for secret in task.secrets)
 
 
 def test_a_volume_that_is_refused_stops_no_other(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:

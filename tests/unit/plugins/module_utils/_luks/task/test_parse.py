@@ -13,6 +13,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.kdf imp
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret, BadTask, LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info, secret_list
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import ABSENT, PRESENT, Costs, Entry
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.keyfile_content import read_keyfile
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.options import parse_path
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
 
 Params = t.Dict[str, t.Any]
@@ -323,3 +325,15 @@ def test_info_numbers_its_secrets() -> None:
 def test_info_refusals(params: Params) -> None:
     with pytest.raises(BadTask):
         parse_info.parse_info(params)
+
+
+@pytest.mark.parametrize("device", ["rbd:pool/image", "nbd://host/export", "json:{}", "https://host/image"])
+def test_what_qemu_alone_reads_is_no_path(device: str) -> None:
+    with pytest.raises(BadTask, match=r"Device is an address or a description of QEMU \([a-z]+:\), not a path"):
+        parse_path(device, "device")
+    assert parse_path(f"./{device}", "device") == f"./{device}"
+
+
+def test_a_keyfile_with_a_nul_is_the_content_of_one() -> None:
+    with pytest.raises(BadTask, match="the path of the keyfile contains a NUL byte"):
+        read_keyfile("\0key", None, None, "unlock[0]")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import json
+import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, LuksmithError
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, LuksmithError, Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.foreign_tokens import Decoded, decode
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.bindings import fits, of_kind
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.bindings import resolved
 
 Options = t.Dict[str, t.Any]
 KEY = {"kty": "EC", "crv": "P-521", "x": "AA", "y": "BB"}
@@ -109,6 +111,8 @@ def test_absent_takes_what_has_the_named_properties() -> None:
         ({"binding": {"type": "systemd-tpm2"}}, "has no pcrs"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [24]}}, r"pcrs is \[24\]"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [7], "config": {}}}, "has no config"),
+        ({"binding": {"type": "clevis", "pin": "tang", "config": ["url"]}}, "config is a list"),
+        ({"binding": {"type": "clevis", "pin": "tang", "config": "url"}}, "config is text"),
         ({"binding": {"type": "systemd-tpm2", "pcrs": [7], "pin": 1234}}, "pin is a number"),
         ({"binding": {"type": "systemd-tpm2", "pin": "1234"}, "state": "absent"}, "absent and has a pin"),
         ({"binding": {"type": "clevis"}}, "has no pin"),
@@ -132,3 +136,14 @@ def test_one_binding_is_wanted_once_and_not_away_as_well() -> None:
     with pytest.raises(BadTask, match="about the same binding"):
         entries = [{"binding": one}, {"binding": {"type": "clevis"}, "state": "absent"}]
         parse_task({"device": "/dev/sdb", "keyslots": entries})
+
+
+@pytest.mark.parametrize("what", ["binding", "token"])
+def test_a_volume_that_has_no_tokens(what: str) -> None:
+    drawn = {"new_secret": {"passphrase": "-".join(["cbdefghi", "jklnrtuv"] * 4), "token": "systemd-recovery"}}
+    entry = {"binding": {"type": "systemd-tpm2", "pcrs": [7]}} if what == "binding" else drawn
+    wanted = parse_task({"device": "/dev/sdb", "keyslots": [entry]}).desired
+    header: t.Any = types.SimpleNamespace(format="luks1", tokens=())
+    prover: t.Any = None
+    with pytest.raises(Refused, match=rf"(?i)keyslots\[0\] has a {what}, and the volume is LUKS1"):
+        resolved(wanted, header, prover)

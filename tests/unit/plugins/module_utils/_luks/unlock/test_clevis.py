@@ -103,3 +103,9 @@ def test_the_parts_are_joined_as_clevis_splits_them() -> None:
     for wrong in (None, [], {**whole, "iv": 5}, {**whole, "tag": "\u00e9"}):
         with pytest.raises(Refused, match="damaged"):
             clevis.compact(wrong)
+
+
+@pytest.mark.parametrize("written", [b"", b"a.b.c.d", b"a.b.c.d.e.f"])
+def test_what_clevis_wrote_is_no_jwe(written: bytes) -> None:
+    with pytest.raises(Refused, match="Clevis encrypt did not write a JWE"):
+        clevis.parts(written)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -115,3 +116,28 @@ def test_a_pin_is_wiped_with_its_secret() -> None:
         request = secrets.members[0].token
         assert request == TokenRequest("auto", bytearray(b"1234"), "")
     assert request is not None and request.pin == bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("format", "type", "words"),
+    [("luks2", "vendor", "cannot ask a token of this type"), ("luks1", "systemd-tpm2", "LUKS1 has no such tokens")],
+)
+def test_what_cannot_be_asked_is_not(format: str, type: str, words: str, program: Program) -> None:
+    program("os.write(1, b'key')")
+    header: t.Any = types.SimpleNamespace(
+        format=format, tokens=[Token(3, type, (1,))], metadata={"tokens": {"3": {"type": type, "keyslots": ["1"]}}}
+    )
+    asked = tokens.ask(header, lambda _offset, size: bytes(size), TokenRequest("3", bytearray(), ""), never)
+    assert asked.token is None and words in asked.failures[0]
+
+
+def never(secret: bytearray, _token: Token) -> t.Tuple[int, ...]:
+    raise AssertionError(f"it yielded {bytes(secret)!r}")
+
+
+def test_a_python_that_does_not_tell_its_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("os.write(1, b'key')")
+    assert token_plugin.passphrase(HEADER, 3, "systemd-tpm2") == b"key"
+    monkeypatch.setattr(token_plugin.sys, "executable", "")
+    with pytest.raises(Refused, match="Python does not tell its program"):
+        token_plugin.passphrase(HEADER, 3, "systemd-tpm2")

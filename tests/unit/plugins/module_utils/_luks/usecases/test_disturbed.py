@@ -12,19 +12,24 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer, keyslot_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.luks2_steps import Luks2Steps
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import cipher, kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
     HeaderChanged,
     Interrupted,
     Refused,
     StorageFault,
+    Unsupported,
 )
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, Volume, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as full
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import (
     MADE,
@@ -63,6 +68,21 @@ def test_a_header_that_changes_in_spite_of_the_locks(
         full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
     assert areas
     assert volume.read_bytes()[QUIET[format]] == 0xA5
+
+
+@BOTH
+def test_key_material_that_the_medium_does_not_give_back(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header never lists a keyslot that does not open."""
+    right = HeaderWriter.write_area
+    monkeypatch.setattr(
+        HeaderWriter, "write_area", lambda disk, area, data: right(disk, area, data).replace(data[:1], b"?")
+    )
+    with pytest.raises(Interrupted, match=r"(?i)the key material for keyslot 5, read back .* does not open"):
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    with open_volume(str(volume), writable=False) as opened:
+        assert sorted(read_header(opened).keyslots) == [0, 1]
 
 
 @BOTH
@@ -166,3 +186,78 @@ def test_key_material_that_changes_under_the_locks(
         full.amend_volume(volume, absent(MADE[1]), unlock=MADE[:1])
     monkeypatch.undo()
     assert not full.amend_volume(volume, present(format, MADE[1], keyslot=1))["changed"]
+
+
+@pytest.mark.parametrize("format", ["luks2"])
+def test_check_mode_says_so_too(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Luks2Header, "write_obstacle", Refused("a requirement from the future"))
+    for check in (True, False):
+        with pytest.raises(Refused, match="requirement from the future"):
+            full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=check)
+
+
+@BOTH
+@pytest.mark.parametrize("lacking", [(cipher, "check"), (kdf, "hash_size")], ids=["cipher", "hash"])
+def test_what_this_host_lacks_is_said_before_the_first_write(
+    volume: pathlib.Path, format: str, lacking: t.Tuple[t.Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_asked: t.Any) -> t.NoReturn:
+        raise Unsupported("cipher", "serpent")
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(keyslot_writer, "cipher", types.SimpleNamespace(check=cipher.check))
+    monkeypatch.setattr(keyslot_writer, "kdf", types.SimpleNamespace(hash_size=kdf.hash_size, check=kdf.check))
+    monkeypatch.setattr(keyslot_writer.cipher if lacking[0] is cipher else keyslot_writer.kdf, lacking[1], fail)
+    for check in (True, False):
+        with pytest.raises(Unsupported, match=r"serpent.*Nothing was changed\."):
+            full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1], check=check)
+    assert volume.read_bytes() == before
+
+
+@BOTH
+def test_the_keys_of_a_new_keyslot_are_wiped(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiped: t.List[int] = []
+    monkeypatch.setattr(keyslot_writer, "wipe", lambda key: wiped.append(id(key)))
+    opened: t.List[t.Any] = []
+    right = keyslot_writer.key_material.unseal
+    monkeypatch.setattr(
+        keyslot_writer.key_material, "unseal", lambda *given: opened.append(right(*given)) or opened[-1]
+    )
+    full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert id(opened[-1]) == wiped[0] and len(wiped) == 2
+
+
+@pytest.mark.parametrize("format", ["luks2"])
+def test_a_plan_that_the_header_cannot_hold_is_refused_in_check_mode(
+    volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_steps: Luks2Steps, _action: Action) -> t.NoReturn:
+        raise Refused("the metadata would not fit")
+
+    monkeypatch.setattr(Luks2Steps, "add", fail)
+    with pytest.raises(Refused, match=r"(?i)the plan cannot be completed: at add of keyslot 5, the metadata would"):
+        full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=True)
+
+
+@pytest.mark.parametrize("format", ["luks1"])
+def test_a_path_that_leads_elsewhere_when_the_locks_are_held(
+    volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at before anything is read again, and not only before a write."""
+
+    def gone(_volume: Volume) -> t.NoReturn:
+        raise Refused("the path leads elsewhere")
+
+    def read(*_volume: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise AssertionError("it was read")
+
+    before = volume.read_bytes()
+    monkeypatch.setattr(Volume, "check_still_there", gone)
+    expected: t.Any = types.SimpleNamespace(uuid="")
+    with pytest.raises(Refused, match="The path leads elsewhere"), locked_write.locked_write(
+        str(volume), None, expected, read, timeout=1
+    ):
+        pass
+    assert volume.read_bytes() == before

@@ -40,6 +40,16 @@ def keyfile(tmp_path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def test_what_is_no_file_is_never_opened(tmp_path: pathlib.Path) -> None:
+    """A FIFO would wait for somebody who writes."""
+    path = tmp_path / "keyfile"
+    os.mkfifo(path)
+    for ask in (lambda: keyfiles.check_replaceable(str(path)), lambda: keyfiles.replace(str(path), bytearray(b"new"))):
+        with pytest.raises(Refused, match=r"The keyfile .* is not a regular file"):
+            ask()
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
 @pytest.mark.parametrize(
     ("content", "after", "result"),
     [

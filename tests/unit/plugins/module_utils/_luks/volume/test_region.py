@@ -12,6 +12,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import storage
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
 from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
@@ -157,3 +158,44 @@ def test_reread_leaves_no_descriptor_behind(volume: Volume) -> None:
     before = open_descriptors()
     volume.region.reread(0, SIZE)
     assert open_descriptors() == before
+
+
+def test_stale_pages_go_before_a_write_and_before_a_second_look(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: t.List[t.Any] = []
+    right = os.pwrite
+    monkeypatch.setattr(storage, "forget_pages", lambda _fd, offset, length: said.append(("forget", offset, length)))
+    monkeypatch.setattr(
+        os, "pwrite", lambda fd, data, offset: said.append(("write", offset)) or right(fd, data, offset)
+    )
+    volume.region.write(33, b"x" * 10)
+    assert said == [("forget", 33, 10), ("write", 33)]
+    del said[:]
+    assert volume.region.reread(33, 10) == b"x" * 10
+    assert said == [("forget", 33, 10)]
+
+
+def test_whether_it_can_be_written_is_asked_of_the_system(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume.check_writable()
+    asked: t.List[bool] = []
+
+    def refuse(path: str, *, writable: bool) -> t.NoReturn:
+        asked.append(writable)
+        raise StorageFault(f"cannot open {path} for writing")
+
+    monkeypatch.setattr(storage, "open_node", refuse)
+    with pytest.raises(StorageFault, match="for writing"):
+        volume.check_writable()
+    assert asked == [True]
+
+
+def test_it_can_be_closed_twice(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "other.img"
+    path.write_bytes(bytes(4096))
+    before = open_descriptors()
+    with open_volume(str(path), writable=False) as opened:
+        related = storage.open_node(str(path), writable=False)
+        opened.related_nodes["8:0"] = related
+        opened.close()
+        assert open_descriptors() == before and not opened.related_nodes

@@ -122,3 +122,11 @@ def test_whatever_is_written_reads_back_equal_and_in_order(tree: t.Dict[str, t.A
 def test_nothing_but_our_errors_comes_out(tail: bytes) -> None:
     with contextlib.suppress(errors.LuksmithError):
         metadata.parse_area(b'{"a":' + tail + b"}\0")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "x\\u0000"}', '{"a": ["x\\u0000"]}', '{"a\\u0000": 1}', '{"a": {"b": ["\\u0000"]}}']
+)
+def test_a_string_at_which_c_programs_stop_reading(text: str) -> None:
+    with pytest.raises(errors.LuksmithError, match="escaped NUL"):
+        metadata.parse_area(text.encode().ljust(4096, b"\0"))

@@ -173,6 +173,16 @@ def test_without_a_free_token_a_note_is_refused_and_a_record_warned_of() -> None
     assert "record was not written" in without.with_priority(0, "prefer").warnings[-1]
 
 
+def test_the_token_of_another_program() -> None:
+    header = again(read().with_token(1, {"type": "clevis", "keyslots": ["5"], "jwe": {}}))
+    assert list(header.metadata["tokens"].values())[-1] == {"type": "clevis", "keyslots": ["1"], "jwe": {}}
+    full = full_of_tokens()
+    with pytest.raises(errors.Refused, match=r"(?i)all 32 tokens .* are in use"):
+        read(full).with_token(1, {"type": "clevis", "jwe": {}})
+    del full["tokens"]["31"]
+    assert again(read(full).with_token(1, {"type": "clevis", "jwe": {}})).metadata["tokens"]["31"]["type"] == "clevis"
+
+
 def test_the_record_gives_way_to_a_note() -> None:
     tree = full_of_tokens()
     del tree["tokens"]["9"]
