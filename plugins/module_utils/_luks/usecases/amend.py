@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import typing as t
 
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only, shown
+from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
@@ -35,6 +36,8 @@ if t.TYPE_CHECKING:
     from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
+_WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)")
+_GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
 _ALL_DONE = "Everything was done before: nothing is left"
 
 
@@ -113,6 +116,8 @@ class _Amendment:
         self.desired = task.desired
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
+        self.by_qemu = False
+        self.format = ""
 
     @functools.cached_property
     def prefetch(self) -> Prefetch:
@@ -129,22 +134,38 @@ class _Amendment:
                     choices = self._choices(planned)
                     self._dry_run(planned, choices)
                     return self._report(planned, *self._tables(planned, choices))
-                return self._write(planned)
+                return self._write_by_qemu(planned) if self.by_qemu else self._write(planned)
         except LuksmithError as error:
+            if isinstance(error, Busy) and self._could_go_by_qemu(error.found):
+                error.remedy += f". {_GIVE_QMP}"
             raise error.on(self.path) from None
+
+    def _could_go_by_qemu(self, holders: str) -> bool:
+        return not self.task.qmp and self.task.single and self.format == "luks1" and bool(_WITH_MONITOR.search(holders))
 
     def _plan_without_writing(self) -> PlannedChange:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
+            if self.task.qmp:
+                from . import live
+
+                self.by_qemu = live.held(volume)
             planned = self._plan_undisturbed(volume)
+            self.format = planned.header.format
             if volume.notes:
                 from .chain import chain_of
 
                 self.chain = chain_of(volume, self.task.desired.labels, self.session.sibling)
-            if self.check and not planned.plan.empty:
+            if self.by_qemu and not planned.plan.empty:
+                live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
+                live.check_monitor(volume, planned.header, self.task.qmp)
+            elif self.check and not planned.plan.empty:
                 # Obstacles that would make the real run fail although the plan is good.
                 volume.check_writable()
-                self.warnings.extend(locks.writer_obstacles(volume))
+                obstacles = locks.writer_obstacles(volume)
+                self.warnings.extend(obstacles)
+                if self._could_go_by_qemu(" ".join(obstacles)):
+                    self.warnings.append(f"{_GIVE_QMP}.")
             return planned
 
     def _plan_undisturbed(self, volume: Volume) -> PlannedChange:
@@ -185,7 +206,12 @@ class _Amendment:
                 any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
         try:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
-            if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:
+            if (
+                replaces
+                and not self.check
+                and not self.by_qemu
+                and len(self.task.devices) < self.derivations.workers.cores
+            ):
                 self.prefetch.begin(header, suggested)
             plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
@@ -235,13 +261,9 @@ class _Amendment:
             self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout
         ) as locked:
             volume, header = locked.volume, locked.found
-            outdated = locked.outdated or (
-                "key material changed" if planned.prover.stale(header, volume.region.reread) else ""
-            )
-            if outdated:
-                self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
-                fresh = self._plan(volume, header)
-                planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
+            fresh = self._still_fits(planned, volume, header, locked.outdated)
+            if fresh is not planned:
+                planned = fresh
                 before, predicted, choices = self._prepare(planned)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
             writer = KeyslotWriter(
@@ -249,17 +271,62 @@ class _Amendment:
             )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
-            self._check_kept_its_place(volume, planned.plan)
-            try:
-                erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
-                copies = snapshots.copies_elsewhere(volume.node.fd, volume.places) if erases else None
-                if copies:
-                    self.warnings.append(f"erased data may survive in older copies: {copies}")
-                return self._report(planned, before, predicted, disk.header)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
-                raise Interrupted.by(
-                    expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
-                ) from None
+            return self._done(volume, planned, (before, predicted, disk.header), snapshots.copies_elsewhere)
+
+    def _write_by_qemu(self, planned: PlannedChange) -> Result:
+        from ..apply.executor import carry_out
+        from ..apply.live_steps import LiveImage, LiveSteps
+        from ..volume import snapshots
+        from ..volume.locked_write import Expected
+        from . import live
+
+        planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
+        with live.changing(
+            self.path,
+            self.header_path,
+            planned_for,
+            _header_and_image,
+            monitor_path=self.task.qmp,
+            timeout=self.task.lock_timeout,
+        ) as changing:
+            volume, header = changing.locked.volume, changing.locked.found
+            if changing.removed:
+                self.warnings.append(f"QEMU still had {changing.removed} objects of an interrupted run; removed")
+            planned = self._still_fits(planned, volume, header, changing.locked.outdated)
+            live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
+            choices = self._choices(planned)
+            before, predicted = self._tables(planned, choices)
+            image = LiveImage(volume, planned.header, changing.monitor, changing.node, changing.prefix)
+            steps = LiveSteps(image, planned.prover, self.desired, choices)
+            carry_out(planned.plan, image, steps.perform(), steps.check_proofs)
+            return self._done(volume, planned, (before, predicted, image.header), snapshots.copies_elsewhere)
+
+    def _still_fits(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> PlannedChange:
+        """The plan, or a new one if what it was made for has changed."""
+        outdated = outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
+        if not outdated:
+            return planned
+        self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
+        return self._plan(volume, header)
+
+    def _done(
+        self,
+        volume: Volume,
+        planned: PlannedChange,
+        tables: t.Tuple[t.List[Row], t.List[Row], Header],
+        copies_elsewhere: t.Callable[..., t.Optional[str]],
+    ) -> Result:
+        self._check_kept_its_place(volume, planned.plan)
+        try:
+            erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
+            copies = copies_elsewhere(volume.node.fd, volume.places) if erases else None
+            if copies:
+                self.warnings.append(f"erased data may survive in older copies: {copies}")
+            return self._report(planned, *tables)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
+            raise Interrupted.by(
+                expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
+            ) from None
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -305,12 +372,15 @@ class _Amendment:
             return {}
         from ..apply.keyslot_writer import choice_for
 
-        return {
+        choices = {
             action: choice_for(
                 action, planned.header, planned.prover, self.desired, self._memory_limit(), record=self.task.record
             )
             for action in made
         }
+        if self.by_qemu:  # which measures them
+            return {action: choice._replace(measured=frozenset({"iterations"})) for action, choice in choices.items()}
+        return choices
 
     def _tables(
         self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]
@@ -377,6 +447,7 @@ class _Amendment:
             "uuid": planned.header.uuid,
             "type": planned.header.format,
             "container": self.container,
+            **({"via": "qmp"} if self.by_qemu and not planned.plan.empty else {}),
             "verified": planned.verified,
             "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
             "warnings": list(dict.fromkeys(self.warnings)),
