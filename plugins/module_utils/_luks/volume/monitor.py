@@ -125,7 +125,7 @@ class Monitor:
             b'{"execute": "object-add", "id": %d, "arguments": {"qom-type": "secret", "id": "%s", "format": "base64", '
             b'"data": "' % (self._number, name.encode("ascii"))
         )
-        room = bytearray(len(call) + 4 * (len(value) // 3 + 1) + 4)  # of its final size, so that no copy stays behind
+        room = bytearray(len(call) + 4 * -(-len(value) // 3) + 4)  # of its final size, so that no copy stays behind
         end = len(call)
         room[:end] = call
         for place in range(0, len(value), 3):
