@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import re
 import socket
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import started, until
-from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
     daemon_command,
@@ -41,7 +42,6 @@ def add(passphrase: str = ADDED, **entry: t.Any) -> t.Dict[str, t.Any]:
 
 class Daemon:
     def __init__(self, image: QemuImage, pid: int) -> None:
-        self.image = image
         self.pid = pid
         self.socket = image.path.with_name("q")
         self.export = image.path.with_name("d")
@@ -74,7 +74,7 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def daemon(image: QemuImage, *nodes: str) -> t.Iterator[Daemon]:
+def daemon(image: QemuImage, *nodes: str, writable: bool = True) -> t.Iterator[Daemon]:
     """``nodes``: --blockdev options in place of the one of the image, which the node n must be a part of."""
     ready = image.path.with_name("daemon-pid")
     words: t.List[str] = []
@@ -90,7 +90,7 @@ def daemon(image: QemuImage, *nodes: str) -> t.Iterator[Daemon]:
         "--nbd-server",
         f"addr.type=unix,addr.path={image.path.with_name('d')}",
         "--export",
-        "type=nbd,id=e,name=e,node-name=n,writable=on",
+        f"type=nbd,id=e,name=e,node-name=n,writable={'on' if writable else 'off'}",
         "--pidfile",
         ready,
     ]
@@ -120,7 +120,10 @@ def cryptsetup_opens(image: QemuImage, passphrase: str, keyslot: int) -> bool:
     return run("cryptsetup", "open", "--test-passphrase", *slot, "-d", key, image.path, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("image", ["luks", pytest.param("qcow2", marks=pytest.mark.full)], indirect=True)
 def test_a_rekey_keeps_its_number_and_the_daemon_goes_on(image: QemuImage) -> None:
+    """The header of yesterday finds no key material any more, as in iotest 294."""
+    yesterday = image.path.read_bytes()[:4096]
     entries = [{"old_secret": secret(OPENER), **add()}]
     with daemon(image) as qemu:
         planned = keyslots(image.path, entries, qmp=str(qemu.socket), check=True)
@@ -136,3 +139,184 @@ def test_a_rekey_keeps_its_number_and_the_daemon_goes_on(image: QemuImage) -> No
     assert cryptsetup_opens(image, ADDED, 0)
     if image.format == "qcow2":
         run("qemu-img", "check", *image._object(ADDED), "--image-opts", image._image_opts())
+    else:
+        with image.path.open("r+b") as file:
+            file.write(yesterday)
+        assert not image.opens(OPENER)
+
+
+def refused(
+    image: QemuImage, entries: t.Sequence[t.Any], monitor: t.Union[Daemon, pathlib.Path], **options: t.Any
+) -> str:
+    """The sentence, which check mode says as well; the file keeps every byte."""
+    path = monitor.socket if isinstance(monitor, Daemon) else monitor
+    before = image.path.read_bytes()
+    said = set()
+    for check in (True, False):
+        with pytest.raises(ModuleFailed) as caught:
+            keyslots(image.path, entries, qmp=str(path), check=check, **options)
+        said.add(str(caught.value))
+    assert image.path.read_bytes() == before
+    (message,) = said
+    assert "Nothing was changed" in message
+    return message
+
+
+def test_without_the_option_the_refusal_names_it(raw: QemuImage) -> None:
+    with daemon(raw):
+        planned = keyslots(raw.path, [add()], unlock=[OPENER], check=True)
+        assert "if you give the path of its QMP monitor as qmp" in json.dumps(planned["warnings"])
+        with pytest.raises(ModuleFailed, match=r"(?s)in use: .*if you give the path of its QMP monitor as qmp"):
+            keyslots(raw.path, [add()], unlock=[OPENER], lock_timeout=0)
+
+
+def test_an_image_that_is_free_needs_no_monitor(raw: QemuImage, tmp_path: pathlib.Path) -> None:
+    done = keyslots(
+        raw.path,
+        [{"new_secret": secret(ADDED), "pbkdf": {"iterations": 1000}}],
+        unlock=[OPENER],
+        qmp=str(tmp_path / "none"),
+    )
+    assert done["changed"] and "via" not in done
+    assert raw.opened_by(OPENER, ADDED) == {OPENER, ADDED}
+
+
+@pytest.mark.parametrize("image", [pytest.param("luks", marks=pytest.mark.full), "qcow2"], indirect=True)
+def test_several_secrets_in_one_task(image: QemuImage) -> None:
+    """Adds come first, in numbered and free keyslots. Two jobs of QEMU derive keys."""
+    with daemon(image) as qemu:
+        entries = [add(keyslot=5), add(OTHER), {"state": "absent", "old_secret": secret(OPENER)}]
+        done = keyslots(image.path, entries, qmp=str(qemu.socket))
+        plan = [(row["action"], row["keyslot"]) for row in done["plan"]]
+        assert plan == [("add", 5), ("add", 1), ("erase", 0)]
+        rows = {row["keyslot"]: row for row in done["keyslots"] if row["state"] == "active"}
+        assert rows[5]["opened_by"] == ["ebony"] and rows[1]["opened_by"] == ["ivory"] and set(rows) == {1, 5}
+        assert rows[5]["kdf"]["iterations"] >= 600_000
+        assert qemu.left_behind() == [] and qemu.serves()
+    assert image.active() == {1, 5} and image.opened_by(OPENER, ADDED, OTHER) == {ADDED, OTHER}
+    assert cryptsetup_opens(image, ADDED, 5)
+
+
+@pytest.mark.full
+def test_a_small_iter_time_does_not_make_a_cheap_keyslot(raw: QemuImage) -> None:
+    """QEMU makes it twice."""
+    with daemon(raw) as qemu:
+        done = keyslots(raw.path, [add(iter_time=5)], unlock=[OPENER], qmp=str(qemu.socket))
+    assert done["keyslots"][1]["kdf"]["iterations"] >= 600_000
+    assert raw.active() == {0, 1} and raw.opened_by(ADDED) == {ADDED}
+
+
+def test_the_last_keyslot_goes_only_with_consent(raw: QemuImage) -> None:
+    """QEMU would do it with force, and force of the task is not that."""
+    gone = [{"state": "absent", "keyslot": 0}]
+    with daemon(raw) as qemu:
+        assert "allow_lockout" in refused(raw, gone, qemu, force=True)
+        assert keyslots(raw.path, gone, qmp=str(qemu.socket), allow_lockout=True)["via"] == "qmp"
+        assert qemu.serves()
+    assert raw.active() == set() and not raw.opens(OPENER)
+
+
+NEEDS_IT_FREE: t.Mapping[str, t.Tuple[t.List[t.Dict[str, t.Any]], str]] = {
+    "iterations": ([{"new_secret": secret(ADDED), "pbkdf": {"iterations": 1000}}], "pbkdf.iterations of keyslots.0."),
+    "NUL": (
+        [{"new_secret": {"label": "nul", "passphrase_base64": "YQBi"}}],
+        "(?s)keyslot for nul cannot.*contains a NUL byte",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_IT_FREE)
+def test_what_qemu_cannot_do_is_refused_before_anything_is_written(raw: QemuImage, name: str) -> None:
+    entries, words = NEEDS_IT_FREE[name]
+    with daemon(raw) as qemu:
+        message = refused(raw, entries, qemu, unlock=[OPENER])
+        assert "cannot be made while QEMU has the image open" in message and "image is free" in message
+        assert re.search(words, message)
+        assert qemu.left_behind() == []
+
+
+def test_a_full_header_has_no_room_for_a_note(raw: QemuImage) -> None:
+    full = [
+        {"keyslot": number, "new_secret": secret(f"{number} unlocks"), "pbkdf": {"iterations": 1000}}
+        for number in range(1, 8)
+    ]
+    keyslots(raw.path, full, unlock=[OPENER])
+    with daemon(raw) as qemu:
+        entries = [{"old_secret": secret(OPENER), **add()}]
+        assert "a new secret in keyslot 0 cannot be made" in refused(raw, entries, qemu, unlock=["3 unlocks"]).lower()
+        # What makes room in the same task is as good as ever.
+        done = keyslots(
+            raw.path, [*entries, {"state": "absent", "keyslot": 7}], unlock=["3 unlocks"], qmp=str(qemu.socket)
+        )
+        assert [(row["action"], row["keyslot"]) for row in done["plan"]] == [("erase", 7), ("rekey", 0)]
+    assert raw.opened_by(OPENER, ADDED, "7 unlocks", "3 unlocks") == {ADDED, "3 unlocks"}
+
+
+def test_the_monitor_of_another_process(raw: QemuImage, tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with daemon(raw) as holder, daemon(raw.copied(folder)) as other:
+        message = refused(raw, [add()], other, unlock=[OPENER])
+        assert f"in use by pid {holder.pid} (qemu-storage-daemon)" in message and f"is pid {other.pid}" in message
+        assert other.left_behind() == []
+
+
+def test_a_socket_without_a_monitor(raw: QemuImage) -> None:
+    with daemon(raw) as qemu:
+        assert "what it sent is no JSON object" in refused(raw, [add()], qemu.export, unlock=[OPENER])
+        assert "No such file" in refused(raw, [add()], qemu.socket.with_name("none"), unlock=[OPENER])
+
+
+def nodes(image: QemuImage, name: str) -> t.List[str]:
+    file = f"driver=file,node-name=f,filename={image.path}"
+    crypt = "driver=luks,node-name={},file={},key-secret=s"
+    return {
+        "over a filter": [file, "driver=copy-on-read,node-name=c,file=f", crypt.format("n", "c")],
+        "without locks": [f"{file},locking=off", crypt.format("n", "f")],
+        "by another name": [file.replace(image.path.name, "link"), crypt.format("n", "f")],
+        "read-only": [f"{file},read-only=on", f"{crypt.format('n', 'f')},read-only=on"],
+        "twice": [
+            f"{file},locking=off",
+            crypt.format("n", "f"),
+            f"{file},locking=off".replace("=f,", "=f2,"),
+            crypt.format("m", "f2"),
+        ],
+        "as raw": [file, "driver=raw,node-name=n,file=f"],
+        "over raw": [file, "driver=raw,node-name=r,file=f", crypt.format("n", "r")],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["without locks", *(pytest.param(name, marks=pytest.mark.full) for name in ("over a filter", "by another name"))],
+)
+def test_the_node_is_found_by_its_file(raw: QemuImage, name: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "link").symlink_to(raw.path)
+    with daemon(raw, *nodes(raw, name)) as qemu:
+        assert keyslots(raw.path, [add()], unlock=[OPENER], qmp=str(qemu.socket))["via"] == "qmp"
+        assert qemu.left_behind() == [] and qemu.serves()
+    assert raw.opened_by(OPENER, ADDED) == {OPENER, ADDED}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("read-only", "node n of QEMU is read-only"),
+        ("twice", "has 2 nodes with LUKS of this image (m, n)"),
+        ("as raw", "no node with LUKS of this image"),
+        ("over raw", "no node with LUKS of this image"),
+    ],
+)
+def test_a_node_that_cannot_be_meant(raw: QemuImage, name: str, words: str) -> None:
+    with daemon(raw, *nodes(raw, name), writable=name != "read-only") as qemu:
+        assert words in refused(raw, [add()], qemu, unlock=[OPENER])
+
+
+def test_a_header_that_changed_behind_qemus_back(raw: QemuImage) -> None:
+    """QEMU would write its old one over it."""
+    with daemon(raw, *nodes(raw, "without locks")) as qemu:
+        assert (
+            raw.amend_with(OPENER, OTHER, "state=active", "new-secret=new", "keyslot=3", "iter-time=1").returncode == 0
+        )
+        message = refused(raw, [add()], qemu, unlock=[OPENER])
+        assert "has in memory is not the one in the image" in message

@@ -47,7 +47,7 @@ def check_live(
         _check_costs(action, desired)
         if action.secret is not None and action.secret in unusable:
             raise _needs_it_free(
-                f"{desired.labels[action.secret]} in a keyslot",
+                f"a keyslot for {desired.labels[action.secret]}",
                 f"it {unusable[action.secret]}, and QEMU cannot take it",
             )
     adds = any(action.secret is not None for action in plan.actions)

@@ -212,6 +212,8 @@ class Monitor:
         while b"\n" not in self._buffer:
             if len(self._buffer) > LARGEST_MESSAGE:
                 raise self._unfit(f"it sent more than {LARGEST_MESSAGE} bytes in one message")
+            if self._buffer[:1] not in (b"", b"{"):
+                raise self._unfit("what it sent is no JSON object")
             if not self._receive(deadline):
                 raise self._unfit("it did not answer in time", "Check whether that QEMU hangs")
         line, _newline, rest = self._buffer.partition(b"\n")

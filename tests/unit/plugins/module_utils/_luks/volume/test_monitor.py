@@ -57,6 +57,7 @@ def test_it_says_who_listens_and_what_it_is(path: pathlib.Path) -> None:
         (b'{"QMP": ' + b"9" * 5000 + b"}\r\n", "no JSON"),
         (b'{"QMP": NaN}\r\n', "no JSON"),
         (b"\xff\xfe\r\n", "no JSON"),
+        (b"NBDMAGICIHAVEOPT\0\3", "no JSON object"),
         (GREETING[:20], "did not answer in time"),
     ],
 )
