@@ -9,22 +9,19 @@ A job takes QEMU some seconds, because it measures the processor: a test with se
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pathlib
 import re
-import socket
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import started, until
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+from ansible_collections.luksmith.luks.tests.interop.live_qemu import Daemon, daemon
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, start_module
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
-    daemon_command,
     needs_qemu_programs,
-    node_options,
 )
+from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = [needs_qemu_programs, pytest.mark.needs("cryptsetup")]
 
@@ -38,66 +35,6 @@ def secret(passphrase: str) -> t.Dict[str, str]:
 
 def add(passphrase: str = ADDED, **entry: t.Any) -> t.Dict[str, t.Any]:
     return {"new_secret": secret(passphrase), "iter_time": TIME, **entry}
-
-
-class Daemon:
-    def __init__(self, image: QemuImage, pid: int) -> None:
-        self.pid = pid
-        self.socket = image.path.with_name("q")
-        self.export = image.path.with_name("d")
-
-    def ask(self, command: str, **arguments: t.Any) -> t.Any:
-        """What the daemon answers to a client of its own, after ours."""
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(self.socket))
-            client.settimeout(60)
-            stream = client.makefile("rwb")
-            stream.readline()
-            for call in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
-                stream.write(json.dumps(call).encode() + b"\n")
-                stream.flush()
-                answer = json.loads(stream.readline())
-                while "event" in answer:
-                    answer = json.loads(stream.readline())
-            return answer["return"]
-
-    def left_behind(self) -> t.List[str]:
-        names = [item["name"] for item in self.ask("qom-list", path="/objects") if item["type"] == "child<secret>"]
-        return [*(name for name in names if name != "s"), *(job["id"] for job in self.ask("query-jobs"))]
-
-    def serves(self) -> bool:
-        uri = f"nbd+unix:///e?socket={self.export}"
-        return (
-            "read 4096/4096"
-            in run("qemu-io", "-f", "raw", "-c", "write -P 7 0 4096", "-c", "read -P 7 0 4096", uri).stdout
-        )
-
-
-@contextlib.contextmanager
-def daemon(image: QemuImage, *nodes: str, writable: bool = True) -> t.Iterator[Daemon]:
-    """``nodes``: --blockdev options in place of the one of the image, which the node n must be a part of."""
-    ready = image.path.with_name("daemon-pid")
-    words: t.List[str] = []
-    for node in nodes or (node_options(image),):
-        words += ["--blockdev", node]
-    command = [
-        *daemon_command(image)[:-1],
-        *words,
-        "--chardev",
-        f"socket,id=q,path={image.path.with_name('q')},server=on,wait=off",
-        "--monitor",
-        "chardev=q",
-        "--nbd-server",
-        f"addr.type=unix,addr.path={image.path.with_name('d')}",
-        "--export",
-        f"type=nbd,id=e,name=e,node-name=n,writable={'on' if writable else 'off'}",
-        "--pidfile",
-        ready,
-    ]
-    with started(*command) as process:
-        until(ready.exists, "the daemon is ready", process)
-        yield Daemon(image, process.pid)
-    ready.unlink(missing_ok=True)
 
 
 @pytest.fixture(params=FORMATS)
@@ -320,3 +257,34 @@ def test_a_header_that_changed_behind_qemus_back(raw: QemuImage) -> None:
         )
         message = refused(raw, [add()], qemu, unlock=[OPENER])
         assert "has in memory is not the one in the image" in message
+
+
+BEFORE, DURING = "_luks.volume.monitor:Monitor.run_job", "_luks.volume.monitor:Monitor.end_of_job"
+KILLS = [(place, number) for number in range(4) for place in (BEFORE, DURING)]  # the four jobs of a rekey
+SHORT = [(DURING, 0), (BEFORE, 2)]
+RACING = [kill for kill in KILLS if kill[0] == DURING]  # QEMU may end the job between the two runs
+
+
+@pytest.mark.parametrize(
+    ("place", "number"), [kill if kill in SHORT else pytest.param(*kill, marks=pytest.mark.full) for kill in KILLS]
+)
+@pytest.mark.parametrize("named", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_a_killed_run_is_finished_by_the_next(raw: QemuImage, place: str, number: int, named: bool) -> None:
+    """Two runs with jobs of QEMU, the second of which waits for what the first one began."""
+    entry = {"old_secret": secret(OPENER), **add(), **({"keyslot": 0} if named else {})}
+    with daemon(raw) as qemu:
+        task = {"device": str(raw.path), "keyslots": [entry], "qmp": str(qemu.socket)}
+        running = start_module("keyslots", task, hooks=[stop_before(place, number)])
+        running.reached(place)
+        running.kill()
+        assert qemu.serves()
+        adding = number in (0, 2)  # these have their secrets in QEMU when they are killed
+        assert len([name for name in qemu.left_behind() if "secret" in name]) == (2 if adding else 0)
+        planned = keyslots(raw.path, [entry], qmp=str(qemu.socket), check=True)
+        done = keyslots(raw.path, [entry], qmp=str(qemu.socket))
+        assert done["plan"] == planned["plan"] or (place, number) in RACING
+        assert ("2 secrets of an interrupted run" in json.dumps(done.get("warnings"))) == adding
+        assert [row["keyslot"] for row in done["keyslots"] if row.get("opened_by") == ["ebony"]] == [0]
+        assert not keyslots(raw.path, [entry], qmp=str(qemu.socket))["changed"]
+        assert qemu.left_behind() == []
+    assert raw.active() == {0} and raw.opened_by(OPENER, ADDED) == {ADDED}

@@ -9,8 +9,8 @@ from the medium, must differ in this keyslot alone, and the key material is open
 frees a keyslot before it overwrites the material, and does not sync in between.
 
 No intent is noted in the header: QEMU holds the image locks and says that nobody else may write. A rekey goes through a
-temporary slot as elsewhere, so that something opens at each moment; what a cut leaves is two keyslots of one secret at
-worst.
+temporary slot as elsewhere, so that something opens at each moment, and is noted in QEMU itself. If that ends as well,
+two keyslots of one secret are left at worst.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..task.desired import Desired
 from ..task.secrets import why_qemu_cannot
 from ..unlock import key_material
 from ..unlock.prover import Prover
-from ..volume.live_image import LiveNode
+from ..volume.live_image import SECRET, LiveNode, forget_move, note_move
 from ..volume.monitor import Denied, Monitor
 from ..volume.read_header import read_header
 from ..volume.storage import Volume
@@ -69,7 +69,7 @@ class LiveImage:
         try:
             for option, secret in secrets.items():
                 self._objects += 1
-                names[option] = f"{self._prefix}secret-{self._objects}"
+                names[option] = f"{self._prefix}{SECRET}{self._objects}"
                 self._monitor.add_secret(names[option], secret)
             error = self._job({**options, **names}, force=force)
         finally:
@@ -113,6 +113,14 @@ class LiveImage:
             except (Denied, StorageFault):
                 continue
 
+    def note_move(self, keyslot: int, temporary_slot: int) -> None:
+        """For the next run, if this one is killed. Raises StorageFault if the monitor is of no use."""
+        note_move(self._monitor, self._prefix, keyslot, temporary_slot)
+
+    def forget_move(self) -> None:
+        """Raises StorageFault if the monitor is of no use."""
+        forget_move(self._monitor, self._prefix)
+
     def _guard(self) -> None:
         self.volume.check_still_there()
         if read_header(self.volume).image() != self.header.image():
@@ -144,7 +152,12 @@ class LiveSteps:
         }
 
     def perform(self) -> t.Dict[ActionKind, t.Callable[[Action], None]]:
-        return {ActionKind.ADD: self.add, ActionKind.REKEY: self.rekey, ActionKind.ERASE: self.erase}
+        return {
+            ActionKind.ADD: self.add,
+            ActionKind.REKEY: self.rekey,
+            ActionKind.ERASE: self.erase,
+            ActionKind.FINISH_ERASE: self.finish,
+        }
 
     def add(self, action: Action) -> None:
         """Raises what :meth:`LiveImage.amend` raises, as every step."""
@@ -156,11 +169,22 @@ class LiveSteps:
 
     def rekey(self, action: Action) -> None:
         """Raises as every step."""
-        number, temporary_slot = required(action.keyslot), self.image.header.layout.free_numbers()[0]
-        time = self._fill(temporary_slot, action, self._time_for(action))
-        self._erase(number)
+        number, temporary_slot, time = required(action.keyslot), action.temporary_slot, self._time_for(action)
+        if temporary_slot is None:
+            temporary_slot = self.image.header.layout.free_numbers()[0]
+            self.image.note_move(number, temporary_slot)
+            time = self._fill(temporary_slot, action, time)
+        if number in self.image.header.keyslots:
+            self._erase(number)
         self._fill(number, action, time)
         self._erase(temporary_slot)
+        self.image.forget_move()
+
+    def finish(self, action: Action) -> None:
+        """The end of a rekey that cannot or need not go on. Raises as every step."""
+        if required(action.keyslot) in self.image.header.keyslots:
+            self._erase(required(action.keyslot))
+        self.image.forget_move()
 
     def check_proofs(self) -> None:
         """Raises HeaderChanged if key material that opened has changed: it must not justify erasing another one."""

@@ -34,7 +34,7 @@ def check_live(
         )
     noted = {number for token in header.tokens for number in token.keyslots}
     for action in plan.actions:
-        if action.kind not in (ActionKind.ADD, ActionKind.REKEY, ActionKind.ERASE):
+        if action.kind not in (ActionKind.ADD, ActionKind.REKEY, ActionKind.ERASE, ActionKind.FINISH_ERASE):
             raise _needs_it_free(f"{action.kind} of keyslot {action.keyslot}", "QEMU has no command for it")
         if action.in_place:
             raise _needs_it_free(

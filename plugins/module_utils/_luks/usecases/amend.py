@@ -14,7 +14,7 @@ import typing as t
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
-from ..header.model import Header
+from ..header.model import Header, Intent, IntentKind
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
@@ -117,6 +117,7 @@ class _Amendment:
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
         self.by_qemu = False
+        self.move: t.Optional[t.Tuple[int, int]] = None  # of an interrupted run, as noted in QEMU
         self.format = ""
 
     @functools.cached_property
@@ -150,6 +151,11 @@ class _Amendment:
                 from . import live
 
                 self.by_qemu = live.held(volume)
+                if self.by_qemu:
+                    left = live.settle(volume, self.task.qmp, check=self.check, timeout=self.task.lock_timeout)
+                    self.move = left.move
+                    if left.removed:
+                        self.warnings.append(f"QEMU still had {left.removed} secrets of an interrupted run; removed")
             planned = self._plan_undisturbed(volume)
             self.format = planned.header.format
             if volume.notes:
@@ -175,26 +181,29 @@ class _Amendment:
         other programs keep writing, the last plan is made under the shared lock, which makes them wait.
         """
         for _attempt in range(UNLOCKED_ATTEMPTS):
-            header = read_header_locked(volume, self.task.lock_timeout)
+            header = self._read(volume)
             try:
                 planned = self._plan(volume, header)
             except LuksmithError:
-                if _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
+                if _image(self._read(volume)) == _image(header):
                     raise
                 continue
-            if not (self.check or planned.plan.empty) or _image(
-                read_header_locked(volume, self.task.lock_timeout)
-            ) == _image(header):
+            if not (self.check or planned.plan.empty) or _image(self._read(volume)) == _image(header):
                 return planned
-        with locks.shared(volume, timeout=self.task.lock_timeout):
+        lock = locks.beside_qemu if self.by_qemu else locks.shared
+        with lock(volume, timeout=self.task.lock_timeout):
             return self._plan(volume, read_header(volume))
+
+    def _read(self, volume: Volume) -> Header:
+        """Not locked if a QEMU is to write: its job holds the locks of a writer until somebody dismisses it."""
+        return read_header(volume) if self.by_qemu else read_header_locked(volume, self.task.lock_timeout)
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
-                plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
+                plan = make_plan(self._situation(header), self._resolved(header, prover), prover)
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
@@ -213,7 +222,7 @@ class _Amendment:
                 and len(self.task.devices) < self.derivations.workers.cores
             ):
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
+            plan = make_plan(self._situation(header), self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -222,6 +231,13 @@ class _Amendment:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
+
+    def _situation(self, header: Header) -> Situation:
+        found = Situation.of(header)
+        if self.move is None or found.intent is not None or self.move[1] not in found.slots:
+            return found
+        kind = IntentKind.MOVE_ADD if self.move[0] in found.slots else IntentKind.MOVE_FILL
+        return found._replace(intent=Intent(kind, *self.move))
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
@@ -290,8 +306,6 @@ class _Amendment:
             timeout=self.task.lock_timeout,
         ) as changing:
             volume, header = changing.locked.volume, changing.locked.found
-            if changing.removed:
-                self.warnings.append(f"QEMU still had {changing.removed} objects of an interrupted run; removed")
             planned = self._still_fits(planned, volume, header, changing.locked.outdated)
             live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
             choices = self._choices(planned)

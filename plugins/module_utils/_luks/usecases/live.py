@@ -9,31 +9,71 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
+from ..errors import LuksmithError
 from ..header.model import Header
 from ..plan.live_limits import check_live
 from ..plan.types import Plan
 from ..task.desired import Desired
 from ..task.secrets import why_qemu_cannot
 from ..unlock.prover import Prover
-from ..volume.live_image import LiveNode, check_holder, node_of, users_of
+from ..volume import locks
+from ..volume.live_image import (
+    SECRET,
+    LiveNode,
+    check_holder,
+    forget_move,
+    move_noted,
+    node_of,
+    prefix_of,
+    remove_objects,
+    users_of,
+)
 from ..volume.locked_write import Expected, Locked, locked_write
-from ..volume.monitor import Denied, Monitor
+from ..volume.monitor import Monitor
+from ..volume.read_header import read_header
 from ..volume.storage import Volume
 
 
+class Left(t.NamedTuple):
+    """Of a killed run: the number of secrets ``removed`` from QEMU; the keyslot that it was moving, and to where."""
+
+    removed: int
+    move: t.Optional[t.Tuple[int, int]]
+
+
 class Changing(t.NamedTuple):
-    """removed: objects of an interrupted run that QEMU still had. prefix: of ours for this image."""
+    """``prefix``: of the names of our objects and jobs for this image."""
 
     locked: Locked[Header]
     monitor: Monitor
     node: LiveNode
     prefix: str
-    removed: int
 
 
 def held(volume: Volume) -> bool:
     """Whether a process keeps a writer out, so that QEMU has to make the change. Raises as :func:`users_of`."""
     return bool(users_of(volume))
+
+
+def settle(volume: Volume, path: str, *, check: bool, timeout: float) -> Left:
+    """What a killed run left in the QEMU behind the monitor at ``path``; not cleared up in check mode.
+
+    An amend job keeps the locks of a writer until it is dismissed. If this fails, the change that follows says why.
+    """
+    removed, move = 0, None
+    with contextlib.suppress(LuksmithError), contextlib.ExitStack() as stack:
+        if not check:
+            stack.enter_context(locks.beside_qemu(volume, timeout=timeout))
+        monitor = stack.enter_context(Monitor(path))
+        check_holder(volume, users_of(volume), monitor)
+        if not check:
+            removed = _clean(monitor, prefix_of(volume))
+        move = move_noted(monitor, prefix_of(volume))
+        if move is not None and move[1] not in read_header(volume).keyslots:
+            move = None
+        if move is None and not check:
+            forget_move(monitor, prefix_of(volume))
+    return Left(removed, move)
 
 
 def check_plan(plan: Plan, header: Header, desired: Desired, prover: Prover) -> None:
@@ -74,31 +114,20 @@ def changing(
     only one that has the image open, and Refused if no node of it can be changed safely.
     """
     with Monitor(monitor_path) as monitor:
-        removed: t.List[str] = []
 
         def read_when_quiet(volume: Volume) -> t.Tuple[Header, str, t.Any]:
             check_holder(volume, users_of(volume), monitor)
-            removed.extend(_clean(monitor, _prefix(volume)))
+            _clean(monitor, prefix_of(volume))
             return read(volume)
 
         with locked_write(path, header_path, planned_for, read_when_quiet, timeout=timeout, by_qemu=True) as locked:
             node = node_of(locked.volume, locked.found, monitor)
-            yield Changing(locked, monitor, node, _prefix(locked.volume), len(removed))
+            yield Changing(locked, monitor, node, prefix_of(locked.volume))
 
 
-def _prefix(volume: Volume) -> str:
-    """Begins the names of our objects and jobs for this image: the run that holds our lock owns all that are there."""
-    device, inode = (volume.node.stat.st_rdev, 0) if volume.node.is_block else volume.node.inode
-    return f"luksmith-{device:x}-{inode:x}-"
-
-
-def _clean(monitor: Monitor, prefix: str) -> t.Iterator[str]:
-    """Wait for the job of a run that was killed, and remove its objects; their names."""
+def _clean(monitor: Monitor, prefix: str) -> int:
+    """Wait for the job of a run that was killed, and remove its secrets; how many these were."""
     for job in monitor.jobs():
         if job["id"].startswith(prefix):
             monitor.end_of_job(job["id"])
-    for item in monitor.objects("qom-list", "name", {"path": "/objects"}):
-        if item["name"].startswith(prefix):
-            with contextlib.suppress(Denied):
-                monitor.execute("object-del", {"id": item["name"]})
-                yield item["name"]
+    return remove_objects(monitor, f"{prefix}{SECRET}")

@@ -10,7 +10,9 @@ QEMU says of its keyslots is what the image holds, and nothing is known against 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 import typing as t
 
@@ -19,7 +21,7 @@ from ..header.model import Header
 from . import lock_holders, locks
 from .lock_holders import Holder
 from .lock_targets import targets_of
-from .monitor import Json, Monitor, parsed
+from .monitor import Denied, Json, Monitor, parsed
 from .node import Node
 from .storage import Volume
 
@@ -29,6 +31,9 @@ _FILES = ("file", "host_device")
 
 # An amend job aborts QEMU from 8.2 on ("block: fix luks 'amend' when run in coroutine" is in 10.0.7 and 10.2).
 _ABORTS = (((8, 2, 0), (10, 0, 7)), ((10, 1, 0), (10, 2, 0)))
+# What follows the prefix in the names of our objects.
+SECRET = "secret-"
+_MOVE = "move-"
 _FREE = "or run the task when the image is free"
 
 
@@ -120,6 +125,48 @@ def node_of(volume: Volume, header: Header, monitor: Monitor) -> LiveNode:
         )
     _check(volume, header, nodes[found[0]], graph.get(found[0], {}), monitor)
     return LiveNode(found[0], str(nodes[found[0]]["drv"]))
+
+
+def prefix_of(volume: Volume) -> str:
+    """Begins the names of our objects and jobs for this image: the run that holds our lock owns all that are there."""
+    device, inode = (volume.node.stat.st_rdev, 0) if volume.node.is_block else volume.node.inode
+    return f"luksmith-{device:x}-{inode:x}-"
+
+
+def note_move(monitor: Monitor, prefix: str, keyslot: int, temporary_slot: int) -> None:
+    """Note in QEMU that ``keyslot`` is being rekeyed through ``temporary_slot``: its name is the note.
+
+    Nothing may be written to the image, and QEMU forgets it only when it ends. Raises as :meth:`.Monitor.add_secret`.
+    """
+    monitor.add_secret(f"{prefix}{_MOVE}{keyslot}-{temporary_slot}", bytearray(b"no secret"))
+
+
+def move_noted(monitor: Monitor, prefix: str) -> t.Optional[t.Tuple[int, int]]:
+    """What :func:`note_move` noted. Raises as :meth:`.Monitor.execute`."""
+    for name in _objects(monitor, f"{prefix}{_MOVE}"):
+        found = re.fullmatch(r"([0-7])-([0-7])", name[len(prefix) + len(_MOVE) :])
+        if found and found.group(1) != found.group(2):
+            return int(found.group(1)), int(found.group(2))
+    return None
+
+
+def forget_move(monitor: Monitor, prefix: str) -> None:
+    """It is done. Raises as :meth:`.Monitor.execute`."""
+    remove_objects(monitor, f"{prefix}{_MOVE}")
+
+
+def remove_objects(monitor: Monitor, beginning: str) -> int:
+    """How many were there. Raises StorageFault if the monitor is of no use."""
+    names = _objects(monitor, beginning)
+    for name in names:
+        with contextlib.suppress(Denied):
+            monitor.execute("object-del", {"id": name})
+    return len(names)
+
+
+def _objects(monitor: Monitor, beginning: str) -> t.List[str]:
+    found = monitor.objects("qom-list", "name", {"path": "/objects"})
+    return [str(one["name"]) for one in found if one["name"].startswith(beginning)]
 
 
 def _candidates(volume: Volume, monitor: Monitor, nodes: _Nodes, graph: _Graph) -> t.Iterator[str]:

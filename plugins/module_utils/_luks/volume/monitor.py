@@ -212,7 +212,7 @@ class Monitor:
         while b"\n" not in self._buffer:
             if len(self._buffer) > LARGEST_MESSAGE:
                 raise self._unfit(f"it sent more than {LARGEST_MESSAGE} bytes in one message")
-            if self._buffer[:1] not in (b"", b"{"):
+            if self._buffer and self._buffer[0] != ord("{"):
                 raise self._unfit("what it sent is no JSON object")
             if not self._receive(deadline):
                 raise self._unfit("it did not answer in time", "Check whether that QEMU hangs")
