@@ -16,10 +16,12 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.live_qemu import Daemon, daemon
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, started, until
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, start_module
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
     needs_qemu_programs,
+    node_options,
 )
 from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
@@ -288,3 +290,57 @@ def test_a_killed_run_is_finished_by_the_next(raw: QemuImage, place: str, number
         assert not keyslots(raw.path, [entry], qmp=str(qemu.socket))["changed"]
         assert qemu.left_behind() == []
     assert raw.active() == {0} and raw.opened_by(OPENER, ADDED) == {ADDED}
+
+
+@pytest.mark.full
+@pytest.mark.needs("qemu-system-x86_64")
+def test_the_disk_of_a_guest(image: QemuImage) -> None:
+    """Its device forbids others to write. The qcow2 image is found by a name that QEMU made up itself."""
+    socket = image.path.with_name("q")
+    disk = "n" if image.format == "luks" else "d"
+    if disk == "d":
+        drive = ["-drive", f"if=none,id=d,file={image.path},format=qcow2,encrypt.format=luks,encrypt.key-secret=s"]
+    else:
+        drive = ["-blockdev", node_options(image)]
+    command = [
+        *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-m", "64", "-display", "none", "-nodefaults"),
+        *(*image._object(OPENER), *drive, "-device", f"virtio-blk-pci,drive={disk}"),
+        *("-qmp", f"unix:{socket},server=on,wait=off"),
+    ]
+    with started(*command) as process:
+        until(lambda: 201 in bytes_of(process.pid, image.path), "the VM runs", process)
+        entry = {"old_secret": secret(OPENER), **add()}
+        assert keyslots(image.path, [entry], qmp=str(socket))["via"] == "qmp"
+        assert Daemon(image.path.parent, process.pid).left_behind() == []
+        assert process.poll() is None
+    assert image.active() == {0} and image.opened_by(OPENER, ADDED) == {ADDED}
+
+
+@pytest.mark.full
+def test_a_client_that_writes_meanwhile(image: QemuImage) -> None:
+    """Each write arrives, and none of them hits the header."""
+    with daemon(image) as qemu:
+        uri = f"nbd+unix:///e?socket={qemu.export}"
+        bench = [
+            "qemu-img",
+            "bench",
+            "-w",
+            "-f",
+            "raw",
+            "-c",
+            "1000000000",
+            "-d",
+            "4",
+            "-s",
+            "4096",
+            "--pattern=7",
+            uri,
+        ]
+        with started(*bench) as writing:
+            until(lambda: bytes_of(qemu.pid, image.path), "the daemon has it open")
+            done = keyslots(image.path, [{"old_secret": secret(OPENER), **add()}], qmp=str(qemu.socket))
+            assert writing.poll() is None, "it is not done, and nothing has failed"
+        assert done["via"] == "qmp" and qemu.left_behind() == []
+        read = run("qemu-io", "-f", "raw", "-c", f"read -P 7 0 {1 << 20}", uri)
+        assert f"read {1 << 20}/{1 << 20}" in read.stdout
+    assert image.active() == {0} and image.opened_by(OPENER, ADDED) == {ADDED}
