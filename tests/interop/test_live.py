@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.live_qemu import Daemon, daemon
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, started, until
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_of, loop_device, started, until
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, start_module
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import FORMATS, OPENER, QemuImage, run
 from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
@@ -290,6 +290,19 @@ def test_a_killed_run_is_finished_by_the_next(raw: QemuImage, place: str, number
         assert not keyslots(raw.path, [entry], qmp=str(qemu.socket))["changed"]
         assert qemu.left_behind() == []
     assert raw.active() == {0} and raw.opened_by(OPENER, ADDED) == {ADDED}
+
+
+@pytest.mark.needs("losetup", "root")
+def test_a_block_device(raw: QemuImage, tmp_path: pathlib.Path) -> None:
+    """By any name of it, but not by the file beneath, whose page cache is another one."""
+    with loop_device(raw.path) as loop:
+        (tmp_path / "link").symlink_to(loop)
+        node = f"driver=luks,node-name=n,key-secret=s,file.driver=host_device,file.filename={loop}"
+        with daemon(raw, node) as qemu:
+            assert "not the file of a loop device" in refused(raw, [add()], qemu, unlock=[OPENER])
+            assert keyslots(tmp_path / "link", [add()], unlock=[OPENER], qmp=str(qemu.socket))["via"] == "qmp"
+            assert qemu.left_behind() == []
+    assert raw.opened_by(OPENER, ADDED) == {OPENER, ADDED}
 
 
 @pytest.mark.full

@@ -173,7 +173,12 @@ class LiveSteps:
         if temporary_slot is None:
             temporary_slot = self.image.header.layout.free_numbers()[0]
             self.image.note_move(number, temporary_slot)
-            time = self._fill(temporary_slot, action, time)
+            try:
+                time = self._fill(temporary_slot, action, time)
+            except LuksmithError:
+                if not self.image.written:
+                    self.image.forget_move()
+                raise
         if number in self.image.header.keyslots:
             self._erase(number)
         self._fill(number, action, time)

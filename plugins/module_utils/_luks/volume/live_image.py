@@ -121,7 +121,9 @@ def node_of(volume: Volume, header: Header, monitor: Monitor) -> LiveNode:
             why="each has its own copy of the header, and would write it over what another one wrote"
             if found
             else "it has the image open as something else: a guest that decrypts its disk itself is one reason",
-            remedy=f"detach the others, {_FREE}" if found else f"change the keyslots in the guest, {_FREE}",
+            remedy=f"detach the others, {_FREE}"
+            if found
+            else f"give as device what QEMU has open (not the file of a loop device), {_FREE}",
         )
     _check(volume, header, nodes[found[0]], graph.get(found[0], {}), monitor)
     return LiveNode(found[0], str(nodes[found[0]]["drv"]))

@@ -173,12 +173,13 @@ def test_success_is_what_the_medium_shows(
     assert len(qemu.removed) == (2 if entry is ADD else 0)
 
 
-def test_an_error_without_a_change_changed_nothing(image: pathlib.Path) -> None:
+@pytest.mark.parametrize("entry", [ADD, {**ADD, "old_secret": {"passphrase": OLD}}], ids=["add", "rekey"])
+def test_an_error_without_a_change_changed_nothing(image: pathlib.Path, entry: t.Dict[str, t.Any]) -> None:
     before = image.read_bytes()
     qemu = Qemu(image, lambda path, options: "Failed to write: Input/output error")
     with pytest.raises(Refused, match=r"QEMU did not change the keyslot: Failed to write.*Nothing was changed"):
-        change(image, qemu, ADD)
-    assert image.read_bytes() == before and qemu.objects == {} and len(qemu.removed) == 2
+        change(image, qemu, entry)
+    assert image.read_bytes() == before and qemu.objects == {} and qemu.removed
 
 
 def test_somebody_who_looks_at_the_image_is_a_matter_of_waiting(image: pathlib.Path) -> None:
@@ -233,6 +234,21 @@ def test_a_node_that_makes_no_sense_is_refused(image: pathlib.Path, name: str) -
         with pytest.raises(kind, match=f"{words}.*Nothing was changed"):
             change(image, qemu, ADD, check=check)
     assert qemu.objects == {} and qemu.removed == []
+
+
+def test_a_file_that_was_handed_over_is_found(image: pathlib.Path) -> None:
+    """As libvirt does it: QEMU knows the number of a set of descriptors, and no path."""
+    with image.open("rb") as handed:
+        qemu = Qemu(image, nothing)
+        qemu.file.update(file="/dev/fdset/3")
+
+        def answer(call: Call) -> bytes:
+            if call["execute"] == "query-fdsets":
+                fds = [{"fdset-id": 2, "fds": [{"fd": 0}]}, {"fdset-id": 3, "fds": [{"fd": handed.fileno()}]}]
+                return returned(call, fds)
+            return qemu(call)
+
+        assert change(image, t.cast(Qemu, answer), ADD, check=True)["via"] == "qmp"
 
 
 def test_an_abort_is_not_risked(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
