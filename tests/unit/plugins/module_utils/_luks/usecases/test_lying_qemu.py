@@ -25,7 +25,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import ofd
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import lock_holders, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_monitor import (
@@ -276,6 +276,13 @@ def test_an_abort_is_not_risked(image: pathlib.Path, monkeypatch: pytest.MonkeyP
         else:
             with pytest.raises(Refused, match=f"QEMU {'.'.join(map(str, version))} .* cannot change keyslots"):
                 change(image, Qemu(image, nothing), ADD, check=True)
+
+
+def test_a_holder_that_is_not_visible(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another user: whether it is the one behind the monitor cannot be told."""
+    monkeypatch.setattr(lock_holders, "holders_of", lambda inode, own=(): [])
+    with pytest.raises(Busy, match=r"a process that is not visible from here.*Nothing was changed"):
+        change(image, Qemu(image, nothing), ADD)
 
 
 def test_check_mode_asks_and_gives_nothing(image: pathlib.Path) -> None:
