@@ -24,6 +24,16 @@ from ansible_collections.luksmith.luks.tests.interop.qemu_programs import (
     node_options,
 )
 from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (
+    Death,
+    FakeStore,
+    rotate,
+)
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.test_machine import (
+    RealHost,
+    one_of,
+    options,
+)
 
 pytestmark = [needs_qemu_programs, pytest.mark.needs("cryptsetup")]
 
@@ -357,3 +367,28 @@ def test_a_client_that_writes_meanwhile(image: QemuImage) -> None:
         read = run("qemu-io", "-f", "raw", "-c", f"read -P 7 0 {1 << 20}", uri)
         assert f"read {1 << 20}/{1 << 20}" in read.stdout
     assert image.active() == {0} and image.opened_by(OPENER, ADDED) == {ADDED}
+
+
+@pytest.mark.full
+def test_a_rotation_of_a_running_vm(raw: QemuImage, tmp_path: pathlib.Path) -> None:
+    """What rotate_qmp comes to: the role's machine, with the step of the module in this process."""
+    with daemon(raw) as qemu:
+        given = {
+            "volumes": [{"device": str(raw.path)}],
+            "block_devices": False,
+            "crypttab": str(tmp_path / "none"),
+            "replaces": [secret(OPENER)],
+            "keeps": [],
+            "iter_time": TIME,
+        }
+        host, store = RealHost({}, Death()), FakeStore(Death())
+        without = one_of(rotate(options(**given), host, store)[0])
+        assert without.state == "partial" and "QMP monitor in rotate_qmp" in without.msg
+        monitors = {str(raw.path): str(qemu.socket)}
+        done = one_of(rotate(options(**given, qmp=monitors), host, store)[0])
+        assert done.state == "done", done.msg
+        rested = one_of(rotate(options(**given, qmp=monitors), host, store)[0])
+        assert rested.state == "unchanged"
+        assert qemu.left_behind() == [] and qemu.serves()
+    (held,) = store.held.values()
+    assert raw.opened_by(OPENER, held.entry["current"]["passphrase"]) == {held.entry["current"]["passphrase"]}
