@@ -37,7 +37,8 @@ class Written(t.Protocol):
     written: bool
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """For messages."""
 
 
 def carry_out(
