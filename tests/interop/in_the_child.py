@@ -90,7 +90,7 @@ def as_nobody(group: int, path: str) -> str:
 
 def a_qemu_has_it_open() -> None:
     """A hook: for check mode, which asks it for nothing but whether it could."""
-    around("_luks.usecases.live:held", lambda real, volume: True)
+    around("_luks.volume.live_image:held_by_qemu", lambda real, volume: True)
     around("_luks.usecases.live:check_monitor", lambda real, *arguments: None)
 
 

@@ -148,9 +148,10 @@ class _Amendment:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
             if self.task.qmp:
+                from ..volume.live_image import held_by_qemu
                 from . import live
 
-                self.by_qemu = live.held(volume)
+                self.by_qemu = held_by_qemu(volume)
                 if self.by_qemu:
                     left = live.settle(volume, self.task.qmp, check=self.check, timeout=self.task.lock_timeout)
                     self.move = left.move

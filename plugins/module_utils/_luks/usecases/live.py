@@ -26,7 +26,6 @@ from ..volume.live_image import (
     node_of,
     prefix_of,
     remove_objects,
-    users_of,
 )
 from ..volume.locked_write import Expected, Locked, locked_write
 from ..volume.monitor import Monitor
@@ -50,11 +49,6 @@ class Changing(t.NamedTuple):
     prefix: str
 
 
-def held(volume: Volume) -> bool:
-    """Whether a process keeps a writer out, so that QEMU has to make the change. Raises as :func:`users_of`."""
-    return bool(users_of(volume))
-
-
 def settle(volume: Volume, path: str, *, check: bool, timeout: float) -> Left:
     """What a killed run left in the QEMU behind the monitor at ``path``; not cleared up in check mode.
 
@@ -65,7 +59,7 @@ def settle(volume: Volume, path: str, *, check: bool, timeout: float) -> Left:
         if not check:
             stack.enter_context(locks.beside_qemu(volume, timeout=timeout))
         monitor = stack.enter_context(Monitor(path))
-        check_holder(volume, users_of(volume), monitor)
+        check_holder(volume, monitor, timeout=0)
         if not check:
             removed = _clean(monitor, prefix_of(volume))
         move = move_noted(monitor, prefix_of(volume))
@@ -94,7 +88,7 @@ def check_monitor(volume: Volume, header: Header, path: str) -> None:
     Raises as :func:`changing`.
     """
     with Monitor(path) as monitor:
-        check_holder(volume, users_of(volume), monitor)
+        check_holder(volume, monitor, timeout=0)
         node_of(volume, header, monitor)
 
 
@@ -116,7 +110,7 @@ def changing(
     with Monitor(monitor_path) as monitor:
 
         def read_when_quiet(volume: Volume) -> t.Tuple[Header, str, t.Any]:
-            check_holder(volume, users_of(volume), monitor)
+            check_holder(volume, monitor, timeout=timeout)
             _clean(monitor, prefix_of(volume))
             return read(volume)
 

@@ -14,6 +14,7 @@ import contextlib
 import os
 import re
 import stat
+import time
 import typing as t
 
 from ..errors import Busy, Refused, StorageFault
@@ -31,6 +32,7 @@ _FILES = ("file", "host_device")
 
 # An amend job aborts QEMU from 8.2 on ("block: fix luks 'amend' when run in coroutine" is in 10.0.7 and 10.2).
 _ABORTS = (((8, 2, 0), (10, 0, 7)), ((10, 1, 0), (10, 2, 0)))
+_PAUSE = 0.2  # seconds
 # What follows the prefix in the names of our objects.
 SECRET = "secret-"
 _MOVE = "move-"
@@ -78,17 +80,38 @@ def users_of(volume: Volume) -> t.List[Holder]:
     return [found[pid] for pid in sorted(found)]
 
 
-def check_holder(volume: Volume, users: t.Sequence[Holder], monitor: Monitor) -> None:
-    """Raises Busy unless the process behind the monitor is the only one that has the image open."""
-    others = [user for user in users if user.pid != monitor.pid]
-    if others or not users:
-        who = " and ".join(map(str, others)) or "no process any more"
-        raise Busy(
-            f"it is in use by {who}, and the process behind the monitor {monitor.path} is pid {monitor.pid}",
-            why="only the process that has the image open, and it alone, can change its keyslots",
-            remedy="give the monitor of that process, stop the others, or run the task again if it has just ended",
-            volume=volume.path,
-        )
+def held_by_qemu(volume: Volume) -> bool:
+    """Whether a QEMU, or somebody who is not visible, keeps a writer out; others, such as a run of ours, will end.
+
+    Raises StorageFault.
+    """
+    try:
+        return any(user.program.startswith("qemu") for user in users_of(volume))
+    except Busy:  # only a change needs to know more
+        return True
+
+
+def check_holder(volume: Volume, monitor: Monitor, *, timeout: float) -> None:
+    """Raises Busy unless the process behind the monitor is the only one that has the image open.
+
+    timeout: seconds to wait for the end of others.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        users = users_of(volume)
+        others = [user for user in users if user.pid != monitor.pid]
+        if users and not others:
+            return
+        if not users or time.monotonic() >= deadline:
+            break
+        time.sleep(_PAUSE)
+    who = " and ".join(map(str, others)) or "no process any more"
+    raise Busy(
+        f"it is in use by {who}, and the process behind the monitor {monitor.path} is pid {monitor.pid}",
+        why="only the process that has the image open, and it alone, can change its keyslots",
+        remedy="give the monitor of that process, stop the others, or run the task again if it has just ended",
+        volume=volume.path,
+    )
 
 
 def node_of(volume: Volume, header: Header, monitor: Monitor) -> LiveNode:
