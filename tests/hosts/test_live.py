@@ -92,6 +92,7 @@ def opens(header: pathlib.Path, passphrase: str) -> bool:
 
 
 def test_a_raw_image(place: Place) -> None:
+    """The first test takes longer than 5 seconds where its root is still to be made, and each rekey does."""
     image = place.create("a.luks", "")
     with place.daemon("driver=luks,node-name=n,key-secret=s,file.driver=file,file.filename={}/a.luks") as qemu:
         assert keyslots(image, [REKEY], qmp=str(qemu.socket))["via"] == "qmp"

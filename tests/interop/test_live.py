@@ -71,7 +71,9 @@ def cryptsetup_opens(image: QemuImage, passphrase: str, keyslot: int) -> bool:
 
 @pytest.mark.parametrize("image", ["luks", pytest.param("qcow2", marks=pytest.mark.full)], indirect=True)
 def test_a_rekey_keeps_its_number_and_the_daemon_goes_on(image: QemuImage) -> None:
-    """The header of yesterday finds no key material any more, as in iotest 294."""
+    """The header of yesterday finds no key material any more, as in iotest 294. Two jobs of QEMU derive keys, more than
+    5 s.
+    """
     yesterday = image.path.read_bytes()[:4096]
     entries = [{"old_secret": secret(OPENER), **add()}]
     with daemon(image) as qemu:
@@ -132,7 +134,7 @@ def test_an_image_that_is_free_needs_no_monitor(raw: QemuImage, tmp_path: pathli
 
 @pytest.mark.parametrize("image", [pytest.param("luks", marks=pytest.mark.full), "qcow2"], indirect=True)
 def test_several_secrets_in_one_task(image: QemuImage) -> None:
-    """Adds come first, in numbered and free keyslots. Two jobs of QEMU derive keys."""
+    """Adds come first, in numbered and free keyslots. Two jobs of QEMU derive keys, more than 5 s."""
     with daemon(image) as qemu:
         entries = [add(keyslot=5), add(OTHER), {"state": "absent", "old_secret": secret(OPENER)}]
         done = keyslots(image.path, entries, qmp=str(qemu.socket))
@@ -148,7 +150,7 @@ def test_several_secrets_in_one_task(image: QemuImage) -> None:
 
 @pytest.mark.full
 def test_a_small_iter_time_does_not_make_a_cheap_keyslot(raw: QemuImage) -> None:
-    """QEMU makes it twice."""
+    """QEMU makes it twice, which takes more than 5 s."""
     with daemon(raw) as qemu:
         done = keyslots(raw.path, [add(iter_time=5)], unlock=[OPENER], qmp=str(qemu.socket))
     assert done["keyslots"][1]["kdf"]["iterations"] >= 600_000
@@ -202,6 +204,7 @@ def test_a_full_header_has_no_room_for_a_note(full: QemuImage) -> None:
 
 @pytest.mark.full
 def test_a_task_that_makes_room_in_a_full_header(full: QemuImage) -> None:
+    """The erase comes first. A rekey takes QEMU more than 5 s."""
     with daemon(full) as qemu:
         entries = [{"old_secret": secret(OPENER), **add()}, {"state": "absent", "keyslot": 7}]
         done = keyslots(full.path, entries, unlock=["3 unlocks"], qmp=str(qemu.socket))
@@ -248,6 +251,7 @@ def nodes(image: QemuImage, name: str) -> t.List[str]:
     ["without locks", *(pytest.param(name, marks=pytest.mark.full) for name in ("over a filter", "by another name"))],
 )
 def test_the_node_is_found_by_its_file(raw: QemuImage, name: str, tmp_path: pathlib.Path) -> None:
+    """A job takes QEMU about 5 s."""
     (tmp_path / "link").symlink_to(raw.path)
     with daemon(raw, *nodes(raw, name)) as qemu:
         assert keyslots(raw.path, [add()], unlock=[OPENER], qmp=str(qemu.socket))["via"] == "qmp"
@@ -290,7 +294,7 @@ RACING = [kill for kill in KILLS if kill[0] == DURING]  # QEMU may end the job b
 )
 @pytest.mark.parametrize("named", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_a_killed_run_is_finished_by_the_next(raw: QemuImage, place: str, number: int, named: bool) -> None:
-    """Two runs with jobs of QEMU, the second of which waits for what the first one began."""
+    """Two runs with jobs of QEMU, the second of which waits for what the first one began: more than 5 s."""
     entry = {"old_secret": secret(OPENER), **add(), **({"keyslot": 0} if named else {})}
     with daemon(raw) as qemu:
         task = {"device": str(raw.path), "keyslots": [entry], "qmp": str(qemu.socket)}
@@ -313,7 +317,7 @@ def test_a_killed_run_is_finished_by_the_next(raw: QemuImage, place: str, number
 @pytest.mark.full
 @pytest.mark.needs("losetup", "root")
 def test_a_block_device(raw: QemuImage, tmp_path: pathlib.Path) -> None:
-    """By any name of it, but not by the file beneath, whose page cache is another one."""
+    """By any name of it, but not by the file beneath, whose page cache is another one. A job takes QEMU about 5 s."""
     with loop_device(raw.path) as loop:
         (tmp_path / "link").symlink_to(loop)
         node = f"driver=luks,node-name=n,key-secret=s,file.driver=host_device,file.filename={loop}"
@@ -327,7 +331,9 @@ def test_a_block_device(raw: QemuImage, tmp_path: pathlib.Path) -> None:
 @pytest.mark.full
 @pytest.mark.needs("qemu-system-x86_64")
 def test_the_disk_of_a_guest(image: QemuImage) -> None:
-    """Its device forbids others to write. The qcow2 image is found by a name that QEMU made up itself."""
+    """Its device forbids others to write. The qcow2 image is found by a name that QEMU made up itself. A rekey takes
+    QEMU more than 5 s.
+    """
     socket = image.path.with_name("q")
     disk = "n" if image.format == "luks" else "d"
     if disk == "d":
@@ -350,7 +356,7 @@ def test_the_disk_of_a_guest(image: QemuImage) -> None:
 
 @pytest.mark.full
 def test_a_client_that_writes_meanwhile(image: QemuImage) -> None:
-    """Each write arrives, and none of them hits the header."""
+    """Each write arrives, and none of them hits the header. A rekey takes QEMU more than 5 s."""
     with daemon(image) as qemu:
         uri = f"nbd+unix:///e?socket={qemu.export}"
         bench = [
@@ -380,7 +386,9 @@ def test_a_client_that_writes_meanwhile(image: QemuImage) -> None:
 
 @pytest.mark.full
 def test_a_rotation_of_a_running_vm(raw: QemuImage, tmp_path: pathlib.Path) -> None:
-    """What rotate_qmp comes to: the role's machine, with the step of the module in this process."""
+    """What rotate_qmp comes to: the role's machine, with the step of the module in this process. It waits for locks and
+    for QEMU, more than 5 s.
+    """
     with daemon(raw) as qemu:
         given = {
             "volumes": [{"device": str(raw.path)}],
