@@ -204,7 +204,7 @@ class _Amendment:
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
-                plan = make_plan(self._situation(header), self._resolved(header, prover), prover)
+                plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
@@ -223,7 +223,7 @@ class _Amendment:
                 and len(self.task.devices) < self.derivations.workers.cores
             ):
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(self._situation(header), self._resolved(header, prover), prover)
+            plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -233,9 +233,15 @@ class _Amendment:
             raise
         return PlannedChange(header, prover, plan)
 
-    def _situation(self, header: Header) -> Situation:
+    def _situation(self, header: Header, prover: Prover) -> Situation:
+        """With the note in QEMU as an intent. It is believed only if the temporary slot has a secret that is wanted, so
+        that a note that is wrong can erase no other one.
+        """
         found = Situation.of(header)
         if self.move is None or found.intent is not None or self.move[1] not in found.slots:
+            return found
+        wanted = {entry.new_secret for entry in self.task.desired.entries if entry.new_secret is not None}
+        if not any(prover.verdict(secret, self.move[1]) is Verdict.OPENS for secret in sorted(wanted)):
             return found
         kind = IntentKind.MOVE_ADD if self.move[0] in found.slots else IntentKind.MOVE_FILL
         return found._replace(intent=Intent(kind, *self.move))

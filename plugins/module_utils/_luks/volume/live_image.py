@@ -161,8 +161,10 @@ def prefix_of(volume: Volume) -> str:
 def note_move(monitor: Monitor, prefix: str, keyslot: int, temporary_slot: int) -> None:
     """Note in QEMU that ``keyslot`` is being rekeyed through ``temporary_slot``: its name is the note.
 
-    Nothing may be written to the image, and QEMU forgets it only when it ends. Raises as :meth:`.Monitor.add_secret`.
+    Nothing may be written to the image, and QEMU forgets it only when it ends. An older note is obsolete by now. Raises
+    as :meth:`.Monitor.add_secret`.
     """
+    forget_move(monitor, prefix)
     monitor.add_secret(f"{prefix}{_MOVE}{keyslot}-{temporary_slot}", bytearray(b"no secret"))
 
 
