@@ -90,6 +90,11 @@ options:
       - single
       - multiple
     default: auto
+  qmp:
+    description:
+      - Path of a QMP monitor socket. A running QEMU or qemu-storage-daemon that has the image open makes the change.
+    type: path
+    version_added: 2.0.0
 notes:
   - Erasing a key does not revoke older copies of the header. An older backup, snapshot or image together with the old
     secret still opens the data. Only re-encryption with another volume key prevents that.
@@ -134,6 +139,14 @@ EXAMPLES = r"""
       - keyslot: 0
         old_secret: {passphrase: "{{ vault_admin_old }}"}
         new_secret: {passphrase: "{{ vault_admin }}"}
+
+- name: The same for the image of a VM that goes on running
+  luksmith.luks.keyslots:
+    device: /var/lib/libvirt/images/vm.qcow2
+    qmp: /run/vm-keyslots.qmp
+    keyslots:
+      - old_secret: {label: admin 2025, passphrase: "{{ vault_admin_old }}"}
+        new_secret: {label: admin 2026, passphrase: "{{ vault_admin }}"}
 
 - name: Erase every keyslot that a leaked passphrase opens
   luksmith.luks.keyslots:
@@ -463,6 +476,11 @@ container:
   returned: success, with O(device)
   type: str
   sample: raw
+via:
+  description: How the change is made, if not by this module itself. V(qmp) is by the QEMU that has the image open.
+  returned: if something changes and O(qmp) was needed
+  type: str
+  sample: qmp
 verified:
   description: Whether the secrets were tried. V(false) only with O(verify=record).
   returned: success, with O(device)
@@ -680,6 +698,7 @@ def argument_spec() -> Spec:
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
         "rederive": {"type": "bool", "default": False},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
+        "qmp": {"type": "path"},
     }
 
 

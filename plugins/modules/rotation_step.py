@@ -256,6 +256,11 @@ options:
       - As O(luksmith.luks.keyslots#module:lock_timeout).
     type: float
     default: 30.0
+  qmp:
+    description:
+      - Device of a volume -> as O(luksmith.luks.keyslots#module:qmp).
+    type: dict
+    default: {}
   fips:
     description:
       - As O(luksmith.luks.keyslots#module:fips).
@@ -339,6 +344,7 @@ def argument_spec() -> Spec:
         "backup": {"type": "path"},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
         "lock_timeout": {"type": "float", "default": 30.0},
+        "qmp": {"type": "dict", "default": {}},
         "fips": fips(),
     }
 

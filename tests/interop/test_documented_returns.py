@@ -28,7 +28,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import ty
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.result.actions import interruption
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
-from ansible_collections.luksmith.luks.tests.interop.in_the_child import answer_for_clevis
+from ansible_collections.luksmith.luks.tests.interop.in_the_child import a_qemu_has_it_open, answer_for_clevis
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, run_module
 from ansible_collections.luksmith.luks.tests.tools import playing
@@ -119,6 +119,9 @@ def keyslots(folder: pathlib.Path) -> t.Iterator[Result]:
     yield run(
         "keyslots", {"device": volume(folder, "c.img", "luks1.img"), "keyslots": [{"new_secret": LEAKED}]}, diff=True
     )
+    task = {"device": volume(folder, "d.img", "luks1.img"), "allow_lockout": True, "qmp": str(folder / "none")}
+    gone = {**task, "keyslots": [{"state": "absent", "old_secret": LEAKED}]}
+    yield run("keyslots", gone, check=True, diff=True, hooks=[a_qemu_has_it_open])
     yield interrupted()
 
 

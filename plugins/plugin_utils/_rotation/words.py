@@ -16,6 +16,7 @@ _OTHERS = (
     ("give under unlock the secret", "give in rotate_keeps or rotate_replaces the secret"),
     ("No secret under unlock", "No secret of the store, of rotate_keeps or of rotate_replaces"),
     ("under unlock", "in rotate_keeps or rotate_replaces"),
+    ("if you give the path of its QMP monitor as qmp", "if you give the path of its QMP monitor in rotate_qmp"),
     ("Run the same task again", "Run the rotation again"),
     ("run the task again", "run the rotation again"),
 )

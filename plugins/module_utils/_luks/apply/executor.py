@@ -28,11 +28,30 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
     disk = writer.disk
     if not plan.empty and disk.header.write_obstacle is not None:
         raise disk.header.write_obstacle
-    perform = steps_for(disk.header, writer, record=record)
+    carry_out(plan, disk, steps_for(disk.header, writer, record=record), writer.check_proofs)
+
+
+class Written(t.Protocol):
+    """What a plan is carried out on. ``written``: whether a write has begun."""
+
+    written: bool
+
+    @property
+    def path(self) -> str:
+        """For messages."""
+
+
+def carry_out(
+    plan: Plan,
+    disk: Written,
+    perform: t.Mapping[ActionKind, t.Callable[[Action], None]],
+    check_proofs: t.Callable[[], None],
+) -> None:
+    """Perform the actions in order. Raises the error of a step before the first write, and Interrupted after it."""
     for position, action in enumerate(plan.actions):
         try:
             if action.kind in _DESTROYING:
-                writer.check_proofs()
+                check_proofs()
             perform[action.kind](action)
         except Exception as error:
             if not disk.written:

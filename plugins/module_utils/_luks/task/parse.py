@@ -24,6 +24,7 @@ from .options import (
     choice_of,
     items_of,
     parse_budget,
+    parse_path,
     parse_seconds,
     parse_volumes,
     whole_number,
@@ -44,6 +45,7 @@ class Task(t.NamedTuple):
 
     single:        the task has ``device``, so the result is that of one volume.
     lock_timeout:  seconds.
+    qmp:           path of the monitor of the QEMU that has the volume open, or "".
     qemu_warnings: warnings for volumes that QEMU could open (LUKS1).
     """
 
@@ -61,6 +63,7 @@ class Task(t.NamedTuple):
     budget: Budget
     rederive: bool = False
     volume_keys: t.Tuple[Secret, ...] = ()
+    qmp: str = ""
 
     def wipe_secrets(self) -> None:
         for secret in (*self.secrets, *self.volume_keys):
@@ -119,8 +122,21 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             budget=budget,
             rederive=bool(params.get("rederive")),
             volume_keys=secrets.volume_keys_handed_over(),
+            qmp=_monitor(params, single=single),
             secrets=secrets.handed_over(),  # last: from here on the caller wipes them
         )
+
+
+def _monitor(params: t.Mapping[str, t.Any], *, single: bool) -> str:
+    if params.get("qmp") is None:
+        return ""
+    if not single:
+        raise BadTask(
+            "qmp and devices are given together",
+            why="One monitor serves one task at a time",
+            remedy="Use device, in one task (or loop item) per volume",
+        )
+    return parse_path(params["qmp"], "qmp")
 
 
 def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) -> Entry:

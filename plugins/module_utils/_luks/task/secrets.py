@@ -124,7 +124,7 @@ def read(params: t.Any, position: str, *, new: bool = False) -> Secret:
             why="an empty secret protects nothing; most often a variable was not set",
             remedy="Give a secret of at least one byte",
         )
-    return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=_qemu_obstacle(value))
+    return Secret(value, (label,) if label else (), warnings=warnings, qemu_obstacle=why_qemu_cannot(value))
 
 
 def label_of(label: t.Any, position: str) -> str:
@@ -219,8 +219,9 @@ def decoded(text: bytes, name: str) -> bytearray:
     return value
 
 
-def _qemu_obstacle(value: bytearray) -> str:
-    """QEMU takes a secret only if it is UTF-8 without NUL, in whatever way it is passed (crypto/secret.c)."""
+def why_qemu_cannot(value: bytearray) -> str:
+    """Why QEMU cannot take a secret, or "": it has to be UTF-8 without NUL, in whatever way it is passed
+    (crypto/secret.c)."""
     if 0 in value:
         return "contains a NUL byte"
     try:

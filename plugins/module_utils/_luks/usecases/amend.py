@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import typing as t
 
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only, shown
-from ..header.model import Header
+from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
+from ..header.model import Header, Intent, IntentKind
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
 from ..result.actions import Result, action_row, interruption
@@ -35,6 +36,8 @@ if t.TYPE_CHECKING:
     from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
+_WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)")
+_GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
 _ALL_DONE = "Everything was done before: nothing is left"
 
 
@@ -113,6 +116,9 @@ class _Amendment:
         self.desired = task.desired
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
+        self.by_qemu = False
+        self.move: t.Optional[t.Tuple[int, int]] = None  # of an interrupted run, as noted in QEMU
+        self.format = ""
 
     @functools.cached_property
     def prefetch(self) -> Prefetch:
@@ -129,22 +135,44 @@ class _Amendment:
                     choices = self._choices(planned)
                     self._dry_run(planned, choices)
                     return self._report(planned, *self._tables(planned, choices))
-                return self._write(planned)
+                return self._write_by_qemu(planned) if self.by_qemu else self._write(planned)
         except LuksmithError as error:
+            if isinstance(error, Busy) and self._could_go_by_qemu(error.found):
+                error.remedy += f". {_GIVE_QMP}"
             raise error.on(self.path) from None
+
+    def _could_go_by_qemu(self, holders: str) -> bool:
+        return not self.task.qmp and self.task.single and self.format == "luks1" and bool(_WITH_MONITOR.search(holders))
 
     def _plan_without_writing(self) -> PlannedChange:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
+            if self.task.qmp:
+                from ..volume.live_image import held_by_qemu
+                from . import live
+
+                self.by_qemu = held_by_qemu(volume)
+                if self.by_qemu:
+                    left = live.settle(volume, self.task.qmp, check=self.check, timeout=self.task.lock_timeout)
+                    self.move = left.move
+                    if left.removed:
+                        self.warnings.append(f"QEMU still had {left.removed} secrets of an interrupted run; removed")
             planned = self._plan_undisturbed(volume)
+            self.format = planned.header.format
             if volume.notes:
                 from .chain import chain_of
 
                 self.chain = chain_of(volume, self.task.desired.labels, self.session.sibling)
-            if self.check and not planned.plan.empty:
+            if self.by_qemu and not planned.plan.empty:
+                live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
+                live.check_monitor(volume, planned.header, self.task.qmp)
+            elif self.check and not planned.plan.empty:
                 # Obstacles that would make the real run fail although the plan is good.
                 volume.check_writable()
-                self.warnings.extend(locks.writer_obstacles(volume))
+                obstacles = locks.writer_obstacles(volume)
+                self.warnings.extend(obstacles)
+                if self._could_go_by_qemu(" ".join(obstacles)):
+                    self.warnings.append(f"{_GIVE_QMP}.")
             return planned
 
     def _plan_undisturbed(self, volume: Volume) -> PlannedChange:
@@ -154,26 +182,29 @@ class _Amendment:
         other programs keep writing, the last plan is made under the shared lock, which makes them wait.
         """
         for _attempt in range(UNLOCKED_ATTEMPTS):
-            header = read_header_locked(volume, self.task.lock_timeout)
+            header = self._read(volume)
             try:
                 planned = self._plan(volume, header)
             except LuksmithError:
-                if _image(read_header_locked(volume, self.task.lock_timeout)) == _image(header):
+                if _image(self._read(volume)) == _image(header):
                     raise
                 continue
-            if not (self.check or planned.plan.empty) or _image(
-                read_header_locked(volume, self.task.lock_timeout)
-            ) == _image(header):
+            if not (self.check or planned.plan.empty) or _image(self._read(volume)) == _image(header):
                 return planned
-        with locks.shared(volume, timeout=self.task.lock_timeout):
+        lock = locks.beside_qemu if self.by_qemu else locks.shared
+        with lock(volume, timeout=self.task.lock_timeout):
             return self._plan(volume, read_header(volume))
+
+    def _read(self, volume: Volume) -> Header:
+        """Not locked if a QEMU is to write: its job holds the locks of a writer until somebody dismisses it."""
+        return read_header(volume) if self.by_qemu else read_header_locked(volume, self.task.lock_timeout)
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
-                plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
+                plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
@@ -185,9 +216,14 @@ class _Amendment:
                 any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
         try:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
-            if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:
+            if (
+                replaces
+                and not self.check
+                and not self.by_qemu
+                and len(self.task.devices) < self.derivations.workers.cores
+            ):
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
+            plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -196,6 +232,19 @@ class _Amendment:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
+
+    def _situation(self, header: Header, prover: Prover) -> Situation:
+        """With the note in QEMU as an intent. It is believed only if the temporary slot has a secret that is wanted, so
+        that a note that is wrong can erase no other one.
+        """
+        found = Situation.of(header)
+        if self.move is None or found.intent is not None or self.move[1] not in found.slots:
+            return found
+        wanted = {entry.new_secret for entry in self.task.desired.entries if entry.new_secret is not None}
+        if not any(prover.verdict(secret, self.move[1]) is Verdict.OPENS for secret in sorted(wanted)):
+            return found
+        kind = IntentKind.MOVE_ADD if self.move[0] in found.slots else IntentKind.MOVE_FILL
+        return found._replace(intent=Intent(kind, *self.move))
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
@@ -235,13 +284,9 @@ class _Amendment:
             self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout
         ) as locked:
             volume, header = locked.volume, locked.found
-            outdated = locked.outdated or (
-                "key material changed" if planned.prover.stale(header, volume.region.reread) else ""
-            )
-            if outdated:
-                self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
-                fresh = self._plan(volume, header)
-                planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
+            fresh = self._still_fits(planned, volume, header, locked.outdated)
+            if fresh is not planned:
+                planned = fresh
                 before, predicted, choices = self._prepare(planned)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
             writer = KeyslotWriter(
@@ -249,17 +294,60 @@ class _Amendment:
             )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
-            self._check_kept_its_place(volume, planned.plan)
-            try:
-                erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
-                copies = snapshots.copies_elsewhere(volume.node.fd, volume.places) if erases else None
-                if copies:
-                    self.warnings.append(f"erased data may survive in older copies: {copies}")
-                return self._report(planned, before, predicted, disk.header)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
-                raise Interrupted.by(
-                    expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
-                ) from None
+            return self._done(volume, planned, (before, predicted, disk.header), snapshots.copies_elsewhere)
+
+    def _write_by_qemu(self, planned: PlannedChange) -> Result:
+        from ..apply.executor import carry_out
+        from ..apply.live_steps import LiveImage, LiveSteps
+        from ..volume import snapshots
+        from ..volume.locked_write import Expected
+        from . import live
+
+        planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
+        with live.changing(
+            self.path,
+            self.header_path,
+            planned_for,
+            _header_and_image,
+            monitor_path=self.task.qmp,
+            timeout=self.task.lock_timeout,
+        ) as changing:
+            volume, header = changing.locked.volume, changing.locked.found
+            planned = self._still_fits(planned, volume, header, changing.locked.outdated)
+            live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
+            choices = self._choices(planned)
+            before, predicted = self._tables(planned, choices)
+            image = LiveImage(volume, planned.header, changing.monitor, changing.node, changing.prefix)
+            steps = LiveSteps(image, planned.prover, self.desired, choices)
+            carry_out(planned.plan, image, steps.perform(), steps.check_proofs)
+            return self._done(volume, planned, (before, predicted, image.header), snapshots.copies_elsewhere)
+
+    def _still_fits(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> PlannedChange:
+        """The plan, or a new one if what it was made for has changed."""
+        outdated = outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
+        if not outdated:
+            return planned
+        self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
+        return self._plan(volume, header)
+
+    def _done(
+        self,
+        volume: Volume,
+        planned: PlannedChange,
+        tables: t.Tuple[t.List[Row], t.List[Row], Header],
+        copies_elsewhere: t.Callable[..., t.Optional[str]],
+    ) -> Result:
+        self._check_kept_its_place(volume, planned.plan)
+        try:
+            erases = any(action.kind != ActionKind.ADD for action in planned.plan.actions)
+            copies = copies_elsewhere(volume.node.fd, volume.places) if erases else None
+            if copies:
+                self.warnings.append(f"erased data may survive in older copies: {copies}")
+            return self._report(planned, *tables)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the volume was changed before
+            raise Interrupted.by(
+                expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
+            ) from None
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -305,12 +393,15 @@ class _Amendment:
             return {}
         from ..apply.keyslot_writer import choice_for
 
-        return {
+        choices = {
             action: choice_for(
                 action, planned.header, planned.prover, self.desired, self._memory_limit(), record=self.task.record
             )
             for action in made
         }
+        if self.by_qemu:  # which measures them
+            return {action: choice._replace(measured=frozenset({"iterations"})) for action, choice in choices.items()}
+        return choices
 
     def _tables(
         self, planned: PlannedChange, choices: t.Mapping[Action, KdfChoice]
@@ -377,6 +468,7 @@ class _Amendment:
             "uuid": planned.header.uuid,
             "type": planned.header.format,
             "container": self.container,
+            **({"via": "qmp"} if self.by_qemu and not planned.plan.empty else {}),
             "verified": planned.verified,
             "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
             "warnings": list(dict.fromkeys(self.warnings)),

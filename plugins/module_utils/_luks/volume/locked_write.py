@@ -43,15 +43,18 @@ def locked_write(
     read: t.Callable[[Volume], t.Tuple[T, str, t.Any]],
     *,
     timeout: float,
+    by_qemu: bool = False,
 ) -> t.Iterator[Locked[T]]:
     """Open the volume for writing and hold its exclusive locks.
 
-    read: returns what is there, its uuid and its bytes; timeout: seconds to wait for the locks.
+    read: returns what is there, its uuid and its bytes; timeout: seconds to wait for the locks. by_qemu: a QEMU that
+    has it open will write; it is opened for reading, and locked against our other runs.
 
     Raises what :func:`.storage.open_volume`, :func:`.locks.exclusive` and ``read`` raise, and Refused if the path leads
     to another file or device now, or to a volume with another uuid.
     """
-    with open_volume(path, header_path, writable=True) as volume, locks.exclusive(volume, timeout=timeout):
+    lock = locks.beside_qemu if by_qemu else locks.exclusive
+    with open_volume(path, header_path, writable=not by_qemu) as volume, lock(volume, timeout=timeout):
         volume.check_still_there()
         found, uuid, image = read(volume)
         if uuid != expected.uuid:

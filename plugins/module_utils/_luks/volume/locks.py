@@ -28,16 +28,19 @@ _LONGEST_PAUSE = 0.5
 
 
 class _Role(t.NamedTuple):
-    """hold: bytes to lock, shared. free: bytes on which others may hold no lock at all."""
+    """hold: bytes to lock, shared. free: bytes on which others may hold no lock at all. alone: nobody else writes."""
 
     exclusive: bool
     hold: t.Tuple[int, ...]
     free: t.Tuple[int, ...]
+    alone: bool = False
 
 
 # To deny "consistent read" keeps readers out. To deny "resize" keeps the end of a qcow2 file in place.
-_WRITER = _Role(exclusive=True, hold=(100, 101, 200, 201, 203), free=(100, 101, 103, 200, 201))
+_WRITER = _Role(exclusive=True, hold=(100, 101, 200, 201, 203), free=(100, 101, 103, 200, 201), alone=True)
 _READER = _Role(exclusive=False, hold=(100,), free=(200,))
+# While a QEMU makes the change, the image locks are its own. It knows nothing of cryptsetup's lock.
+_BESIDE = _Role(exclusive=True, hold=(), free=())
 
 
 def exclusive(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
@@ -58,6 +61,19 @@ def shared(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
     Raises what :func:`exclusive` raises.
     """
     return _held(volume, _READER, timeout)
+
+
+def beside_qemu(volume: Volume, *, timeout: float) -> t.ContextManager[None]:
+    """The only lock that leaves room for a QEMU that changes the header: it keeps our other runs away.
+
+    Raises what :func:`exclusive` raises.
+    """
+    return _held(volume, _BESIDE, timeout)
+
+
+def image_locks_taken(volume: Volume) -> bool:
+    """Whether another process holds a lock that :func:`exclusive` would need. Raises StorageFault."""
+    return any(_taken(target, _WRITER) for target in targets_of(volume))
 
 
 def writer_obstacles(volume: Volume) -> t.List[str]:
@@ -114,7 +130,7 @@ def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitSt
         conflict = _take_flock(target, role, locks) or _take_bytes(target, role, locks)
         if conflict is not None:
             return conflict
-    return _writers(targets) if role.exclusive else None
+    return _writers(targets) if role.alone else None
 
 
 def _writers(targets: t.Sequence[Target]) -> t.Optional[Conflict]:
