@@ -196,7 +196,7 @@ EXAMPLES_BEGIN = {
     "audit": 315,
     "header_backup": 260,
     "keyfile": 150,
-    "keyslots": 414,
+    "keyslots": 420,
     "keyslots_info": 188,
     "test_volumes": 318,
     "verify_volume": 232,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
+from ..errors import HeaderChanged, Interrupted, LuksmithError, expected, shown
 from ..header.model import Header
 from ..plan.types import Action, ActionKind, Plan
 from .keyslot_writer import KeyslotWriter
 from .luks1_steps import Luks1Steps
 from .luks2_steps import KeyslotBuilder, Luks2Steps
 
-_DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE)
+_DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE, ActionKind.REMOVE_COPY)
 
 
 def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
@@ -38,7 +38,8 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
             if not disk.written:
                 raise
             known = error if isinstance(error, OSError) else expected(error)
-            raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
+            kept = writer.way_back.path if writer.copies is not None else ""
+            raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:], kept) from None
 
 
 def steps_for(
@@ -55,16 +56,22 @@ def steps_for(
         ActionKind.FINISH_ERASE: steps.finish,
         ActionKind.SET_PRIORITY: steps.set_priority,
         ActionKind.HEAL_HEADER: steps.heal,
+        ActionKind.COPY_HEADER: steps.copy_header,
+        ActionKind.REMOVE_COPY: steps.remove_copy,
     }
 
 
 def _interrupted(
-    error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]
+    error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action], copy: str
 ) -> Interrupted:
     changed = (
         f"Done before: {_listed(done)}. Begun and not completed: {describe_action(left[0])}. "
         f"Not begun: {_listed(left[1:])}."
     )
+    if copy:
+        changed += (
+            f" A copy of the header is in {shown(copy)} and opens with the secrets of before: keep it until then."
+        )
     remedy = "fix the cause and run the same task again: it finishes what was begun"
     if isinstance(error, HeaderChanged):
         remedy = error.remedy

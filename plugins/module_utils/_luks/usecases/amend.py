@@ -15,7 +15,7 @@ from ..crypto.workers import Workers
 from ..errors import Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header
 from ..plan.planner import make_plan
-from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
+from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation, WayBack
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
 from ..result.slot_table import Row, rows
@@ -31,7 +31,10 @@ from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
 
 if t.TYPE_CHECKING:
+    from ..apply.header_writer import HeaderWriter
     from ..apply.prefetch import Prefetch
+    from ..apply.way_back import HeaderCopy
+    from ..unlock.derivations import Measurement
     from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
@@ -110,7 +113,9 @@ class _Amendment:
         self.container = "raw"
         self.identity: t.Any = None
         self.chain: t.Optional[Chain] = None
+        self.wanted = task.desired
         self.desired = task.desired
+        self.copy_evaluations = 0
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
 
@@ -137,6 +142,7 @@ class _Amendment:
         with open_volume(self.path, self.header_path, writable=False) as volume:
             self.container, self.identity = volume.container, volume.identity
             planned = self._plan_undisturbed(volume)
+            self._check_folder(planned, volume)
             if volume.notes:
                 from .chain import chain_of
 
@@ -177,7 +183,9 @@ class _Amendment:
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
+        way_back, copy_fault, measured = self._way_back(header)
         prover = self.session.prover(header, volume.region.reread, suggested)
+        prover.measured = measured
         if not header.key_size and prover.given_key() is not None:
             header = header.for_key_of(len(prover.need_volume_key()))
         for keyslot in header.keyslots if self.first else ():
@@ -187,7 +195,8 @@ class _Amendment:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
             if replaces and not self.check and len(self.task.devices) < self.derivations.workers.cores:
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(Situation.of(header), self._resolved(header, prover), prover)
+            situation = Situation.of(header)._replace(way_back=way_back, copy_fault=copy_fault)
+            plan = make_plan(situation, self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -197,12 +206,41 @@ class _Amendment:
             raise
         return PlannedChange(header, prover, plan)
 
+    def _way_back(self, header: Header) -> t.Tuple[WayBack, str, t.Optional[Measurement]]:
+        """What ``backup_dir`` has of this volume: whether it opens it, why not, and the cost of the key that did."""
+        folder, intent = self.task.desired.backup_dir, header.intent
+        if not folder:
+            return WayBack.NONE, "", None
+        if intent is None or not intent.copy:
+            return WayBack.OFFERED, "", None
+        from .way_back import look
+
+        with self.session.sibling() as session:
+            found = look(folder, header, intent, self.task.desired, session)
+            self.copy_evaluations += session.evaluations
+        if found.fault:
+            return WayBack.OFFERED, found.fault, None
+        self.session.lend(found.key)
+        lent = (*self.task.desired.volume_keys, f"the copy of the header in {folder}")
+        self.wanted = self.task.desired._replace(volume_keys=lent)
+        return WayBack.THERE, "", found.measured
+
+    def _check_folder(self, planned: PlannedChange, volume: Volume) -> None:
+        """Before the first write, and in check mode. Raises Refused."""
+        kinds = [action.kind for action in planned.plan.actions]
+        if ActionKind.COPY_HEADER in kinds:
+            from ..volume.elsewhere import check_elsewhere
+
+            self.warnings.extend(check_elsewhere(self.task.desired.backup_dir, volume))
+
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
-            self.desired, self.binding_warnings = resolved(self.task.desired, header, prover)
+            self.desired, self.binding_warnings = resolved(self.wanted, header, prover)
+            return self.desired
+        self.desired = self.wanted
         return self.desired
 
     def _seal(self, planned: PlannedChange) -> None:
@@ -243,9 +281,17 @@ class _Amendment:
                 fresh = self._plan(volume, header)
                 planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
                 before, predicted, choices = self._prepare(planned)
+                self._check_folder(planned, volume)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
             writer = KeyslotWriter(
-                disk, planned.prover, self.desired, self._memory_limit(), choices, self.task.record, self.tokens
+                disk,
+                planned.prover,
+                self.desired,
+                self._memory_limit(),
+                choices,
+                self.task.record,
+                self.tokens,
+                self._copies(planned, disk, volume),
             )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
@@ -260,6 +306,13 @@ class _Amendment:
                 raise Interrupted.by(
                     expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
                 ) from None
+
+    def _copies(self, planned: PlannedChange, disk: HeaderWriter, volume: Volume) -> t.Optional[HeaderCopy]:
+        if not self.task.desired.backup_dir:
+            return None
+        from ..apply.way_back import HeaderCopy
+
+        return HeaderCopy(self.task.desired.backup_dir, disk, volume.region.size, planned.prover)
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -378,7 +431,9 @@ class _Amendment:
             "type": planned.header.format,
             "container": self.container,
             "verified": planned.verified,
-            "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
+            "kdf_evaluations": self.derivations.evaluations
+            + sum(self.chain.evaluations if self.chain else ())
+            + self.copy_evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
 
