@@ -242,6 +242,10 @@ options:
     description:
       - Folder for a backup of each header.
     type: path
+  backup_dir:
+    description:
+      - As O(luksmith.luks.keyslots#module:backup_dir).
+    type: path
   wipe:
     description:
       - As O(luksmith.luks.keyslots#module:wipe).
@@ -337,6 +341,7 @@ def argument_spec() -> Spec:
         "volumes": works,
         "orders": works,
         "backup": {"type": "path"},
+        "backup_dir": {"type": "path"},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
         "lock_timeout": {"type": "float", "default": 30.0},
         "fips": fips(),

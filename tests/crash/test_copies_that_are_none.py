@@ -15,8 +15,11 @@ import subprocess
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import KeyslotWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Intent, IntentKind
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import copy_file, elsewhere
@@ -94,6 +97,18 @@ def of_another_volume(copy: pathlib.Path, start: bytes) -> None:
     subprocess.run(format_it, input=SECRETS[A], check=True, capture_output=True)
 
 
+def named_by_another_volume(copy: pathlib.Path, start: bytes) -> None:
+    """As before, and its header names itself: whoever writes to the folder can make that."""
+    of_another_volume(copy, start)
+    data = bytearray(copy.read_bytes())
+    header = parse_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
+    name = copy.name.rpartition("-header")[0].rpartition(".")[0][-32:]
+    noted = header.with_intent(Intent(IntentKind.COPIED, 0, copy=name))
+    for write in noted.commit_writes(header):
+        data[write.offset : write.offset + len(write.data)] = write.data
+    copy.write_bytes(bytes(data))
+
+
 def without_material(copy: pathlib.Path, start: bytes) -> None:
     """The header of the true copy, whose keyslots open with nothing."""
     data = copy.read_bytes()
@@ -130,7 +145,19 @@ def a_folder(copy: pathlib.Path, start: bytes) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [missing, torn, empty, older, of_another_volume, without_material, costly, a_link, a_pipe, a_folder],
+    [
+        missing,
+        torn,
+        empty,
+        older,
+        of_another_volume,
+        named_by_another_volume,
+        without_material,
+        costly,
+        a_link,
+        a_pipe,
+        a_folder,
+    ],
 )
 def test_what_is_not_the_copy_is_refused_and_left_alone(
     host: Host, change: Change, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +243,24 @@ def test_where_the_header_still_opens_a_lost_copy_is_made_again(host: Host, monk
     result = host.run()
     assert [row["action"] for row in result["plan"]] == ["copy-header", "rekey", "remove-copy"]
     assert host.opened() == {B, D} and not list(host.copies.iterdir())
+
+
+def test_a_run_that_needs_no_copy_removes_a_half_written_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut while the copy was written: key material is in an unfinished file, and the next task is another one."""
+
+    def failing(*_arguments: t.Any, **_options: t.Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "rename", failing)
+        patch.setattr(files, "_remove", lambda *_arguments: None)
+        with pytest.raises(Interrupted):
+            host.run()
+    (left,) = host.copies.iterdir()
+    assert left.name.endswith(".luksmith-new")
+    result = host.run(keyslots=[present(A)])
+    assert [row["action"] for row in result["plan"]] == ["remove-copy"]
+    assert not list(host.copies.iterdir()) and host.opened() == {A, D}
 
 
 def test_the_folder_of_the_volume_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:

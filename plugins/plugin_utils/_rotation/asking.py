@@ -43,6 +43,7 @@ class Options(t.NamedTuple):
     wipe: str = "auto"
     lock_timeout: float = 30.0
     backup: str = ""
+    backup_dir: str = ""
     initramfs: str = AUTO
     unknown: str = REPORT
     groups: t.Sequence[Group] = ()
@@ -131,7 +132,12 @@ class Asking:
 
     def common(self) -> Option:
         options = self._options
-        return {"backup": options.backup or None, "wipe": options.wipe, "lock_timeout": options.lock_timeout}
+        return {
+            "backup": options.backup or None,
+            "backup_dir": options.backup_dir or None,
+            "wipe": options.wipe,
+            "lock_timeout": options.lock_timeout,
+        }
 
     @staticmethod
     def place(volume: Volume) -> Option:

@@ -127,7 +127,7 @@ def _change(params: Params, work: Params) -> Result:
 
 
 def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Result:
-    options = {name: params[name] for name in ("lock_timeout", "wipe")}
+    options = {name: params[name] for name in ("lock_timeout", "wipe", "backup_dir")}
     task = parse_task({**place, **options, "unlock": work["unlock"], "keyslots": work["keyslots"]})
     try:
         result = amend(task, check=check, first=work["kept"] or 0)
