@@ -33,6 +33,7 @@ from ..volume.storage import Volume, open_volume
 if t.TYPE_CHECKING:
     from ..apply.header_writer import HeaderWriter
     from ..apply.prefetch import Prefetch
+    from ..apply.seal import Sealed
     from ..apply.way_back import HeaderCopy
     from ..unlock.derivations import Measurement
     from .chain import Chain
@@ -118,6 +119,7 @@ class _Amendment:
         self.copy_evaluations = 0
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
+        self.made: t.Dict[int, Sealed] = {}  # of the bindings among these
 
     @functools.cached_property
     def prefetch(self) -> Prefetch:
@@ -175,6 +177,10 @@ class _Amendment:
             return self._plan(volume, read_header(volume))
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
+        # An earlier plan may have asked tokens that are gone, or made a binding that another run has made since.
+        for secret in self.task.desired.by_token:
+            self.derivations.replace(secret, self.task.secrets[secret])
+        self.tokens.clear()
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
@@ -256,7 +262,9 @@ class _Amendment:
             from ..apply.seal import sealed
 
             request = self.task.secrets[action.secret].token
-            made = sealed(entry.binding, request.pin if request else bytearray())
+            if action.secret not in self.made:
+                self.made[action.secret] = sealed(entry.binding, request.pin if request else bytearray())
+            made = self.made[action.secret]
             self.derivations.replace(action.secret, Secret(made.secret, ()))
             self.tokens[action.secret] = made.token
 
@@ -280,6 +288,7 @@ class _Amendment:
                 self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
                 fresh = self._plan(volume, header)
                 planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
+                self._seal(planned)
                 before, predicted, choices = self._prepare(planned)
                 self._check_folder(planned, volume)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
