@@ -205,8 +205,8 @@ class ProofCache:
         return next((secret for secret in self._by_likelihood() if self.opens(secret, keyslot)), None)
 
     def _by_likelihood(self) -> t.List[int]:
-        """All secrets, those of ``unlock`` first, as they are given to open the volume."""
+        """All secrets, those of ``unlock`` first, as they are given to open the volume, and what tokens yield last."""
         ordered = list(self.desired.unlock)
         for entry in self.desired.entries:
             ordered.extend(secret for secret in (entry.new_secret, entry.old_secret) if secret is not None)
-        return list(dict.fromkeys(ordered))
+        return sorted(dict.fromkeys(ordered), key=lambda secret: secret in self.desired.by_token)

@@ -104,7 +104,7 @@ class _Amendment:
         first: int = 0,
     ) -> None:
         self.task = task
-        self.first = task.desired.unlock[:first]
+        self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
         self.path = path
         self.header_path = header_path
         self.check = check
