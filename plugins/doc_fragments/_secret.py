@@ -55,7 +55,6 @@ class ModuleDocFragment:
     # The types are there because ansible-test 2.17 breaks down at an f-string in an assignment without one.
     UNLOCK: str = f"options:\n  unlock:\n    suboptions:{_UNLOCKING}"
     TRIED: str = f"options:\n  secrets:\n    suboptions:{_UNLOCKING}"
-    SECRETS: str = f"options:\n  secrets:\n    suboptions:{_SECRET}"
     FORBIDDEN: str = f"options:\n  forbidden_secrets:\n    suboptions:{_SECRET}"
     VERIFIED: str = f"options:\n  opens:\n    suboptions: &secret{_SECRET}  does_not_open:\n    suboptions: *secret\n"
     KEYFILE: str = f"options:\n  new_secret:\n    suboptions: &secret{_SECRET}  old_secrets:\n    suboptions: *secret\n"

@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.actiongroup
   - luksmith.luks._attributes.info
-  - luksmith.luks._secret.secrets
+  - luksmith.luks._secret.tried
   - luksmith.luks._secret.forbidden
   - luksmith.luks._volume
 options:
@@ -85,7 +85,7 @@ options:
   secrets:
     description:
       - Secrets that may open the volumes. A keyslot that none of them opens is a finding. A secret that opens nothing
-        is a finding only if C(required_labels) of the policy has its label.
+        is a finding only if C(required_labels) of the policy has its label. What a token yields counts as one.
     type: list
     elements: dict
     default: []
@@ -460,7 +460,12 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit im
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, secrets, volume_options
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import (
+    Spec,
+    secrets,
+    unlocking,
+    volume_options,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -471,7 +476,7 @@ def argument_spec() -> Spec:
         "devices": {"type": "list", "elements": "path"},
         **volume_options(),
         "policy": {"type": "raw", "default": "strict"},
-        "secrets": {**secrets(), "default": []},
+        "secrets": {**unlocking(), "default": []},
         "forbidden_secrets": {**secrets(), "default": []},
         "backups": {"type": "list", "elements": "path", "default": []},
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},

@@ -17,7 +17,7 @@ description:
 extends_documentation_fragment:
   - luksmith.luks._attributes
   - luksmith.luks._attributes.info
-  - luksmith.luks._secret.secrets
+  - luksmith.luks._secret.tried
   - luksmith.luks._secret.forbidden
 options:
   volumes:
@@ -240,7 +240,7 @@ import typing as t
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.host import audit_host
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.fips import choose as choose_fips
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
-from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, fips, secrets
+from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec, fips, secrets, unlocking
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
 
@@ -259,7 +259,7 @@ def argument_spec() -> Spec:
         "exclude": {"type": "list", "elements": "str", "default": []},
         "policy": {"type": "raw", "default": "strict"},
         "policies": {"type": "dict", "default": {}},
-        "secrets": {**secrets(), "default": []},
+        "secrets": {**unlocking(), "default": []},
         "forbidden_secrets": {**secrets(), "default": []},
         "backups": {"type": "list", "elements": "path", "default": []},
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},

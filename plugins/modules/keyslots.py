@@ -67,6 +67,9 @@ options:
     description: Erase keyslots even if no secret of the task opens a remaining one.
     type: bool
     default: false
+  backup_dir:
+    description: Folder on another disk, for a copy of a full header while its only known keyslot is replaced.
+    type: path
   record:
     description: Record labels and times of changes in the LUKS2 header.
     type: bool
@@ -297,6 +300,14 @@ EXAMPLES = r"""
         new_secret: {label: spare, passphrase: "{{ vault_spare }}"}
     force: true
 
+- name: Replace the only known secret of a volume without a free keyslot
+  luksmith.luks.keyslots:
+    device: /dev/sdb
+    keyslots:
+      - new_secret: {label: admin 2026, passphrase: "{{ vault_admin_2026 }}"}
+        old_secret: {label: admin 2025, passphrase: "{{ vault_admin_2025 }}"}
+    backup_dir: /root/luks-copies
+
 - name: Erase the last key (the data is lost forever)
   luksmith.luks.keyslots:
     device: /dev/sdb
@@ -319,7 +330,8 @@ plan:
     action:
       description:
         - V(add) a key, V(rekey) a keyslot, V(erase) a keyslot, V(finish-erase) what an interrupted run began,
-          V(set-priority), or V(heal-header) to rewrite a damaged copy of the header.
+          V(set-priority), or V(heal-header) to rewrite a damaged copy of the header. With O(backup_dir) also
+          V(copy-header) before and V(remove-copy) after changes that have no safe order in the header alone.
       type: str
     keyslot:
       description: Number of the keyslot, or V(none) for the whole header.
@@ -694,6 +706,7 @@ def argument_spec() -> Spec:
         "purge": {"type": "bool", "default": False},
         "force": {"type": "bool", "default": False},
         "allow_lockout": {"type": "bool", "default": False},
+        "backup_dir": {"type": "path"},
         "record": {"type": "bool", "default": True},
         "verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
         "rederive": {"type": "bool", "default": False},

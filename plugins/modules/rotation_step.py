@@ -91,31 +91,52 @@ options:
         type: list
         elements: dict
         default: []
-        suboptions: &secret
-          label:
+        suboptions:
+          <<: &secret
+            label:
+              description:
+                - Name of the secret.
+              type: str
+            passphrase:
+              description:
+                - The secret as text.
+              type: raw
+            passphrase_base64:
+              description:
+                - The secret in base64.
+              type: raw
+            keyfile:
+              description:
+                - Path of the secret on the host.
+              type: path
+            keyfile_offset:
+              description:
+                - First byte of the secret in the keyfile.
+              type: int
+            keyfile_size:
+              description:
+                - Bytes of the secret in the keyfile.
+              type: int
+          volume_key_file:
             description:
-              - Name of the secret.
-            type: str
-          passphrase:
-            description:
-              - The secret as text.
-            type: raw
-          passphrase_base64:
-            description:
-              - The secret in base64.
-            type: raw
-          keyfile:
-            description:
-              - Path of the secret on the host.
+              - Path of the volume key on the host.
             type: path
-          keyfile_offset:
+          volume_key_base64:
             description:
-              - First byte of the secret in the keyfile.
-            type: int
-          keyfile_size:
+              - The volume key in base64.
+            type: raw
+          token:
             description:
-              - Bytes of the secret in the keyfile.
-            type: int
+              - V(auto), the type or the number of a token that yields a secret.
+            type: str
+          pin:
+            description:
+              - PIN for the token.
+            type: raw
+          device:
+            description:
+              - Device for the token.
+            type: str
       kept:
         description:
           - How many of the secrets of C(unlock) are expected to open keyslots of their own. They are tried first.
@@ -242,6 +263,10 @@ options:
     description:
       - Folder for a backup of each header.
     type: path
+  backup_dir:
+    description:
+      - As O(luksmith.luks.keyslots#module:backup_dir).
+    type: path
   wipe:
     description:
       - As O(luksmith.luks.keyslots#module:wipe).
@@ -316,6 +341,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spe
     fips,
     secret,
     secrets,
+    unlocking,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.safe_module import SafeModule
@@ -342,6 +368,7 @@ def argument_spec() -> Spec:
         "volumes": works,
         "orders": works,
         "backup": {"type": "path"},
+        "backup_dir": {"type": "path"},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
         "lock_timeout": {"type": "float", "default": 30.0},
         "qmp": {"type": "dict", "default": {}},
@@ -354,7 +381,7 @@ def work_options() -> Spec:
         "device": {"type": "path"},
         "header": {"type": "path"},
         "uuid": {"type": "str"},
-        "unlock": {**secrets(), "default": []},
+        "unlock": {**unlocking(), "default": []},
         "kept": {"type": "int", "default": 0},
         "keyslots": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": entry_options()},
         "replaced": {**secrets(), "default": []},

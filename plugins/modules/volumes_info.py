@@ -186,6 +186,12 @@ volumes:
     problem:
       description: Why the header could not be read, or what is wrong with the volume. V(none) if there is no problem.
       type: str
+    held_by:
+      description:
+        - The processes that hold the image file, by a lock or as QEMU does, as far as they can be seen. Empty for a
+          block device.
+      type: list
+      elements: str
   sample:
     - aliases:
         - /dev/disk/by-id/nvme-SAMSUNG_MZVL21T0HCLR_S64NNX0T123456-part3
@@ -202,6 +208,7 @@ volumes:
           source: UUID=4b543c86-7353-47b9-b355-d0ef03989991
       device: /dev/nvme0n1p3
       header: null
+      held_by: []
       label: ""
       open:
         - holders:
@@ -221,12 +228,46 @@ volumes:
       crypttab: []
       device: /var/lib/libvirt/images/guest.qcow2
       header: null
+      held_by: [pid 4711 (qemu-system-x86_64)]
       label: ""
       open: []
       problem: null
       size: 2295808
       type: luks1
       uuid: 59ac70ea-a20e-4c0a-8a64-b0ba4f9d0a01
+partitions:
+  description:
+    - LUKS headers in the partitions of image files of O(paths). These are no volumes yet; C(losetup --find --show
+      --partscan IMAGE) gives each partition a path.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    image:
+      description: Path of the image file.
+      type: str
+    partition:
+      description: Number of the partition.
+      type: int
+    offset:
+      description: The first byte of the partition.
+      type: int
+    uuid:
+      description: UUID of the volume, V(none) if its header could not be read.
+      type: str
+    type:
+      description: V(luks1) or V(luks2), V(none) if its header could not be read.
+      type: str
+    problem:
+      description: Why the header could not be read, or V(none).
+      type: str
+  sample:
+    - image: /var/lib/images/server.img
+      partition: 3
+      offset: 537919488
+      uuid: 6d9cbd1c-4ea3-4f3c-8d57-3c3eae9ec1a2
+      type: luks2
+      problem: null
 unmatched:
   description: Patterns of O(paths) that lead to no volume, for example because they are mistyped.
   returned: success
@@ -245,6 +286,7 @@ import typing as t
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import NOTHING_CHANGED
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.discovery import discover
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.images import held_by, in_partitions
 from ansible_collections.luksmith.luks.plugins.module_utils._module.argument_spec import Spec
 from ansible_collections.luksmith.luks.plugins.module_utils._module.runner import run_module
 from ansible_collections.luksmith.luks.plugins.module_utils._module.wrong_task import CheckedModule
@@ -261,7 +303,9 @@ def argument_spec() -> Spec:
 def work(module: CheckedModule) -> t.Dict[str, t.Any]:
     task = module.params
     found = discover(paths=task["paths"], block_devices=task["block_devices"], crypttab_path=task["crypttab"])
-    return {"changed": False, **found}
+    for row in found["volumes"]:
+        row["held_by"] = held_by(row["header"] or row["device"])
+    return {"changed": False, **found, "partitions": in_partitions(task["paths"])}
 
 
 def main() -> None:

@@ -37,6 +37,7 @@ STORE_SPEC = {
         "rotate_escrow_private_key",
     )
 }
+_NO_SECRETS = ("token", "volume_key_file", "volume_key_base64")
 
 
 def options_of(store: str, given: t.Mapping[str, t.Any]) -> Option:
@@ -126,8 +127,12 @@ class Entries:
 
 
 def _named(given: t.Mapping[str, t.Any], name: str) -> t.List[Option]:
-    """The secrets of a variable, each with a label."""
-    return [{**one, "label": one.get("label") or f"{name}[{number}]"} for number, one in enumerate(given[name])]
+    """The secrets of a variable, each with a label. A token or a volume key among them is no secret."""
+    return [
+        {**one, "label": one.get("label") or f"{name}[{number}]"}
+        for number, one in enumerate(given[name])
+        if all(one.get(source) is None for source in _NO_SECRETS)
+    ]
 
 
 def _said(error: StoreError) -> str:

@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._luks.errors import shown
-from ..module_utils._module.argument_spec import entry_options, secret_options, volume_options
+from ..module_utils._module.argument_spec import entry_options, secret_options, unlocking, volume_options
 from ..module_utils._module.wrong_task import complaints
 from ._rotation.options import ClaimedByHost, refuse_claimed
 from ._rotation.world import HostError
@@ -29,6 +29,7 @@ _OTHERS = {
     "audit_": "answered fleet hosts looked nothing report silent",
 }
 _CLOSE = 0.85
+_UNLOCKING = ("rotate_keeps", "audit_secrets")
 _INNER = {
     "audit_kdf_limits": volume_options()["kdf_limits"]["options"],
     "rotate_pbkdf": entry_options()["pbkdf"]["options"],
@@ -51,7 +52,7 @@ def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
 def _with_inner(name: str, option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
     """The host would tell a wrong option within this one with a place that is in no variable."""
     if option.get("no_log") and option.get("elements") == "dict":
-        return {**option, "options": secret_options()}
+        return {**option, "options": unlocking()["options"] if name in _UNLOCKING else secret_options()}
     return {**option, "options": _INNER[name]} if name in _INNER else option
 
 

@@ -27,7 +27,15 @@ QCOW2_MAGIC = b"QFI\xfb"
 QCOW2_CRYPTO_HEADER = 0x0537BE77
 ACTIVE = 0x00AC71F3
 NOTE_OFFSET = 768
-NOTE_KINDS = {1: "erase", 2: "hop-add", 3: "hop-erase", 4: "hop-fill", 5: "replace-erase", 6: "replace-fill"}
+NOTE_KINDS = {
+    1: "erase",
+    2: "hop-add",
+    3: "hop-erase",
+    4: "hop-fill",
+    5: "replace-erase",
+    6: "replace-fill",
+    7: "copied",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Header:
 
     size: int
     slots: t.Dict[int, Slot]
-    note: t.Optional[t.Tuple[str, int]] = None
+    note: t.Optional[t.Tuple[str, t.Optional[int]]] = None
     copies: t.Tuple[t.Optional[int], ...] = ()
 
 
@@ -86,7 +94,7 @@ def _luks1(raw: bytes) -> Header:
             slots[number] = Slot(name, iterations, salt, offset * SECTOR, key_bytes, stripes, digest)
     note = raw[NOTE_OFFSET : NOTE_OFFSET + 64]
     valid = note.startswith(b"LUKSMITH") and note[32:] == hashlib.sha256(note[:32] + raw[112:208]).digest()
-    return Header(1024, slots, (NOTE_KINDS[note[9]], note[10]) if valid else None)
+    return Header(1024, slots, _note(NOTE_KINDS[note[9]], note[10]) if valid else None)
 
 
 def _luks2_copy(data: bytes, offset: int) -> t.Optional[t.Tuple[int, t.Dict[str, t.Any], int]]:
@@ -130,7 +138,7 @@ def _luks2_header(data: bytes) -> Header:
             item.get("priority", 1),
         )
     notes = [
-        (token["kind"], token["keyslot"])
+        _note(token["kind"], token["keyslot"])
         for token in tree["tokens"].values()
         if token["type"] == "luksmith.luks-intent"
     ]
@@ -207,3 +215,7 @@ def _merge(split: bytes, slot: Slot) -> bytes:
 
 def _xor(one: bytes, other: bytes) -> bytes:
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).to_bytes(len(one), "big")
+
+
+def _note(kind: str, keyslot: int) -> t.Tuple[str, t.Optional[int]]:
+    return kind, None if kind == "copied" else keyslot

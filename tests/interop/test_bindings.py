@@ -10,6 +10,8 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
@@ -105,6 +107,61 @@ def test_a_stale_binding_is_made_anew_and_a_keyslot_of_a_person_stays(volume: Lu
     assert [(row["action"], row["keyslot"]) for row in done["plan"]] == [("add", 1)]
     assert any("eyslot 0 of token 0 (Clevis, null) stays" in str(one) for one in done["warnings"]), done["warnings"]
     assert volume.opens("pw0") and volume.opens(yielded_by_clevis(volume, 1))
+
+
+@pytest.mark.needs("clevis")
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_binding_that_another_run_makes_meanwhile_is_not_replaced(
+    volume: Luks2Volume, monkeypatch: pytest.MonkeyPatch, stale: bool
+) -> None:
+    """Between the plan of one run and its lock another one makes the same binding; a stale one may be there already."""
+    if stale:
+        jwe = run("clevis", "encrypt", "null", "{}", "-y", stdin="that of last year").stdout
+        volume.import_token(0, {"type": "clevis", "keyslots": ["0"], "jwe": dict(zip(PARTS, jwe.split(".")))})
+    wanted = {
+        "device": str(volume.path),
+        "unlock": UNLOCK,
+        "keyslots": [{"binding": {"type": "clevis", "pin": "null"}}],
+    }
+    real = amend._Amendment._seal
+    first: t.List[t.Any] = []
+
+    def overtaken(self: t.Any, planned: t.Any) -> None:
+        real(self, planned)
+        if not first:
+            first.append(None)
+            first[0] = amend.amend(parse_task(wanted), check=False)
+
+    monkeypatch.setattr(amend._Amendment, "_seal", overtaken)
+    second = amend.amend(parse_task(wanted), check=False)
+    assert [(row["action"], row["keyslot"]) for row in first[0]["plan"]] == [("add", 1)]
+    assert (second["changed"], second["plan"]) == (False, [])
+    assert any("a new plan was made under the lock" in one for one in second["warnings"])
+    assert set(slots(volume)) == {"0", "1"} and volume.opens(yielded_by_clevis(volume, 1))
+
+
+@pytest.mark.needs("clevis")
+def test_a_binding_is_made_beside_what_another_run_adds_meanwhile(
+    volume: Luks2Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {
+        "device": str(volume.path),
+        "unlock": UNLOCK,
+        "keyslots": [{"binding": {"type": "clevis", "pin": "null"}}],
+    }
+    other = {**wanted, "keyslots": [{"new_secret": {"passphrase": "of a colleague"}}]}
+    real, made = amend._Amendment._seal, []
+
+    def overtaken(self: t.Any, planned: t.Any) -> None:
+        real(self, planned)
+        if not made:
+            made.append(True)
+            amend.amend(parse_task(other), check=False)
+
+    monkeypatch.setattr(amend._Amendment, "_seal", overtaken)
+    done = amend.amend(parse_task(wanted), check=False)
+    assert [(row["action"], row["keyslot"]) for row in done["plan"]] == [("add", 2)]
+    assert volume.opens("of a colleague") and volume.opens(yielded_by_clevis(volume, 2))
 
 
 @pytest.mark.needs("swtpm", "systemd-cryptenroll", "TPM2 libraries")

@@ -98,6 +98,43 @@ def test_a_stale_binding_is_found_and_proves_nothing(volume: Luks2Volume, type: 
     assert told(found, stale) and found["opened_by"]["machine"] == [] and found["tokens_asked"] == []
 
 
+def test_a_rotation_takes_in_a_volume_whose_only_key_is_a_binding(volume: Luks2Volume, type: str) -> None:
+    """As the role asks the host: look, add with the proof of the token, and erase the secret of the installer."""
+    bind(volume, type)
+    leave = {"state": "absent", "old_secret": {"label": "installer", "passphrase": "pw0"}}
+    secret = {"label": "luksmith:1", "passphrase": "staged in the store"}
+    work = {"device": str(volume.path), "unlock": [TOKEN], "kept": 1, "keyslots": [{"new_secret": secret}, leave]}
+    run("cryptsetup", "luksKillSlot", "-q", "-d", volume.keyfile(MACHINE), volume.path, 0)
+    (seen,) = run_module("rotation_step", {"step": "look", "volumes": [work]})["volumes"]
+    assert [row["action"] for row in seen["plan"]["plan"]] == ["add"] and seen["unknown"] == []
+    add = {**work, "keyslots": [{"new_secret": secret}], "prove": secret}
+    (done,) = run_module("rotation_step", {"step": "add", "volumes": [add]})["volumes"]
+    assert "failed" not in done and MACHINE not in json.dumps(done)
+    (done,) = run_module("rotation_step", {"step": "erase", "volumes": [work]})["volumes"]
+    assert "failed" not in done and done["plan"] == []
+    assert volume.opens("staged in the store") and volume.opens(MACHINE) and not volume.opens("pw0")
+
+
+def test_an_audit_asks_the_token(volume: Luks2Volume, type: str) -> None:
+    bind(volume, type)
+    given = {"device": str(volume.path), "secrets": [TOKEN, {"label": "installer", "passphrase": "pw0"}]}
+    done = run_module("audit", given)
+    assert {row["keyslot"]: row["opened_by"] for row in done["keyslots"] if row["state"] == "active"} == {
+        0: ["installer"],
+        1: ["machine"],
+    }
+    assert MACHINE not in json.dumps(done)
+    wrong = {**given, "secrets": [{"label": "other", "volume_key_base64": "A" * 86 + "=="}, *given["secrets"]]}
+    assert told(run_module("audit", wrong), "the volume key other is not that of the volume")
+
+
+def test_an_audit_says_that_a_binding_is_stale(volume: Luks2Volume, type: str) -> None:
+    bind(volume, type, secret="that of last year")
+    done = run_module("audit", {"device": str(volume.path), "secrets": [TOKEN]})
+    assert told(done, "the binding is stale")
+    assert all(row["opened_by"] == [] for row in done["keyslots"])
+
+
 def test_the_second_binding_counts_if_the_first_is_stale(tmp_path: pathlib.Path) -> None:
     volume = Luks2Volume(tmp_path / "volume").like()
     bind(volume, "luks2", secret="that of last year")

@@ -169,10 +169,12 @@ def volumes_info(folder: pathlib.Path) -> t.Iterator[Result]:
     device = volume(folder, "a.img")
     crypttab = folder / "crypttab"
     crypttab.write_text(f"data {device} none luks\n")
-    yield run(
-        "volumes_info",
-        {"paths": [device, volume(folder, "b.img", "luks1.qcow2")], "block_devices": False, "crypttab": str(crypttab)},
-    )
+    whole = bytearray(1 << 20)
+    struct.pack_into("<II", whole, 446 + 8, 2048, 2048)  # the first partition, from the first MiB on
+    whole[446 + 4], whole[510:512] = 0x83, b"\x55\xaa"
+    (folder / "disk.raw").write_bytes(bytes(whole) + pathlib.Path(device).read_bytes())
+    paths = [device, volume(folder, "b.img", "luks1.qcow2"), str(folder / "*.raw")]
+    yield run("volumes_info", {"paths": paths, "block_devices": False, "crypttab": str(crypttab)})
     with pytest.MonkeyPatch.context() as patch:  # device-mapper devices of a host that is all made up
         host = FakeHost(folder / "host", patch)
         host.device("sda", luks1())

@@ -173,7 +173,6 @@ OBSTACLES: t.Dict[str, t.Tuple[t.Callable[[t.Any], t.Any], str]] = {
         r"requires an unknown feature \(requirement 'no-such-thing'\)",
     ),
     "OPAL": (requirement("opal"), r"self-encrypting drive \(requirement 'opal'\)"),
-    "inline tags": (requirement("inline-hw-tags"), "integrity tags in the sectors of the drive"),
     "null payload": (
         lambda tree: tree["segments"]["0"].update(encryption="cipher_null-ecb"),
         "Segment 0 is not encrypted at all",
@@ -227,6 +226,43 @@ def test_headers_that_nobody_may_write_to(volume: Luks2Volume, name: str) -> Non
     change, sentence = OBSTACLES[name]
     volume.edit(change)
     refused(volume, sentence)
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_inline_tags_do_not_keep_keyslots_from_being_changed(
+    volume: Luks2Volume, tmp_path: pathlib.Path, size: int
+) -> None:
+    """As with cryptsetup 2.8, which refuses nothing here. That of the host is older and refuses the requirement, so
+    that it judges the same header without it. The requirement and its segment stay as they were.
+    """
+    tags = {"type": "hmac(sha256)", "journal_encryption": "none", "journal_integrity": "none"}
+    backup = tmp_path / "backup"
+
+    def inline(tree: t.Any) -> None:
+        requirement("inline-hw-tags")(tree)
+        if size == 96:
+            tree["segments"]["0"].update(integrity=tags)
+
+    def plain(tree: t.Any) -> None:
+        del tree["config"]["requirements"]
+        tree["segments"]["0"].pop("integrity", None)
+
+    volume.edit(inline)
+    segment = volume.tree()["segments"]
+    run_module("header_backup", {"device": str(volume.path), "path": str(backup)})
+    assert keyslots(volume.path, [ADD, ERASE], unlock=["pw0"])["changed"]
+    assert not keyslots(volume.path, [ADD, ERASE], unlock=["pw0"])["changed"]
+    tree = volume.tree()
+    assert tree["config"]["requirements"] == {"mandatory": ["inline-hw-tags"]} and tree["segments"] == segment
+    restored = {"state": "restored", "unlock": [{"passphrase": "pw0"}], "force": True}
+    changed = volume.raw()
+    run_module("header_backup", {"device": str(volume.path), "path": str(backup), **restored})
+    assert volume.tree()["config"]["requirements"] == {"mandatory": ["inline-hw-tags"]}
+    volume.edit(plain)
+    assert volume.opens("pw0") and volume.opens("theirs") and not volume.opens("n-e-w")
+    volume.patch(0, changed)
+    volume.edit(plain)
+    assert volume.opens("pw0") and volume.opens("n-e-w") and not volume.opens("theirs")
 
 
 def test_a_reencryption_in_progress(volume: Luks2Volume) -> None:

@@ -112,7 +112,8 @@ def run_lists(world: World, orders: int, split: bool, batch: t.Sequence[t.Tuple[
         for case in world.cases_of(items):
             tally.cases += 1
             findings, outcome = judge(planner, case, orders=orders, memo=memo)
-            tally.outcomes[outcome.verdict or ("empty plan" if not outcome.moves else "plan")] += 1
+            planned = "plan with a copy" if outcome.copied else "plan"
+            tally.outcomes[outcome.verdict or ("empty plan" if not outcome.moves else planned)] += 1
             tally.asked = max(tally.asked, outcome.asked)
             tally.derived = max(tally.derived, outcome.derived)
             tally.longest = max(tally.longest, len(outcome.moves))
@@ -240,6 +241,7 @@ def main() -> int:
     parser.add_argument("--shortest", type=int, default=0, help="shortest list of entries")
     parser.add_argument("--side", default="", choices=("", *SIDES), help="a side world: slots that are more than plain")
     parser.add_argument("--thin", type=int, default=1, help="of the cases of each list keep every N-th")
+    parser.add_argument("--backup-dir", action="store_true", help="all tasks have the option backup_dir")
     parser.add_argument("--one-in", type=int, default=1)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--orders", type=int, default=1000, help="how many other orders of each list are tried")
@@ -264,6 +266,7 @@ def main() -> int:
         options.side,
         not options.complete,
         options.thin,
+        options.backup_dir,
     )
     if options.count:
         print(f"{world.size_unreduced()} cases before reduction")

@@ -233,12 +233,14 @@ def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tu
     ]
     unlock = [names[secret] for secret in (*task.unlock, *rng.sample(spare, rng.randrange(len(spare) + 1)))]
     rng.shuffle(unlock)
-    return Task(tuple(items), tuple(unlock), *flags), tuple(_renamed_content(content, names) for content in order)
+    return Task(tuple(items), tuple(unlock), *flags, backup=task.backup), tuple(
+        _renamed_content(content, names) for content in order
+    )
 
 
 class World(t.NamedTuple):
     """Bounds of a run. ``reduced``: the reductions above; otherwise every state in its own order, as enumerated.
-    ``thin``: of the cases of one list, every N-th."""
+    ``thin``: of the cases of one list, every N-th. ``backup``: all tasks have ``backup_dir``."""
 
     slots: int
     secrets: int
@@ -246,6 +248,7 @@ class World(t.NamedTuple):
     side: str = ""
     reduced: bool = True
     thin: int = 1
+    backup: bool = False
 
     def entry_lists(self) -> t.Iterator[t.Tuple[Item, ...]]:
         return entry_lists(self.slots, self.secrets, self.sizes, self.side)
@@ -281,7 +284,7 @@ class World(t.NamedTuple):
                     running += 1
                     if running % self.thin:
                         continue
-                    task = Task(items, unlock, *flags)
+                    task = Task(items, unlock, *flags, backup=self.backup)
                     yield (
                         Case(*disguise(task, state, self.secrets, rng), room)
                         if self.reduced

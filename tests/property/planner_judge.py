@@ -68,6 +68,7 @@ class Outcome:
     verdict: str
     moves: t.Tuple[Move, ...] = ()
     message: str = ""
+    copied: bool = False
     asked: int = 0
     derived: int = 0
 
@@ -76,7 +77,12 @@ def call(planner: Planner, case: Case, hints: t.Optional[t.Mapping[int, int]] = 
     proofs = CountingProofs(case.state, hints)
     outcome = Outcome("")
     try:
-        plan = planner(situation(case.state, case.room), desired(case.task, case.room.areas is None), proofs)
+        way_back = words.WayBack.OFFERED if case.task.backup else words.WayBack.NONE
+        plan = planner(
+            situation(case.state, case.room)._replace(way_back=way_back),
+            desired(case.task, case.room.areas is None),
+            proofs,
+        )
     except errors.BadTask as error:
         outcome = Outcome(BAD_TASK, message=str(error))
     except errors.Refused as error:
@@ -85,11 +91,24 @@ def call(planner: Planner, case: Case, hints: t.Optional[t.Mapping[int, int]] = 
         outcome = Outcome("crashed", message=f"{type(error).__name__}: {error}")
     else:
         try:
-            outcome = Outcome("", moves=tuple(_move(action) for action in plan.actions))
+            actions, copied = _without_copy(plan.actions)
+            outcome = Outcome("", moves=tuple(_move(action) for action in actions), copied=copied)
         except ValueError as error:
             outcome = Outcome("crashed", message=str(error))
     outcome.asked, outcome.derived = proofs.asked, len(proofs.derived)
     return outcome
+
+
+def _without_copy(actions: t.Sequence[words.Action]) -> t.Tuple[t.Sequence[words.Action], bool]:
+    """The actions between the copy of the header and its removal, which are the first and the last or nowhere."""
+    copies = [
+        action for action in actions if action.kind in (words.ActionKind.COPY_HEADER, words.ActionKind.REMOVE_COPY)
+    ]
+    if not copies:
+        return actions, False
+    if [actions[0], actions[-1]] != copies or copies[0].kind != words.ActionKind.COPY_HEADER:
+        raise ValueError(f"the copy of the header is not around all actions: {actions}")
+    return actions[1:-1], True
 
 
 def _move(action: words.Action) -> Move:
@@ -120,7 +139,10 @@ def _shortest(problem: Problem, case: Case, memo: Memo) -> t.Optional[t.Tuple[Mo
     """The search, remembered over flags and unlock lists that license the same moves."""
     if memo is None:
         return problem.shortest()
-    key = (case.state, case.room, case.task.items, case.task.purge, case.task.lockout, problem.licences)
+    key = (
+        *(case.state, case.room, case.task.items, case.task.purge, case.task.lockout),
+        *(problem.licences, problem.copied),
+    )
     if key not in memo:
         memo[key] = problem.shortest()
     return t.cast(t.Optional[t.Tuple[Move, ...]], memo[key])
@@ -143,6 +165,19 @@ def _judge_outcome(
         return
     problem = Problem(case.state, case.task, case.room, reading)
     best = _shortest(problem, case, memo)
+    if case.task.backup and (best is None or outcome.copied):
+        if best is not None:
+            yield "a copy of the header although a safe order exists without", show_moves(best)
+        elif outcome.moves and not outcome.copied:
+            yield "no copy of the header although nothing else is safe", show_moves(outcome.moves)
+        problem = Problem(case.state, case.task, case.room, reading, copied=True)
+        best = _shortest(problem, case, memo)
+    yield from _judge_moves(planner, case, outcome, problem, best)
+
+
+def _judge_moves(
+    planner: Planner, case: Case, outcome: Outcome, problem: Problem, best: t.Optional[t.Tuple[Move, ...]]
+) -> t.Iterator[t.Tuple[str, str]]:
     if outcome.verdict == REFUSED:
         if best is not None:
             yield "refused although a safe order exists", f"oracle: {show_moves(best)}; planner: {outcome.message}"
@@ -192,18 +227,19 @@ def _judge_end(
 
 def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[Move, ...]) -> t.Iterator[str]:
     """Orders that are safe at every instant but not the ones that the design names first."""
+    strict = Problem(problem.start, problem.task, problem.room, problem.reading) if problem.copied else problem
     for index, move in enumerate(moves):
         state = visited[index]
         later = moves[index + 1 :]
         if move.kind == ERASE and any(
-            other.kind in (ADD, REKEY) and not other.in_place and problem.objection(state, other) is None
+            other.kind in (ADD, REKEY) and not other.in_place and strict.objection(state, other) is None
             for other in later
         ):
             yield "erase before an add or rekey that could come first"
         if move.in_place:
             beside = move._replace(in_place=False)
-            erases = [other for other in later if other.kind == ERASE and problem.objection(state, other) is None]
-            if any(problem.objection(problem.after(state, erase), beside) is None for erase in erases):
+            erases = [other for other in later if other.kind == ERASE and strict.objection(state, other) is None]
+            if any(strict.objection(problem.after(state, erase), beside) is None for erase in erases):
                 yield "in place although an erase of the same plan would make room"
         if move.kind == ADD and move.slot not in {item.slot for item in problem.task.items if item.state == "present"}:
             assert problem.licences is not None

@@ -73,9 +73,17 @@ def room_beside(state: State, room: Room) -> bool:
 
 
 class Problem:
-    """One task in one start state: licences, goal and the legality of single moves."""
+    """One task in one start state: licences, goal and the legality of single moves.
 
-    def __init__(self, state: State, task: Task, room: Room, reading: Reading = DEFAULT) -> None:
+    copied: a copy of the header outside of the volume (``backup_dir``) opens it until all is done. So the key of a
+    start that opens is there for every write, and between start and end neither the last opener nor a wanted secret
+    matters; what each move may do to which slot stays the same, and so does the end.
+    """
+
+    def __init__(
+        self, state: State, task: Task, room: Room, reading: Reading = DEFAULT, *, copied: bool = False
+    ) -> None:
+        self.copied = copied
         self.start = state
         task = self.task = task._replace(items=with_wishes_of_peers(task.items))
         self.room = room
@@ -135,11 +143,13 @@ class Problem:
             return "unlicensed add"
         if not room_for_add(state, self.room):
             return "no area for an add"
-        return None if has_opener(state) else "add without an opener"
+        return None if self._has_key(state) else "add without an opener"
 
     def _objection_to_erase(self, state: State, move: Move, allowed: Licences) -> t.Optional[str]:
         if move.slot not in allowed.erases:
             return "unlicensed erase"
+        if self.copied:
+            return None
         end = put(state, move.slot, FREE)
         if not self.task.lockout and not has_opener(end):
             return "erase leaves no proven opener"
@@ -153,10 +163,12 @@ class Problem:
             and (move.slot, move.priority) not in allowed.priorities
         ):
             return "unlicensed priority of a rekey"
-        if not has_opener(state):
+        if not self._has_key(state):
             return "rekey without an opener"
         if move.in_place == room_beside(state, self.room):
             return "in place although there is room" if move.in_place else "no room beside for a rekey"
+        if self.copied:
+            return None
         if move.in_place:
             middle = put(state, move.slot, FREE)
             if not has_opener(middle):
@@ -164,6 +176,9 @@ class Problem:
             if not all_open(middle, allowed.watched):
                 return "in place stops a wanted secret for a moment"
         return None if all_open(self.after(state, move), allowed.watched) else "rekey stops a wanted secret"
+
+    def _has_key(self, state: State) -> bool:
+        return has_opener(self.start if self.copied else state)
 
     def moves(self, state: State) -> t.Iterator[Move]:
         """Every licensed move that is legal now."""
@@ -189,7 +204,9 @@ class Problem:
                 yield move
 
     def goal(self, state: State) -> bool:
-        """Every entry holds, and with purge every slot is claimed or protected."""
+        """Every entry holds, and with purge every slot is claimed or protected; the copy goes, so something opens."""
+        if self.copied and not self.task.lockout and not has_opener(state):
+            return False
         for holds in self._goals:
             if not holds(state):
                 return False

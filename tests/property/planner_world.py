@@ -60,6 +60,7 @@ class Task(t.NamedTuple):
     purge: bool = False
     force: bool = False
     lockout: bool = False
+    backup: bool = False  # backup_dir is given
 
 
 class Room(t.NamedTuple):
@@ -268,7 +269,14 @@ def show_task(task: Task) -> str:
         words_of += ["strong"] if item.strong else []
         shown.append(" ".join(words_of))
     flags = [
-        name for name, told in (("purge", task.purge), ("force", task.force), ("allow_lockout", task.lockout)) if told
+        name
+        for name, told in (
+            ("purge", task.purge),
+            ("force", task.force),
+            ("allow_lockout", task.lockout),
+            ("backup_dir", task.backup),
+        )
+        if told
     ]
     return f"[{'; '.join(shown)}] unlock={''.join(LABELS[secret] for secret in task.unlock) or '-'}" + (
         f" {' '.join(flags)}" if flags else ""

@@ -109,6 +109,37 @@ def test_the_last_area_goes_to_the_secret_that_cannot_wait() -> None:
             ]
 
 
+def test_with_a_folder_for_copies_nothing_reachable_is_refused_for_want_of_room(sparing: int) -> None:
+    """The oracle then drops what must hold between start and end, and a copy is made only where it finds no order."""
+    check(World(3, 2, (1, 2), thin=9, backup=True), sparing, cases=5000)
+    tally = brute_force.run(World(4, 3, (2,), thin=7 * sparing, backup=True), jobs=1, one_in=17, orders=1)
+    assert not tally.kinds, report(tally)
+
+
+def test_a_copy_makes_every_full_header_reachable() -> None:
+    """The cases of docs/transactions.md: one known secret, a swap, the only opener erased for what comes."""
+    luks1, luks2, _more, fewer = rooms(4)
+    full = (opened_by(0), 1, 1, 1)
+    replaced = (Item(PRESENT, new=1, old=0),)
+    for room, state, items in (
+        (luks1, full, replaced),
+        (luks2, full, replaced),
+        (fewer, (opened_by(0), 1, 1, 0), replaced),
+        (luks1, full, (Item(PRESENT, new=1), Item("absent", old=0))),
+        (
+            luks1,
+            (opened_by(0), opened_by(1), 0, 0),
+            (Item(PRESENT, slot=0, old=0, new=1), Item(PRESENT, slot=1, old=1, new=0)),
+        ),
+    ):
+        task = Task(items, backup=True)
+        findings, outcome = judge(brute_force.load_planner(), one_case(state, task, room))
+        assert not findings and outcome.copied, (state, items, outcome)
+        assert call(brute_force.load_planner(), one_case(state, task._replace(backup=False), room)).verdict == "refused"
+    unreachable = one_case(full, Task((Item(PRESENT, new=1),), (0,), backup=True), luks1)
+    assert call(brute_force.load_planner(), unreachable).verdict == "refused"
+
+
 def one_case(state: State, task: Task, room: t.Optional[Room] = None) -> Case:
     return Case(task, state, room or rooms(len(state))[1])
 

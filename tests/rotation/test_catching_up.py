@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shutil
+import subprocess
+import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.rotation.lab import (
@@ -111,6 +114,44 @@ def test_a_header_without_a_free_keyslot(full: Lab, tmp_path: pathlib.Path, mome
         assert lab.opens("luks1.img", secret)
     assert not lab.opens("luks1.img", LEAKED)
     nothing_is_lost(lab, lab.stored(), OTHERS)
+
+
+MACHINE = "of the machine"
+
+
+@pytest.mark.needs("clevis")
+def test_a_host_with_nothing_but_a_binding_is_taken_in(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """With a volume key in the list, which is that of another volume. It may take 20 s: two rotations."""
+    keeps = [
+        {"label": "other", "volume_key_base64": "A" * 86 + "=="},
+        {"label": "machine", "token": "clevis"},
+        {"label": "break-glass", "passphrase": BREAK_GLASS},
+    ]
+    lab = Lab.make(tmp_path / "lab", shared, ("luks2.img",), rotate_keeps=keeps, rotate_replaces=[])
+    volume = lab.folder / "luks2.img"
+    lab.add_keyslot("luks2.img", MACHINE)
+    _with_cryptsetup("luksRemoveKey", "-q", "--key-file", "-", volume, stdin=LEAKED)
+    _with_cryptsetup("luksRemoveKey", "-q", "--key-file", "-", volume, stdin=BREAK_GLASS)
+    (bound,) = lab.active("luks2.img")
+    sealing = ["clevis", "encrypt", "null", "{}", "-y"]
+    jwe = subprocess.run(sealing, input=MACHINE, capture_output=True, text=True, check=True)
+    parts = dict(zip(("protected", "encrypted_key", "iv", "ciphertext", "tag"), jwe.stdout.split(".")))
+    token = json.dumps({"type": "clevis", "keyslots": [str(bound)], "jwe": parts})
+    _with_cryptsetup("token", "import", volume, stdin=token)
+    output = lab.play()
+    assert MACHINE not in output
+    (entry,) = lab.stored()
+    assert lab.opens("luks2.img", entry["current"]["passphrase"]) and lab.opens("luks2.img", MACHINE)
+    lab.play(*TWO)
+    (again,) = lab.stored()
+    assert lab.opens("luks2.img", again["current"]["passphrase"]) and lab.opens("luks2.img", MACHINE)
+    assert not lab.opens("luks2.img", entry["current"]["passphrase"])
+    assert "changed=0 " in lab.play(*TWO)
+
+
+def _with_cryptsetup(action: str, *words: t.Union[str, pathlib.Path], stdin: str) -> None:
+    done = subprocess.run(["cryptsetup", action, *words], input=stdin, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
 
 
 def test_volumes_that_share_a_secret(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:

@@ -70,7 +70,7 @@ def make_folder(folder: str) -> None:
     for one in reversed(missing):
         try:
             os.mkdir(one, _PRIVATE_FOLDER)
-            _sync_folder(os.path.dirname(one))
+            sync(os.path.dirname(one))
         except OSError as error:
             # Another process may have made the folder meanwhile; a file of that name is an error.
             if not os.path.isdir(one) or error.errno != errno.EEXIST:
@@ -186,7 +186,7 @@ def replace(
                 error.changed = kept
             raise
         try:
-            _sync_folder(folder)
+            sync(folder)
         except OSError as error:
             unsure = fault(
                 path,
@@ -370,7 +370,16 @@ def _remove_leftovers(folder: str, starts: t.Sequence[str], unfinished: str, sec
         os.unlink(left)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(path: str) -> None:
+    """Make the removal of ``path`` durable. Raises StorageFault."""
+    try:
+        sync(os.path.dirname(path))
+    except OSError as error:
+        raise fault(path, "cannot make its removal durable", error, remedy="Check the medium (dmesg)") from None
+
+
+def sync(folder: str) -> None:
+    """Make changes of the names in a folder durable. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -44,6 +44,7 @@ class Options(t.NamedTuple):
     lock_timeout: float = 30.0
     qmp: t.Optional[Option] = None
     backup: str = ""
+    backup_dir: str = ""
     initramfs: str = AUTO
     unknown: str = REPORT
     groups: t.Sequence[Group] = ()
@@ -134,6 +135,7 @@ class Asking:
         options = self._options
         return {
             "backup": options.backup or None,
+            "backup_dir": options.backup_dir or None,
             "wipe": options.wipe,
             "lock_timeout": options.lock_timeout,
             "qmp": options.qmp or {},

@@ -35,12 +35,12 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 677,
+    "audit": 679,
     "audit_host": 3,
-    "audit_step": 716,
+    "audit_step": 718,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 603,
+    "header_backup": 607,
     "keyfile": 90,
     "keyslots": 775,
     "keyslots_info": 518,
@@ -51,8 +51,8 @@ BUDGETS = {
     "rotation_step": 880,
     "test_volumes": 452,
     "vault_entry": 5,
-    "verify_volume": 521,
-    "volumes_info": 243,
+    "verify_volume": 523,
+    "volumes_info": 245,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

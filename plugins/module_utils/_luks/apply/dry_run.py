@@ -65,8 +65,20 @@ class _MemoryDisk:
         """Nothing is there."""
 
 
+class _NoCopies:
+    """Stands in for :class:`.way_back.HeaderCopy`."""
+
+    def make(self, name: str) -> None:
+        """Only the header is tried, which names the copy."""
+
+    def remove(self, name: str) -> None:
+        """Nothing is there."""
+
+
 class _DryKeyslotBuilder:
     """Stands in for :class:`.keyslot_writer.KeyslotWriter`: parameters without keys."""
+
+    way_back = _NoCopies()
 
     def __init__(
         self,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import HeaderChanged, Interrupted, LuksmithError, expected
+from ..errors import HeaderChanged, Interrupted, LuksmithError, expected, shown
 from ..header.model import Header
 from ..plan.types import Action, ActionKind, Plan
 from .keyslot_writer import KeyslotWriter
 from .luks1_steps import Luks1Steps
 from .luks2_steps import KeyslotBuilder, Luks2Steps
 
-_DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE)
+_DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE, ActionKind.REMOVE_COPY)
 
 
 def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
@@ -28,7 +28,13 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
     disk = writer.disk
     if not plan.empty and disk.header.write_obstacle is not None:
         raise disk.header.write_obstacle
-    carry_out(plan, disk, steps_for(disk.header, writer, record=record), writer.check_proofs)
+    carry_out(
+        plan,
+        disk,
+        steps_for(disk.header, writer, record=record),
+        writer.check_proofs,
+        lambda: "" if writer.copies is None else writer.way_back.path,
+    )
 
 
 class Written(t.Protocol):
@@ -46,8 +52,12 @@ def carry_out(
     disk: Written,
     perform: t.Mapping[ActionKind, t.Callable[[Action], None]],
     check_proofs: t.Callable[[], None],
+    copy_kept: t.Callable[[], str] = str,
 ) -> None:
-    """Perform the actions in order. Raises the error of a step before the first write, and Interrupted after it."""
+    """Perform the actions in order. Raises the error of a step before the first write, and Interrupted after it.
+
+    copy_kept: the path of a copy of the header that an interruption leaves, or "".
+    """
     for position, action in enumerate(plan.actions):
         try:
             if action.kind in _DESTROYING:
@@ -57,7 +67,8 @@ def carry_out(
             if not disk.written:
                 raise
             known = error if isinstance(error, OSError) else expected(error)
-            raise _interrupted(known, disk.path, plan.actions[:position], plan.actions[position:]) from None
+            done, left = plan.actions[:position], plan.actions[position:]
+            raise _interrupted(known, disk.path, done, left, copy_kept()) from None
 
 
 def steps_for(
@@ -74,16 +85,22 @@ def steps_for(
         ActionKind.FINISH_ERASE: steps.finish,
         ActionKind.SET_PRIORITY: steps.set_priority,
         ActionKind.HEAL_HEADER: steps.heal,
+        ActionKind.COPY_HEADER: steps.copy_header,
+        ActionKind.REMOVE_COPY: steps.remove_copy,
     }
 
 
 def _interrupted(
-    error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action]
+    error: t.Union[LuksmithError, OSError], path: str, done: t.Sequence[Action], left: t.Sequence[Action], copy: str
 ) -> Interrupted:
     changed = (
         f"Done before: {_listed(done)}. Begun and not completed: {describe_action(left[0])}. "
         f"Not begun: {_listed(left[1:])}."
     )
+    if copy:
+        changed += (
+            f" A copy of the header is in {shown(copy)} and opens with the secrets of before: keep it until then."
+        )
     remedy = "fix the cause and run the same task again: it finishes what was begun"
     if isinstance(error, HeaderChanged):
         remedy = error.remedy

@@ -25,6 +25,9 @@ from ..unlock.prover import Prover
 from .header_writer import HeaderWriter
 from .kdf_policy import Precedents, choose, to_time
 
+if t.TYPE_CHECKING:
+    from .way_back import HeaderCopy
+
 
 @dataclasses.dataclass(frozen=True)
 class SlotKeys:
@@ -43,6 +46,7 @@ class KeyslotWriter:
     choices: decided earlier for these actions, whose keys are derived already.
     record:  the salt of a new LUKS1 keyslot may carry its label.
     tokens:  secret -> members of the token that keeps it.
+    copies:  of a plan that copies the header.
     """
 
     disk: HeaderWriter
@@ -52,6 +56,11 @@ class KeyslotWriter:
     choices: t.Mapping[Action, KdfChoice] = dataclasses.field(default_factory=dict)
     record: bool = False
     tokens: t.Mapping[int, t.Mapping[str, t.Any]] = dataclasses.field(default_factory=dict)
+    copies: t.Optional[HeaderCopy] = None
+
+    @property
+    def way_back(self) -> HeaderCopy:
+        return required(self.copies)
 
     @contextlib.contextmanager
     def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:

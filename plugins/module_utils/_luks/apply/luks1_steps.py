@@ -23,13 +23,17 @@ from ..header.luks1.codec import Luks1Header
 from ..header.model import Extent, Intent, IntentKind
 from ..plan.actions import Action
 from ..required import required
+from .copy_steps import CopySteps
+from .header_writer import HeaderWriter
 from .keyslot_writer import KeyslotWriter, SlotKeys
 
 
-class Luks1Steps:
+class Luks1Steps(CopySteps):
+    disk: HeaderWriter
+
     def __init__(self, writer: KeyslotWriter) -> None:
+        super().__init__(writer)
         self.writer = writer
-        self.disk = writer.disk
 
     def heal(self, action: Action) -> None:
         """Raises Refused: LUKS1 has no second copy."""
@@ -146,6 +150,7 @@ class Luks1Steps:
         self.disk.commit(self.disk.header.with_keyslot(number, keys.kdf, area))
 
     def _journal(self, intent: t.Optional[Intent]) -> None:
+        intent = Intent.while_copied(self.disk.header.intent, intent)
         if self.disk.header.intent != intent:
             self.disk.commit(self.disk.header.with_intent(intent))
 

@@ -22,19 +22,8 @@ from ..header.model import Extent, Header, Intent, IntentKind, RecordEntry
 from ..plan.actions import Action
 from ..required import required
 from ..unlock.hints import fingerprint
+from .copy_steps import Copies, CopySteps, Disk
 from .keyslot_writer import SlotKeys
-
-
-class Disk(t.Protocol):
-    """Where the steps write: :class:`.header_writer.HeaderWriter`, or memory in a dry run."""
-
-    header: Header
-
-    def commit(self, header: Header) -> None:
-        """The medium holds ``header`` when this returns. Raises as :meth:`.HeaderWriter.commit`."""
-
-    def overwrite(self, area: Extent) -> None:
-        """Wipe the area. Raises as :meth:`.HeaderWriter.overwrite`."""
 
 
 class KeyslotBuilder(t.Protocol):
@@ -43,6 +32,10 @@ class KeyslotBuilder(t.Protocol):
     @property
     def disk(self) -> Disk:
         """Where the key material is written."""
+
+    @property
+    def way_back(self) -> Copies:
+        """Of a plan that copies the header."""
 
     def prepare(self, action: Action, area: Extent) -> t.ContextManager[SlotKeys]:
         """Parameters and keys for the keyslot that ``action`` makes. Raises as :meth:`.KeyslotWriter.prepare`."""
@@ -57,10 +50,10 @@ class KeyslotBuilder(t.Protocol):
         """Members of the token that keeps the secret of the keyslot, if one does."""
 
 
-class Luks2Steps:
+class Luks2Steps(CopySteps):
     def __init__(self, builder: KeyslotBuilder, *, record: bool) -> None:
+        super().__init__(builder)
         self.builder = builder
-        self.disk = builder.disk
         self._record = record
         self._made: t.Dict[int, str] = {}
 
@@ -109,13 +102,13 @@ class Luks2Steps:
             if action.resume:
                 self._empty(number, Intent(IntentKind.REPLACE_FILL, number))
             else:
-                self._commit(header.with_intent(Intent(IntentKind.REPLACE_ERASE, number)))
+                self._commit(header.with_intent(self._noted(Intent(IntentKind.REPLACE_ERASE, number))))
                 self.disk.overwrite(header.keyslots[number].area)
             self.builder.place(number, area, keys)
             self._made[number] = action.label
             header = self.disk.header.without_keyslot(number) if action.overwrites else self.disk.header
-            header = header.with_keyslot(number, keys.kdf, area, priority=priority).with_intent(None)
-            self._commit(self._with_token(header, action))
+            header = header.with_keyslot(number, keys.kdf, area, priority=priority)
+            self._commit(self._with_token(header, action).with_intent(self._noted(None)))
 
     def finish(self, action: Action) -> None:
         """Finish an interrupted erase: wipe unused areas of the intent, then drop it. Raises as every step."""
@@ -127,7 +120,7 @@ class Luks2Steps:
         for extent in intent.extents:
             for free in _outside(extent, live):
                 self.disk.overwrite(free)
-        self._commit(self.disk.header.with_intent(None))
+        self._commit(self.disk.header.with_intent(self._noted(None)))
 
     def _with_token(self, header: Header, action: Action) -> Header:
         """``header`` with the token of the new key, if it is to have one and its keyslot has none of that type."""
@@ -138,7 +131,7 @@ class Luks2Steps:
 
     def _empty(self, number: int, then: t.Optional[Intent]) -> None:
         """Wipe and remove a listed keyslot that an interrupted run began to wipe; ``then``: the intent afterwards."""
-        header = self.disk.header
+        header, then = self.disk.header, self._noted(then)
         if number in header.keyslots:
             self.disk.overwrite(header.keyslots[number].area)
             header = header.without_keyslot(number)
@@ -147,9 +140,12 @@ class Luks2Steps:
 
     def _leave(self, number: int, header: Header, area: Extent) -> None:
         """Commit ``header``, in which no keyslot uses ``area``; wipe it; drop the intent."""
-        self._commit(header.with_intent(Intent(IntentKind.WIPE, number, extents=(area,))))
+        self._commit(header.with_intent(self._noted(Intent(IntentKind.WIPE, number, extents=(area,)))))
         self.disk.overwrite(area)
-        self._commit(self.disk.header.with_intent(None))
+        self._commit(self.disk.header.with_intent(self._noted(None)))
+
+    def _noted(self, intent: t.Optional[Intent]) -> t.Optional[Intent]:
+        return Intent.while_copied(self.disk.header.intent, intent)
 
     def _place_for(self, number: int, *, instead: bool = False) -> Extent:
         layout = self.disk.header.layout

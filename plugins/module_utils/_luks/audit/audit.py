@@ -126,9 +126,11 @@ class _OneAudit:
                 again = read_header_locked(volume, self.task.lock_timeout)
                 if again.image() == header.image():
                     result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
+                    result["warnings"] += collector.warnings
                     return {**result, **self._chain(volume, result)}
                 header = again
             result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
+            result["warnings"] += collector.warnings
             result["warnings"].append("the header changed repeatedly during the audit; the result may mix two states")
             return result
 

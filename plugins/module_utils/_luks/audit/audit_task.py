@@ -14,6 +14,7 @@ from ..errors import BadTask
 from ..task.options import PROOF, RECORD, choice_of, items_of, parse_budget, parse_path, parse_seconds, parse_volumes
 from ..task.secret_list import SecretList
 from ..task.secrets import Secret
+from ..task.volume_keys import unlocking
 from . import policy
 from .policy import SEVERITIES, Policy
 from .rules import IDS
@@ -51,10 +52,11 @@ class AuditTask:
     stored: t.Optional[Stored] = None
     grub: bool = False
     prints_key: bytes = b""
+    volume_keys: t.Tuple[Secret, ...] = ()
 
     def wipe_secrets(self) -> None:
         """Overwrite all secrets with zeros."""
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self.volume_keys):
             secret.wipe()
 
 
@@ -64,9 +66,7 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
     given = params.get("policy")
     asked = policy.parse("strict" if given is None else given, IDS)
     with SecretList() as secrets:
-        allowed = [
-            secrets.number_of(item, f"secrets[{index}]") for index, item in enumerate(items_of(params, "secrets"))
-        ]
+        allowed = unlocking(secrets, items_of(params, "secrets"), "secrets")
         forbidden = [
             secrets.number_of(item, f"forbidden_secrets[{index}]")
             for index, item in enumerate(items_of(params, "forbidden_secrets"))
@@ -100,6 +100,7 @@ def parse_audit(params: t.Mapping[str, t.Any]) -> AuditTask:
             stored=stored.named(labels) if stored else None,
             grub=bool(params.get("grub")),
             prints_key=_prints_key(params.get("prints_key")),
+            volume_keys=secrets.volume_keys_handed_over(),
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )
 

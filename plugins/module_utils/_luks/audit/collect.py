@@ -57,6 +57,7 @@ class EvidenceCollector:
         self._areas = self._measure_areas()
         self._padding: t.Optional[int] = None
         self._prints: t.Dict[str, t.Any] = {}
+        self.warnings: t.List[str] = []
 
     def evidence(self) -> Evidence:
         """Try the secrets and collect the rest.
@@ -66,6 +67,7 @@ class EvidenceCollector:
         task, header = self._task, self._header
         recorded = self._recorded()
         opened_by, untried, empty, machine_made = self._try_secrets(recorded)
+        self._try_volume_keys()
         opened_by.update(recorded)
         numbers = dict.fromkeys((*task.forbidden, *task.older))
         forbidden = [(task.secrets[number], task.labels[number]) for number in numbers]
@@ -135,6 +137,7 @@ class EvidenceCollector:
             secrets.append(Secret(bytearray(), (_EMPTY,)))
             labels.append(_EMPTY)
         order = {slot.number: self._order_for(slot, labels) for slot in slots}
+        by_token = {number for number, secret in enumerate(secrets) if secret.token is not None}
         with self._unlock(secrets) as session:
             prover = session.prover(self._header, self._volume.region.reread)
             prover.expect(((secret, keyslot) for keyslot, numbers in order.items() for secret in numbers), unbound=True)
@@ -144,25 +147,37 @@ class EvidenceCollector:
                 if reason:
                     untried[keyslot] = reason
             openers = prover.openers()
+            random = [
+                keyslot
+                for keyslot, found in openers.items()
+                if found and all(is_random_key(session.derivations.secrets[one].value) for one in found)
+            ]
+            self.warnings += prover.token_failures()
             if prover.volume_key is not None:
                 self._padding = _zeros_at_the_end(prover.volume_key)
-                self._take_prints(prover.volume_key, openers, secrets, labels)
+                people = {keyslot: set(found) - by_token for keyslot, found in openers.items()}
+                self._take_prints(prover.volume_key, people, secrets, labels)
             self.evaluations += session.evaluations
         opened_by = {keyslot: tuple(labels[secret] for secret in found) for keyslot, found in openers.items()}
         empty = [keyslot for keyslot, found in openers.items() if any(not secrets[secret].value for secret in found)]
-        random = [
-            keyslot
-            for keyslot, found in openers.items()
-            if found and all(is_random_key(secrets[one].value) for one in found)
-        ]
         known = set(self._task.labels)
         shown = {keyslot: tuple(label for label in found if label in known) for keyslot, found in opened_by.items()}
         return {keyslot: found for keyslot, found in shown.items() if found}, untried, empty, random
 
+    def _try_volume_keys(self) -> None:
+        """They open no keyslot, and say what the volume key is like where no secret gave it."""
+        for key in self._task.volume_keys:
+            reason = key_material.why_not_the_key(self._header, key.value, self._task.budget)
+            if reason:
+                self.warnings.append(f"the volume key {key.labels[0]} is not that of the volume: {reason}")
+            elif self._padding is None:
+                self._padding = _zeros_at_the_end(key.value)
+                self._take_prints(key.value, {}, (), ())
+
     def _take_prints(
         self,
         volume_key: bytearray,
-        openers: t.Mapping[int, t.Sequence[int]],
+        openers: t.Mapping[int, t.Collection[int]],
         secrets: t.Sequence[Secret],
         labels: t.Sequence[str],
     ) -> None:

@@ -15,7 +15,12 @@ from .rule import BACKUP, Hit, RuleSet
 
 RULES = RuleSet()
 
-_KNOWN = ("opal", "opal-v2", "inline-hw-tags")
+_WITH_CRYPTSETUP = "No action needed; change its keyslots with cryptsetup {} or later"
+_KNOWN = {
+    "opal": _WITH_CRYPTSETUP.format("2.8"),
+    "opal-v2": _WITH_CRYPTSETUP.format("2.9"),
+    "inline-hw-tags": "No action needed",
+}
 _DESTROY = (
     "Destroy the backup and create a new one with luksmith.luks.header_backup; if others may have a copy of it, only "
     "encrypting the data anew helps"
@@ -80,10 +85,7 @@ def _requirement(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _feature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for flag in evidence.header.requirements:
         if flag in _KNOWN:
-            yield Hit(
-                f"the header has the requirement {flag!r}",
-                "No action needed; change its keyslots with cryptsetup 2.8 or later",
-            )
+            yield Hit(f"the header has the requirement {flag!r}", _KNOWN[flag])
 
 
 @RULES.rule("backup-forbidden", "critical", "A forbidden secret still opens a header backup.", BACKUP)

@@ -11,9 +11,10 @@ import os
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, Refused, StorageFault
+from ..header.copied import backup_size, image_size
 from ..header.parsing import parse_header
 from ..volume.storage import Volume, open_volume
-from .image import Image, backup_size, image_size, parse_image
+from .image import Image, parse_image
 
 
 @dataclasses.dataclass(frozen=True)

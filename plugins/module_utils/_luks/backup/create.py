@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import HeaderChanged, LuksmithError
+from ..header.copied import backup_size, image_size
 from ..plan.actions import Action, ActionKind
 from ..result.actions import Result, action_row
 from ..result.slot_table import rows
@@ -19,7 +20,7 @@ from .backup_file import BackupFile, check_may_replace, read_backup_file
 from .backup_result import Opened, Side, compared, describe_backup, diff_of, names_of
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
-from .image import SAME, Image, backup_size, image_size, parse_image, relation, same_bytes
+from .image import SAME, Image, parse_image, relation, same_bytes
 
 _ATTEMPTS = 5
 

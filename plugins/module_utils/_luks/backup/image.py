@@ -15,15 +15,13 @@ import dataclasses
 import typing as t
 
 from ..errors import StorageFault
+from ..header.copied import image_size
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf
 from ..header.parsing import parse_header
 from ..header.reading import Read
 from ..unlock.key_material import material_size
-
-if t.TYPE_CHECKING:  # imported by what parses a header of that format
-    from ..header.luks1.codec import Luks1Header
 
 _PAGE = 4096
 
@@ -68,20 +66,6 @@ class Image:
     def seqid(self) -> t.Optional[int]:
         """The sequence id, None for LUKS1."""
         return self.header.seqid if isinstance(self.header, Luks2Header) else None
-
-
-def backup_size(header: Header, read: Read, size: int) -> int:
-    """Bytes of a backup of what ``read`` reads, at most ``size``: with what luksmeta keeps behind the keyslots.
-
-    Raises StorageFault as ``read`` does.
-    """
-    luksmeta = t.cast("Luks1Header", header).luksmeta_extent(read) if header.format == "luks1" else None
-    return min(image_size(header) if luksmeta is None else luksmeta.end, size)
-
-
-def image_size(header: Header) -> int:
-    """Bytes of header and keyslots: to the end of the last area, in whole pages of 4096 bytes as in cryptsetup."""
-    return -(-header.extent // _PAGE) * _PAGE
 
 
 def parse_image(data: bytes) -> Image:

@@ -27,6 +27,7 @@ from ..errors import (
     expected,
 )
 from ..header import signatures
+from ..header.copied import image_size
 from ..header.luks2.binary import Copy, read_copy
 from ..header.model import Header, Pbkdf2
 from ..plan.actions import ActionKind
@@ -42,7 +43,7 @@ from .backup_result import Opened, Side, compared, describe_backup, diff_of, nam
 from .backup_task import BackupTask
 from .check_secrets import SecretCheck, check_secrets
 from .create import read_image
-from .image import Image, image_size, only_in
+from .image import Image, only_in
 from .restore_steps import Restore, make_restore
 
 _UUID_FIELD = (168, 40)

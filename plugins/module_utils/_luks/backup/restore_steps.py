@@ -26,6 +26,7 @@ import typing as t
 
 from ..apply.header_writer import HeaderWriter
 from ..errors import Refused, StorageFault
+from ..header.copied import image_size
 from ..header.luks1 import luksmeta
 from ..header.luks2.codec import Luks2Header
 from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
@@ -33,7 +34,7 @@ from ..header.model import SECTOR, Extent, Header, Intent, IntentKind, Write
 from ..plan.actions import Action, ActionKind
 from ..required import required
 from ..volume.storage import Volume
-from .image import Image, image_size
+from .image import Image
 
 _ALIGN = 4096
 

@@ -153,15 +153,28 @@ class IntentKind(Word):
     REPLACE_ERASE = "replace-erase"  # no room for a second copy: `keyslot` is being wiped before it is rewritten
     REPLACE_FILL = "replace-fill"  # no room for a second copy: `keyslot` is wiped and may be half written
     WIPE = "wipe"  # LUKS2: `extents` belong to no keyslot any more and must be overwritten
+    COPIED = "copied"  # nothing is half done, but a copy of the header lies in `backup_dir` until all is done
 
 
 class Intent(t.NamedTuple):
-    """A journal entry in the header that says what an interrupted run was doing. It contains no secret."""
+    """A journal entry in the header that says what an interrupted run was doing. It contains no secret.
+
+    copy: of a run with a copy of the header in ``backup_dir``: 32 hexadecimal digits that this copy has in its name and
+        in its own header, so that no copy of another volume passes for it; "" without one.
+    """
 
     kind: IntentKind
     keyslot: int
     temporary_slot: t.Optional[int] = None
     extents: t.Tuple[Extent, ...] = ()
+    copy: str = ""
+
+    @classmethod
+    def while_copied(cls, present: t.Optional[Intent], intent: t.Optional[Intent]) -> t.Optional[Intent]:
+        """``intent``, with the note of a copy that ``present`` has: it stays until the copy is gone."""
+        if present is None or not present.copy:
+            return intent
+        return (intent or cls(IntentKind.COPIED, 0))._replace(copy=present.copy)
 
 
 class Write(t.NamedTuple):

@@ -23,6 +23,8 @@ class ActionKind(Word):
     FINISH_ERASE = "finish-erase"
     SET_PRIORITY = "set-priority"
     HEAL_HEADER = "heal-header"
+    COPY_HEADER = "copy-header"
+    REMOVE_COPY = "remove-copy"
     # Of header backups
     WRITE_BACKUP = "write-backup"
     RESTRICT_MODE = "restrict-mode"

@@ -20,12 +20,15 @@ from .proof_cache import ProofCache
 from .types import Action, ActionKind
 
 _NO_UNLOCK = "and unlock is not given"
+# What a step may lose for a moment, beside a copy of the header: nothing, a wanted secret, every proven opener.
+_NOTHING, _WANTED, _OPENERS = range(3)
 
 
 class Ordering:
     """Puts :class:`Changes` in order and simulates their effect on the volume.
 
-    ``avoided``: numbers that an add without a number takes last.
+    avoided: numbers that an add without a number takes last. way_back: a copy of the header outside of the volume may
+        keep it open for a moment, if no order is safe without one; needs_way_back: the order needs it.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Ordering:
         proofs: ProofCache,
         wanted: t.Collection[int],
         avoided: t.Collection[int] = (),
+        *,
+        way_back: bool = False,
     ) -> None:
         self.changes = changes
         self.proofs = proofs
@@ -42,6 +47,9 @@ class Ordering:
         self.avoided = avoided
         self.allow_lockout = proofs.desired.allow_lockout
         self.start = layout
+        self.way_back = way_back
+        self.needs_way_back = False
+        self._pause = _NOTHING
         self._rewind()
 
     def _rewind(self) -> None:
@@ -58,7 +66,10 @@ class Ordering:
         if not self._fill(early_erases=True):
             self._rewind()
             if not self._fill(early_erases=False):
-                raise self._no_safe_order()
+                self._rewind()
+                self.needs_way_back = self._fill_with_way_back()
+                if not (self.needs_way_back and self.way_back):
+                    raise self._no_safe_order(with_way_back=self.needs_way_back)
         erases = {keyslot: why for keyslot, why in sorted(self.changes.erases.items()) if keyslot in self.old}
         for keyslot, priority in sorted(self.changes.priorities.items()):
             self.actions.append(
@@ -72,10 +83,7 @@ class Ordering:
 
     def _fill(self, *, early_erases: bool) -> bool:
         """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
-        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
-        # New costs first: they need another keyslot of the same secret, which a rekey of that one would take away.
-        rekeys = dict(sorted(self.changes.rekeys.items(), key=lambda item: (not item[1].costs_only, item[0])))
-        erases = dict(sorted(self.changes.erases.items()))
+        adds, rekeys, erases = self._pending()
         while adds or rekeys:
             if self._some_rekey(rekeys) or self._some_add(adds):
                 continue
@@ -85,6 +93,33 @@ class Ordering:
                 continue
             return False
         return True
+
+    def _fill_with_way_back(self) -> bool:
+        """As :meth:`_fill` where a copy of the header keeps the volume open: only what has no room left prevents it.
+
+        A step that loses something for a moment comes where nothing else can proceed, and one that leaves an opener
+        before one that does not.
+        """
+        adds, rekeys, erases = self._pending()
+        while adds or rekeys:
+            for self._pause in (_NOTHING, _WANTED, _OPENERS):
+                if (
+                    self._some_rekey(rekeys)
+                    or self._some_add(adds)
+                    or self._early_erase(erases, adds, rekeys)
+                    or self._some_rekey_in_place(rekeys)
+                ):
+                    break
+            else:
+                return False
+        self._pause = _NOTHING
+        return True
+
+    def _pending(self) -> t.Tuple[t.List[Add], t.Dict[int, Rekey], t.Dict[int, t.Tuple[str, str]]]:
+        adds = sorted(self.changes.adds, key=lambda add: (add.keyslot is None, add.keyslot or 0, add.entry))
+        # New costs first: they need another keyslot of the same secret, which a rekey of that one would take away.
+        rekeys = dict(sorted(self.changes.rekeys.items(), key=lambda item: (not item[1].costs_only, item[0])))
+        return adds, rekeys, dict(sorted(self.changes.erases.items()))
 
     def _require_opener_for_writing(self) -> None:
         if not self.proofs.can_unlock(self.old):
@@ -177,7 +212,7 @@ class Ordering:
             Action(
                 ActionKind.REKEY,
                 keyslot,
-                rekey.reason,
+                f"{rekey.reason}; it is replaced in place" if self._pause else rekey.reason,
                 label=self.proofs.label(rekey.secret),
                 secret=rekey.secret,
                 entry=rekey.entry,
@@ -221,14 +256,20 @@ class Ordering:
     def _erase_is_safe(self, keyslot: int) -> bool:
         return self.allow_lockout or self._opener_beside(keyslot)
 
+    def leaves_an_opener(self) -> bool:
+        """Whether a proven secret opens the volume after all actions."""
+        return bool(self.new) or self.proofs.find_opener(self.old) is not None
+
     def _opener_beside(self, keyslot: int) -> bool:
+        if self._pause == _OPENERS:
+            return True
         if any(number != keyslot for number in self.new):
             return True
         return self.proofs.find_opener(self.old - {keyslot}) is not None
 
     def _wanted_keep_working(self, *, without: int, new_secret: t.Optional[int] = None) -> bool:
         """Every wanted secret that opens ``without`` now also opens another active keyslot, or is ``new_secret``."""
-        if without not in self.old:
+        if without not in self.old or self._pause:
             return True
         for secret in self.wanted:
             if secret == new_secret or secret in self.new.values():
@@ -237,7 +278,7 @@ class Ordering:
                 return False
         return True
 
-    def _no_safe_order(self) -> Refused:
+    def _no_safe_order(self, *, with_way_back: bool) -> Refused:
         pending = [
             f"{self.proofs.label(add.secret)} into "
             + ("a free keyslot" if add.keyslot is None else f"keyslot {add.keyslot}")
@@ -251,9 +292,16 @@ class Ordering:
             f"there is no safe order for this change: {'; '.join(pending)},"
             f" with keyslots {_numbers(self.start.taken)} in use",
             why="no room is left, and making room would leave a moment in which no proven secret opens the volume"
-            " or a wanted one does not",
-            remedy="erase a keyslot that is not needed (state: absent with its number), or give under unlock the secret"
-            " of another keyslot that stays",
+            " or a wanted one does not"
+            if with_way_back
+            else "no room is left, and the task makes none",
+            remedy="erase a keyslot that is not needed (state: absent with its number)"
+            + (
+                ", give under unlock the secret of another keyslot that stays, or set backup_dir to a folder on another"
+                " file system, where a verified copy of the header is the way back until the change is done"
+                if with_way_back
+                else ""
+            ),
         )
 
     def _would_lock_out(self, keyslot: int) -> Refused:

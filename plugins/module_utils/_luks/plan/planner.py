@@ -13,13 +13,16 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import PRIORITY_NORMAL, UnknownKdf
+from ..header.model import PRIORITY_NORMAL, Intent, UnknownKdf
 from ..required import required
 from ..task.desired import ABSENT, Desired, Entry
 from .claims import Claims, Entries, distinct, new_of, old_of, slot_of
 from .format_limits import check_format
 from .proof_cache import ProofCache
-from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView
+from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView, WayBack
+
+if t.TYPE_CHECKING:
+    from .resume import Resumption
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
@@ -43,6 +46,7 @@ class _Planner:
         self.changes = self.claims.changes
         self.layout = situation.layout
         self.warnings: t.List[str] = []
+        self.copied = situation.way_back == WayBack.THERE
 
     def plan(self) -> Plan:
         check_format(self.situation, self.desired)
@@ -65,12 +69,14 @@ class _Planner:
         return Plan(actions=(*first, *self._ordered()), warnings=tuple(self.warnings))
 
     def _ordered(self) -> t.Tuple[Action, ...]:
+        noted_copy = self.situation.intent is not None and bool(self.situation.intent.copy)
         if self.changes.empty:
-            return ()
+            return self._copy_removed(self.proofs.find_opener(self.proofs.slots) is not None) if noted_copy else ()
         from .ordering import Ordering
 
         noted = self.situation.noted
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, noted)
+        way_back = self.situation.way_back != WayBack.NONE
+        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, noted, way_back=way_back)
         for keyslot in sorted(noted & (self.changes.erases.keys() | self.changes.rekeys.keys())):
             rekey = self.changes.rekeys.get(keyslot)
             stays = keyslot in self.situation.entries_that_stay or (rekey is not None and not rekey.overwrites)
@@ -82,7 +88,69 @@ class _Planner:
                     else "which is removed with the key that it was for"
                 )
             )
-        return ordering.actions_in_order()
+        actions = ordering.actions_in_order()
+        begun = (self._copy_action(),) if ordering.needs_way_back and not self.copied else ()
+        ended = self._copy_removed(ordering.leaves_an_opener()) if begun or noted_copy else ()
+        return (*begun, *actions, *ended)
+
+    # A copy of the header outside of the volume, where the header alone has no safe order
+
+    def _copy_action(self) -> Action:
+        self.copied = True
+        return Action(
+            ActionKind.COPY_HEADER,
+            None,
+            "no order of these changes is safe in the header alone: a verified copy of it in"
+            f" {self.desired.backup_dir} is the way back until they are done",
+        )
+
+    def _copy_removed(self, opener: bool) -> t.Tuple[Action, ...]:
+        if not opener and not self.desired.allow_lockout:
+            raise Refused(
+                "an interrupted run left a copy of the header as the way back, and no secret of this task would open"
+                " the volume without it",
+                why="the copy goes when the change is done, and may be the only thing that opens the volume",
+                remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry),"
+                " or run the task that was interrupted",
+            )
+        return (
+            Action(
+                ActionKind.REMOVE_COPY,
+                None,
+                f"the copy of the header in {self.desired.backup_dir} still opens with the secrets of before",
+            ),
+        )
+
+    def _resumed(self, intent: Intent, actions: t.List[Action]) -> Resumption:
+        """What ends the interrupted run; where only a copy of the header makes that safe, ``actions`` get it first."""
+        from .resume import resume  # what an interrupted run left is rare
+
+        if intent.copy and self.situation.way_back == WayBack.NONE:
+            raise Refused(
+                "an interrupted run left a copy of the header as the way back, in the folder that it had as backup_dir",
+                why="the copy opens with the secrets of before, and goes with the end of that run",
+                remedy="give the same backup_dir",
+            )
+        wanted = self.entries.wanted
+        try:
+            return resume(self.situation, intent, self.proofs, wanted, way_back=self.copied)
+        except Refused:
+            if not intent.copy or self.copied:
+                raise
+        if self.proofs.find_opener(self.proofs.slots) is None:
+            raise self._no_way_back()
+        actions.append(self._copy_action())
+        self.proofs.has_key = True
+        return resume(self.situation, intent, self.proofs, wanted, way_back=True)
+
+    def _no_way_back(self) -> Refused:
+        return Refused(
+            "an interrupted run was replacing the only keyslot that could be proven, with a copy of the header as the"
+            f" way back, and {self.situation.copy_fault or 'that copy is not there'}",
+            why="no secret of this task opens a keyslot of the volume",
+            remedy="make the file system with the copy available at backup_dir, give a secret of the time before that"
+            " run under unlock, or restore a header backup (luksmith.luks.header_backup)",
+        )
 
     # What comes before the entries: a healthy header, the end of an interrupted run
 
@@ -97,12 +165,13 @@ class _Planner:
                 )
             )
         if self.situation.intent is not None:
-            from .resume import resume  # what an interrupted run left is rare
-
-            ended = resume(self.situation, self.situation.intent, self.proofs, self.entries.wanted)
+            ended = self._resumed(self.situation.intent, actions)
             self.layout = ended.layout
             refilled = self._refill(ended.refill) if ended.refill is not None else None
-            actions.append(refilled or ended.action)
+            action = refilled or ended.action
+            actions += [] if action is None else [action]
+            if self.situation.intent.copy and not self.copied and not self.proofs.can_unlock(self.proofs.slots):
+                raise self._no_way_back()
         return actions
 
     def _refill(self, keyslot: int) -> t.Optional[Action]:

@@ -24,6 +24,7 @@ class ProofCache:
     def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
         self.desired = desired
         self.slots: t.Dict[int, SlotView] = dict(sorted(situation.slots.items()))
+        self.has_key = False  # an action at the start of the plan erases the keyslot that gave it
         self._proofs = proofs
         self._known: t.Dict[t.Tuple[int, int], Verdict] = {}
         self._overlay: t.Dict[int, int] = {}
@@ -179,6 +180,8 @@ class ProofCache:
         A given key costs less than a search. It opens no keyslot, so that it never counts as an opener. Raises what
         :meth:`verdict` raises.
         """
+        if self.has_key:
+            return True
         numbers = [keyslot for keyslot in sorted(among) if keyslot in self.slots]
         if self._known_opener(numbers) is None and self.desired.volume_keys and self._proofs.given_key() is not None:
             return True
@@ -202,8 +205,8 @@ class ProofCache:
         return next((secret for secret in self._by_likelihood() if self.opens(secret, keyslot)), None)
 
     def _by_likelihood(self) -> t.List[int]:
-        """All secrets, those of ``unlock`` first, as they are given to open the volume."""
+        """All secrets, those of ``unlock`` first, as they are given to open the volume, and what tokens yield last."""
         ordered = list(self.desired.unlock)
         for entry in self.desired.entries:
             ordered.extend(secret for secret in (entry.new_secret, entry.old_secret) if secret is not None)
-        return list(dict.fromkeys(ordered))
+        return sorted(dict.fromkeys(ordered), key=lambda secret: secret in self.desired.by_token)

@@ -21,32 +21,42 @@ from .types import Action, ActionKind, Situation, SlotView
 
 @dataclasses.dataclass(frozen=True)
 class Resumption:
-    """``layout``: the areas after ``action``. ``refill``: the keyslot that an interrupted in-place rekey freed."""
+    """``layout``: the areas after ``action``, which is None if nothing is half done.
 
-    action: Action
+    refill: the keyslot that an interrupted in-place rekey freed.
+    """
+
+    action: t.Optional[Action]
     layout: Layout
     refill: t.Optional[int] = None
 
 
-def resume(situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int]) -> Resumption:
+def resume(
+    situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int], *, way_back: bool = False
+) -> Resumption:
     """Plan the end of what ``intent`` says was interrupted, and update ``proofs``.
 
-    ``wanted``: secrets that the task keeps. Raises Refused if the end needs another secret or another version of the
-    collection, and what :meth:`.ProofCache.verdict` raises.
+    ``wanted``: secrets that the task keeps; ``way_back``: a copy of the header keeps the volume open. Raises Refused if
+    the end needs another secret or another version of the collection, and what :meth:`.ProofCache.verdict` raises.
     """
-    return _Resume(situation, intent, proofs, wanted).result()
+    return _Resume(situation, intent, proofs, wanted, way_back).result()
 
 
 class _Resume:
-    def __init__(self, situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int]) -> None:
+    def __init__(
+        self, situation: Situation, intent: Intent, proofs: ProofCache, wanted: t.Collection[int], way_back: bool
+    ) -> None:
         self.situation = situation
         self.intent = intent
         self.proofs = proofs
         self.wanted = wanted
+        self.way_back = way_back
         self.layout = situation.layout._replace(held=())
 
     def result(self) -> Resumption:
         kind, keyslot = self.intent.kind, self.intent.keyslot
+        if kind == IntentKind.COPIED:
+            return Resumption(None, self.layout)
         if kind == IntentKind.WIPE:
             return self._journal_only(
                 f"an interrupted run left the old key material of keyslot {keyslot} unwiped", keyslot
@@ -93,7 +103,8 @@ class _Resume:
     def _finish_erase(self, keyslot: int, reason: str) -> Resumption:
         if keyslot in self.proofs.slots:
             others = [number for number in self.proofs.slots if number != keyslot]
-            if self.proofs.find_opener(others) is None and not self.proofs.desired.allow_lockout:
+            allowed = self.way_back or self.proofs.desired.allow_lockout
+            if not allowed and self.proofs.find_opener(others) is None:
                 raise Refused(
                     f"{reason}, and no secret of this task opens any other keyslot",
                     why="the erase must be finished first, which is safe only if another keyslot is proven to open",

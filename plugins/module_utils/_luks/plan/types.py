@@ -11,9 +11,18 @@ import typing as t
 from ..header import model
 from ..header.model import Header, Intent, Kdf, Layout
 from ..unlock.verdict import Verdict
+from ..word import Word
 from .actions import Action, ActionKind
 
-__all__ = ("Action", "ActionKind", "KdfChoice", "Plan", "Proofs", "Situation", "SlotView")
+__all__ = ("Action", "ActionKind", "KdfChoice", "Plan", "Proofs", "Situation", "SlotView", "WayBack")
+
+
+class WayBack(Word):
+    """Whether a copy of the header outside of the volume may be what a crash leaves to open it (``backup_dir``)."""
+
+    NONE = "none"
+    OFFERED = "offered"  # a plan may begin with one
+    THERE = "there"  # an interrupted run left one, and a secret of this task opens it: this run has the volume key
 
 
 class SlotView(t.NamedTuple):
@@ -40,6 +49,9 @@ class Situation(t.NamedTuple):
     # program would take a new key for its own.
     noted: t.FrozenSet[int] = frozenset()
     entries_that_stay: t.FrozenSet[int] = frozenset()
+    # What is known of the copy that the intent notes: ``copy_fault`` is why it is no way back, in words.
+    way_back: WayBack = WayBack.NONE
+    copy_fault: str = ""
 
     @classmethod
     def of(cls, header: Header) -> Situation:

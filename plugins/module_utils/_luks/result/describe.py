@@ -29,6 +29,8 @@ _UNFINISHED = {
     "else it erases keyslot {keyslot}",
     IntentKind.MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; "
     "{next} finishes that first",
+    IntentKind.COPIED: "left a copy of the header in its backup_dir, which opens with the secrets of before; {next}, "
+    "with the same backup_dir, finishes the change and removes the copy",
 }
 
 
@@ -118,7 +120,10 @@ def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
     says = (
         f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
     )
-    return {"kind": str(intent.kind), "keyslot": intent.keyslot, "via": intent.temporary_slot, "says": says}
+    if intent.copy and intent.kind != IntentKind.COPIED:
+        says += " It left a copy of the header in its backup_dir: the next run needs the same backup_dir."
+    keyslot = None if intent.kind == IntentKind.COPIED else intent.keyslot
+    return {"kind": str(intent.kind), "keyslot": keyslot, "via": intent.temporary_slot, "says": says}
 
 
 def _area(slot: Keyslot) -> t.Dict[str, t.Any]:

@@ -47,6 +47,13 @@ def _header_lines(plan: Plan) -> t.Tuple[t.List[str], t.List[str]]:
         if action.kind == ActionKind.HEAL_HEADER:
             found.append("header copies differ")
             left.append("header copies agree")
+        elif action.kind == ActionKind.COPY_HEADER:
+            left.append(f"on the way: {action.reason}")
+        elif action.kind == ActionKind.REMOVE_COPY and not any(
+            other.kind == ActionKind.COPY_HEADER for other in plan.actions
+        ):
+            found.append(f"unfinished: {action.reason}")
+            left.append("nothing unfinished")
         elif action.resume:
             found.append(f"unfinished: {action.reason}")
             if action.kind == ActionKind.FINISH_ERASE:

@@ -127,14 +127,19 @@ def _change(params: Params, work: Params) -> Result:
 
 
 def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Result:
-    options = {name: params[name] for name in ("lock_timeout", "wipe")}
+    options = {name: params[name] for name in ("lock_timeout", "wipe", "backup_dir")}
     options["qmp"] = params["qmp"].get(place["device"])
     task = parse_task({**place, **options, "unlock": work["unlock"], "keyslots": work["keyslots"]})
     try:
-        result = amend(task, check=check, first=work["kept"] or 0)
+        result = amend(task, check=check, first=sum(map(_is_secret, work["unlock"][: work["kept"] or 0])))
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE}
+
+
+def _is_secret(item: Params) -> bool:
+    """Whether an item of ``unlock`` is no volume key."""
+    return item.get("volume_key_file") is None and item.get("volume_key_base64") is None
 
 
 def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Result]) -> None:

@@ -78,4 +78,5 @@ class Desired(t.NamedTuple):
     force: bool = False
     allow_lockout: bool = False
     volume_keys: t.Tuple[str, ...] = ()
+    backup_dir: str = ""
     by_token: t.Tuple[int, ...] = ()  # secrets that tokens yield, those of bindings included

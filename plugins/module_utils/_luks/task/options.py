@@ -76,6 +76,17 @@ def parse_path(value: t.Any, name: str) -> str:
     return value
 
 
+def parse_folder(params: t.Mapping[str, t.Any], name: str) -> str:
+    """The option ``name``, "" if not given. Raises BadTask if it is not an absolute path."""
+    value = params.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise BadTask(f"{name} is {value!r}, not a folder", remedy="Give the absolute path of a folder on the host")
+    check_path(value, name)
+    return value
+
+
 def items_of(params: t.Mapping[str, t.Any], name: str) -> t.Sequence[t.Any]:
     """The list option ``name``, empty if not given. Raises BadTask if it is not a list."""
     value = params.get(name)

@@ -24,6 +24,7 @@ from .options import (
     choice_of,
     items_of,
     parse_budget,
+    parse_folder,
     parse_path,
     parse_seconds,
     parse_volumes,
@@ -94,6 +95,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             force=bool(params.get("force")),
             allow_lockout=bool(params.get("allow_lockout")),
             volume_keys=tuple(key.labels[0] for key in secrets.volume_keys),
+            backup_dir=parse_folder(params, "backup_dir"),
             by_token=tuple(number for number, secret in enumerate(secrets.members) if secret.token),
         )
         if any(entry.binding for entry in entries):

@@ -15,6 +15,7 @@ from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..header.model import Header
 from ..header.reading import Read
+from ..task.secrets import Secret
 from .derivations import Derivations, HoldsBytes
 from .prover import Prover, RecordProver
 
@@ -56,6 +57,7 @@ class UnlockSession:
         self._workers = workers
         self._rank = rank
         self._prover: t.Optional[Prover] = None
+        self._lent: t.List[Secret] = []
 
     def sibling(self) -> UnlockSession:
         """Another session with the same secrets, for a header beside that of this one."""
@@ -71,7 +73,11 @@ class UnlockSession:
 
         A session works on one header at a time: the previous prover is closed and its volume key wiped.
         """
-        return self._take(Prover(header, read, self.derivations, hints or {}, self._volume_keys))
+        return self._take(Prover(header, read, self.derivations, hints or {}, (*self._volume_keys, *self._lent)))
+
+    def lend(self, key: bytearray) -> None:
+        """A volume key that this run found elsewhere; it counts as one that the task gives, and is wiped at the end."""
+        self._lent.append(Secret(key, ()))
 
     def record_prover(self, header: Header, remembered: t.Mapping[int, t.Collection[int]]) -> RecordProver:
         """Answers from the record of ``header`` alone, see :class:`.prover.RecordProver`."""
@@ -87,6 +93,8 @@ class UnlockSession:
         """Wipe every derived key and the volume key; a key that is still being derived, as soon as it is done."""
         if self._prover is not None:
             self._prover.close()
+        for key in self._lent:
+            key.wipe()
         self.derivations.close()
 
     def __enter__(self) -> UnlockSession:

@@ -16,7 +16,7 @@ from ..crypto.workers import Workers
 from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header, Intent, IntentKind
 from ..plan.planner import make_plan
-from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation
+from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation, WayBack
 from ..result.actions import Result, action_row, interruption
 from ..result.diff import diff
 from ..result.slot_table import Row, rows
@@ -32,7 +32,11 @@ from ..volume.read_header import read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
 
 if t.TYPE_CHECKING:
+    from ..apply.header_writer import HeaderWriter
     from ..apply.prefetch import Prefetch
+    from ..apply.seal import Sealed
+    from ..apply.way_back import HeaderCopy
+    from ..unlock.derivations import Measurement
     from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
@@ -103,7 +107,7 @@ class _Amendment:
         first: int = 0,
     ) -> None:
         self.task = task
-        self.first = task.desired.unlock[:first]
+        self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
         self.path = path
         self.header_path = header_path
         self.check = check
@@ -113,9 +117,12 @@ class _Amendment:
         self.container = "raw"
         self.identity: t.Any = None
         self.chain: t.Optional[Chain] = None
+        self.wanted = task.desired
         self.desired = task.desired
+        self.copy_evaluations = 0
         self.binding_warnings: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
+        self.made: t.Dict[int, Sealed] = {}  # of the bindings among these
         self.by_qemu = False
         self.move: t.Optional[t.Tuple[int, int]] = None  # of an interrupted run, as noted in QEMU
         self.format = ""
@@ -159,6 +166,7 @@ class _Amendment:
                         self.warnings.append(f"QEMU still had {left.removed} secrets of an interrupted run; removed")
             planned = self._plan_undisturbed(volume)
             self.format = planned.header.format
+            self._check_folder(planned, volume)
             if volume.notes:
                 from .chain import chain_of
 
@@ -200,6 +208,10 @@ class _Amendment:
         return read_header(volume) if self.by_qemu else read_header_locked(volume, self.task.lock_timeout)
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
+        # An earlier plan may have asked tokens that are gone, or made a binding that another run has made since.
+        for secret in self.task.desired.by_token:
+            self.derivations.replace(secret, self.task.secrets[secret])
+        self.tokens.clear()
         if self.task.verify == "record":
             prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
             # A refusal based on the record alone proves nothing: the secrets decide.
@@ -208,7 +220,9 @@ class _Amendment:
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
         suggested = hints(header, self.task.desired.labels)
+        way_back, copy_fault, measured = self._way_back(header)
         prover = self.session.prover(header, volume.region.reread, suggested)
+        prover.measured = measured
         if not header.key_size and prover.given_key() is not None:
             header = header.for_key_of(len(prover.need_volume_key()))
         for keyslot in header.keyslots if self.first else ():
@@ -223,7 +237,8 @@ class _Amendment:
                 and len(self.task.devices) < self.derivations.workers.cores
             ):
                 self.prefetch.begin(header, suggested)
-            plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
+            situation = self._situation(header, prover)._replace(way_back=way_back, copy_fault=copy_fault)
+            plan = make_plan(situation, self._resolved(header, prover), prover)
             if not plan.empty and header.write_obstacle is not None:
                 raise header.write_obstacle
         except Refused:
@@ -246,12 +261,41 @@ class _Amendment:
         kind = IntentKind.MOVE_ADD if self.move[0] in found.slots else IntentKind.MOVE_FILL
         return found._replace(intent=Intent(kind, *self.move))
 
+    def _way_back(self, header: Header) -> t.Tuple[WayBack, str, t.Optional[Measurement]]:
+        """What ``backup_dir`` has of this volume: whether it opens it, why not, and the cost of the key that did."""
+        folder, intent = self.task.desired.backup_dir, header.intent
+        if not folder or self.by_qemu:
+            return WayBack.NONE, "", None
+        if intent is None or not intent.copy:
+            return WayBack.OFFERED, "", None
+        from .way_back import look
+
+        with self.session.sibling() as session:
+            found = look(folder, header, intent, self.task.desired, session)
+            self.copy_evaluations += session.evaluations
+        if found.fault:
+            return WayBack.OFFERED, found.fault, None
+        self.session.lend(found.key)
+        lent = (*self.task.desired.volume_keys, f"the copy of the header in {folder}")
+        self.wanted = self.task.desired._replace(volume_keys=lent)
+        return WayBack.THERE, "", found.measured
+
+    def _check_folder(self, planned: PlannedChange, volume: Volume) -> None:
+        """Before the first write, and in check mode. Raises Refused."""
+        kinds = [action.kind for action in planned.plan.actions]
+        if ActionKind.COPY_HEADER in kinds:
+            from ..volume.elsewhere import check_elsewhere
+
+            self.warnings.extend(check_elsewhere(self.task.desired.backup_dir, volume))
+
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
-            self.desired, self.binding_warnings = resolved(self.task.desired, header, prover)
+            self.desired, self.binding_warnings = resolved(self.wanted, header, prover)
+            return self.desired
+        self.desired = self.wanted
         return self.desired
 
     def _seal(self, planned: PlannedChange) -> None:
@@ -267,7 +311,9 @@ class _Amendment:
             from ..apply.seal import sealed
 
             request = self.task.secrets[action.secret].token
-            made = sealed(entry.binding, request.pin if request else bytearray())
+            if action.secret not in self.made:
+                self.made[action.secret] = sealed(entry.binding, request.pin if request else bytearray())
+            made = self.made[action.secret]
             self.derivations.replace(action.secret, Secret(made.secret, ()))
             self.tokens[action.secret] = made.token
 
@@ -284,13 +330,19 @@ class _Amendment:
             self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout
         ) as locked:
             volume, header = locked.volume, locked.found
-            fresh = self._still_fits(planned, volume, header, locked.outdated)
-            if fresh is not planned:
-                planned = fresh
+            if self._planned_again(planned, volume, header, locked.outdated):
                 before, predicted, choices = self._prepare(planned)
+                self._check_folder(planned, volume)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
             writer = KeyslotWriter(
-                disk, planned.prover, self.desired, self._memory_limit(), choices, self.task.record, self.tokens
+                disk,
+                planned.prover,
+                self.desired,
+                self._memory_limit(),
+                choices,
+                self.task.record,
+                self.tokens,
+                self._copies(planned, disk, volume),
             )
             apply_plan(planned.plan, writer, record=self.task.record)
             planned.notes = disk.notes
@@ -313,7 +365,7 @@ class _Amendment:
             timeout=self.task.lock_timeout,
         ) as changing:
             volume, header = changing.locked.volume, changing.locked.found
-            planned = self._still_fits(planned, volume, header, changing.locked.outdated)
+            self._planned_again(planned, volume, header, changing.locked.outdated)
             live.check_plan(planned.plan, planned.header, self.desired, planned.prover)
             choices = self._choices(planned)
             before, predicted = self._tables(planned, choices)
@@ -322,13 +374,16 @@ class _Amendment:
             carry_out(planned.plan, image, steps.perform(), steps.check_proofs)
             return self._done(volume, planned, (before, predicted, image.header), snapshots.copies_elsewhere)
 
-    def _still_fits(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> PlannedChange:
-        """The plan, or a new one if what it was made for has changed."""
+    def _planned_again(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> bool:
+        """Whether what the plan was made for has changed; the plan is another one then."""
         outdated = outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
         if not outdated:
-            return planned
+            return False
         self.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
-        return self._plan(volume, header)
+        fresh = self._plan(volume, header)
+        planned.header, planned.prover, planned.plan = fresh.header, fresh.prover, fresh.plan
+        self._seal(planned)
+        return True
 
     def _done(
         self,
@@ -348,6 +403,13 @@ class _Amendment:
             raise Interrupted.by(
                 expected(error), volume.node.path, changed=_ALL_DONE, actions_done=planned.plan.actions
             ) from None
+
+    def _copies(self, planned: PlannedChange, disk: HeaderWriter, volume: Volume) -> t.Optional[HeaderCopy]:
+        if not self.task.desired.backup_dir:
+            return None
+        from ..apply.way_back import HeaderCopy
+
+        return HeaderCopy(self.task.desired.backup_dir, disk, volume.region.size, planned.prover)
 
     def _check_kept_its_place(self, volume: Volume, plan: Plan) -> None:
         try:
@@ -470,7 +532,9 @@ class _Amendment:
             "container": self.container,
             **({"via": "qmp"} if self.by_qemu and not planned.plan.empty else {}),
             "verified": planned.verified,
-            "kdf_evaluations": self.derivations.evaluations + sum(self.chain.evaluations if self.chain else ()),
+            "kdf_evaluations": self.derivations.evaluations
+            + sum(self.chain.evaluations if self.chain else ())
+            + self.copy_evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
 

@@ -103,16 +103,16 @@ def above(numbers: t.Tuple[str, int, int], offsets: t.Collection[int]) -> t.List
 
 
 def _loop_folders() -> t.Iterator[str]:
-    for name in _names(os.path.join(SYS, "block")):
+    for name in names(os.path.join(SYS, "block")):
         folder = os.path.realpath(os.path.join(SYS, "block", name))
         if attribute(folder, "loop/backing_file"):
             yield folder
-            for child in _names(folder):
+            for child in names(folder):
                 if child.startswith(name) and attribute(folder, os.path.join(child, "partition")):
                     yield os.path.join(folder, child)
 
 
-def _names(folder: str) -> t.List[str]:
+def names(folder: str) -> t.List[str]:
     """Empty if there is no such directory: a device may disappear at any time."""
     try:
         return sorted(os.listdir(folder))

@@ -63,7 +63,7 @@ def _backing_reason(path: str) -> t.Optional[str]:
 
 
 def _file_reason(fd: int) -> t.Optional[str]:
-    mount = _mount_of(fd)
+    mount = mount_of(fd)
     if mount is None:
         return None
     device, file_system = mount
@@ -72,7 +72,7 @@ def _file_reason(fd: int) -> t.Optional[str]:
     return _device_reason(device)
 
 
-def _mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
+def mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
     """(device number, type) of the file system, by mount id: st_dev of a btrfs subvolume is in no table."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:

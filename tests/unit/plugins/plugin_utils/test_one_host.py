@@ -36,7 +36,7 @@ WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
         ["hunter2"],
         (
             "Entry 1 of audit_secrets: audit_secrets[0] is text, but must be a dictionary. Its options are label,"
-            " passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size."
+            " passphrase, passphrase_base64, keyfile, keyfile_offset, keyfile_size"
         ),
     ),
     "a misspelt option of a secret": (

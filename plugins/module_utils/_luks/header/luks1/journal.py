@@ -36,12 +36,14 @@ _KINDS = {
     model.IntentKind.MOVE_FILL: 4,
     model.IntentKind.REPLACE_ERASE: 5,
     model.IntentKind.REPLACE_FILL: 6,
+    model.IntentKind.COPIED: 7,
 }
 _WITH_TEMPORARY_SLOT = (model.IntentKind.MOVE_ADD, model.IntentKind.MOVE_ERASE, model.IntentKind.MOVE_FILL)
 _IDENTITY = slice(112, 208)
 
-# magic, version, kind, keyslot, temporary slot; zeros up to the checksum
-_BODY = struct.Struct(">8sBBBB20x")
+# magic, version, kind, keyslot, temporary slot, name of a copy of the header; zeros up to the checksum
+_BODY = struct.Struct(">8sBBBB16s4x")
+_RESERVED = 4
 
 
 class Padding(t.NamedTuple):
@@ -58,6 +60,8 @@ def _check(body: bytes, raw: bytes) -> bytes:
 
 def _valid(intent: model.Intent) -> bool:
     if intent.kind not in _KINDS or not 0 <= intent.keyslot < SLOT_COUNT or intent.extents:
+        return False
+    if intent.kind == model.IntentKind.COPIED and not intent.copy:
         return False
     if intent.kind in _WITH_TEMPORARY_SLOT:
         return (
@@ -86,6 +90,7 @@ def encode(intent: t.Optional[model.Intent], raw: bytes) -> bytes:
         _KINDS[intent.kind],
         intent.keyslot,
         _NO_TEMPORARY_SLOT if intent.temporary_slot is None else intent.temporary_slot,
+        bytes.fromhex(intent.copy),
     )
     return body + _check(body, raw)
 
@@ -103,7 +108,7 @@ def decode(raw: bytes) -> Padding:
     if not record.startswith(MAGIC):
         return Padding(warnings=tuple(warnings))
     body, check = record[: _BODY.size], record[_BODY.size :]
-    _magic, version, kind, keyslot, temporary_slot = _BODY.unpack(body)
+    _magic, version, kind, keyslot, temporary_slot, copy = _BODY.unpack(body)
     if version != VERSION:
         return Padding(obstacle=_unknown(f"version {version}"), warnings=tuple(warnings))
     if not hmac.compare_digest(check, _check(body, raw)):
@@ -118,11 +123,12 @@ def decode(raw: bytes) -> Padding:
             kind=names[0],
             keyslot=keyslot,
             temporary_slot=None if temporary_slot == _NO_TEMPORARY_SLOT else temporary_slot,
+            copy=copy.hex() if any(copy) else "",
         )
         if names
         else None
     )
-    if intent is None or not _valid(intent) or any(body[_BODY.size - 20 :]):
+    if intent is None or not _valid(intent) or any(body[-_RESERVED:]):
         return Padding(obstacle=_unknown(f"kind {kind}, keyslot {keyslot}"), warnings=tuple(warnings))
     return Padding(intent=intent, warnings=tuple(warnings))
 

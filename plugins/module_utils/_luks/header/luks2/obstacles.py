@@ -22,8 +22,9 @@ _NULL_CIPHER = re.compile(r"cipher_null|(^|[^a-z0-9])null($|[^a-z0-9])")
 _FEATURES = {
     "opal": "keeps its key in a self-encrypting drive",
     "opal-v2": "keeps its key in a self-encrypting drive",
-    "inline-hw-tags": "stores integrity tags in the sectors of the drive",
 }
+# About the data only: cryptsetup 2.8, which wrote it, changes keyslots beside it as ever.
+_ABOUT_DATA = ("inline-hw-tags",)
 
 
 def is_null_cipher(encryption: str) -> bool:
@@ -117,6 +118,8 @@ def _refused(what: str, why: str, remedy: str) -> Refused:
 
 def _requirement(tree: Tree) -> t.Optional[Refused]:
     for flag in requirements(tree):
+        if flag in _ABOUT_DATA:
+            continue
         if flag == "offline-reencrypt" or validate_keyslots.REENCRYPT_CANDIDATE.fullmatch(flag):
             return _refused(
                 f"the volume is being reencrypted (requirement {flag!r})",

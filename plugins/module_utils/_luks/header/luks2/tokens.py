@@ -26,11 +26,17 @@ VERSION = 1
 
 # The other kinds of the model are for LUKS1: in LUKS2 a keyslot leaves the header before its area is wiped, and a rekey
 # gives it another area.
-INTENT_KINDS = (model.IntentKind.REPLACE_ERASE, model.IntentKind.REPLACE_FILL, model.IntentKind.WIPE)
+INTENT_KINDS = (
+    model.IntentKind.REPLACE_ERASE,
+    model.IntentKind.REPLACE_FILL,
+    model.IntentKind.WIPE,
+    model.IntentKind.COPIED,
+)
 
 # Each of 32 keyslots can leave one area behind, and 32 newer ones can split these.
 _MOST_EXTENTS = 64
 _HEX = re.compile(r"[0-9a-f]*")
+_COPY = re.compile(r"[0-9a-f]{32}")
 # Useless without their keyslot: systemd-cryptenroll --wipe-slot and 'clevis luks unbind' remove these tokens.
 _BOUND_TO_SLOT = re.compile(r"systemd-.*|clevis")
 
@@ -131,6 +137,8 @@ def store_intent(tree: Tree, intent: t.Optional[model.Intent]) -> None:
     }
     if intent.temporary_slot is not None:
         body["via"] = intent.temporary_slot
+    if intent.copy:
+        body["copy"] = intent.copy
     body["extents"] = [{"offset": str(extent.offset), "size": str(extent.size)} for extent in intent.extents]
     if not _store(tree, INTENT_TYPE, body):
         raise Refused(
@@ -207,11 +215,15 @@ def _decode_intent(token: Tree, where: str) -> model.Intent:
     for item in members.member(token, "extents", list, where):
         extents.append(model.Extent(members.uint64(item, "offset", where), members.uint64(item, "size", where)))
     temporary_slot = _slot_number(token, "via", where) if "via" in token else None
+    copy = members.text(token, "copy", where) if "copy" in token else ""
+    if not _COPY.fullmatch(copy) and (copy or kind == model.IntentKind.COPIED):
+        raise members.malformed(f"{where} does not name the copy of the header")
     return model.Intent(
         kind=model.IntentKind(kind),
         keyslot=_slot_number(token, "keyslot", where),
         temporary_slot=temporary_slot,
         extents=tuple(extents),
+        copy=copy,
     )
 
 

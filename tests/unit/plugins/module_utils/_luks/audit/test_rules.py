@@ -14,7 +14,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules, rules_history
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.policy import OF_THE_POLICY
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.rule import STORE
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
@@ -558,6 +558,7 @@ CASES = (
     Case("reencryption", in_tree(old_reencryption("online-reencrypt-v2")), keyslot=2),
     Case("requirement-unknown", requirement("something-new")),
     Case("requirement", requirement("inline-hw-tags")),
+    Case("requirement", requirement("opal-v2"), name="opal-v2"),
     Case(
         "backup-forbidden",
         beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
@@ -676,3 +677,8 @@ def test_a_rule_that_is_switched_off_says_nothing(tmp_path: pathlib.Path) -> Non
     assert off["findings"] == [] and off["compliant"] is True and off["state"] == "compliant"
     worse = audit(image, policy=extended(rules={"slot-ignored": "critical"}), secrets=BOTH)
     assert [one["severity"] for one in worse["findings"]] == ["critical"]
+
+
+@pytest.mark.parametrize(("flag", "release"), [("opal", "2.8"), ("opal-v2", "2.9")])
+def test_the_remedy_names_the_release_that_can_do_it(flag: str, release: str) -> None:
+    assert f"cryptsetup {release} or later" in rules_history._KNOWN[flag]

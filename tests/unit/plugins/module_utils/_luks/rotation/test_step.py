@@ -16,7 +16,8 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation impor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import unknown
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse_info
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import discovery
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import discovery, elsewhere
+from ansible_collections.luksmith.luks.tests.crash import volumes as crash
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volumes
 
 Json = t.Dict[str, t.Any]
@@ -25,7 +26,8 @@ LEAKED, FIRE = (volumes.secret(text) for text in volumes.MADE)
 NEXT, STRANGER = volumes.secret("next"), volumes.secret("stranger")
 PATH = {"header": None, "uuid": None}
 WORK: Json = {**PATH, "unlock": [], "kept": 0, "keyslots": [], "replaced": [], "prove": None, "keyfiles": []}
-USUAL: Json = {"discover": None, "volumes": [], "orders": [], "backup": None, "wipe": "auto", "lock_timeout": 30.0}
+NOTHING: Json = {"discover": None, "volumes": [], "orders": []}
+USUAL: Json = {**NOTHING, "backup": None, "backup_dir": None, "wipe": "auto", "lock_timeout": 30.0}
 
 
 @pytest.fixture(params=["luks1", "luks2"])
@@ -75,6 +77,27 @@ def test_the_secrets_of_each_part_of_a_step_are_wiped(volume: pathlib.Path, monk
     run("add", {**add(volume, NEXT), "prove": NEXT}, {**add(volume, NEXT), "prove": STRANGER})
     assert len(tasks) >= 4
     assert not any(any(secret.value) for task in tasks for secret in task.secrets)
+
+
+@pytest.mark.needs("cryptsetup")
+@pytest.mark.parametrize("make", [crash.luks1, crash.luks2])
+def test_the_only_known_secret_of_a_full_header_is_replaced_beside_a_copy(
+    make: t.Callable[[t.Mapping[int, str]], bytes], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "check_elsewhere", lambda folder, volume: [])
+    volume, copies = tmp_path / "volume", tmp_path / "copies"
+    volume.write_bytes(make({**dict.fromkeys(range(8), "delta"), 3: "alpha"}))
+    copies.mkdir()
+    old = {"label": "old", "passphrase": crash.SECRETS["alpha"].decode()}
+    new = {"new_secret": NEXT, "pbkdf": {"iterations": 1000}}
+    work = {**WORK, "device": str(volume), "unlock": [old], "keyslots": [new, {"state": "absent", "old_secret": old}]}
+    before = volume.read_bytes()
+    (done,) = run("add", work)
+    assert done["failed"] and "rotate" not in done["msg"] and "set backup_dir" in done["msg"]
+    assert volume.read_bytes() == before
+    (done,) = run("add", {**work, "prove": NEXT}, backup_dir=str(copies))
+    assert [row["action"] for row in done["plan"]] == ["copy-header", "erase", "add", "remove-copy"]
+    assert not list(copies.iterdir())
 
 
 def test_a_volume_that_is_refused_stops_no_other(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -58,7 +58,7 @@ def test_a_zfs_volume_is_told_by_its_name(fake: FakeSys) -> None:
 def test_an_image_on_a_copy_on_write_file_system_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, file_system: str
 ) -> None:
-    monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, file_system))
+    monkeypatch.setattr(snapshots, "mount_of", lambda _fd: (0, file_system))
     sentence = snapshots.copies_elsewhere(-1, [blockdev.Place(("file", 1, 2), 0, "x.img")])
     assert sentence is not None
     assert sentence.startswith(f"The file system {file_system} ")
@@ -68,7 +68,7 @@ def test_an_image_on_a_copy_on_write_file_system_is_warned_of(
 def test_an_image_on_ext4_on_a_thin_volume_is_warned_of(fake: FakeSys, monkeypatch: pytest.MonkeyPatch) -> None:
     dm(fake, "252:1", "LVM-abcDEF-tpool")
     dm(fake, "252:2", "LVM-abcGHI", [fake.sys / "devices" / "dm-1"])
-    monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (block_numbers("252:2")[1], "ext4"))
+    monkeypatch.setattr(snapshots, "mount_of", lambda _fd: (block_numbers("252:2")[1], "ext4"))
     assert "thin pool" in str(snapshots.copies_elsewhere(-1, [blockdev.Place(("file", 1, 2), 0, "x.img")]))
 
 
@@ -82,16 +82,16 @@ def test_a_loop_device_shares_the_fate_of_its_file(
         blockdev.Place(block_numbers("7:0"), 0, "/dev/loop0"),
         blockdev.Place(("file", 1, 2), 0, str(image), blockdev.LOOP_OF),
     ]
-    monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, "ext4"))
+    monkeypatch.setattr(snapshots, "mount_of", lambda _fd: (0, "ext4"))
     assert snapshots.copies_elsewhere(-1, places) is None
-    monkeypatch.setattr(snapshots, "_mount_of", lambda _fd: (0, "btrfs"))
+    monkeypatch.setattr(snapshots, "mount_of", lambda _fd: (0, "btrfs"))
     assert "btrfs" in str(snapshots.copies_elsewhere(-1, places))
 
 
 def test_the_mount_of_a_descriptor_is_found_in_the_real_tables() -> None:
     fd = os.open("/proc/self", os.O_RDONLY)
     try:
-        mount = snapshots._mount_of(fd)
+        mount = snapshots.mount_of(fd)
     finally:
         os.close(fd)
     assert mount is not None

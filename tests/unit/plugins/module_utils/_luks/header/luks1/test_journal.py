@@ -24,6 +24,9 @@ VALID = [
     model.Intent(model.IntentKind.MOVE_FILL, 7, temporary_slot=6),
     model.Intent(model.IntentKind.REPLACE_ERASE, 0),
     model.Intent(model.IntentKind.REPLACE_FILL, 5),
+    model.Intent(model.IntentKind.REPLACE_FILL, 5, copy="00112233445566778899aabbccddeeff"),
+    model.Intent(model.IntentKind.MOVE_ADD, 0, 7, copy="f" * 32),
+    model.Intent(model.IntentKind.COPIED, 0, copy="00112233445566778899aabbccddeeff"),
 ]
 
 

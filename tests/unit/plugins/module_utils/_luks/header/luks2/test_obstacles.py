@@ -28,7 +28,6 @@ OBSTACLES = [
     (*mandatory("online-reencrypt-v9"), "reencrypted"),
     (*mandatory("opal"), "self-encrypting"),
     (*mandatory("opal-v2"), "self-encrypting"),
-    (*mandatory("inline-hw-tags"), "integrity tags"),
     ("segments/0", cases.OPAL, "self-encrypting"),
     ("segments/0", cases.OPAL_CRYPT, "self-encrypting"),
     ("segments/0/flags", ["in-reencryption"], "segment 0 belongs to a reencryption"),

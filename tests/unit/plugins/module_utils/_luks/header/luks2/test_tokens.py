@@ -47,6 +47,19 @@ def test_every_kind_comes_back(kind: str) -> None:
     assert again(read().with_intent(intent)).intent == intent
 
 
+@pytest.mark.parametrize("kind", ["copied", "wipe", "replace-erase"])
+def test_the_name_of_a_copy_comes_back(kind: str) -> None:
+    intent = model.Intent(kind, 0, copy="00112233445566778899aabbccddeeff")
+    assert again(read().with_intent(intent)).intent == intent
+
+
+@pytest.mark.parametrize("name", ["", "0011", "../../etc/passwd", "00112233445566778899AABBCCDDEEFF"])
+def test_the_name_of_a_copy_that_is_none_is_an_obstacle(name: str) -> None:
+    """It becomes a part of a path."""
+    header = again(read().with_intent(model.Intent("copied", 0, copy=name)))
+    assert header.intent is None and header.write_obstacle is not None
+
+
 def test_a_note_is_replaced_in_its_place_and_taken_away() -> None:
     header = read().with_intent(WIPE)
     other = header.with_intent(model.Intent("replace-fill", 2))

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This module util is PRIVATE to luksmith.luks; it may change in any release.
+"""The two actions around a plan that needs a copy of the header (``backup_dir``), for both formats."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..header.model import Extent, Header, Intent, IntentKind
+from ..plan.actions import Action
+from ..required import required
+
+
+class Disk(t.Protocol):
+    """Where the steps write: :class:`.header_writer.HeaderWriter`, or memory in a dry run."""
+
+    header: Header
+
+    def commit(self, header: Header) -> None:
+        """The medium holds ``header`` when this returns. Raises as :meth:`.HeaderWriter.commit`."""
+
+    def overwrite(self, area: Extent) -> None:
+        """Wipe the area. Raises as :meth:`.HeaderWriter.overwrite`."""
+
+
+class Copies(t.Protocol):
+    """Makes and removes the copy of the header: :class:`.way_back.HeaderCopy`, or nothing in a dry run."""
+
+    def make(self, name: str) -> None:
+        """Copy the header that is on the disk. Raises as :meth:`.HeaderCopy.make`."""
+
+    def remove(self, name: str) -> None:
+        """Raises as :meth:`.HeaderCopy.remove`."""
+
+
+class _Builder(t.Protocol):
+    @property
+    def disk(self) -> Disk:
+        """Where the header is."""
+
+    @property
+    def way_back(self) -> Copies:
+        """Of a plan that copies the header."""
+
+
+class CopySteps:
+    """The journal names the copy before there is one, and forgets it when it is gone.
+
+    So a crash leaves no copy that no header names, except one whose header another program has written since.
+    """
+
+    def __init__(self, builder: _Builder) -> None:
+        self.disk = builder.disk
+        self._builder = builder
+
+    def copy_header(self, action: Action) -> None:
+        """Raises as every step, and what makes the copy."""
+        intent = self.disk.header.intent
+        name = intent.copy if intent is not None and intent.copy else os.urandom(16).hex()
+        if intent is None:
+            self.disk.commit(self.disk.header.with_intent(Intent(IntentKind.COPIED, 0, copy=name)))
+        self._builder.way_back.make(name)
+
+    def remove_copy(self, action: Action) -> None:
+        """Raises as every step, and what removes the copy."""
+        self._builder.way_back.remove(required(self.disk.header.intent).copy)
+        self.disk.commit(self.disk.header.with_intent(None))
