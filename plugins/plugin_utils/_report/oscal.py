@@ -47,8 +47,8 @@ CONTROLS = tuple(sorted({control for rule in BOOK for control in _controls(rule)
 
 
 def to_oscal(report: Report) -> str:
-    audited = [time for _host, volume in _volumes(report) for time in [_time_of(volume)] if time]
-    begin, end = (min(audited), max(audited)) if audited else (_moment(report["generated"]),) * 2
+    audited = [time for _host, volume in _volumes(report) for time in [time_of(volume)] if time]
+    begin, end = (min(audited), max(audited)) if audited else (moment_of(report["generated"]),) * 2
     told = _Told(report, end)
     policies = _policies(report)
     document = {
@@ -159,7 +159,7 @@ class _Told:
                 "methods": ["UNKNOWN" if kind == "not-audited" else "TEST"],
                 "types": ["finding" if kind == "finding" else "control-objective"],
                 "subjects": [{"subject-uuid": item, "type": "inventory-item"}],
-                "collected": _time_of(volume) or self._moment,
+                "collected": time_of(volume) or self._moment,
             }
         )
         return name
@@ -225,7 +225,7 @@ def _line(text: t.Any) -> str:
     return " ".join(str(text).split()) or "-"
 
 
-def _time_of(volume: Report) -> str:
+def time_of(volume: Report) -> str:
     """When a host says that it was audited, or "": a host may say anything."""
     time = volume.get("audited", {}).get("time", "")
     try:
@@ -234,7 +234,7 @@ def _time_of(volume: Report) -> str:
         return ""
 
 
-def _moment(generated: str) -> str:
+def moment_of(generated: str) -> str:
     """When the report was made, if that is a time as :mod:`.writing` has it, else now."""
     try:
         moment = datetime.datetime.strptime(generated, _IN_WORDS)
