@@ -75,6 +75,13 @@ options:
         which is read before it is replaced. What cannot be compared is said in the report and is no failure.
     type: path
     version_added: 2.0.0
+  scope:
+    description:
+      - Whether the report says how many hosts the inventory and the play have, and which of the play are beyond
+        C(--limit). For a report of the hosts of the play that the task is in.
+    type: bool
+    default: false
+    version_added: 2.0.0
   html:
     description:
       - Path of the HTML page.

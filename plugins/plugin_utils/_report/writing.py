@@ -62,6 +62,8 @@ def write(
         title=options["title"],
         generated=generated,
         run=options.get("run"),
+        scope=options.get("scope"),
+        files={form: os.path.basename(options[form]) for form in FORMS if options.get(form) is not None},
         since=None if before is None else functools.partial(comparison.since, before, kind=kind),
     )
     contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
