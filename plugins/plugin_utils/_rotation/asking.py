@@ -42,6 +42,7 @@ class Options(t.NamedTuple):
     iter_time: int = 0
     wipe: str = "auto"
     lock_timeout: float = 30.0
+    fips: str = "auto"
     backup: str = ""
     initramfs: str = AUTO
     unknown: str = REPORT
@@ -131,7 +132,12 @@ class Asking:
 
     def common(self) -> Option:
         options = self._options
-        return {"backup": options.backup or None, "wipe": options.wipe, "lock_timeout": options.lock_timeout}
+        return {
+            "backup": options.backup or None,
+            "wipe": options.wipe,
+            "lock_timeout": options.lock_timeout,
+            "fips": options.fips,
+        }
 
     @staticmethod
     def place(volume: Volume) -> Option:
