@@ -92,6 +92,7 @@ class _Told:
         self.digests: t.List[str] = []
         self.excluded: t.List[str] = []
         self._moment = moment
+        self._known: t.Set[str] = set()
         self._against: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         self._open: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         for host in report["hosts"]:
@@ -107,7 +108,8 @@ class _Told:
     def _item(self, host: str, device: str, props: t.Sequence[t.Tuple[str, t.Any]]) -> str:
         name = f"{host}:{device}" if device else host
         item = _id("item", host, device, *(str(value) for key, value in props if key == "detached-header"))
-        if all(one["uuid"] != item for one in self.items):
+        if item not in self._known:
+            self._known.add(item)
             self.items.append({"uuid": item, "description": _line(name), **_props([("host", host), *props])})
         return item
 

@@ -56,16 +56,15 @@ def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, st
     """The outcome of each rule on a volume; ``policies``: those of its host, by their digest."""
     policy = policies.get(volume.get("audited", {}).get("policy_digest", ""))
     text = policy.get("text") if isinstance(policy, t.Mapping) else None
-    found = {one["rule"]: FAIL for one in volume["findings"] if one["severity"] != INFO}
-    blind = not volume.get("type") or any(one["rule"] in _BLIND for one in volume["findings"])
+    # The worse outcome of a rule comes later, and stays.
+    found = {one["rule"]: INFORMATIONAL for one in volume["findings"]}
+    found.update((one["rule"], UNKNOWN) for one in volume["unverified"])
+    found.update((one["rule"], FAIL) for one in volume["findings"] if one["severity"] != INFO)
+    blind = not volume.get("type") or any(name in found for name in _BLIND)
     outcomes = {}
     for name in NAMES:
         if name in found:
-            outcomes[name] = FAIL
-        elif any(one["rule"] == name for one in volume["unverified"]):
-            outcomes[name] = UNKNOWN
-        elif any(one["rule"] == name for one in volume["findings"]):
-            outcomes[name] = INFORMATIONAL
+            outcomes[name] = found[name]
         elif volume["state"] == "failed":
             outcomes[name] = ERROR
         elif not isinstance(text, t.Mapping) or (blind and not _is_of_the_policy(name)):
@@ -117,4 +116,4 @@ def _is_of_the_policy(name: str) -> bool:
 
 
 def _worst(outcomes: t.Sequence[str]) -> str:
-    return min(outcomes, key=_WORST_FIRST.index, default=NOT_APPLICABLE)
+    return outcomes[0] if len(outcomes) == 1 else min(outcomes, key=_WORST_FIRST.index, default=NOT_APPLICABLE)
