@@ -44,6 +44,7 @@ PACKAGES: t.Mapping[str, str] = {
     "mkfs.xfs": "xfsprogs",
     "mkswap": "util-linux",
     "openssl": "openssl",
+    "oscap": "openscap-scanner",
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "qemu-nbd": "qemu-utils",

@@ -95,4 +95,8 @@ def _stored(store: Entries, host: OneHost, given: t.Mapping[str, t.Any]) -> t.Li
     }
     found = host.run("luksmith.luks.volumes_info", search).get("volumes")
     rows = found if isinstance(found, list) else []
-    return store.of(row.get("uuid") for row in rows if isinstance(row, t.Mapping) and isinstance(row.get("uuid"), str))
+    return store.of(
+        (str(row.get("device")), row["uuid"])
+        for row in rows
+        if isinstance(row, t.Mapping) and isinstance(row.get("uuid"), str)
+    )

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 from ..module_utils._luks.errors import NOTHING_CHANGED, BadTask, LuksmithError, Unexpected
 from ..module_utils._luks.files import PRIVATE, read_regular, replace
@@ -32,6 +33,7 @@ ARGUMENT_SPEC: t.Dict[str, t.Any] = {
     "title": {"type": "str", "default": ""},
     "generated": {"type": "str"},
     "previous": {"type": "path"},
+    "scope": {"type": "bool", "default": False},
     **{form: {"type": "path"} for form in FORMS},
     "mode": {"type": "str", "default": "0600"},
 }
@@ -53,6 +55,7 @@ class ActionModule(ActionBase):
         try:
             self._refuse_other_hosts()
             _refuse_nothing(options)
+            options["scope"] = self._scope(task_vars or {}) if options["scope"] else None
             return write(self._with_places(options), mode=parse_mode(options["mode"]), check=check)
         except LuksmithError as error:
             return {"failed": True, "changed": error.after_change, "msg": str(error)}
@@ -67,6 +70,14 @@ class ActionModule(ActionBase):
                 f"the task is delegated to {host}, and a report is written on the controller",
                 remedy="Delegate it to localhost or to no host, and copy the files with another task",
             )
+
+    def _scope(self, variables: t.Mapping[str, t.Any]) -> Result:
+        """Hosts of the inventory, and those of the play, without regard to --limit."""
+        found = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        patterns = self._task.get_play().hosts
+        patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        known = variables.get("groups", {}).get("all", ())
+        return {"inventory": len(known), "targets": list(found.run(patterns, variables=variables))}
 
     def _with_places(self, options: Result) -> Result:
         """Paths are relative to the folder of the playbook, as they are for a module that is delegated to localhost."""

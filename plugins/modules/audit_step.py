@@ -129,6 +129,10 @@ options:
         description:
           - Of the volume.
         type: str
+      device:
+        description:
+          - Path of the volume, where its group names it so. It counts for more than the UUID.
+        type: path
       problem:
         description:
           - Why the store could not be asked for it.
@@ -274,6 +278,7 @@ def argument_spec() -> Spec:
             "no_log": False,
             "options": {
                 "uuid": {"type": "str"},
+                "device": {"type": "path"},
                 "problem": {"type": "str"},
                 "current": {"type": "str"},
                 "created": {"type": "str"},

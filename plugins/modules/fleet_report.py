@@ -12,7 +12,7 @@ author:
   - The luksmith developers (@luksmith)
 description:
   - Writes what M(luksmith.luks.audit) or a rotation said of many hosts as one HTML page that needs nothing else, as
-    JSON, as CSV, as JUnit XML, as SARIF and as metrics for Prometheus.
+    JSON, as CSV, as JUnit XML, as SARIF, OSCAL, XCCDF and ARF, and as metrics for Prometheus.
   - Always runs on the controller, in the process of Ansible itself, and asks no host. Use it with C(run_once=true);
     C(delegate_to=localhost) is allowed and changes nothing, and delegation to another host is refused.
   - The files are those of the user who runs C(ansible-playbook), also with C(become). Relative paths begin in the
@@ -75,6 +75,13 @@ options:
         which is read before it is replaced. What cannot be compared is said in the report and is no failure.
     type: path
     version_added: 2.0.0
+  scope:
+    description:
+      - Whether the report says how many hosts the inventory and the play have, and which of the play are beyond
+        C(--limit). For a report of the hosts of the play that the task is in.
+    type: bool
+    default: false
+    version_added: 2.0.0
   html:
     description:
       - Path of the HTML page.
@@ -99,6 +106,17 @@ options:
     description:
       - Path of the OSCAL assessment results, for tools that collect evidence about the controls of NIST SP 800-53. Only
         for an audit.
+    type: path
+    version_added: 2.0.0
+  xccdf:
+    description:
+      - Path of the XCCDF 1.2 file, for tools that read results of SCAP. Only for an audit.
+    type: path
+    version_added: 2.0.0
+  arf:
+    description:
+      - Path of the file with the same results as an ARF 1.1 asset report collection. Only for an audit, of at least one
+        host.
     type: path
     version_added: 2.0.0
   prometheus:

@@ -47,7 +47,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit_report_formats": {
         "type": "list",
         "elements": "str",
-        "choices": ["html", "json", "csv", "junit", "sarif", "oscal"],
+        "choices": ["html", "json", "csv", "junit", "sarif", "oscal", "xccdf", "arf"],
         "default": ["html", "json", "csv", "junit"],
     },
 }

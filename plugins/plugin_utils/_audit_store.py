@@ -55,10 +55,8 @@ class Entries:
         self._store = store
         self._host = host
         self._start = f"{given['rotate_store_prefix']}{host}/"
-        # volume -> the entry of its group; what a path names is found out on the host only, where no store is.
-        self._shared = {
-            member: one.uuid for one in groups(given["rotate_groups"]) for member in one.members if "/" not in member
-        }
+        # UUID or path of a volume -> the entry of its group. What a path names is found out on the host only.
+        self._shared = {member: one.uuid for one in groups(given["rotate_groups"]) for member in one.members}
         kept, gone = (_named(given, name) for name in ("rotate_keeps", "rotate_replaces"))
         self._always: Option = {
             "kept": [secret["label"] for secret in kept],
@@ -84,23 +82,26 @@ class Entries:
         for member, uuid in self._shared.items():
             stored = found.get(self._start + uuid)
             if stored is not None:
-                items.append({**self._item(uuid, stored), "uuid": member})
+                name = {"uuid": None, "device": member} if "/" in member else {"uuid": member}
+                items.append({**self._item(uuid, stored), **name})
         return [*items, dict(self._always)]
 
-    def of(self, uuids: t.Iterable[t.Any]) -> t.List[Option]:
-        """Those of these volumes, which the host named."""
-        items = []
-        for uuid in dict.fromkeys(uuids):
+    def of(self, volumes: t.Iterable[t.Tuple[t.Any, str]]) -> t.List[Option]:
+        """Those of these volumes, device and UUID, which the host named."""
+        items: t.List[Option] = []
+        for device, uuid in dict.fromkeys(volumes):
             try:
                 name = check_uuid(uuid)
             except BadEntry:
                 continue  # the store could not tell it from others, so that it is one that the store does not know
-            shared = self._shared.get(name)
+            by_path = self._shared.get(device)
+            shared = by_path or self._shared.get(name)
+            place = {"uuid": name, **({"device": device} if by_path else {})}
             try:
                 stored = self._store.read(f"{self._start}{shared or uuid}")
-                items.append({**self._item(shared or name, stored), "uuid": name})
+                items.append({**self._item(shared or name, stored), **place})
             except StoreError as error:
-                items.append({"uuid": name, **self._always, "problem": _said(error)})
+                items.append({**place, **self._always, "problem": _said(error)})
         return [*items, dict(self._always)]
 
     def _item(self, uuid: str, stored: Stored) -> Option:

@@ -13,6 +13,7 @@ import re
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import policy, policy_text, rules
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import comparison, page
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data as report_data
 from ansible_collections.luksmith.luks.tests.browser.browser import Browser
@@ -250,8 +251,9 @@ def test_a_run_that_was_stopped(show: Show) -> None:
     ]
     run = {"check": False, "began": "yesterday", "who": "ann", "options": {"rotate_unknown": "fail"}}
     document = show(hosts, kind="rotation", run=run)
+    assert "not at its end" in document.all("section", id="verdict")[0].text
     facts = document.all("section", id="run")[0].text
-    for words in ("not at its end", "yesterday", "or the run was stopped", "ann", "rotate_unknown"):
+    for words in ("yesterday", "or the run was stopped", "ann", "rotate_unknown"):
         assert words in facts
     rows = {
         row.all("th")[0].text.partition("-")[0]: row.text for row in document.all("table", class_="matrix")[0].all("tr")
@@ -310,12 +312,13 @@ def test_what_changed_comes_before_the_rest(show: Show) -> None:
     hosts = fleets.fleet(90)
     document = show(hosts, since=earlier(hosts))
     sections = document.all("section")
-    assert sections[0].attributes["id"] == "since" and "Since the last report of yesterday" in sections[0].text
-    rows = [row.text for row in sections[0].all("tr")]
+    assert [one.attributes["id"] for one in sections[:2]] == ["verdict", "since"]
+    assert "Since the last report of yesterday" in sections[1].text
+    rows = [row.text for row in sections[1].all("tr")]
     assert len([row for row in rows if row.startswith("worse")]) == len(range(1, 90, 7))
     assert "appeared: kdf-cost (high, keyslot 0)" in rows[1] and "compliant \u2192 findings" in rows[1]
     broken = show(hosts, since=lambda _new: comparison.since({"problem": "No, because.", "hosts": None}, [], "audit"))
-    assert "No, because." in broken.all("section")[0].text
+    assert "No, because." in broken.all("section")[1].text
 
 
 @pytest.mark.parametrize("number", [None, 0, 5])
@@ -347,3 +350,136 @@ def test_paper_has_all_findings(show: Show) -> None:
     assert "/dev/vda1" in shown and "/dev/vda0" not in shown
     back = show(fleets.fleet(300), doing=doing + "window.dispatchEvent(new Event('afterprint'));")
     assert "/dev/vda0" in names(back)
+
+
+SOFTENED = {
+    "extends": "strict",
+    "kdf_types": ["argon2id", "pbkdf2"],
+    "minimum_costs": {"pbkdf2": 600000},
+    "rules": {"slot-ignored": "off"},
+    "accepted": {"slot-ignored": "a spare in the safe"},
+}
+SCOPE = {"inventory": 40, "targets": ["host-00000", "web-1", "web-2"]}
+
+
+def audited(hosts: t.Any, asked: t.Any = "strict") -> t.Any:
+    """The hosts with the policy that they were audited against."""
+    told = {"policy": policy_text.describe(policy.parse(asked, rules.IDS), rules.IDS)}
+    return [{**host, "volumes": [{**one, "evidence": told} for one in host["volumes"]]} for host in hosts]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "word"),
+    [
+        ([], "nothing was seen"),
+        ([{"host": "a", "volumes": [fleets.volume(1)]}], "compliant"),
+        ([{"host": "a", "volumes": [fleets.volume(1, findings=[fleets.finding("x", "info")])]}], "compliant"),
+        ([{"host": "a", "volumes": [fleets.volume(1), fleets.volume(2, "recorded")]}], "compliant by record"),
+        ([{"host": "a", "volumes": [fleets.volume(1, "unverified", unverified=[fleets.finding()])]}], "not proven"),
+        ([{"host": "a", "volumes": [fleets.volume(1)]}, {"host": "b", "error": "no route"}], "not all was seen"),
+        ([{"host": "a", "volumes": [fleets.volume(1), fleets.volume(2, "failed")]}], "not all was seen"),
+        ([{"host": "a", "volumes": [fleets.bad_volume(1), fleets.volume(2, "failed")]}], "not compliant"),
+    ],
+)
+def test_the_verdict_comes_first(show: Show, hosts: t.Any, word: str) -> None:
+    first = show(hosts).all("section")[0]
+    assert first.attributes["id"] == "verdict" and [one.text for one in first.all("span", class_="chip")] == [word]
+
+
+@pytest.mark.parametrize("kind", ["audit", "rotation"])
+def test_every_figure_is_that_of_the_json(show: Show, kind: str) -> None:
+    rotated = [{"host": "a", "volumes": [fleets.rotated(1)]}, {"host": "b", "state": "beyond"}]
+    lost = {"host": "z", "error": "no route", "volumes": []}
+    options: t.Dict[str, t.Any] = {"kind": kind, "files": {"json": "luks-audit.json"}}
+    if kind == "audit":
+        options["scope"] = SCOPE
+    hosts = rotated if kind == "rotation" else [*fleets.fleet(3000), lost]
+    report = report_data.build(hosts, **options)
+    document = show(hosts, **options)
+    figures = [one for one in document.all() if "data-figure" in one.attributes]
+    assert len(figures) > 6
+    for one in figures:
+        value: t.Any = report
+        for name in one.attributes["data-figure"].split("."):
+            value = len(value) if name == "length" else value[name]
+        assert one.text == f"{value:,}", one.attributes
+    for section in document.all("section", class_="card"):
+        if section.attributes.get("id") != "volumes" and "only-print" not in section.attributes["class"]:
+            assert "From luks-audit.json: " in section.text, section.text[:40]
+
+
+def test_what_the_report_covers(show: Show) -> None:
+    hosts = fleets.fleet(3)
+    hosts[0]["excluded"] = [{"volume": "/dev/sdz", "reason": "a stick"}]
+    scope = show([*hosts, {"host": "z", "error": "no route"}], scope=SCOPE).all("section", id="scope")[0].text
+    for words in ("inventory40", "play3", "beyond --limit2", "answer1", "web-1", "z: no route", "/dev/sdz: a stick"):
+        assert words in scope, words
+    assert "inventory is not known" in show(hosts).all("section", id="scope")[0].text
+
+
+def test_the_policy_in_words(show: Show) -> None:
+    section = show(audited(fleets.fleet(3), SOFTENED)).all("section", id="policies")[0]
+    lines = {line.text: line.attributes.get("class", "") for line in section.all("li")}
+    assert lines["The volume key has at least 64 bytes."] == ""
+    changed = [text for text, kind in lines.items() if kind == "changed"]
+    assert any(
+        text.startswith("Keys are derived with one of these: argon2id, pbkdf2. changed In strict:") for text in changed
+    )
+    assert any("600,000 iterations. changed" in text for text in changed)
+    assert "Findings of slot-ignored are accepted, because: a spare in the safe." in changed
+    assert "strict, changed in 3 places, for 3 volumes" in section.text
+
+
+@pytest.mark.parametrize("key", sorted(policy.KEYS))
+def test_every_key_of_a_policy_has_a_sentence(key: str) -> None:
+    """A key without one is shown as JSON, which nobody should have to read."""
+    source = (page._FOLDER / "script" / "policies.js").read_text(encoding="utf-8")
+    assert key in ("extends", "name", "description", "accepted") or re.search(rf'^  "?{key}[:".]', source, re.MULTILINE)
+
+
+def test_rules_name_all_their_hosts(show: Show) -> None:
+    section = show(fleets.fleet(90)).all("section", id="rules")[0].text
+    wanted = {f"host-{number // 3:05}" for number in range(90) if number % 7 == 1}
+    assert all(name in section for name in wanted) and f"and {len(wanted) - 3} more" in section
+
+
+CONTRAST = """
+const part = (text) => text.match(/[\\d.]+/g).map(Number);
+const light = ([red, green, blue]) => [red, green, blue].map((one) => one / 255).map(
+  (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4
+).reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+const behind = (one) => {
+  const colour = one ? part(getComputedStyle(one).backgroundColor) : [255, 255, 255];
+  return colour.length > 3 && colour[3] === 0 ? behind(one.parentElement) : colour;
+};
+document.documentElement.dataset.theme = THEME;
+const poor = new Set();
+for (const one of document.querySelectorAll('body *:not(.skip):not(script)')) {
+  if (one.namespaceURI.endsWith('svg') || ![...one.childNodes].some((child) => child.nodeType === 3 &&
+      child.data.trim())) continue;
+  const [first, second] = [light(part(getComputedStyle(one).color)), light(behind(one))].sort().reverse();
+  const ratio = (Math.max(first, second) + 0.05) / (Math.min(first, second) + 0.05);
+  if (ratio < 4.5) poor.add(one.tagName + '.' + one.className + ' ' + ratio.toFixed(2));
+}
+document.title = [...poor].join('; ');
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read(show: Show, theme: str) -> None:
+    """WCAG 2.1 asks for a contrast of 4.5 to 1."""
+    found = [fleets.finding(f"rule-{one}", one) for one in ("critical", "high", "medium", "low", "info")]
+    hosts = audited(
+        [*fleets.fleet(9), {"host": "b", "volumes": [fleets.volume(1, "findings", findings=found)]}], SOFTENED
+    )
+    hosts += [{"host": "c", "error": "no", "volumes": [fleets.volume(1, "recorded"), fleets.volume(2, "failed")]}]
+    doing = "const style = document.createElement('style'); style.textContent = '* { transition: none !important }';"
+    doing += "document.head.append(style);" + CONTRAST.replace("THEME", repr(theme))
+    assert show(hosts, doing=doing, since=earlier(hosts)).all("title")[0].text == ""
+
+
+def test_paper_opens_what_is_folded(show: Show) -> None:
+    hosts = fleets.fleet(90)
+    document = show(hosts, since=earlier(hosts), doing="window.dispatchEvent(new Event('beforeprint'));")
+    folded = document.all("main")[0].all("details")
+    assert folded and all("open" in one.attributes for one in folded)

@@ -169,6 +169,7 @@ def test_the_report_says_what_was_asked_and_what_was_left_out(fleet: Fleet, play
     policy = host["policies"][audited["policy_digest"]]
     assert policy["name"] == "legacy, changed in 2 places" and policy["text"]["required_labels"] == ["admin"]
     assert audited["labels"] == ["admin"] and audited["forbidden_labels"] == ["leaked"]
+    assert fleet.report()["scope"] == {"inventory": 5, "targets": 5, "beyond": []}
 
 
 def test_one_secret_on_two_hosts_and_a_volume_key_that_only_secrets_show(fleet: Fleet, played: t.Any) -> None:
@@ -216,6 +217,7 @@ def test_findings_fail_where_the_policy_says_so(fleet: Fleet) -> None:
     recap = {line.split()[0]: "failed=1" in line for line in done.stdout.splitlines() if "unreachable=" in line}
     assert recap == {"good": False, "bad": True}
     assert [host["host"] for host in fleet.report("limited")["hosts"]] == ["bad", "good"]
+    assert fleet.report("limited")["scope"] == {"inventory": 5, "targets": 5, "beyond": ["gone", "mute", "odd"]}
 
 
 @pytest.mark.full

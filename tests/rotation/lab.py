@@ -20,6 +20,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.release import __version__ as ANSIBLE
 from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.tools import playing
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import schema
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
@@ -142,7 +143,14 @@ class Lab:
         )
         output = str(done.stdout)
         assert expect is None or done.returncode == expect, output
+        self._judge_reports()
         return output
+
+    def _judge_reports(self) -> None:
+        """Each report that there is by now is one by the schema, also that of a run that was killed."""
+        if schema.available():
+            for path in (self.folder / "report").glob("[!.]*.json"):
+                assert schema.complaints(json.loads(path.read_text())) == [], path
 
     def words(self, *flags: str, playbook: str = "rotate") -> t.List[str]:
         """The command line of a playbook of the collection."""

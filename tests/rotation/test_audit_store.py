@@ -96,6 +96,19 @@ def test_a_program_as_the_store(tmp_path: pathlib.Path, shared: pathlib.Path) ->
 
 
 @pytest.mark.full
+def test_a_group_that_names_paths(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """Two rotations and two audits, one with a store that lists its entries and one with a store that cannot."""
+    group = [{"name": "both", "volumes": [f"{{{{ inventory_dir }}}}/{name}" for name in VOLUMES]}]
+    words = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]
+    stores: t.Sequence[t.Dict[str, t.Any]] = ({}, {"rotate_store": "command", "rotate_command": words})
+    for number, store in enumerate(stores):
+        lab = Lab.make(tmp_path / str(number), shared, VOLUMES, rotate_groups=group, **store)
+        lab.play()
+        volumes, _output = audit(lab, rotate_groups=group, audit_store=store.get("rotate_store", "vault_file"))
+        assert {name: one["store"]["opens"] for name, one in volumes.items()} == dict.fromkeys(VOLUMES, "yes")
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("store", ["hashi_vault", "vault-file", "escrow"])
 def test_a_store_that_cannot_be_asked_is_said_before_the_host_is(
     rotated: Lab, tmp_path: pathlib.Path, store: str

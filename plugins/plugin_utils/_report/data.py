@@ -70,10 +70,13 @@ def build(
     generated: str = "",
     run: t.Optional[t.Mapping[str, t.Any]] = None,
     since: t.Optional[t.Callable[[t.Sequence[Report]], Report]] = None,
+    scope: t.Optional[t.Mapping[str, t.Any]] = None,
+    files: t.Optional[t.Mapping[str, str]] = None,
 ) -> Report:
     """A report of ``hosts`` (the data contract is in docs/report.md); ``generated``: time of the report as text;
     ``run``: what is known of the run of a rotation as a whole; ``since``: what changed since the last report, from the
-    hosts of this one.
+    hosts of this one; ``scope``: hosts of the inventory (``inventory``, a number) and of the play (``targets``,
+    names), without regard to --limit; ``files``: the names of the files of the report, by their form.
 
     Raises BadTask for what is no list of hosts. A host that comes twice (from two shards) keeps the volumes of both.
     """
@@ -91,6 +94,10 @@ def build(
         "totals": totals(ordered, kind),
         "hosts": ordered,
     }
+    if scope is not None:
+        report["scope"] = _scope(scope, ordered)
+    if files:
+        report["files"] = _texts(files)
     if run is not None:
         report["run"] = of_run(run, report)
     if since is not None:
@@ -155,6 +162,13 @@ def of_run(run: t.Mapping[str, t.Any], report: t.Mapping[str, t.Any]) -> t.Dict[
     else:
         one["verdict"] = PLANNED if one["check"] else DONE
     return one
+
+
+def _scope(scope: t.Mapping[str, t.Any], hosts: t.Sequence[Report]) -> Report:
+    """What the report covers of the inventory and of the play."""
+    targets = {shown(name) for name in _list(scope, "targets")}
+    beyond = sorted(targets.difference(host["host"] for host in hosts))
+    return {"inventory": scope["inventory"], "targets": len(targets), "beyond": beyond}
 
 
 def shown(text: t.Any) -> str:

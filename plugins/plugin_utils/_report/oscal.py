@@ -47,8 +47,8 @@ CONTROLS = tuple(sorted({control for rule in BOOK for control in _controls(rule)
 
 
 def to_oscal(report: Report) -> str:
-    audited = [time for _host, volume in _volumes(report) for time in [_time_of(volume)] if time]
-    begin, end = (min(audited), max(audited)) if audited else (_moment(report["generated"]),) * 2
+    audited = [time for _host, volume in _volumes(report) for time in [time_of(volume)] if time]
+    begin, end = (min(audited), max(audited)) if audited else (moment_of(report["generated"]),) * 2
     told = _Told(report, end)
     policies = _policies(report)
     document = {
@@ -92,6 +92,7 @@ class _Told:
         self.digests: t.List[str] = []
         self.excluded: t.List[str] = []
         self._moment = moment
+        self._known: t.Set[str] = set()
         self._against: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         self._open: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         for host in report["hosts"]:
@@ -107,7 +108,8 @@ class _Told:
     def _item(self, host: str, device: str, props: t.Sequence[t.Tuple[str, t.Any]]) -> str:
         name = f"{host}:{device}" if device else host
         item = _id("item", host, device, *(str(value) for key, value in props if key == "detached-header"))
-        if all(one["uuid"] != item for one in self.items):
+        if item not in self._known:
+            self._known.add(item)
             self.items.append({"uuid": item, "description": _line(name), **_props([("host", host), *props])})
         return item
 
@@ -159,7 +161,7 @@ class _Told:
                 "methods": ["UNKNOWN" if kind == "not-audited" else "TEST"],
                 "types": ["finding" if kind == "finding" else "control-objective"],
                 "subjects": [{"subject-uuid": item, "type": "inventory-item"}],
-                "collected": _time_of(volume) or self._moment,
+                "collected": time_of(volume) or self._moment,
             }
         )
         return name
@@ -225,7 +227,7 @@ def _line(text: t.Any) -> str:
     return " ".join(str(text).split()) or "-"
 
 
-def _time_of(volume: Report) -> str:
+def time_of(volume: Report) -> str:
     """When a host says that it was audited, or "": a host may say anything."""
     time = volume.get("audited", {}).get("time", "")
     try:
@@ -234,7 +236,7 @@ def _time_of(volume: Report) -> str:
         return ""
 
 
-def _moment(generated: str) -> str:
+def moment_of(generated: str) -> str:
     """When the report was made, if that is a time as :mod:`.writing` has it, else now."""
     try:
         moment = datetime.datetime.strptime(generated, _IN_WORDS)

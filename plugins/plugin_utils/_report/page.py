@@ -25,7 +25,10 @@ _FOLDER = pathlib.Path(__file__).parent
 
 # In this order they become one function, so that they see each other's names and the browser's global scope gets none.
 # Each imports only from those before it.
-PARTS = ("shared", "slots", "filters", "details", "overview", "run", "since", "volumes", "paper", "layout")
+PARTS = (
+    *("shared", "slots", "filters", "details", "overview", "verdict", "run", "since", "policies", "volumes", "paper"),
+    "layout",
+)
 
 _IMPORT = re.compile(r"^import \{[^{}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const |function )", re.MULTILINE)

@@ -17,7 +17,7 @@ import typing as t
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
 from ...module_utils._luks.paths import check_path, fault
-from . import comparison, data, exchange, oscal, page, sarif
+from . import comparison, data, exchange, oscal, page, sarif, xccdf
 
 # The mode of a file from the one that it has.
 Mode = t.Callable[[int], int]
@@ -29,6 +29,8 @@ FORMS = {
     "junit": exchange.to_junit,
     "sarif": sarif.to_sarif,
     "oscal": oscal.to_oscal,
+    "xccdf": xccdf.to_xccdf,
+    "arf": xccdf.to_arf,
     "prometheus": exchange.to_prometheus,
 }
 PATIENCE = 10.0  # seconds for another process that writes the same report
@@ -48,7 +50,7 @@ def write(
     for path in (*options["sources"], *wanted):
         check_path(path, "a path")
     kind = options["kind"]
-    for form in ("sarif", "oscal"):
+    for form in ("sarif", "oscal", "xccdf", "arf"):
         if kind != data.AUDIT and options.get(form) is not None:
             raise BadTask(f"{form} is for the report of an audit", remedy="Use json for a rotation")
     hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
@@ -60,6 +62,8 @@ def write(
         title=options["title"],
         generated=generated,
         run=options.get("run"),
+        scope=options.get("scope"),
+        files={form: os.path.basename(options[form]) for form in FORMS if options.get(form) is not None},
         since=None if before is None else functools.partial(comparison.since, before, kind=kind),
     )
     contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}

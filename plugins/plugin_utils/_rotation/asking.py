@@ -43,6 +43,7 @@ class Options(t.NamedTuple):
     wipe: str = "auto"
     lock_timeout: float = 30.0
     qmp: t.Optional[Option] = None
+    fips: str = "auto"
     backup: str = ""
     backup_dir: str = ""
     initramfs: str = AUTO
@@ -139,6 +140,7 @@ class Asking:
             "wipe": options.wipe,
             "lock_timeout": options.lock_timeout,
             "qmp": options.qmp or {},
+            "fips": options.fips,
         }
 
     @staticmethod

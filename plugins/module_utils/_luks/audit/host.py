@@ -83,16 +83,21 @@ def _audited(params: Params, volume: Params, known: Params, warnings: t.List[str
 
 
 def _stored_for(params: Params, place: Params, known: Params) -> Params:
-    """What the store says of the volume at ``place``: the item with its uuid, else the one without any.
+    """What the store says of the volume at ``place``: the item with its path, else with its uuid, else with neither.
 
     Raises LuksmithError if its header cannot be read.
     """
+    for item in params["stored"]:
+        if item.get("device") == place["device"]:
+            return t.cast(Params, item)
     uuid = known.get("uuid")
     if not uuid or place["header"]:
         with open_volume(place["device"], place["header"], writable=False) as volume:
             uuid = read_header_locked(volume, params["lock_timeout"]).uuid
     others: t.List[Params] = []
     for item in params["stored"]:
+        if item.get("device"):
+            continue
         if (item.get("uuid") or "").lower() == uuid.lower():
             return t.cast(Params, item)
         if not item.get("uuid"):

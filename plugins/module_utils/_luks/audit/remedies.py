@@ -18,8 +18,8 @@ _REKEY = (
     "secret as old_secret and new_secret)"
 )
 _NEW_SLOT = (
-    "Set its secret again with luksmith.luks.keyslots: a new keyslot takes the cipher of the payload if that is a good "
-    "one"
+    "Add another secret and remove this one (state: absent) in one task of luksmith.luks.keyslots: a new keyslot takes "
+    "the cipher of the payload if that is a good one, while a keyslot that is written again keeps its own"
 )
 _NEW_IMAGE = (
     "copy the data into a new image: 'qemu-img convert --object secret,id=old,file=OLD --object secret,id=new,file=NEW "

@@ -62,7 +62,8 @@ def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         note = f"; segment {crashed[0]} was being written when it stopped" if crashed else ""
         yield Hit(
             f"a reencryption is under way (requirement {', '.join(map(repr, flags))}){note}",
-            "Finish it with 'cryptsetup reencrypt --resume-only'",
+            "Finish it with 'cryptsetup reencrypt --resume-only' (an image file that is closed needs "
+            "--force-offline-reencrypt)",
             keyslot=slots[0] if slots else None,
         )
 

@@ -4,36 +4,48 @@
 //
 // The parts in their places, keys and buttons for the whole page.
 
-import { add, h, rotation, SEVERITIES, volumes } from "./shared.js";
+import { add, h, rotation, SEVERITIES, trace, volumes } from "./shared.js";
 import { slotLegend } from "./slots.js";
 import { search, setFilter, whenFiltered } from "./filters.js";
 import { details, openDetails } from "./details.js";
 import { ages, drawRules, drawTiles, groups, phases, rules, share, tiles } from "./overview.js";
+import { scope, verdict } from "./verdict.js";
 import { runFacts } from "./run.js";
 import { sinceLast } from "./since.js";
+import { policies } from "./policies.js";
 import { count, drawVolumes, matrix, pager, paperNote } from "./volumes.js";
 import { paper } from "./paper.js";
 
 const main = document.getElementById("main");
 add(main, [
-  tiles,
+  verdict(),
   sinceLast(),
+  tiles,
+  scope(),
   runFacts(),
-  h(
-    "section",
-    { class: "card" },
-    h("h2", {}, volumes.length > 60 ? "The fleet at a glance" : "Share of the volumes"),
-    share(),
-  ),
+  rotation && !groups.length
+    ? null
+    : h(
+        "section",
+        { class: "card", id: "rules" },
+        h("h2", {}, "Findings by rule"),
+        rules,
+        trace("hosts[].volumes[].findings and unverified, counted"),
+      ),
   h(
     "div",
-    { class: rotation && !groups.length ? "" : "columns" },
-    rotation && !groups.length ? null : h("section", { class: "card" }, h("h2", {}, "Findings by rule"), rules),
+    { class: "columns" },
+    h(
+      "section",
+      { class: "card" },
+      h("h2", {}, volumes.length > 60 ? "The fleet at a glance" : "Share of the volumes"),
+      share(),
+    ),
     h(
       "section",
       { class: "card" },
       rotation
-        ? [h("h2", {}, "Progress"), phases()]
+        ? [h("h2", {}, "Progress"), phases(), trace("hosts[].volumes[].phase, counted")]
         : [
             h("h2", {}, "Age of secrets"),
             h(
@@ -42,9 +54,11 @@ add(main, [
               "Keyslots by the time since their last change, as the header or the store says.",
             ),
             ages(),
+            trace("hosts[].volumes[].keyslots[].age_days, counted"),
           ],
     ),
   ),
+  policies(),
   h(
     "section",
     { class: "card", id: "volumes", tabindex: "-1" },

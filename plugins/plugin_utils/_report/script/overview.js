@@ -4,7 +4,21 @@
 //
 // The whole fleet at a glance: counts, shares, findings by rule, ages, phases.
 
-import { chip, h, report, SEVERITIES, SIGNS, STATES, svg, tone, UNANSWERED, volumes, WORDS } from "./shared.js";
+import {
+  chip,
+  figure,
+  h,
+  report,
+  SEVERITIES,
+  SIGNS,
+  STATES,
+  svg,
+  tone,
+  trace,
+  UNANSWERED,
+  volumes,
+  WORDS,
+} from "./shared.js";
 import { filter, setFilter } from "./filters.js";
 import { openDetails } from "./details.js";
 
@@ -12,7 +26,7 @@ export const tiles = h("div", { class: "tiles" });
 export const rules = h("div", { class: "scroll" });
 // "yes" is good, and so is what the record says; the others need somebody.
 const STORE = { yes: "compliant", "by record": "recorded", "not verified": "unverified" };
-function storeTile(answer, number) {
+function storeTile(answer) {
   return h(
     "button",
     {
@@ -21,7 +35,7 @@ function storeTile(answer, number) {
       "aria-pressed": String(filter.store === answer),
       onclick: () => setFilter({ store: filter.store === answer ? "" : answer }),
     },
-    h("b", {}, number.toLocaleString("en")),
+    figure("totals.store." + answer, "b"),
     "The store opens the volume: " + answer,
   );
 }
@@ -37,28 +51,21 @@ export function drawTiles() {
             "aria-pressed": String(filter.state === state),
             onclick: () => setFilter({ state: filter.state === state ? "" : state }),
           },
-          h("b", {}, report.totals.states[state].toLocaleString("en")),
+          figure("totals.states." + state, "b"),
           SIGNS[state] + " " + WORDS[state],
         ),
     ),
     ...Object.entries(report.totals.store || {})
       .filter(([answer, number]) => number || answer === "yes")
-      .map(([answer, number]) => storeTile(answer, number)),
+      .map(([answer]) => storeTile(answer)),
     ...(report.totals.hosts_without_answer
-      ? [
-          h(
-            "div",
-            { class: "tile t-failed" },
-            h("b", {}, report.totals.hosts_without_answer.toLocaleString("en")),
-            "! hosts without an answer",
-          ),
-        ]
+      ? [h("div", { class: "tile t-failed" }, figure("totals.hosts_without_answer", "b"), "! hosts without an answer")]
       : []),
     ...Object.entries(UNANSWERED)
       .map(([state, [sign, word]]) => [state, sign, word, (report.totals.hosts_by_state || {})[state]])
       .filter(([, , , number]) => number)
-      .map(([state, sign, word, number]) =>
-        h("div", { class: "tile t-" + state }, h("b", {}, number.toLocaleString("en")), sign + " hosts " + word),
+      .map(([state, sign, word]) =>
+        h("div", { class: "tile t-" + state }, figure("totals.hosts_by_state." + state, "b"), sign + " hosts " + word),
       ),
   );
 }
@@ -129,7 +136,13 @@ export function share() {
       ),
     ),
   );
-  const box = h("div", {}, volumes.length > 60 ? fleetMap() : bar, legend);
+  const box = h(
+    "div",
+    {},
+    volumes.length > 60 ? fleetMap() : bar,
+    legend,
+    trace("hosts[].volumes[].state and worst, counted"),
+  );
   return box;
 }
 function ruleGroups() {
@@ -160,7 +173,12 @@ const NAMED = 3;
 function hostsOf(group) {
   const names = [...new Set([...group.volumes].map((number) => volumes[number].host.host))];
   const rest = names.length - NAMED;
-  return names.slice(0, NAMED).join(", ") + (rest > 0 ? " and " + rest.toLocaleString("en") + " more" : "");
+  return [
+    names.slice(0, NAMED).join(", "),
+    rest > 0
+      ? h("details", {}, h("summary", {}, "and " + rest.toLocaleString("en") + " more"), names.slice(NAMED).join(", "))
+      : null,
+  ];
 }
 export function drawRules() {
   if (!groups.length) {

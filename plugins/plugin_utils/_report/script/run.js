@@ -2,22 +2,15 @@
 // GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 //
-// The run as a whole: the verdict, whether it was a dry one, who started it, where, with what.
+// The run as a whole: whether it was a dry one, who started it, where, with what.
 
-import { chip, h, report } from "./shared.js";
+import { h, report, trace } from "./shared.js";
 
-const VERDICTS = {
-  failed: ["failed", "failed in part"],
-  incomplete: ["waiting", "not at its end"],
-  planned: ["planned", "planned"],
-  done: ["done", "done"],
-};
 export function runFacts() {
   const run = report.run;
   if (!run) {
     return null;
   }
-  const [tone, word] = VERDICTS[run.verdict];
   const facts = [
     ["Begun", run.began],
     ["Ended", run.ended || "not yet, or the run was stopped"],
@@ -37,11 +30,11 @@ export function runFacts() {
     "section",
     { class: "card", id: "run" },
     h("h2", {}, run.check ? "Dry run: no volume and no store was changed" : "This run"),
-    h("p", {}, chip(tone, false, word)),
     h(
       "dl",
       { class: "facts" },
       facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
     ),
+    trace("run"),
   );
 }

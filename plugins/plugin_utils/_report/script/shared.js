@@ -90,6 +90,18 @@ export function svg(tag, attributes) {
   }
   return element;
 }
+// Where a figure comes from, so that somebody can check it: the file and the member in it.
+export const trace = (place) =>
+  h("p", { class: "trace" }, "From " + ((report.files || {}).json || "the JSON of this report") + ": " + place);
+export const figure = (place, tag) =>
+  h(
+    tag || "span",
+    { "data-figure": place },
+    place
+      .split(".")
+      .reduce((value, name) => value[name], report)
+      .toLocaleString("en"),
+  );
 export const many = (count, noun) => count.toLocaleString("en") + " " + noun + (count === 1 ? "" : "s");
 export const tone = (volume) => (volume.state === "findings" && volume.worst ? volume.worst : volume.state);
 export const chip = (word, quiet, text) =>

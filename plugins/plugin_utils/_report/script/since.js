@@ -4,7 +4,7 @@
 //
 // What changed since the last report.
 
-import { chip, h, many, report, WORDS } from "./shared.js";
+import { chip, h, many, report, trace, WORDS } from "./shared.js";
 
 // What somebody must look at comes first.
 const TONES = { worse: "high", new: "info", gone: "waiting", changed: "recorded", better: "compliant" };
@@ -91,5 +91,6 @@ export function sinceLast() {
     { class: "card", id: "since" },
     h("h2", {}, "Since the last report" + when + (since.check ? ", a dry run" : "")),
     since.problem ? h("p", { class: "note" }, since.problem) : changes(since),
+    trace("since"),
   );
 }

@@ -67,6 +67,11 @@ def entries(
     return Entries(store, "web", given)
 
 
+def named(*uuids: str) -> t.List[t.Tuple[str, str]]:
+    """Volumes as a host names them, device and UUID."""
+    return [(f"/dev/{uuid}", uuid) for uuid in uuids]
+
+
 def test_an_entry_becomes_labels_and_the_secrets_that_they_name() -> None:
     note = {"to": "alice", "at": "2026-11-29T01:00:00Z", "why": ""}
     held = entry(ONE, next=secret("bb", given=[note]), older=[secret("cc"), secret("dd", passphrase="", sealed="…")])
@@ -95,21 +100,21 @@ def test_a_store_that_cannot_list_is_asked_for_what_the_host_named() -> None:
     store = Shelf(**{ONE: entry(ONE), TWO: entry(TWO.lower())})
     found = entries(store, "production/")
     assert found.listed() is None
-    items = found.of([TWO, "../../etc/passwd", ONE, TWO])
+    items = found.of(named(TWO, "../../etc/passwd", ONE, TWO))
     assert [one.get("uuid") for one in items] == [TWO.lower(), ONE, None]
     assert store.asked == [f"production/web/{TWO}", f"production/web/{ONE}"], "with its own host, and no path"
 
 
 @pytest.mark.parametrize("held", [entry(ONE, host="db"), {"format": 9}, entry(TWO.lower()), entry(ONE, older="x")])
 def test_an_entry_of_another_volume_is_a_problem_and_no_secret(held: Entry) -> None:
-    for found in (entries(Listing(**{ONE: held})).listed(), entries(Shelf(**{ONE: held})).of([ONE])):
+    for found in (entries(Listing(**{ONE: held})).listed(), entries(Shelf(**{ONE: held})).of(named(ONE))):
         assert found is not None and found[0]["problem"] and "current" not in found[0]
         assert found[0]["secrets"] == [KEPT]
 
 
 def test_a_store_that_fails_is_a_problem_of_each_volume() -> None:
     for store in (Shelf, Listing):
-        found = entries(store(broken={})).listed() or entries(store(broken={})).of([ONE])
+        found = entries(store(broken={})).listed() or entries(store(broken={})).of(named(ONE))
         assert found[0]["problem"] == "It is not mounted"
 
 
@@ -119,12 +124,27 @@ def test_volumes_of_a_group_have_its_entry() -> None:
     held = {osd: entry(osd)}
     for found in (
         entries(Listing(**held), groups=[group]).listed(),
-        entries(Shelf(**held), groups=[group]).of([ONE, TWO]),
+        entries(Shelf(**held), groups=[group]).of(named(ONE, TWO)),
     ):
         assert found is not None
         known = {one.get("uuid"): one for one in found}
         assert known[ONE]["current"] == known[TWO.lower()]["current"] == "rotation aa"
         assert None in known and not any(one.get("problem") for one in found)
+
+
+def test_a_group_may_name_the_path_of_a_volume() -> None:
+    """The store may still have an entry of the volume itself, of the time before it was in a group."""
+    osd = "5b0f7f0a-5a5e-4b8e-9d61-0c7f4f1c2a33"
+    group = {"name": osd, "volumes": [ONE, "/dev/vdb"]}
+    held = {TWO: entry(TWO, current=secret("old")), osd: entry(osd)}
+    listed = entries(Listing(**held), groups=[group]).listed()
+    assert listed is not None
+    assert [one["current"] for one in listed if one.get("device") == "/dev/vdb"] == ["rotation aa"]
+    found = entries(Shelf(**held), groups=[group]).of([("/dev/vdb", TWO), ("/dev/vdc", TWO)])
+    assert [(one.get("device"), one["current"]) for one in found[:2]] == [
+        ("/dev/vdb", "rotation aa"),
+        (None, "rotation old"),
+    ]
 
 
 @pytest.mark.parametrize("name", CLASSES)

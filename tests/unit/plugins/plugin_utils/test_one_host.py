@@ -77,8 +77,8 @@ WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
         "report_formats",
         "html, pdf",
         (
-            "audit_report_formats is text, but must be one of html, json, csv, junit, sarif, oscal. Write each item on "
-            "a line of its own that begins with a dash."
+            "audit_report_formats is text, but must be one of html, json, csv, junit, sarif, oscal, xccdf, arf. "
+            "Write each item on a line of its own that begins with a dash."
         ),
     ),
     "yes or no": (

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import pathlib
 import typing as t
 
-from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, exchange
+import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, exchange, writing
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
 
@@ -62,6 +66,25 @@ def test_ten_thousand_hosts_with_one_percent_of_clones() -> None:
         hosts[number]["volumes"] = [volume(0, 9000 + number, 9000 + number if number % 2 else 20000 + number)]
     found = clones(data.build(hosts)["hosts"])
     assert set(found) == {f"h{number:05}" for first in (0, 9000) for number in range(first, first + 100)}
+
+
+@pytest.mark.full
+def test_the_files_of_ten_thousand_hosts_name_the_clones_and_nobody_else(tmp_path: pathlib.Path) -> None:
+    """It may take a minute, as all forms of the report are written; docs/scale.md has what was measured."""
+    hosts = [{"host": f"h{number:05}", "volumes": [volume(0, number, number)]} for number in range(10000)]
+    for number in range(100):
+        hosts[number]["volumes"] = [volume(0, 9000 + number, 9000 + number if number % 2 else 20000 + number)]
+    files = {form: str(tmp_path / form) for form in writing.FORMS}
+    options = {"sources": [], "hosts": hosts, "kind": "audit", "title": "", "generated": "now", **files}
+    writing.write(options, mode=lambda _old: 0o600, check=False)
+    wanted = {f"h{number:05}" for first in (0, 9000) for number in range(first, first + 100)}
+    with open(files["csv"], newline="", encoding="utf-8") as lines:
+        assert {line["host"] for line in csv.DictReader(lines) if line["rule"] == "clone"} == wanted
+    sarif = json.loads(pathlib.Path(files["sarif"]).read_text())["runs"][0]["results"]
+    found = [one["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] for one in sarif if "ruleId" in one]
+    assert {name.partition(":")[0] for name in found} == wanted
+    with open(files["xccdf"], encoding="utf-8") as lines:
+        assert sum('_rule_clone"><result>fail<' in line for line in lines) == len(wanted)
 
 
 def printed(number: int, key: str, **secrets: str) -> t.Dict[str, t.Any]:

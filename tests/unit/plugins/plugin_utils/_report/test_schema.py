@@ -51,7 +51,8 @@ def everything(kind: str) -> t.Dict[str, t.Any]:
     }
     before = {"problem": "", "hosts": comparison.reduced(data.hosts_of([{"host": "a"}, {"host": "b"}], kind), kind)}
     run = {"run": RUN} if kind == data.ROTATION else {}
-    return data.build([host], kind=kind, **run, since=lambda hosts: comparison.since(before, hosts, kind))
+    about = {"scope": {"inventory": 3, "targets": ["a", "z"]}, "files": {"json": "luks-audit.json"}}
+    return data.build([host], kind=kind, **run, **about, since=lambda hosts: comparison.since(before, hosts, kind))
 
 
 def test_it_is_a_schema_that_lets_nothing_by() -> None:
@@ -112,6 +113,8 @@ def test_a_member_that_only_the_code_knows_is_noticed(table: str, monkeypatch: p
         (("totals", "volumes"), -1),
         (("totals", "states", "done"), 1),
         (("since", "surprise"), 1),
+        (("scope", "surprise"), 1),
+        (("files", "json"), 1),
     ],
 )
 def test_what_it_refuses(path: t.Sequence[t.Any], value: t.Any) -> None:

@@ -176,9 +176,9 @@ def test_no_moment_with_another_mode(tmp_path: pathlib.Path, monkeypatch: pytest
 
 @BOTH
 def test_what_a_link_leads_to_keeps_its_mode(tmp_path: pathlib.Path, check: bool) -> None:
-    write(json=str(tmp_path / "report"), mode=0o644)
+    write(csv=str(tmp_path / "report"), mode=0o644)
     (tmp_path / "link").symlink_to("report")
-    assert write(check, json=str(tmp_path / "link"))["changed"] is False
+    assert write(check, csv=str(tmp_path / "link"))["changed"] is False
     assert (tmp_path / "report").stat().st_mode & 0o777 == 0o644 and (tmp_path / "link").is_symlink()
 
 

@@ -85,6 +85,12 @@ def test_three_calls_for_a_rotation_and_one_at_rest() -> None:
     assert all("quiet" in line for line in heard.lines)
 
 
+def test_every_step_is_told_which_libraries_to_use() -> None:
+    host = FakeHost({"/dev/a": disk(), "/dev/b": disk(uuid=OTHER)})
+    rotate(options(fips="require"), host, FakeStore())
+    assert {one["step"]: one["fips"] for one in host.asked} == dict.fromkeys(("look", "add", "erase"), "require")
+
+
 def test_what_opens_nothing_is_said_only_where_the_host_proved_it() -> None:
     disks, store = {"/dev/a": disk()}, FakeStore()
     assert one_of(rotate(options(check=True), FakeHost(disks), store)[0]).closed == []

@@ -196,6 +196,17 @@ def test_each_volume_is_compared_with_its_own_entry(tmp_path: pathlib.Path) -> N
     assert unsaid["store"]["opens"] == "not verified" and "said nothing" in str(unsaid["unverified"])
 
 
+def test_the_path_of_a_volume_counts_for_more_than_its_uuid(tmp_path: pathlib.Path) -> None:
+    image = Image(tmp_path / "one.img", "luks1.img")
+    own = {**stored(), "uuid": audit(image)["uuid"]}
+    by_path = {**GOOD, "device": str(image.path)}
+    elsewhere = {**stored(), "device": "/dev/elsewhere"}
+    found = run(tmp_path, stored=[own, elsewhere, by_path])["volumes"]
+    assert [one["store"]["opens"] for one in found] == ["yes"]
+    alone = run(tmp_path, stored=[{**GOOD, "device": "/dev/elsewhere"}])["volumes"]
+    assert [one["store"]["opens"] for one in alone] == ["not verified"]
+
+
 def test_another_volume_at_the_path_is_no_evidence(image: Image) -> None:
     result = audit(image, stored={**GOOD, "uuid": "00000000-0000-0000-0000-000000000000"})
     assert result["store"]["opens"] == "not verified" and "another volume" in str(result["unverified"])
