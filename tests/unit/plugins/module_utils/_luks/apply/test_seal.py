@@ -128,5 +128,11 @@ def test_what_is_compared_and_what_opens_the_scratch_header_are_wiped(
     keys = clevis()
     seal.sealed(TANG, bytearray())
     assert wiped == keys
+    del wiped[:]
+    keys = clevis(back=lambda key: key[:-1] + b"?")
+    with pytest.raises(Refused, match="for another key"):
+        seal.sealed(TANG, bytearray())
+    assert wiped == [keys[0][:-1] + b"?", keys[0]]
+    del wiped[:]
     os.close(scratch.scratch_header())
-    assert len(wiped) == 2 and any(wiped[1])
+    assert len(wiped) == 1 and any(wiped[0])
