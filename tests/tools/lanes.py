@@ -272,9 +272,9 @@ def _newcomer(lane: Lane) -> None:
 
 
 def _mutants(lane: Lane) -> None:
-    """In full refusals, comparisons and steps; all kinds else."""
-    kinds = [f"--kind={kind}" for kind in ("never refused", "always equal", "call left out")]
-    arguments = ["--deep", *kinds] if lane.size == "full" and not lane.arguments else lane.arguments
+    """In full refusals and comparisons; all kinds else."""
+    kinds = ("--kind=never refused", "--kind=always equal")
+    arguments = kinds if lane.size == "full" and not lane.arguments else lane.arguments
     _shown(lane, "mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *arguments])
 
 
@@ -530,8 +530,8 @@ LANES: t.Dict[str, Description] = {
         "plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets
     ),
     "mutants": Description(
-        "each check and step of the plugins taken out, one at a time; a test has to notice (an hour; goes on where it "
-        "was stopped)",
+        "each refusal and comparison of the plugins taken out, one at a time; a test has to notice; by name also each "
+        "step and each reason (an hour or more; goes on where it was stopped)",
         "full",
         run=_mutants,
         cores=ALL,

@@ -117,3 +117,22 @@ def test_no_systemd_cryptenroll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal.shutil, "which", lambda _program: None)
     with pytest.raises(Refused, match="systemd-cryptenroll is not installed"):
         seal.sealed(PCRS, bytearray())
+
+
+def test_what_is_compared_and_what_opens_the_scratch_header_are_wiped(
+    clevis: t.Callable[..., t.List[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiped: t.List[bytes] = []
+    for module in (seal, scratch):
+        monkeypatch.setattr(module, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    keys = clevis()
+    seal.sealed(TANG, bytearray())
+    assert wiped == keys
+    del wiped[:]
+    keys = clevis(back=lambda key: key[:-1] + b"?")
+    with pytest.raises(Refused, match="for another key"):
+        seal.sealed(TANG, bytearray())
+    assert wiped == [keys[0][:-1] + b"?", keys[0]]
+    del wiped[:]
+    os.close(scratch.scratch_header())
+    assert len(wiped) == 1 and any(wiped[0])
