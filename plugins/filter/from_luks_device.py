@@ -18,7 +18,7 @@ author:
 description:
   - Takes tasks or plays, in blocks too, and returns them with the keyslots that C(community.crypto.luks_device)
     adds and removes as tasks of P(luksmith.luks.keyslots#module).
-  - What luks_device does besides (open, close, wipe, TPM2) stays in a task of luks_device, before the new one.
+  - What luks_device does besides (open, close, wipe) stays in a task of luks_device, before the new one.
   - Whatever could not be turned, or means something else afterwards, is a sentence in RV(_value.notes).
   - Comments of the file are lost. Read the result before you use it.
   - It is an error if there is no task of C(community.crypto.luks_device).
@@ -76,6 +76,7 @@ _OF_OPENING = (
     "perf_submit_from_crypt_cpus",
     "persistent",
 )
+TPM2 = "systemd-tpm2"
 _OF_TPM2 = ("new_tpm2", "new_tpm2_pcrs", "remove_tpm2", "tpm2_device")
 _OF_A_NEW_VOLUME = ("cipher", "hash", "keysize", "sector_size", "type")
 KNOWN = {
@@ -162,6 +163,8 @@ class _Turn:
         for option in sorted(set(self.given) - KNOWN):
             self._note(f"{option} is not an option of luks_device that is known here, and is left out")
         changes = [option for option in _CHANGES if self.given.get(option) is not None]
+        if "new_tpm2" not in self._tpm2_left():
+            changes += [option for option in ("new_tpm2", "remove_tpm2") if self.given.get(option)]
         if self.state not in ("present", "opened", "closed"):
             why = "wipes the header" if self.state == "absent" else "is not known before the play runs"
             return self._left(f"state {self.state} {why}")
@@ -199,7 +202,7 @@ class _Turn:
 
     def _besides(self) -> t.List[Task]:
         """The task of luks_device for what this collection does not do."""
-        stays = [option for option in (*_OF_OPENING, *_OF_TPM2) if self.given.get(option) is not None]
+        stays = [option for option in (*_OF_OPENING, *self._tpm2_left()) if self.given.get(option) is not None]
         if self.state == "present":
             self._note(
                 "it no longer makes a volume where there is none; keep a task of luks_device without new_* and "
@@ -214,13 +217,36 @@ class _Turn:
         rest = {option: value for option, value in self.given.items() if option in kept}
         return [{**{key: value for key, value in self._others().items() if key != "register"}, self.module: rest}]
 
+    def _tpm2_left(self) -> t.Sequence[str]:
+        """The options of TPM2 that stay with luks_device: of opening, and what is not known before the play runs."""
+        known = all(isinstance(self.given.get(option), (bool, type(None))) for option in ("new_tpm2", "remove_tpm2"))
+        if not known or not isinstance(self.given.get("new_tpm2_pcrs"), (list, type(None))):
+            return _OF_TPM2
+        return ("tpm2_device",) if self.state == "opened" else ()
+
+    def _bindings(self) -> t.List[Task]:
+        if "new_tpm2" in self._tpm2_left():
+            return []
+        if not self.given.get("new_tpm2"):
+            gone: Task = {"state": "absent", "binding": {"type": TPM2}}
+            return [gone] if self.given.get("remove_tpm2") else []
+        binding: Task = {"type": TPM2, "pcrs": self.given.get("new_tpm2_pcrs")}
+        if binding["pcrs"] is None:
+            binding["pcrs"] = [7]
+            self._note("new_tpm2 without new_tpm2_pcrs is PCR 7, as systemd-cryptenroll has it")
+        if self.given.get("tpm2_device") not in (None, "auto"):
+            binding["device"] = self.given["tpm2_device"]
+        self._note("the binding to the TPM replaces others to it, and is proven to open its keyslot")
+        return [{"binding": binding}]
+
     def _keyslots(self, device: str) -> Task:
         for option in _OF_A_NEW_VOLUME:
             if self.given.get(option) is not None:
                 self._note(f"{option} is for a new volume, and is left out; the module audit compares volumes with it")
         unlock = self._secret("passphrase", "keyfile")
         if unlock is None and self.given.get("tpm2_device") is not None:
-            self._note("tpm2_device unlocks nothing here; add a secret under unlock")
+            named = self.given["tpm2_device"]
+            unlock = {"token": TPM2, **({} if named == "auto" else {"device": named})}
         new = self._secret("new_passphrase", "new_keyfile")
         old = self._secret("remove_passphrase", "remove_keyfile")
         entries: t.List[Task] = []
@@ -240,7 +266,7 @@ class _Turn:
             self._note("every keyslot that the removed secret opens is erased, not only the first")
         if self.given.get("remove_keyslot") is not None:
             entries.append({"state": "absent", "keyslot": self.given["remove_keyslot"]})
-        entries += self._priority(unlock)
+        entries += [*self._bindings(), *self._priority(unlock)]
         given = {"device": device, **({"unlock": [unlock]} if unlock else {}), "keyslots": entries}
         if self.given.get("force_remove_last_key") is not None:
             given["allow_lockout"] = self.given["force_remove_last_key"]

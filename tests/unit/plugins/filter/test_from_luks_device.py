@@ -144,7 +144,7 @@ LEFT_OUT: Options = {
     "sector_size": 512,
     "type": "luks2",
 }
-# Stay in a task of luks_device.
+# Bindings. They stay in a task of luks_device if they are not known before the play runs.
 TPM2: Options = {"new_tpm2": True, "new_tpm2_pcrs": [7], "remove_tpm2": True, "tpm2_device": "auto"}
 
 
@@ -180,11 +180,36 @@ def test_left_out(option: str) -> None:
     assert f"Old: {option} " in notes and "is left out" in notes
 
 
-@pytest.mark.parametrize("option", TPM2)
-def test_left_with_luks_device(option: str) -> None:
-    (rest, ours), notes = turned({**ADD, option: TPM2[option]})
-    assert rest[THEIRS] == {"device": "/x", "passphrase": "a", option: TPM2[option]}
-    assert ours[OURS]["keyslots"] == [ENTRY] and f"{option} stay in a task of luks_device" in notes
+@pytest.mark.parametrize(
+    ("options", "entries", "unlock"),
+    [
+        ({"new_tpm2": True}, [{"binding": {"type": "systemd-tpm2", "pcrs": [7]}}], {"passphrase": "a"}),
+        (
+            {"new_tpm2": True, "new_tpm2_pcrs": [0, 7], "remove_tpm2": True, "tpm2_device": "/dev/tpmrm1"},
+            [{"binding": {"type": "systemd-tpm2", "pcrs": [0, 7], "device": "/dev/tpmrm1"}}],
+            {"passphrase": "a"},
+        ),
+        ({"remove_tpm2": True}, [{"state": "absent", "binding": {"type": "systemd-tpm2"}}], {"passphrase": "a"}),
+        ({"passphrase": None, "tpm2_device": "auto"}, [], {"token": "systemd-tpm2"}),
+        ({"passphrase": None, "tpm2_device": "/dev/x"}, [], {"token": "systemd-tpm2", "device": "/dev/x"}),
+    ],
+)
+def test_a_binding_to_the_tpm(options: Options, entries: t.List[Options], unlock: Options) -> None:
+    """What comes out is a task that the module reads."""
+    (ours,), _notes = turned({**ADD, **options})
+    assert ours[OURS]["keyslots"] == [ENTRY, *entries] and ours[OURS]["unlock"] == [unlock]
+    parse_task(ours[OURS]).wipe_secrets()
+
+
+def test_a_task_that_only_binds_is_turned_too() -> None:
+    (ours,), _notes = turned({"device": "/x", "passphrase": "a", "new_tpm2": True, "new_tpm2_pcrs": [7]})
+    assert ours[OURS]["keyslots"] == [{"binding": {"type": "systemd-tpm2", "pcrs": [7]}}]
+
+
+def test_tpm2_that_is_not_known_before_the_play_stays_with_luks_device() -> None:
+    (rest, ours), notes = turned({**ADD, "new_tpm2": "{{ wanted }}", "new_tpm2_pcrs": [7]})
+    assert rest[THEIRS] == {"device": "/x", "passphrase": "a", "new_tpm2": "{{ wanted }}", "new_tpm2_pcrs": [7]}
+    assert ours[OURS]["keyslots"] == [ENTRY] and "new_tpm2, new_tpm2_pcrs stay in a task of luks_device" in notes
 
 
 def test_opening_stays_and_comes_first() -> None:
