@@ -49,6 +49,8 @@ options:
     description:
       - Paths of reports that this module wrote as O(json). Their hosts come before O(hosts), so that a large fleet can
         be audited in parts.
+      - Reports of parts of a rotation may be those that the role P(luksmith.luks.rotate#role) made, all of dry runs or
+        none. If each of them knows its run, the joined report has a verdict over all hosts.
     type: list
     elements: path
     default: []

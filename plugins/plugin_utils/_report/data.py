@@ -155,9 +155,12 @@ def of_run(run: t.Mapping[str, t.Any], report: t.Mapping[str, t.Any]) -> t.Dict[
     one["differ"] = [shown(name) for name in _list(run, "differ") if isinstance(name, str)]
     totals = report["totals"]
     missing = totals["hosts_by_state"]
+    unanswered = any(missing[state] for state in (WAITING, ASKING, INTERRUPTED))
+    if unanswered:
+        one["ended"] = None  # a part that never began ends no run
     if totals["hosts_without_answer"] or any(totals["states"][state] for state in _BAD):
         one["verdict"] = FAILED
-    elif missing[WAITING] or missing[ASKING] or missing[INTERRUPTED]:
+    elif unanswered:
         one["verdict"] = INCOMPLETE
     else:
         one["verdict"] = PLANNED if one["check"] else DONE
@@ -169,6 +172,45 @@ def _scope(scope: t.Mapping[str, t.Any], hosts: t.Sequence[Report]) -> Report:
     targets = {shown(name) for name in _list(scope, "targets")}
     beyond = sorted(targets.difference(host["host"] for host in hosts))
     return {"inventory": scope["inventory"], "targets": len(targets), "beyond": beyond}
+
+
+def joined_run(parts: t.Mapping[str, t.Mapping[str, t.Any]]) -> t.Optional[t.Dict[str, t.Any]]:
+    """What is known of a run that was made in parts, from the reports of these (path -> report); None where one of them
+    knows nothing of its run. What they do not agree on is left out, or named in ``differ``.
+
+    Raises BadTask if a dry run is among real ones: its hosts would look like those that were rotated.
+    """
+    runs = [report.get("run") for report in parts.values()]
+    if not runs or not all(isinstance(run, t.Mapping) for run in runs):
+        return None
+    known = t.cast(t.List[t.Mapping[str, t.Any]], runs)
+    dry = [path for path, run in zip(parts, known) if run.get("check") is True]
+    if dry and len(dry) < len(parts):
+        raise BadTask(
+            f"{dry[0]} is the report of a dry run, and {next(path for path in parts if path not in dry)} is not",
+            remedy="Give only reports of dry runs, or only of others",
+        )
+    one: t.Dict[str, t.Any] = {"check": bool(dry)}
+    for name in ("who", "controller", "store"):
+        if all(run.get(name) == known[0].get(name) for run in known):
+            one[name] = known[0].get(name)
+    began = [run.get("began") for run in known]
+    if all(isinstance(moment, str) for moment in began):
+        one["began"] = min(t.cast(t.List[str], began))
+    ended = [run.get("ended") for run in known]
+    one["ended"] = max(t.cast(t.List[str], ended)) if all(isinstance(moment, str) for moment in ended) else None
+    one["versions"], _other = _agreed(known, "versions")
+    one["options"], differ = _agreed(known, "options")
+    told = {name for run in known for name in _list(run, "differ") if isinstance(name, str)}
+    one["differ"] = sorted(told.union(differ))
+    return one
+
+
+def _agreed(runs: t.Sequence[t.Mapping[str, t.Any]], member: str) -> t.Tuple[t.Dict[str, str], t.Set[str]]:
+    """The texts of ``member`` that are the same in all runs, and the names of the others."""
+    texts = [_texts(run[member]) if isinstance(run.get(member), t.Mapping) else {} for run in runs]
+    common = {name: text for name, text in texts[0].items() if all(other.get(name) == text for other in texts)}
+    return common, {name for one in texts for name in one}.difference(common)
 
 
 def shown(text: t.Any) -> str:

@@ -55,11 +55,6 @@ def to_json(report: Report) -> str:
     return json.dumps(report, indent=1, ensure_ascii=True) + "\n"
 
 
-def read_json(path: str, kind: str) -> t.List[t.Any]:
-    """The hosts of a report that :func:`to_json` wrote to ``path``. Raises BadTask as :func:`read_report` does."""
-    return t.cast(t.List[t.Any], read_report(path, kind)["hosts"])
-
-
 def read_report(path: str, kind: str) -> t.Dict[str, t.Any]:
     """A report that :func:`to_json` wrote to ``path``.
 

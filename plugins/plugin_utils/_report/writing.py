@@ -53,7 +53,9 @@ def write(
     for form in ("sarif", "oscal", "xccdf", "arf"):
         if kind != data.AUDIT and options.get(form) is not None:
             raise BadTask(f"{form} is for the report of an audit", remedy="Use json for a rotation")
-    hosts = [host for path in options["sources"] for host in exchange.read_json(path, kind)]
+    parts = {path: exchange.read_report(path, kind) for path in options["sources"]}
+    hosts = [host for part in parts.values() for host in part["hosts"]]
+    run = options.get("run") or (data.joined_run(parts) if kind == data.ROTATION else None)
     generated = options["generated"] or in_words(time.time())
     before = options.get("before")
     report = data.build(
@@ -61,7 +63,7 @@ def write(
         kind=kind,
         title=options["title"],
         generated=generated,
-        run=options.get("run"),
+        run=run,
         scope=options.get("scope"),
         files={form: os.path.basename(options[form]) for form in FORMS if options.get(form) is not None},
         since=None if before is None else functools.partial(comparison.since, before, kind=kind),

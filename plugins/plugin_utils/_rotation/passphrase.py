@@ -21,6 +21,7 @@ class Form(t.NamedTuple):
     alphabet: str
     group: int
     separator: str
+    least: int = 0  # bits that it has at least, whatever is asked for
 
     @property
     def bits_per_symbol(self) -> int:
@@ -30,9 +31,11 @@ class Form(t.NamedTuple):
 # base32: digits and letters without i, l, o and u (Crockford's choice), which are read as others.
 # modhex: the 16 letters that lie on the same keys of QWERTY, QWERTZ and AZERTY keyboards, as systemd uses them for its
 # recovery keys; no separator, because no layout has one in the same place.
+# recovery: as systemd-cryptenroll prints its recovery keys, 71 characters.
 FORMS: t.Dict[str, Form] = {
     "base32": Form("0123456789abcdefghjkmnpqrstvwxyz", 4, "-"),
     "modhex": Form("cbdefghijklnrtuv", 4, ""),
+    "recovery": Form("cbdefghijklnrtuv", 8, "-", least=256),
 }
 
 
@@ -46,7 +49,7 @@ def symbols(form: str, entropy: int) -> int:
             "are needed"
         )
     shape = FORMS[form]
-    return math.ceil(entropy / shape.bits_per_symbol / shape.group) * shape.group
+    return math.ceil(max(entropy, shape.least) / shape.bits_per_symbol / shape.group) * shape.group
 
 
 def bits(form: str, entropy: int) -> int:

@@ -34,7 +34,12 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_generation": {"type": "str", "default": ""},
     "rotate_max_age": {"type": "int", "default": 0},
     "rotate_passphrase": {"type": "str", "no_log": True},
-    "rotate_passphrase_format": {"type": "str", "choices": ["base32", "modhex"], "default": "base32", "no_log": False},
+    "rotate_passphrase_format": {
+        "type": "str",
+        "choices": ["base32", "modhex", "recovery"],
+        "default": "base32",
+        "no_log": False,
+    },
     "rotate_entropy": {"type": "int", "default": 128},
     "rotate_replaces": _SECRETS,
     "rotate_keeps": _SECRETS,

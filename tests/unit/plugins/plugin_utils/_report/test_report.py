@@ -187,15 +187,15 @@ def test_json_comes_back(tmp_path: pathlib.Path) -> None:
     report = report_data.build(fleets.hostile(), title="t", generated="now")
     file = tmp_path / "report.json"
     file.write_text(exchange.to_json(report))
-    assert report_data.build(exchange.read_json(str(file), "audit"), title="t", generated="now") == report
+    assert report_data.build(exchange.read_report(str(file), "audit")["hosts"], title="t", generated="now") == report
     with pytest.raises(BadTask, match="of kind 'audit'"):
-        exchange.read_json(str(file), "rotation")
+        exchange.read_report(str(file), "rotation")
     file.write_text("{}")
     with pytest.raises(BadTask, match="no report of this collection"):
-        exchange.read_json(str(file), "audit")
+        exchange.read_report(str(file), "audit")
     file.write_text("{")
     with pytest.raises(BadTask, match="not JSON"):
-        exchange.read_json(str(file), "audit")
+        exchange.read_report(str(file), "audit")
 
 
 def test_csv_has_a_line_for_each_finding_and_volume() -> None:

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import collections
+import gzip
+import os
+import pathlib
 import re
+import subprocess
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import passphrase
@@ -18,11 +22,36 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import pas
         ("base32", 141, r"[0-9a-z]{4}(-[0-9a-z]{4}){7}", 160),
         ("modhex", 128, r"[cbdefghijklnrtuv]{32}", 128),
         ("modhex", 256, r"[cbdefghijklnrtuv]{64}", 256),
+        ("recovery", 64, r"[cbdefghijklnrtuv]{8}(-[cbdefghijklnrtuv]{8}){7}", 256),
+        ("recovery", 257, r"[cbdefghijklnrtuv]{8}(-[cbdefghijklnrtuv]{8}){8}", 288),
     ],
 )
 def test_shape_and_stated_entropy(form: str, entropy: int, pattern: str, bits: int) -> None:
     assert re.fullmatch(pattern, passphrase.make(form, entropy))
     assert passphrase.bits(form, entropy) == bits >= entropy
+
+
+def _shape(text: str) -> str:
+    return re.sub(r"[cbdefghijklnrtuv]", "x", text)
+
+
+@pytest.mark.needs("systemd-cryptenroll")
+def test_the_form_of_a_recovery_key(tmp_path: pathlib.Path) -> None:
+    """One of systemd's own is the measure."""
+    root = pathlib.Path(__file__).resolve().parents[5]
+    volume = tmp_path / "volume"
+    volume.write_bytes(gzip.decompress((root / "tests" / "fixtures" / "luks2.img.gz").read_bytes()))
+    done = subprocess.run(
+        ["systemd-cryptenroll", "--recovery-key", str(volume)],
+        env={**os.environ, "PASSWORD": "winter-2025"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = done.stdout.strip()
+    assert len(theirs) == 71
+    assert _shape(passphrase.make("recovery", 128)) == _shape(theirs)
 
 
 @pytest.mark.parametrize("form", passphrase.FORMS)
