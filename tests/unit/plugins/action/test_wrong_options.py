@@ -25,7 +25,7 @@ WRONG: t.Dict[str, t.Tuple[str, t.Dict[str, t.Any], str]] = {
     "a form that there is not": (
         "fleet_report",
         {"hosts": [{"host": "web"}], "pdf": "/x"},
-        "pdf is not an option. The options here are hosts, sources, kind, title, generated, previous, html, json,",
+        "pdf is not an option. The options here are hosts, sources, kind, title, generated, previous, scope, html,",
     ),
     "a file of a vault": (
         "vault_entry",

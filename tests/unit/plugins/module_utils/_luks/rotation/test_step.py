@@ -27,7 +27,7 @@ NEXT, STRANGER = volumes.secret("next"), volumes.secret("stranger")
 PATH = {"header": None, "uuid": None}
 WORK: Json = {**PATH, "unlock": [], "kept": 0, "keyslots": [], "replaced": [], "prove": None, "keyfiles": []}
 NOTHING: Json = {"discover": None, "volumes": [], "orders": []}
-USUAL: Json = {**NOTHING, "backup": None, "backup_dir": None, "wipe": "auto", "lock_timeout": 30.0}
+USUAL: Json = {**NOTHING, "backup": None, "backup_dir": None, "wipe": "auto", "lock_timeout": 30.0, "qmp": {}}
 
 
 @pytest.fixture(params=["luks1", "luks2"])
