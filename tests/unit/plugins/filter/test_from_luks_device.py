@@ -291,8 +291,3 @@ def test_too_few_passes_of_argon2_are_noted() -> None:
     """The module refuses them."""
     result = turn([{"name": "Old", THEIRS: {**ADD, "pbkdf": {"algorithm": "argon2id", "iteration_count": 3}}}])
     assert any("pbkdf.time must be at least 4 here" in note for note in result["notes"])
-
-
-def test_a_tpm_that_unlocks_is_noted() -> None:
-    result = turn([{"name": "Old", THEIRS: {"device": "/x", "new_passphrase": "b", "tpm2_device": "auto"}}])
-    assert any("tpm2_device unlocks nothing here" in note for note in result["notes"])
