@@ -9,6 +9,7 @@ task, in its result or in a variable; a store of tasks is the exception, because
 
 from __future__ import annotations
 
+import difflib
 import os
 import typing as t
 
@@ -114,6 +115,9 @@ class ActionModule(ActionBase):
         if batches is not None and not result.get("failed"):
             batches.fine(host)
         if arguments["journal"] is not None:
+            # Its journal has secrets, so that the task has no_log, and Ansible does not show its diff.
+            for diff in result.get("diff", ()):
+                world.show(diff)
             return {"changed": result["changed"], "outcome": result, "searched": result["searched"]}
         return result
 
@@ -281,6 +285,12 @@ class _World:
             self._display.display(shown(text))
         else:
             self._display.v(shown(text))
+
+    def show(self, diff: t.Mapping[str, t.Any]) -> None:
+        sides = [str(diff.get(side, "")).splitlines() for side in ("before", "after")]
+        headers = [f"{side}: {diff.get(f'{side}_header', '')}" for side in ("before", "after")]
+        for line in difflib.unified_diff(*sides, *headers, lineterm=""):
+            self.say(line)
 
     def phase(self, volume: str, number: int, count: int, phase: Phase, says: str, loud: bool) -> None:
         told = f": {says}" if says else ""

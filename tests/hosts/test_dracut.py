@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import pathlib
 import subprocess
-import typing as t
 
 import pytest
-import yaml
+from ansible_collections.luksmith.luks.plugins.action import rotate_host
 from ansible_collections.luksmith.luks.tests.hosts import roots
 from ansible_collections.luksmith.luks.tests.hosts.machine import Host, Payloads
 from ansible_collections.luksmith.luks.tests.hosts.provided import provided
@@ -20,12 +19,11 @@ from ansible_collections.luksmith.luks.tests.hosts.stock import STOCK
 
 pytestmark = [pytest.mark.full, pytest.mark.needs("debootstrap", "root")]
 
-ROLE: t.Dict[str, str] = yaml.safe_load((roots.ROOT / "roles" / "rotate" / "vars" / "main.yml").read_text())
 # Debian packages what builds the initramfs of the Red Hat family, and a folder of modules is all of a kernel that it
 # asks for.
 DRACUT = ("dracut-core", "kmod")
 KERNEL = "6.0.0-luksmith"
-# The arguments: the question and the command of the role.
+# The arguments: the question and the command of the action rotate_host.
 SCRIPT = r"""
 set -e
 ask() { sh -c "$question" sh data "$1" | sed "s|^|$2: |"; }
@@ -70,8 +68,8 @@ def test_the_initramfs_follows_a_keyfile_that_is_in_it(with_dracut: Host) -> Non
         "-c",
         script,
         "sh",
-        ROLE["rotate_initramfs_question"],
-        ROLE["rotate_initramfs_command"],
+        rotate_host._QUESTION,
+        rotate_host._BUILD,
         hide=["boot", "var/tmp", place],
     )
     said = [line for line in done.stdout.decode().splitlines() if line]

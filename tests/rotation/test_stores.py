@@ -148,7 +148,7 @@ def test_escrow(escrow: Escrow) -> None:
     lab = escrow.lab
     lab.play()  # the controller seals and cannot open
     first = exactly_the_newest(lab, escrow.stored(), "one")
-    output = lab.play()
+    output = lab.play("-v")
     assert "changed=0 " in output and "it is sealed, so that it was not tried" in output
 
     before = (lab.folder / VOLUMES[0]).read_bytes(), escrow.file().read_bytes()

@@ -132,3 +132,19 @@ def test_a_command_for_a_report_that_there_is_not() -> None:
     assert action._begin_report("web", {"rotate_report": "", "rotate_report_command": []}) is None
     with pytest.raises(AnsibleActionFail, match="rotate_report_command gets the report, and there is none"):
         action._begin_report("web", {"rotate_report": "", "rotate_report_command": ["mail"]})
+
+
+def test_the_diff_of_a_task_that_shows_no_result_is_shown_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task has no_log, because a store of tasks leaves secrets in its journal."""
+    said: t.List[str] = []
+    monkeypatch.setattr(rotate_host._World, "say", lambda _world, text, **_how: said.append(text))
+    diff = {"before": "LUKS2\n1 old\n", "after": "LUKS2\n2 new\n", "before_header": "/v", "after_header": "/v"}
+    done = types.SimpleNamespace(run=lambda: None, volumes=[], unmatched=())
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(args={"journal": []}, check_mode=True, diff=True)
+    action._templar = Action._templar
+    action._rotation = lambda *_given: done
+    action._begin_report = action._report = lambda *_given: None
+    action._result = lambda *_given: {"changed": True, "diff": [diff]}
+    assert "diff" not in action.run(task_vars={"inventory_hostname": "web", **GIVEN})
+    assert said == ["--- before: /v", "+++ after: /v", "@@ -1,2 +1,2 @@", " LUKS2", "-1 old", "+2 new"]
