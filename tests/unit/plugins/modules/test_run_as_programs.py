@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
 import json
 import pathlib
 import types
@@ -42,8 +44,10 @@ def test_it_answers(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
     with pytest.raises(SystemExit):
         # Not runpy: the loader that ansible-test 2.17 puts into sys.path_hooks takes the file for a folder.
-        file = PLUGINS / f"{name}.py"
-        exec(compile(file.read_bytes(), str(file), "exec"), {"__name__": "__main__", "__file__": str(file)})
+        loader = importlib.machinery.SourceFileLoader("__main__", str(PLUGINS / f"{name}.py"))
+        spec = importlib.util.spec_from_loader("__main__", loader)
+        assert spec is not None
+        loader.exec_module(importlib.util.module_from_spec(spec))
     answer = json.loads(capsys.readouterr().out)
     assert answer["failed"] is True and "no_such_option" in answer["msg"]
 
