@@ -11,6 +11,8 @@ import typing as t
 import pytest
 import warm
 
+pytest.importorskip("pytest_timeout", reason="the limits of the warm process are those of pytest-timeout")
+
 ENGINE = """
 LIMIT = 9
 
