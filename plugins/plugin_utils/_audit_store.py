@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..module_utils._luks.task.volume_keys import KEY_SOURCES
 from ._rotation.entry import LABEL, BadEntry, check_uuid, held, notes, read, told
 from ._rotation.groups import groups
 from ._rotation.role_variables import SPEC, store_options_of
@@ -37,7 +38,7 @@ STORE_SPEC = {
         "rotate_escrow_private_key",
     )
 }
-_NO_SECRETS = ("token", "volume_key_file", "volume_key_base64")
+_NO_SECRETS = ("token", *KEY_SOURCES)
 
 
 def options_of(store: str, given: t.Mapping[str, t.Any]) -> Option:

@@ -165,9 +165,9 @@ def replace(
     may undo that.
     """
     target = _target(path, follow)
-    folder, name = os.path.split(target)
+    folder = os.path.dirname(target)
     old = _status(path, target)
-    unfinished = os.path.join(folder, f".{name}.luksmith-new")
+    unfinished = unfinished_of(target)
     descriptor = _open_locked(path, unfinished, patience)
     try:
         try:
@@ -335,6 +335,12 @@ def _confirm(path: str, descriptor: int, content: Bytes) -> None:
         raise StorageFault(
             "the data read back is not the data written", why="the medium or its driver loses writes", volume=path
         )
+
+
+def unfinished_of(target: str) -> str:
+    """Where :func:`replace` writes what is to become ``target``; a killed process leaves it there."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.luksmith-new")
 
 
 def overwrite(descriptor: int) -> None:

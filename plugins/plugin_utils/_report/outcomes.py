@@ -15,6 +15,7 @@ import typing as t
 from ...module_utils._luks.audit import rule as looks_at
 from ...module_utils._luks.audit.policy import INFO, OFF
 from ...module_utils._luks.audit.rules import RULES, SEGMENT_GAP, UNREADABLE
+from ...module_utils._luks.task.options import PROOF
 from .fleet_rules import CLONE, FLEET_RULES
 
 Report = t.Mapping[str, t.Any]
@@ -41,7 +42,6 @@ _ONLY_FOR = {
 _BLIND = (UNREADABLE.id, SEGMENT_GAP.id)
 # Whether the host gave these a reason to look is not in the report.
 _BY_THE_HOST = {"fips-keyslot": "", "grub-closed": "opened_by_grub"}
-_PROOF = "proof"
 
 
 def of_host(host: Report) -> t.Dict[str, str]:
@@ -95,7 +95,7 @@ def _looked(name: str, where: str, volume: Report, policy: t.Mapping[str, t.Any]
     if name in _BY_THE_HOST:
         return _BY_THE_HOST[name] in policy
     if where == looks_at.SECRETS:
-        tried = bool(audited.get("verify") == _PROOF)
+        tried = bool(audited.get("verify") == PROOF)
         if name == "secret-forbidden":
             return tried and bool(audited.get("forbidden_labels"))
         if name == "volume-key-padded":

@@ -34,6 +34,11 @@ def check_live(
         )
     noted = {number for token in header.tokens for number in token.keyslots}
     for action in plan.actions:
+        if action.kind == ActionKind.COPY_HEADER:
+            raise _needs_it_free(
+                "a copy of the header in backup_dir",
+                "the header has to name that copy, and QEMU writes only its own part of it",
+            )
         if action.kind not in (ActionKind.ADD, ActionKind.REKEY, ActionKind.ERASE, ActionKind.FINISH_ERASE):
             raise _needs_it_free(f"{action.kind} of keyslot {action.keyslot}", "QEMU has no command for it")
         if action.in_place:
@@ -44,7 +49,7 @@ def check_live(
             )
         if action.keyslot in noted and (action.kind == ActionKind.ERASE or action.overwrites):
             raise _needs_it_free(f"the entry of luksmeta for keyslot {action.keyslot}", "QEMU does not know luksmeta")
-        _check_costs(action, desired)
+        _check_entry(action, desired)
         if action.secret is not None and action.secret in unusable:
             raise _needs_it_free(
                 f"a keyslot for {desired.labels[action.secret]}",
@@ -60,8 +65,15 @@ def check_live(
         )
 
 
-def _check_costs(action: Action, desired: Desired) -> None:
-    if action.entry is not None and desired.entries[action.entry].costs.iterations is not None:
+def _check_entry(action: Action, desired: Desired) -> None:
+    if action.entry is None:
+        return
+    entry = desired.entries[action.entry]
+    if entry.binding is not None and action.secret is not None:
+        raise _needs_it_free(
+            f"a binding (keyslots[{action.entry}])", "QEMU makes the keyslot alone, and nothing would unlock it"
+        )
+    if entry.costs.iterations is not None:
         raise _needs_it_free(
             f"pbkdf.iterations of keyslots[{action.entry}]",
             "QEMU chooses the iterations itself, by the time that they take",

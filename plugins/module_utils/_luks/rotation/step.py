@@ -16,6 +16,7 @@ import typing as t
 from ..errors import Interrupted, LuksmithError, Refused, expected_only
 from ..result.actions import Result
 from ..task.parse import parse_task
+from ..task.volume_keys import is_volume_key
 from ..unlock.verdict import Verdict
 from ..usecases.amend import amend
 
@@ -131,15 +132,11 @@ def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Resul
     options["qmp"] = params["qmp"].get(place["device"])
     task = parse_task({**place, **options, "unlock": work["unlock"], "keyslots": work["keyslots"]})
     try:
-        result = amend(task, check=check, first=sum(map(_is_secret, work["unlock"][: work["kept"] or 0])))
+        kept = [item for item in work["unlock"][: work["kept"] or 0] if not is_volume_key(item)]
+        result = amend(task, check=check, first=len(kept))
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE}
-
-
-def _is_secret(item: Params) -> bool:
-    """Whether an item of ``unlock`` is no volume key."""
-    return item.get("volume_key_file") is None and item.get("volume_key_base64") is None
 
 
 def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Result]) -> None:

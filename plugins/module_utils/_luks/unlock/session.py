@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import types
 import typing as t
 
 from ..crypto.host import cores
@@ -100,12 +99,7 @@ class UnlockSession:
     def __enter__(self) -> UnlockSession:
         return self
 
-    def __exit__(
-        self,
-        kind: t.Optional[t.Type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
 

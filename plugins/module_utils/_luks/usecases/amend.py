@@ -264,7 +264,7 @@ class _Amendment:
     def _way_back(self, header: Header) -> t.Tuple[WayBack, str, t.Optional[Measurement]]:
         """What ``backup_dir`` has of this volume: whether it opens it, why not, and the cost of the key that did."""
         folder, intent = self.task.desired.backup_dir, header.intent
-        if not folder or self.by_qemu:
+        if not folder:
             return WayBack.NONE, "", None
         if intent is None or not intent.copy:
             return WayBack.OFFERED, "", None

@@ -65,8 +65,7 @@ class CopyFile:
 
         Raises StorageFault if it stays, or if a power failure could bring it back.
         """
-        folder, name = os.path.split(self.path)
-        for path in (self.path, os.path.join(folder, f".{name}.luksmith-new")):
+        for path in (self.path, files.unfinished_of(self.path)):
             with contextlib.suppress(LuksmithError):
                 descriptor = self._open(os.O_RDWR, path)
                 try:

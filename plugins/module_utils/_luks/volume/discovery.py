@@ -39,6 +39,13 @@ def discover(*, paths: t.Sequence[str] = (), block_devices: bool = True, cryptta
     return _Search(read_inventory(), block_devices).result(paths, crypttab_path)
 
 
+def matches(pattern: str) -> t.Tuple[bool, t.List[str]]:
+    """Whether ``pattern`` names one path, and the paths. A path that exists is taken literally, even with brackets."""
+    if os.path.lexists(pattern) or not glob.has_magic(pattern):
+        return True, [pattern]
+    return False, sorted(glob.iglob(pattern, recursive=True), key=natural)
+
+
 class _Search:
     def __init__(self, inventory: Inventory, block_devices: bool) -> None:
         self._inventory = inventory
@@ -73,10 +80,9 @@ class _Search:
                     FoundVolume(pattern, problem=f"The path {unusable(pattern)}. {remedy_for(pattern)}.")
                 )
                 continue
-            # A path that exists is taken literally, even with brackets.
-            named = os.path.lexists(pattern) or not glob.has_magic(pattern)
+            named, matching = matches(pattern)
             matched = named
-            for path in [pattern] if named else sorted(glob.iglob(pattern, recursive=True), key=natural):
+            for path in matching:
                 if (named or _is_volume_like(path)) and self._probe_path(path, named=named):
                     matched = True
             if not matched:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 import typing as t
@@ -16,6 +15,7 @@ from ..header import partitions, summary
 from ..header.magic import LUKS, QCOW2
 from ..paths import unusable
 from . import lock_holders
+from .discovery import matches
 from .node import Node, open_node
 from .storage import Region
 
@@ -57,8 +57,7 @@ def held_by(path: str) -> t.List[str]:
 def _files(pattern: str) -> t.List[str]:
     if unusable(pattern):
         return []
-    named = [pattern] if os.path.lexists(pattern) else sorted(glob.iglob(pattern, recursive=True))
-    return [path for path in named if os.path.isfile(path)]
+    return [path for path in matches(pattern)[1] if os.path.isfile(path)]
 
 
 def _rows(path: str, node: Node) -> t.Iterator[Row]:

@@ -16,7 +16,6 @@ import socket
 import stat
 import struct
 import time
-import types
 import typing as t
 
 from ..crypto.memory import wipe
@@ -255,12 +254,7 @@ class Monitor:
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(
-        self,
-        kind: t.Optional[t.Type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
 

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import hmac
 import os
-import types
 import typing as t
 
 from ..errors import LuksmithError, Refused, StorageFault
@@ -244,12 +243,7 @@ class Volume:
     def __enter__(self) -> Volume:
         return self
 
-    def __exit__(
-        self,
-        kind: t.Optional[t.Type[BaseException]],
-        error: t.Optional[BaseException],
-        trace: t.Optional[types.TracebackType],
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
 

@@ -43,7 +43,7 @@ function auditVerdict() {
         "compliant by record",
         many(states.recorded, "volume") + " only as far as the header says, which proves nothing.",
       ]
-    : ["compliant", "compliant", "Every rule was checked on every volume that was seen, and holds."];
+    : ["compliant", "compliant", "No finding on any volume that was seen, and nothing was left unverified."];
 }
 export function verdict() {
   const [tone, word, about] = report.run ? RUNS[report.run.verdict] : auditVerdict();

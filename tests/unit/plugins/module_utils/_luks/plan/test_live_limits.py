@@ -15,7 +15,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.live_limits import check_live
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Binding, Costs, Desired, Entry
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[5] / "fixtures"
 RED, GREEN = range(2)
@@ -68,6 +68,7 @@ def test_what_qemu_can_do() -> None:
         ("pbkdf.iterations of keyslots[0]", {"costs": Costs(iterations=1000)}),
         ("a keyslot for green", {"unusable": {GREEN: "contains a NUL byte"}}),
         ("a new keyslot", {"openers": ()}),
+        ("a binding (keyslots[0])", {"binding": Binding("clevis", pin="tang")}),
         ("a new keyslot", {"unusable": {RED: "is not UTF-8"}}),
     ],
 )
@@ -79,6 +80,7 @@ def test_what_needs_the_image_free(found: str, how: t.Any) -> None:
     ("found", "action"),
     [
         ("a new secret in keyslot 0", REKEY._replace(in_place=True)),
+        ("a copy of the header in backup_dir", Action(ActionKind.COPY_HEADER, None, "why")),
         ("set-priority of keyslot 1", Action(ActionKind.SET_PRIORITY, 1, "why", priority="ignore")),
     ],
 )
