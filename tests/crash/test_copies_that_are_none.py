@@ -97,16 +97,25 @@ def of_another_volume(copy: pathlib.Path, start: bytes) -> None:
     subprocess.run(format_it, input=SECRETS[A], check=True, capture_output=True)
 
 
-def named_by_another_volume(copy: pathlib.Path, start: bytes) -> None:
-    """As before, and its header names itself: whoever writes to the folder can make that."""
-    of_another_volume(copy, start)
+def _named(copy: pathlib.Path, name: str) -> None:
+    """The header in ``copy`` notes that its copy has this name."""
     data = bytearray(copy.read_bytes())
     header = parse_header(lambda offset, length: bytes(data[offset : offset + length]), len(data))
-    name = copy.name.rpartition("-header")[0].rpartition(".")[0][-32:]
     noted = header.with_intent(Intent(IntentKind.COPIED, 0, copy=name))
     for write in noted.commit_writes(header):
         data[write.offset : write.offset + len(write.data)] = write.data
     copy.write_bytes(bytes(data))
+
+
+def of_another_run(copy: pathlib.Path, start: bytes) -> None:
+    """True in all but its name, as if somebody had kept the copy of an earlier run and put it here."""
+    _named(copy, "0" * 31 + "1")
+
+
+def named_by_another_volume(copy: pathlib.Path, start: bytes) -> None:
+    """As before, and its header names itself: whoever writes to the folder can make that."""
+    of_another_volume(copy, start)
+    _named(copy, copy.name.rpartition("-header")[0].rpartition(".")[0][-32:])
 
 
 def without_material(copy: pathlib.Path, start: bytes) -> None:
@@ -150,6 +159,7 @@ def a_folder(copy: pathlib.Path, start: bytes) -> None:
         torn,
         empty,
         older,
+        of_another_run,
         of_another_volume,
         named_by_another_volume,
         without_material,

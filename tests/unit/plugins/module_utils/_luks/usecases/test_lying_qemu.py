@@ -24,6 +24,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     StorageFault,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import live
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import lock_holders, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
@@ -136,10 +137,12 @@ def error_and_change(path: pathlib.Path, options: t.Dict[str, t.Any]) -> str:
     return "No space left on device"
 
 
-def change(image: pathlib.Path, qemu: Qemu, entry: t.Dict[str, t.Any], *, check: bool = False) -> t.Dict[str, t.Any]:
+def change(
+    image: pathlib.Path, qemu: Qemu, entry: t.Dict[str, t.Any], *, check: bool = False, **options: t.Any
+) -> t.Dict[str, t.Any]:
     socket = image.with_name("q")
     unlock = [{"passphrase": OLD}, {"passphrase": "in-case-of-fire"}]
-    task = parse_task({"device": str(image), "unlock": unlock, "keyslots": [entry], "qmp": str(socket)})
+    task = parse_task({"device": str(image), "unlock": unlock, "keyslots": [entry], "qmp": str(socket), **options})
     with listening(socket, qemu):
         try:
             return amend(task, check=check)
@@ -286,6 +289,24 @@ def test_a_holder_that_is_not_visible(image: pathlib.Path, monkeypatch: pytest.M
     assert not change(image, Qemu(image, nothing), {"new_secret": {"passphrase": OLD}})["changed"]
     with pytest.raises(Busy, match=r"a process that is not visible from here.*Nothing was changed"):
         change(image, Qemu(image, nothing), ADD)
+
+
+def test_somebody_who_comes_after_the_plan_keeps_the_change_away(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan was made when this QEMU was the only one that had the image open."""
+    planned = live.check_monitor
+
+    def then_comes_another(*arguments: t.Any) -> None:
+        planned(*arguments)
+        another = lock_holders.Holder(1, "qemu-system-x86_64", ())
+        monkeypatch.setattr(lock_holders, "writers_of", lambda file: [another])
+
+    monkeypatch.setattr(live, "check_monitor", then_comes_another)
+    qemu = Qemu(image, nothing)
+    with pytest.raises(Busy, match=r"in use by pid 1 \(qemu-system-x86_64\).*Nothing was changed"):
+        change(image, qemu, ADD, lock_timeout=0)
+    assert qemu.jobs == []
 
 
 def test_check_mode_asks_and_gives_nothing(image: pathlib.Path) -> None:
