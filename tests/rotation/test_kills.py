@@ -161,15 +161,16 @@ def test_module_killed_at_every_write(rotated: Lab, tmp_path: pathlib.Path, call
 @pytest.mark.full
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("begin", ["stage", "promote"])
-@pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begin: str, call: str) -> None:
-    """It may take a minute: up to three rotations."""
+@pytest.mark.parametrize(("call", "when"), [("fsync", 1), ("rename", 2)])
+def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begin: str, call: str, when: int) -> None:
+    """It may take a minute: up to three rotations. The first rename of the process is that of its batch."""
     lab = rotated.copy(tmp_path / "lab")
     if begin == "promote":
         lab.play(*NEXT, expect=-9, KILL_BEFORE="phase promote")
     before = (lab.folder / "store" / "secrets.yml").read_bytes()
     trace = tmp_path / "strace"
-    strace = ["strace", "--seccomp-bpf", "-f", "-qq", "-y", "-o", str(trace)]
+    # Not with --seccomp-bpf: after a result that it has made up, strace 6.1 delivers no injected signal.
+    strace = ["strace", "-f", "-qq", "-y", "-o", str(trace)]
     # strace of an ordinary user sees no names in a process that may not be dumped, so that none is made so.
     lab.play(
         *NEXT,
@@ -181,10 +182,10 @@ def test_store_killed_while_it_writes(rotated: Lab, tmp_path: pathlib.Path, begi
             "-e",
             "inject=prctl:retval=0",
             "-e",
-            f"inject={call}:signal=KILL:when=1",
+            f"inject={call}:signal=KILL:when={when}",
         ],
     )
-    struck = [line for line in trace.read_text().splitlines() if f" {call}(" in line]
+    struck = [line for line in trace.read_text().splitlines() if f" {call}(" in line and line.endswith("= ?")]
     assert struck and all(str(lab.folder / "store") in line for line in struck), struck
     assert "killed by SIGKILL" in trace.read_text()
     assert (lab.folder / "store" / "secrets.yml").read_bytes() == before
