@@ -19,6 +19,7 @@ from ..plugin_utils._rotation.decision import TIMES
 from ..plugin_utils._rotation.entry import BadEntry, Secret, is_uuid, same, told
 from ..plugin_utils._rotation.given_out import FIELDS, Found, given_out, wanted_entry
 from ..plugin_utils._rotation.groups import groups
+from ..plugin_utils._rotation.passphrase import how_to_type
 from ..plugin_utils._rotation.role_variables import SPEC, store_options_of
 from ..plugin_utils._rotation.stores import UNCHANGED, Store, StoreError, known
 from ..plugin_utils._rotation.world import Chance
@@ -127,5 +128,7 @@ def _text(host: str, entry: Result, secrets: t.Sequence[Secret]) -> str:
             + (", staged by a rotation that did not end: try it if the one before does not open" if staged else "")
             + ("" if passphrase.isprintable() else "; control characters are written as in Python")
         )
+        typed = how_to_type(passphrase)
+        lines += [f"    {typed}"] if typed else []
     lines += [f"  {shown(told(secrets[0]['given'][-1]))}. The next rotation replaces it.", ""]
     return "\r\n".join([*lines, ""])

@@ -165,7 +165,14 @@ options:
             description:
               - As O(luksmith.luks.keyslots#module:keyslots[].new_secret).
             type: dict
-            suboptions: *secret
+            suboptions:
+              <<: *secret
+              token:
+                description:
+                  - As O(luksmith.luks.keyslots#module:keyslots[].new_secret.token).
+                type: str
+                choices:
+                  - systemd-recovery
           old_secret:
             description:
               - As O(luksmith.luks.keyslots#module:keyslots[].old_secret).

@@ -58,6 +58,7 @@ def test_given_out_and_replaced(tmp_path: pathlib.Path, shared: pathlib.Path) ->
 
     output, terminal = at_a_terminal(lab, *host)
     assert passphrase in terminal and lab.opens(VOLUME, passphrase)
+    assert "type it with its hyphens; the last symbol is a check symbol" in terminal
     kept = [path for path in lab.folder.rglob("*") if path.is_file() and passphrase.encode() in path.read_bytes()]
     assert passphrase not in output and not kept
     (noted,) = lab.stored()

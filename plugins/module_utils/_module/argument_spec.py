@@ -69,11 +69,12 @@ def volume_options() -> Spec:
 
 
 def entry_options() -> Spec:
-    """One entry of ``keyslots`` whose key is a secret, as a rotation has it."""
+    """One entry of ``keyslots`` whose key is a secret, which may be a recovery key of systemd."""
+    token: Spec = {"type": "str", "choices": ["systemd-recovery"], "no_log": False}
     return {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "keyslot": {"type": "int", "no_log": False},
-        "new_secret": secret(),
+        "new_secret": {**secret(), "options": {**secret_options(), "token": token}},
         "old_secret": secret(),
         "iter_time": {"type": "int"},
         "pbkdf": {
@@ -92,13 +93,9 @@ def entry_options() -> Spec:
 
 
 def any_entry_options() -> Spec:
-    """One entry of ``keyslots``: its key is a secret, which may be a recovery key of systemd, or a binding."""
+    """One entry of ``keyslots``: its key is a secret or a binding."""
     return {
         **entry_options(),
-        "new_secret": {
-            **secret(),
-            "options": {**secret_options(), "token": {"type": "str", "choices": ["systemd-recovery"], "no_log": False}},
-        },
         "binding": {
             "type": "dict",
             "options": {

@@ -159,12 +159,17 @@ class Asking:
 
 
 def _same_order(one: Option, other: Option) -> bool:
-    """Whether both want the same of a volume; a keyslot that was named since, and why, make no difference."""
+    """Whether both want the same of a volume; a keyslot that was named since, why, and the token that LUKS1 does not
+    get, make no difference.
+    """
     if not one or not other:
         return False
 
     def wants(order: Option) -> t.Any:
-        present = [{**entry, "keyslot": None} for entry in order["present"]]
+        present = [
+            {**entry, "keyslot": None, "new_secret": {**entry["new_secret"], "token": None}}
+            for entry in order["present"]
+        ]
         return order["phase"], order["unlock"], present, order["absent"]
 
     return bool(wants(one) == wants(other))

@@ -412,7 +412,8 @@ class Rotation:
             full = volume.seen.free == 0 and (volume.decision.phase != REST or self._comes(volume))
             entries = order["present"] + (order["absent"] if full else [])
             work = {**self._asking.work(volume.uuid, order), **self._asking.place(volume), "keyslots": entries}
-            works.append({**work, "prove": order["present"][0]["new_secret"], "keyfiles": volume.seen.keyfiles})
+            secret = {name: value for name, value in order["present"][0]["new_secret"].items() if name != "token"}
+            works.append({**work, "prove": secret, "keyfiles": volume.seen.keyfiles})
         for volume, done in self._step("add", adding, works):
             volume.followed = done.follow
             if done.refused:

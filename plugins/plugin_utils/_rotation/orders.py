@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ...module_utils._luks.header.foreign_tokens import RECOVERY, is_recovery_key
 from .decision import MAKE, REST, TAKE_UP, Decision
 from .entry import LABEL, BadEntry, Entry, Secret, held, named, same
 
@@ -47,7 +48,7 @@ def orders(entry: Entry, decision: Decision, new: Secret, arguments: t.Mapping[s
         "unlock": [*arguments["keeps"], *gone],
         "present": [
             {
-                "new_secret": present,
+                "new_secret": {**present, **_token(new, arguments["luks"])},
                 **pinned,
                 **{name: arguments[name] for name in ("pbkdf", "iter_time") if arguments[name]},
             }
@@ -105,6 +106,12 @@ def _orders_without(entry: Entry, decision: Decision, arguments: t.Mapping[str, 
         "present": [],
         "absent": [{"state": "absent", "old_secret": option} for option in arguments["replaces"]],
     }
+
+
+def _token(secret: Secret, format: str) -> t.Dict[str, str]:
+    """A recovery key of systemd is marked as one. format: of the volume, "" where it was not seen yet."""
+    drawn = format != "luks1" and is_recovery_key(bytearray(secret["passphrase"], "utf-8", "surrogateescape"))
+    return {"token": RECOVERY} if drawn else {}
 
 
 def _option(secret: Secret) -> t.Dict[str, str]:

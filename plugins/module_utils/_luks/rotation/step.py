@@ -75,7 +75,7 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
             told = {name: info["header"][name] for name in _TOLD}
             seen.update({name: info[name] for name in ("uuid", "type", "container", "keyslots")}, **told)
             seen["crypttab"] = _keyfiles(found, seen["uuid"]) if found is not None else volume.get("keyfiles") or []
-            work = _work_for(params, volume, seen["uuid"])
+            work = _work_for(params, volume, seen["uuid"], seen["type"])
             if params["backup"] and _UUID.fullmatch(seen["uuid"]):
                 seen["phase"] = "backup"
                 seen["backup"] = _backup(params, place, seen["uuid"], check=True)
@@ -93,12 +93,23 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
     return seen
 
 
-def _work_for(params: Params, volume: Params, uuid: str) -> t.Optional[Params]:
-    """What is wanted of the volume: what came with it, else what is wanted of its uuid, else of volumes in general."""
+def _work_for(params: Params, volume: Params, uuid: str, format: str) -> t.Optional[Params]:
+    """What is wanted of the volume: what came with it, else what is wanted of its uuid, else of volumes in general.
+
+    The latter is asked before anybody knows which volumes have room for a token.
+    """
     if volume.get("keyslots"):
         return volume
     by_uuid = {work["uuid"] or "": work for work in params["orders"]}
-    return by_uuid.get(uuid.lower(), by_uuid.get(""))
+    work = by_uuid.get(uuid.lower(), by_uuid.get(""))
+    if work is None or format != "luks1":
+        return work
+    return {**work, "keyslots": [_without_token(entry) for entry in work["keyslots"]]}
+
+
+def _without_token(entry: Params) -> Params:
+    new = entry.get("new_secret")
+    return {**entry, "new_secret": {**new, "token": None}} if new else entry
 
 
 def _change(params: Params, work: Params) -> Result:

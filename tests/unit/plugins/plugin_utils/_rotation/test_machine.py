@@ -443,3 +443,40 @@ def test_real_volumes_killed_at_every_call(tmp_path: pathlib.Path, name: str, af
     rotate(options("two", **usual), host, store)
     (rested,) = host.told["volumes"]
     assert (rested["plan"]["plan"], rested["plan"]["kdf_evaluations"], rested["unknown"]) == ([], 2, [])
+
+
+def enrolled(image: pathlib.Path) -> t.List[t.List[str]]:
+    listed = subprocess.run(["systemd-cryptenroll", image], capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in listed.splitlines()[1:]]
+
+
+@pytest.mark.needs("systemd-cryptenroll", "cryptsetup")
+def test_a_recovery_key_is_one_to_systemd_until_it_is_replaced(tmp_path: pathlib.Path) -> None:
+    images = [tmp_path / name for name in ("luks1.img", "luks2.img")]
+    for image in images:
+        image.write_bytes(gzip.decompress((IMAGES / f"{image.name}.gz").read_bytes()))
+    usual: t.Dict[str, t.Any] = {
+        "volumes": [{"device": str(image)} for image in images],
+        "block_devices": False,
+        "crypttab": str(tmp_path / "none"),
+        "pbkdf": {"type": "pbkdf2", "iterations": 1000},
+    }
+    store = FakeStore()
+    for generation in ("one", "two", "two"):
+        host = RealHost({})
+        rotation, _heard = rotate(options(generation, passphrase_format="recovery", **usual), host, store)
+        assert not [volume.msg for volume in rotation.volumes if volume.failed]
+        changed = {volume.state for volume in rotation.volumes} == {"done"}
+        # LUKS1 has no tokens, and nobody has to be asked twice for that.
+        assert [one["step"] for one in host.asked] == (["look", "add", "erase"] if changed else ["look"])
+        (keyslot,) = (
+            row["keyslot"]
+            for row in rotation.volumes[1].table
+            if row["opened_by"] and row["opened_by"] != ["break-glass"]
+        )
+        assert sorted(enrolled(images[1])) == sorted([["1", "password"], [str(keyslot), "recovery"]])
+        for held, image in zip(sorted(store.held.values(), key=lambda one: one.entry["device"]), images):
+            assert opens(image, held.entry["current"]["passphrase"])
+    assert not changed
+    rotate(options("three", **usual), RealHost({}), store)
+    assert [kind for _keyslot, kind in enrolled(images[1])] == ["password", "password"]
