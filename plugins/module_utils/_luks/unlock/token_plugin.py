@@ -34,7 +34,8 @@ def passphrase(
     """
     words = child.Words(
         f"the plugin {type} of libcryptsetup",
-        "check that its device is there and that it is in the state to which the keyslot is bound",
+        f"check {'the PIN, ' if pin else ''}that its device is there and that it is in the state to which the keyslot "
+        "is bound",
         "its device may wait for somebody",
         "touch or unlock the device in time",
     )
