@@ -23,6 +23,7 @@ from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._batches import Batch, Batches, Stopped
 from ..plugin_utils._one_host import OneHost
+from ..plugin_utils._play import batch_of
 from ..plugin_utils._report.running import RunningReport
 from ..plugin_utils._reports_of_run import note_report
 from ..plugin_utils._rotation.journal import (
@@ -127,28 +128,22 @@ class ActionModule(ActionBase):
             return None  # nothing is touched, and the plan of all hosts is to be seen
         batches = Batches(os.path.join(folder_of_run(), "batches"))
         try:
-            batches.begin(host, self._batch(host))
+            batches.begin(host, self._batch())
         except Stopped as stopped:
             raise AnsibleActionFail(f"{host}: {stopped}") from None
         except LuksmithError as error:
             raise AnsibleActionFail(f"{host}: {error}") from None
         return batches
 
-    def _batch(self, host: str) -> Batch:
-        play, variables = self._task.get_play(), self._variables
-        limit = play.max_fail_percentage
-        if isinstance(limit, str):
-            limit = float(str(self._templar.template(limit)).strip().rstrip("%"))
-        # Hosts that were lost in an earlier task are no longer in ansible_play_batch. Its inventory, to which core
-        # restricts a batch, still has them.
-        inventory = getattr(variables.get("hostvars"), "_inventory", None)
-        hosts = {*(getattr(inventory, "_restriction", None) or ()), *variables.get("ansible_play_batch", ()), host}
-        everybody = list(variables.get("ansible_play_hosts_all", ()))
-        earlier: t.Set[str] = set()
-        if play.order in (None, "inventory"):  # in any other order the list is not that of the batches
-            first = next((number for number, one in enumerate(everybody) if one in hosts), 0)
-            earlier = set(everybody[:first]) - set(variables.get("ansible_play_hosts", ()))
-        return Batch(hosts, earlier, limit)
+    def _batch(self) -> Batch:
+        batch, whole = batch_of(self._task, self._variables, self._templar)
+        if not whole and batch.limit is not None:
+            Display().warning(
+                "This release of ansible-core does not tell which hosts of the batch were lost before the rotation "
+                "began. They do not count against max_fail_percentage here, and the others do. Please tell the "
+                "developers of luksmith.luks which release it is (ansible --version)."
+            )
+        return batch
 
     def _given(self, host: OneHost) -> Result:
         """The variables of the role. Raises AnsibleActionFail."""

@@ -36,12 +36,14 @@ class Stopped(Exception):
 
 
 class Batch(t.NamedTuple):
-    """hosts: all of it, also those that were lost before. earlier: hosts of the play that come before it and were lost.
+    """hosts: all of it, also those that were lost before. lost: all that Ansible has lost by now, from this batch or
+    any other. earlier: those of them that come before this batch.
 
     limit: percentage of the hosts of a batch that may fail, None for no limit.
     """
 
     hosts: t.Collection[str]
+    lost: t.Collection[str] = ()
     earlier: t.Collection[str] = ()
     limit: t.Optional[float] = None
 
@@ -75,7 +77,9 @@ class Batches:
             if before["stopped"]:
                 return str(before["stopped"])
             ends = dict(self._lines("ends"))
-            bad = [host for host in before["hosts"] if not ends.get(host)]
+            # One that was not begun was lost in a task before, or it has no part in this: a condition left it out.
+            # Where none is noted, a process died at the begin of the batch.
+            bad = [host for host in before["hosts"] if not ends.get(host, bool(ends) and host not in batch.lost)]
             share = 100 * len(bad) / len(before["hosts"])
             if before["limit"] is not None and share > before["limit"]:
                 return _sentence(bad, len(before["hosts"]), before["limit"])

@@ -19,9 +19,9 @@ class Run:
         self.folder = folder / "run"
         self.limit = limit
 
-    def begin(self, host: str, hosts: str, earlier: str = "") -> Batches:
+    def begin(self, host: str, hosts: str, earlier: str = "", lost: str = "") -> Batches:
         batches = Batches(str(self.folder))
-        batches.begin(host, Batch(set(hosts), set(earlier), self.limit))
+        batches.begin(host, Batch(set(hosts), {*lost, *earlier}, set(earlier), self.limit))
         return batches
 
     def batch(self, hosts: str, fine: str, earlier: str = "") -> None:
@@ -67,9 +67,31 @@ def test_the_limit_is_a_share_of_the_batch(tmp_path: pathlib.Path, limit: t.Opti
 
 def test_hosts_that_were_lost_before_they_were_begun_count(run: Run) -> None:
     """b failed in a task before, so that only the batch of the inventory has it."""
+    run.begin("a", "ab", lost="b").fine("a")
+    with pytest.raises(Stopped, match=r"1 of the 2 hosts .* \(b\)"):
+        run.begin("c", "c", earlier="b")
+
+
+def test_hosts_that_have_no_part_in_the_rotation_do_not_count(run: Run) -> None:
+    """A condition leaves b out, and Ansible has not lost it."""
     run.begin("a", "ab").fine("a")
-    with pytest.raises(Stopped, match=r"\(b\)"):
-        run.begin("c", "c")
+    run.begin("c", "c")
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "not-begun"])
+@pytest.mark.parametrize("bad", "cde")
+@pytest.mark.parametrize("final", ["f", "fg"])
+def test_one_host_of_the_batch_before_the_final_one_has_no_result(run: Run, begun: bool, bad: str, final: str) -> None:
+    """Its process was killed, or an earlier task lost it; wherever it stands in its batch."""
+    run.batch("ab", "ab")
+    for host in "cde":
+        if host != bad:
+            run.begin(host, "cde", lost="" if begun else bad).fine(host)
+        elif begun:
+            run.begin(host, "cde")
+    for host in final:
+        with pytest.raises(Stopped, match=rf"1 of the 3 hosts of an earlier batch .* \({bad}\)"):
+            run.begin(host, final, earlier="" if begun else bad)
 
 
 def test_a_batch_that_was_lost_as_a_whole_before_it_was_begun(run: Run) -> None:
