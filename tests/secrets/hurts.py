@@ -24,7 +24,7 @@ from ansible.module_utils import basic
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors, files, paths
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import node, storage
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import monitor, node, storage
 from ansible_collections.luksmith.luks.plugins.module_utils._module import runner, safe_module, wrong_task
 
 ENGINE = str(pathlib.Path(__file__).resolve().parents[2] / "plugins" / "module_utils")
@@ -160,6 +160,11 @@ def fill_file_systems() -> None:
         raise paths.fault(path, "cannot be written", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     files.replace = fails
+
+
+def fail_jobs() -> None:
+    """QEMU begins each job, and says at its end that it did nothing."""
+    monitor.Monitor.run_job = lambda self, name, command, arguments: "a test says so"
 
 
 def each_of(hooks: t.Sequence[t.Callable[[], None]]) -> None:
