@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 679,
+    "audit": 681,
     "audit_host": 3,
-    "audit_step": 720,
+    "audit_step": 721,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 607,
+    "header_backup": 609,
     "keyfile": 90,
-    "keyslots": 825,
-    "keyslots_info": 520,
+    "keyslots": 827,
+    "keyslots_info": 522,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 915,
-    "test_volumes": 454,
+    "rotation_step": 917,
+    "test_volumes": 455,
     "vault_entry": 5,
-    "verify_volume": 523,
+    "verify_volume": 525,
     "volumes_info": 245,
 }
 

@@ -76,7 +76,8 @@ class Keyslot(t.NamedTuple):
     area:       the whole key material area, which an erase overwrites.
     encryption: cipher of the area in the notation of the kernel ("aes-xts-plain64"); area_key_size: bytes of its key.
     digests:    numbers of the digests that list this keyslot (LUKS1: always (0,)).
-    bound:      a digest of the keyslot covers a data segment; an unbound keyslot does not open the volume.
+    bound:      it holds the volume key of the data (during a reencryption: one of its keys). An unbound keyslot does
+                not open the volume.
     kind:       "luks1", "luks2", or another type found ("reencrypt", ...), which is never opened.
     """
 
@@ -95,7 +96,11 @@ class Keyslot(t.NamedTuple):
 
 
 class Digest(t.NamedTuple):
-    """Verifies a volume key: PBKDF2(hash, key, salt, iterations), truncated to ``len(value)`` bytes, is ``value``."""
+    """Verifies a volume key: PBKDF2(hash, key, salt, iterations), truncated to ``len(value)`` bytes, is ``value``.
+
+    key_size: bytes of that key, by the first keyslot that the digest lists; 0 if it lists none. PBKDF2 alone does not
+        tell a key from the same key with zeros behind it.
+    """
 
     number: int
     type: str
@@ -105,6 +110,7 @@ class Digest(t.NamedTuple):
     value: bytes
     keyslots: t.Tuple[int, ...]
     segments: t.Tuple[int, ...]
+    key_size: int = 0
 
 
 class Segment(t.NamedTuple):

@@ -15,6 +15,7 @@ from ..errors import BudgetExceeded, LuksmithError, shown
 from ..header.model import LARGEST_KEY, SECTOR, Digest, Header, Keyslot, Pbkdf2
 
 _SHORTEST_KEY = 16  # bytes, of the ciphers that encrypt volumes
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 
 def material_size(slot: Keyslot) -> int:
@@ -36,6 +37,22 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
         return shown(f"{error.found}, {error.why}")
     except LuksmithError as error:
         return shown("; ".join(part for part in (error.found, error.remedy) if part))
+    return ""
+
+
+def why_no_key_of(slot: Keyslot, digests: t.Iterable[Digest]) -> str:
+    """Why the keyslot has no key of its digests, whatever secret opens it, or "".
+
+    cryptsetup refuses such a keyslot since 2.8.7. Older releases open it if its key and that of the first keyslot
+    differ only in zeros at the end, which PBKDF2 takes as the same, so that the secret may still be good there.
+    """
+    for digest in digests:
+        if digest.key_size and slot.key_size != digest.key_size:
+            return (
+                f"its key has {slot.key_size} bytes, and that of keyslot {digest.keyslots[0]}, which digest "
+                f"{digest.number} lists first, has {digest.key_size}. cryptsetup refuses it since 2.8.7; older "
+                "releases may still open it"
+            )
     return ""
 
 
@@ -84,7 +101,8 @@ def why_not_the_key(header: Header, candidate: bytearray, budget: kdf.Budget) ->
     HMAC pads a key with zeros, so that a digest alone takes a key and the same with zeros behind it as equal.
     """
     if header.key_size and len(candidate) != header.key_size:
-        hint = "; it looks like hex digits, and the bytes are needed" if len(candidate) == 2 * header.key_size else ""
+        digits = len(candidate) == 2 * header.key_size and all(byte in _HEX_DIGITS for byte in candidate)
+        hint = "; it looks like hex digits, and the bytes are needed" if digits else ""
         return f"it has {len(candidate)} bytes, and the volume key has {header.key_size}{hint}"
     if not header.key_size and (len(candidate) < _SHORTEST_KEY or not any(candidate[len(candidate) // 2 :])):
         return "the header does not say how long the volume key is, and zeros may have been added to this one"

@@ -87,8 +87,10 @@ class Prover:
         if keyslot not in self._untriable:
             slot = self.header.keyslots[keyslot]
             digests = key_material.digests_of(self.header, slot)
-            self._untriable[keyslot] = self._out_of_reach(slot) or key_material.why_untriable(
-                slot, digests, self.derivations.budget
+            self._untriable[keyslot] = (
+                self._out_of_reach(slot)
+                or key_material.why_untriable(slot, digests, self.derivations.budget)
+                or key_material.why_no_key_of(slot, digests)
             )
         return self._untriable[keyslot]
 
@@ -270,14 +272,15 @@ class Prover:
         """Whether the derived key opens the keyslot; runs in the thread of the derivation."""
         sealed = self._read(slot.area.offset, key_material.material_size(slot))
         candidate = key_material.unseal(slot, derived.key, sealed)
+        digests = key_material.digests_of(self.header, slot)
         known = self.volume_key
-        if known is not None and slot.bound:
+        # A volume that is being reencrypted has two volume keys; the one of segment 0 is kept.
+        of_the_data = slot.bound and any(0 in digest.segments for digest in digests)
+        if known is not None and of_the_data:
             opened, keep = hmac.compare_digest(candidate, known), False
         else:
-            opened = any(
-                key_material.matches(digest, candidate) for digest in key_material.digests_of(self.header, slot)
-            )
-            keep = opened and slot.bound
+            opened = any(key_material.matches(digest, candidate) for digest in digests)
+            keep = opened and of_the_data
         if not keep:
             wipe(candidate)
         return _Trial(opened, candidate if keep else bytearray(), derived.measurement, _hash_of(sealed))

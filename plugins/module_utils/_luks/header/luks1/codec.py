@@ -80,6 +80,7 @@ class Luks1Header(model.Header):
                 value=fields.digest,
                 keyslots=tuple(self.keyslots),
                 segments=(0,),
+                key_size=fields.key_size,
             ),
         )
         self.segments = (

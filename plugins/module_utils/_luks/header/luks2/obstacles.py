@@ -168,7 +168,18 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
             "it is ambiguous which volume key is the right one",
             "Restore a header backup; cryptsetup never writes such a header",
         )
+    others = [name for name, digest in tree["digests"].items() if digest["segments"] and not _covers_first(digest)]
+    if others:
+        return _refused(
+            f"segments of the volume have different volume keys (digest {', '.join(others)} does not cover segment 0)",
+            "a keyslot would open only a part of the data, and cryptsetup opens only those of segment 0",
+            "Restore a header backup; cryptsetup never writes such a header",
+        )
     return None
+
+
+def _covers_first(digest: Tree) -> bool:
+    return "0" in digest["segments"]
 
 
 def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:

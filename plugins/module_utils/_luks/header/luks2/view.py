@@ -28,9 +28,10 @@ def area_size(key_size: int) -> int:
 def keyslots(tree: Tree) -> t.Dict[int, model.Keyslot]:
     """The keyslots by number, ascending."""
     members: t.Dict[str, t.List[t.Tuple[int, bool]]] = {name: [] for name in tree["keyslots"]}
+    of_the_data = binding_digests(tree)
     for digest_name, digest in tree["digests"].items():
         for name in dict.fromkeys(digest["keyslots"]):
-            members[name].append((int(digest_name), bool(digest["segments"])))
+            members[name].append((int(digest_name), digest_name in of_the_data))
     return {
         number: _keyslot(tree, number, members[str(number)])
         for number in sorted(int(name) for name in tree["keyslots"])
@@ -40,7 +41,7 @@ def keyslots(tree: Tree) -> t.Dict[int, model.Keyslot]:
 def digests(tree: Tree) -> t.Tuple[model.Digest, ...]:
     """The digests, by number."""
     return tuple(
-        _digest(number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"])
+        _digest(tree, number, tree["digests"][str(number)]) for number in sorted(int(name) for name in tree["digests"])
     )
 
 
@@ -54,12 +55,23 @@ def data_digests(tree: Tree) -> t.List[str]:
     return [name for name, digest in tree["digests"].items() if "0" in digest["segments"]]
 
 
+def binding_digests(tree: Tree) -> t.List[str]:
+    """Names of the digests whose keyslots open the volume: the first that covers segment 0, as cryptsetup takes it.
+
+    A reencryption has two keys, and segments for both; all their digests count then.
+    """
+    if any(validate_segments.is_backup(segment) for segment in tree["segments"].values()):
+        return [name for name, digest in tree["digests"].items() if digest["segments"]]
+    return data_digests(tree)[:1]
+
+
 def volume_key_size(tree: Tree) -> int:
     """Bytes of the volume key: those of the first keyslot of the data's digest; 0 if it has none."""
-    for name in data_digests(tree)[:1]:
-        for number in tree["digests"][name]["keyslots"]:
-            return int(tree["keyslots"][number]["key_size"])
-    return 0
+    return next((_listed_size(tree, tree["digests"][name]) for name in data_digests(tree)), 0)
+
+
+def _listed_size(tree: Tree, digest: Tree) -> int:
+    return next((int(tree["keyslots"][number]["key_size"]) for number in digest["keyslots"]), 0)
 
 
 def kdf_of(kdf: Tree) -> model.Kdf:
@@ -74,7 +86,7 @@ def kdf_of(kdf: Tree) -> model.Kdf:
 
 
 def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -> model.Keyslot:
-    """``members``: the digests that list the slot, each with whether it covers a segment."""
+    """``members``: the digests that list the slot, each with whether it is one of :func:`binding_digests`."""
     slot = tree["keyslots"][str(number)]
     area = model.Extent(int(slot["area"]["offset"]), int(slot["area"]["size"]))
     priority: t.Any = slot.get("priority", 1)
@@ -87,8 +99,8 @@ def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -
         "priority": PRIORITIES.get(priority, model.PRIORITY_IGNORE)
         if luks2_members.is_a(priority, int)
         else model.PRIORITY_IGNORE,
-        "digests": tuple(sorted(name for name, _covers in members)),
-        "bound": any(covers for _name, covers in members),
+        "digests": tuple(sorted(name for name, _binds in members)),
+        "bound": any(binds for _name, binds in members),
     }
     if slot["type"] != "luks2":
         return model.Keyslot(
@@ -104,7 +116,7 @@ def _keyslot(tree: Tree, number: int, members: t.Sequence[t.Tuple[int, bool]]) -
     )
 
 
-def _digest(number: int, digest: Tree) -> model.Digest:
+def _digest(tree: Tree, number: int, digest: Tree) -> model.Digest:
     known = digest["type"] == "pbkdf2"
     return model.Digest(
         number=number,
@@ -115,6 +127,7 @@ def _digest(number: int, digest: Tree) -> model.Digest:
         value=luks2_members.decoded(digest["digest"], "the value") if known else b"",
         keyslots=tuple(int(name) for name in digest["keyslots"]),
         segments=tuple(int(name) for name in digest["segments"]),
+        key_size=_listed_size(tree, digest),
     )
 
 

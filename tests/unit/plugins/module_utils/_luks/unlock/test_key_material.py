@@ -61,6 +61,14 @@ def test_what_cannot_be_tried_here_is_said(lacking: str, monkeypatch: pytest.Mon
     assert "whirlpool" in key_material.why_untriable(slot, [], budget=budget)
 
 
+def test_only_what_looks_like_hex_digits_is_called_that() -> None:
+    header: t.Any = types.SimpleNamespace(key_size=32, digests=[])
+    wrong = {"hex": bytearray(b"0123456789abCDEF" * 4), "raw": KEY}
+    told = {name: key_material.why_not_the_key(header, key, kdf.Budget()) for name, key in wrong.items()}
+    assert "looks like hex digits" in told["hex"] and "hex" not in told["raw"]
+    assert all("it has 64 bytes, and the volume key has 32" in one for one in told.values())
+
+
 def test_a_digest_that_costs_too_much_is_not_computed() -> None:
     slot, budget = Log("luks2").header.keyslots[0], kdf.Budget()
     dear = Digest(0, "pbkdf2", "sha256", 1 << 31, bytes(32), bytes(32), (0,), (0,))

@@ -74,6 +74,7 @@ def test_every_field_is_read() -> None:
         value=image.salt(91),
         keyslots=(0, 1),
         segments=(0,),
+        key_size=64,
     )
     assert (header.digests[1].keyslots, header.digests[1].segments) == ((5,), ())
     assert header.segments == (
