@@ -17,4 +17,8 @@ class ActionModule(StoreAction):
         folder={"type": "path", "required": True},
         certificates={"type": "list", "elements": "path", "default": []},
         private_key={"type": "str", "no_log": True},
+        signers={"type": "list", "elements": "path", "default": []},
+        signing_key={"type": "path", "no_log": False},
+        signing_passphrase={"type": "str", "no_log": True},
+        accept_unsigned={"type": "bool", "default": False},
     )

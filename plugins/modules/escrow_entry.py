@@ -69,6 +69,30 @@ options:
     description:
       - Private key in PEM format that opens the envelopes. Without it, the entry is returned without passphrases.
     type: str
+  signers:
+    description:
+      - Paths of X.509 certificates in PEM format on the controller, RSA or elliptic curve. With any, a file that none
+        of them has signed is refused, and so is one that was signed for another O(key) or changed since.
+    type: list
+    elements: path
+    default: []
+    version_added: 2.0.0
+  signing_key:
+    description:
+      - Path of the private key on the controller that signs what is written. Its certificate must be one of O(signers).
+    type: path
+    version_added: 2.0.0
+  signing_passphrase:
+    description:
+      - Passphrase of O(signing_key).
+    type: str
+    version_added: 2.0.0
+  accept_unsigned:
+    description:
+      - Whether a file that has no signature at all is believed although there are O(signers). The next write signs it.
+    type: bool
+    default: false
+    version_added: 2.0.0
 requirements:
   - openssl 3.0 or newer on the controller
 seealso:

@@ -36,6 +36,8 @@ STORE_SPEC = {
         "rotate_escrow_folder",
         "rotate_escrow_certificates",
         "rotate_escrow_private_key",
+        "rotate_escrow_signers",
+        "rotate_escrow_accept_unsigned",
     )
 }
 _NO_SECRETS = ("token", *KEY_SOURCES)

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 
 from ._rotation.guarded_file import PREVIOUS, GuardedFile
+from ._rotation.signature import Signing
 from ._rotation.stores import UNCHANGED, Store, StoreError
 from ._rotation.stores.ceph import Ceph
 from ._rotation.stores.command import Command
@@ -105,7 +106,13 @@ def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
     if name == "vault_file":
         return VaultFile(file(words["path"], ""), Cipher(vault), words.get("vault_id"))
     if name == "escrow":
-        return Escrow(words["folder"], words.get("certificates") or (), words.get("private_key"), file)
+        signing = Signing(
+            words.get("signers") or (),
+            words.get("signing_key") or "",
+            words.get("signing_passphrase"),
+            bool(words.get("accept_unsigned")),
+        )
+        return Escrow(words["folder"], words.get("certificates") or (), words.get("private_key"), signing, file)
     return Command(words["words"])
 
 

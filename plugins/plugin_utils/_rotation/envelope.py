@@ -10,6 +10,7 @@ key needs nothing of ours: ``openssl cms -decrypt -inform PEM -inkey KEY``.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import subprocess
@@ -48,24 +49,23 @@ def seal(secret: str, certificates: t.Sequence[str]) -> str:
             path,
             *(["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] if check_certificate(path) else []),
         ]
-    return _openssl(
-        ["-encrypt", "-binary", "-aes-256-gcm", "-outform", "PEM", *recipients], secret.encode(), "seal a secret"
+    return openssl(
+        ["cms", "-encrypt", "-binary", "-aes-256-gcm", "-outform", "PEM", *recipients], secret.encode(), "seal a secret"
     ).decode("ascii")
 
 
 def unseal(envelope: str, private_key: str) -> str:
     """The secret in ``envelope``; ``private_key`` is the PEM text of a key without a passphrase."""
     _refuse_locked(private_key)
-    reading, writing = os.pipe()
-    try:
-        _fill(writing, private_key.encode())
+    with piped(private_key.encode(), "the private key is too large to be one") as key:
         # An empty passphrase for a key that has one all the same: openssl fails then, instead of asking for it.
-        words = ["-decrypt", "-binary", "-inform", "PEM", "-passin", "pass:", "-inkey", f"/dev/fd/{reading}"]
-        return _openssl(
-            words, envelope.encode("ascii"), "open an envelope; is it sealed for this private key?", (reading,)
+        words = ["-decrypt", "-binary", "-inform", "PEM", "-passin", "pass:", "-inkey", f"/dev/fd/{key}"]
+        return openssl(
+            ["cms", *words],
+            envelope.encode("ascii"),
+            "open an envelope; is it sealed for this private key?",
+            (key,),
         ).decode()
-    finally:
-        os.close(reading)
 
 
 def _refuse_locked(private_key: str) -> None:
@@ -76,25 +76,29 @@ def _refuse_locked(private_key: str) -> None:
         )
 
 
-def _fill(pipe: int, key: bytes) -> None:
-    """All at once, and the end of the pipe: there is no reader yet, so that what does not fit its buffer would wait for
-    ever.
+@contextlib.contextmanager
+def piped(content: bytes, too_large: str) -> t.Iterator[int]:
+    """A descriptor from which ``content`` is read, for a program.
+
+    It is written at once: there is no reader yet, so that what does not fit the pipe's buffer would wait for ever.
     """
+    reading, writing = os.pipe()
     try:
-        os.set_blocking(pipe, False)
-        if os.write(pipe, key) < len(key):
-            raise BlockingIOError
-    except BlockingIOError:
-        raise EnvelopeError("the private key is too large to be one") from None
+        try:
+            os.set_blocking(writing, False)
+            if os.write(writing, content) < len(content):
+                raise BlockingIOError
+        except BlockingIOError:
+            raise EnvelopeError(too_large) from None
+        finally:
+            os.close(writing)
+        yield reading
     finally:
-        os.close(pipe)
+        os.close(reading)
 
 
-def check_certificate(path: str) -> bool:
-    """Whether the certificate is for an RSA key.
-
-    Raises EnvelopeError if secrets must not be sealed for it, by its path.
-    """
+def load_certificate(path: str) -> t.Any:
+    """The certificate in the file, of the library ``cryptography``. Raises EnvelopeError."""
     if x509 is None:
         raise EnvelopeError(
             "the controller's Python has no package cryptography, which tells what kind of key a certificate is for; "
@@ -102,10 +106,20 @@ def check_certificate(path: str) -> bool:
         )
     try:
         certificate = x509.load_pem_x509_certificate(read_regular(path))
-        key = certificate.public_key()
+        certificate.public_key()
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise EnvelopeError(f"{path} is no certificate in PEM form that can be read ({reason})") from None
+    return certificate
+
+
+def check_certificate(path: str) -> bool:
+    """Whether the certificate is for an RSA key.
+
+    Raises EnvelopeError if secrets must not be sealed for it, by its path.
+    """
+    certificate = load_certificate(path)
+    key = certificate.public_key()
     is_rsa = isinstance(key, rsa.RSAPublicKey)
     if is_rsa and key.key_size < LEAST_RSA:
         raise EnvelopeError(
@@ -122,7 +136,7 @@ def check_certificate(path: str) -> bool:
             "elliptic curve"
         )
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
-    begin, end = _validity(certificate)
+    begin, end = validity(certificate)
     if now > end:
         raise EnvelopeError(f"the certificate {path} expired on {end:%Y-%m-%d}; renew it, or name another one")
     if now < begin:
@@ -143,7 +157,7 @@ def check_certificate(path: str) -> bool:
     return is_rsa
 
 
-def _validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetime]:
+def validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetime]:
     """In UTC. cryptography renamed both in release 42."""
     if hasattr(certificate, "not_valid_after_utc"):
         return certificate.not_valid_before_utc.replace(tzinfo=None), certificate.not_valid_after_utc.replace(
@@ -152,8 +166,8 @@ def _validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetim
     return certificate.not_valid_before, certificate.not_valid_after
 
 
-def _openssl(words: t.Sequence[str], content: bytes, doing: str, descriptors: t.Sequence[int] = ()) -> bytes:
-    command = ["openssl", "cms", *words]
+def openssl(words: t.Sequence[str], content: bytes, doing: str, descriptors: t.Sequence[int] = ()) -> bytes:
+    command = ["openssl", *words]
     try:
         # A session of its own has no terminal on which anything could be asked.
         done = subprocess.run(

@@ -250,7 +250,7 @@ class Rotation:
         for volume in together:
             if not volume.ended:
                 with self._alone(volume):
-                    if volume.decision.phase == MAKE:
+                    if volume.decision.phase != REST:
                         self._store.check()
         self._stop_groups(together)
         for volume in together:

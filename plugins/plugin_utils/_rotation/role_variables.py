@@ -69,6 +69,10 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_escrow_folder": {"type": "path"},
     "rotate_escrow_certificates": {"type": "list", "elements": "path", "default": []},
     "rotate_escrow_private_key": {"type": "str", "no_log": True},
+    "rotate_escrow_signers": {"type": "list", "elements": "path", "default": []},
+    "rotate_escrow_signing_key": {"type": "path"},
+    "rotate_escrow_signing_passphrase": {"type": "str", "no_log": True},
+    "rotate_escrow_accept_unsigned": {"type": "bool", "default": False},
     "rotate_pbkdf": {"type": "dict", "default": {}},
     "rotate_iter_time": {"type": "int", "default": 0},
     "rotate_wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},
@@ -126,6 +130,11 @@ def store_options_of(given: Given) -> t.Dict[str, t.Any]:
             "folder": given["rotate_escrow_folder"],
             "certificates": given["rotate_escrow_certificates"],
             "private_key": given["rotate_escrow_private_key"],
+            "signers": given["rotate_escrow_signers"],
+            # An audit writes nothing, and so is not given what signs.
+            "signing_key": given.get("rotate_escrow_signing_key"),
+            "signing_passphrase": given.get("rotate_escrow_signing_passphrase"),
+            "accept_unsigned": given["rotate_escrow_accept_unsigned"],
             **shared,
         }
     if given["rotate_store"] == "command":

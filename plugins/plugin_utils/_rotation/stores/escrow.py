@@ -5,7 +5,8 @@
 """The store that seals each secret for the holders of private keys; the controller keeps no secret in the clear.
 
 An envelope holds the secret together with the host, the volume and the secret's id, so that it is of no use for another
-one.
+one. Whoever can write to the folder can seal for a public certificate, too; with signers, what none of them has signed
+is refused. A signature covers the whole file: key, version and entry with all envelopes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ....module_utils._luks.errors import LuksmithError
 from ..entry import Entry, held
 from ..envelope import EnvelopeError, check_certificate, seal, unseal
 from ..guarded_file import CannotBeStored, GuardedFile
+from ..signature import NOBODY_SIGNS, Signing
 from . import CHANGED, UNCHANGED, Stored, StoreError
 
 # What an envelope holds besides the passphrase, and must share with the entry in which it lies.
@@ -28,7 +30,8 @@ _BOUND = ("host", "uuid")
 class Escrow:
     """A file for each volume below ``folder``, at the path that its key is.
 
-    certificates: paths; private_key: PEM text, without which the entries come back without passphrases;
+    certificates: paths; private_key: PEM text, without which the entries come back without passphrases; signing: who
+    signs what is written, and who is believed;
     file: makes a GuardedFile of a path, with what all of them share.
     """
 
@@ -37,11 +40,13 @@ class Escrow:
         folder: str,
         certificates: t.Sequence[str] = (),
         private_key: t.Optional[str] = None,
+        signing: Signing = NOBODY_SIGNS,
         file: t.Callable[[str, str], GuardedFile] = lambda path, folder: GuardedFile(path, store=folder),
     ) -> None:
         self._folder = folder
         self._certificates = certificates
         self._private_key = private_key
+        self._signing = signing
         self._make = file
 
     def check(self) -> None:
@@ -51,6 +56,7 @@ class Escrow:
             if not self._certificates:
                 raise EnvelopeError("there is no certificate to seal a secret for")
             self._file("any").check()
+            self._signing.check()
         except (CannotBeStored, EnvelopeError) as error:
             raise StoreError(f"{error}. {UNCHANGED}") from None
         except LuksmithError as error:
@@ -68,26 +74,25 @@ class Escrow:
     def read(self, key: str) -> Stored:
         file = self._file(key)
         try:
-            return self._opened(_document(file, UNCHANGED), UNCHANGED)
+            return self._opened(self._believed(file, key, UNCHANGED)[0], UNCHANGED)
         except OSError as error:
             raise StoreError(f"{file.path} cannot be used as a store: {error.strerror}. {UNCHANGED}") from None
 
     def write(self, key: str, entry: Entry, version: t.Any) -> Stored:
         with self._file(key).changing() as file:
-            before = _document(file, UNCHANGED)
+            before, signed = self._believed(file, key, UNCHANGED)
             if before.version != (version or 0):
                 raise StoreError(
                     f"{file.path} was changed by another run meanwhile. Run the rotation again. {UNCHANGED}"
                 )
             try:
                 document = Stored(_sealed(entry, self._certificates), before.version + 1)
+                content = self._content(file.path, key, document, signed)
             except EnvelopeError as error:
                 raise StoreError(f"{error}. {UNCHANGED}") from None
-            file.replace(
-                json.dumps({"version": document.version, "entry": document.entry}, indent=2, sort_keys=True).encode()
-            )
+            file.replace(content)
             try:
-                found = _document(file, CHANGED)
+                found = self._believed(file, key, CHANGED)[0]
             except OSError as error:
                 raise StoreError(f"{file.path} cannot be read back: {error.strerror}. {CHANGED}") from None
         if found != document:
@@ -102,6 +107,54 @@ class Escrow:
             raise StoreError(f"The key {key!r} is no path below the folder of the store. {UNCHANGED}")
         return self._make(os.path.join(self._folder, f"{key}.json"), self._folder)
 
+    def _content(self, path: str, key: str, document: Stored, signed: bool) -> bytes:
+        """Of the file, signed where there are signers. signed: what it replaces. Raises EnvelopeError."""
+        if self._signing.signers or self._signing.key:
+            whole = {"key": key, "version": document.version, "entry": document.entry}
+            return _text({**whole, "signature": self._signing.sign(_text(whole))})
+        if signed:
+            raise EnvelopeError(
+                f"{path} is signed, and this run would write it without a signature, so that nobody who asks for "
+                "one believed it any more. Give the run rotate_escrow_signers and rotate_escrow_signing_key"
+            )
+        return _text({"version": document.version, "entry": document.entry})
+
+    def _believed(self, file: GuardedFile, key: str, state: str) -> t.Tuple[Stored, bool]:
+        """What the file holds, if one of the signers, where there are any, has signed it for this key; and whether it
+        is signed.
+
+        ``state``: of the store, for errors. Raises StoreError and OSError.
+        """
+        content = file.content()
+        document = _document(content, file.path, state)
+        signing, parsed = self._signing, _parsed(content)
+        signed = "signature" in parsed
+        if content is None or not signing.signers or (signing.accept_unsigned and not signed):
+            return document, signed
+        signature = parsed.pop("signature", None)
+        again = f"{os.path.basename(file.path)}.previous-1 beside it is the newest earlier one. {state}"
+        if not isinstance(signature, str):
+            raise StoreError(
+                f"{file.path} has no signature, and only what one of rotate_escrow_signers has signed is believed. "
+                "Find out who wrote it: a run before there were signers, or somebody else. If you know that it is "
+                "right, run the rotation once with a new rotate_generation and rotate_escrow_accept_unsigned: true, "
+                f"which signs it; else bring back a signed copy: {again}"
+            )
+        try:
+            signing.verify(_text(parsed), signature)
+        except EnvelopeError as error:
+            raise StoreError(
+                f"{file.path} is not what one of rotate_escrow_signers has signed ({error}). Somebody changed it, or "
+                "its signer is not in the list. Find out who writes to the folder, and bring back a signed copy: "
+                f"{again}"
+            ) from None
+        if parsed.get("key") != key:
+            raise StoreError(
+                f"{file.path} was signed for {str(parsed.get('key'))!r} and not for {key!r}: somebody has exchanged "
+                f"files. Find out who writes to the folder, and bring back the right one: {again}"
+            )
+        return document, signed
+
     def _opened(self, document: Stored, state: str) -> Stored:
         if not self._private_key or not document.entry:
             return document
@@ -114,13 +167,26 @@ class Escrow:
         return Stored(changed, document.version)
 
 
-def _document(file: GuardedFile, state: str) -> Stored:
-    """``state``: of the store, for errors. Raises StoreError and OSError."""
-    content = file.content()
+def _parsed(content: t.Optional[bytes]) -> t.Dict[str, t.Any]:
+    """Empty for what is no JSON object."""
+    try:
+        document = json.loads(content or b"")
+    except (ValueError, RecursionError):
+        document = None
+    return document if isinstance(document, dict) else {}
+
+
+def _text(document: t.Mapping[str, t.Any]) -> bytes:
+    """As the file has it; without its member ``signature``, that is what is signed."""
+    return json.dumps(json.loads(json.dumps(document)), indent=2, sort_keys=True).encode()
+
+
+def _document(content: t.Optional[bytes], path: str, state: str) -> Stored:
+    """``state``: of the store, for errors. Raises StoreError."""
     if content is None:
         return Stored()
+    document = _parsed(content)
     try:
-        document = json.loads(content)
         entry, version = document["entry"], document["version"]
         if (
             not isinstance(entry, dict)
@@ -131,7 +197,7 @@ def _document(file: GuardedFile, state: str) -> Stored:
         return Stored(entry, version)
     except (ValueError, KeyError, TypeError):
         raise StoreError(
-            f"{file.path} holds no entry of luksmith.luks. Move it away, or name another folder. {state}"
+            f"{path} holds no entry of luksmith.luks. Move it away, or name another folder. {state}"
         ) from None
 
 
