@@ -136,7 +136,6 @@ class ProofCache:
         """
         opened = []
         numbers = sorted(among)
-        self.expect((secret, keyslot) for keyslot in numbers)
         for keyslot in numbers:
             verdict = self.verdict(secret, keyslot)
             if verdict is Verdict.UNTRIED:

@@ -361,8 +361,6 @@ class Prover:
         """Wipe the volume key, and drop running trials, whose keys are wiped when they end."""
         for _secret, job in self._jobs.values():
             self.derivations.workers.abandon(job)
-        self._jobs.clear()
-        self._queues.clear()
         if self.volume_key is not None:
             wipe(self.volume_key)
             self.volume_key = None

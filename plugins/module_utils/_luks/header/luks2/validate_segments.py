@@ -29,11 +29,10 @@ def check_segments(tree: Tree, mandatory: t.Sequence[str]) -> None:
     if not segments:
         raise members.malformed("it has no segment")
     covered = {number for digest in tree["digests"].values() for number in digest["segments"]}
-    for number, segment in segments.items():
-        members.number_of(number, f"segment {number!r}")
-        _segment(segment, f"segment {number}", number in covered)
     if set(segments) != {str(position) for position in range(len(segments))}:
         raise members.malformed("the numbers of the segments have gaps")
+    for number, segment in segments.items():
+        _segment(segment, f"segment {number}", number in covered)
     ordered = [segments[str(position)] for position in range(len(segments))]
     regular = [segment for segment in ordered if not is_backup(segment)]
     if not regular:
