@@ -30,7 +30,8 @@ from .storage import Volume
 _FILTERS = ("throttle", "copy-on-read", "preallocate")
 _FILES = ("file", "host_device")
 
-# An amend job aborts QEMU from 8.2 on ("block: fix luks 'amend' when run in coroutine" is in 10.0.7 and 10.2).
+# An amend job aborts QEMU from 8.2 on ("block: fix luks 'amend' when run in coroutine" is in 10.0.7 and 10.2). That was
+# read and not tried: see docs/options.md.
 _ABORTS = (((8, 2, 0), (10, 0, 7)), ((10, 1, 0), (10, 2, 0)))
 _PAUSE = 0.2  # seconds
 # What follows the prefix in the names of our objects.
@@ -125,7 +126,7 @@ def node_of(volume: Volume, header: Header, monitor: Monitor) -> LiveNode:
             f"QEMU {version} of pid {monitor.pid} cannot change keyslots of an open image safely",
             why="it has no such command"
             if monitor.version < (5, 1, 0)
-            else "this version aborts when it is asked to, and its VM with it (fixed in 10.0.7 and 10.2)",
+            else "this version is known to abort when it is asked to, and its VM with it (fixed in 10.0.7 and 10.2)",
             remedy=f"update QEMU, {_FREE}",
         )
     nodes = {
