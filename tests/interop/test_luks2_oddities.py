@@ -33,12 +33,26 @@ def test_an_unknown_derivation_hides_the_keyslots_behind_it(tmp_path: pathlib.Pa
     assert told(found, "cryptsetup stops at it before it tries the keyslots behind")
 
 
-def test_beside_a_payload_in_adiantum_a_keyslot_is_in_aes(tmp_path: pathlib.Path) -> None:
-    """No library for keyslots has Adiantum; cryptsetup opens keyslots in whatever cipher they name."""
+@pytest.mark.parametrize(
+    "payload", ["xchacha20,aes-adiantum-plain64", "aria-xts-plain64", "serpent-xts-plain64", "aes-hctr2-plain64"]
+)
+def test_beside_a_payload_that_is_not_plain_aes_a_keyslot_is_in_aes(tmp_path: pathlib.Path, payload: str) -> None:
+    """cryptsetup opens keyslots in whatever cipher they name; on a host without one, the others are out of reach."""
     volume = Luks2Volume(tmp_path / "volume").like()
-    volume.edit(lambda tree: tree["segments"]["0"].update(encryption="xchacha20,aes-adiantum-plain64"))
+    volume.edit(lambda tree: tree["segments"]["0"].update(encryption=payload))
     keyslots(volume.path, [{"new_secret": {"passphrase": "new"}, "pbkdf": CHEAP}], unlock=["pw0"])
     assert volume.opens("new") and volume.opens("pw0")
+    assert volume.tree()["keyslots"]["1"]["area"]["encryption"] == "aes-xts-plain64"
+
+
+def test_a_keyslot_in_a_cipher_that_nobody_has_can_be_overwritten(tmp_path: pathlib.Path) -> None:
+    volume = Luks2Volume(tmp_path / "volume").like(slots={1: "lost"})
+    volume.edit(lambda tree: tree["keyslots"]["1"]["area"].update(encryption="cast6-xts-plain64"))
+    task = [{"keyslot": 1, "new_secret": {"passphrase": "new"}, "pbkdf": CHEAP}]
+    with pytest.raises(ModuleFailed, match=r"overwrite it \(force: true"):
+        keyslots(volume.path, task, unlock=["pw0"])
+    keyslots(volume.path, task, unlock=["pw0"], force=True)
+    assert volume.opened([0, 1], ["pw0", "new"]) == {(0, "pw0"), (1, "new")}
     assert volume.tree()["keyslots"]["1"]["area"]["encryption"] == "aes-xts-plain64"
 
 

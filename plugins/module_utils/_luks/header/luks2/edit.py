@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import base64
+import re
 import typing as t
 
 from ...errors import Refused
 from .. import model
-from . import members, obstacles, tokens, view
+from . import members, tokens, view
 from .metadata import Tree
 
 FALLBACK_ENCRYPTION = "aes-xts-plain64"
@@ -21,7 +22,11 @@ FALLBACK_KEY_SIZE = 64
 MAX_MEMORY = 4 << 20
 MAX_PARALLEL = 4
 
-_WRAPPED_KEY_CIPHERS = ("paes-", "phmac-")
+# The ciphers that a library may have for keyslots. Not capi:, wrapped keys, hctr2, gcm, adiantum, null.
+CIPHERS = ("aes", "serpent", "twofish", "camellia", "aria", "sm4", "seed", "cast5", "des3_ede")
+_MODES = r"-(xts|lrw|cbc|ctr|ecb)(-.*)?"
+_AES = re.compile("aes" + _MODES)
+_USABLE = re.compile(f"({'|'.join(CIPHERS)})" + _MODES)
 
 
 def refusal_to_hold(kdf: model.Kdf, priority: str) -> t.Optional[str]:
@@ -47,17 +52,32 @@ def refusal_to_hold(kdf: model.Kdf, priority: str) -> t.Optional[str]:
 
 
 def area_encryption(tree: Tree, number: int, key_size: int) -> t.Tuple[str, int]:
-    """Cipher and key size in bytes for the area of keyslot ``number``: its own, the payload's, or AES-XTS with 64."""
-    slot = tree["keyslots"].get(str(number))
-    if slot is not None and slot["type"] == "luks2":
-        encryption, size = slot["area"]["encryption"], slot["area"]["key_size"]
-        if size and _usable(encryption):
-            return encryption, size
+    """Cipher and key size in bytes for the area of keyslot ``number``.
+
+    It is its own, else that of an AES payload, as cryptsetup has it. What unlocks a payload in another cipher leaves
+    the data to the kernel, but has to open keyslots itself: a cipher that opens the volume today does, AES first; else
+    AES-XTS with 64.
+    """
+    own = _area(tree, str(number))
+    if own is not None:
+        return own
     segment = tree["segments"]["0"]
     encryption = segment.get("encryption")
-    if key_size and isinstance(encryption, str) and "integrity" not in segment and _usable(encryption):
+    if key_size and isinstance(encryption, str) and "integrity" not in segment and _AES.fullmatch(encryption):
         return encryption, key_size
-    return FALLBACK_ENCRYPTION, FALLBACK_KEY_SIZE
+    names = [name for digest in view.data_digests(tree) for name in tree["digests"][digest]["keyslots"]]
+    in_use = [area for area in (_area(tree, name) for name in sorted(names, key=int)) if area is not None]
+    fallback = (FALLBACK_ENCRYPTION, FALLBACK_KEY_SIZE)
+    return next((area for area in in_use if _AES.fullmatch(area[0])), in_use[0] if in_use else fallback)
+
+
+def _area(tree: Tree, name: str) -> t.Optional[t.Tuple[str, int]]:
+    """Cipher and key size of the area of a keyslot for a secret, or None if another one could not be made so."""
+    slot = tree["keyslots"].get(name)
+    if slot is None or slot["type"] != "luks2":
+        return None
+    encryption, size = slot["area"]["encryption"], slot["area"]["key_size"]
+    return (encryption, size) if size and _USABLE.fullmatch(encryption) else None
 
 
 def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
@@ -146,12 +166,3 @@ def _kdf(kdf: model.Kdf) -> Tree:
     if isinstance(kdf, model.Pbkdf2):
         return {"type": kdf.type, "hash": kdf.hash, "iterations": kdf.iterations, "salt": salt}
     return {"type": kdf.type, "time": kdf.time, "memory": kdf.memory, "cpus": kdf.parallel, "salt": salt}
-
-
-def _usable(encryption: str) -> bool:
-    return (
-        "-" in encryption
-        and "," not in encryption  # Adiantum, which no library has that opens keyslots
-        and not encryption.startswith(("capi:", *_WRAPPED_KEY_CIPHERS))
-        and not obstacles.is_null_cipher(encryption)
-    )

@@ -9,9 +9,11 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import cipher_table
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model, parsing
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks1 import codec as luks1_codec
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import codec, metadata
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.edit import CIPHERS
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks2_image as image
 
@@ -210,11 +212,38 @@ def test_rekey_keeps_the_cipher_of_the_slot_unless_it_is_unusable() -> None:
     assert header.new_keyslot(2, PBKDF2, area_of(header)).encryption == "aes-xts-plain64"
 
 
-@pytest.mark.parametrize("encryption", ["capi:xts(ecb(aes-generic))-plain64", "paes-xts-plain64", "phmac-xts-plain64"])
-def test_an_unusable_payload_cipher_gives_way_to_the_default(encryption: str) -> None:
+@pytest.mark.parametrize(
+    "encryption",
+    [
+        "capi:xts(ecb(aes-generic))-plain64",
+        "paes-xts-plain64",
+        "phmac-xts-plain64",
+        "xchacha20,aes-adiantum-plain64",
+        "aes-hctr2-plain64",
+        "cast6-xts-plain64",
+        "aria-xts-plain64",
+        "serpent-xts-plain64",
+    ],
+)
+def test_a_payload_that_is_not_plain_aes_has_keyslots_in_aes(encryption: str) -> None:
     header = read(image.changed(image.tree(), "segments/0/encryption", encryption))
     slot = header.new_keyslot(2, PBKDF2, area_of(header))
     assert (slot.encryption, slot.area_key_size) == ("aes-xts-plain64", 64)
+
+
+def test_the_ciphers_of_keyslots_are_those_of_the_libraries() -> None:
+    assert tuple(cipher_table.CIPHERS) == CIPHERS
+
+
+@pytest.mark.parametrize(("first", "second", "taken"), [("serpent", "twofish", "serpent"), ("serpent", "aes", "aes")])
+def test_beside_such_a_payload_a_keyslot_has_a_cipher_that_opens_the_volume(
+    first: str, second: str, taken: str
+) -> None:
+    tree = image.changed(image.tree(), "segments/0/encryption", "camellia-xts-plain64")
+    for number, name in (("0", first), ("1", second)):
+        tree["keyslots"][number]["area"].update(encryption=f"{name}-cbc-plain64", key_size=32)
+    slot = read(tree).new_keyslot(2, PBKDF2, model.Extent(0, 0))
+    assert (slot.encryption, slot.area_key_size) == (f"{taken}-cbc-plain64", 32)
 
 
 def test_integrity_tags_are_not_for_keyslots() -> None:
