@@ -17,7 +17,7 @@ pytest.importorskip("ansible")
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.action import rotate_host  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost  # noqa: E402
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError, Phase  # noqa: E402
 
 GIVEN = {
     "rotate_store": "vault_file",
@@ -148,3 +148,78 @@ def test_the_diff_of_a_task_that_shows_no_result_is_shown_all_the_same(monkeypat
     action._result = lambda *_given: {"changed": True, "diff": [diff]}
     assert "diff" not in action.run(task_vars={"inventory_hostname": "web", **GIVEN})
     assert said == ["--- before: /v", "+++ after: /v", "@@ -1,2 +1,2 @@", " LUKS2", "-1 old", "+2 new"]
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[str, str]]:
+    """What is said, and how."""
+    said: t.List[t.Tuple[str, str]] = []
+    display = types.SimpleNamespace(
+        **{how: lambda text, how=how: said.append((how, text)) for how in ("display", "v", "warning")}
+    )
+    monkeypatch.setattr(rotate_host, "Display", lambda: display)
+    return said
+
+
+def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = rotate_host._World(host())
+    for loud in (True, False):
+        world.phase("/dev/x", 1, 2, Phase.STAGE, "a new secret", loud)
+    told = "web: volume 1 of 2, /dev/x: stage: a new secret"
+    assert screen == [("display", told), ("v", told)]
+    del screen[:]
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(check_mode=False, diff=False)
+    action._variables = {"ansible_play_hosts_all": ["db", "web"]}
+    monkeypatch.setattr(rotate_host, "_sentence_of_unknown", lambda _volumes: "whose is keyslot 3?")
+    action._result(host(), types.SimpleNamespace(volumes=[]), "", world)
+    assert screen == [
+        ("display", "web: 0 volumes changed, 0 unchanged; host 2 of 2"),
+        ("display", "web: whose is keyslot 3?"),
+    ]
+
+
+def test_the_initramfs_is_built_by_a_command_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: t.List[t.Any] = []
+    one = host()
+    monkeypatch.setattr(one, "run", lambda *module: asked.append(module))
+    rotate_host._World(one).build_initramfs()
+    assert asked == [("ansible.legacy.command", {"argv": ["sh", "-c", rotate_host._BUILD]})]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_batch_hears_of_hosts_that_are_fine(failed: bool) -> None:
+    fine: t.List[str] = []
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(args={}, check_mode=False, diff=False)
+    action._templar = Action._templar
+    action._rotation = lambda *_given: types.SimpleNamespace(run=lambda: None, volumes=[], unmatched=())
+    action._begin_batch = lambda _host: types.SimpleNamespace(fine=fine.append)
+    action._begin_report = action._report = lambda *_given: None
+    action._result = lambda *_given: {"changed": False, "failed": failed}
+    action.run(task_vars={"inventory_hostname": "web", **GIVEN})
+    assert fine == ([] if failed else ["web"])
+
+
+def test_a_report_begins_before_and_hears_afterwards(
+    screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: t.List[t.Any] = []
+    report = types.SimpleNamespace(
+        begin=lambda host, _facts: said.append(("begin", host)),
+        answer=lambda part, batch: said.append((part, batch)),
+        superseded=True,
+    )
+    monkeypatch.setattr(rotate_host, "RunningReport", lambda folder, _run: said.append(folder) or report)
+    monkeypatch.setattr(rotate_host, "note_report", lambda folder, command: said.append((folder, command)))
+    monkeypatch.setattr(rotate_host, "shown_options", lambda _given: {})
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(check_mode=False)
+    action._loader = types.SimpleNamespace(get_basedir=lambda: "/ops")
+    action._variables = {"ansible_play_batch": ["db", "web"]}
+    assert action._begin_report("web", {"rotate_report": "report", "rotate_report_command": ["mail"]}) is report
+    assert said == ["/ops/report", ("/ops/report", ["mail"]), ("begin", "web")]
+    assert [how for how, _text in screen] == ["warning"]
+    del said[:]
+    action._report(report, "web", {}, types.SimpleNamespace(volumes=[]), "it is gone")
+    assert said == [({"host": "web", "volumes": [], "options": {}, "error": "it is gone"}, ["db", "web"])]

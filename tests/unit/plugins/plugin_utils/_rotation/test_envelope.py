@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import envelope
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.envelope import EnvelopeError
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 SECRET = "winter-2025"
 
@@ -47,6 +48,13 @@ def test_openssl_that_fails_or_says_nothing(
     with pytest.raises(EnvelopeError, match="openssl could not open an envelope"):
         envelope.unseal("an envelope", "a key")
     assert SECRET not in str(caught.value)
+
+
+def test_the_private_key_is_in_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, 0, SECRET.encode())
+    before = open_descriptors()
+    assert envelope.unseal("an envelope", "a key") == SECRET
+    assert open_descriptors() == before
 
 
 def test_no_openssl(certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import Wanted
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import Group, group, groups
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Rotation
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import StoreError
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (
     UUID,
     Death,
@@ -192,6 +194,29 @@ def test_a_stranger_on_one_of_them() -> None:
     assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
     rotate(options(unknown="erase"), FakeHost(volumes), store)
     at_their_end(volumes, store, "one")
+
+
+def test_a_refusal_of_one_spares_the_host_a_second_look_at_the_others() -> None:
+    volumes = disks()
+    volumes["/dev/db"].refuses = "It begins with zeros. Nothing was changed."
+    host = FakeHost(volumes)
+    rotation, _heard = rotate(options(), host, FakeStore(lists=False))
+    assert {volume.state for volume in rotation.volumes} == {"refused"}
+    assert [one["step"] for one in host.asked] == ["look"]
+
+
+def test_what_fails_last_before_the_store_is_written_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Rotation._foresee
+
+    def foresee(rotation: Rotation, volume: t.Any) -> None:
+        if volume.before.device == "/dev/wal":
+            raise StoreError("It went away. The store was not changed.")
+        right(rotation, volume)
+
+    monkeypatch.setattr(Rotation, "_foresee", foresee)
+    volumes, store = disks(), FakeStore()
+    rotation, _heard = rotate(options(), FakeHost(volumes), store)
+    assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
 
 
 def begin(death: Death) -> t.Tuple[DiesBetween, FakeStore]:

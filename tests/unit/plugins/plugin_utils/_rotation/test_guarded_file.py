@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import guarded_file
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_file import (
     CannotBeStored,
     FileBusy,
@@ -241,3 +243,27 @@ def test_a_second_operator_of_the_group(tmp_path: pathlib.Path) -> None:
         assert (store / "web.yml").read_bytes() == b"two" and status.st_gid == 54321 and status.st_mode & 0o777 == 0o660
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_file_system_without_second_names(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "web.yml"
+    write(path, b"old")
+
+    def link(*_names: str) -> t.NoReturn:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    write(path, b"new")
+    assert (tmp_path / "web.yml.previous-1").read_bytes() == b"old"
+
+
+def test_what_somebody_makes_in_a_folder_of_a_group_is_the_groups(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: t.List[t.Tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "chown", lambda path, user, group, *, follow_symlinks: given.append((path, user, group)))
+    guarded_file._give("mine", str(tmp_path))
+    tmp_path.chmod(0o2770)
+    guarded_file._give("ours", str(tmp_path))
+    assert given == [("ours", -1, tmp_path.stat().st_gid)]

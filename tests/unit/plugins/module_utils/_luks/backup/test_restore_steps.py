@@ -73,7 +73,7 @@ def test_a_digest_that_costs_too_much_is_not_computed() -> None:
 
 
 def luks1(slots: int, entries: t.Mapping[int, beside.Entry]) -> bytes:
-    """A volume with ``slots`` keyslots, and entries of luksmeta in the gap that cryptsetup leaves before the payload."""
+    """A volume with ``slots`` keyslots, and entries of luksmeta in the gap before the payload."""
     data = bytearray(full._kept("luks1", slots).ljust(PAYLOAD + 4096, b"\0"))
     struct.pack_into(">I", data, 104, PAYLOAD // 512)
     place = gap(bytes(data))

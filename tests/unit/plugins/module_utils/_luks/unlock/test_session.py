@@ -18,6 +18,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.backup_
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.create import create
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.restore import restore
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Job, Stopped
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
@@ -160,3 +161,12 @@ def test_the_first_of_two_headers_is_given_up(volume: pathlib.Path, keys: Keys) 
         session.prover(header, opened.region.reread)
         assert not any(key)
     assert wiped(keys)
+
+
+@pytest.mark.parametrize("error", [None, LuksmithError("it went wrong"), KeyboardInterrupt()], ids=type)
+def test_nothing_is_derived_after_the_end(error: t.Optional[BaseException]) -> None:
+    with contextlib.suppress(LuksmithError, KeyboardInterrupt), unlock_session.all_cores(kdf.Budget()) as (_, workers):
+        if error is not None:
+            raise error
+    with pytest.raises(Stopped):
+        workers.submit(Job(lambda: None))

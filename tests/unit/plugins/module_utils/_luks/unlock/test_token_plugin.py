@@ -16,6 +16,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secret_li
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import TokenRequest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.volume_keys import unlocking
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import plugin_child, token_plugin, tokens
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 Program = t.Callable[[str], None]
 PIN = b"pin of the machine"
@@ -55,8 +56,10 @@ def test_it_gets_the_header_and_the_pin_and_neither_is_in_its_arguments(program:
         "assert pin and pin not in seen and sys.argv[2:] == ['3', 'systemd-tpm2', '/dev/tpmrm0']\n"
         "os.write(1, pin + b'\\0\\n')"
     )
+    before = open_descriptors()
     found = token_plugin.passphrase(HEADER, 3, "systemd-tpm2", PIN, "/dev/tpmrm0")
     assert found == PIN + b"\0\n"
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(

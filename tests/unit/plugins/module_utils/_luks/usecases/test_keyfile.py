@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import keyfiles
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 
 def task(path: pathlib.Path, **more: t.Any) -> t.Dict[str, t.Any]:
@@ -123,6 +124,22 @@ def test_the_old_content_is_overwritten(keyfile: pathlib.Path) -> None:
         assert os.fstat(old.fileno()).st_nlink == 0
         content = old.read()
     assert len(content) == 3 and content != b"old"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_no_descriptor_of_the_old_file_stays_open(
+    keyfile: pathlib.Path, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor of another one that took its place while it was opened."""
+    if not same:
+        monkeypatch.setattr(os.path, "samestat", lambda _one, _other: False)
+    for mode in (0o600, 0o400):
+        keyfile.write_bytes(b"old")
+        keyfile.chmod(mode)
+        before = open_descriptors()
+        keyfiles.replace(str(keyfile), bytearray(b"new"))
+        assert keyfile.read_bytes() == b"new" and open_descriptors() == before
+        keyfile.chmod(0o600)
 
 
 def test_what_another_hard_link_names_is_left_alone(keyfile: pathlib.Path, tmp_path: pathlib.Path) -> None:

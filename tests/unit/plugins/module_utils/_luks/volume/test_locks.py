@@ -15,12 +15,20 @@ import os
 import pathlib
 import struct
 import time
+import types
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import flocks, lock_holders, locks, ofd
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import (
+    flocks,
+    lock_holders,
+    lock_targets,
+    locks,
+    ofd,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Volume, open_volume
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 from ansible_collections.luksmith.luks.tests.tools.module_server import pause, start
 
 Lock = t.Callable[..., t.ContextManager[None]]
@@ -62,6 +70,14 @@ def refused(lock: Lock, volume: Volume, words: str = "in use") -> str:
     with pytest.raises(Busy, match=words) as caught, lock(volume, timeout=0):
         pass
     return str(caught.value)
+
+
+def test_another_device_at_the_path_of_a_related_one_is_closed(volume: Volume, tmp_path: pathlib.Path) -> None:
+    place: t.Any = types.SimpleNamespace(path=str(tmp_path / "other"), numbers="8:0")
+    (tmp_path / "other").write_bytes(b"x")
+    before = open_descriptors()
+    assert lock_targets._related_node(volume, place, optional=False) is None
+    assert open_descriptors() == before and not volume.related_nodes
 
 
 def test_a_writer_holds_what_a_qemu_that_changes_keys_holds(volume: Volume, image: pathlib.Path) -> None:
