@@ -16,13 +16,13 @@ from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, excluded, problem_of, summary_of
-from ..plugin_utils._audit_store import STORE_SPEC, Entries, options_of
+from ..plugin_utils._audit_store import STORE_SPEC, Entries, variables_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._prints import key_for_hosts, rekeyed
 from ..plugin_utils._rotation.stores import StoreError
 from ..plugin_utils._rotation.world import HostError
 from ..plugin_utils._searched import searched
-from ..plugin_utils._stores import check_name, is_class, make
+from ..plugin_utils._stores import check_name, is_class, store_of
 
 
 class ActionModule(ActionBase):
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
             **host.facts(),
         }
 
-    def _store(self, host: OneHost, name: str) -> t.Optional[Entries]:
+    def _store(self, host: OneHost, name: t.Any) -> t.Optional[Entries]:
         """What ``audit_store`` names. Raises AnsibleActionFail."""
         if not name:
             return None
@@ -75,7 +75,7 @@ class ActionModule(ActionBase):
                     f"The store {name} is made of task files, which an audit does not run. Name in audit_store a store "
                     "that is a program (command) or a Python file."
                 )
-            return Entries(make(name, options_of(name, given), self._loader._vault), host.name, given)
+            return Entries(store_of(name, variables_of(given), self._loader._vault), host.name, given)
         except (StoreError, ValueError) as error:
             raise AnsibleActionFail(f"{host.name}: {error} The host was not asked.") from None
 

@@ -20,14 +20,16 @@ from ..plugin_utils._rotation.entry import BadEntry, Secret, is_uuid, same, told
 from ..plugin_utils._rotation.given_out import FIELDS, Found, given_out, wanted_entry
 from ..plugin_utils._rotation.groups import groups
 from ..plugin_utils._rotation.passphrase import how_to_type
-from ..plugin_utils._rotation.role_variables import SPEC, store_options_of
+from ..plugin_utils._rotation.role_variables import SPEC
 from ..plugin_utils._rotation.stores import UNCHANGED, Store, StoreError, known
 from ..plugin_utils._rotation.world import Chance
-from ..plugin_utils._stores import check_name, is_class, make
+from ..plugin_utils._stores import check_name, is_class, store_of
 from ..plugin_utils._terminal import NoTerminal, open_terminal, write_all
 from ..plugin_utils._this_run import who
 
 Result = t.Dict[str, t.Any]
+
+_STAGED = ", staged by a rotation that did not end: try it if the one before does not open"
 
 ARGUMENT_SPEC: t.Dict[str, t.Any] = {
     "volume": {"type": "str", "default": ""},
@@ -52,18 +54,25 @@ class ActionModule(ActionBase):
                 f"{UNCHANGED}"
             )
         try:
-            return {**self._reveal(one.name, given, arguments, variables), "warnings": one.warnings}
+            result = self._reveal(one, given, arguments, variables)
+            return {**result, "warnings": one.warnings}
         except StoreError as error:
             raise AnsibleActionFail(f"{one.name}: {error} Nothing was shown.") from None
         except (BadEntry, NoTerminal, ValueError) as error:
             raise AnsibleActionFail(f"{one.name}: {error}. {UNCHANGED} Nothing was shown.") from None
 
-    def _reveal(self, host: str, given: Result, arguments: Result, variables: Result) -> Result:
+    def _reveal(self, one: OneHost, given: Result, arguments: Result, variables: Result) -> Result:
+        host = one.name
         check_name(given["rotate_store"])
         if not is_class(given["rotate_store"]):
             raise ValueError(f"the store {given['rotate_store']} is made of tasks, which this cannot run")
-        store = make(given["rotate_store"], store_options_of(given), self._loader._vault)
+        # Of several stores one is enough; the others may be what is broken.
+        store = store_of(given["rotate_store"], given, self._loader._vault, lenient=True)
         found = self._found(store, host, given, arguments["volume"])
+        one.warnings += [
+            f"{shown(said)} It has no note of this before the next rotation brings the stores together."
+            for said in getattr(store, "silent", {}).values()
+        ]
         to = who()
         entry, secrets = given_out(found.entry, to, Chance().now().strftime(TIMES), shown(arguments["reason"]))
         result = {
@@ -125,7 +134,7 @@ def _text(host: str, entry: Result, secrets: t.Sequence[Secret]) -> str:
         lines.append(f"  {passphrase if passphrase.isprintable() else ascii(passphrase)}")
         lines.append(
             f"    secret {shown(str(secret['id']))}"
-            + (", staged by a rotation that did not end: try it if the one before does not open" if staged else "")
+            + (f", {shown(str(secret['where']))}" if secret.get("where") else _STAGED if staged else "")
             + ("" if passphrase.isprintable() else "; control characters are written as in Python")
         )
         typed = how_to_type(passphrase)

@@ -35,12 +35,12 @@ from ..plugin_utils._rotation.journal import (
     OfTasks,
 )
 from ..plugin_utils._rotation.machine import Rotation
-from ..plugin_utils._rotation.role_variables import SPEC, options_of, shown_options, store_options_of
+from ..plugin_utils._rotation.role_variables import SPEC, names_of, options_of, shown_options
 from ..plugin_utils._rotation.stores import Stored, StoreError, known
 from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
-from ..plugin_utils._stores import check_name, is_class, make
+from ..plugin_utils._stores import check_name, is_class, store_of
 from ..plugin_utils._this_run import controller, folder_of_run, identity_of_run
 
 Result = t.Dict[str, t.Any]
@@ -160,7 +160,7 @@ class ActionModule(ActionBase):
             check_name(given["rotate_store"])
             options = options_of(given, host, check=bool(self._task.check_mode))
             if is_class(given["rotate_store"]):
-                store = _Store(make(given["rotate_store"], store_options_of(given), self._loader._vault))
+                store = _Store(store_of(given["rotate_store"], given, self._loader._vault))
                 return Rotation(options, world, store, world, Chance())
         except (StoreError, ValueError) as error:
             raise AnsibleActionFail(str(error)) from None
@@ -226,7 +226,7 @@ class ActionModule(ActionBase):
             "hosts": hosts,
             "beyond": sorted(set(self._targets()) - set(hosts)),
             "check": bool(self._task.check_mode),
-            "store": given["rotate_store"],
+            "store": ", ".join(names_of(given["rotate_store"])),
             **controller(),
         }
 

@@ -34,7 +34,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "audit_policies": {"type": "dict", "default": {}},
     "audit_secrets": _SECRETS,
     "audit_forbidden_secrets": _SECRETS,
-    "audit_store": {"type": "str", "default": ""},
+    "audit_store": {"type": "raw", "default": ""},
     "audit_backups": {"type": "list", "elements": "path", "default": []},
     "audit_verify": {"type": "str", "choices": ["proof", "record"], "default": "proof"},
     "audit_kdf_limits": {"type": "dict", "default": {}},

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ..module_utils._luks.errors import shown
 from ..module_utils._luks.task.volume_keys import KEY_SOURCES
-from ._rotation.entry import LABEL, BadEntry, check_uuid, held, notes, read, told
+from ._rotation.entry import LABEL, BadEntry, Entry, check_uuid, held, notes, read, told
 from ._rotation.groups import groups
-from ._rotation.role_variables import SPEC, store_options_of
+from ._rotation.role_variables import SPEC
 from ._rotation.stores import UNCHANGED, Stored, StoreError, known
 
 Option = t.Dict[str, t.Any]
@@ -43,9 +44,9 @@ STORE_SPEC = {
 _NO_SECRETS = ("token", *KEY_SOURCES)
 
 
-def options_of(store: str, given: t.Mapping[str, t.Any]) -> Option:
-    """What the class of the store is made with; it must be there."""
-    return store_options_of({**given, "rotate_store": store, "rotate_store_create": False})
+def variables_of(given: t.Mapping[str, t.Any]) -> Option:
+    """What the store is made with; it must be there."""
+    return {**given, "rotate_store_create": False}
 
 
 class Entries:
@@ -112,6 +113,8 @@ class Entries:
             entry = read(stored.entry, self._host, uuid, "")
         except BadEntry as error:
             return {"uuid": uuid, **self._always, "problem": str(error)}
+        if entry.get("behind"):
+            return {"uuid": uuid, **self._always, "problem": _differ(entry)}
         current, staged = entry["current"], entry["next"]
         secrets = {
             LABEL + secret["id"]: {"label": LABEL + secret["id"], "passphrase": secret["passphrase"]}
@@ -137,6 +140,13 @@ def _named(given: t.Mapping[str, t.Any], name: str) -> t.List[Option]:
         for number, one in enumerate(given[name])
         if all(one.get(source) is None for source in _NO_SECRETS)
     ]
+
+
+def _differ(entry: Entry) -> str:
+    """Of several stores, which no run of the rotation has brought together since one of them was changed."""
+    where = (entry["next"] or {}).get("where")
+    told = f"secret {shown(entry['next']['id'])} is {where}" if where else f"{' and '.join(entry['behind'])} is behind"
+    return f"the stores differ: {told}. Run the rotation of this volume, which brings them together"
 
 
 def _said(error: StoreError) -> str:

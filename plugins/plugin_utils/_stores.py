@@ -14,11 +14,13 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, match_encrypt_secret
 
 from ._rotation.guarded_file import PREVIOUS, GuardedFile
+from ._rotation.role_variables import names_of, store_options_of
 from ._rotation.signature import Signing
 from ._rotation.stores import UNCHANGED, Store, StoreError
 from ._rotation.stores.ceph import Ceph
 from ._rotation.stores.command import Command
 from ._rotation.stores.escrow import Escrow
+from ._rotation.stores.together import Together
 from ._rotation.stores.vault_file import VaultFile
 
 # Those that are classes of ours, and those that are task files of the role.
@@ -63,21 +65,41 @@ class Cipher:
             )
 
 
-def check_name(name: t.Any, option: str = "rotate_store") -> None:
-    """Raises StoreError for a name that is no store at all, such as a misspelt one."""
+def check_name(store: t.Any, option: str = "rotate_store") -> None:
+    """Raises StoreError for a name that is no store at all, such as a misspelt one, and for several stores that cannot
+    be one.
+    """
     known = (*CLASSES, *TASK_FILES)
-    if not isinstance(name, str) or (name not in known and "/" not in name):
-        raise StoreError(
-            f"There is no store {name!r}. {option} is {', '.join(known)}, or the path of a store of your own. "
-            f"{UNCHANGED}"
-        )
-    if "/" in name and not os.path.exists(os.path.expanduser(name)):
-        raise StoreError(f"The store of your own, {name}, does not exist. Check {option}. {UNCHANGED}")
+    names = names_of(store)
+    for name in names or [store]:
+        if not isinstance(name, str) or (name not in known and "/" not in name):
+            raise StoreError(
+                f"There is no store {name!r}. {option} is {', '.join(known)}, the path of a store of your own, or a "
+                f"list of several of them. {UNCHANGED}"
+            )
+        if "/" in name and not os.path.exists(os.path.expanduser(name)):
+            raise StoreError(f"The store of your own, {name}, does not exist. Check {option}. {UNCHANGED}")
+        if len(names) > 1 and not is_class(name):
+            raise StoreError(
+                f"The store {name} is made of task files, so that it cannot be one of several. Name in {option} stores "
+                f"that are a program (command) or a Python file. {UNCHANGED}"
+            )
+        if names.count(name) > 1:
+            raise StoreError(f"{option} names the store {name} twice. Name each of several stores once. {UNCHANGED}")
 
 
-def is_class(name: str) -> bool:
-    """Whether a store of this name is made by :func:`make`; the others are task files."""
-    return name in CLASSES or ("/" in name and name.endswith(".py"))
+def is_class(store: t.Any) -> bool:
+    """Whether a store of this name, or of each of these names, is made by :func:`make`; the others are task files."""
+    return all(name in CLASSES or ("/" in name and name.endswith(".py")) for name in names_of(store))
+
+
+def store_of(store: t.Any, given: t.Mapping[str, t.Any], vault: VaultLib, *, lenient: bool = False) -> Store:
+    """What ``rotate_store`` or ``audit_store`` names, with the variables of the role ``rotate``.
+
+    lenient: one of several stores that cannot be read is left out. Raises StoreError.
+    """
+    made = [(name, make(name, store_options_of(given, name), vault)) for name in names_of(store)]
+    return made[0][1] if len(made) == 1 else Together(made, lenient=lenient)
 
 
 def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:

@@ -165,6 +165,49 @@ def test_escrow(escrow: Escrow) -> None:
     assert list(last.values()) == [staged[0]["next"]["id"]] and last != first
 
 
+@pytest.mark.needs("openssl")
+def test_two_stores(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
+    """A vault file, and an escrow whose entries are signed. It may take a minute: six rotations and an audit."""
+    lab = Lab.make(tmp_path / "lab", shared, VOLUMES)
+    folder = lab.folder / "escrow"
+    folder.mkdir()
+    for name in ("escrow", "signer"):
+        words = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}"]
+        subprocess.run([*words, *files], cwd=lab.folder, capture_output=True, check=True)
+    own: t.Dict[str, t.Any] = {
+        "rotate_store": ["vault_file", "escrow"],
+        "rotate_escrow_folder": "{{ inventory_dir }}/escrow",
+        "rotate_escrow_certificates": ["{{ inventory_dir }}/escrow.pem"],
+        "rotate_escrow_signers": ["{{ inventory_dir }}/signer.pem"],
+        "rotate_escrow_signing_key": "{{ inventory_dir }}/signer.key",
+    }
+    both = ("-e", json.dumps(own))
+    lab.play(*both)
+    escrow = Escrow(lab, lab.folder / "escrow.key")
+    first = exactly_the_newest(lab, lab.stored(), "one")
+    assert exactly_the_newest(lab, escrow.stored(), "one") == first
+    assert "changed=0 " in lab.play(*both)
+
+    lab.play(*both, *TWO, expect=-9, KILL_BEFORE="phase promote")
+    nothing_is_lost(lab, lab.stored())
+    nothing_is_lost(lab, escrow.stored())
+    lab.play(*both, *TWO)
+    last = exactly_the_newest(lab, lab.stored(), "two")
+    assert exactly_the_newest(lab, escrow.stored(), "two") == last != first
+
+    escrow.file().unlink()
+    output = lab.play(*both, *TWO)
+    assert f"secret {next(iter(last.values()))} is the current one in vault_file, and not in escrow" in output, output
+    assert exactly_the_newest(lab, escrow.stored(), "two") == last
+
+    planted = json.loads(escrow.file().read_text())
+    planted["entry"]["current"]["generation"] = "three"
+    escrow.file().write_text(json.dumps(planted))
+    output = lab.play(*both, "-e", "rotate_generation=three", expect=2)
+    assert "is not what one of rotate_escrow_signers has signed" in output, output
+
+
 class Server(t.NamedTuple):
     """An OpenBao server in development mode: in memory, unsealed, KV version 2 at secret/."""
 

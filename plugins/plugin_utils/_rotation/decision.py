@@ -51,6 +51,8 @@ def decide(entry: Entry, wanted: Wanted, now: datetime.datetime) -> Decision:
             f"secret {entry['next']['id']} was staged {entry['next'].get('created', 'earlier')} by a run that "
             "was interrupted"
         )
+        if entry["next"].get("where"):
+            reason = f"secret {entry['next']['id']} is {entry['next']['where']}"
         return Decision(TAKE_UP, reason, _due(entry["next"], wanted, now))
     reason = _due(entry["current"], wanted, now)
     _check_new(entry["current"], wanted)

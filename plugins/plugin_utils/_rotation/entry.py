@@ -43,6 +43,10 @@ LABEL = "rotation "
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
+class Merged(t.Dict[str, t.Any]):
+    """An entry made of those of several stores, which differ in what it has besides: stores/together.py."""
+
+
 class BadEntry(Exception):
     """The store holds something else than an entry of this volume, or the entry does not allow the change."""
 
@@ -111,6 +115,10 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
                 "the entry in the store holds a secret without an id or without a passphrase; look at it before "
                 "anything is rotated"
             )
+    if not isinstance(found, Merged):
+        entry.pop("behind", None)
+        for secret in held(entry):
+            secret.pop("where", None)
     return entry
 
 

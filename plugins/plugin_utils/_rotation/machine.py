@@ -305,7 +305,9 @@ class Rotation:
         planned = volume.seen.planned
         order = volume.order
         quiet = volume.decision.phase == REST and not self._has_work(volume)
-        self._tell(volume, Phase.DECIDE, f"{volume.decision.phase}: {order['reason']}", loud=not quiet)
+        behind = volume.entry.get("behind") if volume.decision.phase == REST else None
+        told = f"; brought up to date: {' and '.join(behind)}" if behind else ""
+        self._tell(volume, Phase.DECIDE, f"{volume.decision.phase}: {order['reason']}{told}", loud=not quiet)
         if planned is not None and not planned.changed:
             volume.prove_closed()
         if quiet:
@@ -324,6 +326,7 @@ class Rotation:
             volume.table = planned.table
             volume.diffs.append(planned.diff)
         changed = volume.decision.phase != REST or (planned is not None and planned.changed) or volume.seen.backup
+        changed = changed or bool(volume.entry.get("behind"))
         volume.changed = changed or any(one["changed"] for one in volume.seen.follow)
         volume.end(DONE if volume.changed else UNCHANGED)
 
@@ -331,6 +334,7 @@ class Rotation:
         seen = volume.seen
         follows = any(one["changed"] for one in seen.follow)
         forgets = len(volume.entry["older"]) > self._options.keep_older and not self._options.check
+        forgets = forgets or bool(volume.entry.get("behind"))
         return bool((seen.planned is not None and seen.planned.changed) or follows or seen.backup or forgets)
 
     # Carrying out
@@ -498,12 +502,12 @@ class Rotation:
             yield volume, done
 
     def _forget(self, together: t.Sequence[Volume]) -> None:
-        """The oldest secrets, which open nothing any more."""
+        """The oldest secrets, which open nothing any more; and what only one of several stores has, by now proven."""
         first = together[0]
         if first.group and any(one.failed and one.group == first.group for one in self.volumes):
             return  # the oldest may still open that one
         shorter = forgotten(first.entry, self._options.keep_older)
-        if shorter != first.entry:
+        if shorter != first.entry or first.entry.get("behind"):
             self._tell(first, Phase.FORGET, "", loud=False)
             self._write(together, shorter, "")
 

@@ -54,7 +54,7 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
             "volumes": {"type": "list", "elements": "str", "required": True},
         },
     },
-    "rotate_store": {"type": "str", "default": "vault_file"},
+    "rotate_store": {"type": "raw", "default": "vault_file"},
     "rotate_store_prefix": {"type": "str", "default": ""},
     "rotate_store_create": {"type": "bool", "default": False},
     "rotate_store_previous": {"type": "int", "default": 5},
@@ -120,12 +120,17 @@ def options_of(given: Given, host: str, *, check: bool) -> Options:
     )
 
 
-def store_options_of(given: Given) -> t.Dict[str, t.Any]:
-    """What the class of the store is made with."""
+def names_of(store: t.Any) -> t.List[t.Any]:
+    """The stores that ``rotate_store`` or ``audit_store`` names."""
+    return list(store) if isinstance(store, (list, tuple)) else [store]
+
+
+def store_options_of(given: Given, name: str) -> t.Dict[str, t.Any]:
+    """What the class of the store ``name`` is made with."""
     shared = {"create": given["rotate_store_create"], "previous": given["rotate_store_previous"]}
-    if given["rotate_store"] == "vault_file":
+    if name == "vault_file":
         return {"path": given["rotate_vault_file"], "vault_id": given["rotate_vault_id"], **shared}
-    if given["rotate_store"] == "escrow":
+    if name == "escrow":
         return {
             "folder": given["rotate_escrow_folder"],
             "certificates": given["rotate_escrow_certificates"],
@@ -137,9 +142,9 @@ def store_options_of(given: Given) -> t.Dict[str, t.Any]:
             "accept_unsigned": given["rotate_escrow_accept_unsigned"],
             **shared,
         }
-    if given["rotate_store"] == "command":
+    if name == "command":
         return {"words": given["rotate_command"]}
-    if given["rotate_store"] == "ceph":
+    if name == "ceph":
         return {"words": given["rotate_ceph"]}
     return dict(given["rotate_store_options"])
 

@@ -73,7 +73,7 @@ class Seat:
         monkeypatch.setattr(reveal, "open_terminal", lambda _variables: os.dup(self.slave))
 
     def run(self, store: Memory, check: bool = False, **arguments: str) -> t.Dict[str, t.Any]:
-        self.patch.setattr(reveal, "make", lambda *_store: store)
+        self.patch.setattr(reveal, "store_of", lambda *_store, lenient: store)
         action: t.Any = object.__new__(reveal.ActionModule)
         action._task = types.SimpleNamespace(args=arguments, async_val=0, check_mode=check, diff=False)
         action._connection = types.SimpleNamespace()

@@ -18,6 +18,7 @@ pytest.importorskip("ansible")
 
 from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _stores  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.role_variables import SPEC  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import (  # noqa: E402
     Store,
     Stored,
@@ -437,6 +438,42 @@ def test_a_name_that_is_no_store(name: t.Any) -> None:
         _stores.check_name(name)
 
 
-@pytest.mark.parametrize("name", ["vault_file", "escrow", "command", "ceph", "hashi_vault", os.sep])
-def test_a_name_that_is_a_store(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["vault_file", "escrow", "command", "ceph", "hashi_vault", os.sep, ["vault_file"], ["vault_file", "escrow"]]
+)
+def test_a_name_that_is_a_store(name: t.Any) -> None:
     _stores.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ([], r"There is no store \[\]"),
+        (["vault_file", "escrwo"], "There is no store 'escrwo'"),
+        (["vault_file", None], "There is no store None"),
+        ([["vault_file"]], r"There is no store \['vault_file'\]"),
+        ({"vault_file": "escrow"}, "There is no store {'vault_file'"),
+        (["escrow", "escrow"], "names the store escrow twice"),
+        (["vault_file", os.sep], "is made of task files, so that it cannot be one of several"),
+    ],
+)
+def test_names_that_are_no_stores_together(names: t.Any, says: str) -> None:
+    with pytest.raises(StoreError, match=f"{says}.*The store was not changed"):
+        _stores.check_name(names)
+
+
+def test_a_vault_file_and_an_escrow_at_once(file: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed_here(monkeypatch)
+    monkeypatch.setattr(escrow, "check_certificate", lambda _path: True)
+    given = {name: option.get("default") for name, option in SPEC.items()}
+    given.update(rotate_vault_file=str(file), rotate_escrow_folder=str(file.parent))
+    store = _stores.store_of(["vault_file", "escrow"], given, vault(b"password"))
+    key = f"web/{UUID}"
+    entry = {"format": 1, **ENTRY, "device": "", "past": [], "next": secret("a")}
+    held = store.write(key, entry, 0)
+    assert held.version == (1, 1) and store.read(key) == held and not (held.entry or {}).get("behind")
+    assert "passphrase of a" in (vault_store(file, b"password").read(key).entry or {})["next"]["passphrase"]
+    (file.parent / f"{key}.json").unlink()
+    assert (store.read(key).entry or {})["behind"] == ["escrow"]
+    with pytest.raises(StoreError, match="The store escrow needs rotate_escrow_folder"):
+        _stores.store_of(["vault_file", "escrow"], {**given, "rotate_escrow_folder": None}, vault(b"password"))

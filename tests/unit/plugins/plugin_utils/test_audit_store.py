@@ -8,8 +8,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.plugin_utils._audit_store import STORE_SPEC, Entries, options_of
+from ansible_collections.luksmith.luks.plugins.plugin_utils._audit_store import STORE_SPEC, Entries, variables_of
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import Entry, blank
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.role_variables import store_options_of
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._stores import CLASSES
 
@@ -149,10 +150,11 @@ def test_a_group_may_name_the_path_of_a_volume() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_store_that_is_a_class_has_its_variables(name: str) -> None:
-    assert options_of(name, {name: option.get("default") for name, option in STORE_SPEC.items()}) is not None
+    given = variables_of({name: option.get("default") for name, option in STORE_SPEC.items()})
+    assert store_options_of(given, name) is not None
 
 
 def test_a_store_is_never_begun() -> None:
     given = {name: option.get("default") for name, option in STORE_SPEC.items()}
-    assert options_of("vault_file", {**given, "rotate_vault_file": "/srv/x.yml"})["create"] is False
-    assert options_of("escrow", {**given, "rotate_escrow_folder": "/srv"})["create"] is False
+    assert store_options_of(variables_of({**given, "rotate_vault_file": "/srv/x.yml"}), "vault_file")["create"] is False
+    assert store_options_of(variables_of({**given, "rotate_escrow_folder": "/srv"}), "escrow")["create"] is False
