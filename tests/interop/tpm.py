@@ -77,11 +77,24 @@ def enrol(volume: Luks2Volume, device: str, *options: str, pin: str = "", unlock
 def extend(device: str, pcr: int = 7) -> None:
     """Another state of the machine: the value of a PCR changes until the TPM is started again."""
     port = int(device.rpartition("=")[2])
-    session = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
-    body = struct.pack(">I", pcr) + struct.pack(">I", len(session)) + session
-    body += struct.pack(">IH", 1, 0x000B) + os.urandom(32)
     with socket.create_connection(("127.0.0.1", port)) as link:
-        assert _asked(link, 0x8002, 0x182, body)[6:10] == bytes(4)
+        link.sendall(extension(pcr))
+        assert _message(link)[6:10] == bytes(4)
+
+
+def extension(pcr: int) -> bytes:
+    """The command for a TPM that changes the value of a PCR; bytes 6 to 10 of the answer are zeros."""
+    return _with_empty_password(0x182, pcr, struct.pack(">IH", 1, 0x000B) + os.urandom(32))
+
+
+def pardon() -> bytes:
+    """The command after which a TPM has seen no failed attempt, and is not locked."""
+    return _with_empty_password(0x139, 0x4000000A, b"")
+
+
+def _with_empty_password(code: int, handle: int, parameters: bytes) -> bytes:
+    session = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
+    return _command(0x8002, code, struct.pack(">II", handle, len(session)) + session + parameters)
 
 
 @contextlib.contextmanager
@@ -129,8 +142,12 @@ def _tidy(link: socket.socket) -> None:
 
 
 def _asked(link: socket.socket, tag: int, code: int, body: bytes) -> bytes:
-    link.sendall(struct.pack(">HII", tag, 10 + len(body), code) + body)
+    link.sendall(_command(tag, code, body))
     return _message(link)
+
+
+def _command(tag: int, code: int, body: bytes) -> bytes:
+    return struct.pack(">HII", tag, 10 + len(body), code) + body
 
 
 def _message(link: socket.socket) -> bytes:

@@ -30,6 +30,8 @@ PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "busybox-static", "cpio", "kmod", "udev"),
     *("systemd-sysv", "openssh-server", "iproute2", "python3"),
     *("cryptsetup", "cryptsetup-bin", "cryptsetup-initramfs", "dmsetup", "lvm2", "thin-provisioning-tools"),
+    # What systemd loads to reach a TPM.
+    *("libtss2-esys-3.0.2-0", "libtss2-mu0", "libtss2-rc0", "libtss2-tcti-device0"),
 )
 # What the first stage needs to find the root file system; udev or modprobe load the rest from there.
 FIRST_MODULES = ("virtio_pci", "virtio_blk", "ext4")

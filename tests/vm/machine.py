@@ -21,6 +21,7 @@ import typing as t
 
 from . import code
 from .image import Image
+from .tpm import Tpm
 from .volatile import Disk
 
 QUICK = "/sbin/luksmith-quick"
@@ -122,7 +123,7 @@ class Machine:
 
     disks: looked at whenever it starts. code: the file system of :func:`.code.make`, without which there are no
     modules. port: of
-    127.0.0.1, for the guest's sshd; None: any that is free.
+    127.0.0.1, for the guest's sshd; None: any that is free. tpm: of the machine.
     """
 
     def __init__(
@@ -133,12 +134,14 @@ class Machine:
         *,
         options: t.Sequence[str] = (),
         port: t.Optional[int] = None,
+        tpm: t.Optional[Tpm] = None,
     ) -> None:
         self._image = image
         self._code = code
         self._port = port
         self._init = QUICK
         self._options = options
+        self._tpm = tpm
         self._disks = disks
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="luksmith-vm-"))
         self._process: t.Any = None
@@ -157,6 +160,7 @@ class Machine:
             volumes["code"] = f"format=raw,readonly=on,file={self._code}"
         (self._folder / _READY).unlink(missing_ok=True)
         command = qemu_command(self._image, self._folder, port, self._init, volumes, options=self._options)
+        command += self._tpm.restart() if self._tpm else []
         with (self._folder / "qemu").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         self._ssh = ssh_command(self._image, self._folder, port)
