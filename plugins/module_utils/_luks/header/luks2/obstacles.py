@@ -98,8 +98,8 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
     if raw["kdf"]["type"] not in validate_keyslots.KDF_MEMBERS:
         found.append(
             f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, "
-            "but not opened. cryptsetup stops at it before it tries the keyslots behind, which then open only by their "
-            "numbers (--key-slot)."
+            "but not opened. cryptsetup stops at it, unless its library has it, before it tries the keyslots behind, "
+            "which then open only by their numbers (--key-slot)."
         )
     if raw["af"]["stripes"] != view.STRIPES:
         found.append(
