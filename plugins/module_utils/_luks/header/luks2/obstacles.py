@@ -19,6 +19,7 @@ SLOT_COUNT = 32
 TOKEN_COUNT = 32
 
 _NULL_CIPHER = re.compile(r"cipher_null|(^|[^a-z0-9])null($|[^a-z0-9])")
+_IV = re.compile(r"-[a-z0-9]+-null$|\)-null$")  # an IV of zeros, which encrypts
 _FEATURES = {
     "opal": "keeps its key in a self-encrypting drive",
     "opal-v2": "keeps its key in a self-encrypting drive",
@@ -29,7 +30,8 @@ _ABOUT_DATA = ("inline-hw-tags",)
 
 def is_null_cipher(encryption: str) -> bool:
     """Whether the cipher stores data in plain text ("cipher_null-ecb", "ecb(null)", ...)."""
-    return bool(_NULL_CIPHER.search(encryption.lower()))
+    name = encryption.lower()
+    return bool(_NULL_CIPHER.search(_IV.sub("", name)))
 
 
 def obstacle(
