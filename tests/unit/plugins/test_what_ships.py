@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 682,
+    "audit": 683,
     "audit_host": 3,
-    "audit_step": 722,
+    "audit_step": 723,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 610,
+    "header_backup": 611,
     "keyfile": 90,
-    "keyslots": 828,
-    "keyslots_info": 522,
+    "keyslots": 829,
+    "keyslots_info": 523,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 918,
-    "test_volumes": 456,
+    "rotation_step": 919,
+    "test_volumes": 457,
     "vault_entry": 5,
-    "verify_volume": 526,
+    "verify_volume": 527,
     "volumes_info": 245,
 }
 

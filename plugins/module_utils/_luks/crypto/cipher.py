@@ -26,11 +26,12 @@ _NULL = ("null", "cipher_null")
 _MODES = ("xts", "lrw", "cbc", "ctr")
 _IVS = ("plain", "plain64", "plain64be", "essiv", "benbi", "null")
 _TWEAK = 16  # bytes of the second key of LRW, and of a block of XTS and LRW
-_REMEDY = (
-    "install Nettle (libnettle8) or Libgcrypt (libgcrypt20) on this host; where neither has the cipher, let cryptsetup"
-    " change the keyslot (for LUKS2: cryptsetup luksConvertKey --keyslot-cipher aes-xts-plain64 --keyslot-key-size 512)"
-    " on a host whose kernel has it"
+_BY_CRYPTSETUP = (
+    "let cryptsetup on a host whose kernel has it change the keyslot (LUKS2: cryptsetup luksConvertKey --keyslot-cipher"
+    " aes-xts-plain64 --keyslot-key-size 512), or the volume (LUKS1, whose keyslots have the cipher of the data:"
+    " cryptsetup reencrypt --cipher aes-xts-plain64 --key-size 512)"
 )
+_REMEDY = f"install Nettle (libnettle8) or Libgcrypt (libgcrypt20) on this host; where neither has it, {_BY_CRYPTSETUP}"
 
 
 class _Cipher(t.NamedTuple):
@@ -43,8 +44,8 @@ class _Cipher(t.NamedTuple):
     iv_hash: str
 
 
-def _unsupported(encryption: str, why: str, key_size: int) -> Unsupported:
-    return Unsupported("cipher", encryption, why=f"{why}; its key has {key_size * 8} bits", remedy=_REMEDY)
+def _unsupported(encryption: str, why: str, key_size: int, remedy: str) -> Unsupported:
+    return Unsupported("cipher", encryption, why=f"{why}; its key has {key_size * 8} bits", remedy=remedy)
 
 
 def _parse(encryption: str, key_size: int) -> _Cipher:
@@ -59,19 +60,22 @@ def _parse(encryption: str, key_size: int) -> _Cipher:
             remedy="create a new volume and copy the data to it",
         )
     if name not in CIPHERS:
-        raise _unsupported(encryption, f"no library has it; supported are {', '.join(CIPHERS)}", key_size)
+        why = f"this collection takes it from no library; it has {', '.join(CIPHERS)}"
+        raise _unsupported(encryption, why, key_size, _BY_CRYPTSETUP)
     block = CIPHERS[name]
     if mode == "ecb":
         return _Cipher(encryption, block, mode, "", "")
     if mode not in _MODES:
-        raise _unsupported(encryption, f"mode {mode!r} is not one of {', '.join(_MODES)}, ecb", key_size)
+        why = f"mode {mode!r} is not one of {', '.join(_MODES)}, ecb"
+        raise _unsupported(encryption, why, key_size, _BY_CRYPTSETUP)
     if mode in ("xts", "lrw") and block.block != _TWEAK:
         raise MalformedHeader(
             f"cipher {encryption!r}",
             why=f"mode {mode} needs blocks of {_TWEAK} bytes, and {block.title} has blocks of {block.block}",
         )
     if iv not in _IVS:
-        raise _unsupported(encryption, f"IV generator {iv!r} is not one of {', '.join(_IVS)}", key_size)
+        why = f"IV generator {iv!r} is not one of {', '.join(_IVS)}"
+        raise _unsupported(encryption, why, key_size, _BY_CRYPTSETUP)
     if iv != "essiv":
         return _Cipher(encryption, block, mode, iv, "")
     if not iv_hash:
@@ -96,7 +100,8 @@ def _ability(cipher: _Cipher, mode: str, key_size: int) -> Crypt:
         return _crypt_function(cipher.block, mode, size)
     except NotProvided as reasons:
         why = f"no library of this host provides {cipher.block.title}-{size * 8} in mode {mode} ({reasons})"
-        raise _unsupported(cipher.encryption, why, key_size) from None
+        remedy = f"{fips.ELSEWHERE}, or {_BY_CRYPTSETUP}" if fips.active() else _REMEDY
+        raise _unsupported(cipher.encryption, why, key_size, remedy) from None
 
 
 def _crypt_function(block: BlockCipher, mode: str, size: int) -> Crypt:
@@ -183,7 +188,7 @@ def _crypt(encryption: str, key: Bytes, data: Bytes, encrypt_: bool) -> bytearra
         crypt(key, _chunks(cipher, key, len(result)), result, encrypt_)
     except NotProvided as reason:
         wipe(result)
-        raise _unsupported(encryption, str(reason), len(key)) from None
+        raise _unsupported(encryption, str(reason), len(key), _REMEDY) from None
     except BaseException:
         wipe(result)
         raise

@@ -17,6 +17,7 @@ from . import host
 
 AUTO, REQUIRE, IGNORE = CHOICES = ("auto", "require", "ignore")
 
+ELSEWHERE = "run this on a host that is not in FIPS mode"
 HASHES = frozenset(("sha1", "sha224", "sha256", "sha384", "sha512", "sha3-224", "sha3-256", "sha3-384", "sha3-512"))
 MODES = ("xts", "cbc", "ctr", "ecb")
 _AES_192_XTS = 48

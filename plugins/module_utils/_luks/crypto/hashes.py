@@ -289,6 +289,7 @@ class Gcrypt:
         return functools.partial(self._library(names).pbkdf2, names.gcrypt)
 
 
+_INSTALL = "install Libgcrypt (libgcrypt20) on this host"
 PROVIDERS: t.List[HashProvider] = [Hashlib(), Cryptography(), LibcryptoLegacy(), Gcrypt()]
 
 
@@ -303,7 +304,8 @@ def _names(name: str) -> _Names:
     try:
         return _HASHES[name.lower()]
     except KeyError:
-        raise Unsupported(HASH, name, why="this collection does not support it") from None
+        remedy = "let cryptsetup make new keyslots on a host that has it (cryptsetup reencrypt --hash sha256)"
+        raise Unsupported(HASH, name, why="this collection does not support it", remedy=remedy) from None
 
 
 def new_hash(name: str) -> Hash:
@@ -317,7 +319,8 @@ def new_hash(name: str) -> Hash:
     try:
         return select(PROVIDERS, lambda provider: provider.new(names))[1]()
     except NotProvided as reason:
-        raise Unsupported(HASH, name, why=f"no library of this host provides it ({reason})") from None
+        why = f"no library of this host provides it ({reason})"
+        raise Unsupported(HASH, name, why=why, remedy=_INSTALL) from None
 
 
 def hash_size(name: str) -> int:
@@ -350,7 +353,8 @@ def _usual_pbkdf2(name: str) -> t.Tuple[str, DerivePbkdf2]:
     try:
         provider, derive = select(PROVIDERS, lambda provider: provider.pbkdf2(names))
     except NotProvided as reason:
-        raise Unsupported(HASH, name, why=f"no library of this host provides PBKDF2 with it ({reason})") from None
+        why = f"no library of this host provides PBKDF2 with it ({reason})"
+        raise Unsupported(HASH, name, why=why, remedy=_INSTALL) from None
     return provider.name, derive
 
 

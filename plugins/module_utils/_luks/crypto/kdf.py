@@ -66,7 +66,12 @@ def _within(what: str, value: int, limit: int, unit: str, remedy: str = _REMEDY)
 
 
 def _unknown(kind: str) -> Unsupported:
-    return Unsupported("key derivation", kind, why="this collection does not support it")
+    return Unsupported(
+        "key derivation",
+        kind,
+        why="this collection does not support it",
+        remedy="erase the keyslot by its number if it is not needed",
+    )
 
 
 def _check_pbkdf2(kdf: model.Pbkdf2, budget: Budget) -> None:

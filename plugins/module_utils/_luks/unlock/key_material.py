@@ -25,6 +25,8 @@ def material_size(slot: Keyslot) -> int:
 
 def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget) -> str:
     """Why this host cannot try the keyslot ("unsupported cipher 'serpent-xts-plain64'") and what helps, or ""."""
+    if slot.kind not in ("luks1", "luks2"):
+        return f"it is of type {slot.kind!r}, which is not for secrets"
     if not 1 <= slot.key_size <= LARGEST_KEY:
         return f"its key size is {slot.key_size} bytes; 1 to {LARGEST_KEY} are possible"
     try:
@@ -36,7 +38,7 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
     except BudgetExceeded as error:
         return shown(f"{error.found}, {error.why}")
     except LuksmithError as error:
-        return shown("; ".join(part for part in (error.found, error.remedy) if part))
+        return shown("; ".join(part for part in (error.found, error.why, error.remedy) if part))
     return ""
 
 

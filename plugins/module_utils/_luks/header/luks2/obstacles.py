@@ -19,6 +19,7 @@ SLOT_COUNT = 32
 TOKEN_COUNT = 32
 
 _NULL_CIPHER = re.compile(r"cipher_null|(^|[^a-z0-9])null($|[^a-z0-9])")
+_IV = re.compile(r"-[a-z0-9]+-null$|\)-null$")  # an IV of zeros, which encrypts
 _FEATURES = {
     "opal": "keeps its key in a self-encrypting drive",
     "opal-v2": "keeps its key in a self-encrypting drive",
@@ -29,7 +30,8 @@ _ABOUT_DATA = ("inline-hw-tags",)
 
 def is_null_cipher(encryption: str) -> bool:
     """Whether the cipher stores data in plain text ("cipher_null-ecb", "ecb(null)", ...)."""
-    return bool(_NULL_CIPHER.search(encryption.lower()))
+    name = encryption.lower()
+    return bool(_NULL_CIPHER.search(_IV.sub("", name)))
 
 
 def obstacle(
@@ -98,8 +100,8 @@ def _slot_warnings(number: int, slot: Keyslot, raw: Tree) -> t.List[str]:
     if raw["kdf"]["type"] not in validate_keyslots.KDF_MEMBERS:
         found.append(
             f"Keyslot {number} uses the unknown key derivation {raw['kdf']['type']!r}: it can be reported and erased, "
-            "but not opened. cryptsetup stops at it before it tries the keyslots behind, which then open only by their "
-            "numbers (--key-slot)."
+            "but not opened. cryptsetup stops at it, unless its library has it, before it tries the keyslots behind, "
+            "which then open only by their numbers (--key-slot)."
         )
     if raw["af"]["stripes"] != view.STRIPES:
         found.append(

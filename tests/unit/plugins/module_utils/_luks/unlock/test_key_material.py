@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import kdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Unsupported
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Digest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Digest, UnknownKdf
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.apply.step_log import Log
 
@@ -67,6 +67,25 @@ def test_only_what_looks_like_hex_digits_is_called_that() -> None:
     told = {name: key_material.why_not_the_key(header, key, kdf.Budget()) for name, key in wrong.items()}
     assert "looks like hex digits" in told["hex"] and "hex" not in told["raw"]
     assert all("it has 64 bytes, and the volume key has 32" in one for one in told.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encryption": "cast6-xts-plain64"}, ("its key has 512 bits", "luksConvertKey", "reencrypt --cipher")),
+        ({"encryption": "aes-hctr2-plain64"}, ("mode 'hctr2'", "its key has 512 bits", "luksConvertKey")),
+        ({"encryption": "aes-xts-random"}, ("IV generator 'random'", "its key has 512 bits", "luksConvertKey")),
+        ({"af_hash": "stribog256"}, ("unsupported hash 'stribog256'", "cryptsetup reencrypt --hash")),
+        ({"kdf": UnknownKdf("scrypt")}, ("unsupported key derivation 'scrypt'", "erase the keyslot by its number")),
+        ({"kind": "reencrypt"}, ("of type 'reencrypt', which is not for secrets",)),
+    ],
+    ids=["cipher", "mode", "iv", "hash", "derivation", "kind"],
+)
+def test_the_reason_says_what_helps(change: t.Any, words: t.Sequence[str]) -> None:
+    slot = Log("luks2").header.keyslots[0]._replace(**{"area_key_size": 64, **change})
+    told = key_material.why_untriable(slot, [], budget=kdf.Budget())
+    assert all(word in told for word in words), told
+    assert "libnettle8" not in told, "it would not help"
 
 
 def test_a_digest_that_costs_too_much_is_not_computed() -> None:
