@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit import audit as run_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.tokens import decoded
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import host
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
@@ -30,8 +31,9 @@ from ansible_collections.luksmith.luks.tests import needs
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
-from ansible_collections.luksmith.luks.tests.interop.test_clevis import bind, tang
+from ansible_collections.luksmith.luks.tests.interop.test_clevis import MACHINE, bind, tang
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import WINTER, Image
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.remedy_texts import carries, noted
 
 pytestmark = pytest.mark.needs("cryptsetup", "qemu-img")
 
@@ -90,7 +92,7 @@ class Lab:
             result = run_audit(task)
         finally:
             task.wipe_secrets()
-        return {one["rule"]: one for one in (*result["findings"], *result["unverified"])}
+        return noted({one["rule"]: one for one in (*result["findings"], *result["unverified"])})
 
     def rekey(self, **pbkdf: t.Any) -> None:
         self.keyslots({"old_secret": SECRET, "new_secret": SECRET, "pbkdf": pbkdf})
@@ -98,7 +100,7 @@ class Lab:
     def keyslots(self, *entries: t.Dict[str, t.Any]) -> None:
         """What luksmith.luks.keyslots does."""
         header = {"header": str(self.header)} if self.header else {}
-        task = parse_task({"device": str(self.path), "keyslots": list(entries), "unlock": [SECRET], **header})
+        task = parse_task({"device": str(self.path), "keyslots": list(entries), "unlock": [self.secret], **header})
         try:
             keyslots_run.amend(task, check=False)
         finally:
@@ -124,17 +126,32 @@ class _Edited(Image):
 
 
 FEW = ("-q", "--key-file", "old", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--force-offline-reencrypt")
+ANEW = (
+    "-q",
+    "--key-file",
+    "old",
+    "--pbkdf",
+    "pbkdf2",
+    "--iter-time",
+    "10",
+    "--force-offline-reencrypt",
+    "--disable-locks",
+)
+GOOD_SLOT = ("--keyslot-cipher", "aes-xts-plain64", "--keyslot-key-size", "512")
+BAD_SLOT = ("--keyslot-cipher", "aes-cbc-essiv:sha256", "--keyslot-key-size", "256")
 # Only root may write to the folder of the locks; nothing else knows the image of a test.
 UNLOCKED = "--disable-locks"
 
 
 class TestQcow2:
+    @carries(("format", "<other_format>"), ("other_format", "QEMU knows only LUKS1"))
     def test_its_format_cannot_change_so_the_policy_does(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).qemu("qcow2")
         remedy = lab.audit(formats=["luks2"])["format"]["remedy"]
         assert "convert" not in remedy and "formats" in remedy and "minimum_costs" in remedy
         assert "format" not in lab.audit(formats=["luks1"], minimum_costs={"pbkdf2": 1000})
 
+    @carries(("kdf-cost", "<costs>"), ("rekey", "Set its secret again"))
     def test_costs(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).qemu("qcow2")
         strict = {"minimum_costs": {"pbkdf2": 300000}}
@@ -143,6 +160,7 @@ class TestQcow2:
         assert "kdf-cost" not in lab.audit(**strict)
         assert lab.run("qemu-img", "info", "IMAGE").returncode == 0
 
+    @carries(("key-size", "<encrypt_anew>"), ("encrypt_anew", "Close the image"))
     def test_key_size(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).qemu("qcow2", "cipher-alg=aes-128")
         lab.carry_out(lab.audit(minimum_key_size=64)["key-size"]["remedy"], "-o", "encrypt.iter-time=10")
@@ -151,6 +169,7 @@ class TestQcow2:
 
 
 class TestRawImageOfQemu:
+    @carries(("other_format", "QEMU knows only LUKS1"))
     def test_cryptsetup_cannot_convert_it(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).qemu("luks")
         assert lab.run("cryptsetup", "convert", "-q", "--type", "luks2", "IMAGE").returncode != 0
@@ -158,6 +177,15 @@ class TestRawImageOfQemu:
         assert "cryptsetup convert" not in remedy and "no room" in remedy
         assert "format" not in lab.audit(formats=["luks1"], minimum_costs={"pbkdf2": 1000})
 
+    @carries(("hash-weak", "<encrypt_anew>"), ("kdf-hash", "<other_hash>"))
+    def test_hash(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).qemu("luks", "hash-alg=sha1")
+        asked = {"kdf_hashes": ["sha256"]}
+        assert "qemu-img convert" in lab.audit(**asked)["kdf-hash"]["remedy"]
+        lab.carry_out(lab.audit()["hash-weak"]["remedy"], "-o", "iter-time=10")
+        assert not {"hash-weak", "kdf-hash"} & set(lab.audit(**asked))
+
+    @carries(("cipher-weak", "<encrypt_anew>"), ("encrypt_anew", "Close the image"))
     def test_cipher(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).qemu("luks", "cipher-mode=cbc", "ivgen-alg=plain64")
         lab.carry_out(lab.audit()["cipher-weak"]["remedy"], "-o", "iter-time=10")
@@ -166,12 +194,18 @@ class TestRawImageOfQemu:
 
 class TestVolume:
     @pytest.mark.parametrize("detached", [False, True])
+    @carries(
+        ("format", "<other_format>"),
+        ("other_format", "Make a header backup{} DEVICE'"),
+        ("other_format", "Make a header backup{} the file of the header'"),
+    )
     def test_format(self, tmp_path: pathlib.Path, detached: bool) -> None:
         lab = Lab(tmp_path).luks("--type", "luks1", detached=detached)
         remedy = lab.audit(formats=["luks2"])["format"]["remedy"]
         lab.carry_out(remedy, "-q")
         assert "format" not in lab.audit(formats=["luks2"])
 
+    @carries(("rekey", "Set its secret again{}; its header is detached"))
     def test_costs_of_a_detached_header(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).luks("--type", "luks2", detached=True)
         strict = {"minimum_costs": {"pbkdf2": 2000}}
@@ -179,6 +213,9 @@ class TestVolume:
         lab.rekey(iterations=2000)
         assert "kdf-cost" not in lab.audit(**strict)
 
+    @carries(
+        ("key-size", "<encrypt_anew>"), ("encrypt_anew", "Encrypt the data anew with 'cryptsetup reencrypt {} DEVICE'")
+    )
     def test_key_size(self, tmp_path: pathlib.Path) -> None:
         """Of LUKS2, as cryptsetup needs the device mapper for LUKS1."""
         lab = Lab(tmp_path).luks("--type", "luks2", "--key-size", "256")
@@ -187,8 +224,85 @@ class TestVolume:
         lab.carry_out(remedy, *FEW, UNLOCKED)
         assert "key-size" not in lab.audit(minimum_key_size=64)
 
+    @pytest.mark.parametrize(
+        ("rule", "made", "asked"),
+        [
+            ("cipher", ["--cipher", "aes-cbc-essiv:sha256", "--key-size", "256"], {"ciphers": ["aes-xts-plain64"]}),
+            pytest.param(
+                "cipher-weak",
+                ["--cipher", "aes-cbc-plain64", "--key-size", "256", *GOOD_SLOT],
+                {},
+                marks=pytest.mark.full,
+            ),
+            pytest.param("digest-weak", [], {"minimum_digest_iterations": 2000}, marks=pytest.mark.full),
+            pytest.param("volume-key-padded", ["--volume-key-file", "padded"], {}, marks=pytest.mark.full),
+        ],
+    )
+    @carries(
+        ("cipher", "<encrypt_anew>"),
+        ("cipher-weak", "<encrypt_anew>"),
+        ("digest-weak", "<encrypt_anew>: no program"),
+        ("volume-key-padded", "<encrypt_anew>. Find out"),
+    )
+    def test_a_new_volume_key(self, tmp_path: pathlib.Path, rule: str, made: t.List[str], asked: t.Any) -> None:
+        (tmp_path / "padded").write_bytes(bytes(range(1, 49)) + bytes(16))
+        lab = Lab(tmp_path).luks("--type", "luks2", "--key-size", "512", *made)
+        lab.carry_out(lab.audit(**asked)[rule]["remedy"], *ANEW)
+        assert rule not in lab.audit(**asked)
+
+    @carries(("hash-weak", "<encrypt_anew>. A conversion"))
+    def test_the_digest_of_a_converted_volume(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks1", "--hash", "sha1")
+        done = lab.run("cryptsetup", "convert", "-q", "--type", "luks2", UNLOCKED, "IMAGE")
+        assert done.returncode == 0, done.stderr
+        lab.rekey(type="pbkdf2", hash="sha256", iterations=1000)
+        lab.carry_out(lab.audit()["hash-weak"]["remedy"], *ANEW)
+        assert "hash-weak" not in lab.audit()
+
+    @carries(("fips-keyslot", "On a host that is not in FIPS mode: <encrypt_anew>"))
+    def test_a_digest_that_no_host_in_fips_mode_has(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks2", "--hash", "blake2b-512")
+        flag = tmp_path / "proc" / "sys" / "crypto" / "fips_enabled"
+        flag.parent.mkdir(parents=True)
+        flag.write_text("1")
+        monkeypatch.setattr(host, "PROC", str(tmp_path / "proc"))
+        lab.carry_out(lab.audit()["fips-keyslot"]["remedy"], "--force-offline-reencrypt", "-q", "-d", "old", *FAST)
+        assert "fips-keyslot" not in lab.audit()
+
+    @carries(("encrypt_anew", "Encrypt the data anew with 'cryptsetup reencrypt --header HEADER"))
+    def test_a_new_volume_key_of_a_detached_header(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks2", "--key-size", "256", detached=True)
+        lab.carry_out(lab.audit(minimum_key_size=64)["key-size"]["remedy"], *FEW, UNLOCKED)
+        assert "key-size" not in lab.audit(minimum_key_size=64)
+
+    @carries(("new_slot", "Add another secret{}; its header is detached"))
+    def test_how_a_keyslot_of_a_detached_header_is_encrypted(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks2", *BAD_SLOT, detached=True)
+        asked = {"keyslot_ciphers": ["aes-xts-plain64"]}
+        assert "Add another secret" in lab.audit(**asked)["keyslot-cipher"]["remedy"]
+        lab.keyslots({"new_secret": SPARE, "pbkdf": CHEAP}, {"state": "absent", "old_secret": SECRET})
+        assert "keyslot-cipher" not in lab.audit({"secrets": [SPARE]}, **asked)
+
+    @carries(("restore", "Restore a header backup"))
+    def test_a_detached_header_is_replaced(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks2", detached=True)
+        assert lab.header is not None
+        (tmp_path / "BACKUP").write_bytes(lab.header.read_bytes())
+        _Edited(lab.header).edit(lambda tree: tree.update({"vendor": {}}))
+        lab.carry_out(lab.audit()["metadata-unknown"]["remedy"], "-q", UNLOCKED)
+        assert "metadata-unknown" not in lab.audit()
+
+    @carries(("other_format", "Allow luks2"))
+    def test_no_volume_becomes_luks1(self, tmp_path: pathlib.Path) -> None:
+        lab = Lab(tmp_path).luks("--type", "luks2")
+        assert "formats" in lab.audit(formats=["luks1"])["format"]["remedy"]
+        assert "format" not in lab.audit(formats=["luks1", "luks2"])
+
 
 CHEAP = {"type": "pbkdf2", "iterations": 1000}
+DEAR = {"type": "argon2id", "time": 4, "memory": 32, "parallel": 1}
 FAST = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--disable-locks")
 SPARE = {"label": "spare", "passphrase": "spare-of-the-safe"}
 
@@ -212,6 +326,7 @@ class TestKeyslots:
             number = finding["keyslot"]
         lab.keyslots({"state": "absent", "keyslot": number})
 
+    @carries(("secret-forbidden", "Remove it with"))
     def test_a_forbidden_secret(self, lab: Lab) -> None:
         self.add(lab)
         given = {"forbidden_secrets": [SPARE]}
@@ -222,22 +337,26 @@ class TestKeyslots:
     @pytest.mark.parametrize(
         ("rule", "key"), [("label-missing", "required_labels"), ("recovery-missing", "recovery_labels")]
     )
+    @carries(("label-missing", "Add it with"), ("recovery-missing", "Add one of them"))
     def test_a_secret_that_is_missing(self, lab: Lab, rule: str, key: str) -> None:
         given = {"secrets": [SECRET, SPARE]}
         assert "luksmith.luks.keyslots" in lab.audit(given, **{key: ["spare"]})[rule]["remedy"]
         lab.keyslots({"new_secret": SPARE, "pbkdf": CHEAP})
         assert rule not in lab.audit(given, **{key: ["spare"]})
 
+    @carries(("slot-unknown", "Find its owner"))
     def test_a_keyslot_of_nobody(self, lab: Lab) -> None:
         self.add(lab)
         self.erase(lab, lab.audit()["slot-unknown"])
         assert "slot-unknown" not in lab.audit()
 
+    @carries(("secret-duplicate", "Erase all but"))
     def test_a_secret_in_two_keyslots(self, lab: Lab) -> None:
         self.add(lab, file="new")
         self.erase(lab, lab.audit()["secret-duplicate"])
         assert "secret-duplicate" not in lab.audit() and lab.audit().keys().isdisjoint({"slot-unknown", "no-keyslot"})
 
+    @carries(("slot-zombie", "Erase keyslot"))
     def test_a_keyslot_that_is_wiped(self, lab: Lab) -> None:
         self.add(lab)
         tree = json.loads(lab.run("cryptsetup", "luksDump", "--dump-json-metadata", UNLOCKED, "IMAGE").stdout)
@@ -248,6 +367,7 @@ class TestKeyslots:
         self.erase(lab, lab.audit()["slot-zombie"])
         assert "slot-zombie" not in lab.audit()
 
+    @carries(("slot-ignored", "Erase keyslot"))
     def test_a_keyslot_that_is_ignored(self, lab: Lab) -> None:
         self.add(lab)
         done = lab.run("cryptsetup", "config", UNLOCKED, "--key-slot", "1", "--priority", "ignore", "IMAGE")
@@ -255,17 +375,20 @@ class TestKeyslots:
         self.erase(lab, lab.audit()["slot-ignored"])
         assert "slot-ignored" not in lab.audit()
 
+    @carries(("slot-unbound", "Erase keyslot"))
     def test_a_keyslot_for_no_data(self, lab: Lab) -> None:
         self.add(lab, "--unbound", "--key-size", "512")
         self.erase(lab, lab.audit()["slot-unbound"])
         assert "slot-unbound" not in lab.audit()
 
+    @carries(("grub-closed", "{}, or move /boot"))
     def test_grub(self, lab: Lab) -> None:
         lab.rekey(type="argon2id", time=4, memory=32, parallel=1)
         assert "pbkdf: {type: pbkdf2, hash: sha256}" in lab.audit(opened_by_grub=True)["grub-closed"]["remedy"]
         lab.rekey(**CHEAP, hash="sha256")
         assert "grub-closed" not in lab.audit(opened_by_grub=True)
 
+    @carries(("kdf-type", "<other_kdf>"))
     def test_kdf_type(self, lab: Lab) -> None:
         asked = {"kdf_types": ["argon2id"], "minimum_costs": {"argon2": {"time": 4, "memory": 32}}}
         assert "luksmith.luks.keyslots" in lab.audit(**asked)["kdf-type"]["remedy"]
@@ -273,6 +396,7 @@ class TestKeyslots:
         assert "kdf-type" not in lab.audit(**asked)
 
     @pytest.mark.parametrize(("rule", "asked"), [("hash-weak", {}), ("kdf-hash", {"kdf_hashes": ["sha256"]})])
+    @carries(("hash-weak", "<rekey>"), ("kdf-hash", "<other_hash>"))
     def test_hashes(self, lab: Lab, rule: str, asked: t.Any) -> None:
         done = lab.run("cryptsetup", "luksConvertKey", "-q", *FAST, "--hash", "sha1", "-d", "old", "IMAGE")
         assert done.returncode == 0, done.stderr
@@ -287,19 +411,21 @@ class TestKeyslots:
             ("keyslot-key-size", {"minimum_keyslot_key_size": 64}),
         ],
     )
+    @carries(("keyslot-cipher", "<new_slot>"), ("keyslot-key-size", "<new_slot>"), ("new_slot", "Add another secret"))
     def test_how_a_keyslot_is_encrypted(self, lab: Lab, rule: str, asked: t.Any) -> None:
-        options = ("--keyslot-cipher", "aes-cbc-essiv:sha256", "--keyslot-key-size", "256")
-        done = lab.run("cryptsetup", "luksConvertKey", "-q", *FAST, *options, "-d", "old", "IMAGE")
+        done = lab.run("cryptsetup", "luksConvertKey", "-q", *FAST, *BAD_SLOT, "-d", "old", "IMAGE")
         assert done.returncode == 0, done.stderr
         assert "Add another secret and remove this one (state: absent)" in lab.audit(**asked)[rule]["remedy"]
         lab.keyslots({"new_secret": SPARE, "pbkdf": CHEAP}, {"state": "absent", "old_secret": SECRET})
         assert rule not in lab.audit({"secrets": [SPARE]}, **asked)
 
+    @carries(("secret-age", "Replace its secret"))
     def test_an_age_that_nobody_knows(self, lab: Lab) -> None:
-        assert "write to the volume once" in lab.audit(maximum_age_days=30)["secret-age"]["remedy"]
-        lab.rekey(type="pbkdf2", iterations=1001)
-        assert "secret-age" not in lab.audit(maximum_age_days=30)
+        assert "Replace its secret" in lab.audit(maximum_age_days=30)["secret-age"]["remedy"]
+        lab.keyslots({"old_secret": SECRET, "new_secret": SPARE, "pbkdf": CHEAP})
+        assert "secret-age" not in lab.audit({"secrets": [SPARE]}, maximum_age_days=30)
 
+    @carries(("backup-missing", "Create one"), ("backup-older", "Create a new backup"))
     def test_a_backup(self, lab: Lab) -> None:
         path = str(lab.folder / "BACKUP")
         assert "luksmith.luks.header_backup" in lab.audit(require_backup=True)["backup-missing"]["remedy"]
@@ -314,6 +440,7 @@ class TestKeyslots:
 
 
 class TestHeader:
+    @carries(("header-copy", "Make a header backup"))
     def test_a_damaged_copy(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).luks("--type", "luks2", UNLOCKED)
         with lab.path.open("r+b") as file:
@@ -323,13 +450,14 @@ class TestHeader:
         lab.rekey(type="pbkdf2", iterations=1001)
         assert "header-copy" not in lab.audit()
 
+    @carries(("reencryption", "Finish it"), ("write-obstacle", "Finish it with"))
     def test_a_reencryption_that_was_begun(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).luks("--type", "luks2", UNLOCKED)
         begun = lab.run("cryptsetup", "reencrypt", "--init-only", *FEW, UNLOCKED, "IMAGE")
         assert begun.returncode == 0, begun.stderr
         remedy = lab.audit()["reencryption"]["remedy"]
         assert "--force-offline-reencrypt" in remedy
-        lab.carry_out(remedy, "-q", "-d", "old", UNLOCKED, "--force-offline-reencrypt", "IMAGE")
+        lab.carry_out(remedy, "-q", "-d", "old", UNLOCKED, "--force-offline-reencrypt")
         assert "reencryption" not in lab.audit()
 
 
@@ -342,16 +470,23 @@ class TestToken:
         image.edit(lambda tree: tree["tokens"].update({"0": token}))
         return lab
 
+    @carries(("costs", "If the random key"), ("kdf-cost", "<costs>"), ("kdf-type", "<other_kdf>"))
     def test_costs_are_the_business_of_the_program_that_enrolled(self, tmp_path: pathlib.Path) -> None:
-        """To set a new secret would cut the TPM off from the keyslot."""
+        """It has no option for them: enrolled anew, the keyslot would cost the same."""
         lab = self.lab(tmp_path, luks2_token("systemd-tpm2", 1))
-        remedy = lab.audit(minimum_costs={"argon2": {"time": 5, "memory": 32}})["kdf-cost"]
-        other = lab.audit(kdf_types=["pbkdf2"])["kdf-type"]
-        for one in (remedy, other):
-            assert one["keyslot"] != 1 or "systemd-cryptenroll --wipe-slot=1 --tpm2-device=auto" in one["remedy"]
-        assert {remedy["keyslot"], other["keyslot"]} == {1}
+        lab.secret = {"label": "admin", "passphrase": WINTER}
+        dear: t.Dict[str, t.Any] = {"argon2": {"time": 4, "memory": 33}}
+        for policy in ({"kdf_types": ["argon2i"]}, {"kdf_types": ["argon2id"]}):
+            found = lab.audit(minimum_costs=dear, **policy)
+            for rule in {"kdf-cost", "kdf-type"} & set(found):
+                assert found[rule]["keyslot"] == 1 or "systemd-tpm2" not in found[rule]["remedy"]
+        assert "minimum_costs: {tokens: {systemd-tpm2: 1000}}" in found["kdf-cost"]["remedy"]
+        lab.keyslots({"old_secret": lab.secret, "new_secret": lab.secret, "pbkdf": {**DEAR, "memory": 33}})
+        said = lab.audit(minimum_costs={**dear, "tokens": {"systemd-tpm2": 1000}}, kdf_types=["argon2id"])
+        assert not {"kdf-cost", "kdf-type"} & set(said)
 
     @pytest.mark.parametrize("name", ["token-malformed", "token-dangling"])
+    @carries(("token-malformed", "Remove it"), ("token-dangling", "Remove the token"))
     def test_a_token_that_unlocks_nothing_is_removed(self, tmp_path: pathlib.Path, name: str) -> None:
         whole = luks2_token("systemd-tpm2", 0)
         lab = self.lab(tmp_path, whole if name == "token-dangling" else {**whole, "tpm2-blob": ""})
@@ -359,11 +494,13 @@ class TestToken:
         lab.carry_out(lab.audit()[name]["remedy"])
         assert name not in lab.audit()
 
+    @carries(("token-orphan", "Remove it with"))
     def test_a_token_of_no_keyslot(self, tmp_path: pathlib.Path) -> None:
         lab = self.lab(tmp_path, {"type": "of-nobody", "keyslots": []})
-        lab.carry_out(lab.audit()["token-orphan"]["remedy"], UNLOCKED, "IMAGE")
+        lab.carry_out(lab.audit()["token-orphan"]["remedy"], UNLOCKED)
         assert "token-orphan" not in lab.audit()
 
+    @carries(("token-doubled", "Find out which one unlocks"))
     def test_two_tokens_of_one_keyslot(self, tmp_path: pathlib.Path) -> None:
         lab = self.lab(tmp_path, luks2_token("systemd-tpm2", 1))
         _Edited(lab.path).edit(lambda tree: tree["tokens"].update({"3": tree["tokens"]["0"]}))
@@ -381,6 +518,7 @@ class TestTpm:
     @tpms.needs_tpm
     @pytest.mark.xdist_group("tpm")
     @pytest.mark.parametrize(("rule", "pcrs"), [("tpm2-unconditional", ""), ("tpm2-sha1", "7:sha1")])
+    @carries(("tpm2-unconditional", "<enrol_anew>"), ("tpm2-sha1", "<enrol_anew>"), ("enrol_anew", "Enrol it anew"))
     def test_what_the_tpm_asks_for(self, tmp_path: pathlib.Path, tpm: str, rule: str, pcrs: str) -> None:
         """systemd 252 takes the bank of SHA-1 only where the TPM has no other one, so that its token is edited; and it
         enrols nothing where a token has the same PCRs and values already.
@@ -401,6 +539,7 @@ class TestTpm:
 
 class TestClevis:
     @pytest.mark.needs("clevis", "socat", "tangd", "luksmeta")
+    @carries(("clevis-renew", "<enrol_anew>"), ("enrol_anew", "Bind it anew"))
     def test_a_retired_tang_key(self, tmp_path: pathlib.Path) -> None:
         """The server has another key, so that a new binding trusts that one."""
         volume = Luks2Volume(tmp_path / "IMAGE").like()
@@ -420,6 +559,52 @@ class TestClevis:
             run("clevis", "luks", "bind", "-f", "-y", "-k", tmp_path / "pw0", "-d", lab.path, "tang", config)
             assert "clevis-renew" not in lab.audit(**asked)
             assert tang_keys(lab.path)
+
+    @carries(("enrol_anew", "Bind it anew"), ("rekey", "<enrol_anew>"))
+    @pytest.mark.needs("clevis", "socat", "tangd", "luksmeta")
+    def test_a_binding_is_made_anew_by_the_program_that_made_it(self, tmp_path: pathlib.Path) -> None:
+        """Here for a keyslot with a weak hash; -q, because nobody answers the question whether to trust the keys."""
+        volume = Luks2Volume(tmp_path / "IMAGE").like()
+        lab = Lab(tmp_path)
+        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        with tang(tmp_path) as url:
+            bind(volume, "luks2", "tang", json.dumps({"url": url}))
+            (tmp_path / "machine").write_text(MACHINE)
+            weak = ("luksConvertKey", "-q", *FAST, "--hash", "sha1", "-S", "1", "-d", "machine", "IMAGE")
+            done = lab.run("cryptsetup", *weak)
+            assert done.returncode == 0, done.stderr
+            (command,) = re.findall(r"'(clevis luks regen [^']*)'", lab.audit()["hash-weak"]["remedy"])
+            done = lab.run(*command.replace("DEVICE", "IMAGE").split(), "-q")
+            assert done.returncode == 0, done.stderr
+            assert "hash-weak" not in lab.audit()
+
+    @carries(("token-dangling", "Remove the entry"))
+    @pytest.mark.needs("clevis", "luksmeta")
+    def test_an_entry_of_luksmeta_whose_keyslot_is_gone(self, tmp_path: pathlib.Path) -> None:
+        volume = Luks2Volume(tmp_path / "IMAGE").like(type="luks1")
+        lab = Lab(tmp_path)
+        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        bind(volume, "luks1")
+        done = lab.run("cryptsetup", "luksKillSlot", "-q", "IMAGE", "1")
+        assert done.returncode == 0, done.stderr
+        lab.carry_out(lab.audit()["token-dangling"]["remedy"], "-f")
+        assert "token-dangling" not in lab.audit()
+
+
+class TestRecoveryKey:
+    @pytest.mark.needs("systemd-cryptenroll")
+    @carries(("enrol_anew", "Draw another one"))
+    def test_another_one_is_drawn(self, tmp_path: pathlib.Path) -> None:
+        """Here for a keyslot that is encrypted with a cipher that the policy does not list."""
+        lab = Lab(tmp_path).luks("--type", "luks2")
+        (tmp_path / "spare").write_text("recovery")
+        done = lab.run("cryptsetup", "luksAddKey", "-q", *FAST, *BAD_SLOT, "-d", "old", "IMAGE", "spare")
+        assert done.returncode == 0, done.stderr
+        _Edited(lab.path).edit(lambda tree: tree["tokens"].update({"0": luks2_token("systemd-recovery", 1)}))
+        asked = {"keyslot_ciphers": ["aes-xts-plain64"]}
+        (command,) = re.findall(r"'(systemd-cryptenroll [^']*)'", lab.audit(**asked)["keyslot-cipher"]["remedy"])
+        run(*shlex.split(command.replace("DEVICE", str(lab.path))), PASSWORD="old")
+        assert "keyslot-cipher" not in lab.audit(**asked)
 
 
 def tang_keys(path: pathlib.Path) -> t.Set[str]:

@@ -87,6 +87,31 @@ def test_a_store_that_is_not_of_this_volume(rotated: Lab, tmp_path: pathlib.Path
 
 
 @pytest.mark.full
+def test_what_rotations_cure(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    """A secret that came back, a store that is gone, and a volume from a backup: three rotations and six audits."""
+    lab = rotated.copy(tmp_path / "lab")
+    fresh = (Lab.make(tmp_path / "fresh", rotated.shared, VOLUMES).folder / "luks2.img").read_bytes()
+    given = {"audit_secrets": [{"label": "break-glass", "passphrase": BREAK_GLASS}]}
+
+    def found() -> t.Set[str]:
+        volumes, _output = audit(lab, **given)
+        return {rule for one in volumes.values() for rule, _slot in rules(one)}
+
+    lab.add_keyslot_with("luks1.img", LEAKED, BREAK_GLASS)
+    assert found() == {"store-older"}
+    lab.play()
+    assert found() == set()
+    (lab.folder / "store" / "secrets.yml").unlink()
+    assert "store-missing" in found()
+    lab.play("-e", "{rotate_store_create: true}")
+    assert found() == {"slot-unknown"}, "of the store that is lost"
+    (lab.folder / "luks2.img").write_bytes(fresh)
+    assert {"store-closed", "store-older"} <= found()
+    lab.play()
+    assert found() == {"slot-unknown"}
+
+
+@pytest.mark.full
 def test_a_program_as_the_store(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """It cannot list what it holds, so that the host names its volumes first. A rotation and an audit."""
     words = [sys.executable, str(ROOT / "tests" / "rotation" / "store_command.py"), "{{ inventory_dir }}/command.json"]

@@ -105,8 +105,8 @@ BOOK: t.Dict[str, Entry] = {
     "keyslot-cipher": Entry(_CRYPTO, "Add another secret, and remove this one.", _UNLESS_MEANT),
     "key-size": Entry((*_DATA, *_CRYPTO), _ANEW, _UNLESS_MEANT),
     "keyslot-key-size": Entry(_CRYPTO, "Add another secret, and remove this one.", _UNLESS_MEANT),
-    "key-size-mismatch": Entry(_KEYS, "Erase the keyslot with the wrong size.", _NEVER),
-    "segment-layout": Entry(_DATA, "Compare with a header backup that you trust.", "A reencryption, or a new program."),
+    "key-size-mismatch": Entry(_KEYS, _TRUST, _NEVER),
+    "segment-layout": Entry(_DATA, _TRUST, "A reencryption, or a new program."),
     "volume-key-padded": Entry((*_DATA, *_CRYPTO), _ANEW, "A volume for tests."),
     "area-size": Entry(_KEYS, "Erase the keyslot while another one opens the volume.", _NEVER),
     "area-alignment": Entry((), "Set the secret again.", "A conversion from LUKS1 leaves it so.", _FORM),
@@ -117,10 +117,15 @@ BOOK: t.Dict[str, Entry] = {
     "hash-weak": Entry(_CRYPTO, _REKEY, "PBKDF2 with SHA-1 is not broken by collisions."),
     "kdf-unknown": Entry(_CRYPTO, _ERASE, "A program that is not known here."),
     "kdf-excessive": Entry(
-        (), "Set the secret again, or treat the header as forged.", "A host with more memory.", _SUPPORT
+        (),
+        "Erase the keyslot and add the secret again, or treat the header as forged.",
+        "A host with more memory.",
+        _SUPPORT,
     ),
-    "fips-keyslot": Entry(_CRYPTO, "Add a keyslot with pbkdf2.", "The keyslot is for another host."),
-    "kdf-salt": Entry(_CRYPTO, "Set the secrets again.", _NEVER),
+    "fips-keyslot": Entry(
+        _CRYPTO, "Set the secret again with pbkdf2, on another host.", "The keyslot is for another host."
+    ),
+    "kdf-salt": Entry(_CRYPTO, "Replace the secrets.", _NEVER),
     "digest-weak": Entry(_CRYPTO, _ANEW, "A random volume key, which no digest makes easier to guess."),
     "digest-unknown": Entry(_CRYPTO, _TRUST, "A program that is not known here."),
     "digest-orphan": Entry((), _TRUST, "'cryptsetup luksErase' leaves such a digest.", _FORM),
@@ -131,7 +136,9 @@ BOOK: t.Dict[str, Entry] = {
     "slot-damaged": Entry(_KEYS, "Try its secret, then erase the keyslot and add the secret again.", _NEVER),
     "slot-type": Entry(_KEYS, "Find out which program uses it.", "A newer release of cryptsetup."),
     "number-range": Entry((), _TRUST, _NEVER, _CVE),
-    "grub-closed": Entry((), "Set the secret again with pbkdf2.", "A GRUB with patches for Argon2.", _SUPPORT),
+    "grub-closed": Entry(
+        (), "Set the secret again with pbkdf2, or move /boot.", "A GRUB with patches for Argon2.", _SUPPORT
+    ),
     "token-type": Entry(_KEYS, _TOKEN, _UNLESS_MEANT),
     "token-malformed": Entry(_KEYS, _TOKEN, "A newer release of systemd or Clevis."),
     "tpm2-unconditional": Entry(_KEYS, _TOKEN, "A machine in a locked room that must boot unattended."),
@@ -149,7 +156,9 @@ BOOK: t.Dict[str, Entry] = {
         ("at rest", "passphrases"), "Set a real secret, or erase the keyslot.", "A volume for tests."
     ),
     "secret-duplicate": Entry(_KEYS, "Erase all but one.", _UNLESS_MEANT),
-    "record-stale": Entry(_KEYS, "Find out which program wrote it.", "A change with cryptsetup that was meant."),
+    "record-stale": Entry(
+        _KEYS, "Find out which program wrote it, and replace the secret.", "A change with cryptsetup that was meant."
+    ),
     "secret-age": Entry(("cryptoperiod",), "Rotate the secret.", "The record says when, not how good it is."),
     "store-missing": Entry(_KEYS, "Rotate the volume.", "Its secret is kept elsewhere on purpose."),
     "store-closed": Entry(

@@ -10,7 +10,11 @@ larger header of LUKS2, and one that cryptsetup could convert would no longer st
 
 from __future__ import annotations
 
+import typing as t
+
+from ..header.luks2.metadata import RESTORE
 from .evidence import Evidence
+from .tokens import ENOUGH
 
 _MIB = 1 << 20  # cryptsetup aligns the data to it, QEMU does not
 _REKEY = (
@@ -36,7 +40,7 @@ def made_by_qemu(evidence: Evidence) -> bool:
 
 def other_format(evidence: Evidence) -> str:
     if evidence.header.format != "luks1":
-        return "Encrypt the data anew in the wanted format; a header with Argon2 cannot become LUKS1"
+        return "Allow luks2 in the policy (formats); LUKS1 is the older format, and only a new volume can have it"
     if made_by_qemu(evidence):
         return (
             "QEMU knows only LUKS1, and this image has no room for a LUKS2 header: give it a policy that allows luks1 "
@@ -66,12 +70,36 @@ def encrypt_anew(evidence: Evidence, options: str = "--cipher aes-xts-plain64 --
 
 
 def rekey(evidence: Evidence, keyslot: int) -> str:
-    """Replace the costs of a keyslot."""
+    """Write a keyslot again."""
     return _by_its_program(evidence, keyslot) or _REKEY + _with_header(evidence)
 
 
+def costs(evidence: Evidence, keyslot: int) -> str:
+    """Replace the costs of a keyslot; systemd and Clevis have no option for them."""
+    for kind in _holders(evidence, keyslot):
+        return (
+            f"If the random key of {kind!r} guards it, say so in the policy (minimum_costs: {{tokens: {{{kind}: "
+            f"{ENOUGH}}}}}); if a person's secret may be behind the token, erase keyslot {keyslot} by its number"
+        )
+    return rekey(evidence, keyslot)
+
+
+def other_hash(evidence: Evidence, keyslot: int) -> str:
+    """Replace the hash of a keyslot; LUKS1 has one for the whole header."""
+    return encrypt_anew(evidence) if evidence.header.format == "luks1" else rekey(evidence, keyslot)
+
+
+def other_kdf(evidence: Evidence, keyslot: int, kdf_types: t.Collection[str]) -> str:
+    """Replace the key derivation of a keyslot by one of these; LUKS1 has only pbkdf2."""
+    if evidence.header.format == "luks1" and "pbkdf2" not in kdf_types:
+        return other_format(evidence)
+    return costs(evidence, keyslot)
+
+
 def new_slot(evidence: Evidence, keyslot: int) -> str:
-    """Replace the area of a keyslot."""
+    """Replace the area of a keyslot; in LUKS1 it is encrypted as the data is."""
+    if evidence.header.format == "luks1":
+        return encrypt_anew(evidence)
     return _by_its_program(evidence, keyslot) or _NEW_SLOT + _with_header(evidence)
 
 
@@ -81,10 +109,16 @@ def _with_header(evidence: Evidence) -> str:
 
 def _by_its_program(evidence: Evidence, keyslot: int) -> str:
     """A new secret would cut a token off from its keyslot, so that its own program must replace both."""
-    for token in evidence.header.tokens:
-        if keyslot in token.keyslots and not token.ours:
-            return enrol_anew(token.type, keyslot)
+    for kind in _holders(evidence, keyslot):
+        return enrol_anew(kind, keyslot)
     return ""
+
+
+def _holders(evidence: Evidence, keyslot: int) -> t.List[str]:
+    """The types of tokens for the keyslot, unless a person's secret opens it, which then is not theirs."""
+    if evidence.opened_by.get(keyslot) and keyslot not in evidence.machine_made:
+        return []
+    return [token.type for token in evidence.header.tokens if keyslot in token.keyslots and not token.ours]
 
 
 def enrol_anew(kind: str, keyslot: int) -> str:
@@ -100,3 +134,15 @@ def enrol_anew(kind: str, keyslot: int) -> str:
             "(with --tpm2-pcrs or --tpm2-with-pin=yes for a TPM)"
         )
     return f"Let the program that made the token of type {kind!r} replace keyslot {keyslot}"
+
+
+def restore(evidence: Evidence) -> str:
+    """Replace a header that nobody can mend; luksmith.luks.header_backup does so only with one that it trusts."""
+    if evidence.container == "qcow2":
+        return f"No program restores the whole header of a qcow2 image. {encrypt_anew(evidence)}"
+    return RESTORE.replace("DEVICE", "HEADER") if evidence.detached else RESTORE
+
+
+def kill_slot(evidence: Evidence, keyslot: int) -> str:
+    """Remove a keyslot beside which this collection writes nothing."""
+    return f"'cryptsetup luksKillSlot {'HEADER' if evidence.detached else 'DEVICE'} {keyslot}'"

@@ -15,7 +15,7 @@ from ..header.luks2.view import AREA_UNIT, STRIPES
 from ..header.model import Keyslot, Segment
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import encrypt_anew, new_slot
+from .remedies import encrypt_anew, kill_slot, new_slot, restore
 from .rule import SECRETS, Hit, RuleSet
 
 RULES = RuleSet()
@@ -42,15 +42,14 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"segment {segment.number} is not encrypted at all (cipher {segment.encryption!r})",
                 "Do not open the volume before you know who wrote this header; if it is yours, encrypt the data with "
-                "a real cipher",
+                f"a real cipher on a new volume; if not: {restore(evidence)}",
             )
     for slot in evidence.header.keyslots.values():
         if is_null_cipher(slot.encryption):
             yield Hit(
                 f"keyslot {slot.number} stores its key unencrypted (cipher {slot.encryption!r}): anyone who can write "
                 "to the device can choose the volume key",
-                f"Find out who wrote it; if it is not wanted, remove keyslot {slot.number} with 'cryptsetup "
-                "luksKillSlot'",
+                f"Find out who wrote it; if it is not wanted, remove it: {kill_slot(evidence, slot.number)}",
                 keyslot=slot.number,
             )
 
@@ -175,8 +174,7 @@ def _mismatch(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if len(sizes) > 1:
             yield Hit(
                 f"the keyslots of digest {digest.number} contain keys of {', '.join(map(str, sizes))} bytes",
-                "Remove the keyslot with the wrong size while another one is proven to open the volume, or restore a "
-                "header backup",
+                f"Find out which keyslot has the wrong size, or: {restore(evidence)}",
             )
 
 
@@ -189,7 +187,7 @@ def _mismatch(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _segments(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if evidence.header.format != "luks2":
         return
-    look = "Compare with a header backup that you trust; cryptsetup writes this only during a reencryption"
+    look = f"Unless a reencryption is under way, treat the header as forged. {restore(evidence)}"
     data = _data(evidence)
     if len(data) > 1:
         yield Hit(f"the payload has {len(data)} segments", look)
@@ -233,8 +231,8 @@ def _area_size(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"the area of keyslot {slot.number} has {slot.area.size} bytes, but its key material needs {needed}: "
                 "the next new keyslot may overwrite it",
-                f"Remove keyslot {slot.number} with 'cryptsetup luksKillSlot' while another one opens the volume, or "
-                "restore a header backup",
+                f"Remove it while another one opens the volume: {kill_slot(evidence, slot.number)}. Or: "
+                f"{restore(evidence)}",
                 keyslot=slot.number,
             )
 

@@ -13,7 +13,7 @@ from ..header.luks2.recovery import OK
 from ..header.model import Header
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import other_format
+from .remedies import other_format, restore
 from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
@@ -21,9 +21,6 @@ RULES = RuleSet()
 _HEAL = (
     "Make a header backup, then run luksmith.luks.keyslots with a change, or 'cryptsetup repair': both rewrite the "
     "copies"
-)
-_INSPECT = (
-    "Find out which program wrote the header; if that is unknown, treat it as forged and restore a trusted backup"
 )
 # LUKS2 On-Disk Format 1.1, figure "binary header": padding after hdr_offset, the checksum field, padding up to the
 # JSON.
@@ -65,7 +62,7 @@ def _salts(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         and all(word == OK for word in evidence.header.health.values())
         and copies[0][_SALT] == copies[1][_SALT]
     ):
-        yield Hit("both copies of the header have the same salt, which cryptsetup never writes", _INSPECT)
+        yield Hit("both copies of the header have the same salt, which cryptsetup never writes", _inspect(evidence))
 
 
 @RULES.rule("header-checksum", "low", "The checksum of a LUKS2 header uses a hash other than sha256.")
@@ -73,7 +70,7 @@ def _checksum(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for copy in _luks2_copies(evidence)[:1]:
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         if algorithm != "sha256":
-            yield Hit(f"the header checksum uses {algorithm}; cryptsetup itself writes only sha256", _INSPECT)
+            yield Hit(f"the header checksum uses {algorithm}; cryptsetup itself writes only sha256", _inspect(evidence))
 
 
 @RULES.rule(
@@ -84,14 +81,14 @@ def _checksum(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _header_padding(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     copies = _luks2_copies(evidence)
     if not copies and (any(evidence.raw[592:768]) or any(evidence.raw[832:1024])):
-        yield Hit("the padding of the header, from byte 592 on, contains unknown bytes", _INSPECT)
+        yield Hit("the padding of the header, from byte 592 on, contains unknown bytes", _inspect(evidence))
     for name, copy in zip(evidence.header.health, copies):
         if evidence.header.health[name] != OK:
             continue
         algorithm = copy[_ALGORITHM].split(b"\0", 1)[0].decode("ascii", "replace")
         size = _digest_size(algorithm)
         if any(copy[_PADDING]) or any(copy[_REST]) or (size and any(copy[_CHECKSUM][size:])):
-            yield Hit(f"the padding of the {name} copy of the header contains unknown bytes", _INSPECT)
+            yield Hit(f"the padding of the {name} copy of the header contains unknown bytes", _inspect(evidence))
 
 
 @RULES.rule("metadata-unknown", "low", "The metadata of a LUKS2 header has members that are not in its specification.")
@@ -106,7 +103,7 @@ def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             found += [f"{section}.{number}.{name}" for name in item if name not in known]
     if found:
         shown = ", ".join(repr(name) for name in found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-        yield Hit(f"the metadata has members that are not in the specification: {shown}", _INSPECT)
+        yield Hit(f"the metadata has members that are not in the specification: {shown}", _inspect(evidence))
 
 
 @RULES.rule(
@@ -117,8 +114,8 @@ def _signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         yield Hit(
             f"the device also contains {evidence.signature}: a program that finds it may use the device for that and "
             "overwrite the header",
-            "Find out what the device is; if it is the LUKS volume, remove the other signature with 'wipefs' at "
-            "exactly its offset",
+            "Find out what the device is; if it is the LUKS volume, look for the offset of the other signature with "
+            "'wipefs DEVICE', and remove that one alone: 'wipefs --offset OFFSET DEVICE'",
         )
 
 
@@ -197,6 +194,10 @@ def _remnant(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 "luksmith.luks.keyslots",
                 keyslot=number,
             )
+
+
+def _inspect(evidence: Evidence) -> str:
+    return f"Find out which program wrote the header; if that is unknown, treat it as forged. {restore(evidence)}"
 
 
 def header_fingerprint(raw: bytes) -> str:

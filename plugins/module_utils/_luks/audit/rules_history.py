@@ -11,6 +11,7 @@ import typing as t
 from ..header.luks2.validate_keyslots import REENCRYPT_CANDIDATE
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import restore
 from .rule import BACKUP, Hit, RuleSet
 
 RULES = RuleSet()
@@ -40,7 +41,7 @@ def _forged_reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             "the header has the requirement 'online-reencrypt' of cryptsetup before 2.4.3, whose metadata is not "
             "protected by a digest (CVE-2021-4122)",
             "Do not open the volume with an old cryptsetup. If you started a reencryption yourself, finish it with "
-            "'cryptsetup repair' of 2.4.3 or later; else restore a header backup",
+            f"'cryptsetup repair' of 2.4.3 or later. Else: {restore(evidence)}",
         )
 
 
@@ -62,7 +63,7 @@ def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         note = f"; segment {crashed[0]} was being written when it stopped" if crashed else ""
         yield Hit(
             f"a reencryption is under way (requirement {', '.join(map(repr, flags))}){note}",
-            "Finish it with 'cryptsetup reencrypt --resume-only' (an image file that is closed needs "
+            "Finish it with 'cryptsetup reencrypt --resume-only DEVICE' (an image file that is closed needs "
             "--force-offline-reencrypt)",
             keyslot=slots[0] if slots else None,
         )

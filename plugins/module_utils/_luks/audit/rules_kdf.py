@@ -13,7 +13,7 @@ from ..crypto import fips
 from ..header.model import Argon2, Keyslot, Pbkdf2, UnknownKdf
 from .evidence import Evidence
 from .policy import OTHER, Policy
-from .remedies import encrypt_anew, rekey
+from .remedies import costs, encrypt_anew, new_slot, other_hash, other_kdf, rekey, restore
 from .rule import Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, PROVEN, guard
 
@@ -29,7 +29,7 @@ def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in _derived(evidence):
         if policy.kdf_types and slot.kdf.type not in policy.kdf_types:
             found = f"keyslot {slot.number} uses {slot.kdf.type}; the policy allows {', '.join(policy.kdf_types)}"
-            yield from _by_guard(evidence, policy, slot, found)
+            yield from _by_guard(evidence, policy, slot, found, other_kdf(evidence, slot.number, policy.kdf_types))
 
 
 @RULES.rule(
@@ -48,7 +48,7 @@ def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     f"keyslot {slot.number} has {kdf.iterations} iterations of pbkdf2 with {kdf.hash}; the policy "
                     f"requires {least}"
                 )
-                yield from _by_guard(evidence, policy, slot, found)
+                yield from _by_guard(evidence, policy, slot, found, costs(evidence, slot.number))
         elif (
             isinstance(kdf, Argon2)
             and policy.argon2_costs
@@ -61,16 +61,16 @@ def _cost(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"keyslot {slot.number} has {kdf.time} passes of {kdf.type} over {kdf.memory} KiB; the policy requires "
                 f"{asked}"
             )
-            yield from _by_guard(evidence, policy, slot, found)
+            yield from _by_guard(evidence, policy, slot, found, costs(evidence, slot.number))
 
 
-def _by_guard(evidence: Evidence, policy: Policy, slot: Keyslot, found: str) -> t.Iterator[Hit]:
+def _by_guard(evidence: Evidence, policy: Policy, slot: Keyslot, found: str, remedy: str) -> t.Iterator[Hit]:
     """``found`` about the costs of ``slot``, unless a random key guards it."""
     by = guard(evidence, policy, slot)
     if by == DECLARED or (by == PROVEN and (not isinstance(slot.kdf, Pbkdf2) or slot.kdf.iterations >= ENOUGH)):
         return
     if by != CLAIMED:
-        yield Hit(found, rekey(evidence, slot.number), keyslot=slot.number)
+        yield Hit(found, remedy, keyslot=slot.number)
         return
     kinds = sorted({token.type for token in evidence.header.tokens if slot.number in token.keyslots})
     yield Hit(
@@ -95,7 +95,7 @@ def _hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             if policy.kdf_hashes and name not in policy.kdf_hashes:
                 yield Hit(
                     f"keyslot {slot.number} uses the hash {name}; the policy allows {', '.join(policy.kdf_hashes)}",
-                    rekey(evidence, slot.number),
+                    other_hash(evidence, slot.number),
                     keyslot=slot.number,
                 )
 
@@ -151,8 +151,8 @@ def _excessive(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if reason:
             yield Hit(
                 f"keyslot {slot.number}: {reason}",
-                f"Unless this is intended, treat the header as forged; else set the secret of keyslot {slot.number} "
-                "again",
+                f"Unless this is intended, treat the header as forged; else erase keyslot {slot.number} by its number "
+                "and add its secret again",
                 keyslot=slot.number,
             )
 
@@ -173,8 +173,7 @@ def _fips(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number, missing in wanting.items():
         yield Hit(
             f"this host is in FIPS mode, in which it cannot open keyslot {number}: {missing} is not approved{rest}",
-            f"Give the secret of keyslot {number} another keyslot with pbkdf2, sha256 and aes-xts-plain64, on a host "
-            "that is not in FIPS mode",
+            f"On a host that is not in FIPS mode: {_approved(evidence, evidence.header.keyslots[number])}",
             keyslot=number,
         )
 
@@ -184,6 +183,17 @@ def _not_approved(evidence: Evidence, slot: Keyslot) -> str:
     if isinstance(slot.kdf, Pbkdf2):
         hashes.append(slot.kdf.hash)
     return fips.not_approved(slot.kdf.type, hashes, slot.encryption, slot.area_key_size)
+
+
+def _approved(evidence: Evidence, slot: Keyslot) -> str:
+    """How the keyslot gets functions that are approved."""
+    digests = [digest.hash for digest in evidence.header.digests if digest.number in slot.digests]
+    if evidence.header.format == "luks1" or fips.not_approved("pbkdf2", digests, "aes-xts-plain64", 64):
+        return encrypt_anew(evidence, "--cipher aes-xts-plain64 --key-size 512 --hash sha256 --pbkdf pbkdf2")
+    hashes = [slot.af_hash, *([slot.kdf.hash] if isinstance(slot.kdf, Pbkdf2) else [])]
+    if fips.not_approved(slot.kdf.type, hashes, "aes-xts-plain64", 64):
+        return f"{rekey(evidence, slot.number)}, such as pbkdf: {{type: pbkdf2, hash: sha256}}"
+    return new_slot(evidence, slot.number)
 
 
 @RULES.rule(
@@ -198,7 +208,7 @@ def _salt(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if len(numbers) > 1:
             yield Hit(
                 f"keyslots {', '.join(map(str, numbers))} have the same salt",
-                "Set their secrets again: every new keyslot gets its own salt",
+                "Replace their secrets: every new keyslot gets its own salt",
                 keyslot=numbers[1],
             )
 
@@ -229,7 +239,7 @@ def _digest_type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if digest.type != "pbkdf2":
             yield Hit(
                 f"digest {digest.number} is of unknown type {digest.type!r}",
-                "Find out who wrote it; restore a trusted header backup",
+                f"Find out who wrote it. {restore(evidence)}",
             )
 
 
@@ -239,13 +249,13 @@ def _digest_use(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if not digest.keyslots and evidence.header.format == "luks2":
             yield Hit(
                 f"digest {digest.number} has no keyslot: no secret gives its key",
-                "Add a keyslot for it or restore a header backup",
+                restore(evidence),
             )
     covering = [str(digest.number) for digest in evidence.header.digests if 0 in digest.segments]
     if len(covering) > 1:
         yield Hit(
             f"segment 0 is covered by digests {', '.join(covering)}: it is ambiguous which volume key is the right one",
-            "Restore a header backup; cryptsetup never writes such a header",
+            f"{restore(evidence)}; cryptsetup never writes such a header",
         )
 
 

@@ -19,7 +19,8 @@ RULES = RuleSet()
 _RECOVERY = "systemd-recovery"
 _TRIABLE = "Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed"
 _RECORD = (
-    "Let luksmith.luks.keyslots write to the volume once (its record is on by default); LUKS1 cannot store a record"
+    "Replace its secret with luksmith.luks.keyslots or the role rotate, which records when; LUKS1 has no room for a "
+    "record, so that only the store of a rotation knows (audit_store)"
 )
 
 
@@ -72,7 +73,7 @@ def _missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             numbers = ", ".join(map(str, untried))
             yield Hit(
                 f"{label!r} opens none of the keyslots that could be tried; these could not: {numbers}",
-                _TRIABLE,
+                "Audit on a host where they can be tried, or add the secret to another keyslot",
                 unverified=True,
             )
         else:
@@ -110,7 +111,7 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
             continue
         by = f" (token {', '.join(holders)} refers to it, which proves nothing)" if holders else ""
-        if slot.number in evidence.untried:
+        if slot.number in evidence.untried and evidence.labels:
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
                 _TRIABLE,
@@ -212,7 +213,8 @@ def _stale(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if number in evidence.header.keyslots and not evidence.is_current(number):
             yield Hit(
                 f"keyslot {number} was recorded for {entry.label!r}, but another program has written it since",
-                "Find out who wrote it; give the secrets, so that the audit can show which one opens it now",
+                "Find out who wrote it and what opens it now, and replace that secret with luksmith.luks.keyslots or "
+                "the role rotate, which records the new one",
                 keyslot=number,
             )
 
@@ -239,14 +241,14 @@ def _age(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         elif age < 0:
             yield Hit(
                 f"the record of keyslot {slot.number} has a time in the future",
-                "Set the clock of the host and change the secret again",
+                "Set the clock of the host and replace the secret",
                 keyslot=slot.number,
                 unverified=True,
             )
         elif age > policy.maximum_age_days:
             yield Hit(
                 f"keyslot {slot.number} was last changed {age} days ago; the policy allows {policy.maximum_age_days}",
-                "Rotate it with luksmith.luks.keyslots or the role rotate",
+                "Replace it with luksmith.luks.keyslots or the role rotate",
                 keyslot=slot.number,
             )
 
@@ -316,7 +318,7 @@ def _exposed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 yield Hit(
                     f"keyslot {slot.number} was last changed on {changed.date()}, and {name} may have shown secrets "
                     f"until {day}",
-                    "Rotate it with luksmith.luks.keyslots or the role rotate, and destroy old copies of the header",
+                    "Replace it with luksmith.luks.keyslots or the role rotate, and destroy old copies of the header",
                     keyslot=slot.number,
                 )
 

@@ -11,6 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE, Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import new_slot, restore
 from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
@@ -20,6 +21,7 @@ _HIGHEST = 31
 _GRUB_HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512", "ripemd160", "rmd160", "whirlpool")
 _GRUB_CIPHERS = ("aes", "serpent", "twofish", "camellia", "cast5", "blowfish", "seed", "des")
 _GRUB_MODES = ("xts", "lrw", "cbc", "pcbc", "ecb")
+_FOR_GRUB = "Set its secret again with luksmith.luks.keyslots and pbkdf: {type: pbkdf2, hash: sha256}"
 
 
 @RULES.rule("no-keyslot", "high", "No keyslot opens the data: only a header backup or the volume key does.")
@@ -27,7 +29,8 @@ def _none(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if not evidence.bound:
         yield Hit(
             "no active keyslot opens the data",
-            "Restore a header backup; if there is none and the volume is open, save the data before it is closed",
+            "Restore a header backup with luksmith.luks.header_backup (state: restored); if there is none and the "
+            "volume is open, save the data before it is closed",
         )
 
 
@@ -116,7 +119,7 @@ def _numbers(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 yield Hit(
                     f"the header has {what} {number}; the highest number is {_HIGHEST}, and cryptsetup fails or "
                     "aborts on it",
-                    "Restore a header backup that you trust",
+                    restore(evidence),
                 )
 
 
@@ -150,7 +153,7 @@ def _orphan(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if not token.keyslots and not token.ours:
             yield Hit(
                 f"token {token.number} of type {token.type!r} refers to no keyslot",
-                f"Remove it with 'cryptsetup token remove --token-id {token.number}' if it is not needed",
+                f"Remove it with 'cryptsetup token remove --token-id {token.number} DEVICE' if it is not needed",
             )
 
 
@@ -175,25 +178,30 @@ def _grub(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     asked = [slot for slot in evidence.bound if slot.number not in held]
     wanting = {slot.number: missing for slot in asked for missing in [_unknown_to_grub(evidence, slot)] if missing}
     rest = "" if len(wanting) < len(asked) else ", and no other one either"
-    for number, missing in wanting.items():
+    for number, (missing, remedy) in wanting.items():
         yield Hit(
             f"GRUB cannot open keyslot {number} of this boot volume: {missing}{rest}",
-            "Set its secret again with luksmith.luks.keyslots and pbkdf: {type: pbkdf2, hash: sha256}, or move /boot "
-            "to a partition of its own",
+            f"{remedy}, or move /boot to a partition of its own" if remedy else "Move /boot to a partition of its own",
             keyslot=number,
         )
 
 
-def _unknown_to_grub(evidence: Evidence, slot: Keyslot) -> str:
-    """What GRUB up to 2.12 does not know, or ""."""
+def _unknown_to_grub(evidence: Evidence, slot: Keyslot) -> t.Optional[t.Tuple[str, str]]:
+    """What GRUB up to 2.12 does not know, and what gives the keyslot something that it knows ("": nothing does)."""
     if evidence.detached or evidence.header.requirements:
-        return "its header is detached" if evidence.detached else "the header requires features"
+        return "its header is detached" if evidence.detached else "the header requires features", ""
     if not isinstance(slot.kdf, Pbkdf2):
-        return f"it has {slot.kdf.type}, and GRUB up to 2.12 only pbkdf2"
+        return f"it has {slot.kdf.type}, and GRUB up to 2.12 only pbkdf2", _FOR_GRUB
     if slot.priority == PRIORITY_IGNORE:
-        return "it has priority ignore"
-    cipher, _dash, rest = slot.encryption.partition("-")
+        return "it has priority ignore", f"Set the priority of keyslot {slot.number} to normal"
     unknown = [name for name in (slot.kdf.hash, slot.af_hash) if name.lower() not in _GRUB_HASHES]
     if unknown:
-        return f"it uses the hash {unknown[0]}"
-    return "" if cipher in _GRUB_CIPHERS and rest.partition("-")[0] in _GRUB_MODES else f"it uses {slot.encryption}"
+        return f"it uses the hash {unknown[0]}", "" if evidence.header.format == "luks1" else _FOR_GRUB
+    for encryption, remedy in (
+        *((segment.encryption, "") for segment in evidence.header.segments),
+        (slot.encryption, new_slot(evidence, slot.number)),
+    ):
+        cipher, _dash, rest = encryption.partition("-")
+        if cipher not in _GRUB_CIPHERS or rest.partition("-")[0] not in _GRUB_MODES:
+            return f"it uses {encryption}", remedy
+    return None

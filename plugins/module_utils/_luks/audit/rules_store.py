@@ -77,7 +77,8 @@ def _missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     elif not stored.current:
         yield Hit(
             "the store has no secret for the volume",
-            f"{_AGAIN}: it has one of its own in the store afterwards",
+            f"{_AGAIN}, and it has one of its own there; if the header remembers a rotation whose store is lost for "
+            "good, with rotate_store_create: true and a secret that opens it in rotate_keeps or rotate_replaces",
         )
 
 

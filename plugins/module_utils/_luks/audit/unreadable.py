@@ -28,7 +28,7 @@ def judge_unreadable(error: LuksmithError, read: Read, size: int, policy: Policy
         (
             UNREADABLE,
             f"the header cannot be used: {error.found}",
-            error.remedy or "Restore a header backup that you trust",
+            error.remedy or luks2_metadata.RESTORE,
         )
     ]
     with contextlib.suppress(LuksmithError):

@@ -29,7 +29,8 @@ from ..errors import Refused, StorageFault
 from ..header.copied import image_size
 from ..header.luks1 import luksmeta
 from ..header.luks2.codec import Luks2Header
-from ..header.luks2.tokens import INTENT_TYPE, RECORD_TYPE
+from ..header.luks2.obstacles import INTENT_TYPE
+from ..header.luks2.tokens import RECORD_TYPE
 from ..header.model import SECTOR, Extent, Header, Intent, IntentKind, Write
 from ..plan.actions import Action, ActionKind
 from ..required import required
@@ -101,8 +102,7 @@ class _Edit(Restore):
         self.done = list(self.steps)
 
     @abc.abstractmethod
-    def _execute(self) -> None:
-        ...
+    def _execute(self) -> None: ...
 
     def _slot_steps(self) -> t.Iterator[Action]:
         for number in range(self.now.header.slot_count):

@@ -17,7 +17,7 @@ import re
 import typing as t
 
 from ...errors import MalformedHeader
-from .metadata import StricterThanCryptsetup, Tree
+from .metadata import LOOK_AND_RESTORE, StricterThanCryptsetup, Tree
 
 SALT_SIZE = 32
 UINT32 = 0xFFFFFFFF
@@ -25,10 +25,6 @@ UINT64 = 0xFFFFFFFFFFFFFFFF
 
 _DIGITS = re.compile(r"[0-9]+")
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,5}")
-_REMEDY = (
-    "Look at it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup if this was not done on "
-    "purpose"
-)
 
 
 def number64(text: t.Any, what: str) -> int:
@@ -49,7 +45,9 @@ def decoded(text: str, what: str) -> bytes:
 def malformed(what: str) -> MalformedHeader:
     """The error for what libcryptsetup refuses too."""
     return MalformedHeader(
-        f"the LUKS2 metadata breaks the format: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+        f"the LUKS2 metadata breaks the format: {what}",
+        why="cryptsetup refuses such a header too",
+        remedy=LOOK_AND_RESTORE,
     )
 
 
@@ -58,7 +56,7 @@ def stricter(what: str) -> StricterThanCryptsetup:
     return StricterThanCryptsetup(
         f"the LUKS2 metadata breaks the format: {what}",
         why="cryptsetup would load it and then fail or misbehave, and guessing what was meant is not safe",
-        remedy=_REMEDY,
+        remedy=LOOK_AND_RESTORE,
     )
 
 
@@ -75,7 +73,7 @@ def refused_since(release: str) -> t.Iterator[None]:
             error.found,
             why=f"cryptsetup refuses such a header since release {release}; an older one would load it and not know "
             "what is wrong",
-            remedy=_REMEDY,
+            remedy=LOOK_AND_RESTORE,
         ) from None
 
 

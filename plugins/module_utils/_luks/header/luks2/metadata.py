@@ -24,7 +24,13 @@ MAX_DEPTH = 31
 _INT64 = 1 << 63
 # One mark at a time: a pattern for whole strings takes quadratic time on a text whose last string never ends.
 _MARKS = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
-_REMEDY = "Inspect it with 'cryptsetup luksDump --dump-json-metadata'; restore a header backup unless it is intended"
+# luksmith.luks.header_backup overwrites no intact header that it does not understand.
+REPLACE = "'cryptsetup luksHeaderRestore --header-backup-file BACKUP DEVICE' replaces the whole header"
+RESTORE = f"Restore a header backup that you trust: {REPLACE}"
+LOOK_AND_RESTORE = (
+    "Look at it with 'cryptsetup luksDump --dump-json-metadata'; if this was not done on purpose, restore a header "
+    f"backup that you trust: {REPLACE}"
+)
 
 
 class StricterThanCryptsetup(MalformedHeader):
@@ -165,7 +171,7 @@ def _check_strings(value: t.Any) -> None:
 
 def _broken(what: str) -> MalformedHeader:
     return MalformedHeader(
-        f"the LUKS2 metadata is damaged: {what}", why="cryptsetup refuses such a header too", remedy=_REMEDY
+        f"the LUKS2 metadata is damaged: {what}", why="cryptsetup refuses such a header too", remedy=LOOK_AND_RESTORE
     )
 
 
@@ -174,7 +180,7 @@ def _ambiguous(what: str) -> StricterThanCryptsetup:
         f"the LUKS2 metadata is not strict JSON: {what}",
         why="the parser of cryptsetup is more lenient and may read this differently, so that it is refused, not "
         "normalised",
-        remedy=_REMEDY,
+        remedy=LOOK_AND_RESTORE,
     )
 
 

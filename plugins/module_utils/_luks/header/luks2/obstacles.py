@@ -13,10 +13,11 @@ from ...errors import Refused
 from ..model import Keyslot, Segment
 from . import members, recovery, validate_keyslots, validate_segments, view
 from .binary import MAX_SEQID
-from .metadata import Tree
+from .metadata import RESTORE, Tree
 
 SLOT_COUNT = 32
 TOKEN_COUNT = 32
+INTENT_TYPE = "luksmith.luks-intent"
 
 _NULL_CIPHER = re.compile(r"cipher_null|(^|[^a-z0-9])null($|[^a-z0-9])")
 _IV = re.compile(r"-[a-z0-9]+-null$|\)-null$")  # an IV of zeros, which encrypts
@@ -24,6 +25,10 @@ _FEATURES = {
     "opal": "keeps its key in a self-encrypting drive",
     "opal-v2": "keeps its key in a self-encrypting drive",
 }
+_FINISH = (
+    "Finish it with 'cryptsetup reencrypt --resume-only DEVICE', or look with 'cryptsetup repair DEVICE' why it cannot "
+    "go on"
+)
 # About the data only: cryptsetup 2.8, which wrote it, changes keyslots beside it as ever.
 _ABOUT_DATA = ("inline-hw-tags",)
 
@@ -52,10 +57,15 @@ def obstacle(
         return Refused(
             f"the journal entry of an interrupted run in the LUKS2 header cannot be used: {problem}",
             why="following it could overwrite data that is still needed",
-            remedy="If a newer version of this collection wrote it, finish with that version; else remove the token "
-            "with 'cryptsetup token remove'",
+            remedy="If a newer version of this collection wrote it, finish with that version; else remove it: "
+            f"'cryptsetup token remove --token-id {_journal(tree)} DEVICE'",
         )
     return None
+
+
+def _journal(tree: Tree) -> str:
+    """The number of the token with our journal entry."""
+    return next((name for name, token in tree["tokens"].items() if token["type"] == INTENT_TYPE), "N")
 
 
 def requirements(tree: Tree) -> t.Tuple[str, ...]:
@@ -126,8 +136,7 @@ def _requirement(tree: Tree) -> t.Optional[Refused]:
             return _refused(
                 f"the volume is being reencrypted (requirement {flag!r})",
                 "its keyslots and segments belong to the program that reencrypts it",
-                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot "
-                "go on",
+                _FINISH,
             )
         if flag in _FEATURES:
             return _refused(
@@ -155,20 +164,19 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
             return _refused(
                 f"segment {segment.number} belongs to a reencryption",
                 "its keyslots and segments belong to the program that reencrypts it",
-                "Finish it with 'cryptsetup reencrypt --resume-only', or look with 'cryptsetup repair' why it cannot "
-                "go on",
+                _FINISH,
             )
         if is_null_cipher(segment.encryption):
             return _refused(
                 f"segment {segment.number} is not encrypted at all (cipher {segment.encryption!r})",
                 "a change of keyslots would protect nothing, and an attacker may have planted this header",
-                "Find out who wrote this header; if it is yours, reencrypt the volume with a real cipher",
+                f"Find out who wrote this header; if it is not yours: {RESTORE}",
             )
     if len(view.data_digests(tree)) > 1:
         return _refused(
             f"segment 0 is covered by several digests ({', '.join(view.data_digests(tree))})",
             "it is ambiguous which volume key is the right one",
-            "Restore a header backup; cryptsetup never writes such a header",
+            f"{RESTORE}; cryptsetup never writes such a header",
         )
     others = [name for name, digest in tree["digests"].items() if digest["segments"] and not _covers_first(digest)]
     if others:
@@ -198,7 +206,7 @@ def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:
                 "the keyslots of the volume contain keys of different sizes "
                 f"({', '.join(reversed(list(described.values())))})",
                 "they must hold the same key, and a new keyslot of the wrong size would open nothing",
-                "Restore a header backup; cryptsetup never writes such a header",
+                f"{RESTORE}; cryptsetup never writes such a header",
             )
     return None
 
@@ -209,7 +217,7 @@ def _keyslot_obstacle(keyslots: t.Mapping[int, Keyslot]) -> t.Optional[Refused]:
             return _refused(
                 f"keyslot {number} belongs to a reencryption",
                 "its keyslots and segments belong to the program that reencrypts it",
-                "Finish it with 'cryptsetup reencrypt --resume-only'",
+                _FINISH,
             )
         if slot.kind != "luks2":
             continue
@@ -218,26 +226,26 @@ def _keyslot_obstacle(keyslots: t.Mapping[int, Keyslot]) -> t.Optional[Refused]:
             return _refused(
                 f"the area of keyslot {number} has {slot.area.size} bytes, but its key material needs {needed}",
                 "the key material extends into space that seems free, where a new keyslot would overwrite it",
-                f"Open the volume with another keyslot and remove keyslot {number} with 'cryptsetup luksKillSlot', or "
-                "restore a header backup",
+                f"While another keyslot opens the volume, remove this one: 'cryptsetup luksKillSlot DEVICE {number}'. "
+                f"Or: {RESTORE}",
             )
         if is_null_cipher(slot.encryption):
             return _refused(
                 f"keyslot {number} stores its key unencrypted (cipher {slot.encryption!r})",
                 "anyone can put a volume key of their choice there, and an attacker may have planted this header",
-                f"Find out who wrote it; if it is not wanted, remove keyslot {number} with 'cryptsetup luksKillSlot'",
+                f"Find out who wrote it; if it is not wanted, remove it: 'cryptsetup luksKillSlot DEVICE {number}'",
             )
     return None
 
 
 def _number_obstacle(tree: Tree) -> t.Optional[Refused]:
-    for section, limit, tool in (("tokens", TOKEN_COUNT, "token remove"), ("keyslots", SLOT_COUNT, "luksKillSlot")):
+    for section, limit in (("tokens", TOKEN_COUNT), ("keyslots", SLOT_COUNT)):
         for name in tree[section]:
             if int(name) >= limit:
                 return _refused(
                     f"the header has {section[:-1]} {name}, but the highest number is {limit - 1}",
                     "cryptsetup itself fails or crashes on such a header",
-                    f"Restore a header backup; 'cryptsetup {tool}' cannot name it",
+                    f"{RESTORE}; no command can name what has such a number",
                 )
     return None
 

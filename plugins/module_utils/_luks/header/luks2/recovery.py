@@ -26,7 +26,10 @@ INVALID = "invalid"  # the checksum matches, but the content breaks the format
 STALE = "stale"  # intact, with a lower sequence id
 DIFFERS = "differs"  # intact, with the same sequence id, but other content
 
-_REMEDY = "Inspect both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup"
+_REMEDY = (
+    "Inspect both copies with 'cryptsetup luksDump --debug' on a copy of the device, or restore a header backup that "
+    f"you trust: {metadata.REPLACE}"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,10 +18,9 @@ from ...errors import MalformedHeader, Refused
 from .. import model
 from . import members
 from .metadata import Tree
-from .obstacles import SLOT_COUNT, TOKEN_COUNT
+from .obstacles import INTENT_TYPE, SLOT_COUNT, TOKEN_COUNT
 
 RECORD_TYPE = "luksmith.luks-record"
-INTENT_TYPE = "luksmith.luks-intent"
 VERSION = 1
 
 # The other kinds of the model are for LUKS1: in LUKS2 a keyslot leaves the header before its area is wiped, and a rekey
