@@ -44,6 +44,7 @@ from ..plugin_utils._stores import check_name, is_class, store_of
 from ..plugin_utils._this_run import controller, folder_of_run, identity_of_run
 
 Result = t.Dict[str, t.Any]
+_Told = t.List[t.Tuple[Volume, t.List[t.Dict[str, t.Any]]]]
 
 # $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
 # it.
@@ -331,19 +332,37 @@ def _row(volume: Volume, check: bool) -> Result:
 
 
 def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:
-    told = []
-    for volume in volumes:
-        if volume.unknown:
-            slots = ", ".join(f"{row['keyslot']}{_recorded(row['label'])}" for row in volume.unknown)
-            told.append(f"{volume.before.device} (keyslot {slots})")
-    if not told:
-        return ""
-    count = sum(len(volume.unknown) for volume in volumes)
-    return (
-        f"{count} keyslot{'s' if count > 1 else ''} open{'' if count > 1 else 's'} with no secret of the store, of "
-        f"rotate_keeps or of rotate_replaces: {'; '.join(told)}."
+    strange: _Told = [(one, [row for row in one.unknown if row["tried"]]) for one in volumes if not one.sealed]
+    beside: _Told = [(one, [row for row in one.unknown if row["tried"]]) for one in volumes if one.sealed]
+    untried: _Told = [(one, [row for row in one.unknown if not row["tried"]]) for one in volumes]
+    return " ".join(
+        sentence
+        for sentence in (
+            _sentence(strange, "opens", "open", "with no secret of the store, of rotate_keeps or of rotate_replaces"),
+            _sentence(
+                beside,
+                "opens",
+                "open",
+                "with no secret of rotate_keeps or of rotate_replaces, and the secret of the store, which may be "
+                "behind one of a volume, is sealed and was not tried",
+            ),
+            _sentence(untried, "was", "were", "not tried, so that nobody knows whose it is"),
+        )
+        if sentence
     )
 
 
-def _recorded(label: str) -> str:
-    return f", {label!r} by the record in the header" if label else ""
+def _sentence(told: _Told, one: str, several: str, rest: str) -> str:
+    count = sum(len(rows) for _volume, rows in told)
+    if not count:
+        return ""
+    places = (
+        f"{volume.before.device} (keyslot {', '.join(_keyslot(row) for row in rows)})" for volume, rows in told if rows
+    )
+    keyslots = f"{count} keyslots {several}" if count > 1 else f"1 keyslot {one}"
+    return f"{keyslots} {rest}: {'; '.join(places)}."
+
+
+def _keyslot(row: t.Mapping[str, t.Any]) -> str:
+    recorded = f", {row['label']!r} by the record in the header" if row["label"] else ""
+    return f"{row['keyslot']}{recorded}{', because ' + row['reason'] if row['reason'] else ''}"

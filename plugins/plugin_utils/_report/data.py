@@ -44,7 +44,7 @@ _ROW = {
     "age_days": int,
     "mark": str,
 }
-_UNKNOWN = {"keyslot": int, "label": str, "tried": bool}
+_UNKNOWN = {"keyslot": int, "label": str, "tried": bool, "reason": str}
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
 # Members of ``evidence``; the policy of each volume is kept once for its host, by its digest.

@@ -129,7 +129,7 @@ def to_prometheus(report: Report) -> str:
         ("findings", "Findings by severity.", totals["findings"]),
         ("unverified", "What could not be verified.", {"": totals["unverified"]}),
         ("store_opens", "Volumes by whether the store of a rotation opens them.", totals.get("store", {})),
-        ("unknown_keyslots", "Keyslots that no known secret opens.", _only(totals, "unknown")),
+        ("unknown_keyslots", "Keyslots that no secret opened which the run could try.", _only(totals, "unknown")),
         ("verdict", "1 for the verdict over the run of a rotation, else 0.", _verdicts(report)),
     ]
     lines = []

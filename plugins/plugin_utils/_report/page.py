@@ -106,8 +106,7 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
         asked = _count(sum(totals["store"].values()), "volume")
         parts.append(f"The store opens {proven + by_record:,} of {asked}{' (by record)' if by_record else ''}.")
     if totals.get("unknown"):
-        verb = "opens" if totals["unknown"] == 1 else "open"
-        parts.append(f"{_count(totals['unknown'], 'keyslot')} {verb} with no secret that the run knew.")
+        parts.append(f"{_count(totals['unknown'], 'keyslot')} opened with no secret that the run could try.")
     for state, (one, several) in _MISSING.items():
         number = totals.get("hosts_by_state", {}).get(state, 0)
         if number:

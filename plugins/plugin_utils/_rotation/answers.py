@@ -172,7 +172,12 @@ def _actions(value: t.Any) -> t.List[Row]:
 
 def _unknown(value: t.Any) -> t.List[Row]:
     return [
-        {"keyslot": row["keyslot"], "label": _text(row.get("label")), "tried": row.get("tried") is True}
+        {
+            "keyslot": row["keyslot"],
+            "label": _text(row.get("label")),
+            "tried": row.get("tried") is True,
+            "reason": _text(row.get("reason")),
+        }
         for row in _rows(value)
     ]
 

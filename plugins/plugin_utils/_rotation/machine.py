@@ -22,9 +22,10 @@ import typing as t
 
 from . import answers
 from .answers import Done
-from .asking import ALWAYS, ERASE, FAIL, NEVER, Asking, Options
+from .asking import ALWAYS, FAIL, NEVER, REPORT, Asking, Options
 from .decision import MAKE, REST, TAKE_UP
 from .entry import (
+    LABEL,
     BadEntry,
     Entry,
     Secret,
@@ -286,19 +287,45 @@ class Rotation:
         return self._chance.secret(identity, options.wanted, options.passphrase_format, options.entropy)
 
     def _judge_unknown(self, volume: Volume) -> None:
-        volume.unknown = volume.seen.unknown
-        strangers = [row["keyslot"] for row in volume.unknown if row["tried"] and not row["label"]]
-        if not strangers:
+        volume.unknown, volume.sealed = volume.seen.unknown, not volume.order["label"]
+        own = LABEL + volume.new["id"]
+        by_record = volume.sealed and any(row["label"] == own for row in volume.unknown)
+        if by_record:
+            volume.unknown = [row for row in volume.unknown if row["label"] != own]
+        strangers = [row for row in volume.unknown if not row["label"]]
+        untried = [row for row in strangers if not row["tried"]]
+        policy = self._options.unknown
+        if not strangers or policy == REPORT:
             return
-        if self._options.unknown == FAIL:
+        if untried:
             raise _Refused(
-                f"{_keyslots(strangers)} with no secret of the store, of rotate_keeps or of rotate_replaces, and "
+                f"keyslot {untried[0]['keyslot']} could not be tried ({untried[0]['reason']}), so that nobody knows "
+                f"whose it is, and rotate_unknown is {policy}. Find out who wrote it; to erase it, use "
+                "luksmith.luks.keyslots with state: absent and its number"
+            )
+        slots = [row["keyslot"] for row in strangers]
+        if volume.sealed:
+            self._judge_beside_sealed(slots, by_record)
+        elif policy == FAIL:
+            raise _Refused(
+                f"{_keyslots(slots)} with no secret of the store, of rotate_keeps or of rotate_replaces, and "
                 "rotate_unknown is fail. Find out whose it is, and name its secret in one of them"
             )
-        if self._options.unknown == ERASE and not volume.outlaws:
-            volume.outlaws = tuple(strangers)
+        elif not volume.outlaws:
+            volume.outlaws = tuple(slots)
             volume.order = self._asking.order_of(volume)
             volume.phase = Phase.LOOK
+
+    def _judge_beside_sealed(self, slots: t.Sequence[int], by_record: bool) -> None:
+        """Of keyslots that nothing opened which could be tried, one is that of the secret of the store, unless the
+        record names that one; and nothing is erased by the word of a record.
+        """
+        if len(slots) > 1 or by_record:
+            raise _Refused(
+                f"{_keyslots(slots)} with no secret that this run could try, and rotate_unknown is "
+                f"{self._options.unknown}. The secret of the store is sealed, so that its keyslot cannot be told from "
+                "a stranger's. Give the private key for this run (rotate_escrow_private_key)"
+            )
 
     def _foresee(self, volume: Volume) -> None:
         """Say what is going to happen. In check mode that is all."""

@@ -22,7 +22,7 @@ def unknown_keyslots(
     """Of ``table`` (after the change, with the proofs so far) the active keyslots of the volume that open with nothing
     known. A keyslot of another program's token is not one of them.
 
-    label: what the record in the header calls the keyslot, which is no proof, or "".
+    label: what the record in the header calls the keyslot, which is no proof, or ""; reason: why it was not tried.
     """
     asked = [
         row["keyslot"]
@@ -41,8 +41,8 @@ def unknown_keyslots(
             there = [keyslot for keyslot in asked if keyslot in header.keyslots]
             prover.expect((secret, keyslot) for keyslot in there for secret in numbers)
             return [
-                {"keyslot": keyslot, "label": labels.get(keyslot, ""), "tried": not prover.why_untried(keyslot)}
-                for keyslot in there
+                {"keyslot": keyslot, "label": labels.get(keyslot, ""), "tried": not reason, "reason": reason}
+                for keyslot, reason in ((keyslot, prover.why_untried(keyslot)) for keyslot in there)
                 if not any(prover.verdict(secret, keyslot) == Verdict.OPENS for secret in numbers)
             ]
     finally:

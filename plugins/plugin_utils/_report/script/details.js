@@ -131,7 +131,7 @@ function policyText(volume) {
 const unknownSlot = (row) =>
   "keyslot " +
   row.keyslot +
-  (row.label ? " (by the record: " + row.label + ")" : row.tried ? "" : " (not tried with all secrets)");
+  (row.label ? " (by the record: " + row.label + ")" : row.tried ? "" : " (not tried: " + (row.reason || "no reason is known") + ")");
 export const details = document.getElementById("details");
 details.setAttribute("aria-labelledby", "details-title");
 export function openDetails(volume) {

@@ -179,6 +179,21 @@ def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monk
     ]
 
 
+def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> None:
+    def volume(device: str, sealed: bool, *rows: t.Any) -> t.Any:
+        unknown = [dict(zip(("keyslot", "label", "tried", "reason"), row)) for row in rows]
+        return types.SimpleNamespace(before=types.SimpleNamespace(device=device), sealed=sealed, unknown=unknown)
+
+    assert rotate_host._sentence_of_unknown([volume("/dev/x", True), volume("/dev/y", False)]) == ""
+    strange = volume("/dev/x", False, (3, "", True, ""), (5, "bob", True, ""), (7, "", False, "it costs too much"))
+    assert rotate_host._sentence_of_unknown([strange, volume("/dev/y", True, (2, "", True, ""))]) == (
+        "2 keyslots open with no secret of the store, of rotate_keeps or of rotate_replaces: /dev/x (keyslot 3, 5, "
+        "'bob' by the record in the header). 1 keyslot opens with no secret of rotate_keeps or of rotate_replaces, and "
+        "the secret of the store, which may be behind one of a volume, is sealed and was not tried: /dev/y (keyslot "
+        "2). 1 keyslot was not tried, so that nobody knows whose it is: /dev/x (keyslot 7, because it costs too much)."
+    )
+
+
 def test_the_initramfs_is_built_by_a_command_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: t.List[t.Any] = []
     one = host()

@@ -51,6 +51,7 @@ class Disk:
         self.uuid, self.size, self.format = uuid, size, format
         self.keyfiles: t.Dict[str, str] = {}  # path -> content
         self.refuses = ""
+        self.untriable: t.Set[int] = set()  # keyslots beyond the limits of costs
 
     def opened_by(self, secret: Json) -> t.List[int]:
         return [number for number, one in sorted(self.slots.items()) if one == secret["passphrase"]]
@@ -108,7 +109,12 @@ class Disk:
         after.apply(work)
         labels = {line["keyslot"]: line["label"] for line in after.record()}
         return [
-            {"keyslot": row["keyslot"], "label": labels.get(row["keyslot"], ""), "tried": True}
+            {
+                "keyslot": row["keyslot"],
+                "label": labels.get(row["keyslot"], ""),
+                "tried": row["keyslot"] not in self.untriable,
+                "reason": "its costs are above the limit" if row["keyslot"] in self.untriable else "",
+            }
             for row in after.table(work)
             if not row["opened_by"]
         ]

@@ -255,6 +255,46 @@ def test_keyslots_that_no_known_secret_opens(policy: str) -> None:
         assert (4 in volume.slots) == (policy == "report") and 5 in volume.slots
 
 
+def seal_current(store: FakeStore) -> None:
+    """As a run without the private key gets it."""
+    current = store.entry()["current"]
+    current["sealed"] = "an envelope"
+    del current["passphrase"]
+
+
+@pytest.mark.parametrize("policy", ["report", "fail", "erase"])
+@pytest.mark.parametrize("format", ["luks1", "luks2"])
+def test_a_keyslot_is_no_strangers_while_the_secret_of_the_store_is_sealed(format: str, policy: str) -> None:
+    volume, store = disk(format=format), FakeStore()
+    rotate(options(), FakeHost({"/dev/a": volume}), store)
+    own = store.entry()["current"]["passphrase"]
+    seal_current(store)
+    found = one_of(rotate(options(unknown=policy), FakeHost({"/dev/a": volume}), store)[0])
+    assert (found.state, found.sealed) == ("unchanged", True) and own in volume.slots.values()
+    # LUKS2 has a record that names it; on LUKS1 it cannot be told from a stranger's, and is named.
+    assert [row["keyslot"] for row in found.unknown] == (
+        [] if format == "luks2" else volume.opened_by({"passphrase": own})
+    )
+
+    volume.slots[5] = "a stranger's"
+    before = dict(volume.slots)
+    found = one_of(rotate(options(unknown=policy), FakeHost({"/dev/a": volume}), store)[0])
+    assert volume.slots == before and 5 in [row["keyslot"] for row in found.unknown]
+    assert found.state == ("unchanged" if policy == "report" else "refused")
+    assert policy == "report" or "rotate_escrow_private_key" in found.msg
+
+
+@pytest.mark.parametrize("policy", ["report", "fail", "erase"])
+def test_a_keyslot_that_could_not_be_tried_is_nobodys(policy: str) -> None:
+    volume, store = disk(), FakeStore()
+    rotate(options(), FakeHost({"/dev/a": volume}), store)
+    volume.slots[5], volume.untriable = "a stranger's", {5}
+    found = one_of(rotate(options(unknown=policy), FakeHost({"/dev/a": volume}), store)[0])
+    assert 5 in volume.slots and [(row["keyslot"], row["tried"]) for row in found.unknown] == [(5, False)]
+    assert found.state == ("unchanged" if policy == "report" else "refused")
+    assert policy == "report" or "keyslot 5 could not be tried (its costs are above the limit)" in found.msg
+
+
 def test_a_store_that_fails_changes_no_volume() -> None:
     for broken, said in (("check", "It is full"), ("write", "It is full"), ("forgets", "did not give back secret")):
         volume, store = disk(), FakeStore()
