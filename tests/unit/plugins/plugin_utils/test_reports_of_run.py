@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _reports_of_run as reports  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report.running import RunningReport  # noqa: E402
 
@@ -27,7 +28,6 @@ class Run:
     def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder / "report"
         self.told: t.List[str] = []
-        (folder / "of run").mkdir()
         monkeypatch.setattr(reports, "folder_of_run", lambda: str(folder / "of run"))
         monkeypatch.setattr(reports, "identity_of_run", lambda: ME)
         monkeypatch.setattr(reports.Display, "warning", lambda _self, text: self.told.append(text))
@@ -73,6 +73,15 @@ def test_the_report_of_a_later_run_is_not_delivered(run: Run, tmp_path: pathlib.
     run.begin("a later run")
     run.end("sh", "-c", 'cat >>"$0"', str(tmp_path / "delivered"))
     assert "began later" in run.told[0] and not (tmp_path / "delivered").exists()
+
+
+def test_a_report_that_cannot_be_ended_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_report: RunningReport) -> t.NoReturn:
+        raise StorageFault("the disk is full")
+
+    monkeypatch.setattr(RunningReport, "end", end)
+    run.end()
+    assert len(run.told) == 1 and "he disk is full" in run.told[0]
 
 
 def test_no_command(run: Run) -> None:
