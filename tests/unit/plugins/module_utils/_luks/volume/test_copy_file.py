@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import typing as t
 
@@ -37,4 +38,12 @@ def test_its_bytes_go_with_its_name(copy: CopyFile) -> None:
         copy.remove()
         left = held.read()
     assert len(left) == 3 and left != b"old" and not copy.exists()
+    assert open_descriptors() == before
+
+
+def test_what_is_no_file_is_closed_at_once(copy: CopyFile) -> None:
+    os.mkfifo(copy.path)
+    before = open_descriptors()
+    with pytest.raises(StorageFault, match="t is a named pipe"), copy.opened():
+        pass
     assert open_descriptors() == before
