@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import json
 import os
 import pathlib
@@ -93,3 +95,13 @@ def test_the_process_of_a_host_ends_nothing(run: Run, tmp_path: pathlib.Path) ->
     reports.note_report(str(run.folder), ["touch", str(tmp_path / "delivered")])
     reports.end_reports(os.getpid() + 1)
     assert not (tmp_path / "delivered").exists()
+
+
+def test_it_is_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: t.List[t.Any] = []
+    monkeypatch.setattr(atexit, "register", lambda *given: registered.append(given))
+    spec = importlib.util.spec_from_file_location(reports.__name__, str(reports.__file__))
+    assert spec is not None and spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert registered == [(again.end_reports, os.getpid())]
