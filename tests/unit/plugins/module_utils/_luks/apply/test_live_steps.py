@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import live_steps
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.kdf_policy import MINIMUM_ITERATIONS
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.live_steps import LiveSteps
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import HeaderChanged, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Pbkdf2
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.apply.step_log import Log
@@ -96,6 +96,13 @@ def test_a_keyslot_with_too_few_iterations_does_not_stay() -> None:
     with pytest.raises(Refused, match="too few iterations"):
         hopeless.add(action(keyslot=5))
     assert hopeless.said[-1] == "erase 5"
+
+
+def test_an_erase_that_takes_another_keyslot_with_it() -> None:
+    live = Live()
+    live.image.amend = lambda *_given, **_how: live.image.header.without_keyslot(0).without_keyslot(1)
+    with pytest.raises(HeaderChanged, match=r"ore than keyslot 0 has changed \(keyslots 1\)"):
+        live.erase(action())
 
 
 def test_the_keys_of_a_trial_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
