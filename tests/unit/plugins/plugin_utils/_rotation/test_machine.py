@@ -86,6 +86,14 @@ def test_three_calls_for_a_rotation_and_one_at_rest() -> None:
     assert [line.split(" ")[2] for line in heard.lines if "/dev/b" in line] == ["look", "decide"]
 
 
+def test_what_is_forgotten_is_told_quietly() -> None:
+    disks, store = {"/dev/a": disk()}, FakeStore()
+    rotate(options(), FakeHost(disks), store)
+    _rotation, heard = rotate(options("two", keep_older=0), FakeHost(disks), store)
+    assert [line.split(" ")[2] for line in heard.lines if line.endswith("(quiet)")] == ["look", "forget"]
+    assert store.entry(UUID)["older"] == []
+
+
 def test_every_step_is_told_which_libraries_to_use() -> None:
     host = FakeHost({"/dev/a": disk(), "/dev/b": disk(uuid=OTHER)})
     rotate(options(fips="require"), host, FakeStore())
