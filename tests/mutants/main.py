@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does a test fail when a check is taken out? Each check of the plugins, one at a time, in copies of this checkout.
 
-    tests/run mutants                               all, judged by those unit and property tests that run the line
+    tests/run mutants                               all, judged by those quick tests that run the line
     tests/run mutants -- header_writer volume/      files whose path contains one of the words
     tests/run mutants -- --kind "never refused"     one kind: see mutations.py
     tests/run mutants -- --deep keyslots/           slow tests of its area judge what survives (minutes for each)
+
+Quick are the unit and property tests and the short forms of a few others (QUICK).
 
 A function is broken in the children of a process that has collected all tests (warm.py). Nothing is said to survive
 there: it, and what cannot be broken in place, is put to a new pytest. Of what was caught there, each twentieth has to
@@ -47,7 +49,15 @@ import ledger  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORK = ROOT / ".cache" / "mutants"
-QUICK = ("tests/unit", "tests/property", "tests/crash/test_crashes.py", "tests/crash/test_restore_power_cuts.py")
+QUICK = (
+    "tests/unit",
+    "tests/property",
+    "tests/crash/test_crashes.py",
+    "tests/crash/test_restore_power_cuts.py",
+    "tests/crash/test_way_back.py",
+    "tests/crash/test_copies_that_are_none.py",
+    "tests/interop/test_live.py",
+)
 ENGINE = (
     ("tests/crash/test_crashes.py", "tests/crash/test_system_calls.py"),
     ("tests/crash/test_replaced.py", "tests/crash/test_faults.py", "tests/crash/test_real_faults.py"),
@@ -295,9 +305,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="parts of paths below plugins/ (default: everything)")
     parser.add_argument("--kind", action="append", choices=KINDS, help="default: all")
-    parser.add_argument(
-        "--deep", action="store_true", help="ask the slow lanes about what survives the unit and property tests"
-    )
+    parser.add_argument("--deep", action="store_true", help="ask the slow lanes about what survives the quick tests")
     parser.add_argument(
         "--fresh", action="store_true", help="a new pytest for each mutant, also for what was caught before"
     )

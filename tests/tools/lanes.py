@@ -272,8 +272,8 @@ def _newcomer(lane: Lane) -> None:
 
 
 def _mutants(lane: Lane) -> None:
-    """In full refusals and comparisons; all kinds else."""
-    kinds = ("--kind=never refused", "--kind=always equal")
+    """In full refusals, comparisons and steps; all kinds else."""
+    kinds = ("--kind=never refused", "--kind=always equal", "--kind=call left out")
     arguments = kinds if lane.size == "full" and not lane.arguments else lane.arguments
     _shown(lane, "mutants", [lane.tool("python", "mutants"), "tests/mutants/main.py", *arguments])
 
@@ -530,12 +530,12 @@ LANES: t.Dict[str, Description] = {
         "plugins compile and import on every Python from 3.8 that is installed here", "full", run=_targets
     ),
     "mutants": Description(
-        "each refusal and comparison of the plugins taken out, one at a time; a test has to notice; by name also each "
-        "step and each reason (an hour or more; goes on where it was stopped)",
+        "each refusal, comparison and step of the plugins taken out, one at a time; a test has to notice; by name also "
+        "each reason of a refusal (an hour or more; goes on where it was stopped)",
         "full",
         run=_mutants,
         cores=ALL,
-        needs=("cryptsetup",),
+        needs=("cryptsetup", "qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"),
         judged=True,
     ),
 }

@@ -36,5 +36,5 @@ def test_a_store_of_task_files(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_name_that_is_no_store() -> None:
-    with pytest.raises(AnsibleActionFail, match=r"web: .*The host was not asked\."):
+    with pytest.raises(AnsibleActionFail, match=r"web: There is no store 'vault-file'.*The host was not asked\."):
         store("vault-file")

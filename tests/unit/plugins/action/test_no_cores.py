@@ -7,9 +7,11 @@ debugger.
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import subprocess
 import sys
+import typing as t
 
 import pytest
 
@@ -36,3 +38,20 @@ def test_neither_core_nor_debugger(plugin: str) -> None:
     command = [sys.executable, "-c", _WORKER, str(TESTS / "tools" / "register.py"), plugin]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "True 0\n", done.stderr
+
+
+class _Closed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_nothing_comes_before(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of a plugin that has no task, which would be missed next."""
+
+    def close() -> t.NoReturn:
+        raise _Closed
+
+    action: t.Any = importlib.import_module(f"ansible_collections.luksmith.luks.plugins.action.{plugin}").ActionModule
+    monkeypatch.setitem(action.run.__globals__, "forbid_core_dumps", close)
+    with pytest.raises(_Closed):
+        action.run(object.__new__(action))

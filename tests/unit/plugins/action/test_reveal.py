@@ -176,3 +176,9 @@ def test_a_job_of_awx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "awx_display")
     with pytest.raises(_terminal.NoTerminal, match="AWX"):
         _terminal.open_terminal({})
+
+
+def test_a_name_that_is_no_store(seat: Seat) -> None:
+    seat.more = {"rotate_store": "vault-file"}
+    with pytest.raises(AnsibleActionFail, match=r"There is no store 'vault-file'.*Nothing was shown\."):
+        seat.run(Memory(), volume=UUID, reason="no boot")

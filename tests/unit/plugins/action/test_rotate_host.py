@@ -7,6 +7,7 @@ gone.
 
 from __future__ import annotations
 
+import pathlib
 import types
 import typing as t
 
@@ -16,6 +17,7 @@ pytest.importorskip("ansible")
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.action import rotate_host  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError, Phase  # noqa: E402
 
@@ -238,3 +240,32 @@ def test_a_report_begins_before_and_hears_afterwards(
     del said[:]
     action._report(report, "web", {}, types.SimpleNamespace(volumes=[]), "it is gone")
     assert said == [({"host": "web", "volumes": [], "options": {}, "error": "it is gone"}, ["db", "web"])]
+
+
+def test_a_name_that_is_no_store() -> None:
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    with pytest.raises(AnsibleActionFail, match="There is no store 'vault-file'"):
+        action._rotation("web", {"rotate_store": "vault-file"}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (rotate_host.Stopped("the batch before was too bad"), "web: the batch before was too bad"),
+        (Refused("the folder is not ours"), "web: .*he folder is not ours"),
+    ],
+    ids=["bad", "folder"],
+)
+def test_a_batch_after_one_that_was_too_bad_does_not_begin(
+    error: Exception, words: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(_host: str, _batch: t.Any) -> None:
+        raise error
+
+    monkeypatch.setattr(rotate_host, "folder_of_run", lambda: str(tmp_path))
+    monkeypatch.setattr(rotate_host, "Batches", lambda _folder: types.SimpleNamespace(begin=begin))
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(check_mode=False)
+    action._batch = lambda _host: None
+    with pytest.raises(AnsibleActionFail, match=words):
+        action._begin_batch("web")

@@ -206,6 +206,13 @@ def test_a_task_that_only_binds_is_turned_too() -> None:
     assert ours[OURS]["keyslots"] == [{"binding": {"type": "systemd-tpm2", "pcrs": [7]}}]
 
 
+def test_what_a_binding_means_is_noted() -> None:
+    for more, noted in (({}, True), ({"new_tpm2_pcrs": [7]}, False)):
+        _tasks, notes = turned({"device": "/x", "passphrase": "a", "new_tpm2": True, **more})
+        assert "the binding to the TPM replaces others to it" in notes
+        assert ("new_tpm2 without new_tpm2_pcrs is PCR 7" in notes) is noted
+
+
 def test_tpm2_that_is_not_known_before_the_play_stays_with_luks_device() -> None:
     (rest, ours), notes = turned({**ADD, "new_tpm2": "{{ wanted }}", "new_tpm2_pcrs": [7]})
     assert rest[THEIRS] == {"device": "/x", "passphrase": "a", "new_tpm2": "{{ wanted }}", "new_tpm2_pcrs": [7]}

@@ -53,6 +53,14 @@ def test_a_batch_that_was_not_all_right_is_the_last_one(run: Run) -> None:
         run.begin("f", "f")
 
 
+def test_a_host_that_was_fine_in_an_earlier_play_is_not_therefore_fine_in_this_one(run: Run) -> None:
+    run.batch("ab", "ab")
+    for host in "ac":  # and b is killed before it begins
+        run.begin(host, "abc").fine(host)
+    with pytest.raises(Stopped, match=r"1 of the 3 hosts of an earlier batch .* \(b\)"):
+        run.begin("d", "d")
+
+
 @pytest.mark.parametrize(("limit", "stops"), [(0, True), (33, True), (33.4, False), (100, False), (None, False)])
 def test_the_limit_is_a_share_of_the_batch(tmp_path: pathlib.Path, limit: t.Optional[float], stops: bool) -> None:
     """As max_fail_percentage has it: more than that."""

@@ -171,3 +171,10 @@ def test_what_ansible_finds_wrong_is_refused_even_if_nothing_of_ours_does(monkey
     host = OneHost(action, {"inventory_hostname": "web", "number": "soon"})
     with pytest.raises(AnsibleActionFail, match=r"(?s)number.*Nothing was changed\."):
         host.options({"number": {"type": "int"}})
+
+
+def test_a_fact_of_the_host_that_bears_the_name_of_a_variable() -> None:
+    action: t.Any = types.SimpleNamespace(_templar=types.SimpleNamespace(template=lambda value: value))
+    host = OneHost(action, {"inventory_hostname": "web", "ansible_facts": {"rotate_store": "command"}})
+    with pytest.raises(AnsibleActionFail, match=r"web: .*rotate_store.*Nothing was changed\."):
+        host.options(role_variables.SPEC)

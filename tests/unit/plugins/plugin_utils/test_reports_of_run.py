@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +16,7 @@ import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _reports_of_run as reports  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report.running import RunningReport  # noqa: E402
 
@@ -27,7 +30,6 @@ class Run:
     def __init__(self, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder / "report"
         self.told: t.List[str] = []
-        (folder / "of run").mkdir()
         monkeypatch.setattr(reports, "folder_of_run", lambda: str(folder / "of run"))
         monkeypatch.setattr(reports, "identity_of_run", lambda: ME)
         monkeypatch.setattr(reports.Display, "warning", lambda _self, text: self.told.append(text))
@@ -75,6 +77,15 @@ def test_the_report_of_a_later_run_is_not_delivered(run: Run, tmp_path: pathlib.
     assert "began later" in run.told[0] and not (tmp_path / "delivered").exists()
 
 
+def test_a_report_that_cannot_be_ended_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_report: RunningReport) -> t.NoReturn:
+        raise StorageFault("the disk is full")
+
+    monkeypatch.setattr(RunningReport, "end", end)
+    run.end()
+    assert len(run.told) == 1 and "he disk is full" in run.told[0]
+
+
 def test_no_command(run: Run) -> None:
     run.end()
     assert not run.told
@@ -84,3 +95,13 @@ def test_the_process_of_a_host_ends_nothing(run: Run, tmp_path: pathlib.Path) ->
     reports.note_report(str(run.folder), ["touch", str(tmp_path / "delivered")])
     reports.end_reports(os.getpid() + 1)
     assert not (tmp_path / "delivered").exists()
+
+
+def test_it_is_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: t.List[t.Any] = []
+    monkeypatch.setattr(atexit, "register", lambda *given: registered.append(given))
+    spec = importlib.util.spec_from_file_location(reports.__name__, str(reports.__file__))
+    assert spec is not None and spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert registered == [(again.end_reports, os.getpid())]

@@ -78,3 +78,52 @@ def test_every_signal_that_ends_a_run(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_was_ignored_before_stays_so(number: signal.Signals) -> None:
     assert said(number, "ignored") == "went on"
+
+
+class Signals:
+    """The handlers of a process that is not this one."""
+
+    SIG_DFL, default_int_handler = signal.SIG_DFL, staticmethod(signal.default_int_handler)
+    Signals = signal.Signals
+
+    def __init__(self) -> None:
+        self.handlers: t.Dict[int, t.Any] = dict.fromkeys(runner._SIGNALS, signal.SIG_DFL)
+        self.getsignal = self.handlers.get
+        self.signal = self.handlers.__setitem__
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> Signals:
+    found = Signals()
+    monkeypatch.setattr(runner, "signal", found)
+    return found
+
+
+def test_a_second_signal_kills(signals: Signals) -> None:
+    runner.unwind_on_signals()
+    assert signal.SIG_DFL not in signals.handlers.values()
+    with pytest.raises(runner.Terminated):
+        signals.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert set(signals.handlers.values()) == {signal.SIG_DFL}
+
+
+def test_a_process_that_goes_on_has_its_own_handlers_again(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "forbid_core_dumps", lambda: None)
+    for hooked in ("threading", "sys"):
+        monkeypatch.setattr(runner, hooked, type("Hooks", (), {}))
+    before = dict(signals.handlers)
+
+    class Module:
+        check_mode = False
+
+        def exit_json(self, **_result: t.Any) -> t.NoReturn:
+            raise SystemExit(0)
+
+    def work() -> t.Dict[str, t.Any]:
+        assert signals.handlers != before
+        return {}
+
+    module: t.Any = Module()
+    with pytest.raises(SystemExit):
+        runner.run_module(module, work, leaves="")
+    assert signals.handlers == before

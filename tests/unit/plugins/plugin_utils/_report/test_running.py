@@ -107,6 +107,14 @@ def test_a_large_report_is_renewed_less_often_but_always_after_a_batch(controlle
     assert controller.states["c"] == "asking", "it is due again"
 
 
+def test_when_it_was_joined_last_is_noted(controller: Controller) -> None:
+    controller.begin("a")
+    lock = controller.folder / ".run.lock"
+    lock.write_text(json.dumps([controller.now - 1e6, 10.0, "something longer than what takes its place"]))
+    controller.run("a", batch=HOSTS)
+    assert json.loads(lock.read_text()) == [controller.now, 0.0]
+
+
 @pytest.mark.parametrize("state", ["", "[1", '["x", 1]', "[9e99, 1]"])
 def test_a_lock_that_was_cut_or_a_clock_that_was_set_back_delays_nothing(controller: Controller, state: str) -> None:
     controller.begin("a")

@@ -14,7 +14,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, StorageFault
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import guarded_file
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_file import (
     CannotBeStored,
@@ -267,3 +267,11 @@ def test_what_somebody_makes_in_a_folder_of_a_group_is_the_groups(
     tmp_path.chmod(0o2770)
     guarded_file._give("ours", str(tmp_path))
     assert given == [("ours", -1, tmp_path.stat().st_gid)]
+
+
+def test_what_cannot_be_replaced_is_said_before_anything_depends_on_it(tmp_path: pathlib.Path) -> None:
+    file = GuardedFile(str(tmp_path / "web.yml"), 1)
+    file.check()
+    (tmp_path / "web.yml").mkdir()
+    with pytest.raises(LuksmithError, match=r"web\.yml"):
+        file.check()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
@@ -12,10 +13,11 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.journal im
     AskTasks,
     Journal,
     KnownHost,
+    KnownProgress,
     OfTasks,
 )
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError, Phase
 
 
 class Failing:
@@ -65,3 +67,11 @@ def test_tasks_of_a_store_that_fail_or_leave_nothing_behind(answer: t.Any) -> No
         store.read("web/1")
     with pytest.raises(StoreError, match=f"that write failed: {says}"):
         store.write("web/1", {}, None)
+
+
+def test_nothing_is_said_twice() -> None:
+    said: t.List[t.Any] = []
+    progress: t.Any = types.SimpleNamespace(phase=lambda *given: said.append(given))
+    for answers in ([], [None]):
+        KnownProgress(progress, Journal(answers)).phase("/dev/x", 1, 1, Phase.LOOK, "", False)
+    assert said == [("/dev/x", 1, 1, Phase.LOOK, "", False)]

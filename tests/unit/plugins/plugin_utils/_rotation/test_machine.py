@@ -83,6 +83,15 @@ def test_three_calls_for_a_rotation_and_one_at_rest() -> None:
     assert [one["step"] for one in host.asked] == ["look"]
     assert [volume.state for volume in rotation.volumes] == ["unchanged", "unchanged"]
     assert all("quiet" in line for line in heard.lines)
+    assert [line.split(" ")[2] for line in heard.lines if "/dev/b" in line] == ["look", "decide"]
+
+
+def test_what_is_forgotten_is_told_quietly() -> None:
+    disks, store = {"/dev/a": disk()}, FakeStore()
+    rotate(options(), FakeHost(disks), store)
+    _rotation, heard = rotate(options("two", keep_older=0), FakeHost(disks), store)
+    assert [line.split(" ")[2] for line in heard.lines if line.endswith("(quiet)")] == ["look", "forget"]
+    assert store.entry(UUID)["older"] == []
 
 
 def test_every_step_is_told_which_libraries_to_use() -> None:
@@ -350,6 +359,18 @@ def test_a_host_that_lies_stores_nothing(lie: t.Any) -> None:
     finally:
         assert store.held == {}
     assert {volume.state for volume in rotation.volumes} == {"refused"}
+
+
+def test_a_uuid_that_is_a_path_does_not_get_as_far_as_the_store() -> None:
+    asked: t.List[str] = []
+
+    class Store(FakeStore):
+        def read(self, key: str) -> t.Any:
+            asked.append(key)
+            return super().read(key)
+
+    volume = one_of(rotate(options(), FakeHost({"/dev/a": disk(uuid="../../x")}), Store(lists=False))[0])
+    assert volume.state == "refused" and asked == []
 
 
 def test_a_host_that_exchanges_its_volumes() -> None:

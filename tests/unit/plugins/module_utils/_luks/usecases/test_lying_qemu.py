@@ -28,7 +28,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases impor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import lock_holders, ofd
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import Region, open_volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_monitor import (
     Call,
     listening,
@@ -374,3 +374,30 @@ def test_a_header_that_changes_while_qemu_works_is_seen(image: pathlib.Path) -> 
     with pytest.raises(HeaderChanged, match=r"no longer the one that was read.*Nothing was changed"):
         change(image, t.cast(Qemu, answer), task)
     assert calls == []
+
+
+def test_another_file_at_the_path_while_qemu_works_is_seen(image: pathlib.Path) -> None:
+    """QEMU has the old one open, and what it would change there would be lost."""
+    calls: t.List[t.Any] = []
+    qemu = Qemu(image, lambda path, options: calls.append(options) or "no")
+    content = image.read_bytes()
+
+    def answer(call: Call) -> bytes:
+        if call["execute"] == "object-add" and call["arguments"]["id"].endswith("move-0-2"):
+            image.with_name("other").write_bytes(content)
+            image.with_name("other").rename(image)
+        return Qemu.__call__(qemu, call)
+
+    with pytest.raises(Refused, match=r"no longer leads to the file.*Nothing was changed"):
+        change(image, t.cast(Qemu, answer), {"old_secret": {"passphrase": OLD}, **ADD})
+    assert calls == []
+
+
+def test_what_qemu_wrote_is_synced_before_it_is_read(image: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: t.List[str] = []
+    for name in ("barrier", "reread"):
+        right = getattr(Region, name)
+        monkeypatch.setattr(Region, name, lambda *given, right=right, name=name: said.append(name) or right(*given))
+    with pytest.raises(Interrupted):
+        change(image, Qemu(image, lambda path, options: said.append("job") or nothing(path, options)), ADD)
+    assert said[said.index("job") : said.index("job") + 3] == ["job", "barrier", "reread"]
