@@ -21,7 +21,7 @@ description:
   - If a rotation of the volume was interrupted, the staged secret is shown, too. One of both opens the volume.
   - The variables C(rotate_store), C(rotate_vault_file) and so on of the host say where the store is, as for the role.
     The host itself is not asked, and may be off.
-  - It cannot use the store V(hashi_vault). With the store V(escrow) it needs C(rotate_escrow_private_key).
+  - With the store V(escrow) it needs C(rotate_escrow_private_key). A store that is made of tasks cannot be used.
   - Runs on the controller, in the process of Ansible itself.
 extends_documentation_fragment:
   - luksmith.luks._attributes

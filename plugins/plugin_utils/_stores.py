@@ -20,12 +20,12 @@ from ._rotation.stores import UNCHANGED, Store, StoreError
 from ._rotation.stores.ceph import Ceph
 from ._rotation.stores.command import Command
 from ._rotation.stores.escrow import Escrow
+from ._rotation.stores.hashi_vault import HashiVault
 from ._rotation.stores.together import Together
 from ._rotation.stores.vault_file import VaultFile
 
-# Those that are classes of ours, and those that are task files of the role.
-CLASSES = ("vault_file", "escrow", "command", "ceph")
-TASK_FILES = ("hashi_vault",)
+# Those that are classes of ours.
+CLASSES = ("vault_file", "escrow", "command", "ceph", "hashi_vault")
 
 
 class Cipher:
@@ -69,12 +69,11 @@ def check_name(store: t.Any, option: str = "rotate_store") -> None:
     """Raises StoreError for a name that is no store at all, such as a misspelt one, and for several stores that cannot
     be one.
     """
-    known = (*CLASSES, *TASK_FILES)
     names = names_of(store)
     for name in names or [store]:
-        if not isinstance(name, str) or (name not in known and "/" not in name):
+        if not isinstance(name, str) or (name not in CLASSES and "/" not in name):
             raise StoreError(
-                f"There is no store {name!r}. {option} is {', '.join(known)}, the path of a store of your own, or a "
+                f"There is no store {name!r}. {option} is {', '.join(CLASSES)}, the path of a store of your own, or a "
                 f"list of several of them. {UNCHANGED}"
             )
         if "/" in name and not os.path.exists(os.path.expanduser(name)):
@@ -119,6 +118,8 @@ def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
     def file(path: str, folder: str) -> GuardedFile:
         return GuardedFile(path, store=folder, **lock)
 
+    if name == "hashi_vault":
+        return HashiVault(words.get("options") or {}, words.get("mount") or "secret", words.get("path") or "")
     if name == "ceph":
         return Ceph(words.get("words") or ("ceph",))
     needed = {"vault_file": "path", "escrow": "folder", "command": "words"}[name]

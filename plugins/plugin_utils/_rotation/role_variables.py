@@ -144,6 +144,12 @@ def store_options_of(given: Given, name: str) -> t.Dict[str, t.Any]:
         }
     if name == "command":
         return {"words": given["rotate_command"]}
+    if name == "hashi_vault":
+        return {
+            "options": given["rotate_hashi_vault"],
+            "mount": given["rotate_hashi_vault_mount"],
+            "path": given["rotate_hashi_vault_path"],
+        }
     if name == "ceph":
         return {"words": given["rotate_ceph"]}
     return dict(given["rotate_store_options"])

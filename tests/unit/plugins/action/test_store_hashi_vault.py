@@ -1,0 +1,183 @@
+# Copyright (c) 2026 The luksmith developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrong options of the store hashi_vault, a library that is not there, and a server that lies; the real one is asked in
+tests/rotation/test_hashi_vault.py.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+import typing as t
+
+import pytest
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.hashi_vault import HashiVault
+
+URL = {"url": "https://vault.example.org"}
+SECRET = "s3cret"
+ENTRY = {"next": None, "current": {"id": "a", "passphrase": "of a"}, "older": []}
+
+WRONG: t.Mapping[str, t.Tuple[t.Dict[str, t.Any], str]] = {
+    "no address": ({}, "needs the url of the server in rotate_hashi_vault, or VAULT_ADDR"),
+    "a misspelt option": (
+        {**URL, "rol_id": SECRET},
+        "rol_id is no option of rotate_hashi_vault; did you mean role_id?",
+    ),
+    "another option": (
+        {**URL, "zzz": SECRET},
+        "zzz is no option of rotate_hashi_vault. It takes auth_method, ca_cert,",
+    ),
+    "a name with control characters": ({**URL, "\x1b[2J": 1}, "is no option of rotate_hashi_vault"),
+    "another way to log in": ({**URL, "auth_method": "aws_iam"}, "cannot log in by aws_iam. auth_method in"),
+    "no role": ({**URL, "auth_method": "approle", "secret_id": SECRET}, "To log in by approle, .* needs role_id in"),
+    "no password": ({**URL, "auth_method": "ldap", "username": "alice"}, "To log in by ldap, .* needs password in"),
+    "half a certificate": (
+        {**URL, "auth_method": "cert", "cert_auth_public_key": "/c.pem"},
+        "needs cert_auth_private_key in",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_options_are_refused_before_any_server_is_asked(case: str) -> None:
+    options, says = WRONG[case]
+    with pytest.raises(StoreError, match=f"{says}.*The store was not changed") as caught:
+        HashiVault(options, environment={})
+    assert SECRET not in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_no_hvac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hvac", None)
+    store = HashiVault({**URL, "token": SECRET}, environment={})
+    for ask in (store.check, lambda: store.read("web/1"), lambda: store.known("web/"), lambda: store.write("k", {}, 0)):
+        with pytest.raises(StoreError, match=r"needs the Python package hvac on the controller.*-m pip install hvac"):
+            ask()
+
+
+class VaultError(Exception):
+    def __init__(self, *errors: str) -> None:
+        super().__init__(", ".join(errors))
+        self.errors = list(errors)
+
+
+ERRORS = {
+    name: type(name, (VaultError,), {})
+    for name in ("Forbidden", "Unauthorized", "VaultDown", "VaultNotInitialized", "InvalidPath", "InvalidRequest")
+}
+ERRORS["RateLimitExceeded"] = type("RateLimitExceeded", (VaultError,), {})
+WAYS = {
+    "RequestException": OSError,
+    "SSLError": type("SSLError", (OSError,), {}),
+    "Timeout": type("Timeout", (OSError,), {}),
+}
+
+
+class Server:
+    """Stands for hvac: each answer is what a method returns, or raises."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: t.Any) -> None:
+        self.answers, self.given = answers, {}
+        kv = {
+            name: self._answering(name) for name in ("read_secret_version", "create_or_update_secret", "list_secrets")
+        }
+        self.secrets = types.SimpleNamespace(kv=types.SimpleNamespace(v2=types.SimpleNamespace(**kv)))
+        self.adapter = types.SimpleNamespace(get=self._answering("mounts"))
+        monkeypatch.setitem(sys.modules, "hvac", types.SimpleNamespace(Client=self._client))
+        monkeypatch.setitem(sys.modules, "hvac.exceptions", types.SimpleNamespace(VaultError=VaultError, **ERRORS))
+        monkeypatch.setitem(sys.modules, "requests.exceptions", types.SimpleNamespace(**WAYS))
+        self.store = HashiVault({**URL, "token": SECRET}, environment={})
+
+    def _client(self, **given: t.Any) -> t.Any:
+        self.given = given
+        self.token = given["token"]
+        return self
+
+    def _answering(self, name: str) -> t.Callable[..., t.Any]:
+        def answer(*_words: t.Any, **given: t.Any) -> t.Any:
+            self.given = given
+            found = self.answers[name]
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return answer
+
+
+def held(entry: t.Any, version: t.Any) -> t.Any:
+    return {"data": {"data": entry, "metadata": {"version": version}}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], {}, {"data": None}, held([], 1), held("text", 1), held(ENTRY, "1"), {"data": {"data": ENTRY}}],
+    ids=str,
+)
+def test_an_answer_that_is_no_entry(monkeypatch: pytest.MonkeyPatch, answer: t.Any) -> None:
+    with pytest.raises(StoreError, match="What the server returned for luks/web/1 is no entry") as caught:
+        Server(monkeypatch, read_secret_version=answer).store.read("web/1")
+    assert "of a" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [1, 3, None, "2"])
+def test_a_write_that_is_not_what_is_read_back(monkeypatch: pytest.MonkeyPatch, version: t.Any) -> None:
+    server = Server(
+        monkeypatch, create_or_update_secret={"data": {"version": version}}, read_secret_version=held(ENTRY, 2)
+    )
+    with pytest.raises(StoreError, match=r"and gives back version 2\. .*The store was changed before"):
+        server.store.write("web/1", ENTRY, 1)
+
+
+def test_a_write_is_compared_and_set_and_the_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, create_or_update_secret={"data": {"version": 2}}, read_secret_version=held(ENTRY, 2))
+    seen = []
+    writing = server.secrets.kv.v2.create_or_update_secret
+
+    def write(**given: t.Any) -> t.Any:
+        seen.append(given)
+        return writing(**given)
+
+    server.secrets.kv.v2.create_or_update_secret = write
+    assert server.store.write("web/1", ENTRY, 1) == Stored(ENTRY, 2)
+    assert seen == [{"path": "luks/web/1", "secret": ENTRY, "cas": 1, "mount_point": "secret"}]
+    made = []
+    monkeypatch.setattr(server, "_client", lambda **given: made.append(given) or server)
+    monkeypatch.setitem(sys.modules, "hvac", types.SimpleNamespace(Client=server._client))
+    for more in ({}, {"ca_cert": "/ca.pem"}, {"validate_certs": "no"}):
+        HashiVault({**URL, "token": SECRET, **more}, environment={}).read("web/1")
+    assert [one["verify"] for one in made] == [True, "/ca.pem", False]
+
+
+REFUSALS: t.Mapping[str, t.Tuple[Exception, str]] = {
+    "forbidden": (ERRORS["Forbidden"](f"no {SECRET}"), "permission denied"),
+    "sealed": (ERRORS["VaultDown"]("sealed"), "it is sealed or in maintenance"),
+    "no engine": (ERRORS["InvalidPath"]("no handler for route"), "no such engine or path \\(no handler for route"),
+    "says what it got": (VaultError(f"bad {SECRET} of a \x1b[2J"), r"it answered: bad \*{8}"),
+    "no certificate": (WAYS["SSLError"](f"headers {SECRET}"), "its TLS certificate is not trusted"),
+    "late": (WAYS["Timeout"](SECRET), "it gave no answer in time"),
+    "gone": (OSError(111, "Connection refused"), "it cannot be reached \\(Connection refused"),
+    "no text": (ValueError(SECRET), "its answer was not understood"),
+    "no JSON": (type("JSONDecodeError", (OSError, ValueError), {})(SECRET), "its answer was not understood"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_a_server_refuses_is_told_without_secrets(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    error, says = REFUSALS[case]
+    server = Server(monkeypatch, read_secret_version=error, create_or_update_secret=error)
+    for ask, doing, left in (
+        (lambda: server.store.read("web/1"), "read", "The store was not changed"),
+        (lambda: server.store.write("web/1", ENTRY, 1), "write", "It is not known whether the store was changed"),
+    ):
+        with pytest.raises(StoreError, match=rf"https://vault\.example\.org did not {doing} .*{left}") as caught:
+            ask()
+        told = str(caught.value)
+        assert re.search(says, told) and SECRET not in told and told.isprintable()
+        assert doing == "read" or "of a" not in told
+
+
+@pytest.mark.parametrize("answer", [{}, {"data": {"keys": None}}, {"data": {"keys": ["folder/"]}}])
+def test_a_list_of_nothing(monkeypatch: pytest.MonkeyPatch, answer: t.Any) -> None:
+    assert Server(monkeypatch, list_secrets=answer).store.known("web/") == {}
