@@ -223,6 +223,24 @@ options:
               - ignore
               - normal
               - prefer
+      hints:
+        description:
+          - Which secret is to be tried first on which keyslot. A wrong one costs a derivation, and nothing else depends
+            on it.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          label:
+            description:
+              - Label of the secret.
+            type: str
+            required: true
+          keyslot:
+            description:
+              - Number of the keyslot.
+            type: int
+            required: true
       replaced:
         description:
           - Secrets that a keyfile may hold, and that the new secret replaces there.
@@ -391,6 +409,15 @@ def work_options() -> Spec:
         "unlock": {**unlocking(), "default": []},
         "kept": {"type": "int", "default": 0},
         "keyslots": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": entry_options()},
+        "hints": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "label": {"type": "str", "required": True},
+                "keyslot": {"type": "int", "required": True, "no_log": False},
+            },
+        },
         "replaced": {**secrets(), "default": []},
         "prove": secret(),
         "keyfiles": {

@@ -26,7 +26,7 @@ class CompiledOnce(zipimport.zipimporter):
 def compile_once(name: str) -> None:
     """Import by :class:`CompiledOnce` what is in its archive below the package ``name``, if an archive has it.
 
-    Other folders of the archive from which something was imported before keep their importer.
+    Folders elsewhere in the archive from which something was imported before keep their importer.
     """
     package = sys.modules[name]
     loader: object = package.__spec__ and package.__spec__.loader
@@ -40,5 +40,7 @@ def compile_once(name: str) -> None:
         return CompiledOnce(path)
 
     sys.path_hooks.insert(0, importer)
-    for folder in package.__path__:
-        sys.path_importer_cache.pop(folder, None)
+    for root in package.__path__:
+        for folder in list(sys.path_importer_cache):
+            if folder == root or folder.startswith(root + os.sep):
+                sys.path_importer_cache.pop(folder, None)

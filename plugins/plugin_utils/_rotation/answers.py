@@ -32,6 +32,13 @@ class Planned(t.NamedTuple):
         made = {action.get("keyslot") for action in self.actions if action.get("action") == "add"}
         return [row["keyslot"] for row in self.table if label in row["opened_by"] and row["keyslot"] not in made]
 
+    def hints(self) -> t.List[Row]:
+        """Label of a secret -> a keyslot that it opened, for the next step on this host, which proves it anew."""
+        rows = [(label, row["keyslot"]) for row in self.table for label in row["opened_by"]]
+        gone = [(_text(one.get("label")), one.get("keyslot")) for one in self.actions if one.get("action") == "erase"]
+        found = {label: keyslot for label, keyslot in [*rows, *gone] if label and isinstance(keyslot, int)}
+        return [{"label": label, "keyslot": keyslot} for label, keyslot in found.items()]
+
 
 class Seen(t.NamedTuple):
     """A volume as its host describes it. ``refused``: why it could not be looked at to the end, in ``phase``."""

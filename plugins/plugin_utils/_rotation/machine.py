@@ -443,6 +443,7 @@ class Rotation:
             full = volume.seen.free == 0 and (volume.decision.phase != REST or self._comes(volume))
             entries = order["present"] + (order["absent"] if full else [])
             work = {**self._asking.work(volume.uuid, order), **self._asking.place(volume), "keyslots": entries}
+            work["hints"] = volume.seen.planned.hints() if volume.seen.planned else []
             secret = {name: value for name, value in order["present"][0]["new_secret"].items() if name != "token"}
             works.append({**work, "prove": secret, "keyfiles": volume.seen.keyfiles})
         for volume, done in self._step("add", adding, works):
@@ -494,7 +495,7 @@ class Rotation:
             self._tell(volume, Phase.ERASE, ", ".join(_labels(order["absent"])))
             erasing.append(volume)
             work = {**self._asking.work(volume.uuid, order), **self._asking.place(volume)}
-            works.append({**work, "uuid": volume.before.uuid})
+            works.append({**work, "uuid": volume.before.uuid, "hints": planned.hints() if planned else []})
         for volume, done in self._step("erase", erasing, works):
             if done.refused:
                 self._fail(volume, self._said(volume, done.refused), done.phase)

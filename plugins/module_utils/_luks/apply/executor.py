@@ -12,8 +12,10 @@ from ..errors import HeaderChanged, Interrupted, LuksmithError, expected, shown
 from ..header.model import Header
 from ..plan.types import Action, ActionKind, Plan
 from .keyslot_writer import KeyslotWriter
-from .luks1_steps import Luks1Steps
-from .luks2_steps import KeyslotBuilder, Luks2Steps
+
+if t.TYPE_CHECKING:
+    from .luks1_steps import Luks1Steps
+    from .luks2_steps import KeyslotBuilder, Luks2Steps
 
 _DESTROYING = (ActionKind.ERASE, ActionKind.REKEY, ActionKind.FINISH_ERASE, ActionKind.REMOVE_COPY)
 
@@ -71,13 +73,22 @@ def carry_out(
             raise _interrupted(known, disk.path, done, left, copy_kept()) from None
 
 
+def import_steps(format: str) -> t.Callable[[t.Any, bool], t.Union[Luks1Steps, Luks2Steps]]:
+    """How steps are made. Ask for it before a lock is taken, because it imports only what the format needs."""
+    if format == "luks1":
+        from .luks1_steps import Luks1Steps
+
+        return lambda writer, record: Luks1Steps(writer)
+    from .luks2_steps import Luks2Steps
+
+    return lambda writer, record: Luks2Steps(writer, record=record)
+
+
 def steps_for(
     header: Header, writer: KeyslotBuilder, *, record: bool
 ) -> t.Dict[ActionKind, t.Callable[[Action], None]]:
     """For each kind of action, the step that does it on a header of this format."""
-    steps: t.Union[Luks1Steps, Luks2Steps] = (
-        Luks1Steps(t.cast(KeyslotWriter, writer)) if header.format == "luks1" else Luks2Steps(writer, record=record)
-    )
+    steps: t.Union[Luks1Steps, Luks2Steps] = import_steps(header.format)(writer, record)
     return {
         ActionKind.ADD: steps.add,
         ActionKind.REKEY: steps.rekey,

@@ -144,7 +144,8 @@ def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Resul
     task = parse_task({**place, **options, "unlock": work["unlock"], "keyslots": work["keyslots"]})
     try:
         kept = [item for item in work["unlock"][: work["kept"] or 0] if not is_volume_key(item)]
-        result = amend(task, check=check, first=len(kept))
+        suggested = {hint["label"]: hint["keyslot"] for hint in work["hints"]}
+        result = amend(task, check=check, first=len(kept), suggested=suggested)
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE}

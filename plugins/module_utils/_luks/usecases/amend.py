@@ -56,11 +56,12 @@ class PlannedChange:
         self.notes: t.Sequence[str] = ()
 
 
-def amend(task: Task, *, check: bool, first: int = 0) -> Result:
+def amend(task: Task, *, check: bool, first: int = 0, suggested: t.Optional[t.Mapping[str, int]] = None) -> Result:
     """Bring each volume of the task to the desired state; in check mode, report what that would do.
 
     first: how many secrets of ``unlock`` are tried before all others on keyslots that nothing suggests a secret for.
-    Where they open, no other secret needs a derivation. Only with ``device``.
+    Where they open, no other secret needs a derivation. suggested: label of a secret -> the keyslot to try it on first,
+    unless the header has a hint of its own. Both only with ``device``.
 
     With ``device``, raises LuksmithError if the volume cannot be read or the change is refused, and Interrupted if it
     fails after the first write. With ``devices``, each volume is planned and applied alone, the result has one item for
@@ -69,7 +70,11 @@ def amend(task: Task, *, check: bool, first: int = 0) -> Result:
     with all_cores(task.budget) as (budget, workers):
         if task.single:
             with UnlockSession(task.secrets, budget, workers, volume_keys=task.volume_keys) as session:
-                return _Amendment(task, task.devices[0], task.header, session, check=check, first=first).result()
+                change = _Amendment(task, task.devices[0], task.header, session, check=check, first=first)
+                places = suggested or {}
+                labels = enumerate(task.desired.labels)
+                change.suggested = {secret: places[label] for secret, label in labels if label in places}
+                return change.result()
         from .devices import combined, distinct_volumes, run_concurrently
 
         volumes = distinct_volumes(task.devices)
@@ -108,6 +113,7 @@ class _Amendment:
     ) -> None:
         self.task = task
         self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
+        self.suggested: t.Mapping[int, int] = {}
         self.path = path
         self.header_path = header_path
         self.check = check
@@ -219,15 +225,16 @@ class _Amendment:
                 plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
                 if plan.empty:
                     return PlannedChange(header, prover, plan, verified=False)
-        suggested = hints(header, self.task.desired.labels)
+        own = hints(header, self.task.desired.labels)
+        given = {secret: keyslot for secret, keyslot in self.suggested.items() if keyslot in header.keyslots}
+        suggested = {**given, **own}
         way_back, copy_fault, measured = self._way_back(header)
         prover = self.session.prover(header, volume.region.reread, suggested)
         prover.measured = measured
         if not header.key_size and prover.given_key() is not None:
             header = header.for_key_of(len(prover.need_volume_key()))
-        for keyslot in header.keyslots if self.first else ():
-            if keyslot not in suggested.values():
-                any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
+        for keyslot in self._for_the_first(header, prover, own, given):
+            any(prover.verdict(secret, keyslot) is Verdict.OPENS for secret in self.first)
         try:
             replaces = any(entry.old_secret is not None for entry in self.task.desired.entries)
             if (
@@ -247,6 +254,19 @@ class _Amendment:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
+
+    def _for_the_first(
+        self, header: Header, prover: Prover, own: t.Mapping[int, int], given: t.Mapping[int, int]
+    ) -> t.List[int]:
+        """The keyslots on which each of ``first`` is tried, once those that are suggested for it were. own: what the
+        header suggests. Where what is given is wrong for one of them, nothing of it counts.
+        """
+        if not self.first:
+            return []
+        there = [secret for secret in self.first if secret in given]
+        right = all(prover.verdict(secret, given[secret]) is Verdict.OPENS for secret in there)
+        taken = {*own.values(), *(given.values() if right else ())}
+        return [keyslot for keyslot in header.keyslots if keyslot not in taken]
 
     def _situation(self, header: Header, prover: Prover) -> Situation:
         """With the note in QEMU as an intent. It is believed only if the temporary slot has a secret that is wanted, so
@@ -318,12 +338,13 @@ class _Amendment:
             self.tokens[action.secret] = made.token
 
     def _write(self, planned: PlannedChange) -> Result:
-        from ..apply.executor import apply_plan
+        from ..apply.executor import apply_plan, import_steps
         from ..apply.header_writer import HeaderWriter
         from ..apply.keyslot_writer import KeyslotWriter
         from ..volume import snapshots
         from ..volume.locked_write import Expected, locked_write
 
+        import_steps(planned.header.format)
         before, predicted, choices = self._prepare(planned)
         planned_for = Expected(planned.header.uuid, self.identity, _image(planned.header))
         with locked_write(

@@ -43,6 +43,7 @@ def imported(tmp_path: pathlib.Path, engine: str) -> t.Tuple[str, t.Dict[str, t.
         payload.writestr("engine/room/__init__.py", "")
         payload.writestr("engine/room/desk.py", "from . import drawer\nmade = drawer.made")
         payload.writestr("engine/room/drawer.py", "made = 'of wood'")
+        payload.writestr("engine/room/stool.py", "")
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(place)], capture_output=True, text=True, check=True)
     return str(place), json.loads(done.stdout)
 
@@ -55,6 +56,13 @@ def test_what_an_archive_holds_is_compiled_once(tmp_path: pathlib.Path, engine: 
     assert [told["compiled"][name] for name in names] == [times] * 3
     assert set(names) <= set(told["files"]) and told["made"] == "of wood"
     assert "engine.room.chair" in told["missing"]
+
+
+def test_a_room_that_something_was_imported_from_before(tmp_path: pathlib.Path) -> None:
+    """As a module does whose first import is of a room below: only that file is compiled twice."""
+    place, told = imported(tmp_path, f"from .room import stool\n{ASKS}")
+    names = [f"{place}/engine/room/{name}.py" for name in ("stool", "desk", "drawer")]
+    assert [told["compiled"][name] for name in names] == [2, 1, 1]
 
 
 def test_only_the_archive_and_what_is_in_it_gets_the_importer(

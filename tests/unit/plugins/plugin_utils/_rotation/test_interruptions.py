@@ -26,6 +26,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups imp
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.machine import Rotation
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.volume import Volume
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import Chance
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation import test_groups
 from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (
     UUID,
     Death,
@@ -338,6 +339,73 @@ def erase_half_done(folder: pathlib.Path) -> None:
     half_done(folder, "luks1.img", "erase", middle)
 
 
+class Shared:
+    """The volumes of a group and their store, in the generation before."""
+
+    def __init__(self) -> None:
+        self.host, self.store = test_groups.begin(Death())
+
+    def run(self, death: t.Optional[Death] = None) -> t.List[Volume]:
+        self.store.death = self.host.death = death or Death()
+        return rotate(test_groups.options(), self.host, self.store)[0].volumes
+
+    def killed(self, death: Death) -> None:
+        with pytest.raises(Killed):
+            self.run(death)
+
+    @property
+    def entry(self) -> Json:
+        return self.store.entry(test_groups.OSD.uuid)
+
+    def open_by(self) -> t.List[str]:
+        known = [("C", self.entry["current"]), ("N", self.entry["next"])]
+        named = [*known, *(("O", secret) for secret in (LEAKED, *self.entry["older"]))]
+        return [
+            " and ".join(name for name, one in named if one and one["passphrase"] in volume.slots.values())
+            for volume in self.host.disks.values()
+        ]
+
+    def ends(self, *states: str) -> t.List[Volume]:
+        found = self.run()
+        assert [volume.state for volume in found] == list(states)
+        test_groups.at_their_end(self.host.disks, self.store, "one")
+        assert [volume.state for volume in self.run()] == ["unchanged"] * 3
+        return found
+
+
+def one_of_a_group_lacks_the_new_one(_folder: pathlib.Path) -> None:
+    for turn in (1, 2):
+        world = Shared()
+        world.killed(At("disk add", turn))
+        assert world.open_by() == ["C and N"] * turn + ["C"] * (3 - turn)
+        staged = world.entry["next"]["id"]
+        assert {volume.rounds[0] for volume in world.ends(*["done"] * 3)} == {staged} == {world.entry["current"]["id"]}
+
+
+def one_of_a_group_keeps_the_old_one(_folder: pathlib.Path) -> None:
+    for turn in (1, 2):
+        world = Shared()
+        world.killed(At("disk erase", turn))
+        assert world.entry["next"] is None and world.open_by() == ["C"] * turn + ["C and O"] * (3 - turn)
+        promoted = world.entry["current"]["id"]
+        world.ends(*["unchanged"] * turn, *["done"] * (3 - turn))
+        assert world.entry["current"]["id"] == promoted
+
+
+def one_of_a_group_is_another(_folder: pathlib.Path) -> None:
+    world = Shared()
+    backups = copy.deepcopy(world.host.disks)
+    world.run()
+    promoted = world.entry["current"]["id"]
+    for odd, (place, backup) in enumerate(backups.items()):
+        for slots in (backup.slots, test_groups.disk().slots):
+            world.host.disks[place].slots = dict(slots)
+            world.host.disks[place].labels = {}
+            assert world.open_by() == ["O" if number == odd else "C" for number in range(3)]
+            world.ends(*("done" if number == odd else "unchanged" for number in range(3)))
+            assert world.entry["current"]["id"] == promoted
+
+
 CASES: t.Dict[Row, t.Callable[[pathlib.Path], None]] = {
     (
         "nothing",
@@ -388,6 +456,24 @@ CASES: t.Dict[Row, t.Callable[[pathlib.Path], None]] = {
         "another store, or one that is not mounted",
         "refuse, unless `rotate_store_create` (LUKS2)",
     ): another_store,
+    (
+        "C and N, of a group",
+        "some with C and N, the others with C",
+        "killed within add, or one of them failed",
+        "take up N: add it to the others, promote, erase C on all",
+    ): one_of_a_group_lacks_the_new_one,
+    (
+        "C, of a group",
+        "some with C and O, the others with C",
+        "killed within erase, or one of them failed",
+        "erase O",
+    ): one_of_a_group_keeps_the_old_one,
+    (
+        "C, of a group",
+        "one with O, not C, the others with C",
+        "one of them was replaced, or came back from a backup",
+        "add C, which the others prove, to that one; erase O",
+    ): one_of_a_group_is_another,
 }
 _REAL = (add_half_done, erase_half_done)
 

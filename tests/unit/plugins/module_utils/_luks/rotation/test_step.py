@@ -25,7 +25,8 @@ Json = t.Dict[str, t.Any]
 LEAKED, FIRE = (volumes.secret(text) for text in volumes.MADE)
 NEXT, STRANGER = volumes.secret("next"), volumes.secret("stranger")
 PATH = {"header": None, "uuid": None}
-WORK: Json = {**PATH, "unlock": [], "kept": 0, "keyslots": [], "replaced": [], "prove": None, "keyfiles": []}
+LISTS = ("unlock", "keyslots", "hints", "replaced", "keyfiles")
+WORK: Json = {**PATH, "kept": 0, "prove": None, **{name: [] for name in LISTS}}
 NOTHING: Json = {"discover": None, "volumes": [], "orders": []}
 USUAL: Json = {**NOTHING, "backup": None, "backup_dir": None, "wipe": "auto", "lock_timeout": 30.0, "qmp": {}}
 
@@ -174,3 +175,32 @@ def test_named_volumes_are_searched_for_only_if_crypttab_has_a_keyfile(
     assert [one["path"] for one in seen["crypttab"]] == ([] if spared else ["/root/data.key"])
     assert [one["uuid"] for one in run("look", discover=search)] == [seen["uuid"]]
     assert searched, "without names it is always searched"
+
+
+@pytest.mark.parametrize(
+    ("hints", "derivations"),
+    [
+        ({}, 4),
+        ({"break-glass": 1, "leaked": 0}, 3),
+        ({"break-glass": 0, "leaked": 1}, 4),
+        ({"break-glass": 7, "leaked": -1, "nobody": 1}, 4),
+    ],
+    ids=["none", "right", "wrong", "none-of-this-volume"],
+)
+def test_a_hint_saves_a_derivation_and_decides_nothing(
+    volume: pathlib.Path, hints: t.Dict[str, int], derivations: int
+) -> None:
+    """One for each of the three keyslots at best, and a wrong one costs no more than none."""
+    named = zip((*volumes.MADE, "next"), ("leaked", "break-glass", "new one"))
+    leaked, glass, new = ({"passphrase": passphrase, "label": label} for passphrase, label in named)
+    told = [{"label": label, "keyslot": keyslot} for label, keyslot in hints.items()]
+    work = {**add(volume, new), "unlock": [glass, leaked], "kept": 1, "hints": told}
+    (added,) = run("add", work)
+    gone = {"state": "absent", "old_secret": leaked}
+    (erased,) = run("erase", {**work, "uuid": "x", "keyslots": [*work["keyslots"], gone]})
+    assert [one["action"] for one in (*added["plan"], *erased["plan"])] == ["add", "erase"]
+    assert {row["keyslot"]: row["opened_by"] for row in erased["keyslots"] if row["state"] == "active"} == {
+        1: ["break-glass"],
+        2: ["new one"],
+    }
+    assert (added["kdf_evaluations"], erased["kdf_evaluations"]) == (derivations, derivations)
