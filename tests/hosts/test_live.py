@@ -15,8 +15,10 @@ import pytest
 from ansible_collections.luksmith.luks.tests.hosts import roots
 from ansible_collections.luksmith.luks.tests.interop.live_qemu import Daemon
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import started, until
-from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, start_module
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import run
+from ansible_collections.luksmith.luks.tests.interop.test_live import BEFORE, DURING
+from ansible_collections.luksmith.luks.tests.tools.module_server import stop_before
 
 pytestmark = [pytest.mark.full, pytest.mark.needs("cryptsetup", "debootstrap", "qemu-io", "root")]
 
@@ -91,11 +93,32 @@ def opens(header: pathlib.Path, passphrase: str) -> bool:
     )
 
 
+RAW = "driver=luks,node-name=n,key-secret=s,file.driver=file,file.filename={}/a.luks"
+
+
 def test_a_raw_image(place: Place) -> None:
     """The first test takes longer than 5 seconds where its root is still to be made, and each rekey does."""
     image = place.create("a.luks", "")
-    with place.daemon("driver=luks,node-name=n,key-secret=s,file.driver=file,file.filename={}/a.luks") as qemu:
+    with place.daemon(RAW) as qemu:
         assert keyslots(image, [REKEY], qmp=str(qemu.socket))["via"] == "qmp"
+        assert qemu.left_behind() == [] and qemu.serves()
+    assert (opens(image, OLD), opens(image, NEW)) == (False, True)
+
+
+@pytest.mark.parametrize(("stop", "number"), [(DURING, 0), (BEFORE, 1), (DURING, 1), (DURING, 2), (BEFORE, 3)])
+def test_a_killed_run_that_names_its_keyslot_is_finished_by_the_next(place: Place, stop: str, number: int) -> None:
+    """Two runs with jobs of QEMU, the second of which waits for what the first one began: more than 5 s."""
+    image = place.create("a.luks", "")
+    entry = {**REKEY, "keyslot": 0}
+    with place.daemon(RAW) as qemu:
+        task = {"device": str(image), "keyslots": [entry], "qmp": str(qemu.socket)}
+        running = start_module("keyslots", task, hooks=[stop_before(stop, number)])
+        running.reached(stop)
+        running.kill()
+        assert qemu.serves()
+        done = keyslots(image, [entry], qmp=str(qemu.socket))
+        assert [row["keyslot"] for row in done["keyslots"] if row.get("opened_by") == ["ebony"]] == [0]
+        assert not keyslots(image, [entry], qmp=str(qemu.socket))["changed"]
         assert qemu.left_behind() == [] and qemu.serves()
     assert (opens(image, OLD), opens(image, NEW)) == (False, True)
 

@@ -45,33 +45,42 @@ class PowerSupply:
     def __init__(self) -> None:
         self.off = threading.Event()
         self.lock = threading.RLock()
-        self._watched: t.Optional[Disk] = None
-        self._bytes = 0
+        self._watched: t.Dict[Disk, int] = {}
         self._at = 0
         self._call: t.Callable[[int], object] = _nothing
         self.events = 0
         self.last: t.Optional[int] = None
+        self.last_disk: t.Optional[Disk] = None
 
-    def watch(self, disk: Disk, length: int, cut_at: int = 0, call: t.Callable[[int], object] = _nothing) -> None:
-        """Count the events of the first ``length`` bytes of a disk, and cut the power at number ``cut_at`` (0: never).
+    def watch(
+        self,
+        disk: Disk,
+        length: int,
+        cut_at: int = 0,
+        call: t.Callable[[int], object] = _nothing,
+        also: t.Iterable[Disk] = (),
+    ) -> None:
+        """Count the events of the first ``length`` bytes of a disk and of all of the disks ``also``, and cut the power
+        at number ``cut_at`` (0: never).
 
         ``call`` is told the number of each event while the guest still waits for the answer; no disk answers until it
         returns.
 
         An event is a write there, or a flush that would make such writes durable; ``last`` tells where the last one
-        wrote, None for a flush. The cut comes when the write has reached the cache, or before the flush does anything.
+        wrote, None for a flush, and ``last_disk`` on which disk. The cut comes when the write has reached the cache, or
+        before the flush does anything.
         """
         with self.lock:
-            self._watched, self._bytes, self._at, self._call, self.events = disk, length, cut_at, call, 0
+            self._watched = {disk: length, **{other: len(other.now) for other in also}}
+            self._at, self._call, self.events = cut_at, call, 0
 
     def notice(self, disk: Disk, offset: t.Optional[int]) -> None:
         """A write at ``offset`` was cached, or (None) a flush was asked for."""
-        if disk is not self._watched:
-            return
+        length = self._watched.get(disk, 0)
         offsets = [start for start, _data in disk.cached] if offset is None else [offset]
-        if any(start < self._bytes for start in offsets):
+        if any(start < length for start in offsets):
             self.events += 1
-            self.last = offset
+            self.last, self.last_disk = offset, disk
             self._call(self.events)
             if self.events == self._at:
                 self.off.set()
