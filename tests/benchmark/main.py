@@ -27,7 +27,7 @@ import scenarios as cast
 from paths import RESULTS, run
 from volumes import COUNTED, SLOTS, default_costs, make
 
-PARTS = ("counts", "times", "overhead", "scaling", "report")
+PARTS = ("counts", "times", "everyday", "overhead", "scaling", "report")
 FORMATS = ("luks1", "luks2")
 
 
@@ -118,6 +118,17 @@ def times(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Na
                 print(f"{scenario.name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
+def everyday(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse.Namespace) -> None:
+    for _turn in range(arguments.rounds):
+        for scenario in cast.EVERYDAY:
+            if scenario.format in formats and arguments.only in scenario.name:
+                short = arguments.short
+                costs = COUNTED[scenario.format] if short else default_costs(scenario.format, arguments.milliseconds)
+                found = overhead.everyday(scenario, costs, folder)
+                keep("everyday", scenario=scenario.name, seconds=found, costs=costs, load=os.getloadavg()[0])
+                print(f"{scenario.name}: {found}", flush=True)
+
+
 def curves(folder: pathlib.Path, arguments: argparse.Namespace) -> None:
     costs = {"iterations": 2000 if arguments.short else arguments.curve_iterations}
     volumes = {slots: make("luks1", slots, costs) for slots in ((1, 2) if arguments.short else range(1, 9))}
@@ -183,6 +194,8 @@ def main() -> None:
             counts(formats, folder, short=arguments.short)
         if "times" in parts:
             times(formats, folder, arguments)
+        if "everyday" in parts:
+            everyday(formats, folder, arguments)
         if "overhead" in parts:
             for _turn in range(arguments.rounds):
                 keep("overhead", **overhead.measure(folder))

@@ -15,7 +15,7 @@ import typing as t
 import playing
 import scenarios as cast
 from paths import ROOT, peer_environment
-from volumes import make
+from volumes import loop_device, make, secret
 
 _PARTS = """
 import json, os, runpy, sys, time
@@ -69,6 +69,35 @@ def processor(folder: pathlib.Path) -> t.Dict[str, float]:
         name: (_spent([*first, *({"name": name, **task},) * TASKS], folder) - alone) / TASKS
         for name, task in kinds.items()
     }
+
+
+def everyday(scenario: cast.Scenario, costs: t.Mapping[str, int], folder: pathlib.Path) -> t.Dict[str, float]:
+    """Contestant -> seconds of processor time of one task, Ansible and all processes of the module together.
+
+    Other work on the machine lengthens that far less than what a clock shows. A rotation is done and undone.
+    """
+    volume = make(scenario.format, scenario.slots, costs)
+    found = {}
+    with loop_device(volume.image.stat().st_size, folder) as device:
+        for contestant in (cast.OURS, cast.PEER):
+            task = cast.task_of(contestant, scenario, volume, device, folder)
+            assert task is not None
+            tasks = [task, _undone(task) if scenario.wish == "rotate" else task]
+            alone = _spent([*playing.FIRST, playing.restore(volume, device, contestant)], folder)
+            both = _spent([*playing.FIRST, playing.restore(volume, device, contestant), *_named(tasks)], folder)
+            found[contestant] = (both - alone) / len(tasks)
+    return found
+
+
+def _undone(task: cast.Task) -> cast.Task:
+    """The same task with the old and the new secret in each other's place."""
+    old, new, text = json.dumps(secret(0)), json.dumps(cast.NEW), json.dumps(task)
+    swapped: cast.Task = json.loads(text.replace(old, "\0").replace(new, old).replace("\0", new))
+    return swapped
+
+
+def _named(tasks: t.Sequence[cast.Task]) -> t.List[cast.Task]:
+    return [{"name": f"task {number}", **task} for number, task in enumerate(tasks)]
 
 
 def _spent(tasks: t.Sequence[cast.Task], folder: pathlib.Path) -> float:

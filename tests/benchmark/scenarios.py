@@ -57,6 +57,15 @@ def scenarios(format: str, *, full: int) -> t.List[Scenario]:
     ]
 
 
+# The everyday case: one keyslot, and nothing to change or one secret to replace. Scenario -> how many times the
+# processor time of `keyslots` `luks_device` is to need.
+EVERYDAY = {
+    Scenario("no change", "luks1", 1, (0,)): 1.4,
+    Scenario("rotate", "luks1", 1, (0,)): 6.0,
+    Scenario("no change", "luks2", 1, (0,)): 1.03,
+}
+
+
 def passphrase(text: str) -> t.Dict[str, str]:
     return {"passphrase": text}
 

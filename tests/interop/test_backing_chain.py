@@ -94,6 +94,25 @@ def test_an_audit_names_them(chain: Chain) -> None:
     assert told(found, "middle.qcow2", "it opens with leaked")
 
 
+def test_a_forbidden_secret_that_opens_a_file_beneath_is_found(chain: Chain) -> None:
+    """The image has a new secret. The file beneath still opens with the old one."""
+    new = {"label": "current", "passphrase": "new words"}
+    entry = {"new_secret": new, "old_secret": LEAKED, "pbkdf": CHEAP}
+    keyslots(chain.top, [entry])
+    task = {"device": str(chain.top), "policy": {"extends": "legacy"}, "secrets": [new], "forbidden_secrets": [LEAKED]}
+    forbidden = [one for one in run_module("audit", task)["findings"] if one["rule"] == "secret-forbidden"]
+    middle = str(chain.folder / "middle.qcow2")
+    assert [(one["severity"], one["keyslot"]) for one in forbidden] == [("critical", None)]
+    assert f"opens the backing file {middle}" in forbidden[0]["message"]
+    keyslots(middle, [entry])
+    assert not [one for one in run_module("audit", task)["findings"] if one["rule"] == "secret-forbidden"]
+    (chain.folder / "middle.qcow2").unlink()
+    unseen = run_module("audit", task)
+    assert not unseen["compliant"]
+    messages = [one["message"] for one in unseen["unverified"]]
+    assert any("it is unknown whether 'leaked' opens the backing file" in message for message in messages)
+
+
 def test_what_cannot_be_looked_at_is_said(chain: Chain) -> None:
     (chain.folder / "middle.qcow2").unlink()
     found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})

@@ -32,6 +32,9 @@ from .tokens import believed_slots
 from .traceable import MOMENT, evidence_of
 from .unreadable import judge_unreadable
 
+if t.TYPE_CHECKING:
+    from ..usecases.chain import Chain
+
 COMPLIANT, RECORDED, UNVERIFIED, FINDINGS, FAILED = STATES = (
     "compliant",
     "recorded",
@@ -120,33 +123,31 @@ class _OneAudit:
                 header = read_header_locked(volume, self.task.lock_timeout)
             except (MalformedHeader, Unsupported, Refused) as error:
                 return _unreadable(self.task, volume, self.header_path, error)
+            chain = self._chain(volume)
             for _attempt in range(_ATTEMPTS):
                 collector = EvidenceCollector(self.task, volume, header, self.backup_files, self._unlock, self.now)
                 evidence = collector.evidence()
+                if chain is not None:
+                    evidence = dataclasses.replace(evidence, chain=tuple(chain.rows))
                 again = read_header_locked(volume, self.task.lock_timeout)
+                result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
+                result["warnings"] += collector.warnings
+                if chain is not None:
+                    result["warnings"] += chain.warnings
+                    result.update(chain=chain.rows, kdf_evaluations=collector.evaluations + sum(chain.evaluations))
                 if again.image() == header.image():
-                    result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
-                    result["warnings"] += collector.warnings
-                    return {**result, **self._chain(volume, result)}
+                    return result
                 header = again
-            result = _report(self.task, volume, self.header_path, evidence, collector.evaluations)
-            result["warnings"] += collector.warnings
             result["warnings"].append("the header changed repeatedly during the audit; the result may mix two states")
             return result
 
-    def _chain(self, volume: Volume, result: Result) -> Result:
+    def _chain(self, volume: Volume) -> t.Optional[Chain]:
         """The files beneath a qcow2 image, which its keyslots do not protect."""
         if not volume.notes:
-            return {}
+            return None
         from ..usecases.chain import chain_of
 
-        chain = chain_of(volume, self.task.labels, lambda: self._unlock(self.task.secrets))
-        evaluations = result["kdf_evaluations"] + sum(chain.evaluations)
-        return {
-            "chain": chain.rows,
-            "kdf_evaluations": evaluations,
-            "warnings": [*result["warnings"], *chain.warnings],
-        }
+        return chain_of(volume, self.task.labels, lambda: self._unlock(self.task.secrets))
 
     def _unlock(self, secrets: t.Sequence[Secret]) -> UnlockSession:
         return UnlockSession(secrets, self.budget, self.workers, self.rank)

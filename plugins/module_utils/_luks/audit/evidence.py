@@ -41,6 +41,7 @@ class Evidence:
     key_padding: zero bytes at the end of the volume key, None if no secret gave it.
     fips:        whether only the validated library of the host was used.
     stored:      what the store of a rotation says of the volume, or None.
+    chain:       the files beneath a qcow2 image, as rows of the result (:mod:`.usecases.chain`).
     """
 
     header: Header
@@ -67,6 +68,7 @@ class Evidence:
     key_padding: t.Optional[int] = None
     fips: bool = False
     stored: t.Optional[Stored] = None
+    chain: t.Tuple[t.Mapping[str, t.Any], ...] = ()
 
     @property
     def bound(self) -> t.List[Keyslot]:

@@ -24,7 +24,7 @@ _RECORD = (
 )
 
 
-@RULES.rule("secret-forbidden", "critical", "A forbidden secret opens a keyslot.", SECRETS)
+@RULES.rule("secret-forbidden", "critical", "A forbidden secret opens a keyslot, or a file beneath the image.", SECRETS)
 def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.forbidden:
         for number in evidence.header.keyslots:
@@ -41,6 +41,18 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     _TRIABLE,
                     keyslot=number,
                     unverified=True,
+                )
+        for row in evidence.chain:
+            place = f"the {row['role']} file {row['path']}"
+            if label in row["opened_by"]:
+                yield Hit(
+                    f"{label!r} must not open the volume, but opens {place}, which holds a part of its data",
+                    f"Remove it from {row['path']}, too (state: absent, old_secret), or write the whole image anew "
+                    "into one file with 'qemu-img convert'",
+                )
+            elif row["role"] == "backing" and row["encrypted"] is not False and "why_untried" in row:
+                yield Hit(
+                    f"it is unknown whether {label!r} opens {place}: {row['why_untried']}", _TRIABLE, unverified=True
                 )
 
 
