@@ -57,12 +57,13 @@ class Browser:
         self._process.kill()
         self._process.wait()
 
-    def document(self, url: str, width: int = 1280) -> str:
-        """The HTML of a page as it is once it was loaded, in a window of ``width`` pixels."""
+    def document(self, url: str, width: int = 1280, media: str = "") -> str:
+        """The HTML of a page as it is once it was loaded, in a window of ``width`` pixels; ``media``: "print"."""
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         self._ask("Emulation.setDeviceMetricsOverride", session, **size)
+        self._ask("Emulation.setEmulatedMedia", session, media=media)
         self._ask("Page.enable", session)
         self._order("Page.navigate", session, url=url)
         while self._next().get("method") != "Page.loadEventFired":

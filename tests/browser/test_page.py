@@ -88,9 +88,16 @@ class Show(t.NamedTuple):
     folder: pathlib.Path
 
     def __call__(
-        self, hosts: t.Any, *, doing: str = "", fragment: str = "", width: int = 1280, **options: t.Any
+        self,
+        hosts: t.Any,
+        *,
+        doing: str = "",
+        fragment: str = "",
+        width: int = 1280,
+        media: str = "",
+        **options: t.Any,
     ) -> Element:
-        """The document for ``hosts`` in a window of ``width`` pixels.
+        """The document for ``hosts`` in a window of ``width`` pixels, or on paper of that width (``media="print"``).
 
         ``doing``: JavaScript that acts as a person would, in a copy of the page that allows it.
         """
@@ -101,7 +108,7 @@ class Show(t.NamedTuple):
             )
         file = self.folder / "page.html"
         file.write_text(text, encoding="utf-8")
-        return Document(self.browser.document(f"file://{file}{fragment}", width)).root
+        return Document(self.browser.document(f"file://{file}{fragment}", width, media)).root
 
 
 def names(document: Element) -> t.List[str]:
@@ -306,6 +313,45 @@ def test_nothing_is_cut_off_at_390_pixels(show: Show, count: int, fragment: str)
     """
     document = show(hosts, width=390, fragment=fragment, doing=beyond, since=earlier(hosts))
     assert document.all("title")[0].text == ""
+
+
+def test_what_is_folded_stands_below_its_value(show: Show) -> None:
+    """The labels of a narrow table have a column of their own."""
+    beside = """
+    const folded = [...document.querySelectorAll('.list td > details')];
+    document.title = folded.length + ' ' + folded.filter((one) =>
+      one.getBoundingClientRect().left < one.parentElement.getBoundingClientRect().left + 100).length;
+    """
+    count, wrong = show(fleets.fleet(90), width=500, doing=beside).all("title")[0].text.split()
+    assert int(count) == 3 and int(wrong) == 0
+
+
+# Of A4 between the margins of the page.
+PAPER = 688
+
+
+def test_nothing_is_cut_off_on_paper(show: Show) -> None:
+    """Paper has no dialog that shows the whole of what is cut off on a screen."""
+    hosts = audited(fleets.fleet(9))
+    hosts[0]["volumes"][1].update(device=LONG, fingerprint="f" * 64, msg="m " * 400)
+    hosts[0]["volumes"][1]["evidence"].update(
+        time="2026-11-29T10:00:00Z", tool="luksmith.luks", labels=["admin", "safe"]
+    )
+    hosts.append({"host": "h" * 70, "error": "no route", "volumes": []})
+    doing = """
+    window.dispatchEvent(new Event('beforeprint'));
+    document.title = [...document.querySelectorAll('body *')].filter((one) => {
+      const box = one.getBoundingClientRect();
+      const hidden = getComputedStyle(one).overflowX !== 'visible';
+      return box.width && box.left > -9000 && (box.right > 688.5 ||
+        hidden && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1));
+    }).map((one) => one.tagName + '.' + one.className).join(' ');
+    """
+    document = show(hosts, width=PAPER, media="print", doing=doing, since=earlier(hosts))
+    assert document.all("title")[0].text == ""
+    paper = document.all("section", class_="only-print")[0].text
+    for told in (LONG, "Header digest: " + "f" * 64, "Secrets tried: admin, safe", "Policy digest: "):
+        assert told in paper
 
 
 def test_what_changed_comes_before_the_rest(show: Show) -> None:

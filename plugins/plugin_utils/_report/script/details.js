@@ -131,30 +131,39 @@ function policyText(volume) {
 const unknownSlot = (row) =>
   "keyslot " +
   row.keyslot +
-  (row.label ? " (by the record: " + row.label + ")" : row.tried ? "" : " (not tried: " + (row.reason || "no reason is known") + ")");
+  (row.label ? " (by the record: " + row.label + ")" : "") +
+  (row.tried ? "" : " (not tried" + (row.reason ? ": " + row.reason : "") + ")");
+const known = (facts) => facts.filter(([, value]) => value !== undefined && value !== "" && value !== null);
+/** What is needed to repeat the audit of a volume, as pairs of a name and a value. */
+export function evidence(volume) {
+  const audited = volume.audited || {};
+  return known([
+    ["uuid", volume.uuid],
+    ["Policy digest", audited.policy_digest],
+    ["Header digest", volume.fingerprint],
+    ["Audited", [audited.time, audited.tool].filter(Boolean).join(", ")],
+    ["Secrets tried", (audited.labels || []).join(", ")],
+    ["The store opens the volume", storeAnswer(volume.store)],
+  ]);
+}
 export const details = document.getElementById("details");
 details.setAttribute("aria-labelledby", "details-title");
 export function openDetails(volume) {
-  const facts = [
+  const facts = known([
     ["Host", volume.host.host],
     ["Detached header", volume.header],
-    ["uuid", volume.uuid],
     ["Format", [volume.type, volume.container].filter(Boolean).join(", ")],
     ["Label", volume.label],
     ["Cipher", volume.cipher],
     ["Volume key", volume.key_size ? volume.key_size + " bytes" : ""],
     ["Policy", volume.policy],
-    ["Policy digest", (volume.audited || {}).policy_digest],
-    ["Header digest", volume.fingerprint],
-    ["Audited", [(volume.audited || {}).time, (volume.audited || {}).tool].filter(Boolean).join(", ")],
-    ["Secrets tried", ((volume.audited || {}).labels || []).join(", ")],
-    ["The store opens the volume", storeAnswer(volume.store)],
+    ...evidence(volume),
     ["Phase", volume.phase],
     ["Keys derived", volume.kdf_evaluations],
     ["Secrets of this run", (volume.secrets || []).join(", ")],
     ["Proven to open nothing", (volume.closed || []).join(", ")],
     ["Opened by no known secret", (volume.unknown || []).map(unknownSlot).join(", ")],
-  ].filter(([, value]) => value !== undefined && value !== "" && value !== null);
+  ]);
   details.replaceChildren(
     ...add(document.createDocumentFragment(), [
       h(

@@ -6,7 +6,7 @@
 
 import { h, volumes } from "./shared.js";
 import { view } from "./filters.js";
-import { findingList } from "./details.js";
+import { evidence, findingList } from "./details.js";
 import { drawVolumes } from "./volumes.js";
 
 export const paper = h("section", { class: "card only-print" });
@@ -22,6 +22,13 @@ function drawPaper() {
         volume.msg ? h("p", { class: "note" }, volume.msg) : null,
         findingList(volume.findings, false),
         findingList(volume.unverified, true),
+        h(
+          "p",
+          { class: "trace" },
+          evidence(volume)
+            .map(([name, value]) => name + ": " + value)
+            .join("; "),
+        ),
       ),
     ),
   );
