@@ -41,7 +41,7 @@ from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, store_of
-from ..plugin_utils._this_run import controller, folder_of_run, identity_of_run
+from ..plugin_utils._this_run import controller, folder_of_batches, identity_of_run
 
 Result = t.Dict[str, t.Any]
 _Told = t.List[t.Tuple[Volume, t.List[t.Dict[str, t.Any]]]]
@@ -86,7 +86,20 @@ class ActionModule(ActionBase):
         arguments = arguments_of(self, ARGUMENT_SPEC)
         self._variables: Result = task_vars or {}
         one = OneHost(self, self._variables)
-        host, batches = one.name, self._begin_batch(one.name)
+        batches = self._begin_batch(one.name)
+        try:
+            result = self._turn(one, arguments)
+        except Exception:
+            if batches is not None:
+                batches.bad(one.name)
+            raise
+        if batches is not None and "asks" not in result:
+            failed = result.get("outcome", result).get("failed")
+            (batches.bad if failed else batches.fine)(one.name)
+        return result
+
+    def _turn(self, one: OneHost, arguments: Result) -> Result:
+        host = one.name
         given = self._given(one)
         journal = Journal(arguments["journal"] or ())
         if arguments["answer"] is not None:
@@ -114,8 +127,6 @@ class ActionModule(ActionBase):
         allow_empty = given["rotate_allow_empty"]
         result["searched"] = searched(len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
         self._report(report, host, given, rotation, problem)
-        if batches is not None and not result.get("failed"):
-            batches.fine(host)
         if arguments["journal"] is not None:
             # Its journal has secrets, so that the task has no_log, and Ansible does not show its diff.
             for diff in result.get("diff", ()):
@@ -127,7 +138,7 @@ class ActionModule(ActionBase):
         """Raises AnsibleActionFail if an earlier batch of this run was worse than the play allows."""
         if self._task.check_mode:
             return None  # nothing is touched, and the plan of all hosts is to be seen
-        batches = Batches(os.path.join(folder_of_run(), "batches"))
+        batches = Batches(folder_of_batches())
         try:
             batches.begin(host, self._batch())
         except Stopped as stopped:

@@ -11,8 +11,10 @@ it came to a good end, and the first host of a batch judges the batch before.
 The hosts of a batch are processes of their own. They share a folder, which has:
 
 - batch: the batch under way (its hosts, its limit), and why it must not begin, or ""
-- ends: a line for each host of it that was begun (false) or came to a good end (true); the last one holds
+- ends: a line for each host of it that was begun (false) or came to a good end (true) or a bad one (null); the last
+  one holds
 - known: the hosts of all batches so far, a name on each line
+- everybody: all hosts of the play, a name on each line
 - lock
 """
 
@@ -39,13 +41,14 @@ class Batch(t.NamedTuple):
     """hosts: all of it, also those that were lost before. lost: all that Ansible has lost by now, from this batch or
     any other. earlier: those of them that come before this batch.
 
-    limit: percentage of the hosts of a batch that may fail, None for no limit.
+    limit: percentage of the hosts of a batch that may fail, None for no limit. everybody: all hosts of the play.
     """
 
     hosts: t.Collection[str]
     lost: t.Collection[str] = ()
     earlier: t.Collection[str] = ()
     limit: t.Optional[float] = None
+    everybody: t.Collection[str] = ()
 
 
 class Batches:
@@ -61,7 +64,7 @@ class Batches:
             hosts = {host, *batch.hosts}
             if current is None or not hosts <= set(current["hosts"]):
                 current = {"hosts": sorted(hosts), "limit": batch.limit, "stopped": self._why(current, batch)}
-                self._begin(current)
+                self._begin(current, sorted(batch.everybody))
             self._append("ends", [[host, False]])  # also where another task of the play was fine before
         if current["stopped"]:
             raise Stopped(current["stopped"])
@@ -70,6 +73,30 @@ class Batches:
         """``host`` came to a good end. Raises LuksmithError."""
         with self._locked():
             self._append("ends", [[host, True]])
+
+    def bad(self, host: str) -> None:
+        """``host`` failed or gave no answer. Raises LuksmithError."""
+        with self._locked():
+            self._append("ends", [[host, None]])
+
+    def not_begun(self) -> str:
+        """When the run has ended: why it did not come to its later batches, a sentence, or "".
+
+        ansible-core ends a play without a word when all hosts of a batch failed, or more than the play allows.
+        """
+        current = self._read()
+        if current is None or current["stopped"]:
+            return ""  # nothing was begun, or each host of the batch has said why not
+        never = sorted(set(self._lines("everybody")).difference(self._lines("known")))
+        ends = dict(self._lines("ends"))
+        bad = [host for host in current["hosts"] if ends.get(host, False) is None]
+        if not never or not bad or False in ends.values():
+            return ""  # the last case is a run that was interrupted
+        return (
+            f"Not begun: {len(never)} host{'s' if len(never) > 1 else ''} of later batches ({_names(never)}). The play "
+            f"ended, because {len(bad)} of {len(current['hosts'])} hosts of the last batch failed or gave no answer "
+            f"({_names(bad)}). {_ways(bad)}"
+        )
 
     def _why(self, before: t.Optional[t.Dict[str, t.Any]], batch: Batch) -> str:
         """Why ``batch`` must not begin, or ""."""
@@ -89,10 +116,12 @@ class Batches:
             return _sentence(never, len(never), batch.limit)
         return ""
 
-    def _begin(self, current: t.Mapping[str, t.Any]) -> None:
+    def _begin(self, current: t.Mapping[str, t.Any], everybody: t.Iterable[str]) -> None:
         """Whoever is killed within this leaves the batch before without an end, which stops the run."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path("ends"))
+        if not os.path.exists(self._path("everybody")):
+            self._append("everybody", everybody)
         self._append("known", current["hosts"])
         new = self._path("batch.new")
         with open(new, "w", encoding="ascii") as stream:
@@ -138,8 +167,22 @@ class Batches:
 
 
 def _sentence(bad: t.Sequence[str], count: int, limit: float) -> str:
-    names = ", ".join(bad[:_MOST_NAMES]) + (f" and {len(bad) - _MOST_NAMES} more" if len(bad) > _MOST_NAMES else "")
     return (
-        f"not begun, because {len(bad)} of the {count} hosts of an earlier batch failed or gave no answer ({names}), "
-        f"and max_fail_percentage is {limit:g}. Look at these first, then run the playbook again. Nothing was changed."
+        f"not begun, because {len(bad)} of the {count} hosts of an earlier batch failed or gave no answer "
+        f"({_names(bad)}), and max_fail_percentage is {limit:g}. {_ways(bad)} Nothing was changed."
+    )
+
+
+def _names(hosts: t.Sequence[str]) -> str:
+    more = len(hosts) - _MOST_NAMES
+    return ", ".join(hosts[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _ways(bad: t.Sequence[str]) -> str:
+    """What to type so that the others have their turn."""
+    without = f"with --limit '{':'.join(f'!{host}' for host in bad)}', " if len(bad) <= _MOST_NAMES else ""
+    return (
+        f"Look at these first, then run the playbook again; or go on without them: {without}with larger batches "
+        "(-e rotate_serial=100%), or past every host that fails (-e rotate_max_fail_percentage=100). In a play of your "
+        "own, set its serial and max_fail_percentage."
     )

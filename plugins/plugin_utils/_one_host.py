@@ -24,7 +24,7 @@ Result = t.Dict[str, t.Any]
 _INTERPRETER = "discovered_interpreter_python"
 # Variables of the roles and playbooks that are no options of their actions.
 _OTHERS = {
-    "rotate_": "entry hosts limits max_fail_percentage nothing serial store_folder store_is_tasks store_key "
+    "rotate_": "entry goes_on hosts limits max_fail_percentage nothing serial store_folder store_is_tasks store_key "
     "stored turn",
     "audit_": "answered fleet hosts looked nothing report silent",
 }

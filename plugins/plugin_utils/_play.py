@@ -40,7 +40,7 @@ def batch_of(task: Task, variables: t.Mapping[str, t.Any], templar: Templar) -> 
         ordered = _ORDERS[play.order](everybody)
         first = next((number for number, one in enumerate(ordered) if one in hosts), 0)
         earlier = set(ordered[:first]) & lost
-    return Batch(hosts, lost, earlier, limit), whole is not None
+    return Batch(hosts, lost, earlier, limit, everybody), whole is not None
 
 
 def _whole_batch(task: Task) -> t.Optional[t.List[str]]:

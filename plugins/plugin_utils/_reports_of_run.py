@@ -5,6 +5,8 @@
 """The reports of a run are renewed when ansible-playbook ends, however it does, unless it is killed: with Ctrl-C the
 processes of the hosts die at once, and cannot say themselves that they were interrupted.
 
+A run that did not come to its later batches says so here, because Ansible does not.
+
 Then the command of ``rotate_report_command`` gets the JSON of the report on its standard input, once for each folder.
 
 Ansible loads an action in its own process first, before that of any host. So what is registered here when the action is
@@ -19,13 +21,15 @@ import os
 import subprocess
 import typing as t
 
+from ansible import constants
 from ansible.utils.display import Display
 
-from ..module_utils._luks.errors import LuksmithError
+from ..module_utils._luks.errors import LuksmithError, shown
 from ..module_utils._luks.paths import fault
+from ._batches import Batches
 from ._report.running import RunningReport
 from ._rotation.stores.command import TIMEOUT, complaint
-from ._this_run import folder_of_run, identity_of_run
+from ._this_run import folder_of_batches, folder_of_run, identity_of_run
 
 
 def note_report(folder: str, command: t.Sequence[str] = ()) -> None:
@@ -46,6 +50,7 @@ def end_reports(process: int) -> None:
     """At the end of the process ``process``, which is not that of a host."""
     if os.getpid() != process:
         return
+    _tell_not_begun()
     try:
         with open(_path(), "rb") as noted:
             lines = sorted(map(json.loads, noted))
@@ -61,6 +66,15 @@ def end_reports(process: int) -> None:
             problem = _given(command, report)
             if problem:
                 Display().warning(f"The report of {folder} was not delivered: {problem}.")
+
+
+def _tell_not_begun() -> None:
+    try:
+        told = Batches(folder_of_batches()).not_begun()
+    except (LuksmithError, OSError, ValueError):
+        return  # the report has it
+    if told:
+        Display().display(shown(told), color=constants.COLOR_ERROR)
 
 
 def _given(command: t.Sequence[str], report: RunningReport) -> str:

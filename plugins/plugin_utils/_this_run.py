@@ -34,6 +34,10 @@ def folder_of_run() -> str:
     return os.path.join(constants.DEFAULT_LOCAL_TMP, "luksmith.luks")
 
 
+def folder_of_batches() -> str:
+    return os.path.join(folder_of_run(), "batches")
+
+
 def controller() -> t.Dict[str, t.Any]:
     return {
         "who": who(),

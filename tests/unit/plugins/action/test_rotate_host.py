@@ -205,17 +205,18 @@ def test_the_initramfs_is_built_by_a_command_on_the_host(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_batch_hears_of_hosts_that_are_fine(failed: bool) -> None:
+def test_a_batch_hears_how_a_host_ended(failed: bool) -> None:
     fine: t.List[str] = []
+    bad: t.List[str] = []
     action: t.Any = object.__new__(rotate_host.ActionModule)
     action._task = types.SimpleNamespace(args={}, check_mode=False, diff=False)
     action._templar = Action._templar
     action._rotation = lambda *_given: types.SimpleNamespace(run=lambda: None, volumes=[], unmatched=())
-    action._begin_batch = lambda _host: types.SimpleNamespace(fine=fine.append)
+    action._begin_batch = lambda _host: types.SimpleNamespace(fine=fine.append, bad=bad.append)
     action._begin_report = action._report = lambda *_given: None
     action._result = lambda *_given: {"changed": False, "failed": failed}
     action.run(task_vars={"inventory_hostname": "web", **GIVEN})
-    assert fine == ([] if failed else ["web"])
+    assert (fine, bad) == (([], ["web"]) if failed else (["web"], []))
 
 
 def test_a_report_begins_before_and_hears_afterwards(

@@ -163,3 +163,27 @@ def test_a_folder_that_cannot_be_used_is_named(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(_batches, "PATIENCE", 0.0)
     with run.begin("a", "a")._locked(), pytest.raises(LuksmithError, match="has been locked"):
         run.begin("b", "b")
+
+
+def everybody(run: Run, host: str, hosts: str) -> Batches:
+    batches = Batches(str(run.folder))
+    batches.begin(host, Batch(set(hosts), limit=run.limit, everybody=set("abcdef")))
+    return batches
+
+
+def test_hosts_that_were_never_begun_are_named_in_the_end(run: Run) -> None:
+    everybody(run, "a", "a").fine("a")
+    batches = everybody(run, "b", "bc")
+    everybody(run, "c", "bc").fine("c")
+    assert batches.not_begun() == "", "b is under way: whoever interrupts a run knows why it ended"
+    batches.bad("b")
+    told = batches.not_begun()
+    assert "Not begun: 3 hosts of later batches (d, e, f)" in told
+    assert "1 of 2 hosts of the last batch failed or gave no answer (b)" in told and "--limit '!b'" in told
+
+
+def test_nothing_is_said_of_a_run_that_came_to_all_its_batches(run: Run) -> None:
+    assert Batches(str(run.folder)).not_begun() == ""
+    for host in "abcdef":
+        everybody(run, host, "abcdef").bad(host)
+    assert Batches(str(run.folder)).not_begun() == ""
