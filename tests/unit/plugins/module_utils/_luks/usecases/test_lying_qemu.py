@@ -8,6 +8,7 @@ This process plays it. It holds the image as a QEMU does, and describes a node t
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import pathlib
@@ -401,3 +402,36 @@ def test_what_qemu_wrote_is_synced_before_it_is_read(image: pathlib.Path, monkey
     with pytest.raises(Interrupted):
         change(image, Qemu(image, lambda path, options: said.append("job") or nothing(path, options)), ADD)
     assert said[said.index("job") : said.index("job") + 3] == ["job", "barrier", "reread"]
+
+
+@pytest.mark.parametrize(
+    ("check", "ours", "expected"),
+    [
+        (False, True, ["locked", "looked", "cleared", "forgot"]),
+        (False, False, ["locked", "looked"]),
+        (True, True, ["looked"]),
+    ],
+)
+def test_what_a_killed_run_left_is_cleared_up_under_the_locks_and_only_where_it_is_ours(
+    image: pathlib.Path, check: bool, ours: bool, expected: t.List[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: t.List[str] = []
+
+    @contextlib.contextmanager
+    def locked(_volume: t.Any, *, timeout: float) -> t.Iterator[None]:
+        said.append("locked")
+        yield
+
+    def holder(*_given: t.Any, timeout: float) -> None:
+        said.append("looked")
+        if not ours:
+            raise Busy("another process has it open, too")
+
+    monkeypatch.setattr(live.locks, "beside_qemu", locked)
+    monkeypatch.setattr(live, "check_holder", holder)
+    monkeypatch.setattr(live, "_clean", lambda *_given: said.append("cleared") or 0)
+    monkeypatch.setattr(live, "forget_move", lambda *_given: said.append("forgot"))
+    socket = image.with_name("q")
+    with listening(socket, Qemu(image, nothing)), open_volume(str(image), writable=False) as volume:
+        assert live.settle(volume, str(socket), check=check, timeout=0).move is None
+    assert said == expected
