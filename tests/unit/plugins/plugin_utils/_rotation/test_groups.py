@@ -190,8 +190,10 @@ def test_one_that_was_replaced_gets_the_secret_of_the_others() -> None:
 def test_a_stranger_on_one_of_them() -> None:
     volumes, store = disks(), FakeStore()
     volumes["/dev/db"].slots[4] = "a stranger's"
-    rotation, _heard = rotate(options(unknown="fail"), FakeHost(volumes), store)
-    assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
+    for check in (True, False):
+        rotation, _heard = rotate(options(unknown="fail", check=check), FakeHost(volumes), store)
+        assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
+        assert not any(volume.actions for volume in rotation.volumes)
     rotate(options(unknown="erase"), FakeHost(volumes), store)
     at_their_end(volumes, store, "one")
 
