@@ -621,3 +621,22 @@ def test_an_empty_file(path: pathlib.Path) -> None:
     path.write_bytes(b"old")
     files.replace(str(path), b"")
     assert path.read_bytes() == b""
+
+
+class TestRemoval:
+    def test_what_is_overwritten_is_synced(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path.write_bytes(b"old")
+        synced: t.List[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        with path.open("r+b") as file:
+            files.overwrite(file.fileno())
+            assert synced == [file.fileno()]
+        assert len(path.read_bytes()) == 3 and path.read_bytes() != b"old"
+
+    def test_a_removal_that_is_not_durable_is_a_fault(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files.sync_folder(str(path))
+        monkeypatch.setattr(files, "sync", failing(errno.EIO))
+        with pytest.raises(StorageFault, match="annot make its removal durable"):
+            files.sync_folder(str(path))
