@@ -176,3 +176,11 @@ def test_a_socket_without_a_monitor_is_closed(path: pathlib.Path) -> None:
     with pytest.raises(StorageFault) as caught:
         monitor.Monitor(str(path.with_name("nobody")))
     assert caught.value and open_descriptors() == before
+
+
+def test_what_holds_a_secret_on_its_way_is_wiped(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: t.List[bytes] = []
+    monkeypatch.setattr(monitor, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    with listening(path, lambda call: returned(call, {})), monitor.Monitor(str(path)) as one:
+        one.add_secret("name", bytearray(b"hunter2"))
+    assert any(base64.b64encode(b"hunter2") in buffer for buffer in wiped)
