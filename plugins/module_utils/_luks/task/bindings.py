@@ -10,7 +10,6 @@ import json
 import os
 import typing as t
 
-from ..crypto.memory import wipe
 from ..errors import BadSecret, BadTask
 from ..header.foreign_tokens import CLEVIS, RECOVERY, TPM2, is_recovery_key
 from ..value_kinds import kind_of
@@ -44,7 +43,6 @@ def binding_entry(params: t.Mapping[str, t.Any], position: int, state: str, secr
         raise BadTask(f"{name}: a binding of type {kind} has no {' and no '.join(wrong)}", remedy="Remove it")
     binding, pin = (_tpm2 if kind == TPM2 else _clevis)(given, f"{name}.binding", state)
     if state == ABSENT:
-        wipe(pin)
         return Entry(position=position, state=ABSENT, binding=binding)
     label = label_of(given.get("label"), f"{name}.binding")
     request = TokenRequest(kind, pin, binding.device, binding)

@@ -13,6 +13,7 @@ import pathlib
 import socket
 import stat
 import threading
+import types
 import typing as t
 
 import pytest
@@ -136,6 +137,21 @@ class TestOwner:
         path.write_bytes(b"old")
         files.replace(str(path), CONTENT, owner=owner)
         assert set_to == labels
+
+    def test_the_group_stays_where_the_user_cannot(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: t.List[t.Tuple[int, int]] = []
+
+        def change(_descriptor: int, user: int, group: int) -> None:
+            given.append((user, group))
+            if user != -1:
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        path.write_bytes(b"new")
+        old: t.Any = types.SimpleNamespace(st_uid=STRANGER, st_gid=STRANGER, st_mode=0o640)
+        monkeypatch.setattr(os, "fchown", change)
+        with path.open("rb") as file:
+            files._set_owner_and_mode(file.fileno(), str(path), old, files.LIKE_THE_OLD, None)
+        assert given == [(STRANGER, STRANGER), (-1, STRANGER)] and mode_of(path) == 0o640
 
 
 class TestDurable:
@@ -357,6 +373,31 @@ class TestLeftovers:
             assert content.read() != b"secret"
         assert sorted(path.parent.iterdir()) == sorted([path, other])
 
+    @pytest.mark.parametrize("mode", [0o400, 0o644])
+    def test_its_mode_is_private_before_anything_is_in_it(
+        self, path: pathlib.Path, mode: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An ordinary user has to make it writable at first."""
+        beside(path).touch()
+        beside(path).chmod(mode)
+        right_open, right_write, seen = os.open, os.pwrite, []
+
+        def opened(name: t.Any, flags: int, *more: t.Any, **options: t.Any) -> int:
+            if flags & os.O_RDWR and name == str(beside(path)) and not mode_of(beside(path)) & stat.S_IWUSR:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return right_open(name, flags, *more, **options)
+
+        def written(descriptor: int, *data: t.Any) -> int:
+            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+            return right_write(descriptor, *data)
+
+        monkeypatch.setattr(os, "open", opened)
+        monkeypatch.setattr(os, "pwrite", written)
+        before = open_descriptors()
+        files.replace(str(path), CONTENT)
+        assert set(seen) == {0o600} and path.read_bytes() == CONTENT
+        assert open_descriptors() == before
+
 
 class TestInTheWay:
     def test_a_link_is_not_followed(self, path: pathlib.Path) -> None:
@@ -376,9 +417,10 @@ class TestInTheWay:
 
     def test_a_pipe(self, path: pathlib.Path) -> None:
         os.mkfifo(beside(path))
+        before = open_descriptors()
         with pytest.raises(StorageFault, match="in the way"):
             files.replace(str(path), CONTENT)
-        assert beside(path).is_fifo()
+        assert beside(path).is_fifo() and open_descriptors() == before
 
 
 class TestTwoAtOnce:
@@ -465,8 +507,10 @@ class TestNoRegularFile:
 
     @pytest.mark.parametrize("kind", ["directory", "named pipe", "character device"])
     def test_it_is_not_read_either(self, path: pathlib.Path, kind: str) -> None:
+        before = open_descriptors()
         with pytest.raises(OSError, match=f"it is not a regular file but a {kind}"):
             files.read_regular(str(path) if place(path, kind) else "")
+        assert open_descriptors() == before
 
     def test_a_regular_file_is_read(self, path: pathlib.Path) -> None:
         path.write_bytes(CONTENT)
@@ -577,3 +621,22 @@ def test_an_empty_file(path: pathlib.Path) -> None:
     path.write_bytes(b"old")
     files.replace(str(path), b"")
     assert path.read_bytes() == b""
+
+
+class TestRemoval:
+    def test_what_is_overwritten_is_synced(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path.write_bytes(b"old")
+        synced: t.List[int] = []
+        monkeypatch.setattr(os, "fsync", synced.append)
+        with path.open("r+b") as file:
+            files.overwrite(file.fileno())
+            assert synced == [file.fileno()]
+        assert len(path.read_bytes()) == 3 and path.read_bytes() != b"old"
+
+    def test_a_removal_that_is_not_durable_is_a_fault(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files.sync_folder(str(path))
+        monkeypatch.setattr(files, "sync", failing(errno.EIO))
+        with pytest.raises(StorageFault, match="annot make its removal durable"):
+            files.sync_folder(str(path))

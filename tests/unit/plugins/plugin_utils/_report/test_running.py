@@ -179,6 +179,7 @@ def test_two_plays_of_one_run_share_the_report(controller: Controller) -> None:
     assert controller.states == {"a": "answered", "e": "answered", "x": "beyond"}
     again = controller.begin("a")
     assert controller.states["a"] == "asking" and controller.report["run"]["ended"] is None
+    assert "ended" not in controller.report["hosts"][0]
     again.answer({"host": "a", "volumes": [fleets.rotated(2)]}, ["a"])
     assert [one["device"] for one in controller.report["hosts"][0]["volumes"]] == ["/dev/vda1", "/dev/vda2"]
 

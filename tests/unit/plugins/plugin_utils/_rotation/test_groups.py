@@ -190,8 +190,10 @@ def test_one_that_was_replaced_gets_the_secret_of_the_others() -> None:
 def test_a_stranger_on_one_of_them() -> None:
     volumes, store = disks(), FakeStore()
     volumes["/dev/db"].slots[4] = "a stranger's"
-    rotation, _heard = rotate(options(unknown="fail"), FakeHost(volumes), store)
-    assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
+    for check in (True, False):
+        rotation, _heard = rotate(options(unknown="fail", check=check), FakeHost(volumes), store)
+        assert {volume.state for volume in rotation.volumes} == {"refused"} and store.held == {}
+        assert not any(volume.actions for volume in rotation.volumes)
     rotate(options(unknown="erase"), FakeHost(volumes), store)
     at_their_end(volumes, store, "one")
 
@@ -203,6 +205,33 @@ def test_a_refusal_of_one_spares_the_host_a_second_look_at_the_others() -> None:
     rotation, _heard = rotate(options(), host, FakeStore(lists=False))
     assert {volume.state for volume in rotation.volumes} == {"refused"}
     assert [one["step"] for one in host.asked] == ["look"]
+
+
+class FailsAtWrite(FakeStore):
+    """The ``number``-th write fails: 1 is that of the stage, 2 that of the promotion."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.left = number
+
+    def write(self, key: str, entry: t.Any, version: t.Any) -> t.Any:
+        self.left -= 1
+        if not self.left:
+            raise StoreError("It is full. The store was not changed.")
+        return super().write(key, entry, version)
+
+
+@pytest.mark.parametrize(("number", "steps"), [(1, ["look"]), (2, ["look", "add"])], ids=["stage", "promote"])
+def test_a_store_that_fails_for_one_fails_for_all(number: int, steps: t.List[str]) -> None:
+    """No volume gets a secret that is in no store, and none loses one before the other is promoted."""
+    volumes, store = disks(), FailsAtWrite(number)
+    host = FakeHost(volumes)
+    rotation, _heard = rotate(options(), host, store)
+    assert all(volume.failed for volume in rotation.volumes)
+    assert [one["step"] for one in host.asked] == steps
+    assert all(LEAKED["passphrase"] in one.slots.values() for one in volumes.values())
+    rotate(options(), FakeHost(volumes), store)
+    at_their_end(volumes, store, "one")
 
 
 def test_what_fails_last_before_the_store_is_written_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:

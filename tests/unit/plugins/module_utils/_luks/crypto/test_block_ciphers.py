@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import types
 import typing as t
 
 import pytest
@@ -17,6 +18,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import 
     block_ciphers,
     cipher,
     gcrypt,
+    hashes,
     host,
     libcrypto,
     nettle,
@@ -297,3 +299,34 @@ def test_a_libgcrypt_that_refuses_to_begin_is_not_used(monkeypatch: pytest.Monke
     monkeypatch.setattr(gcrypt, "opened", lambda _name, _prototypes: Old())
     with pytest.raises(NotProvided, match="could not be initialized"):
         gcrypt.LibGcrypt("libgcrypt.so.20")
+
+
+def test_each_call_of_libgcrypt_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once to begin; a handle that was opened is closed; what this build lacks is said."""
+    said: t.List[t.Any] = []
+
+    class Library:
+        def __getattr__(self, name: str) -> t.Any:
+            def call(*given: t.Any) -> t.Any:
+                said.append(name if name != "gcry_control" else given[0].value)
+                return {"gcry_check_version": b"1.10", "gcry_strerror": b"it is not here"}.get(
+                    name, 5 if name.endswith("algo_info") else 0
+                )
+
+            return call
+
+    monkeypatch.setattr(gcrypt, "opened", lambda _name, _prototypes: Library())
+    library = gcrypt.LibGcrypt("libgcrypt.so.20")
+    begin = [gcrypt._IS_INITIALIZED, gcrypt._DISABLE_SECURE_MEMORY, gcrypt._INITIALIZED]
+    assert said == ["gcry_check_version", *begin]
+    del said[:]
+    library.crypt(7, "ecb", bytes(16), [(0, 16, b"")], bytearray(16), True)
+    assert said == ["gcry_cipher_open", "gcry_cipher_setkey", "gcry_cipher_encrypt", "gcry_cipher_close"]
+    for lacks in (library.has_cipher, library.has_hash):
+        with pytest.raises(NotProvided, match="it is not here"):
+            lacks(7)
+    asked: t.List[t.Any] = []
+    monkeypatch.setattr(gcrypt, "load", lambda: types.SimpleNamespace(has_hash=asked.append))
+    names: t.Any = types.SimpleNamespace(gcrypt=3)
+    hashes.Gcrypt._library(names)
+    assert asked == [3]

@@ -360,3 +360,27 @@ def test_what_is_half_decrypted_is_wiped(error: BaseException, monkeypatch: pyte
     with pytest.raises((Unsupported, KeyboardInterrupt)):
         cipher.decrypt("aes-xts-plain64", bytes(range(32)), bytes(512))
     assert len(seen[0]) == 512 and not any(seen[0])
+
+
+def test_the_hash_and_the_cipher_of_essiv_are_asked_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: t.List[str] = []
+    monkeypatch.setattr(cipher, "new_hash", asked.append)
+    monkeypatch.setattr(cipher, "_ability", lambda _cipher, mode, _size: asked.append(mode))
+    cipher.check("aes-cbc-essiv:sha256", 32)
+    assert asked == ["cbc", "sha256", "ecb"]
+
+
+def test_the_key_of_essiv_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: t.List[bytes] = []
+    monkeypatch.setattr(cipher, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    cipher.decrypt("aes-cbc-essiv:sha256", bytes(range(32)), bytes(512))
+    assert hashlib.sha256(bytes(range(32))).digest() in wiped
+
+
+def test_what_the_package_cryptography_is_given_to_write_to_is_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography")
+    wiped: t.List[bytes] = []
+    monkeypatch.setattr(aes, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    data = bytearray(b"k" * 512)
+    aes.Cryptography().ability("cbc", 256)(bytes(range(32)), [(0, 512, bytes(16))], data, True)
+    assert len(wiped) == 1 and wiped[0].startswith(data) and data != b"k" * 512

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
+import types
 import typing as t
 
 import pytest
@@ -134,3 +135,20 @@ def test_no_copy_of_a_key_is_left_where_the_library_fills_a_buffer(monkeypatch: 
     filled = bytearray(b"k" * 32)
     monkeypatch.setattr(hashes, "pbkdf2_function", lambda name: lambda secret, salt, iterations, length: filled)
     assert kdf.pbkdf2("sha256", b"a", b"b", 1000, 32) is filled
+
+
+def test_a_library_that_fails_when_it_is_tried_is_not_in_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_given: t.Any) -> t.NoReturn:
+        raise NotProvided("not with this key")
+
+    for name, pbkdf2 in (("nettle", lambda _name: fails), ("gcrypt", fails)):
+        library = types.SimpleNamespace(pbkdf2=pbkdf2)
+        monkeypatch.setattr(fast_pbkdf2, name, types.SimpleNamespace(load=lambda library=library: library))
+    assert list(fast_pbkdf2._contestants("sha256")) == []
+
+
+def test_what_is_timed_is_a_derivation() -> None:
+    asked: t.List[int] = []
+    derive: t.Any = lambda _secret, _salt, iterations, _length: asked.append(iterations)
+    fast_pbkdf2._seconds(derive)
+    assert asked == [fast_pbkdf2._ITERATIONS] * fast_pbkdf2._ROUNDS

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import hashlib
+import types
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import hashes, kdf, libcrypto
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import MalformedHeader, Unsupported
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.crypto.one_provider import alone, named
 
@@ -162,3 +164,29 @@ def test_whirlpool_does_not_change_what_hashlib_offers() -> None:
 def test_missing_library_gives_its_reason() -> None:
     with pytest.raises(hashes.NotProvided, match=r"libcrypto\.so\.none.*; .*libcrypto\.so\.nothing"):
         libcrypto.load(["libcrypto.so.none", "libcrypto.so.nothing"])
+
+
+def test_a_library_that_fails_when_it_is_tried_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_given: t.Any) -> t.NoReturn:
+        raise NotProvided("the legacy provider is not there")
+
+    library = types.SimpleNamespace(lasting_context=lambda *_names: None, digest=fails, derive=fails)
+    monkeypatch.setattr(hashes.LibcryptoLegacy, "_library", lambda _provider: library)
+    names: t.Any = types.SimpleNamespace(openssl="RIPEMD160")
+    for ability in (hashes.LibcryptoLegacy().new, hashes.LibcryptoLegacy().pbkdf2):
+        with pytest.raises(NotProvided, match="legacy provider"):
+            ability(names)
+
+
+def test_a_package_that_has_no_such_hash_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    exceptions = pytest.importorskip("cryptography.exceptions")
+
+    def fails(*_given: t.Any) -> t.NoReturn:
+        raise exceptions.UnsupportedAlgorithm("not in FIPS mode")
+
+    monkeypatch.setattr("cryptography.hazmat.primitives.hashes.Hash", fails)
+    monkeypatch.setattr("cryptography.hazmat.primitives.kdf.pbkdf2.PBKDF2HMAC", fails)
+    names: t.Any = types.SimpleNamespace(cryptography="SHA256", hashlib="sha256", size=32)
+    for ability in (hashes.Cryptography().new, hashes.Cryptography().pbkdf2):
+        with pytest.raises(NotProvided, match="not in FIPS mode"):
+            ability(names)

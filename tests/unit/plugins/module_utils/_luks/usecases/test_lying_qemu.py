@@ -8,10 +8,12 @@ This process plays it. It holds the image as a QEMU does, and describes a node t
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import pathlib
 import struct
+import types
 import typing as t
 
 import pytest
@@ -401,3 +403,71 @@ def test_what_qemu_wrote_is_synced_before_it_is_read(image: pathlib.Path, monkey
     with pytest.raises(Interrupted):
         change(image, Qemu(image, lambda path, options: said.append("job") or nothing(path, options)), ADD)
     assert said[said.index("job") : said.index("job") + 3] == ["job", "barrier", "reread"]
+
+
+@pytest.mark.parametrize(
+    ("check", "ours", "expected"),
+    [
+        (False, True, ["locked", "looked", "cleared", "forgot"]),
+        (False, False, ["locked", "looked"]),
+        (True, True, ["looked"]),
+    ],
+)
+def test_what_a_killed_run_left_is_cleared_up_under_the_locks_and_only_where_it_is_ours(
+    image: pathlib.Path, check: bool, ours: bool, expected: t.List[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: t.List[str] = []
+
+    @contextlib.contextmanager
+    def locked(_volume: t.Any, *, timeout: float) -> t.Iterator[None]:
+        said.append("locked")
+        yield
+
+    def holder(*_given: t.Any, timeout: float) -> None:
+        said.append("looked")
+        if not ours:
+            raise Busy("another process has it open, too")
+
+    monkeypatch.setattr(live.locks, "beside_qemu", locked)
+    monkeypatch.setattr(live, "check_holder", holder)
+    monkeypatch.setattr(live, "_clean", lambda *_given: said.append("cleared") or 0)
+    monkeypatch.setattr(live, "forget_move", lambda *_given: said.append("forgot"))
+    socket = image.with_name("q")
+    with listening(socket, Qemu(image, nothing)), open_volume(str(image), writable=False) as volume:
+        assert live.settle(volume, str(socket), check=check, timeout=0).move is None
+    assert said == expected
+
+
+def test_only_our_job_for_this_image_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: t.List[str] = []
+    jobs = [{"id": "luksmith-1-2-amend"}, {"id": "luksmith-1-3-amend"}, {"id": "backup"}]
+    monitor: t.Any = types.SimpleNamespace(jobs=lambda: jobs, end_of_job=ended.append)
+    monkeypatch.setattr(live, "remove_objects", lambda *_given: 0)
+    live._clean(monitor, "luksmith-1-2-")
+    assert ended == ["luksmith-1-2-amend"]
+
+
+def test_who_holds_the_image_is_asked_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: t.List[str] = []
+
+    @contextlib.contextmanager
+    def monitor(_path: str) -> t.Iterator[None]:
+        yield
+
+    @contextlib.contextmanager
+    def locked(*given: t.Any, **_how: t.Any) -> t.Iterator[t.Any]:
+        given[3](None)
+        yield types.SimpleNamespace(volume=None, found=None)
+
+    monkeypatch.setattr(live, "Monitor", monitor)
+    monkeypatch.setattr(live, "locked_write", locked)
+    monkeypatch.setattr(live, "prefix_of", lambda _volume: "")
+    for name in ("check_holder", "_clean", "node_of"):
+        monkeypatch.setattr(live, name, lambda *_given, name=name, **_how: said.append(name))
+    nothing_of: t.Any = None
+    live.check_monitor(nothing_of, nothing_of, "/q")
+    assert said == ["check_holder", "node_of"]
+    del said[:]
+    read: t.Any = lambda _volume: said.append("read")
+    with live.changing("/v", None, nothing_of, read, monitor_path="/q", timeout=0):
+        assert said == ["check_holder", "_clean", "read", "node_of"]

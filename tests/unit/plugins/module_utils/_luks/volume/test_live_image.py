@@ -50,3 +50,18 @@ def test_a_run_of_ours_is_no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
     for seen, held in (([READER], False), ([], False), ([READER, QEMU], True)):
         monkeypatch.setattr(live_image, "users_of", lambda volume, seen=seen: seen)
         assert live_image.held_by_qemu(t.cast(t.Any, None)) is held
+
+
+def test_between_two_looks_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: t.List[float] = []
+    monkeypatch.setattr(live_image.time, "sleep", paused.append)
+    check(monkeypatch, [QEMU, READER], [QEMU, READER], [QEMU], timeout=600)
+    assert paused == [0, 0]
+
+
+def test_a_new_note_takes_the_place_of_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: t.List[str] = []
+    monkeypatch.setattr(live_image, "remove_objects", lambda _monitor, beginning: said.append(f"-{beginning}"))
+    monitor: t.Any = types.SimpleNamespace(add_secret=lambda name, _value: said.append(f"+{name}"))
+    live_image.note_move(monitor, "ours-", 0, 2)
+    assert [word.replace(live_image._MOVE, "") for word in said] == ["-ours-", "+ours-0-2"]

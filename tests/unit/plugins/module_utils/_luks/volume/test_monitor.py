@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import monitor
+from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_monitor import (
     GREETING,
     Answers,
@@ -168,3 +169,18 @@ def test_a_job_without_end_has_a_limit(path: pathlib.Path, monkeypatch: pytest.M
     jobs = Jobs([{"id": "j", "status": "running"}])
     with listening(path, jobs), monitor.Monitor(str(path)) as opened, pytest.raises(StorageFault, match="not ended"):
         opened.run_job("j", "x-blockdev-amend", {})
+
+
+def test_a_socket_without_a_monitor_is_closed(path: pathlib.Path) -> None:
+    before = open_descriptors()
+    with pytest.raises(StorageFault) as caught:
+        monitor.Monitor(str(path.with_name("nobody")))
+    assert caught.value and open_descriptors() == before
+
+
+def test_what_holds_a_secret_on_its_way_is_wiped(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: t.List[bytes] = []
+    monkeypatch.setattr(monitor, "wipe", lambda buffer: wiped.append(bytes(buffer)))
+    with listening(path, lambda call: returned(call, {})), monitor.Monitor(str(path)) as one:
+        one.add_secret("name", bytearray(b"hunter2"))
+    assert any(base64.b64encode(b"hunter2") in buffer for buffer in wiped)
