@@ -107,6 +107,18 @@ def test_noted_and_shown_on_the_terminal_only(seat: Seat, kind: t.Type[Memory]) 
     assert result["changed"] and (result["uuid"], result["ids"]) == (UUID, ["aa"])
 
 
+class OneIsDamaged(Memory):
+    def known(self, prefix: str) -> t.Dict[str, Stored]:
+        raise StoreError("web/2.json holds no entry. The store was not changed.")
+
+
+def test_the_damaged_entry_of_another_volume_is_not_in_the_way(seat: Seat) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"web/2\.json holds no entry"):
+        seat.run(OneIsDamaged())
+    seat.run(OneIsDamaged(), volume=UUID)
+    assert PASSPHRASE in seat.seen()
+
+
 class Lost(Memory):
     def read(self, key: str) -> Stored:
         raise StoreError("It cannot be reached. The store was not changed.")
