@@ -102,10 +102,15 @@ class ActionModule(ActionBase):
     @staticmethod
     def _found(store: Store, host: str, given: Result, volume: str) -> Found:
         start, shared = f"{given['rotate_store_prefix']}{host}/", groups(given["rotate_groups"])
-        listed = known(store, start)
+        names = {name: one.uuid for one in shared for name in (one.name, *one.members)}
+        uuid = names.get(volume, volume)
+        try:
+            listed = known(store, start)
+        except StoreError:
+            if not is_uuid(uuid):
+                raise
+            listed = None  # the entry of another volume may be what is damaged
         if listed is None:
-            names = {name: one.uuid for one in shared for name in (one.name, *one.members)}
-            uuid = names.get(volume, volume)
             if not is_uuid(uuid):
                 raise ValueError("this store cannot list what it holds, so that it needs the UUID of the volume")
             listed = {start + uuid: store.read(start + uuid)}

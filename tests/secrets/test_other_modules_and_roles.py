@@ -167,6 +167,9 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
                 "folder": str(folder / "escrow"),
                 "key": "web/one",
                 "certificates": [str(certificate)],
+                "signers": [str(certificate)],
+                "signing_key": str(certificate.with_name("locked")),
+                "signing_passphrase": "{{ canary_stranger }}",
                 "create": True,
             }
         },
@@ -227,6 +230,14 @@ def _on_the_controller(scene: Scene, certificate: pathlib.Path) -> t.List[Task]:
             version=2,
             certificates=[str(folder / "keyfile")],
         ),
+        # A passphrase that is not that of the key.
+        store(
+            "escrow",
+            operation="write",
+            entry="{{ compared.promoted }}",
+            version=3,
+            signing_passphrase="{{ canary_vault }}",
+        ),
     ]
 
 
@@ -248,6 +259,8 @@ def test_modules_on_the_controller(scene: Scene, tmp_path_factory: pytest.TempPa
         "/CN=escrow",
     ]
     subprocess.run([*words, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
+    locked = [str(beside / "locked"), "-passout", f"pass:{scene.canaries['stranger'].text}"]
+    subprocess.run(["openssl", "pkey", "-aes256", "-in", str(key), "-out", *locked], capture_output=True, check=True)
     scene.box.source("private.json", json.dumps({"canary_private_key": key.read_text()}))
     scene.canaries["private key"] = canary.Canary("private key", key.read_bytes(), (key.read_bytes().splitlines()[1],))
     ran = play(scene, trace, _on_the_controller(scene, certificate))
@@ -257,6 +270,7 @@ def test_modules_on_the_controller(scene: Scene, tmp_path_factory: pytest.TempPa
         "was changed by another run meanwhile",
         "is not encrypted with ansible-vault",
         "no vault password with the id",
+        "is rotate_escrow_signing_passphrase its passphrase",
     )
     assert _vaulted(scene, "store.yml")["web/one"]["entry"]["current"]["passphrase"] == scene.canaries["text"].text
     sealed = json.loads((scene.box.folder / "escrow" / "web" / "one.json").read_text())["entry"]["current"]["sealed"]

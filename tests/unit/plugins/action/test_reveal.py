@@ -21,6 +21,7 @@ from ansible_collections.luksmith.luks.plugins.action import reveal  # noqa: E40
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _terminal  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import Entry, blank  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.together import Together  # noqa: E402
 
 UUID = "4b543c86-7353-47b9-b355-d0ef03989991"
 KEY = f"web/{UUID}"
@@ -104,6 +105,48 @@ def test_noted_and_shown_on_the_terminal_only(seat: Seat, kind: t.Type[Memory]) 
     assert PASSPHRASE in seat.seen() and PASSPHRASE not in str(result)
     assert store.entry["current"]["given"][0]["why"] == "no boot"
     assert result["changed"] and (result["uuid"], result["ids"]) == (UUID, ["aa"])
+
+
+class OneIsDamaged(Memory):
+    def known(self, prefix: str) -> t.Dict[str, Stored]:
+        raise StoreError("web/2.json holds no entry. The store was not changed.")
+
+
+def test_the_damaged_entry_of_another_volume_is_not_in_the_way(seat: Seat) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"web/2\.json holds no entry"):
+        seat.run(OneIsDamaged())
+    seat.run(OneIsDamaged(), volume=UUID)
+    assert PASSPHRASE in seat.seen()
+
+
+class Lost(Memory):
+    def read(self, key: str) -> Stored:
+        raise StoreError("It cannot be reached. The store was not changed.")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_stores_one_is_enough(seat: Seat, first: bool) -> None:
+    """It is the one that answers, and the other one is named."""
+    answers = Memory()
+    pair: t.Any = [("vault_file", answers if first else Lost()), ("escrow", Lost() if first else answers)]
+    result = seat.run(t.cast(t.Any, Together(pair, lenient=True)), volume=UUID, reason="no boot")
+    assert PASSPHRASE in seat.seen() and answers.noted
+    (warning,) = result["warnings"]
+    lost = "escrow" if first else "vault_file"
+    assert warning.startswith(f"{lost}: It cannot be reached.") and "It has no note of this before" in warning
+    pair = [("vault_file", Lost()), ("escrow", Lost())]
+    with pytest.raises(AnsibleActionFail, match=r"vault_file: .*escrow: It cannot be reached.*Nothing was shown\."):
+        seat.run(t.cast(t.Any, Together(pair, lenient=True)), volume=UUID)
+
+
+def test_a_secret_that_only_one_of_two_stores_has_as_current(seat: Seat) -> None:
+    has, behind = Memory(), Memory()
+    behind.entry = blank("web", UUID, "/dev/vda3")
+    pair: t.Any = [("vault_file", has), ("escrow", behind)]
+    seat.run(t.cast(t.Any, Together(pair, lenient=True)), volume=UUID)
+    assert "secret aa, the current one in vault_file, and not in escrow" in seat.seen()
+    assert has.entry["next"]["given"] and behind.entry["next"]["given"], "both have the note"
+    assert "where" not in has.entry["next"] and "behind" not in has.entry
 
 
 def test_one_host_and_a_store_that_is_no_tasks(seat: Seat, tmp_path: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._audit_store import Entries
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import held, notes, read
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import group
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.together import Together, merged
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.volume import Volume
@@ -135,6 +136,39 @@ def test_killed_once_more_while_they_are_brought_together(after: bool) -> None:
                 break
             world.nothing_is_lost()
             world.ends()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_group_killed_at_every_call(after: bool) -> None:
+    """Two volumes that share a secret, and two stores."""
+    shared = group("osd-0", [UUID, OTHER])
+    key = f"web/{shared.uuid}"
+
+    def run(world: t.Any, death: Death) -> t.Any:
+        disks, first, second = world
+        first.death = second.death = death
+        store = Together([("vault_file", first), ("escrow", second)])
+        return rotate(options("one", groups=[shared]), FakeHost(disks, death), store)[0].volumes
+
+    for at in range(40):
+        world = {"/dev/a": disk(), "/dev/b": disk(uuid=OTHER)}, FakeStore(), FakeStore()
+        try:
+            run(world, Death(at, after=after))
+        except Killed:
+            pass
+        else:
+            assert at >= 8
+            return
+        for one in world[0].values():
+            for store in world[1:]:
+                known = [secret["passphrase"] for stored in store.held.values() for secret in held(stored.entry or {})]
+                assert set(one.slots.values()) <= {*KNOWN, *known}
+        assert {volume.state for volume in run(world, Death())} <= {"done", "unchanged"}
+        assert {volume.state for volume in run(world, Death())} == {"unchanged"}
+        current = world[1].held[key].entry["current"]["passphrase"]
+        assert world[1].held[key].entry == world[2].held[key].entry
+        assert all(sorted(one.slots.values()) == sorted([current, KNOWN[1]]) for one in world[0].values())
+    raise AssertionError("the run did not end")
 
 
 def test_a_store_that_was_added_is_filled_once_the_volume_has_proven_what_is_in_the_other() -> None:
