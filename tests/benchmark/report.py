@@ -196,6 +196,10 @@ class Report:
             "The time of the other contestant as a multiple of ours (median of the rounds):",
             "",
             *table(("scenario", "against", "target", "measured", ""), rows),
+            "Rows in processor time are of Ansible and all processes of the module together, for each task: the median",
+            "(minimum to maximum, number of runs). A second core, with which ours makes both keys of a rotation at",
+            "once, gains nothing there.",
+            "",
             (
                 "Why a target is missed: Argon2 with as many lanes as cores uses all cores by itself, so that on LUKS2 "
                 "the times follow"

@@ -43,7 +43,7 @@ BUDGETS = {
     "header_backup": 611,
     "keyfile": 90,
     "keyslots": 830,
-    "keyslots_info": 523,
+    "keyslots_info": 524,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,

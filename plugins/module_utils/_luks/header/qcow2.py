@@ -134,7 +134,11 @@ def _check_method(method: int) -> None:
     if method == _METHOD_LUKS:
         return
     if method == _METHOD_NONE:
-        raise NotLuks("it is a qcow2 image without encryption", remedy=_NO_LUKS_REMEDY)
+        raise NotLuks(
+            "it is a qcow2 image without encryption",
+            remedy=f"{_NO_LUKS_REMEDY}; a volume that a guest made inside has a path of its own after 'qemu-nbd "
+            "--connect=/dev/nbd0 IMAGE'",
+        )
     if method == _METHOD_AES:
         raise Unsupported(
             "qcow2 encryption",

@@ -182,9 +182,10 @@ def _doubts(text: str) -> t.Iterator[str]:
         )
     if text.isspace() and not text.strip(" \t"):
         yield "consists of blanks only. They are the secret as they are; most often a variable was meant."
-    if "{{" in text:
+    mark = next((mark for mark in ("{{", "{%") if mark in text), None)
+    if mark is not None:
         yield (
-            "contains {{ and is used as it is. If it is a template, Ansible has not rendered it: "
+            f"contains {mark} and is used as it is. If it is a template, Ansible has not rendered it: "
             "check whether the variable is marked !unsafe or comes from a file or lookup."
         )
     if len(text.encode("utf-8", "surrogateescape")) > PROMPT_LIMIT:

@@ -61,6 +61,7 @@ def test_a_newline_at_the_end_is_kept_with_a_warning(text: str) -> None:
         (" ", ["blanks only"]),
         (" \t ", ["blanks only"]),
         ("{{ vault_passphrase }}", ["contains {{"]),
+        ("{% if x %}y{% endif %}", ["contains {%"]),
         ("x" * 513, ["longer than 512 bytes"]),
         ("\u00fc" * 257, ["longer than 512 bytes"]),
         ("2026-01-02T03:04:05", ["timestamp"]),
