@@ -41,6 +41,7 @@ class Evidence:
     key_padding: zero bytes at the end of the volume key, None if no secret gave it.
     fips:        whether only the validated library of the host was used.
     stored:      what the store of a rotation says of the volume, or None.
+    luksmeta:    token -> what luksmeta keeps for it in a LUKS1 header, as far as it can be read.
     """
 
     header: Header
@@ -67,6 +68,7 @@ class Evidence:
     key_padding: t.Optional[int] = None
     fips: bool = False
     stored: t.Optional[Stored] = None
+    luksmeta: t.Mapping[int, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def bound(self) -> t.List[Keyslot]:
