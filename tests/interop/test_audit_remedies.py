@@ -31,7 +31,7 @@ from ansible_collections.luksmith.luks.tests import needs
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
 from ansible_collections.luksmith.luks.tests.interop.module_process import run_module
-from ansible_collections.luksmith.luks.tests.interop.test_clevis import MACHINE, bind, tang
+from ansible_collections.luksmith.luks.tests.interop.test_clevis import CLEVIS, MACHINE, bind, tang
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import WINTER, Image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.remedy_texts import carries, noted
 
@@ -250,14 +250,15 @@ class TestVolume:
         lab.carry_out(lab.audit(**asked)[rule]["remedy"], *ANEW)
         assert rule not in lab.audit(**asked)
 
-    @carries(("hash-weak", "<encrypt_anew>. A conversion"))
+    @carries(("hash-weak", "<encrypt_anew>. A conversion"), ("kdf-hash", "<encrypt_anew>"))
     def test_the_digest_of_a_converted_volume(self, tmp_path: pathlib.Path) -> None:
         lab = Lab(tmp_path).luks("--type", "luks1", "--hash", "sha1")
         done = lab.run("cryptsetup", "convert", "-q", "--type", "luks2", UNLOCKED, "IMAGE")
         assert done.returncode == 0, done.stderr
         lab.rekey(type="pbkdf2", hash="sha256", iterations=1000)
-        lab.carry_out(lab.audit()["hash-weak"]["remedy"], *ANEW)
-        assert "hash-weak" not in lab.audit()
+        asked = {"kdf_hashes": ["sha256"]}
+        lab.carry_out(lab.audit(**asked)["hash-weak"]["remedy"], *ANEW)
+        assert not {"hash-weak", "kdf-hash"} & set(lab.audit(**asked))
 
     @carries(("fips-keyslot", "On a host that is not in FIPS mode: <encrypt_anew>"))
     def test_a_digest_that_no_host_in_fips_mode_has(
@@ -486,7 +487,9 @@ class TestToken:
         assert not {"kdf-cost", "kdf-type"} & set(said)
 
     @pytest.mark.parametrize("name", ["token-malformed", "token-dangling"])
-    @carries(("token-malformed", "Remove it"), ("token-dangling", "Remove the token"))
+    @carries(
+        ("token-malformed", "Remove it"), ("token-dangling", "Remove it"), ("remove_token", "'cryptsetup token remove")
+    )
     def test_a_token_that_unlocks_nothing_is_removed(self, tmp_path: pathlib.Path, name: str) -> None:
         whole = luks2_token("systemd-tpm2", 0)
         lab = self.lab(tmp_path, whole if name == "token-dangling" else {**whole, "tpm2-blob": ""})
@@ -578,7 +581,7 @@ class TestClevis:
             assert done.returncode == 0, done.stderr
             assert "hash-weak" not in lab.audit()
 
-    @carries(("token-dangling", "Remove the entry"))
+    @carries(("remove_token", "'luksmeta wipe"))
     @pytest.mark.needs("clevis", "luksmeta")
     def test_an_entry_of_luksmeta_whose_keyslot_is_gone(self, tmp_path: pathlib.Path) -> None:
         volume = Luks2Volume(tmp_path / "IMAGE").like(type="luks1")
@@ -589,6 +592,20 @@ class TestClevis:
         assert done.returncode == 0, done.stderr
         lab.carry_out(lab.audit()["token-dangling"]["remedy"], "-f")
         assert "token-dangling" not in lab.audit()
+
+    @pytest.mark.needs("clevis", "luksmeta")
+    @pytest.mark.parametrize("forged", [True, False])
+    def test_bytes_that_are_no_binding_excuse_nothing(self, tmp_path: pathlib.Path, forged: bool) -> None:
+        """A policy believes a token of Clevis; whoever can write the header can write any bytes as one."""
+        volume = Luks2Volume(tmp_path / "IMAGE").like(type="luks1")
+        lab = Lab(tmp_path)
+        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        bind(volume, "luks1")
+        if forged:
+            run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1)
+            run("luksmeta", "save", "-d", volume.path, "-s", 1, "-u", CLEVIS, stdin="a.b.c.d.e")
+        found = lab.audit(minimum_costs={"pbkdf2": 9000000, "tokens": {"clevis": 1000}})
+        assert ("token-malformed" in found, "slot-unknown" in found) == (forged, forged)
 
 
 class TestRecoveryKey:
@@ -610,5 +627,5 @@ class TestRecoveryKey:
 def tang_keys(path: pathlib.Path) -> t.Set[str]:
     """The Tang keys that the tokens of an image trust, as the audit decodes them."""
     with open_volume(str(path), None, writable=False) as opened:
-        evidence = types.SimpleNamespace(header=read_header_locked(opened, 10), metadata=True)
+        evidence = types.SimpleNamespace(header=read_header_locked(opened, 10), metadata=True, luksmeta={})
         return {key for token in decoded(t.cast(t.Any, evidence)) for key in token.tang_keys}

@@ -10,11 +10,13 @@ import pathlib
 from ansible_collections.luksmith.luks.tests.testkit import attacks, beside, elsewhere, passphrases, plain
 from ansible_collections.luksmith.luks.tests.testkit.kit import VECTORS
 
+# REUSE-IgnoreStart
 _LICENCE = """\
 # Copyright (c) 2026 The luksmith developers
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
+# CC0 1.0 Universal (see LICENSES/CC0-1.0.txt or https://creativecommons.org/publicdomain/zero/1.0/): copy it freely.
+# SPDX-License-Identifier: CC0-1.0
 """
+# REUSE-IgnoreEnd
 
 
 FILES = {

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -14,6 +15,7 @@ import typing as t
 from ..crypto import fips, kdf
 from ..errors import BudgetExceeded, LuksmithError
 from ..header import signatures
+from ..header.luks1.codec import Luks1Header
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Keyslot
 from ..task.secrets import Secret
@@ -100,7 +102,16 @@ class EvidenceCollector:
             key_padding=self._padding,
             fips=fips.active(),
             stored=self._stored(),
+            luksmeta=self._luksmeta(),
         )
+
+    def _luksmeta(self) -> t.Dict[int, bytes]:
+        header, found = self._header, {}
+        if isinstance(header, Luks1Header):
+            for token in header.tokens:
+                with contextlib.suppress(LuksmithError):
+                    found[token.number] = header.luksmeta_content(self._volume.region.reread, token.number)
+        return found
 
     def _stored(self) -> t.Optional[Stored]:
         stored = self._task.stored

@@ -42,6 +42,7 @@ class Evidence:
     fips:        whether only the validated library of the host was used.
     stored:      what the store of a rotation says of the volume, or None.
     chain:       the files beneath a qcow2 image, as rows of the result (:mod:`.usecases.chain`).
+    luksmeta:    token -> what luksmeta keeps for it in a LUKS1 header, as far as it can be read.
     """
 
     header: Header
@@ -69,6 +70,7 @@ class Evidence:
     fips: bool = False
     stored: t.Optional[Stored] = None
     chain: t.Tuple[t.Mapping[str, t.Any], ...] = ()
+    luksmeta: t.Mapping[int, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def bound(self) -> t.List[Keyslot]:

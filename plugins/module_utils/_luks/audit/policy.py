@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import typing as t
+import unicodedata
 
 from ..errors import BadTask
 from .ready_policies import READY
@@ -106,13 +107,20 @@ def _ready(own: t.Dict[str, t.Any]) -> t.Tuple[str, t.Mapping[str, t.Any]]:
         if not isinstance(name, str) or name not in READY:
             raise BadTask(f"policy: there is no ready policy {name!r}", remedy=f"The ready ones are {_list(READY)}")
         own.setdefault("name", name)
-    if own.get("name") in list(READY) and own["name"] != name:
+    read_as = _read_as(own.get("name"))
+    if read_as in READY and own["name"] != name:
         raise BadTask(
-            f"policy.name is {own['name']!r}, which is a ready policy that this one does not extend",
+            f"policy.name is {own['name']!r}, which reads as the ready policy {read_as!r} that this one "
+            f"{'changes' if read_as == name else 'does not extend'}",
             why="A report under this name would say what was not checked",
             remedy="Give it a name of its own",
         )
     return name, READY[name] if name else {}
+
+
+def _read_as(name: t.Any) -> str:
+    """A name as people read it, without capitals and spaces that only look different."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split()) if isinstance(name, str) else ""
 
 
 def _check_rules(key: str, rules: t.Iterable[str], known_rules: t.Collection[str]) -> None:

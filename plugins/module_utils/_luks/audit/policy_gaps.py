@@ -23,7 +23,11 @@ _LISTS = (
     ("kdf_types", "kdf-type"),
     ("kdf_hashes", "kdf-hash"),
 )
-_SIZES = (("minimum_key_size", "key-size"), ("minimum_keyslot_key_size", "keyslot-key-size"))
+_SIZES = (
+    ("minimum_key_size", "key-size"),
+    ("minimum_keyslot_key_size", "keyslot-key-size"),
+    ("minimum_digest_iterations", "digest-weak"),
+)
 
 
 class Gap(t.NamedTuple):

@@ -121,6 +121,12 @@ def _holders(evidence: Evidence, keyslot: int) -> t.List[str]:
     return [token.type for token in evidence.header.tokens if keyslot in token.keyslots and not token.ours]
 
 
+def remove_token(evidence: Evidence, token: int, keyslot: int) -> str:
+    if evidence.header.format == "luks1":
+        return f"'luksmeta wipe -d DEVICE -s {keyslot}'"
+    return f"'cryptsetup token remove --token-id {token} DEVICE'"
+
+
 def enrol_anew(kind: str, keyslot: int) -> str:
     if kind == "clevis":
         return (

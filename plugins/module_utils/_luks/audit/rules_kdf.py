@@ -85,7 +85,8 @@ def _by_guard(evidence: Evidence, policy: Policy, slot: Keyslot, found: str, rem
 @RULES.rule(
     "kdf-hash",
     "medium",
-    "A keyslot uses a hash that the policy does not allow, for its PBKDF2 or its anti-forensic split.",
+    "A keyslot uses a hash that the policy does not allow, for its PBKDF2 or its anti-forensic split, or the digest of "
+    "the volume key does.",
     option="kdf_hashes",
 )
 def _hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
@@ -98,6 +99,13 @@ def _hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     other_hash(evidence, slot.number),
                     keyslot=slot.number,
                 )
+    for digest in evidence.header.digests if evidence.header.format == "luks2" else ():
+        if policy.kdf_hashes and digest.hash and digest.hash.lower() not in policy.kdf_hashes:
+            yield Hit(
+                f"digest {digest.number} of the volume key uses the hash {digest.hash}; the policy allows "
+                f"{', '.join(policy.kdf_hashes)}",
+                encrypt_anew(evidence),
+            )
 
 
 @RULES.rule(
@@ -160,19 +168,21 @@ def _excessive(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "fips-keyslot",
     "high",
-    "The host is in FIPS mode and has no approved function for a keyslot, so that it cannot open it.",
+    "The host is in FIPS mode, or the policy is for one that is, and it has no approved function for a keyslot or its "
+    "data.",
 )
 def _fips(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    if not evidence.fips:
+    if not evidence.fips and policy.extends != "fips-140-3":
         return
-    wanting = {
-        slot.number: missing for slot in _derived(evidence) for missing in [_not_approved(evidence, slot)] if missing
-    }
+    # Without such a host, kdf-type says of the policy which key derivations are wrong.
+    slots = [slot for slot in _derived(evidence) if evidence.fips or isinstance(slot.kdf, Pbkdf2)]
+    wanting = {slot.number: missing for slot in slots for missing in [_not_approved(evidence, slot)] if missing}
     left = [slot.number for slot in evidence.bound if slot.number not in wanting]
     rest = "" if left else "; no keyslot is left that it can open"
     for number, missing in wanting.items():
         yield Hit(
-            f"this host is in FIPS mode, in which it cannot open keyslot {number}: {missing} is not approved{rest}",
+            f"{'this' if evidence.fips else 'a'} host {'is ' if evidence.fips else ''}in FIPS mode"
+            f"{', in which it' if evidence.fips else ''} cannot open keyslot {number}: {missing} is not approved{rest}",
             f"On a host that is not in FIPS mode: {_approved(evidence, evidence.header.keyslots[number])}",
             keyslot=number,
         )
@@ -182,13 +192,20 @@ def _not_approved(evidence: Evidence, slot: Keyslot) -> str:
     hashes = [slot.af_hash, *(digest.hash for digest in evidence.header.digests if digest.number in slot.digests)]
     if isinstance(slot.kdf, Pbkdf2):
         hashes.append(slot.kdf.hash)
-    return fips.not_approved(slot.kdf.type, hashes, slot.encryption, slot.area_key_size)
+    return fips.not_approved(slot.kdf.type, hashes, slot.encryption, slot.area_key_size) or _data_not_approved(evidence)
+
+
+def _data_not_approved(evidence: Evidence) -> str:
+    key_size = evidence.header.key_size
+    found = (fips.not_approved("pbkdf2", (), one.encryption, key_size) for one in evidence.header.segments)
+    return next(filter(None, found), "")
 
 
 def _approved(evidence: Evidence, slot: Keyslot) -> str:
     """How the keyslot gets functions that are approved."""
     digests = [digest.hash for digest in evidence.header.digests if digest.number in slot.digests]
-    if evidence.header.format == "luks1" or fips.not_approved("pbkdf2", digests, "aes-xts-plain64", 64):
+    data = _data_not_approved(evidence) or fips.not_approved("pbkdf2", digests, "aes-xts-plain64", 64)
+    if evidence.header.format == "luks1" or data:
         return encrypt_anew(evidence, "--cipher aes-xts-plain64 --key-size 512 --hash sha256 --pbkdf pbkdf2")
     hashes = [slot.af_hash, *([slot.kdf.hash] if isinstance(slot.kdf, Pbkdf2) else [])]
     if fips.not_approved(slot.kdf.type, hashes, "aes-xts-plain64", 64):

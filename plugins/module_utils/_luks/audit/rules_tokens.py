@@ -11,7 +11,7 @@ import typing as t
 from ..header.foreign_tokens import MEMBERS, RECOVERY, doubled
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import enrol_anew
+from .remedies import enrol_anew, remove_token
 from .rule import SECRETS, Hit, RuleSet
 from .tokens import decoded
 
@@ -28,7 +28,7 @@ def _malformed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.problem:
             yield Hit(
                 f"token {token.number} of type {token.type!r} is not one: {token.problem}",
-                f"Remove it: 'cryptsetup token remove --token-id {token.number} DEVICE'",
+                f"Remove it: {remove_token(evidence, token.number, token.keyslot or 0)}",
                 keyslot=token.keyslot,
             )
 
@@ -84,9 +84,7 @@ def _dangling(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             if why:
                 yield Hit(
                     f"token {token.number} of type {token.type!r} refers to keyslot {number}, but {why}",
-                    f"Remove the token: 'cryptsetup token remove --token-id {token.number} DEVICE'"
-                    if evidence.metadata
-                    else f"Remove the entry: 'luksmeta wipe -d DEVICE -s {number}'",
+                    f"Remove it: {remove_token(evidence, token.number, number)}",
                     keyslot=number,
                 )
 

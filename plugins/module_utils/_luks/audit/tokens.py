@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.foreign_tokens import Decoded, is_recovery_key
-from ..header.model import Keyslot, Pbkdf2
+from ..header.foreign_tokens import CLEVIS, Decoded, decode, is_recovery_key
+from ..header.model import Keyslot, Pbkdf2, Token
 from ..unlock import tokens
 from .evidence import Evidence
 from .policy import Policy
@@ -25,9 +25,17 @@ ENOUGH = 1000  # iterations for a random key: NIST SP 800-132, section 5.2, and 
 
 
 def decoded(evidence: Evidence) -> t.List[Decoded]:
-    """The tokens of other programs; those of LUKS1 (luksmeta) by their type only."""
+    """The tokens of other programs. luksmeta keeps only the bytes of Clevis, a compact JWE."""
     header = evidence.header
-    return [tokens.decoded(header, token) for token in header.tokens if not token.ours]
+    return [_decoded(evidence, token) for token in header.tokens if not token.ours]
+
+
+def _decoded(evidence: Evidence, token: Token) -> Decoded:
+    if evidence.header.format == "luks2" or token.type != CLEVIS:
+        return tokens.decoded(evidence.header, token)
+    parts = evidence.luksmeta.get(token.number, b"").decode("ascii", "replace").split(".")
+    jwe = {"protected": parts[0], "ciphertext": parts[3]} if len(parts) == 5 else {}
+    return decode(token.number, token.type, token.keyslots, {"jwe": jwe})
 
 
 def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:

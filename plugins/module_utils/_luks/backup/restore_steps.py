@@ -102,7 +102,8 @@ class _Edit(Restore):
         self.done = list(self.steps)
 
     @abc.abstractmethod
-    def _execute(self) -> None: ...
+    def _execute(self) -> None:
+        ...
 
     def _slot_steps(self) -> t.Iterator[Action]:
         for number in range(self.now.header.slot_count):

@@ -178,6 +178,28 @@ def test_a_volume_by_the_policy(tmp_path: pathlib.Path) -> None:
     assert "kdf-type" in rules and "cipher" not in rules and "fips-keyslot" not in rules
 
 
+@pytest.mark.parametrize(("size", "found"), [(64, 0), (48, 2), (32, 0)])
+def test_the_policy_knows_that_xts_has_no_aes_192(tmp_path: pathlib.Path, size: int, found: int) -> None:
+    """SP 800-38E has XTS with AES-128 and AES-256; the kernel refuses the other in FIPS mode."""
+    image = Image(tmp_path / "volume", "luks2.img")
+    kdf = {"type": "pbkdf2", "hash": "sha256", "iterations": 600000}
+
+    def change(tree: Json) -> None:
+        for slot in tree["keyslots"].values():
+            slot.update(key_size=size, kdf={**kdf, "salt": slot["kdf"]["salt"]})
+            slot["area"].update(key_size=64, size="258048")
+            slot["area"]["offset"] = str(32768 + int(slot["area"]["offset"]) // 131072 * 258048)
+        tree["config"]["keyslots_size"] = str(2 * 258048)
+
+    image.edit(change)
+    told = [one for one in audit(image, policy="fips-140-3")["findings"] if one["rule"] == "fips-keyslot"]
+    assert len(told) == found
+    assert (
+        not found
+        or "a host in FIPS mode cannot open keyslot 0: aes-xts-plain64 with a key of 384" in told[0]["message"]
+    )
+
+
 # In a process of its own, because this one has loaded libraries of all kinds.
 _CHILD = """
 import json, runpy, sys

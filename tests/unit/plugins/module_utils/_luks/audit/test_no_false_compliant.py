@@ -52,6 +52,11 @@ def forged(tree: Tree) -> None:
     tree["tokens"]["0"] = luks2_token("systemd-tpm2", 1)
 
 
+def digest(**members: t.Any) -> t.Callable[[Tree], None]:
+    """Of the volume key."""
+    return lambda tree: tree["digests"]["0"].update(members)
+
+
 IMAGES: t.Dict[str, t.Callable[[Image], t.Any]] = {
     "the best": each_keyslot(ARGON2),
     "a thousand iterations": each_keyslot(PBKDF2),
@@ -68,6 +73,11 @@ IMAGES: t.Dict[str, t.Callable[[Image], t.Any]] = {
     "cbc": each_keyslot(ARGON2, cipher="aes-cbc-essiv:sha256"),
     "serpent": each_keyslot(ARGON2, cipher="serpent-xts-plain64"),
     "ecb": each_keyslot(ARGON2, cipher="aes-ecb"),
+    "a weak digest": lambda image: [each_keyslot(ARGON2)(image), image.edit(digest(iterations=1))],
+    "a digest of blake2b": lambda image: [
+        each_keyslot({**PBKDF2, "iterations": 600000})(image),
+        image.edit(digest(hash="blake2b-512")),
+    ],
     "ignored": each_keyslot(ARGON2, priority=0),
     "a forged token": lambda image: [each_keyslot(ARGON2)(image), image.edit(forged)],
     "opened by nothing": lambda image: [each_keyslot(ARGON2)(image), image.path.with_suffix(".empty").touch()],
@@ -160,6 +170,8 @@ def test_the_images_differ(images: t.Mapping[str, Evidence]) -> None:
     assert "the best" in accepted["strict"] & accepted["owasp-2023"] & accepted["legacy"]
     assert "the figure of OWASP" in accepted["owasp-2023"] - accepted["strict"]
     assert "a thousand iterations" in accepted["legacy"] - accepted["owasp-2023"]
+    assert "a digest of blake2b" in accepted["legacy"] - accepted["owasp-2023"] - accepted["fips-140-3"]
+    assert not [name for name, found in accepted.items() if "a weak digest" in found]
     assert set(images) - accepted["legacy"]
 
 

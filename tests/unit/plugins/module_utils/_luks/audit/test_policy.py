@@ -125,9 +125,18 @@ class TestText:
         assert describe({"name": "ours", "formats": ["luks2"]})["name"] == "ours"
         assert {"place": "rules.cipher", "ready": None, "own": "off"} in describe(softened)["changes"]
 
-    @pytest.mark.parametrize("value", [{"name": "strict"}, {"extends": "legacy", "name": "owasp-2023"}])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {"name": "strict"},
+            {"extends": "legacy", "name": "owasp-2023"},
+            {"name": " Strict"},
+            {"extends": "legacy", "name": "FIPS-140-3"},
+            {"extends": "strict", "name": "\uff33trict", "rules": {"slot-ignored": "off"}},
+        ],
+    )
     def test_no_policy_takes_the_name_of_a_ready_one(self, value: t.Any) -> None:
-        with pytest.raises(BadTask, match="ready policy that this one does not extend"):
+        with pytest.raises(BadTask, match="which reads as the ready policy"):
             parse(value)
 
 
