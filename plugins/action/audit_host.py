@@ -53,6 +53,7 @@ class ActionModule(ActionBase):
             "problem": problem_of(answer, given["audit_fail_on"]),
             "summary": summary_of(answer),
             "searched": searched(
+                host.name,
                 len(answer["volumes"]),
                 () if given["audit_volumes"] else given["audit_paths"],
                 result.get("unmatched"),

@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
         result = self._result(one, rotation, problem, world)
         patterns = () if given["rotate_volumes"] else given["rotate_paths"]
         allow_empty = given["rotate_allow_empty"]
-        result["searched"] = searched(len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
+        result["searched"] = searched(host, len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
         self._report(report, host, given, rotation, problem)
         if arguments["journal"] is not None:
             # Its journal has secrets, so that the task has no_log, and Ansible does not show its diff.

@@ -37,7 +37,7 @@ _INNER = {
 
 
 def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
-    """A sentence for each variable that was likely meant to be an option of a role. It would be ignored silently."""
+    """A sentence for each variable that was likely meant to be an option of a role. It would have no effect."""
     options = list(spec)
     prefix = next((one for one in _OTHERS if options and options[0].startswith(one)), "")
     known = {*options, *(prefix + name for name in _OTHERS.get(prefix, "").split())}
@@ -45,7 +45,10 @@ def misspelt(variables: t.Iterable[str], spec: t.Iterable[str]) -> t.List[str]:
     for name in sorted(name for name in variables if prefix and name.startswith(prefix) and name not in known):
         meant = difflib.get_close_matches(name, options, 1, _CLOSE)
         if meant:
-            said.append(f"{shown(name)} is no variable of the role, and has no effect; did you mean {meant[0]}?")
+            said.append(
+                f"{shown(name)} is no variable of the role; did you mean {meant[0]}? If it is one of your own, give it "
+                "a name that is less like that one."
+            )
     return said
 
 
@@ -72,8 +75,7 @@ class OneHost:
             raise AnsibleActionFail(f"{self.name}: {error}. Nothing was changed.") from None
         template = self._action._templar.template
         found = {name: template(self._variables[name]) for name in spec if name in self._variables}
-        self.warnings += misspelt(self._variables, spec)
-        complaint = complaints(found, {name: _with_inner(name, option) for name, option in spec.items()})
+        complaint = misspelt(self._variables, spec) or complaints(found, {name: _with_inner(name, option) for name, option in spec.items()})
         if complaint:
             raise AnsibleActionFail(" ".join([*complaint, "Nothing was changed."]))
         checked = ArgumentSpecValidator(spec).validate(found)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import typing as t
 
 
-def searched(volumes: int, patterns: t.Sequence[str], unmatched: t.Any, allow_empty: bool) -> t.Dict[str, t.Any]:
+def searched(
+    host: str, volumes: int, patterns: t.Sequence[str], unmatched: t.Any, allow_empty: bool
+) -> t.Dict[str, t.Any]:
     """volumes: how many there are; patterns: those of the role; unmatched: what led to nothing, as the host says."""
     empty = [pattern for pattern in patterns if isinstance(unmatched, list) and pattern in unmatched]
     return {
+        "host": host,
         "volumes": volumes,
         "matched": [pattern for pattern in patterns if pattern not in empty],
         "unmatched": empty,

@@ -140,7 +140,7 @@ FOUND: t.Dict[str, t.Tuple[t.Sequence[str], t.Sequence[str], str]] = {
     "one of the patterns matches nowhere": (
         ["one/*.img", "imgaes/*"],
         ["*/*.img"],
-        "of {role}_paths: {folder}/imgaes/*. ",
+        "of {role}_paths: {folder}/imgaes/* (of one). ",
     ),
 }
 

@@ -43,7 +43,7 @@ def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pa
     found = {host["host"]: (host["state"], [one["state"] for one in host["volumes"]]) for host in report["hosts"]}
     assert found == {
         "a": ("answered", ["done"]),
-        "b": ("answered", []),
+        "b": ("lost", []),
         "c": ("answered", ["refused"]),
         "d": ("waiting", []),
         "e": ("beyond", []),

@@ -101,7 +101,7 @@ def reduced(hosts: t.Iterable[Given], kind: str) -> t.List[Json]:
     return [
         {
             "host": host["host"],
-            "asked": host.get("state", data.ANSWERED) == data.ANSWERED,
+            "asked": host.get("state", data.ANSWERED) in (data.ANSWERED, data.LOST),
             "answered": host.get("state", data.ANSWERED) == data.ANSWERED and not host["error"],
             "volumes": [_reduced_volume(volume, kind) for volume in host["volumes"]],
         }

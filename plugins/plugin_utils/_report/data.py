@@ -27,9 +27,9 @@ STATES = {
     AUDIT: ("failed", "findings", "unverified", "recorded", "compliant"),
     ROTATION: ("failed", "partial", "refused", "running", "waiting", "planned", "done", "unchanged"),
 }
-# Of a host in a rotation; one that has answered wins over one that has not, where two reports are joined.
-HOST_STATES = ("beyond", "waiting", "asking", "interrupted", "answered")
-BEYOND, WAITING, ASKING, INTERRUPTED, ANSWERED = HOST_STATES
+# Of a host in a rotation; one that was asked to the end wins over one that was not, where two reports are joined.
+HOST_STATES = ("beyond", "waiting", "asking", "interrupted", "lost", "answered")
+BEYOND, WAITING, ASKING, INTERRUPTED, LOST, ANSWERED = HOST_STATES
 _TIMES = {"began": str, "ended": str}
 _LONGEST = 4000  # characters of one text
 
@@ -239,6 +239,8 @@ def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
     if kind == ROTATION:
         state = host.get("state")
         one["state"] = state if state in HOST_STATES else ANSWERED
+        if one["error"] and one["state"] == ANSWERED:
+            one["state"] = LOST
         one.update(_known(host, _TIMES))
         if isinstance(host.get("options"), t.Mapping):
             one["options"] = _texts(host["options"])
@@ -255,13 +257,17 @@ def _joined(present: t.Dict[str, t.Any], one: t.Dict[str, t.Any]) -> t.Dict[str,
     """Two parts of one host: the later one counts, unless the host was not even asked there."""
     known = {(volume["device"], volume.get("header")) for volume in one["volumes"]}
     kept = [volume for volume in present["volumes"] if (volume["device"], volume.get("header")) not in known]
-    older = "state" in one and HOST_STATES.index(one["state"]) < HOST_STATES.index(present["state"])
+    older = "state" in one and _rank(one["state"]) < _rank(present["state"])
     return {
         **(present if older else one),
         "volumes": kept + one["volumes"],
         "policies": {**present["policies"], **one["policies"]},
         "excluded": one["excluded"] or present["excluded"],
     }
+
+
+def _rank(state: str) -> int:
+    return min(HOST_STATES.index(state), HOST_STATES.index(LOST))
 
 
 def _texts(source: t.Mapping[t.Any, t.Any]) -> t.Dict[str, str]:

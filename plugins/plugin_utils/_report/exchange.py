@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import ANSWERED, ASKING, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
+from .data import ASKING, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
 from .rule_book import ids_of
 
 Report = t.Mapping[str, t.Any]
@@ -103,7 +103,7 @@ def to_csv(report: Report) -> str:
             opens = volume.get("store", {}).get("opens", "")
             writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids, opens)])
     for host in report["hosts"]:
-        missing = host.get("state", ANSWERED) != ANSWERED
+        missing = host.get("state") in UNANSWERED
         if host["error"] or missing:
             state, message = (host["state"], UNANSWERED[host["state"]]) if missing else ("failed", host["error"])
             writer.writerow(_short(host["host"], "", state, "host", message))
@@ -179,8 +179,8 @@ def to_junit(report: Report) -> str:
 
 def _host_cases(host: Report, kind: str) -> t.List[ElementTree.Element]:
     cases = []
-    state = host.get("state", ANSWERED)
-    if state != ANSWERED:
+    state = host.get("state")
+    if state in UNANSWERED:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
         outcome = "skipped" if state == BEYOND else "error"
         ElementTree.SubElement(case, outcome, message=UNANSWERED[state], type=state)

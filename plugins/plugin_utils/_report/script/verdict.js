@@ -101,10 +101,13 @@ export function scope() {
         ]
       : []),
     ["Hosts in this report", "totals.hosts"],
-    ...Object.keys(totals.hosts_by_state || {}).map((state) => [
-      "Hosts " + (UNANSWERED[state] ? UNANSWERED[state][1] : state),
-      "totals.hosts_by_state." + state,
-    ]),
+    // Those that are lost are the ones without an answer, which an audit has, too.
+    ...Object.keys(totals.hosts_by_state || {})
+      .filter((state) => state !== "lost")
+      .map((state) => [
+        "Hosts " + (UNANSWERED[state] ? UNANSWERED[state][1] : state),
+        "totals.hosts_by_state." + state,
+      ]),
     ["Hosts without an answer", "totals.hosts_without_answer"],
     ["Volumes", "totals.volumes"],
   ];

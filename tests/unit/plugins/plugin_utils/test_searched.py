@@ -22,8 +22,9 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._searched import sea
 def test_a_host_says_nothing_about_patterns_that_it_was_not_asked_for(
     unmatched: t.Any, matched: t.List[str], empty: t.List[str]
 ) -> None:
-    assert searched(2, ["/a/*", "/b/*"], unmatched, False) == {
+    assert searched("web", 2, ["/a/*", "/b/*"], unmatched, False) == {
         "volumes": 2,
+        "host": "web",
         "matched": matched,
         "unmatched": empty,
         "allow_empty": False,

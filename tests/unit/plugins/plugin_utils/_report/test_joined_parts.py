@@ -107,6 +107,19 @@ def test_a_slice_that_did_not_end(folder: pathlib.Path, state: str) -> None:
     assert (report["run"]["verdict"], report["run"]["ended"]) == ("incomplete", None)
 
 
+def test_a_host_without_an_answer_is_counted_as_one_everywhere(folder: pathlib.Path) -> None:
+    """Also where an earlier part had an answer of it: the later one counts."""
+    gone = {**of("b"), "error": "the host gave no answer"}
+    one = part(folder, 1, [of("a", volumes=DONE), of("b", volumes=DONE)])
+    report = joined(folder, [one, part(folder, 2, [gone])], ["a", "b"])
+    assert [host["state"] for host in report["hosts"]] == ["answered", "lost"]
+    counted = report["totals"]["hosts_by_state"]
+    assert (counted["answered"], counted["lost"], report["totals"]["hosts_without_answer"]) == (1, 1, 1)
+    assert report["run"]["verdict"] == "failed"
+    if schema.available():
+        assert schema.complaints(report) == []
+
+
 def test_a_slice_that_failed(folder: pathlib.Path) -> None:
     one = part(folder, 1, [of("a", volumes=DONE)])
     two = part(folder, 2, [of("b", volumes=[{"device": "/dev/x", "state": "refused"}])])
