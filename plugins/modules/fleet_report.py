@@ -199,7 +199,7 @@ summary:
   description: The report in one sentence.
   returned: success
   type: str
-  sample: "3 volumes on 2 hosts: 1 with findings, 2 compliant. Made 2026-11-24 21:50 UTC."
+  sample: "Verdict: not compliant. 3 volumes on 2 hosts: 1 with findings, 2 compliant. Made 2026-11-24 21:50 UTC."
 since:
   description:
     - What changed since the report of O(previous). C(problem) is a sentence if it could not be compared, and C(first)

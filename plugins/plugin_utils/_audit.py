@@ -131,8 +131,12 @@ def problem_of(answer: Json, fail_on: str) -> str:
 def summary_of(answer: Json) -> str:
     if not answer["volumes"]:
         return "no volume was found"
-    good = sum(one.get("state") in ("compliant", "recorded") for one in answer["volumes"])
-    return f"{good} of {len(answer['volumes'])} volumes compliant"
+    states = [one.get("state") for one in answer["volumes"]]
+    recorded = f", {states.count('recorded')} only by record" if "recorded" in states else ""
+    left = len(answer.get("excluded", ()))
+    excluded_too = f"; {left} excluded" if left else ""
+    noun = "volume" if len(states) == 1 else "volumes"
+    return f"{states.count('compliant')} of {len(states)} {noun} compliant{recorded}{excluded_too}"
 
 
 _NOT_COMPLIANT = ("findings", "unverified")

@@ -425,6 +425,10 @@ def audited(hosts: t.Any, asked: t.Any = "strict") -> t.Any:
         ([{"host": "a", "volumes": [fleets.volume(1)]}, {"host": "b", "error": "no route"}], "not all was seen"),
         ([{"host": "a", "volumes": [fleets.volume(1), fleets.volume(2, "failed")]}], "not all was seen"),
         ([{"host": "a", "volumes": [fleets.bad_volume(1), fleets.volume(2, "failed")]}], "not compliant"),
+        (
+            [{"host": "a", "volumes": [fleets.volume(1)], "excluded": [{"volume": "/dev/x", "reason": "a stick"}]}],
+            "compliant, as far as audited: 1 volume excluded",
+        ),
     ],
 )
 def test_the_verdict_comes_first(show: Show, hosts: t.Any, word: str) -> None:

@@ -17,6 +17,7 @@ import typing as t
 from ...module_utils._luks.audit.policy import SEVERITIES, worst
 from ...module_utils._luks.errors import BadTask
 from . import fleet_rules
+from .verdict import of_audit
 
 Report = t.Dict[str, t.Any]
 
@@ -52,6 +53,7 @@ _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
 STORE_OPENS = ("yes", "by record", "not verified", "no secret", "no")
 _STORE_LISTS = ("older", "kept")
 _AUDITED = {"tool": str, "time": str, "host": str, "verify": str, "policy_digest": str}
+_SEARCHED = {"block_devices": bool, "allow_empty": bool}
 _LABELS = ("labels", "forbidden_labels", "backups")
 _DEEPEST = 6
 _VOLUME = {
@@ -100,6 +102,8 @@ def build(
         report["files"] = _texts(files)
     if run is not None:
         report["run"] = of_run(run, report)
+    if kind == AUDIT:
+        report["verdict"] = of_audit(report)
     if since is not None:
         report["since"] = since(ordered)
     return report
@@ -250,6 +254,8 @@ def _host(host: t.Mapping[str, t.Any], kind: str) -> t.Dict[str, t.Any]:
         {"volume": "?", "reason": "", **_known(left, {"volume": str, "reason": str})}
         for left in _dictionaries(host, "excluded")
     ]
+    if kind == AUDIT and isinstance(host.get("searched"), t.Mapping):
+        one["searched"] = _searched(host["searched"])
     return one
 
 
@@ -268,6 +274,14 @@ def _joined(present: t.Dict[str, t.Any], one: t.Dict[str, t.Any]) -> t.Dict[str,
 
 def _rank(state: str) -> int:
     return min(HOST_STATES.index(state), HOST_STATES.index(LOST))
+
+
+def _searched(searched: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Where the host was to look for volumes, and which patterns led to none."""
+    one = {"block_devices": False, "allow_empty": False, **_known(searched, _SEARCHED)}
+    lists = ("paths", "volumes", "unmatched")
+    one.update({name: [shown(text) for text in _list(searched, name) if isinstance(text, str)] for name in lists})
+    return one
 
 
 def _texts(source: t.Mapping[t.Any, t.Any]) -> t.Dict[str, str]:

@@ -16,8 +16,10 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import ASKING, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
+from .data import ASKING, AUDIT, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
 from .rule_book import ids_of
+from .verdict import BEYOND as LEFT_BEYOND
+from .verdict import BEYOND_LIMIT, EXCLUDED, NO_VOLUME, Left, left_out, why_recorded
 
 Report = t.Mapping[str, t.Any]
 
@@ -42,7 +44,7 @@ COLUMNS = (
     "store_opens",
 )
 UNANSWERED = {
-    BEYOND: "The host is beyond --limit and was not asked.",
+    BEYOND: BEYOND_LIMIT,
     WAITING: "The host was not reached yet.",
     ASKING: "The host is under way, or was when the run was killed.",
     INTERRUPTED: "The run was interrupted while the host was under way. The next run goes on with it.",
@@ -97,6 +99,8 @@ def to_csv(report: Report) -> str:
         audited = volume.get("audited", {})
         trace = [audited.get("policy_digest", ""), volume.get("fingerprint", "")]
         trace += [audited.get("time", ""), audited.get("tool", "")]
+        if volume["state"] == "recorded":
+            lines.append(("unverified", {"message": why_recorded(volume)}))
         for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
             rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:12])]
             ids = "; ".join(ids_of(finding.get("rule", "")))
@@ -107,8 +111,11 @@ def to_csv(report: Report) -> str:
         if host["error"] or missing:
             state, message = (host["state"], UNANSWERED[host["state"]]) if missing else ("failed", host["error"])
             writer.writerow(_short(host["host"], "", state, "host", message))
-        for one in host["excluded"]:
-            writer.writerow(_short(host["host"], one["volume"], "excluded", "excluded", one["reason"]))
+        elif not host["volumes"] and report["kind"] == AUDIT:
+            writer.writerow(_short(host["host"], "", "answered", "host", NO_VOLUME))
+    for left in left_out(report):
+        kind = "host" if left.kind == LEFT_BEYOND else left.kind
+        writer.writerow(_short(left.host, left.volume, left.kind, kind, left.text))
     return out.getvalue()
 
 
@@ -124,6 +131,8 @@ def to_prometheus(report: Report) -> str:
     named: t.List[t.Tuple[str, str, t.Mapping[str, t.Any]]] = [
         ("hosts", "Hosts in the report.", {"": totals["hosts"]}),
         ("hosts_by_state", "Hosts of a rotation by state.", totals.get("hosts_by_state", {})),
+        ("hosts_beyond_limit", "Hosts of the play beyond --limit.", _beyond(report)),
+        ("volumes_excluded", "Volumes that the audit left out.", _excluded(report)),
         ("hosts_without_answer", "Hosts that could not be asked.", {"": totals["hosts_without_answer"]}),
         ("volumes", "Volumes by state.", totals["states"]),
         ("findings", "Findings by severity.", totals["findings"]),
@@ -149,6 +158,14 @@ def _only(totals: t.Mapping[str, t.Any], name: str) -> t.Mapping[str, t.Any]:
     return {"": totals[name]} if name in totals else {}
 
 
+def _beyond(report: Report) -> t.Mapping[str, t.Any]:
+    return {"": len(report["scope"]["beyond"])} if "scope" in report else {}
+
+
+def _excluded(report: Report) -> t.Mapping[str, t.Any]:
+    return {"": sum(len(host["excluded"]) for host in report["hosts"])} if report["kind"] == AUDIT else {}
+
+
 def _verdicts(report: Report) -> t.Mapping[str, t.Any]:
     run = report.get("run")
     return {verdict: int(verdict == run["verdict"]) for verdict in VERDICTS} if run else {}
@@ -160,8 +177,14 @@ def to_junit(report: Report) -> str:
     What nobody could verify is a failure too: a pipeline must not be green by not looking.
     """
     root = ElementTree.Element("testsuites", name=report["title"])
-    for host in report["hosts"]:
+    left = left_out(report)
+    known = {host["host"] for host in report["hosts"]}
+    unasked: t.List[Report] = [
+        {"host": one.host, "error": None, "volumes": []} for one in left if one.host not in known
+    ]
+    for host in (*report["hosts"], *unasked):
         cases = _host_cases(host, report["kind"])
+        cases += [_left_case(one) for one in left if one.host == host["host"]]
         kinds = ("failure", "error", "skipped")
         counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in kinds}
         suite = ElementTree.SubElement(
@@ -189,13 +212,21 @@ def _host_cases(host: Report, kind: str) -> t.List[ElementTree.Element]:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
         ElementTree.SubElement(case, "error", message=host["error"], type="unreachable")
         cases.append(case)
-    for one in host["excluded"]:
-        case = ElementTree.Element("testcase", classname=f"{host['host']}.{one['volume']}", name="excluded")
-        ElementTree.SubElement(case, "skipped", message=one["reason"])
+    elif kind == AUDIT and not host["volumes"] and "policies" in host:
+        case = ElementTree.Element("testcase", classname=host["host"], name="the host has a volume")
+        ElementTree.SubElement(case, "skipped", message=NO_VOLUME)
         cases.append(case)
     for volume in host["volumes"]:
         cases += _volume_cases(f"{host['host']}.{volume['device']}", volume, kind)
     return cases
+
+
+def _left_case(left: Left) -> ElementTree.Element:
+    names = {LEFT_BEYOND: "the host answers", EXCLUDED: "excluded"}
+    place = f"{left.host}.{left.volume}" if left.volume else left.host
+    case = ElementTree.Element("testcase", classname=place, name=names.get(left.kind, "every volume was looked for"))
+    ElementTree.SubElement(case, "skipped", message=left.text)
+    return case
 
 
 def _volume_cases(name: str, volume: Report, kind: str) -> t.List[ElementTree.Element]:
@@ -203,6 +234,8 @@ def _volume_cases(name: str, volume: Report, kind: str) -> t.List[ElementTree.El
     whole = ElementTree.Element("testcase", classname=name, name=kind)
     if volume["state"] in ("failed", "refused", "partial"):
         ElementTree.SubElement(whole, "error", message=volume.get("msg", ""), type=volume["state"])
+    elif volume["state"] == "recorded":
+        ElementTree.SubElement(whole, "skipped", message=why_recorded(volume), type="recorded")
     cases = [whole]
     for members in ("findings", "unverified"):
         for finding in volume[members]:
@@ -212,6 +245,8 @@ def _volume_cases(name: str, volume: Report, kind: str) -> t.List[ElementTree.El
                 found = finding["severity"] if members == "findings" else "unverified"
                 failure = ElementTree.SubElement(case, "failure", message=finding["message"], type=found)
                 failure.text = finding["remedy"]
+            elif members == "unverified":
+                ElementTree.SubElement(case, "skipped", message=finding["message"], type="unverified")
             cases.append(case)
     return cases
 

@@ -18,7 +18,9 @@ import re
 import typing as t
 import uuid
 
+from .outcomes import BLIND
 from .rule_book import BOOK, ids_of
+from .verdict import NO_VOLUME, left_out, why_recorded
 
 Report = t.Mapping[str, t.Any]
 Json = t.Dict[str, t.Any]
@@ -101,9 +103,16 @@ class _Told:
             ]
             if host["error"]:
                 item = self._item(host["host"], "", [])
-                self._unknown(item, f"{host['host']} gave no answer: {host['error']}")
+                self._unknown(item, f"{host['host']} was not audited, or not as a whole: {host['error']}")
+            elif not host["volumes"]:
+                self._add(self._item(host["host"], "", []), "no-volume", "no volume", NO_VOLUME, [], {})
             for volume in host["volumes"]:
                 self._volume(host["host"], volume)
+        for left in left_out(report):
+            item = self._item(left.host, left.volume, [])
+            self._unknown(item, f"{left.host}{':' if left.volume else ''}{left.volume} ({left.kind}): {left.text}")
+        if self.observations and not self.digests:
+            self._leave_open([one["uuid"] for one in self.observations])
 
     def _item(self, host: str, device: str, props: t.Sequence[t.Tuple[str, t.Any]]) -> str:
         name = f"{host}:{device}" if device else host
@@ -124,7 +133,10 @@ class _Told:
             self._observe(item, volume, finding, "finding")
         for finding in volume["unverified"]:
             self._observe(item, volume, finding, "not-verified")
-        if not volume["findings"] and not volume["unverified"]:
+        if volume["state"] == "recorded":
+            said = f"{host}: {why_recorded(volume)}"
+            self._leave_open([self._add(item, "not-verified", "recorded", said, self._of(volume), volume)])
+        elif not volume["findings"] and not volume["unverified"]:
             title = f"{host}:{volume['device']} is {volume['state']}"
             self._add(item, "compliant", title, title, self._of(volume), volume)
 
@@ -139,14 +151,24 @@ class _Told:
         props = [("rule", finding["rule"]), ("severity", finding["severity"]), ("keyslot", finding["keyslot"])]
         name = self._add(item, kind, finding["rule"], finding["message"], [*props, *self._of(volume)], volume)
         self.observations[-1]["remarks"] = _line(finding["remedy"])
-        if finding["severity"] != "info":
-            for control in _controls(finding["rule"]):
-                (self._against if kind == "finding" else self._open)[control].append(name)
+        if kind != "finding":
+            # Whoever calls it information has not verified it either.
+            self._leave_open([name], _controls(finding["rule"]) or CONTROLS)
+        elif finding["severity"] != "info":
+            controls = _controls(finding["rule"])
+            for control in controls:
+                self._against[control].append(name)
+            if not controls or finding["rule"] in BLIND:
+                # It is about no control alone: the policy asks too little, or the rest could not be read.
+                self._leave_open([name])
 
     def _unknown(self, item: str, text: str) -> None:
         name = self._add(item, "not-audited", "not audited", text, [], {})
-        for control in CONTROLS:
-            self._open[control].append(name)
+        self._leave_open([name])
+
+    def _leave_open(self, names: t.Sequence[str], controls: t.Sequence[str] = CONTROLS) -> None:
+        for control in controls:
+            self._open[control] += [name for name in names if name not in self._against[control]]
 
     def _add(
         self, item: str, kind: str, title: str, text: str, props: t.Sequence[t.Tuple[str, t.Any]], volume: Report

@@ -17,6 +17,7 @@ from ...module_utils._luks.audit.policy import INFO, OFF
 from ...module_utils._luks.audit.rules import RULES, SEGMENT_GAP, UNREADABLE
 from ...module_utils._luks.task.options import PROOF
 from .fleet_rules import CLONE, FLEET_RULES
+from .verdict import left_out
 
 Report = t.Mapping[str, t.Any]
 
@@ -39,7 +40,7 @@ _ONLY_FOR = {
     **dict.fromkeys(("reencryption", "cve-2021-4122", "requirement", "requirement-unknown"), "luks2"),
 }
 # A finding of these says that nothing else could be read.
-_BLIND = (UNREADABLE.id, SEGMENT_GAP.id)
+BLIND = (UNREADABLE.id, SEGMENT_GAP.id)
 # Whether the host gave these a reason to look is not in the report.
 _BY_THE_HOST = {"fips-keyslot": "", "grub-closed": "opened_by_grub"}
 
@@ -49,7 +50,10 @@ def of_host(host: Report) -> t.Dict[str, str]:
     each = [of_volume(volume, host["policies"]) for volume in host["volumes"]]
     if host["error"]:
         each.append(dict.fromkeys(NAMES, ERROR if each else NOT_CHECKED))
-    return {name: _worst([one[name] for one in each]) for name in NAMES}
+    outcomes = {name: _worst([one[name] for one in each]) for name in NAMES}
+    if left_out({"hosts": [host]}):  # on each volume that was seen is not on each volume
+        outcomes.update((name, NOT_CHECKED) for name, one in outcomes.items() if one in (PASS, NOT_APPLICABLE))
+    return outcomes
 
 
 def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
@@ -60,7 +64,7 @@ def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, st
     found = {one["rule"]: INFORMATIONAL for one in volume["findings"]}
     found.update((one["rule"], UNKNOWN) for one in volume["unverified"])
     found.update((one["rule"], FAIL) for one in volume["findings"] if one["severity"] != INFO)
-    blind = not volume.get("type") or any(name in found for name in _BLIND)
+    blind = not volume.get("type") or any(name in found for name in BLIND)
     outcomes = {}
     for name in NAMES:
         if name in found:

@@ -19,6 +19,7 @@ import textwrap
 import typing as t
 
 from . import comparison
+from . import verdict as verdicts
 from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -43,7 +44,7 @@ _WORDS = {
     "unchanged": "with nothing to do",
 }
 _VERDICTS = {
-    FAILED: "Failed in part: somebody must look at what is red.",
+    FAILED: "Failed in part: a volume failed, or a host gave no answer.",
     INCOMPLETE: "Not at its end: the run is under way, or was stopped.",
     PLANNED: "Every host has answered.",
     DONE: "Every host has answered, and no volume was refused.",
@@ -95,6 +96,7 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     states = ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in totals["states"].items() if count)
     lost = totals["hosts_without_answer"]
     parts = [verdict(report["run"])] if "run" in report else []
+    parts += [verdicts.sentence(report["verdict"])] if "verdict" in report else []
     changed = comparison.sentence(report["since"]) if "since" in report else ""
     parts.append(
         f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."
@@ -104,7 +106,13 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     if "store" in totals:
         proven, by_record = totals["store"]["yes"], totals["store"]["by record"]
         asked = _count(sum(totals["store"].values()), "volume")
-        parts.append(f"The store opens {proven + by_record:,} of {asked}{' (by record)' if by_record else ''}.")
+        unsure = totals["store"]["not verified"]
+        opens = f"The store opens {proven + by_record:,} of {asked}{' (by record)' if by_record else ''}"
+        if unsure and unsure == sum(totals["store"].values()):
+            opens = f"Whether the store opens {asked} was not verified"
+        elif unsure:
+            opens += f"; {unsure:,} not verified"
+        parts.append(f"{opens}.")
     if totals.get("unknown"):
         parts.append(f"{_count(totals['unknown'], 'keyslot')} opened with no secret that the run could try.")
     for state, (one, several) in _MISSING.items():

@@ -5,8 +5,9 @@
 """A report as SARIF 2.1.0, the format in which scanners tell platforms what they found.
 
 A finding is a result of kind ``fail``, what could not be verified is ``open``, a finding of severity info is
-``informational``, and a volume without any is ``pass``. A host or volume that could not be audited is a notification,
-and makes the invocation unsuccessful.
+``informational``, and a volume without any is ``pass``. A volume that is compliant by record is ``open``. A host or
+volume that could not be audited is a notification, and makes the invocation unsuccessful. What was left out is a
+notification, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import urllib.parse
 from ...module_utils._luks.audit.rules import RULES
 from .fleet_rules import FLEET_RULES
 from .rule_book import BOOK, ids_of
+from .verdict import NO_VOLUME, left_out, why_recorded
 
 Report = t.Mapping[str, t.Any]
 Json = t.Dict[str, t.Any]
@@ -32,9 +34,15 @@ _RULES = {rule.id: rule for rule in RULES}
 def to_sarif(report: Report) -> str:
     results: t.List[Json] = []
     notes: t.List[Json] = []
+    told = [
+        _notification(f"{left.kind}: {left.text}", _location(left.host, {"device": left.volume}), "note")
+        for left in left_out(report)
+    ]
     for host in report["hosts"]:
         if host["error"]:
             notes.append(_notification(host["error"], _location(host["host"])))
+        elif not host["volumes"]:
+            told.append(_notification(NO_VOLUME, _location(host["host"]), "note"))
         for volume in host["volumes"]:
             results += _results(host["host"], volume)
             if volume["state"] == "failed":
@@ -45,9 +53,14 @@ def to_sarif(report: Report) -> str:
             result["ruleIndex"] = used.index(result["ruleId"])
     run = {
         "tool": {"driver": {"name": "luksmith.luks", "rules": [_rule(name) for name in used]}},
-        "invocations": [{"executionSuccessful": not notes, "toolExecutionNotifications": notes}],
+        "invocations": [{"executionSuccessful": not notes, "toolExecutionNotifications": [*notes, *told]}],
         "results": results,
-        "properties": {"title": report["title"], "generated": report["generated"]},
+        "properties": {
+            "title": report["title"],
+            "generated": report["generated"],
+            "verdict": report["verdict"]["word"],
+            "limits": report["verdict"]["limits"],
+        },
     }
     return json.dumps({"version": "2.1.0", "runs": [run]}, indent=1, ensure_ascii=True) + "\n"
 
@@ -77,17 +90,22 @@ def _results(host: str, volume: Report) -> t.List[Json]:
         for one in volume["findings"]
     ]
     found += [_result(host, volume, one, "open") for one in volume["unverified"]]
+    if volume["state"] == "recorded":
+        return [*found, _whole(host, volume, "open", f"{host}: {why_recorded(volume)}")]
     if not found and volume["state"] != "failed":
-        return [
-            {
-                "kind": "pass",
-                "level": "none",
-                "message": {"text": f"{host}: {volume['device']} is {volume['state']}"},
-                "locations": [_location(host, volume)],
-                "properties": _of_volume(volume),
-            }
-        ]
+        return [_whole(host, volume, "pass", f"{host}: {volume['device']} is {volume['state']}")]
     return found
+
+
+def _whole(host: str, volume: Report, kind: str, text: str) -> Json:
+    """A result that is about no rule."""
+    return {
+        "kind": kind,
+        "level": "none",
+        "message": {"text": text},
+        "locations": [_location(host, volume)],
+        "properties": _of_volume(volume),
+    }
 
 
 def _result(host: str, volume: Report, finding: Report, kind: str) -> Json:
@@ -117,5 +135,5 @@ def _location(host: str, volume: t.Optional[Report] = None) -> Json:
     }
 
 
-def _notification(text: str, location: Json) -> Json:
-    return {"level": "error", "message": {"text": text or "it could not be audited"}, "locations": [location]}
+def _notification(text: str, location: Json, level: str = "error") -> Json:
+    return {"level": level, "message": {"text": text or "it could not be audited"}, "locations": [location]}

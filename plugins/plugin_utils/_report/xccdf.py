@@ -23,6 +23,7 @@ from .fleet_rules import FLEET_RULES
 from .oscal import moment_of, time_of
 from .outcomes import COUNTED, NAMES, PASS, RULES_BY_ID, of_host
 from .rule_book import BOOK, ids_of
+from .verdict import BEYOND_LIMIT, NO_VOLUME, left_out
 
 Report = t.Mapping[str, t.Any]
 Lines = t.List[str]
@@ -61,7 +62,7 @@ _XCCDF = 'xmlns="http://checklists.nist.gov/xccdf/1.2"'
 
 def to_xccdf(report: Report) -> str:
     """One benchmark with the test result of each host."""
-    results = [line for host in report["hosts"] for line in _result(report, host)]
+    results = [line for host in _hosts(report) for line in _result(report, host)]
     return "\n".join((_HEAD, *_benchmark(report, results))) + "\n"
 
 
@@ -70,7 +71,7 @@ def to_arf(report: Report) -> str:
 
     Raises BadTask if there is no host, since a collection has at least one report.
     """
-    hosts = report["hosts"]
+    hosts = _hosts(report)
     if not hosts:
         raise BadTask("the report has no host, of which arf could have a report", remedy="Leave arf out, or add a host")
     lines = [_HEAD, _ARF, f'<core:relationships xmlns:terms="{_TERMS}">']
@@ -92,6 +93,13 @@ def to_arf(report: Report) -> str:
         lines += _result(report, host, _XCCDF)
         lines.append("</arf:content></arf:report>")
     return "\n".join((*lines, "</arf:reports>", "</arf:asset-report-collection>")) + "\n"
+
+
+def _hosts(report: Report) -> t.List[Report]:
+    """Those of the report, and those beyond --limit, of which nothing was checked."""
+    unasked = report.get("scope", {}).get("beyond", ())
+    nothing: Report = {"error": BEYOND_LIMIT, "volumes": [], "excluded": [], "policies": {}}
+    return [*report["hosts"], *({**nothing, "host": host} for host in unasked)]
 
 
 def _benchmark(report: Report, results: t.Sequence[str]) -> Lines:
@@ -169,9 +177,9 @@ def _remarks(host: Report) -> t.Iterator[str]:
     if host["error"]:
         yield f"The host was not audited, or not as a whole: {host['error']}"
     if not host["volumes"] and not host["error"]:
-        yield "The host has no LUKS volume that the audit was to look at."
-    for one in host["excluded"]:
-        yield f"Excluded: {one['volume']} ({one['reason']})"
+        yield NO_VOLUME
+    for left in left_out({"hosts": [host]}):
+        yield f"{left.kind.capitalize()}: {left.volume} ({left.text})" if left.volume else left.text
     known = set(NAMES)
     for volume in host["volumes"]:
         digests = [volume.get("audited", {}).get("policy_digest") or "-", volume.get("fingerprint") or "-"]

@@ -4,46 +4,28 @@
 //
 // The verdict, and what the report covers: hosts and volumes that were asked for, seen, and left out.
 
-import { chip, figure, h, many, report, rotation, trace, UNANSWERED } from "./shared.js";
+import { chip, figure, h, many, report, rotation, SEVERITIES, trace, UNANSWERED } from "./shared.js";
 
 const RUNS = {
-  failed: ["failed", "failed in part", "Somebody must look at what is red."],
+  failed: ["failed", "failed in part", "A volume failed, or a host gave no answer."],
   incomplete: ["waiting", "not at its end", "The run is under way, or was stopped."],
   planned: ["planned", "planned", "Every host has answered. No volume and no store was changed."],
   done: ["done", "done", "Every host has answered, and no volume was refused."],
 };
 const totals = report.totals;
+// The words are those of the JSON; the tone of "not compliant" is that of the worst finding.
+const VERDICT_TONES = {
+  "not all was seen": "failed",
+  "nothing was seen": "failed",
+  "not proven": "unverified",
+  "compliant by record": "recorded",
+  "compliant, as far as audited": "recorded",
+  compliant: "compliant",
+};
 function auditVerdict() {
-  const { states, volumes, unverified, findings } = totals;
-  const worst = Object.keys(findings).find((severity) => findings[severity]);
-  if (states.findings) {
-    return [
-      worst,
-      "not compliant",
-      many(states.findings, "volume") +
-        " of " +
-        volumes.toLocaleString("en") +
-        " with findings; the worst is " +
-        worst +
-        ".",
-    ];
-  }
-  if (states.failed || totals.hosts_without_answer) {
-    return ["failed", "not all was seen", "Nothing bad was found in what could be read."];
-  }
-  if (!volumes) {
-    return ["failed", "nothing was seen", "No volume was audited."];
-  }
-  if (unverified) {
-    return ["unverified", "not proven", "No finding, but " + many(unverified, "thing") + " could not be verified."];
-  }
-  return states.recorded
-    ? [
-        "recorded",
-        "compliant by record",
-        many(states.recorded, "volume") + " only as far as the header says, which proves nothing.",
-      ]
-    : ["compliant", "compliant", "No finding on any volume that was seen, and nothing was left unverified."];
+  const { word, about, limits } = report.verdict;
+  const worst = SEVERITIES.find((severity) => totals.findings[severity]);
+  return [VERDICT_TONES[word] || worst || "failed", word + (limits.length ? ": " + limits.join(", ") : ""), about];
 }
 export function verdict() {
   const [tone, word, about] = report.run ? RUNS[report.run.verdict] : auditVerdict();
@@ -59,7 +41,7 @@ export function verdict() {
     { class: "card verdict t-" + tone, id: "verdict" },
     h("h2", {}, "Verdict"),
     h("p", {}, chip(tone, false, word), " ", about, ...gaps.filter(Boolean).map((gap) => " " + gap)),
-    trace(report.run ? "run.verdict" : "totals"),
+    trace(report.run ? "run.verdict" : "verdict, totals"),
   );
 }
 
@@ -87,11 +69,33 @@ function list(title, items) {
       : null,
   ];
 }
+function whereOf(one) {
+  return [
+    one.volumes.length ? "only these volumes: " + one.volumes.join(", ") : "",
+    one.volumes.length ? "" : one.block_devices ? "block devices" : "no block devices",
+    one.paths.length ? "patterns " + one.paths.join(", ") : "",
+    one.unmatched.length ? "nothing was found for " + one.unmatched.join(", ") : "",
+  ]
+    .filter(Boolean)
+    .join("; ");
+}
+// Hosts that were searched in the same way are one line.
+function searched() {
+  const groups = new Map();
+  for (const host of report.hosts) {
+    if (host.searched) {
+      const where = whereOf(host.searched);
+      groups.set(where, [...(groups.get(where) || []), host.host]);
+    }
+  }
+  return [...groups].map(([where, names]) => names.join(", ") + ": " + where);
+}
 export function scope() {
   const known = report.scope;
   const excluded = report.hosts.flatMap((host) =>
     host.excluded.map((one) => host.host + " " + one.volume + ": " + one.reason),
   );
+  const without = report.hosts.filter((host) => !host.volumes.length && !host.error).map((host) => host.host);
   const facts = [
     ...(known
       ? [
@@ -128,6 +132,8 @@ export function scope() {
     ),
     known ? list("Beyond --limit", known.beyond) : null,
     list("Excluded, with the reason that was given", excluded),
-    trace((known ? "scope, " : "") + "totals, hosts[].error, hosts[].excluded"),
+    list("Without a volume", rotation ? [] : without),
+    list("Where volumes were looked for", searched()),
+    trace((known ? "scope, " : "") + "totals, hosts[].error, hosts[].excluded, hosts[].searched"),
   );
 }

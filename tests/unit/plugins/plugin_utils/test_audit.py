@@ -72,7 +72,10 @@ def test_findings_of_a_liar_are_no_crash() -> None:
 
 def test_how_many_are_compliant() -> None:
     found = answer(volume("compliant"), volume("recorded"), volume("findings"), volume("failed"))
-    assert summary_of(found) == "2 of 4 volumes compliant"
+    assert summary_of(found) == "1 of 4 volumes compliant, 1 only by record"
+    assert summary_of(answer(volume("findings"))) == "0 of 1 volume compliant"
+    left = answer_of("web", {"volumes": [volume("compliant"), volume("compliant")]}, ["/dev/x"])
+    assert summary_of(left) == "2 of 2 volumes compliant; 1 excluded"
 
 
 def test_what_is_left_out_is_named_with_its_reason() -> None:

@@ -304,8 +304,8 @@ def test_metrics_are_the_totals() -> None:
 
 def test_the_whole_report_in_a_sentence() -> None:
     assert page.summary(report_data.build(HOSTS, generated="today")) == (
-        "4 volumes on 4 hosts: 1 failed, 1 with findings, 1 not verified, 1 compliant. 1 host gave no answer. Made "
-        "today."
+        "Verdict: not compliant. 4 volumes on 4 hosts: 1 failed, 1 with findings, 1 not verified, 1 compliant. 1 host "
+        "gave no answer. Made today."
     )
     rotation = report_data.build(
         [{"host": "a", "volumes": [fleets.rotated(1), fleets.rotated(2, "partial")]}], kind="rotation"

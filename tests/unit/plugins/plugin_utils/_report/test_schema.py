@@ -48,6 +48,7 @@ def everything(kind: str) -> t.Dict[str, t.Any]:
         "state": "answered",
         "options": {"rotate_unknown": "fail"},
         **members(data._TIMES),
+        "searched": {name: ["x"] for name in ("paths", "volumes", "unmatched")},
     }
     before = {"problem": "", "hosts": comparison.reduced(data.hosts_of([{"host": "a"}, {"host": "b"}], kind), kind)}
     run = {"run": RUN} if kind == data.ROTATION else {}
@@ -87,8 +88,11 @@ def test_it_knows_each_member_and_no_other(kind: str) -> None:
     host = report["hosts"][0]
     assert set(host["volumes"][0]) == set(known["volume"]["properties"]) and report["since"]["volumes"]
     assert set(report["since"]) == set(known["since"]["properties"])
+    assert kind == data.ROTATION or set(report["verdict"]) == set(known["verdict"]["properties"])
+    assert kind == data.ROTATION or set(host["searched"]) == set(known["host"]["properties"]["searched"]["properties"])
     if kind == data.ROTATION:
-        assert set(host) == set(known["host"]["properties"]) and set(report["run"]) == set(known["run"]["properties"])
+        assert set(host) == set(known["host"]["properties"]) - {"searched"}
+        assert set(report["run"]) == set(known["run"]["properties"])
 
 
 @pytest.mark.parametrize("table", ["_VOLUME", "_ROW", "_FINDING", "_ACTION", "_AUDITED", "_UNKNOWN", "_RUN", "_TIMES"])
