@@ -75,7 +75,9 @@ class OneHost:
             raise AnsibleActionFail(f"{self.name}: {error}. Nothing was changed.") from None
         template = self._action._templar.template
         found = {name: template(self._variables[name]) for name in spec if name in self._variables}
-        complaint = misspelt(self._variables, spec) or complaints(found, {name: _with_inner(name, option) for name, option in spec.items()})
+        complaint = misspelt(self._variables, spec) or complaints(
+            found, {name: _with_inner(name, option) for name, option in spec.items()}
+        )
         if complaint:
             raise AnsibleActionFail(" ".join([*complaint, "Nothing was changed."]))
         checked = ArgumentSpecValidator(spec).validate(found)

@@ -10,7 +10,7 @@ A run that did not come to its later batches says so here, because Ansible does 
 Then the command of ``rotate_report_command`` gets the JSON of the report on its standard input, once for each folder.
 
 Ansible loads an action in its own process first, before that of any host. So what is registered here when the action is
-loaded happens at the end of ansible-playbook.
+loaded happens at the end of ansible-playbook, and its standard output is the one that all lines go through.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import atexit
 import json
 import os
 import subprocess
+import sys
 import typing as t
 
 from ansible import constants
@@ -103,4 +104,12 @@ def _path() -> str:
     return os.path.join(folder_of_run(), "reports")
 
 
+def show_lines_at_once() -> None:
+    """Also in a pipe or a file, where Python would keep the phases of a host to itself until Ansible flushes."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
+show_lines_at_once()
 atexit.register(end_reports, os.getpid())

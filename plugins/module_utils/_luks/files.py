@@ -39,7 +39,7 @@ _TRIES = 10
 _SELINUX = "security.selinux"
 _EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
-_KEPT = "The file that was there before is untouched."
+KEPT = "The file that was there before is untouched."
 _REPLACED = "The new file is in place, but a power failure could bring the old one back."
 
 
@@ -179,7 +179,7 @@ def replace(
             os.rename(unfinished, target)
         except BaseException as error:
             _remove(unfinished, descriptor, secret)
-            kept = NOTHING_CHANGED if old is None else _KEPT
+            kept = NOTHING_CHANGED if old is None else KEPT
             if isinstance(error, OSError):
                 raise fault(path, "cannot write it", error, changed=kept) from None
             if isinstance(error, LuksmithError):

@@ -41,7 +41,7 @@ from .entry import (
     staged,
 )
 from .groups import groups_of
-from .stores import Stored, StoreError
+from .stores import Stored, StoreError, says_unchanged
 from .volume import DONE, PARTIAL, REFUSED, UNCHANGED, Option, Volume
 from .words import in_words
 from .world import Asked, Chance, Host, HostError, Phase, Progress
@@ -399,9 +399,16 @@ class Rotation:
             volume.new = new
             volume.order = self._asking.order_of(volume)
         self._tell(first, Phase.STAGE, f"secret {new['id']}")
+        before = [volume.began for volume in together]
         for volume in together:
             volume.began = True
-        self._write(together, staged(first.entry, new), "next")
+        try:
+            self._write(together, staged(first.entry, new), "next")
+        except StoreError as error:
+            if says_unchanged(error):
+                for volume, began in zip(together, before):
+                    volume.began = began
+            raise
         for volume in together:
             volume.staged = True
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ....module_utils._luks.errors import NOTHING_CHANGED
+from ....module_utils._luks.files import KEPT
+
 UNCHANGED, CHANGED = "The store was not changed.", "The store was changed before."
 
 
@@ -19,6 +22,11 @@ class StoreError(Exception):
     """The store cannot do what it was asked for: a sentence or two for an operator, without a secret, that end with
     what was changed.
     """
+
+
+def says_unchanged(error: StoreError) -> bool:
+    """Whether the store says that it holds what it held before."""
+    return str(error).endswith((UNCHANGED, NOTHING_CHANGED, KEPT))
 
 
 class Stored(t.NamedTuple):

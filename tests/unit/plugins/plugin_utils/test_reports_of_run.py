@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import io
 import json
 import os
 import pathlib
+import sys
+import types
 import typing as t
 
 import pytest
@@ -18,6 +21,7 @@ pytest.importorskip("ansible")
 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _reports_of_run as reports  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._batches import Batch, Batches  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report.running import RunningReport  # noqa: E402
 
 ME = "this run"
@@ -31,6 +35,7 @@ class Run:
         self.folder = folder / "report"
         self.told: t.List[str] = []
         monkeypatch.setattr(reports, "folder_of_run", lambda: str(folder / "of run"))
+        monkeypatch.setattr(reports, "folder_of_batches", lambda: str(folder / "of run" / "batches"))
         monkeypatch.setattr(reports, "identity_of_run", lambda: ME)
         monkeypatch.setattr(reports.Display, "warning", lambda _self, text: self.told.append(text))
         self.begin(ME)
@@ -105,3 +110,27 @@ def test_it_is_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> No
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     assert registered == [(again.end_reports, os.getpid())]
+
+
+def test_a_line_is_in_the_pipe_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe))
+    sys.stdout.write("kept\n")
+    assert pipe.getvalue() == b"", "as Python does it"
+    reports.show_lines_at_once()
+    sys.stdout.write("web: volume 1 of 1\n")
+    assert pipe.getvalue() == b"kept\nweb: volume 1 of 1\n"
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace())
+    reports.show_lines_at_once()
+
+
+def test_hosts_that_were_not_begun_are_named_at_the_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: t.List[str] = []
+    monkeypatch.setattr(reports.Display, "display", lambda _self, text, color: shown.append(text))
+    batches = Batches(reports.folder_of_batches())
+    batches.begin("web", Batch(["web"], limit=10, everybody=["web", "db"]))
+    run.end()
+    assert shown == [], "the run was interrupted"
+    batches.bad("web")
+    run.end()
+    assert len(shown) == 1 and shown[0].startswith("Not begun: 1 host of later batches (db).")

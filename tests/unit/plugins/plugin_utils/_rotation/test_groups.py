@@ -155,6 +155,14 @@ def test_one_that_fails_stops_the_promotion_and_the_rerun_goes_on(place: str) ->
     at_their_end(volumes, store, "two")
 
 
+def test_a_store_that_refuses_leaves_all_of_them_refused_and_not_half_done() -> None:
+    volumes, store = disks(), FakeStore()
+    rotate(options(), FakeHost(volumes), store)
+    store.broken = "write"
+    rotation, _heard = rotate(options("two"), FakeHost(volumes), store)
+    assert {volume.state for volume in rotation.volumes} == {"refused"}
+
+
 def test_an_erase_that_fails_on_one_is_made_up_for() -> None:
     volumes, store = disks(), FakeStore()
     rotate(options(keep_older=0), FakeHost(volumes), store)

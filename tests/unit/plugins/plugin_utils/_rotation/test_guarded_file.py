@@ -21,7 +21,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.guarded_fi
     FileBusy,
     GuardedFile,
 )
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import StoreError
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import StoreError, says_unchanged
 
 
 def test_first_write_makes_a_private_file_in_a_private_folder(tmp_path: pathlib.Path) -> None:
@@ -70,6 +70,9 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: pathlib.Path, monkeypat
         patch.setattr(os, "fsync", full)
         with file.locked(), pytest.raises(StorageFault, match="No space"):
             file.replace(b"new")
+        with pytest.raises(StoreError, match="No space") as refused, file.changing():
+            file.replace(b"new")
+        assert says_unchanged(refused.value), "so that the volume is not called half done"
     assert file.content() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["web.yml", "web.yml.lock"]
 

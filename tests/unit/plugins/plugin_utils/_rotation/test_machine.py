@@ -310,7 +310,7 @@ def test_a_store_that_fails_changes_no_volume() -> None:
         store.broken = broken
         found = one_of(rotate(options(), FakeHost({"/dev/a": volume}), store)[0])
         assert volume.slots == disk().slots and said in found.msg and "staged is in the store" not in found.msg
-        assert found.state == ("refused" if broken == "check" else "partial")
+        assert found.state == ("partial" if broken == "forgets" else "refused")
 
 
 def test_a_promise_is_made_only_where_it_holds() -> None:
