@@ -295,3 +295,21 @@ def test_check_mode_knows_that_a_block_device_cannot_be_opened_for_writing(
             volume.check_writable()
     finally:
         volume.close()
+
+
+def test_check_mode_knows_that_a_block_device_is_read_only(
+    image: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.Node, "is_block", True)
+    monkeypatch.setattr(storage.blockdev, "is_read_only", lambda _rdev: True)
+    with open_volume(str(image), writable=False) as volume, pytest.raises(StorageFault, match=r"read-only.*setrw"):
+        volume.check_writable()
+
+
+def test_both_parts_are_closed_if_the_header_is_none(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    header = tmp_path / "disk.qcow2"
+    header.write_bytes(qcow2_image(method=0))
+    before = open_descriptors()
+    with pytest.raises(NotLuks):
+        open_volume(str(image), str(header), writable=False)
+    assert open_descriptors() == before
