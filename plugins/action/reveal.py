@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
@@ -84,6 +85,12 @@ class ActionModule(ActionBase):
         }
         if self._task.check_mode:
             store.check()
+            Display().display(
+                shown(
+                    f"{host}, volume {result['uuid']} {result['device']}: would show secret "
+                    f"{' and '.join(result['ids'])} to {to}, and note that in the store. Nothing was shown or noted."
+                )
+            )
             return result
         terminal = open_terminal(variables)
         try:

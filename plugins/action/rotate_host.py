@@ -197,14 +197,15 @@ class ActionModule(ActionBase):
         if failed or problem:
             parts = [f"{host}: {problem}" if problem else ""]
             if failed:
-                parts.append(f"{len(failed)} of {len(volumes)} volumes were not brought to the end.")
+                verb = "was" if len(failed) == 1 else "were"
+                parts.append(f"{len(failed)} of {_volumes(len(volumes))} {verb} not brought to the end.")
             parts += [*(volume.msg for volume in failed), unknown]
             return {**result, "failed": True, "msg": " ".join(shown(part) for part in parts if part)}
         changed = sum(volume.changed for volume in volumes)
         all_hosts = self._variables.get("ansible_play_hosts_all") or [host]
         place = f"host {all_hosts.index(host) + 1} of {len(all_hosts)}" if host in all_hosts else ""
         would = "would change" if self._task.check_mode else "changed"
-        world.say(f"{host}: {changed} volumes {would}, {len(volumes) - changed} unchanged; {place}")
+        world.say(f"{host}: {_volumes(changed)} {would}, {len(volumes) - changed} unchanged; {place}")
         if unknown:
             world.say(f"{host}: {unknown}")
         return result
@@ -340,6 +341,10 @@ def _row(volume: Volume, check: bool) -> Result:
         "unknown": volume.unknown,
         "closed": volume.closed,
     }
+
+
+def _volumes(count: int) -> str:
+    return f"{count} volume{'s' if count != 1 else ''}"
 
 
 def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:

@@ -94,7 +94,8 @@ class Batches:
             return ""  # the last case is a run that was interrupted
         return (
             f"Not begun: {len(never)} host{'s' if len(never) > 1 else ''} of later batches ({_names(never)}). The play "
-            f"ended, because {len(bad)} of {len(current['hosts'])} hosts of the last batch failed or gave no answer "
+            f"ended, because {len(bad)} of {len(current['hosts'])} host{'s' if len(current['hosts']) > 1 else ''} of "
+            "the last batch failed or gave no answer "
             f"({_names(bad)}). {_ways(bad)}"
         )
 

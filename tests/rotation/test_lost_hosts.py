@@ -29,7 +29,7 @@ def test_by_default_the_run_ends_there_and_says_what_to_type(tmp_path: pathlib.P
     output = a_lab_whose_first_host_is_lost(tmp_path, shared).play(expect=4)
     assert "on-1: volume" not in output
     assert "Not begun: 1 host of later batches (on-1)." in output
-    assert "1 of 1 hosts of the last batch failed or gave no answer (off-1)" in output
+    assert "1 of 1 host of the last batch failed or gave no answer (off-1)" in output
     for way in ("--limit '!off-1'", "-e rotate_serial=100%", "-e rotate_max_fail_percentage=100"):
         assert way in output
 

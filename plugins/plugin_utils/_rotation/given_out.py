@@ -47,8 +47,18 @@ def wanted_entry(known: t.Mapping[str, Stored], start: str, host: str, volume: s
     chosen = [one for one in found if not volume or volume in _names(one.entry, shared)]
     if len(chosen) == 1:
         return chosen[0]
-    told = ", ".join(f"{one.entry['uuid']} ({_place(one.entry, shared)})" for one in found) or "none"
-    asked = f"{len(chosen)} volumes named {volume!r}" if volume else f"{len(found)} volumes"
+    if not found:
+        raise BadEntry(
+            f"the store has no volume of this host under {start}{damaged}. Compare the name of the host with the one "
+            "that it had when it was rotated, and rotate_store with its path and rotate_store_prefix with those of the "
+            "rotation"
+        )
+    told = ", ".join(f"{one.entry['uuid']} ({_place(one.entry, shared)})" for one in found)
+    asked = (
+        f"{len(chosen) or 'no'} volume{'s' if len(chosen) != 1 else ''} named {volume!r}"
+        if volume
+        else (f"{len(found)} volumes")
+    )
     raise BadEntry(f"the store has {asked} of this host. It has: {told}{damaged}. Name one of them by its UUID")
 
 

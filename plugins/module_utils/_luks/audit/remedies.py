@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ..header.luks2.metadata import RESTORE
+from ..header.model import PRIORITY_IGNORE
 from .evidence import Evidence
 from .tokens import ENOUGH
 
@@ -71,7 +72,7 @@ def encrypt_anew(evidence: Evidence, options: str = "--cipher aes-xts-plain64 --
 
 def rekey(evidence: Evidence, keyslot: int) -> str:
     """Write a keyslot again."""
-    return _by_its_program(evidence, keyslot) or _REKEY + _with_header(evidence)
+    return _by_its_program(evidence, keyslot) or _REKEY + _with_priority(evidence, keyslot) + _with_header(evidence)
 
 
 def costs(evidence: Evidence, keyslot: int) -> str:
@@ -101,6 +102,12 @@ def new_slot(evidence: Evidence, keyslot: int) -> str:
     if evidence.header.format == "luks1":
         return encrypt_anew(evidence)
     return _by_its_program(evidence, keyslot) or _NEW_SLOT + _with_header(evidence)
+
+
+def _with_priority(evidence: Evidence, keyslot: int) -> str:
+    if evidence.header.keyslots[keyslot].priority != PRIORITY_IGNORE:
+        return ""
+    return "; it has priority ignore, so give priority: ignore too, or it is tried by default afterwards"
 
 
 def _with_header(evidence: Evidence) -> str:

@@ -170,10 +170,14 @@ def test_a_note_that_is_not_kept_shows_nothing(seat: Seat, way: str) -> None:
     assert not seat.seen()
 
 
-def test_check_mode_shows_and_notes_nothing(seat: Seat) -> None:
+def test_check_mode_says_what_it_would_show_and_notes_nothing(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Memory()
+    said: t.List[str] = []
+    monkeypatch.setattr(reveal.Display, "display", lambda _self, text: said.append(text))
     assert seat.run(store, check=True, volume=UUID)["changed"]
     assert not seat.seen() and not store.noted
+    (told,) = said
+    assert UUID in told and "would show secret aa to " in told and PASSPHRASE not in told
     with pytest.raises(AnsibleActionFail, match="cannot be written"):
         seat.run(Memory("read only"), check=True, volume=UUID)
 

@@ -179,6 +179,7 @@ def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monk
         ("display", "web: 0 volumes changed, 0 unchanged; host 2 of 2"),
         ("display", "web: whose is keyslot 3?"),
     ]
+    assert [rotate_host._volumes(count) for count in (0, 1, 2)] == ["0 volumes", "1 volume", "2 volumes"]
 
 
 def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> None:

@@ -126,3 +126,9 @@ def test_an_entry_of_another_host_is_none() -> None:
 def test_what_is_no_entry_is_told(strange: t.Any) -> None:
     known = {START + ONE: Stored(strange, 1), START + TWO: Stored(entry(TWO), 1)}
     assert wanted_entry(known, START, "web", TWO, []).key == START + TWO
+
+
+def test_a_host_that_the_store_does_not_know() -> None:
+    with pytest.raises(BadEntry, match=r"no volume of this host under web/\. Compare the name of the host") as refused:
+        wanted_entry({}, "web/", "web", "", ())
+    assert "Name one" not in str(refused.value)

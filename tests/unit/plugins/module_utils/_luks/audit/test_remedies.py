@@ -577,6 +577,25 @@ def test_the_finding_goes(cure: Cure, tmp_path: pathlib.Path) -> None:
     assert not [one for one in ill if (one["keyslot"], one["unverified"]) in after]
 
 
+@pytest.mark.needs("cryptsetup")
+@pytest.mark.parametrize("said", [True, False])
+def test_a_spare_keyslot_stays_one_if_the_entry_says_so(tmp_path: pathlib.Path, said: bool) -> None:
+    policy = extended(minimum_costs={"pbkdf2": 1001, "argon2": {"time": 5, "memory": 32}})
+    patient = Patient(tmp_path, "luks2.img", {"policy": policy})
+    before = [one["remedy"] for one in patient.findings("kdf-cost")]
+    assert before and not any("priority" in remedy for remedy in before)
+    for keyslot in (0, 1):
+        slot(keyslot, priority=0)(patient.image)
+    assert {one["remedy"][-len(SPARE) :] for one in patient.findings("kdf-cost")} == {SPARE}
+    patient.keyslots({**again(WINTER, **{**CHEAP, "time": 5}), **({"priority": "ignore"} if said else {})})
+    assert len(patient.findings("kdf-cost")) == len(before) - 1
+    dump = subprocess.run(
+        ["cryptsetup", "luksDump", str(patient.image.path)], capture_output=True, text=True, check=True
+    )
+    assert dump.stdout.count("Priority:   ignored") == (2 if said else 1)
+
+
+SPARE = "; it has priority ignore, so give priority: ignore too, or it is tried by default afterwards"
 # A rotation is a play, which these tests of the roles judge.
 IN_PLAYS = {
     ("store-missing", "Run the rotation of this volume again"): "test_audit_store.py::test_what_rotations_cure",
