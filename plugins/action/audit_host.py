@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
-from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, excluded, problem_of, summary_of
+from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, problem_of, summary_of, traced
 from ..plugin_utils._audit_store import STORE_SPEC, Entries, variables_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._prints import key_for_hosts, rekeyed
@@ -45,20 +45,22 @@ class ActionModule(ActionBase):
             answer = answer_of(host.name, result, given["audit_exclude"])
             answer["volumes"] = [rekeyed(volume) for volume in answer["volumes"]]
         except (HostError, AnsibleConnectionFailure) as error:
-            left_out = excluded(given["audit_exclude"])
-            answer = {"host": host.name, "error": shown(str(error)), "volumes": [], "excluded": left_out}
+            answer = {"host": host.name, "error": shown(str(error)), "volumes": [], "excluded": []}
+        found = searched(
+            host.name,
+            len(answer["volumes"]),
+            () if given["audit_volumes"] else given["audit_paths"],
+            result.get("unmatched"),
+            given["audit_allow_empty"],
+        )
+        if "volumes" in result:
+            answer["searched"] = traced(given, found)
         return {
             "changed": False,
             "answer": answer,
             "problem": problem_of(answer, given["audit_fail_on"]),
             "summary": summary_of(answer),
-            "searched": searched(
-                host.name,
-                len(answer["volumes"]),
-                () if given["audit_volumes"] else given["audit_paths"],
-                result.get("unmatched"),
-                given["audit_allow_empty"],
-            ),
+            "searched": found,
             "report": {name: given[name] for name in REPORT},
             "warnings": host.warnings,
             **host.facts(),

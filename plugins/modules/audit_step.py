@@ -231,6 +231,12 @@ unreadable:
   type: list
   elements: str
   sample: []
+excluded:
+  description: The items of O(exclude) that left something out on this host.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 unmatched:
   description: As RV(luksmith.luks.volumes_info#module:unmatched).
   returned: success

@@ -99,9 +99,10 @@ def excluded(items: t.Sequence[t.Any]) -> t.List[t.Dict[str, str]]:
 def answer_of(host: str, result: Json, exclude: t.Sequence[t.Any] = ()) -> t.Dict[str, t.Any]:
     """The part of the report, from what the module said. A host is data: what has another kind is left out.
 
-    exclude: items of ``audit_exclude``, which are the operator's
+    exclude: items of ``audit_exclude``, which are the operator's; of these, those that the host has.
     """
-    left_out = excluded(exclude)
+    here = result.get("excluded")
+    left_out = [one for one in excluded(exclude) if not isinstance(here, list) or one["volume"] in here]
     if not isinstance(result.get("volumes"), list):
         return {"host": host, "error": NO_ANSWER, "volumes": [], "excluded": left_out}
     volumes = [
@@ -114,6 +115,18 @@ def answer_of(host: str, result: Json, exclude: t.Sequence[t.Any] = ()) -> t.Dic
         else ""
     )
     return {"host": host, "error": error, "volumes": volumes, "excluded": left_out}
+
+
+def traced(given: Json, searched: Json) -> t.Dict[str, t.Any]:
+    """For the report: where the host was to look for volumes, and what led to none there."""
+    chosen = given["audit_volumes"]
+    return {
+        "volumes": [str(one["device"]) for one in chosen],
+        "paths": [] if chosen else list(given["audit_paths"]),
+        "block_devices": bool(given["audit_block_devices"]) and not chosen,
+        "unmatched": list(searched["unmatched"]),
+        "allow_empty": searched["allow_empty"],
+    }
 
 
 def problem_of(answer: Json, fail_on: str) -> str:

@@ -85,6 +85,7 @@ def build(
     ordered = hosts_of(hosts, kind)
     if kind == AUDIT:
         fleet_rules.judge(ordered)
+        _blame_for_nothing(ordered)
     for host in ordered:
         for volume in host["volumes"]:
             volume.pop("prints", None)  # they are of this run, and not for people
@@ -282,6 +283,26 @@ def _searched(searched: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     lists = ("paths", "volumes", "unmatched")
     one.update({name: [shown(text) for text in _list(searched, name) if isinstance(text, str)] for name in lists})
     return one
+
+
+def is_partial(host: t.Mapping[str, t.Any]) -> bool:
+    """Whether a host with an error has answered all the same."""
+    return bool(host["volumes"] or host.get("searched"))
+
+
+def _blame_for_nothing(hosts: t.Sequence[Report]) -> None:
+    """A pattern that led to no volume on any host is an error of each host that was to follow it.
+
+    One that led to some elsewhere is not: the hosts of a fleet share patterns.
+    """
+    searched = [(host, host["searched"]) for host in hosts if "searched" in host]
+    matched = {pattern for _host, one in searched for pattern in one["paths"] if pattern not in one["unmatched"]}
+    for host, one in searched:
+        missing = [pattern for pattern in one["unmatched"] if pattern not in matched]
+        if missing and not one["allow_empty"]:
+            told = f"no host of the play has a LUKS volume for these patterns of audit_paths: {', '.join(missing)}"
+            if told not in (host["error"] or ""):
+                host["error"] = "; ".join(filter(None, (host["error"], told)))
 
 
 def _texts(source: t.Mapping[t.Any, t.Any]) -> t.Dict[str, str]:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
-from .data import ASKING, AUDIT, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING
+from .data import ASKING, AUDIT, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING, is_partial
 from .rule_book import ids_of
 from .verdict import BEYOND as LEFT_BEYOND
 from .verdict import BEYOND_LIMIT, EXCLUDED, NO_VOLUME, Left, left_out, why_recorded
@@ -210,7 +210,9 @@ def _host_cases(host: Report, kind: str) -> t.List[ElementTree.Element]:
         cases.append(case)
     elif host["error"]:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host answers")
-        ElementTree.SubElement(case, "error", message=host["error"], type="unreachable")
+        ElementTree.SubElement(
+            case, "error", message=host["error"], type="incomplete" if is_partial(host) else "unreachable"
+        )
         cases.append(case)
     elif kind == AUDIT and not host["volumes"] and "policies" in host:
         case = ElementTree.Element("testcase", classname=host["host"], name="the host has a volume")

@@ -17,7 +17,6 @@ from ...module_utils._luks.audit.policy import INFO, OFF
 from ...module_utils._luks.audit.rules import RULES, SEGMENT_GAP, UNREADABLE
 from ...module_utils._luks.task.options import PROOF
 from .fleet_rules import CLONE, FLEET_RULES
-from .verdict import left_out
 
 Report = t.Mapping[str, t.Any]
 
@@ -51,7 +50,7 @@ def of_host(host: Report) -> t.Dict[str, str]:
     if host["error"]:
         each.append(dict.fromkeys(NAMES, ERROR if each else NOT_CHECKED))
     outcomes = {name: _worst([one[name] for one in each]) for name in NAMES}
-    if left_out({"hosts": [host]}):  # on each volume that was seen is not on each volume
+    if host["excluded"]:  # on each volume that was seen is not on each volume
         outcomes.update((name, NOT_CHECKED) for name, one in outcomes.items() if one in (PASS, NOT_APPLICABLE))
     return outcomes
 

@@ -20,7 +20,7 @@ import typing as t
 
 from . import comparison
 from . import verdict as verdicts
-from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING
+from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING, is_partial
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -44,7 +44,7 @@ _WORDS = {
     "unchanged": "with nothing to do",
 }
 _VERDICTS = {
-    FAILED: "Failed in part: a volume failed, or a host gave no answer.",
+    FAILED: "Failed in part: a volume failed or was refused, or a host gave no answer.",
     INCOMPLETE: "Not at its end: the run is under way, or was stopped.",
     PLANNED: "Every host has answered.",
     DONE: "Every host has answered, and no volume was refused.",
@@ -94,7 +94,8 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     """The whole report in one sentence."""
     totals = report["totals"]
     states = ", ".join(f"{count:,} {_WORDS.get(state, state)}" for state, count in totals["states"].items() if count)
-    lost = totals["hosts_without_answer"]
+    partly = sum(bool(host["error"] and is_partial(host)) for host in report["hosts"])
+    lost = totals["hosts_without_answer"] - partly
     parts = [verdict(report["run"])] if "run" in report else []
     parts += [verdicts.sentence(report["verdict"])] if "verdict" in report else []
     changed = comparison.sentence(report["since"]) if "since" in report else ""
@@ -103,6 +104,8 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     )
     if lost:
         parts.append(f"{_count(lost, 'host')} gave no answer.")
+    if partly:
+        parts.append(f"{_count(partly, 'host')} {'was' if partly == 1 else 'were'} not audited as a whole.")
     if "store" in totals:
         proven, by_record = totals["store"]["yes"], totals["store"]["by record"]
         asked = _count(sum(totals["store"].values()), "volume")

@@ -30,6 +30,7 @@ WORDS = (
     "compliant, as far as audited",
     "compliant",
 )
+_GOOD = (BY_RECORD, AS_FAR_AS)
 BEYOND_LIMIT = "The host is beyond --limit and was not asked."
 NO_VOLUME = "No LUKS volume was found on the host."
 
@@ -105,8 +106,12 @@ def of_audit(report: Report) -> t.Dict[str, t.Any]:
 
 def sentence(verdict: Report) -> str:
     """For a console: the word, and what it does not cover."""
-    bounds = f": {', '.join(verdict['limits'])}" if verdict["limits"] else ""
-    return f"Verdict: {verdict['word']}{bounds}."
+    bounds = ", ".join(verdict["limits"])
+    if not bounds:
+        return f"Verdict: {verdict['word']}."
+    return (
+        f"Verdict: {verdict['word']}{': ' if verdict['word'] in _GOOD else '. Not everything was audited: '}{bounds}."
+    )
 
 
 def why_recorded(volume: Report) -> str:

@@ -30,6 +30,7 @@ GRUB_FOLDERS = ("/boot/grub", "/boot/grub2")
 def audit_host(params: Params) -> Result:
     """``volumes``: the result of the module ``audit`` for each, with the state ``failed`` and the reason where there is
     none. ``unreadable``: devices that may be volumes, and cannot be read. ``unmatched``: patterns without a volume.
+    ``excluded``: what of the option left something out on this host.
     """
     named: t.Sequence[Params] = params["volumes"]
     found = discover(
@@ -43,9 +44,11 @@ def audit_host(params: Params) -> Result:
     warnings = list(found["warnings"])
     volumes = [_audited(params, volume, known.get(volume["device"], {}), warnings) for volume in named or kept]
     unreadable = [device for device in found["unreadable"] if device not in exclude]
+    places = [] if named else [one[name] for one in found["volumes"] for name in ("uuid", "device")]
     return {
         "changed": False,
         "volumes": volumes,
+        "excluded": [name for name in exclude if name in places or name in found["unreadable"]],
         "unreadable": unreadable,
         "unmatched": found["unmatched"],
         "warnings": list(dict.fromkeys(warnings)),

@@ -7,7 +7,7 @@
 import { chip, figure, h, many, report, rotation, SEVERITIES, trace, UNANSWERED } from "./shared.js";
 
 const RUNS = {
-  failed: ["failed", "failed in part", "A volume failed, or a host gave no answer."],
+  failed: ["failed", "failed in part", "A volume failed or was refused, or a host gave no answer."],
   incomplete: ["waiting", "not at its end", "The run is under way, or was stopped."],
   planned: ["planned", "planned", "Every host has answered. No volume and no store was changed."],
   done: ["done", "done", "Every host has answered, and no volume was refused."],
@@ -25,12 +25,18 @@ const VERDICT_TONES = {
 function auditVerdict() {
   const { word, about, limits } = report.verdict;
   const worst = SEVERITIES.find((severity) => totals.findings[severity]);
-  return [VERDICT_TONES[word] || worst || "failed", word + (limits.length ? ": " + limits.join(", ") : ""), about];
+  const bounds = limits.join(", ");
+  const tone = VERDICT_TONES[word] || worst || "failed";
+  return word.startsWith("compliant") && bounds
+    ? [tone, word + ": " + bounds, about]
+    : [tone, word, bounds ? about + " Not everything was audited: " + bounds + "." : about];
 }
 export function verdict() {
   const [tone, word, about] = report.run ? RUNS[report.run.verdict] : auditVerdict();
   const gaps = [
-    totals.hosts_without_answer ? many(totals.hosts_without_answer, "host") + " gave no answer." : "",
+    totals.hosts_without_answer
+      ? many(totals.hosts_without_answer, "host") + " gave no answer, or not a whole one."
+      : "",
     totals.states.failed ? many(totals.states.failed, "volume") + " failed." : "",
     report.scope && report.scope.beyond.length
       ? many(report.scope.beyond.length, "host") + " of the play beyond --limit."
@@ -127,7 +133,7 @@ export function scope() {
     ),
     known || rotation ? null : h("p", { class: "soft small" }, "The inventory is not known to this report."),
     list(
-      "Without an answer",
+      "Without an answer, or not audited as a whole",
       report.hosts.filter((host) => host.error).map((host) => host.host + ": " + host.error),
     ),
     known ? list("Beyond --limit", known.beyond) : null,

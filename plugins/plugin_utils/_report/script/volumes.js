@@ -14,6 +14,8 @@ export const pager = h("nav", { class: "pager", "aria-label": "Pages of hosts" }
 export const count = h("span", { class: "count", role: "status" });
 export const paperNote = h("p", { class: "only-print soft" });
 
+// A host with an error that has answered all the same.
+const partial = (host) => host.volumes.length || host.searched;
 function oldest(volume) {
   const known = volume.keyslots.map((row) => row.age_days).filter((age) => typeof age === "number" && age >= 0);
   return known.length ? Math.max(...known) : null;
@@ -106,7 +108,13 @@ export function drawVolumes() {
                   "td",
                   {},
                   one.host.error
-                    ? h("p", { class: "note" }, chip("failed", false, "no answer"), " ", one.host.error)
+                    ? h(
+                        "p",
+                        { class: "note" },
+                        chip("failed", false, partial(one.host) ? "incomplete" : "no answer"),
+                        " ",
+                        one.host.error,
+                      )
                     : null,
                   one.host.excluded.map((left) =>
                     h("p", { class: "soft small" }, "Excluded: " + left.volume + " (" + left.reason + ")"),

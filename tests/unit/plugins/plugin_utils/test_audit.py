@@ -15,6 +15,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._audit import (
     asked,
     problem_of,
     summary_of,
+    traced,
 )
 
 FINDING = {"rule": "kdf-cost", "severity": "high", "message": "it is cheap"}
@@ -84,3 +85,19 @@ def test_what_is_left_out_is_named_with_its_reason() -> None:
     assert [tuple(one.values()) for one in answer_of("web", {}, items)["excluded"]] == told
     given = {**dict.fromkeys(SPEC), "audit_exclude": items}
     assert asked(given)["exclude"] == [volume for volume, _reason in told]
+
+
+def test_what_is_left_out_is_named_only_on_its_host() -> None:
+    items = ["/dev/sda", {"volume": "668f406d", "reason": "a spare"}]
+    found = answer_of("web", {"volumes": [], "excluded": ["668f406d", 7]}, items)
+    assert found["excluded"] == [{"volume": "668f406d", "reason": "a spare"}]
+
+
+def test_where_the_host_was_to_look() -> None:
+    given = {"audit_volumes": [], "audit_paths": ["/a", "/b"], "audit_block_devices": True}
+    whole = {"volumes": [], "paths": ["/a", "/b"], "block_devices": True, "unmatched": ["/b"], "allow_empty": False}
+    searched = {"unmatched": ["/b"], "allow_empty": False}
+    assert traced(given, searched) == whole
+    chosen = {**given, "audit_volumes": [{"device": "/dev/a", "header": None}]}
+    few = {"volumes": ["/dev/a"], "paths": [], "block_devices": False, "unmatched": [], "allow_empty": False}
+    assert traced(chosen, {**searched, "unmatched": []}) == few

@@ -102,6 +102,13 @@ FLEETS: t.List[t.Tuple[str, t.List[Json], t.Optional[Json], str, t.List[str]]] =
         ["no block devices on 1 host"],
     ),
     ("no answer", [GOOD, host(error="no route")], None, "not all was seen", []),
+    (
+        "a pattern that leads to nothing",
+        [GOOD, host(searched={**SEARCHED, "unmatched": ["/srv/*.img"]})],
+        None,
+        "not all was seen",
+        [],
+    ),
     ("nothing", [host()], None, "nothing was seen", []),
 ]
 NAMES = [name for name, *_rest in FLEETS]
@@ -175,4 +182,33 @@ def test_an_exclusion_takes_away_the_pass_of_its_host() -> None:
         return collections.Counter(outcomes.of_host(made(name)["hosts"][0]).values())
 
     assert counted("good")[outcomes.PASS] > 10
-    assert counted("excluded")[outcomes.PASS] == counted("chosen")[outcomes.PASS] == 0
+    assert counted("excluded")[outcomes.PASS] == 0 and counted("chosen")[outcomes.PASS] > 10
+
+
+def test_a_pattern_that_led_to_nothing_anywhere_is_an_error_of_each_host() -> None:
+    lost = {**SEARCHED, "unmatched": ["/srv/*.img"]}
+    report = data.build([{**GOOD, "searched": lost}, host(searched=lost)], generated="2026-11-29 10:00 UTC")
+    assert [one["error"] for one in report["hosts"]] == [
+        "no host of the play has a LUKS volume for these patterns of audit_paths: /srv/*.img"
+    ] * 2
+    for render in (exchange.to_csv, exchange.to_junit, sarif.to_sarif, oscal.to_oscal, xccdf.to_xccdf, page.render):
+        assert "patterns of audit_paths: /srv/*.img" in render(report), render
+    assert "2 hosts were not audited as a whole." in page.summary(report)
+    assert data.build(report["hosts"])["hosts"] == report["hosts"], "a joined report says it once"
+
+
+@pytest.mark.parametrize("one", [{"unmatched": []}, {"unmatched": ["/srv/*.img"], "allow_empty": True}])
+def test_a_pattern_of_the_fleet_need_not_lead_to_a_volume_on_each_host(one: Json) -> None:
+    hosts = [{**GOOD, "searched": SEARCHED}, host(searched={**SEARCHED, "unmatched": ["/srv/*.img"], **one})]
+    report = data.build(hosts)
+    assert [host["error"] for host in report["hosts"]] == [None, None]
+    assert report["hosts"][1]["searched"]["unmatched"] == hosts[1]["searched"]["unmatched"]
+    assert report["verdict"]["word"] == "compliant"
+    alone = data.build(hosts[1:])["hosts"][0]["error"]
+    assert alone is None, "nothing was missing, or its operator expects that"
+
+
+def test_a_bad_verdict_says_what_was_left_out_too() -> None:
+    bad = host(fleets.bad_volume(1), excluded=[{"volume": "/dev/x", "reason": "a stick"}])
+    summary = page.summary(data.build([bad]))
+    assert summary.startswith("Verdict: not compliant. Not everything was audited: 1 volume excluded. ")

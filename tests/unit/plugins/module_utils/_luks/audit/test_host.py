@@ -122,3 +122,11 @@ def test_grub_must_open_the_volume_with_boot(
         (tmp_path / folder).mkdir()
     assert host.holds_boot({"open": [{"mounts": mounts}]}, mounted) is boots
     assert not host.holds_boot({}, mounted)
+
+
+def test_it_says_what_was_left_out_here(folder: pathlib.Path, images: t.List[Image]) -> None:
+    mine, other = str(folder / "one.img"), "/dev/of-another-host"
+    result = run(folder, exclude=[mine, other])
+    assert (len(result["volumes"]), result["excluded"]) == (1, [mine])
+    named = run(folder, exclude=[mine], volumes=[{"device": mine, "header": None}])
+    assert (len(named["volumes"]), named["excluded"]) == (1, []), "a named volume is audited"
