@@ -159,7 +159,10 @@ class World:
             for number, (_opener, lanes, _fails) in enumerate(slots)
         }
         self.header = types.SimpleNamespace(
-            keyslots=keyslots, digests=[types.SimpleNamespace(number=0)], slot_count=32, extent=1 << 20
+            keyslots=keyslots,
+            digests=[types.SimpleNamespace(number=0, key_size=1, segments=(0,))],
+            slot_count=32,
+            extent=1 << 20,
         )
         self.secrets = [types.SimpleNamespace(value=bytearray([65 + number])) for number in range(secrets)]
         self._lock = threading.Lock()

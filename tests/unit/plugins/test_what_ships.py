@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 689,
+    "audit": 693,
     "audit_host": 3,
-    "audit_step": 729,
+    "audit_step": 733,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 611,
+    "header_backup": 613,
     "keyfile": 90,
-    "keyslots": 830,
+    "keyslots": 832,
     "keyslots_info": 524,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 925,
-    "test_volumes": 457,
+    "test_volumes": 459,
     "vault_entry": 5,
-    "verify_volume": 527,
+    "verify_volume": 529,
     "volumes_info": 245,
 }
 

@@ -264,10 +264,10 @@ def test_a_batch_after_one_that_was_too_bad_does_not_begin(
     def begin(_host: str, _batch: t.Any) -> None:
         raise error
 
-    monkeypatch.setattr(rotate_host, "folder_of_run", lambda: str(tmp_path))
+    monkeypatch.setattr(rotate_host, "folder_of_batches", lambda: str(tmp_path))
     monkeypatch.setattr(rotate_host, "Batches", lambda _folder: types.SimpleNamespace(begin=begin))
     action: t.Any = object.__new__(rotate_host.ActionModule)
     action._task = types.SimpleNamespace(check_mode=False)
-    action._batch = lambda _host: None
+    action._batch = lambda: None
     with pytest.raises(AnsibleActionFail, match=words):
         action._begin_batch("web")

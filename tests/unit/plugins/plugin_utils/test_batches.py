@@ -55,10 +55,10 @@ def test_a_batch_that_was_not_all_right_is_the_last_one(run: Run) -> None:
 
 def test_a_host_that_was_fine_in_an_earlier_play_is_not_therefore_fine_in_this_one(run: Run) -> None:
     run.batch("ab", "ab")
-    for host in "ac":  # and b is killed before it begins
+    for host in "ac":  # and b is lost before it begins
         run.begin(host, "abc").fine(host)
     with pytest.raises(Stopped, match=r"1 of the 3 hosts of an earlier batch .* \(b\)"):
-        run.begin("d", "d")
+        run.begin("d", "d", earlier="b")
 
 
 @pytest.mark.parametrize(("limit", "stops"), [(0, True), (33, True), (33.4, False), (100, False), (None, False)])

@@ -183,7 +183,7 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
         return _refused(
             f"segments of the volume have different volume keys (digest {', '.join(others)} does not cover segment 0)",
             "a keyslot would open only a part of the data, and cryptsetup opens only those of segment 0",
-            "Restore a header backup; cryptsetup never writes such a header",
+            f"{RESTORE}; cryptsetup never writes such a header",
         )
     return None
 
