@@ -49,7 +49,7 @@ WRITE = """
 
 
 def test_a_folder_of_tasks(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """It may take a minute: five rotations of two volumes."""
+    """It may take a minute: six rotations of two volumes."""
     folder = tmp_path / "tasks"
     folder.mkdir()
     (folder / "read.yml").write_text(READ)
@@ -67,6 +67,9 @@ def test_a_folder_of_tasks(tmp_path: pathlib.Path, shared: pathlib.Path) -> None
     output = lab.play(*TWO, "-e", '{"full": true}', expect=2)
     assert "2 of 2 volumes were not brought to the end" in output and "the store is full" in output, output
     assert [(lab.folder / volume).read_bytes() for volume in VOLUMES] == before
+    # Where all hosts may fail, the last play fails those that did.
+    output = lab.play(*TWO, "-e", '{"full": true, "rotate_max_fail_percentage": 100}', expect=2)
+    assert "the store is full" in output[output.index("PLAY [Name the hosts") :], output
 
     lab.play(*TWO, expect=-9, KILL_BEFORE="host erase")
     nothing_is_lost(lab, stored())

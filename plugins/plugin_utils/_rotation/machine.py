@@ -312,9 +312,20 @@ class Rotation:
                 "rotate_unknown is fail. Find out whose it is, and name its secret in one of them"
             )
         elif not volume.outlaws:
-            volume.outlaws = tuple(slots)
-            volume.order = self._asking.order_of(volume)
-            volume.phase = Phase.LOOK
+            self._outlaw(volume, slots)
+
+    def _outlaw(self, volume: Volume, slots: t.Sequence[int]) -> None:
+        """The keyslots go together with the old secrets."""
+        if volume.seen.type == "luks1" and volume.entry["current"] is None:
+            raise _Refused(
+                f"{_keyslots(slots)} with no known secret, rotate_unknown is erase, and the store has no secret of this "
+                "volume yet. LUKS1 keeps no record of a rotation: the store of an earlier one, under another path or "
+                "another name of the host, may have a secret for that. Run once with rotate_unknown: report; when you "
+                "know whose keyslots are to go, run with erase"
+            )
+        volume.outlaws = tuple(slots)
+        volume.order = self._asking.order_of(volume)
+        volume.phase = Phase.LOOK
 
     def _judge_beside_sealed(self, slots: t.Sequence[int], by_record: bool) -> None:
         """Of keyslots that nothing opened which could be tried, one is that of the secret of the store, unless the

@@ -304,6 +304,21 @@ def test_a_keyslot_that_could_not_be_tried_is_nobodys(policy: str) -> None:
     assert policy == "report" or "keyslot 5 could not be tried (its costs are above the limit)" in found.msg
 
 
+@pytest.mark.parametrize("format", ["luks1", "luks2"])
+def test_where_no_record_can_tell_a_first_run_erases_no_stranger(format: str) -> None:
+    """It could be the secret of a rotation with another path of the store."""
+    volume, store = disk(), FakeStore()
+    volume.format = format
+    volume.slots[4] = "of the other store"
+    found = one_of(rotate(options(unknown="erase"), FakeHost({"/dev/a": volume}), store)[0])
+    assert (found.state, 4 in volume.slots) == (("refused", True) if format == "luks1" else ("done", False))
+    if format == "luks1":
+        assert store.held == {} and "Run once with rotate_unknown: report" in found.msg
+        rotate(options(), FakeHost({"/dev/a": volume}), store)
+        assert one_of(rotate(options(unknown="erase"), FakeHost({"/dev/a": volume}), store)[0]).state == "done"
+        assert 4 not in volume.slots, "the operator has looked"
+
+
 def test_a_store_that_fails_changes_no_volume() -> None:
     for broken, said in (("check", "It is full"), ("write", "It is full"), ("forgets", "did not give back secret")):
         volume, store = disk(), FakeStore()
