@@ -185,14 +185,16 @@ class ActionModule(ActionBase):
         if failed or problem:
             parts = [f"{host}: {problem}" if problem else ""]
             if failed:
-                parts.append(f"{len(failed)} of {len(volumes)} volumes were not brought to the end.")
+                those = "volume was" if len(volumes) == 1 else "volumes were"
+                parts.append(f"{len(failed)} of {len(volumes)} {those} not brought to the end.")
             parts += [*(volume.msg for volume in failed), unknown]
             return {**result, "failed": True, "msg": " ".join(shown(part) for part in parts if part)}
         changed = sum(volume.changed for volume in volumes)
         all_hosts = self._variables.get("ansible_play_hosts_all") or [host]
         place = f"host {all_hosts.index(host) + 1} of {len(all_hosts)}" if host in all_hosts else ""
         would = "would change" if self._task.check_mode else "changed"
-        world.say(f"{host}: {changed} volumes {would}, {len(volumes) - changed} unchanged; {place}")
+        noun = "volume" if changed == 1 else "volumes"
+        world.say(f"{host}: {changed} {noun} {would}, {len(volumes) - changed} unchanged; {place}")
         if unknown:
             world.say(f"{host}: {unknown}")
         return result

@@ -49,7 +49,7 @@ def test_a_command_that_goes_wrong(with_command: Lab, tmp_path: pathlib.Path, wr
     """It may take half a minute: three rotations."""
     lab = with_command.copy(tmp_path / "lab")
     output = lab.play(*TWO, expect=2, DIE=way, DIE_AT="0" if write == "stage" else "1")
-    assert "1 of 1 volumes were not brought to the end" in output
+    assert "1 of 1 volume was not brought to the end" in output
     stored = lab.stored()
     nothing_is_lost(lab, stored)
     if write == "stage":

@@ -355,7 +355,7 @@ def test_roles(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> None:
     says(
         ran,
         "refused at plan",
-        "1 of 1 volumes were not brought to the end",
+        "1 of 1 volume was not brought to the end",
         "It begins with text, not with a LUKS header",
     )
     assert ran.output.count(": promote: ") == 2, (
