@@ -263,7 +263,8 @@ def _combined(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
     if failed:
         result["failed"] = True
         counts = ", ".join(f"{sum(one['state'] == state for one in volumes)} {state}" for state in STATES)
-        result["msg"] = f"{len(failed)} of {len(volumes)} volumes could not be audited ({counts}). " + " ".join(
+        noun = "volume" if len(volumes) == 1 else "volumes"
+        result["msg"] = f"{len(failed)} of {len(volumes)} {noun} could not be audited ({counts}). " + " ".join(
             one["msg"] for one in failed
         )
     return result
@@ -280,10 +281,10 @@ def _with_fail_on(task: AuditTask, result: Result) -> Result:
     ]
     if bad and not result.get("failed"):
         result["failed"] = True
-        first = bad[0]
+        first, noun = bad[0], "finding" if len(bad) == 1 else "findings"
         where = first.get("device") or result.get("device")
         result["msg"] = (
-            f"{where}: {len(bad)} findings of severity {task.fail_on} or worse; the first: {first['message']} "
+            f"{where}: {len(bad)} {noun} of severity {task.fail_on} or worse; the first: {first['message']} "
             f"({first['rule']}). Nothing was changed."
         )
     return result

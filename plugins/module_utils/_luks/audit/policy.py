@@ -26,6 +26,23 @@ OF_THE_POLICY = (GAP, ACCEPTED) = ("policy-gap", "policy-accepted")
 
 _LARGEST = 2**32 - 1
 _COSTS = ("time", "memory")
+# What people take for a letter in the names of ready policies: Cyrillic and Greek letters, digits and signs.
+_LIKE = {
+    "a": "\u0430\u03b1@4",
+    "c": "\u0441\u03f2",
+    "e": "\u0435\u03b53",
+    "f": "\u03dd",
+    "g": "\u050d9",
+    "l": "i1|\u0131\u0456\u03b9\u04cf",
+    "o": "0\u043e\u03bf",
+    "p": "\u0440\u03c1",
+    "r": "\u0433",
+    "s": "5$\u0455",
+    "t": "\u0442\u03c4",
+    "w": "\u0461\u051d\u03c9",
+    "y": "\u0443\u03c5",
+}
+_ALIKE = {ord(other): letter for letter, others in _LIKE.items() for other in others}
 _EXPECTED = ("uuid", "label", "subsystem", "fingerprint")
 
 
@@ -107,20 +124,26 @@ def _ready(own: t.Dict[str, t.Any]) -> t.Tuple[str, t.Mapping[str, t.Any]]:
         if not isinstance(name, str) or name not in READY:
             raise BadTask(f"policy: there is no ready policy {name!r}", remedy=f"The ready ones are {_list(READY)}")
         own.setdefault("name", name)
-    read_as = _read_as(own.get("name"))
-    if read_as in READY and own["name"] != name:
+    looks_like = _looks_like(own.get("name"))
+    if looks_like and own["name"] != name:
         raise BadTask(
-            f"policy.name is {own['name']!r}, which reads as the ready policy {read_as!r} that this one "
-            f"{'changes' if read_as == name else 'does not extend'}",
+            f"policy.name is {own['name']!r}, which is or looks like {looks_like!r}, a ready policy that this one "
+            f"{'changes' if looks_like == name else 'does not extend'}",
             why="A report under this name would say what was not checked",
             remedy="Give it a name of its own",
         )
     return name, READY[name] if name else {}
 
 
-def _read_as(name: t.Any) -> str:
-    """A name as people read it, without capitals and spaces that only look different."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split()) if isinstance(name, str) else ""
+def _looks_like(name: t.Any) -> str:
+    """The ready policy that people would take ``name`` for, or ""."""
+    return next((ready for ready in READY if isinstance(name, str) and _folded(name) == _folded(ready)), "")
+
+
+def _folded(name: str) -> str:
+    """Without case, width, accents, spaces and punctuation, and with one letter for those that look alike."""
+    plain = unicodedata.normalize("NFKD", name).casefold().translate(_ALIKE)
+    return "".join(character for character in plain if character.isalnum())
 
 
 def _check_rules(key: str, rules: t.Iterable[str], known_rules: t.Collection[str]) -> None:

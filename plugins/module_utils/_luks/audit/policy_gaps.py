@@ -5,14 +5,15 @@
 """Where a policy allows more than the ready policy that it extends, and does not say what that costs.
 
 A key derivation has a price, so that a policy which allows another one must name the price (``minimum_costs``). What
-has no price needs a reason (``accepted``, by rule) if one of the other ready policies objects to it, too.
+has no price needs a reason (``accepted``, by rule) if one of the other ready policies objects to it, too. A policy that
+extends none is held against the one that asks for least.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from .policy import INFO, KDF_TYPES, OFF, OTHER, Policy, parse
+from .policy import FORMATS, INFO, KDF_TYPES, OFF, OTHER, Policy, parse
 from .ready_policies import READY
 
 # A key, and the rule under whose name its reason is given.
@@ -30,6 +31,10 @@ _SIZES = (
 )
 
 
+# What a policy that extends none is held against.
+LOOSEST = "legacy"
+
+
 class Gap(t.NamedTuple):
     """``reason``: why the policy accepts it; empty if it does not say."""
 
@@ -41,20 +46,22 @@ class Gap(t.NamedTuple):
 def gaps(policy: Policy, severities: t.Mapping[str, str]) -> t.List[Gap]:
     """All gaps of ``policy``; ``severities``: rule -> its default."""
     found = list(_costs(policy))
-    if policy.extends:
-        others = [parse(name, severities) for name in READY]
-        ready = next(other for other in others if other.extends == policy.extends)
-        found += _wider(policy, ready, others)
-        found += _quiet_rules(policy, ready, severities)
-        if ready.try_empty_secret and not policy.try_empty_secret:
-            found.append(_without_reason(policy, "secret-empty", "the empty secret is not tried (try_empty_secret)"))
+    others = [parse(name, severities) for name in READY]
+    ready = next(other for other in others if other.extends == (policy.extends or LOOSEST))
+    found += _wider(policy, ready, others)
+    found += _quiet_rules(policy, ready, severities)
+    if not policy.minimum_digest_iterations:
+        what = f"minimum_digest_iterations requires nothing, but {ready.minimum_digest_iterations} in {ready.extends}"
+        found.append(_without_reason(policy, "digest-weak", what))
+    if ready.try_empty_secret and not policy.try_empty_secret:
+        found.append(_without_reason(policy, "secret-empty", "the empty secret is not tried (try_empty_secret)"))
+    if found and not policy.extends:
+        found = [one._replace(message=f"it extends no ready policy; {one.message}") for one in found]
     return found
 
 
 def _costs(policy: Policy) -> t.Iterator[Gap]:
-    """Each key derivation that the policy allows by name, or by extending a ready policy, has a minimum cost."""
-    if not policy.extends and not policy.kdf_types:
-        return  # it requires nothing of key derivations, and does not look as if it did
+    """Each key derivation that the policy allows, and be it by not naming any, has a minimum cost."""
     if _quiet(policy, "kdf-cost"):
         yield Gap("the rule kdf-cost does not count, so that any cost is compliant", "Lower minimum_costs instead")
     allowed = KDF_TYPES if not policy.kdf_types or _quiet(policy, "kdf-type") else policy.kdf_types
@@ -75,6 +82,8 @@ def _no_cost(what: str, key: str) -> Gap:
 def _wider(policy: Policy, ready: Policy, others: t.Sequence[Policy]) -> t.Iterator[Gap]:
     for key, rule in _LISTS:
         own, before = getattr(policy, key), getattr(ready, key)
+        if key == "formats" and set(before) == set(FORMATS):
+            continue  # to require nothing is to require the same
         if before and not own and not (key == "kdf_types" and _priced(policy, "argon2i")):
             yield _without_reason(policy, rule, f"{key} requires nothing, but {list(before)} in {ready.extends}")
         for item in own if before else ():

@@ -67,6 +67,8 @@ def describe(policy: Policy, known_rules: t.Collection[str]) -> t.Dict[str, t.An
     changes = differences(text_of(parse(policy.extends, known_rules)), text) if policy.extends else []
     changed = f"{policy.extends}, changed in {len(changes)} place{'' if len(changes) == 1 else 's'}"
     name = policy.name if not changes else changed if policy.name == policy.extends else f"{policy.name} ({changed})"
+    if not policy.extends:
+        name = f"{policy.name} (extends no ready policy)"
     return {
         "name": name,
         "extends": policy.extends or None,

@@ -18,6 +18,10 @@ RULES = RuleSet()
 
 _RECOVERY = "systemd-recovery"
 _TRIABLE = "Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed"
+_ASK_THE_STORE = (
+    "Make the store give its secrets to this audit (--vault-id of its file, rotate_escrow_private_key for sealed "
+    "ones), and audit again. Erase no keyslot before: its secret may be the current one"
+)
 _RECORD = (
     "Replace its secret with luksmith.luks.keyslots or the role rotate, which records when; LUKS1 has no room for a "
     "record, so that only the store of a rotation knows (audit_store)"
@@ -38,7 +42,7 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             elif number in evidence.untried:
                 yield Hit(
                     f"it is unknown whether {label!r} opens keyslot {number}: {evidence.untried[number]}",
-                    _TRIABLE,
+                    _ASK_THE_STORE if _in_doubt(evidence) else _TRIABLE,
                     keyslot=number,
                     unverified=True,
                 )
@@ -123,17 +127,20 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
             continue
         by = f" (token {', '.join(holders)} refers to it, which proves nothing)" if holders else ""
-        if slot.number in evidence.untried and evidence.labels:
+        if _in_doubt(evidence):
+            # Its secret may be the current one, whatever else was not tried: no word of erasing.
+            untried = evidence.untried.get(slot.number) if evidence.labels else None
+            more = f" Besides, {untried}" if untried else ""
             yield Hit(
-                f"it is unknown what opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
-                _TRIABLE,
+                f"it is unknown what opens keyslot {slot.number}{by}: {_in_doubt(evidence)}.{more}".rstrip("."),
+                _ASK_THE_STORE,
                 keyslot=slot.number,
                 unverified=True,
             )
-        elif _in_doubt(evidence):
+        elif slot.number in evidence.untried and evidence.labels:
             yield Hit(
-                f"it is unknown what opens keyslot {slot.number}{by}: {_in_doubt(evidence)}",
-                "Make the store give its secrets to this audit (rotate_escrow_private_key for sealed ones)",
+                f"it is unknown what opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
+                _TRIABLE,
                 keyslot=slot.number,
                 unverified=True,
             )

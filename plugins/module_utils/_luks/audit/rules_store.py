@@ -146,7 +146,10 @@ def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 yield Hit(
                     f"it is unknown whether {label!r}, which rotations replace, opens keyslot {number}: "
                     f"{evidence.untried[number]}",
-                    f"{_TRIABLE}, or erase the keyslot by its number if it is not needed",
+                    # With the store in doubt, the keyslot may be that of its current secret.
+                    _TRIABLE
+                    if stored is not None and (stored.problem or stored.sealed)
+                    else f"{_TRIABLE}, or erase the keyslot by its number if it is not needed",
                     keyslot=number,
                     unverified=True,
                 )

@@ -153,7 +153,8 @@ def combined(volumes: t.Sequence[Result]) -> Result:
             f"{sum(one['status'] == status for one in volumes)} {status}"
             for status in ("unchanged", "done", "refused", "partial")
         )
-        result["msg"] = f"{len(failed)} of {len(volumes)} volumes failed ({counts}). " + " ".join(
+        noun = "volume" if len(volumes) == 1 else "volumes"
+        result["msg"] = f"{len(failed)} of {len(volumes)} {noun} failed ({counts}). " + " ".join(
             one["msg"] for one in failed
         )
     return result

@@ -212,3 +212,16 @@ def test_a_bad_verdict_says_what_was_left_out_too() -> None:
     bad = host(fleets.bad_volume(1), excluded=[{"volume": "/dev/x", "reason": "a stick"}])
     summary = page.summary(data.build([bad]))
     assert summary.startswith("Verdict: not compliant. Not everything was audited: 1 volume excluded. ")
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (["not verified"] * 3, "Whether the store opens 3 volumes was not verified."),
+        (["yes", "not verified"], "The store opens 1 of 2 volumes; 1 not verified."),
+        (["yes", "no"], "The store opens 1 of 2 volumes."),
+    ],
+)
+def test_a_store_that_was_not_asked_opens_no_fewer_volumes(answers: t.List[str], words: str) -> None:
+    volumes = [fleets.volume(number, store={"opens": answer}) for number, answer in enumerate(answers)]
+    assert words in page.summary(data.build([host(*volumes)]))

@@ -94,6 +94,23 @@ class TestRecord:
         assert result["kdf_evaluations"] == 2  # the given secret and the empty one, on slot 1 only
         assert "slot-unknown" in [one["rule"] for one in result["findings"]]
 
+    def test_a_volume_of_which_each_keyslot_was_tried_is_proven(self, tmp_path: pathlib.Path) -> None:
+        """Only what comes from the record is no proof, and with one such keyslot the volume is none."""
+        image = rotated(tmp_path)
+        both = audit(image, verify="record", secrets=NEW, policy=extended())
+        assert (both["state"], both["verified"]) == ("recorded", False)
+
+        def drop(tree: t.Any, *gone: str) -> None:
+            for token in tree["tokens"].values():
+                for keyslot in gone:
+                    del token["slots"][keyslot]
+
+        one = audit(image.edit(lambda tree: drop(tree, "1")), verify="record", secrets=NEW, policy=extended())
+        assert (one["state"], one["verified"]) == ("recorded", False)
+        none = audit(image.edit(lambda tree: drop(tree, "0")), verify="record", secrets=NEW, policy=extended())
+        assert (none["state"], none["verified"]) == ("compliant", True)
+        assert none["kdf_evaluations"] >= 2
+
     def test_a_damaged_area_is_not_believed(self, tmp_path: pathlib.Path) -> None:
         image = rotated(tmp_path)
         image.patch(int(image.tree()["keyslots"]["1"]["area"]["offset"]), bytes(8192))

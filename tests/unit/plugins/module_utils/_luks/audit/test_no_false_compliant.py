@@ -219,3 +219,41 @@ def test_who_says_why_gets_it_and_it_is_shown(images: t.Mapping[str, Evidence]) 
     assert [(one["rule"], one["severity"]) for one in accepted] == [("policy-accepted", "info")]
     assert "a spare in the safe" in accepted[0]["message"]
     assert compliant(images["ignored"], parse(own))
+
+
+# What a policy that extends none asks for, in the strictest form, so that each key below is what it widens.
+ALONE = {key: value for key, value in ready_policies.READY["strict"].items() if key != "description"}
+
+
+def alone(images: t.Mapping[str, Evidence], own: t.Mapping[str, t.Any]) -> t.List[str]:
+    """The images that every ready policy calls worse, and that this policy, which extends none, makes compliant."""
+    asked = parse(own)
+    bad = [name for name, one in images.items() if not any(compliant(one, ready) for ready in READY.values())]
+    assert bad
+    return sorted(name for name in bad if compliant(images[name], asked))
+
+
+def test_one_key_of_a_policy_that_extends_none(images: t.Mapping[str, Evidence]) -> None:
+    assert alone(images, {}) == alone(images, {"name": "OWN"}) == []
+    wrong = {f"{key}: {value}": alone(images, {**ALONE, key: value}) for key, value in WIDER}
+    wrong.update({f"no {key}": alone(images, {k: v for k, v in ALONE.items() if k != key}) for key in ALONE})
+    assert {key: names for key, names in wrong.items() if names} == {}
+
+
+def test_one_rule_of_a_policy_that_extends_none(images: t.Mapping[str, Evidence]) -> None:
+    names = [rule for rule in rules.IDS if rule not in policy.OF_THE_POLICY]
+    loose = {**ready_policies.READY["legacy"], "rules": {}}
+    wrong = {
+        f"{rule} {word}": alone(images, {**base, "rules": {rule: word}})
+        for rule in names
+        for word in ("off", "info")
+        for base in (ALONE, loose)
+    }
+    assert {rule: found for rule, found in wrong.items() if found} == {}
+
+
+def test_it_gets_what_it_names_the_cost_of(images: t.Mapping[str, Evidence]) -> None:
+    own = {**ALONE, "kdf_types": ["argon2id", "pbkdf2"], "minimum_costs": {**ALONE["minimum_costs"], "pbkdf2": 1000}}
+    assert compliant(images["a thousand iterations"], parse(own))
+    assert not compliant(images["a thousand iterations"], parse({**own, "minimum_costs": ALONE["minimum_costs"]}))
+    assert not compliant(images["a thousand iterations"], parse({"name": "mine"}))

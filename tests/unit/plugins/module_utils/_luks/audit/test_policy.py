@@ -122,7 +122,7 @@ class TestText:
         }
         assert describe(softened)["name"] == "strict, changed in 3 places"
         assert describe({**softened, "name": "ours"})["name"] == "ours (strict, changed in 3 places)"
-        assert describe({"name": "ours", "formats": ["luks2"]})["name"] == "ours"
+        assert describe({"name": "ours", "formats": ["luks2"]})["name"] == "ours (extends no ready policy)"
         assert {"place": "rules.cipher", "ready": None, "own": "off"} in describe(softened)["changes"]
 
     @pytest.mark.parametrize(
@@ -133,6 +133,23 @@ class TestText:
             {"name": " Strict"},
             {"extends": "legacy", "name": "FIPS-140-3"},
             {"extends": "strict", "name": "\uff33trict", "rules": {"slot-ignored": "off"}},
+            *(
+                {"name": name}
+                for name in (
+                    "OWASP-2023",
+                    "owasp 2023",
+                    "owasp_2023",
+                    "owasp2023",
+                    "\uff4f\uff57\uff41\uff53\uff50-2023",  # full width
+                    "\u043ew\u0430s\u0440-2023",  # Cyrillic
+                    "\u03bfwasp\u20112023",  # Greek, and another hyphen
+                    "0WASP-2023",
+                    "Str\u00edct.",
+                    "str1ct",
+                    "FIPS 140/3",
+                    "LEGACY",
+                )
+            ),
         ],
     )
     def test_no_policy_takes_the_name_of_a_ready_one(self, value: t.Any) -> None:
@@ -148,6 +165,16 @@ def gap_messages(value: t.Any) -> t.List[str]:
     return [gap.message for gap in policy_gaps.gaps(parse(value), DEFAULTS) if not gap.reason]
 
 
+# Extends nothing, and asks for what the least of the ready policies does.
+OWN = {
+    "name": "ours",
+    "formats": ["luks2"],
+    "minimum_key_size": 16,
+    "minimum_keyslot_key_size": 16,
+    "minimum_costs": {"pbkdf2": 5000, "argon2": {"time": 4, "memory": 32}},
+    "minimum_digest_iterations": 1000,
+    "try_empty_secret": True,
+}
 DEFAULTS = {rule.id: rule.severity for rule in rules.RULES}
 
 
@@ -205,7 +232,7 @@ class TestGaps:
             },
             {"extends": "strict", "minimum_key_size": 32, "token_types": ["clevis"]},  # other ready policies allow it
             {"extends": "legacy", "formats": ["luks2"], "required_labels": ["a"], "maximum_age_days": 5},
-            {"name": "ours", "formats": ["luks2"]},
+            OWN,
         ],
     )
     def test_a_price_or_a_reason_is_enough(self, own: t.Any) -> None:
@@ -215,3 +242,36 @@ class TestGaps:
     def test_no_policy_switches_these_findings_off(self, key: str) -> None:
         with pytest.raises(BadTask, match="about the policy itself"):
             parse({"extends": "strict", key: {"policy-gap": "low"}})
+
+    @pytest.mark.parametrize(
+        ("dropped", "words"),
+        [
+            ("minimum_key_size", "minimum_key_size is 0"),
+            ("minimum_keyslot_key_size", "minimum_keyslot_key_size is 0"),
+            ("minimum_costs", "argon2 is allowed, but has no minimum cost"),
+            ("minimum_costs", "pbkdf2 with any hash is allowed, but has no minimum cost"),
+            ("minimum_digest_iterations", "minimum_digest_iterations requires nothing, but 1000 in legacy"),
+            ("try_empty_secret", "the empty secret is not tried"),
+        ],
+    )
+    def test_a_policy_that_extends_none_is_held_against_the_least_one(self, dropped: str, words: str) -> None:
+        own = {key: value for key, value in OWN.items() if key != dropped}
+        assert any(words in message for message in gap_messages(own)), gap_messages(own)
+        assert all("extends no ready policy" in message for message in gap_messages(own))
+
+    def test_rules_that_it_switches_off_need_a_reason(self) -> None:
+        own = {**OWN, "rules": {"slot-unknown": False, "kdf-salt": "info"}}
+        assert [message.split("; ")[1][:25] for message in gap_messages(own)] == [
+            "the rule kdf-salt does no",
+            "the rule slot-unknown doe",
+        ]
+        told = {"slot-unknown": "others have keys, too", "kdf-salt": "a test"}
+        assert gap_messages({**own, "accepted": told}) == []
+
+    @pytest.mark.parametrize("name", sorted(ready_policies.READY))
+    def test_the_text_of_a_ready_policy_has_none_either(self, name: str) -> None:
+        assert gap_messages(policy_text.text_of(parse(name))) == []
+
+    @pytest.mark.parametrize("name", ["ours", "strictly ours", "owasp-2024", "fips-140-2", "our strict one"])
+    def test_other_names_are_free(self, name: str) -> None:
+        assert parse({**OWN, "name": name}).name == name

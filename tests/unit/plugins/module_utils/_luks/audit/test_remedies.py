@@ -626,6 +626,7 @@ NOBODY = {
     ("enrol_anew", "Let the program that made the token"): "the type is one that nobody knows",
     ("restore", "No program restores the whole header of a qcow2"): "it is that of encrypt_anew",
     ("cipher-driver", "<new_slot>"): "cryptsetup refuses such a name here, so that no program could make the keyslot",
+    ("secret-forbidden", "Make the store give its secrets"): "it is carried out for slot-unknown",
     ("store-closed", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-kept", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-older", "Audit on a host where it can be tried"): "another host has other libraries",

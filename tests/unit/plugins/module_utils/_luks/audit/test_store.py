@@ -126,6 +126,19 @@ def test_a_keyslot_that_cannot_be_tried_is_no_answer(image: Image) -> None:
     assert {"store-closed", "store-older", "store-kept", "slot-unknown"} <= untried
 
 
+@pytest.mark.parametrize("limits", [{}, {"iterations": 1, "memory": 1}], ids=["tried", "beyond the limits"])
+def test_nobody_is_told_to_erase_while_the_store_is_in_doubt(image: Image, limits: Json) -> None:
+    """The keyslot may be the one of the current secret."""
+    asked = {"problem": "it is encrypted with the vault id luks, which this run does not have", "older": ["old"]}
+    for given in ({"secrets": [secret(WINTER)]}, {"secrets": []}, {"forbidden_secrets": [secret("leaked")]}):
+        result = audit(image, stored=asked, kdf_limits=limits, **given)
+        found = [*result["findings"], *result["unverified"]]
+        assert [one for one in found if one["rule"] == "slot-unknown"], found
+        told = [one["remedy"] for one in found if "rase" in one["remedy"] and one["rule"] != "kdf-excessive"]
+        assert told and all("Erase no keyslot before" in remedy for remedy in told), told
+        assert all("audit again" in one["remedy"] for one in found if one["rule"] == "slot-unknown")
+
+
 def test_one_secret_that_replaces_itself_is_no_fault(image: Image) -> None:
     """What was put into the store must not make a secret that is to stay one that must go."""
     result = audit(image, stored={**GOOD, "older": [OLD, NOW, KEPT]})
