@@ -319,9 +319,9 @@ class Rotation:
         if volume.seen.type == "luks1" and volume.entry["current"] is None:
             raise _Refused(
                 f"{_keyslots(slots)} with no known secret, rotate_unknown is erase, and the store has no secret of "
-                "this volume yet. LUKS1 keeps no record of a rotation: the store of an earlier one, under another path or "
-                "another name of the host, may have a secret for that. Run once with rotate_unknown: report; when you "
-                "know whose keyslots are to go, run with erase"
+                "this volume yet. LUKS1 keeps no record of a rotation: the store of an earlier one, under another path "
+                "or another name of the host, may have a secret for that. Run once with rotate_unknown: report; when "
+                "you know whose keyslots are to go, run with erase"
             )
         volume.outlaws = tuple(slots)
         volume.order = self._asking.order_of(volume)
