@@ -177,7 +177,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 compliant:
-  description: Whether the policy holds and everything could be checked. Findings of severity V(info) do not count.
+  description:
+    - Whether the policy holds and everything could be checked. Findings of severity V(info) do not count. It is proven
+      only with RV(verified); without, it is as far as the header says (RV(state=recorded)).
   returned: success
   type: bool
   sample: false

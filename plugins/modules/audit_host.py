@@ -62,7 +62,7 @@ summary:
   description: How many volumes are compliant.
   returned: success
   type: str
-  sample: 2 of 2 volumes compliant
+  sample: 2 of 3 volumes compliant, 1 only by record
 searched:
   description:
     - How many volumes there are, and the patterns of O(luksmith.luks.audit#role:main:audit_paths) that lead to some

@@ -342,6 +342,8 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
     one.setdefault("device", "?")
     if one.get("state") not in STATES[kind]:
         one["state"] = STATES[kind][0]
+    if one["state"] == "compliant" and one.get("verified") is False:
+        one["state"] = "recorded"  # a host that says both has proven nothing
     for name in ("findings", "unverified"):
         one[name] = [_finding(finding) for finding in _dictionaries(volume, name)]
     one["worst"] = worst(finding["severity"] for finding in one["findings"])

@@ -19,7 +19,7 @@ from ...module_utils._luks.files import read_regular
 from .data import ASKING, AUDIT, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING, is_partial
 from .rule_book import ids_of
 from .verdict import BEYOND as LEFT_BEYOND
-from .verdict import BEYOND_LIMIT, EXCLUDED, NO_VOLUME, Left, left_out, why_recorded
+from .verdict import BEYOND_LIMIT, EXCLUDED, NO_VOLUME, Left, is_unproven, left_out, why_unproven
 
 Report = t.Mapping[str, t.Any]
 
@@ -99,8 +99,8 @@ def to_csv(report: Report) -> str:
         audited = volume.get("audited", {})
         trace = [audited.get("policy_digest", ""), volume.get("fingerprint", "")]
         trace += [audited.get("time", ""), audited.get("tool", "")]
-        if volume["state"] == "recorded":
-            lines.append(("unverified", {"message": why_recorded(volume)}))
+        if is_unproven(volume):
+            lines.append(("unverified", {"message": why_unproven(volume)}))
         for kind, finding in lines or [("volume", {"message": volume.get("msg", "")})]:
             rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:12])]
             ids = "; ".join(ids_of(finding.get("rule", "")))
@@ -236,8 +236,8 @@ def _volume_cases(name: str, volume: Report, kind: str) -> t.List[ElementTree.El
     whole = ElementTree.Element("testcase", classname=name, name=kind)
     if volume["state"] in ("failed", "refused", "partial"):
         ElementTree.SubElement(whole, "error", message=volume.get("msg", ""), type=volume["state"])
-    elif volume["state"] == "recorded":
-        ElementTree.SubElement(whole, "skipped", message=why_recorded(volume), type="recorded")
+    elif is_unproven(volume):
+        ElementTree.SubElement(whole, "skipped", message=why_unproven(volume), type="unverified")
     cases = [whole]
     for members in ("findings", "unverified"):
         for finding in volume[members]:

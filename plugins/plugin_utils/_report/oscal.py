@@ -20,7 +20,7 @@ import uuid
 
 from .outcomes import BLIND
 from .rule_book import BOOK, ids_of
-from .verdict import NO_VOLUME, left_out, why_recorded
+from .verdict import NO_VOLUME, is_unproven, left_out, why_unproven
 
 Report = t.Mapping[str, t.Any]
 Json = t.Dict[str, t.Any]
@@ -133,8 +133,8 @@ class _Told:
             self._observe(item, volume, finding, "finding")
         for finding in volume["unverified"]:
             self._observe(item, volume, finding, "not-verified")
-        if volume["state"] == "recorded":
-            said = f"{host}: {why_recorded(volume)}"
+        if is_unproven(volume):
+            said = f"{host}: {why_unproven(volume)}"
             self._leave_open([self._add(item, "not-verified", "recorded", said, self._of(volume), volume)])
         elif not volume["findings"] and not volume["unverified"]:
             title = f"{host}:{volume['device']} is {volume['state']}"

@@ -20,7 +20,7 @@ import urllib.parse
 from ...module_utils._luks.audit.rules import RULES
 from .fleet_rules import FLEET_RULES
 from .rule_book import BOOK, ids_of
-from .verdict import NO_VOLUME, left_out, why_recorded
+from .verdict import NO_VOLUME, is_unproven, left_out, why_unproven
 
 Report = t.Mapping[str, t.Any]
 Json = t.Dict[str, t.Any]
@@ -90,8 +90,8 @@ def _results(host: str, volume: Report) -> t.List[Json]:
         for one in volume["findings"]
     ]
     found += [_result(host, volume, one, "open") for one in volume["unverified"]]
-    if volume["state"] == "recorded":
-        return [*found, _whole(host, volume, "open", f"{host}: {why_recorded(volume)}")]
+    if is_unproven(volume):
+        return [*found, _whole(host, volume, "open", f"{host}: {why_unproven(volume)}")]
     if not found and volume["state"] != "failed":
         return [_whole(host, volume, "pass", f"{host}: {volume['device']} is {volume['state']}")]
     return found

@@ -114,9 +114,18 @@ def sentence(verdict: Report) -> str:
     )
 
 
-def why_recorded(volume: Report) -> str:
-    """Why a volume with the state ``recorded`` is no proof."""
-    return f"{volume['device']} is compliant only as far as its header says. No secret was tried, which proves nothing"
+def is_unproven(volume: Report) -> bool:
+    """Whether a keyslot of the volume was taken from its record or token, whatever else was found on it."""
+    if volume["state"] == "failed" or not volume.get("type"):
+        return False  # nothing at all was seen of it
+    return volume["state"] == "recorded" or volume.get("verified") is False
+
+
+def why_unproven(volume: Report) -> str:
+    return (
+        f"what opens {volume['device']} is known only as far as its header says: a keyslot was not tried, which proves "
+        "nothing"
+    )
 
 
 def many(number: int, noun: str) -> str:

@@ -32,6 +32,9 @@ function auditVerdict() {
     : [tone, word, bounds ? about + " Not everything was audited: " + bounds + "." : about];
 }
 export function verdict() {
+  if (!report.run && !report.verdict) {
+    return null; // a rotation of which the run is not known
+  }
   const [tone, word, about] = report.run ? RUNS[report.run.verdict] : auditVerdict();
   const gaps = [
     totals.hosts_without_answer

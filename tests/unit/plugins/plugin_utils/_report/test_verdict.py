@@ -67,6 +67,14 @@ FLEETS: t.List[t.Tuple[str, t.List[Json], t.Optional[Json], str, t.List[str]]] =
     ),
     ("by record", [GOOD, host(fleets.volume(1, "recorded", verified=False))], None, "compliant by record", []),
     (
+        "a clone by record",
+        [GOOD, host(fleets.volume(1, "findings", verified=False, findings=[fleets.finding("clone")]))],
+        None,
+        "not compliant",
+        [],
+    ),
+    ("a host that says both", [GOOD, host(fleets.volume(1, verified=False))], None, "compliant by record", []),
+    (
         "unverified information",
         [GOOD, host(fleets.volume(1, unverified=[fleets.finding("slot-unknown", "info")]))],
         None,
@@ -147,7 +155,7 @@ def test_no_form_is_better_than_the_verdict(name: str) -> None:
     assert run["properties"]["verdict"] == report["verdict"]["word"]
 
 
-@pytest.mark.parametrize("name", ["by record", "unverified information"])
+@pytest.mark.parametrize("name", ["by record", "a host that says both", "unverified information"])
 def test_what_was_not_verified_passes_nowhere(name: str) -> None:
     report = made(name)
     of_b = [one for one in json.loads(sarif.to_sarif(report))["runs"][0]["results"] if "b: " in one["message"]["text"]]
@@ -155,7 +163,7 @@ def test_what_was_not_verified_passes_nowhere(name: str) -> None:
     rows = [row for row in csv.DictReader(io.StringIO(exchange.to_csv(report))) if row["host"] == "b"]
     assert [row["kind"] for row in rows] == ["unverified"]
     suites = ElementTree.fromstring(exchange.to_junit(report))
-    if name == "by record":
+    if name != "unverified information":
         (case,) = [one for one in suites.iter("testcase") if one.get("classname", "").startswith("b.")]
         assert "proves nothing" in str(case.find("skipped").get("message"))  # type: ignore[union-attr]
 
