@@ -153,7 +153,7 @@ class TestText:
         ],
     )
     def test_no_policy_takes_the_name_of_a_ready_one(self, value: t.Any) -> None:
-        with pytest.raises(BadTask, match="which reads as the ready policy"):
+        with pytest.raises(BadTask, match="which is or looks like"):
             parse(value)
 
 
