@@ -512,12 +512,13 @@ class TestToken:
         assert "token-doubled" not in lab.audit()
 
 
-class TestTpm:
-    @pytest.fixture(scope="class")
-    def tpm(self, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
-        with tpms.tpm(tmp_path_factory.mktemp("tpm")) as device:
-            yield device
+@pytest.fixture(scope="module")
+def tpm(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
+    with tpms.tpm(tmp_path_factory.mktemp("tpm")) as device:
+        yield device
 
+
+class TestTpm:
     @tpms.needs_tpm
     @pytest.mark.xdist_group("tpm")
     @pytest.mark.parametrize(("rule", "pcrs"), [("tpm2-unconditional", ""), ("tpm2-sha1", "7:sha1")])
