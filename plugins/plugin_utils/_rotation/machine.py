@@ -288,10 +288,10 @@ class Rotation:
 
     def _judge_unknown(self, volume: Volume) -> None:
         volume.unknown, volume.sealed = volume.seen.unknown, not volume.order["label"]
-        own = LABEL + volume.new["id"]
-        by_record = volume.sealed and any(row["label"] == own for row in volume.unknown)
-        if by_record:
-            volume.unknown = [row for row in volume.unknown if row["label"] != own]
+        own = [row for row in volume.unknown if row["label"] == LABEL + volume.new["id"]]
+        by_record = volume.sealed and bool(own)
+        if volume.sealed and len(own) == 1:
+            volume.unknown = [row for row in volume.unknown if row not in own]
         strangers = [row for row in volume.unknown if not row["label"]]
         untried = [row for row in strangers if not row["tried"]]
         policy = self._options.unknown

@@ -293,6 +293,16 @@ def test_a_keyslot_is_no_strangers_while_the_secret_of_the_store_is_sealed(forma
     assert policy == "report" or "rotate_escrow_private_key" in found.msg
 
 
+def test_a_record_hides_no_second_keyslot_behind_the_sealed_secret() -> None:
+    volume, store = disk(), FakeStore()
+    rotate(options(), FakeHost({"/dev/a": volume}), store)
+    (own,) = [keyslot for keyslot, label in volume.labels.items() if label.startswith("rotation ")]
+    seal_current(store)
+    volume.slots[5], volume.labels[5] = "a stranger's", volume.labels[own]
+    found = one_of(rotate(options(), FakeHost({"/dev/a": volume}), store)[0])
+    assert [row["keyslot"] for row in found.unknown] == sorted([own, 5])
+
+
 @pytest.mark.parametrize("policy", ["report", "fail", "erase"])
 def test_a_keyslot_that_could_not_be_tried_is_nobodys(policy: str) -> None:
     volume, store = disk(), FakeStore()
