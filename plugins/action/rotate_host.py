@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.utils.display import Display
 
-from ..module_utils._luks.errors import LuksmithError, Unexpected, shown
+from ..module_utils._luks.errors import LuksmithError, Unexpected, counted, shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._batches import Batch, Batches, Stopped
@@ -45,6 +45,8 @@ from ..plugin_utils._this_run import controller, folder_of_batches, identity_of_
 
 Result = t.Dict[str, t.Any]
 _Told = t.List[t.Tuple[Volume, t.List[t.Dict[str, t.Any]]]]
+
+_SEALED = " The secret of the store is sealed and was not tried, so that one keyslot of each volume may be its own."
 
 # $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
 # it.
@@ -198,14 +200,14 @@ class ActionModule(ActionBase):
             parts = [f"{host}: {problem}" if problem else ""]
             if failed:
                 verb = "was" if len(failed) == 1 else "were"
-                parts.append(f"{len(failed)} of {_volumes(len(volumes))} {verb} not brought to the end.")
+                parts.append(f"{len(failed)} of {counted(len(volumes), 'volume')} {verb} not brought to the end.")
             parts += [*(volume.msg for volume in failed), unknown]
             return {**result, "failed": True, "msg": " ".join(shown(part) for part in parts if part)}
         changed = sum(volume.changed for volume in volumes)
         all_hosts = self._variables.get("ansible_play_hosts_all") or [host]
         place = f"host {all_hosts.index(host) + 1} of {len(all_hosts)}" if host in all_hosts else ""
         would = "would change" if self._task.check_mode else "changed"
-        world.say(f"{host}: {_volumes(changed)} {would}, {len(volumes) - changed} unchanged; {place}")
+        world.say(f"{host}: {counted(changed, 'volume')} {would}, {len(volumes) - changed} unchanged; {place}")
         if unknown:
             world.say(f"{host}: {unknown}")
         return result
@@ -343,10 +345,6 @@ def _row(volume: Volume, check: bool) -> Result:
     }
 
 
-def _volumes(count: int) -> str:
-    return f"{count} volume{'s' if count != 1 else ''}"
-
-
 def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:
     strange: _Told = [(one, [row for row in one.unknown if row["tried"]]) for one in volumes if not one.sealed]
     beside: _Told = [(one, [row for row in one.unknown if row["tried"]]) for one in volumes if one.sealed]
@@ -355,20 +353,14 @@ def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:
         sentence
         for sentence in (
             _sentence(strange, "opens", "open", "with no secret of the store, of rotate_keeps or of rotate_replaces"),
-            _sentence(
-                beside,
-                "opens",
-                "open",
-                "with no secret of rotate_keeps or of rotate_replaces, and the secret of the store, which may be "
-                "behind one of a volume, is sealed and was not tried",
-            ),
+            _sentence(beside, "opens", "open", "with no secret of rotate_keeps or of rotate_replaces", _SEALED),
             _sentence(untried, "was", "were", "not tried, so that nobody knows whose it is"),
         )
         if sentence
     )
 
 
-def _sentence(told: _Told, one: str, several: str, rest: str) -> str:
+def _sentence(told: _Told, one: str, several: str, rest: str, after: str = "") -> str:
     count = sum(len(rows) for _volume, rows in told)
     if not count:
         return ""
@@ -376,7 +368,7 @@ def _sentence(told: _Told, one: str, several: str, rest: str) -> str:
         f"{volume.before.device} (keyslot {', '.join(_keyslot(row) for row in rows)})" for volume, rows in told if rows
     )
     keyslots = f"{count} keyslots {several}" if count > 1 else f"1 keyslot {one}"
-    return f"{keyslots} {rest}: {'; '.join(places)}."
+    return f"{keyslots} {rest}: {'; '.join(places)}.{after}"
 
 
 def _keyslot(row: t.Mapping[str, t.Any]) -> str:

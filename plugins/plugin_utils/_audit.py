@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 
 from ..module_utils._luks.audit.policy import SEVERITIES
-from ..module_utils._luks.errors import shown
+from ..module_utils._luks.errors import counted, shown
 
 Json = t.Mapping[str, t.Any]
 
@@ -148,8 +148,7 @@ def summary_of(answer: Json) -> str:
     recorded = f", {states.count('recorded')} only by record" if "recorded" in states else ""
     left = len(answer.get("excluded", ()))
     excluded_too = f"; {left} excluded" if left else ""
-    noun = "volume" if len(states) == 1 else "volumes"
-    return f"{states.count('compliant')} of {len(states)} {noun} compliant{recorded}{excluded_too}"
+    return f"{states.count('compliant')} of {counted(len(states), 'volume')} compliant{recorded}{excluded_too}"
 
 
 _NOT_COMPLIANT = ("findings", "unverified")

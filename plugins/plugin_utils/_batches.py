@@ -25,7 +25,7 @@ import json
 import os
 import typing as t
 
-from ..module_utils._luks.errors import BadTask
+from ..module_utils._luks.errors import BadTask, counted
 from ..module_utils._luks.paths import fault
 from ._waiting_lock import lock_within
 
@@ -93,8 +93,8 @@ class Batches:
         if not never or not bad or False in ends.values():
             return ""  # the last case is a run that was interrupted
         return (
-            f"Not begun: {len(never)} host{'s' if len(never) > 1 else ''} of later batches ({_names(never)}). The play "
-            f"ended, because {len(bad)} of {len(current['hosts'])} host{'s' if len(current['hosts']) > 1 else ''} of "
+            f"Not begun: {counted(len(never), 'host')} of later batches ({_names(never)}). The play "
+            f"ended, because {len(bad)} of {counted(len(current['hosts']), 'host')} of "
             "the last batch failed or gave no answer "
             f"({_names(bad)}). {_ways(bad)}"
         )

@@ -512,6 +512,13 @@ class TestToken:
         assert "token-doubled" not in lab.audit()
 
 
+def of_cryptsetup(folder: pathlib.Path, **properties: t.Any) -> t.Tuple[Lab, Luks2Volume]:
+    """A laboratory with a volume that is like one which cryptsetup made, with these properties."""
+    lab = Lab(folder)
+    lab.secret = {"label": "admin", "passphrase": "pw0"}
+    return lab, Luks2Volume(lab.path).like(**properties)
+
+
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
     with tpms.tpm(tmp_path_factory.mktemp("tpm")) as device:
@@ -527,10 +534,8 @@ class TestTpm:
         """systemd 252 takes the bank of SHA-1 only where the TPM has no other one, so that its token is edited; and it
         enrols nothing where a token has the same PCRs and values already.
         """
-        volume = Luks2Volume(tmp_path / "IMAGE").like()
+        lab, volume = of_cryptsetup(tmp_path)
         tpms.enrol(volume, tpm, pcrs="" if rule == "tpm2-unconditional" else "7")
-        lab = Lab(tmp_path)
-        lab.secret = {"label": "admin", "passphrase": "pw0"}
         if pcrs:
             _Edited(lab.path).edit(lambda tree: tree["tokens"]["0"].update({"tpm2-pcr-bank": "sha1"}))
         remedy = lab.audit()[rule]["remedy"]
@@ -546,9 +551,7 @@ class TestClevis:
     @carries(("clevis-renew", "<enrol_anew>"), ("enrol_anew", "Bind it anew"))
     def test_a_retired_tang_key(self, tmp_path: pathlib.Path) -> None:
         """The server has another key, so that a new binding trusts that one."""
-        volume = Luks2Volume(tmp_path / "IMAGE").like()
-        lab = Lab(tmp_path)
-        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        lab, volume = of_cryptsetup(tmp_path)
         with tang(tmp_path) as url:
             bind(volume, "luks2", "tang", json.dumps({"url": url}))
             asked = {"retired_tang_keys": sorted(tang_keys(lab.path))}
@@ -568,9 +571,7 @@ class TestClevis:
     @pytest.mark.needs("clevis", "socat", "tangd", "luksmeta")
     def test_a_binding_is_made_anew_by_the_program_that_made_it(self, tmp_path: pathlib.Path) -> None:
         """Here for a keyslot with a weak hash; -q, because nobody answers the question whether to trust the keys."""
-        volume = Luks2Volume(tmp_path / "IMAGE").like()
-        lab = Lab(tmp_path)
-        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        lab, volume = of_cryptsetup(tmp_path)
         with tang(tmp_path) as url:
             bind(volume, "luks2", "tang", json.dumps({"url": url}))
             (tmp_path / "machine").write_text(MACHINE)
@@ -585,9 +586,7 @@ class TestClevis:
     @carries(("remove_token", "'luksmeta wipe"))
     @pytest.mark.needs("clevis", "luksmeta")
     def test_an_entry_of_luksmeta_whose_keyslot_is_gone(self, tmp_path: pathlib.Path) -> None:
-        volume = Luks2Volume(tmp_path / "IMAGE").like(type="luks1")
-        lab = Lab(tmp_path)
-        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        lab, volume = of_cryptsetup(tmp_path, type="luks1")
         bind(volume, "luks1")
         done = lab.run("cryptsetup", "luksKillSlot", "-q", "IMAGE", "1")
         assert done.returncode == 0, done.stderr
@@ -598,9 +597,7 @@ class TestClevis:
     @pytest.mark.parametrize("forged", [True, False])
     def test_bytes_that_are_no_binding_excuse_nothing(self, tmp_path: pathlib.Path, forged: bool) -> None:
         """A policy believes a token of Clevis; whoever can write the header can write any bytes as one."""
-        volume = Luks2Volume(tmp_path / "IMAGE").like(type="luks1")
-        lab = Lab(tmp_path)
-        lab.secret = {"label": "admin", "passphrase": "pw0"}
+        lab, volume = of_cryptsetup(tmp_path, type="luks1")
         bind(volume, "luks1")
         if forged:
             run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1)

@@ -12,26 +12,26 @@ import pathlib
 import pytest
 from ansible_collections.luksmith.luks.tests.vm.image import NEEDS, TIMEOUT, Image
 from ansible_collections.luksmith.luks.tests.vm.machine import SYSTEMD, Machine
-from ansible_collections.luksmith.luks.tests.vm.volumes import COSTS, KEEP, KINDS, NEW, OLD, Shelf, make, opens, secret
+from ansible_collections.luksmith.luks.tests.vm.volumes import (
+    COSTS,
+    KEEP,
+    KINDS,
+    NEW,
+    OLD,
+    Shelf,
+    in_crypttab,
+    make,
+    opens,
+    secret,
+)
 
 pytestmark = [pytest.mark.full, pytest.mark.needs(*NEEDS), pytest.mark.timeout(TIMEOUT)]
 
 KEYFILE = "/etc/keys/data.key"
 # Debian boots on when the volume stays closed, so that the test and not a timeout says what happened.
-_PREPARE = f"""
-set -e
-umask 077
-mkdir -p /etc/keys
-cat >{KEYFILE}
-cryptsetup open --key-file {KEYFILE} /dev/vdb data
-mkfs.ext4 -q /dev/mapper/data
-mount /dev/mapper/data /mnt
-echo payload >/mnt/file
-umount /mnt
-cryptsetup close data
-echo "data UUID=$(cryptsetup luksUUID /dev/vdb) {KEYFILE} luks,nofail" >/etc/crypttab
-echo "/dev/mapper/data /mnt ext4 nofail 0 2" >/etc/fstab
-"""
+_PREPARE = f"set -e; umask 077; mkdir -p /etc/keys; cat >{KEYFILE}" + in_crypttab(
+    f"--key-file {KEYFILE}", KEYFILE, "luks,nofail"
+)
 
 
 def test_boot_with_the_new_keyfile(image: Image, code: pathlib.Path, shelf: Shelf) -> None:

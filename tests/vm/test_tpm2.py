@@ -30,6 +30,7 @@ from ansible_collections.luksmith.luks.tests.vm.volumes import (
     NEW,
     OLD,
     Shelf,
+    in_crypttab,
     make,
     opens,
     rotation,
@@ -41,17 +42,7 @@ pytestmark = [pytest.mark.full, pytest.mark.needs(*NEEDS, "swtpm"), pytest.mark.
 FIRST, SECOND = [7], [0, 7]
 _KIND = KINDS[1]  # LUKS2 with free keyslots
 _TPM_OPENS = "cryptsetup open --test-passphrase --token-only {device}"
-_PREPARE = """
-set -e
-cryptsetup open --token-only /dev/vdb data
-mkfs.ext4 -q /dev/mapper/data
-mount /dev/mapper/data /mnt
-echo payload >/mnt/file
-umount /mnt
-cryptsetup close data
-echo "data UUID=$(cryptsetup luksUUID /dev/vdb) none luks,nofail,tpm2-device=auto" >/etc/crypttab
-echo "/dev/mapper/data /mnt ext4 nofail 0 2" >/etc/fstab
-"""
+_PREPARE = in_crypttab("--token-only", "none", "luks,nofail,tpm2-device=auto")
 _SEND = """
 import base64, sys
 with open("/dev/tpmrm0", "r+b", buffering=0) as tpm:

@@ -163,3 +163,21 @@ class Shelf:
         for disk in self.disks:
             disk.close()
         shutil.rmtree(self._folder)
+
+
+def in_crypttab(opening: str, key: str, options: str) -> str:
+    """A script that makes a file system with a file on the volume of /dev/vdb, which the next boot opens and mounts.
+
+    opening: what cryptsetup opens it with; key, options: for the line of crypttab.
+    """
+    return f"""
+set -e
+cryptsetup open {opening} /dev/vdb data
+mkfs.ext4 -q /dev/mapper/data
+mount /dev/mapper/data /mnt
+echo payload >/mnt/file
+umount /mnt
+cryptsetup close data
+echo "data UUID=$(cryptsetup luksUUID /dev/vdb) {key} {options}" >/etc/crypttab
+echo "/dev/mapper/data /mnt ext4 nofail 0 2" >/etc/fstab
+"""

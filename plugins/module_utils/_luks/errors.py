@@ -41,6 +41,11 @@ def shown(text: str, most: int = LONGEST_PART) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, in the plural unless it is one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _sentence(text: str) -> str:
     text = text.strip()
     first = text.split(" ", 1)[0]

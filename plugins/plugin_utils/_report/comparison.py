@@ -21,6 +21,7 @@ from ...module_utils._luks.audit.policy import SEVERITIES
 from ...module_utils._luks.errors import LuksmithError
 from . import data
 from .fleet_rules import FLEET_RULES
+from .verdict import many
 
 Json = t.Dict[str, t.Any]
 Given = t.Mapping[str, t.Any]
@@ -281,7 +282,7 @@ def sentence(found: Given) -> str:
     counts = ", ".join(f"{number:,} {word}" for word, number in found["counts"].items() if number)
     when = f" of {found['generated']}" if found["generated"] else ""
     dry = ", a dry run" if found["check"] else ""
-    compared = f"{found['compared']:,} volume{'' if found['compared'] == 1 else 's'}"
+    compared = many(found["compared"], "volume")
     told = [f"Since the report{when}{dry}: {counts or 'nothing changed'} ({compared} compared)."]
     for name, one, several in (
         ("lost", "host no longer answers", "hosts no longer answer"),

@@ -21,6 +21,7 @@ import typing as t
 from . import comparison
 from . import verdict as verdicts
 from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING, is_partial
+from .verdict import many
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -100,15 +101,15 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
     parts += [verdicts.sentence(report["verdict"])] if "verdict" in report else []
     changed = comparison.sentence(report["since"]) if "since" in report else ""
     parts.append(
-        f"{_count(totals['volumes'], 'volume')} on {_count(totals['hosts'], 'host')}: {states or 'nothing to show'}."
+        f"{many(totals['volumes'], 'volume')} on {many(totals['hosts'], 'host')}: {states or 'nothing to show'}."
     )
     if lost:
-        parts.append(f"{_count(lost, 'host')} gave no answer.")
+        parts.append(f"{many(lost, 'host')} gave no answer.")
     if partly:
-        parts.append(f"{_count(partly, 'host')} {'was' if partly == 1 else 'were'} not audited as a whole.")
+        parts.append(f"{many(partly, 'host')} {'was' if partly == 1 else 'were'} not audited as a whole.")
     if "store" in totals:
         proven, by_record = totals["store"]["yes"], totals["store"]["by record"]
-        asked = _count(sum(totals["store"].values()), "volume")
+        asked = many(sum(totals["store"].values()), "volume")
         unsure = totals["store"]["not verified"]
         opens = f"The store opens {proven + by_record:,} of {asked}{' (by record)' if by_record else ''}"
         if unsure and unsure == sum(totals["store"].values()):
@@ -117,11 +118,11 @@ def summary(report: t.Mapping[str, t.Any]) -> str:
             opens += f"; {unsure:,} not verified"
         parts.append(f"{opens}.")
     if totals.get("unknown"):
-        parts.append(f"{_count(totals['unknown'], 'keyslot')} opened with no secret that the run could try.")
+        parts.append(f"{many(totals['unknown'], 'keyslot')} opened with no secret that the run could try.")
     for state, (one, several) in _MISSING.items():
         number = totals.get("hosts_by_state", {}).get(state, 0)
         if number:
-            parts.append(f"{_count(number, 'host')} {one if number == 1 else several}.")
+            parts.append(f"{many(number, 'host')} {one if number == 1 else several}.")
     if changed:
         parts.append(changed)
     if report["generated"]:
@@ -133,10 +134,6 @@ def verdict(run: t.Mapping[str, t.Any]) -> str:
     """Over the whole run, in words."""
     said = _VERDICTS[run["verdict"]]
     return f"{_DRY} {said}" if run["check"] else said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _data(report: t.Mapping[str, t.Any]) -> str:

@@ -143,18 +143,23 @@ def check_certificate(path: str) -> bool:
         raise EnvelopeError(
             f"the certificate {path} is not valid before {begin:%Y-%m-%d}; look at the clock of this machine"
         )
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return is_rsa
-    except ValueError:
-        raise EnvelopeError(f"the extensions of the certificate {path} cannot be read; make it anew") from None
-    if not (usage.key_encipherment if is_rsa else usage.key_agreement):
+    usage = key_usage(certificate, path)
+    if usage is not None and not (usage.key_encipherment if is_rsa else usage.key_agreement):
         needed = "keyEncipherment" if is_rsa else "keyAgreement"
         raise EnvelopeError(
             f"the certificate {path} is not for encryption: its key usage does not have {needed}. Name one that does"
         )
     return is_rsa
+
+
+def key_usage(certificate: t.Any, path: str) -> t.Any:
+    """What the key of the certificate is for, None where it does not say. Raises EnvelopeError."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    except ValueError:
+        raise EnvelopeError(f"the extensions of the certificate {path} cannot be read; make it anew") from None
 
 
 def validity(certificate: t.Any) -> t.Tuple[datetime.datetime, datetime.datetime]:

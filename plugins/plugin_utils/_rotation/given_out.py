@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ...module_utils._luks.errors import counted
 from .entry import BadEntry, Entry, Secret, notes, read
 from .groups import Group
 from .stores import Stored
@@ -54,11 +55,8 @@ def wanted_entry(known: t.Mapping[str, Stored], start: str, host: str, volume: s
             "rotation"
         )
     told = ", ".join(f"{one.entry['uuid']} ({_place(one.entry, shared)})" for one in found)
-    asked = (
-        f"{len(chosen) or 'no'} volume{'s' if len(chosen) != 1 else ''} named {volume!r}"
-        if volume
-        else (f"{len(found)} volumes")
-    )
+    named = f"{counted(len(chosen), 'volume') if chosen else 'no volumes'} named {volume!r}"
+    asked = named if volume else counted(len(found), "volume")
     raise BadEntry(f"the store has {asked} of this host. It has: {told}{damaged}. Name one of them by its UUID")
 
 

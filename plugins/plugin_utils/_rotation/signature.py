@@ -16,14 +16,13 @@ import os
 import stat
 import typing as t
 
-from .envelope import LEAST_CURVE, LEAST_RSA, EnvelopeError, load_certificate, openssl, piped, validity
+from .envelope import LEAST_CURVE, LEAST_RSA, EnvelopeError, key_usage, load_certificate, openssl, piped, validity
 
 try:
-    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-except ImportError:  # load_certificate says so
-    x509 = None
+except ImportError:
+    pass  # load_certificate says so
 
 
 class Signing(t.NamedTuple):
@@ -130,30 +129,19 @@ def _checked(path: str) -> t.Any:
     """The certificate, if what its key signs can be believed. Raises EnvelopeError, by its path."""
     certificate = load_certificate(path)
     key = certificate.public_key()
-    least = (
-        LEAST_RSA
-        if isinstance(key, rsa.RSAPublicKey)
-        else LEAST_CURVE
-        if isinstance(key, ec.EllipticCurvePublicKey)
-        else None
-    )
-    if least is None:
+    if not isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)):
         raise EnvelopeError(
             f"the certificate {path} is for a kind of key with which openssl 3.0 makes no CMS signature; one for RSA "
             "or an elliptic curve (ECDSA) is needed"
         )
+    least = LEAST_RSA if isinstance(key, rsa.RSAPublicKey) else LEAST_CURVE
     if key.key_size < least:
         raise EnvelopeError(
             f"the key of the certificate {path} has {key.key_size} bits; at least {least} are needed to believe what "
             "it signs"
         )
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return certificate
-    except ValueError:
-        raise EnvelopeError(f"the extensions of the certificate {path} cannot be read; make it anew") from None
-    if not usage.digital_signature:
+    usage = key_usage(certificate, path)
+    if usage is not None and not usage.digital_signature:
         raise EnvelopeError(
             f"the certificate {path} is not for signatures: its key usage does not have digitalSignature. Name one "
             "that does"

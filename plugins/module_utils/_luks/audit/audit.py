@@ -12,7 +12,7 @@ import typing as t
 
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
-from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, expected_only
+from ..errors import LuksmithError, MalformedHeader, Refused, Unsupported, counted, expected_only
 from ..result.actions import Result
 from ..result.slot_table import rows
 from ..task.secrets import Secret
@@ -263,10 +263,8 @@ def _combined(task: AuditTask, volumes: t.Sequence[Result], backup_files: Backup
     if failed:
         result["failed"] = True
         counts = ", ".join(f"{sum(one['state'] == state for one in volumes)} {state}" for state in STATES)
-        noun = "volume" if len(volumes) == 1 else "volumes"
-        result["msg"] = f"{len(failed)} of {len(volumes)} {noun} could not be audited ({counts}). " + " ".join(
-            one["msg"] for one in failed
-        )
+        told = " ".join(one["msg"] for one in failed)
+        result["msg"] = f"{len(failed)} of {counted(len(volumes), 'volume')} could not be audited ({counts}). {told}"
     return result
 
 
@@ -281,11 +279,11 @@ def _with_fail_on(task: AuditTask, result: Result) -> Result:
     ]
     if bad and not result.get("failed"):
         result["failed"] = True
-        first, noun = bad[0], "finding" if len(bad) == 1 else "findings"
+        first = bad[0]
         where = first.get("device") or result.get("device")
         result["msg"] = (
-            f"{where}: {len(bad)} {noun} of severity {task.fail_on} or worse; the first: {first['message']} "
-            f"({first['rule']}). Nothing was changed."
+            f"{where}: {counted(len(bad), 'finding')} of severity {task.fail_on} or worse; the first: "
+            f"{first['message']} ({first['rule']}). Nothing was changed."
         )
     return result
 

@@ -29,8 +29,6 @@ _SIZES = (
     ("minimum_keyslot_key_size", "keyslot-key-size"),
     ("minimum_digest_iterations", "digest-weak"),
 )
-
-
 # What a policy that extends none is held against.
 LOOSEST = "legacy"
 
@@ -61,7 +59,7 @@ def gaps(policy: Policy, severities: t.Mapping[str, str]) -> t.List[Gap]:
 
 
 def _costs(policy: Policy) -> t.Iterator[Gap]:
-    """Each key derivation that the policy allows, and be it by not naming any, has a minimum cost."""
+    """Each key derivation that the policy allows has a minimum cost. A policy that names none allows all."""
     if _quiet(policy, "kdf-cost"):
         yield Gap("the rule kdf-cost does not count, so that any cost is compliant", "Lower minimum_costs instead")
     allowed = KDF_TYPES if not policy.kdf_types or _quiet(policy, "kdf-type") else policy.kdf_types

@@ -14,6 +14,7 @@ import hashlib
 import json
 import typing as t
 
+from ..errors import counted
 from .policy import Policy, parse
 
 Text = t.Dict[str, t.Any]
@@ -65,7 +66,7 @@ def describe(policy: Policy, known_rules: t.Collection[str]) -> t.Dict[str, t.An
     """The policy as evidence: its name for people, its text, the digest of that, and what it changes and accepts."""
     text = text_of(policy)
     changes = differences(text_of(parse(policy.extends, known_rules)), text) if policy.extends else []
-    changed = f"{policy.extends}, changed in {len(changes)} place{'' if len(changes) == 1 else 's'}"
+    changed = f"{policy.extends}, changed in {counted(len(changes), 'place')}"
     name = policy.name if not changes else changed if policy.name == policy.extends else f"{policy.name} ({changed})"
     if not policy.extends:
         name = f"{policy.name} (extends no ready policy)"

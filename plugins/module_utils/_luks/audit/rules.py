@@ -64,19 +64,23 @@ POLICY_ACCEPTED = Rule(
     _never,
 )
 
+# In the order in which findings of one severity are told.
+FILES = (
+    rules_header,
+    rules_encryption,
+    rules_kdf,
+    rules_slots,
+    rules_tokens,
+    rules_secrets,
+    rules_store,
+    rules_history,
+)
 RULES: t.Tuple[Rule, ...] = (
     POLICY_GAP,
     POLICY_ACCEPTED,
     UNREADABLE,
     SEGMENT_GAP,
-    *rules_header.RULES.rules,
-    *rules_encryption.RULES.rules,
-    *rules_kdf.RULES.rules,
-    *rules_slots.RULES.rules,
-    *rules_tokens.RULES.rules,
-    *rules_secrets.RULES.rules,
-    *rules_store.RULES.rules,
-    *rules_history.RULES.rules,
+    *(rule for file in FILES for rule in file.RULES.rules),
 )
 IDS = tuple(rule.id for rule in RULES)
 _DEFAULTS = {rule.id: rule.severity for rule in RULES}

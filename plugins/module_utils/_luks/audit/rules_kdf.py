@@ -180,9 +180,9 @@ def _fips(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     left = [slot.number for slot in evidence.bound if slot.number not in wanting]
     rest = "" if left else "; no keyslot is left that it can open"
     for number, missing in wanting.items():
+        who = "this host is in FIPS mode, in which it" if evidence.fips else "a host in FIPS mode"
         yield Hit(
-            f"{'this' if evidence.fips else 'a'} host {'is ' if evidence.fips else ''}in FIPS mode"
-            f"{', in which it' if evidence.fips else ''} cannot open keyslot {number}: {missing} is not approved{rest}",
+            f"{who} cannot open keyslot {number}: {missing} is not approved{rest}",
             f"On a host that is not in FIPS mode: {_approved(evidence, evidence.header.keyslots[number])}",
             keyslot=number,
         )

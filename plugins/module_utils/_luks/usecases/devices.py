@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ..crypto.workers import Stopped
-from ..errors import LuksmithError, end_of_run, expected_only
+from ..errors import LuksmithError, counted, end_of_run, expected_only
 from ..result.actions import Result
 from ..volume.storage import open_volume
 
@@ -153,8 +153,7 @@ def combined(volumes: t.Sequence[Result]) -> Result:
             f"{sum(one['status'] == status for one in volumes)} {status}"
             for status in ("unchanged", "done", "refused", "partial")
         )
-        noun = "volume" if len(volumes) == 1 else "volumes"
-        result["msg"] = f"{len(failed)} of {len(volumes)} {noun} failed ({counts}). " + " ".join(
+        result["msg"] = f"{len(failed)} of {counted(len(volumes), 'volume')} failed ({counts}). " + " ".join(
             one["msg"] for one in failed
         )
     return result

@@ -17,7 +17,10 @@ pytest.importorskip("ansible")
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.action import rotate_host  # noqa: E402
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    Refused,  # noqa: E402
+    counted,  # noqa: E402
+)
 from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError, Phase  # noqa: E402
 
@@ -179,7 +182,7 @@ def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monk
         ("display", "web: 0 volumes changed, 0 unchanged; host 2 of 2"),
         ("display", "web: whose is keyslot 3?"),
     ]
-    assert [rotate_host._volumes(count) for count in (0, 1, 2)] == ["0 volumes", "1 volume", "2 volumes"]
+    assert [counted(count, "volume") for count in (0, 1, 2)] == ["0 volumes", "1 volume", "2 volumes"]
 
 
 def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> None:
@@ -191,9 +194,10 @@ def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> N
     strange = volume("/dev/x", False, (3, "", True, ""), (5, "bob", True, ""), (7, "", False, "it costs too much"))
     assert rotate_host._sentence_of_unknown([strange, volume("/dev/y", True, (2, "", True, ""))]) == (
         "2 keyslots open with no secret of the store, of rotate_keeps or of rotate_replaces: /dev/x (keyslot 3, 5, "
-        "'bob' by the record in the header). 1 keyslot opens with no secret of rotate_keeps or of rotate_replaces, and "
-        "the secret of the store, which may be behind one of a volume, is sealed and was not tried: /dev/y (keyslot "
-        "2). 1 keyslot was not tried, so that nobody knows whose it is: /dev/x (keyslot 7, because it costs too much)."
+        "'bob' by the record in the header). 1 keyslot opens with no secret of rotate_keeps or of rotate_replaces: "
+        "/dev/y (keyslot 2). The secret of the store is sealed and was not tried, so that one keyslot of each volume "
+        "may be its own. 1 keyslot was not tried, so that nobody knows whose it is: /dev/x (keyslot 7, because it "
+        "costs too much)."
     )
 
 

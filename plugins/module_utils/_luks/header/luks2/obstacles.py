@@ -172,13 +172,14 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
                 "a change of keyslots would protect nothing, and an attacker may have planted this header",
                 f"Find out who wrote this header; if it is not yours: {RESTORE}",
             )
-    if len(view.data_digests(tree)) > 1:
+    first = view.data_digests(tree)
+    if len(first) > 1:
         return _refused(
-            f"segment 0 is covered by several digests ({', '.join(view.data_digests(tree))})",
+            f"segment 0 is covered by several digests ({', '.join(first)})",
             "it is ambiguous which volume key is the right one",
             f"{RESTORE}; cryptsetup never writes such a header",
         )
-    others = [name for name, digest in tree["digests"].items() if digest["segments"] and not _covers_first(digest)]
+    others = [name for name, digest in tree["digests"].items() if digest["segments"] and name not in first]
     if others:
         return _refused(
             f"segments of the volume have different volume keys (digest {', '.join(others)} does not cover segment 0)",
@@ -186,10 +187,6 @@ def _segment_obstacle(tree: Tree, segments: t.Sequence[Segment]) -> t.Optional[R
             f"{RESTORE}; cryptsetup never writes such a header",
         )
     return None
-
-
-def _covers_first(digest: Tree) -> bool:
-    return "0" in digest["segments"]
 
 
 def _key_size_obstacle(tree: Tree) -> t.Optional[Refused]:

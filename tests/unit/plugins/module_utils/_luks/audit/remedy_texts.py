@@ -21,28 +21,11 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import (
     policy,
     policy_gaps,
     remedies,
-    rules_encryption,
-    rules_header,
-    rules_history,
-    rules_kdf,
-    rules_secrets,
-    rules_slots,
-    rules_store,
-    rules_tokens,
+    rules,
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2 import obstacles
 from ansible_collections.luksmith.luks.plugins.plugin_utils._report import fleet_rules
 
-RULE_FILES = (
-    rules_encryption,
-    rules_header,
-    rules_history,
-    rules_kdf,
-    rules_secrets,
-    rules_slots,
-    rules_store,
-    rules_tokens,
-)
 # Those that no function of a rule prints: about the policy, about headers that cannot be read, and about a fleet.
 ELSEWHERE = (
     ("policy-accepted", "Review it with the policy"),
@@ -184,7 +167,7 @@ def printed(dispatch: bool = False) -> t.FrozenSet[t.Tuple[str, str]]:
         for text in shared.returned(name)
         if text and (dispatch or not re.fullmatch(r"<\w+>", text))
     }
-    for module in RULE_FILES:
+    for module in rules.FILES:
         file = _File(module, public)
         for function in file.functions.values():
             if _rule(function):
