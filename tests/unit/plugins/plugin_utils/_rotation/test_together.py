@@ -252,6 +252,18 @@ def test_two_stores_with_two_secrets_are_decided_by_the_volume() -> None:
     world.ends()
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_no_secret_is_the_current_one_that_is_so_in_one_store_only(order: t.Tuple[int, int]) -> None:
+    """Who reads the stores without the volume must not hear of a current secret that only one of them vouches for."""
+    worlds = [rotated("one"), rotated("one")]
+    entries = [worlds[index].first.entry() for index in order]
+    found = merged([("vault_file", entries[0]), ("escrow", entries[1])])
+    assert found and found["current"] is None
+    assert found["next"]["id"] == entries[0]["current"]["id"]
+    assert found["next"]["where"] == "the current one in vault_file, and not in escrow"
+    assert entries[1]["current"]["id"] in [secret["id"] for secret in found["older"]]
+
+
 CONTRADICTIONS: t.Mapping[str, t.Tuple[t.Callable[[Json], None], str]] = {
     "another host": (lambda entry: entry.update(host="db"), "of host 'db': entries were exchanged in one of them"),
     "another volume": (lambda entry: entry.update(uuid=OTHER), f"that of volume '{OTHER}'"),
