@@ -421,8 +421,8 @@ slot_count:
   sample: 32
 chain:
   description:
-    - The other files of a qcow2 image, backing files beneath it and external data files. A change of the image changes
-      nothing in them.
+    - The other files of a qcow2 image, backing files beneath it and external data files; and with O(header) the device,
+      if it has a LUKS header of its own. A change of the volume changes nothing in them.
   returned: success with O(device), if there are any
   type: list
   elements: dict
@@ -431,7 +431,7 @@ chain:
       description: The path; of an address or a description in JSON only the protocol.
       type: str
     role:
-      description: V(backing) or V(data).
+      description: V(backing), V(data) or V(device).
       type: str
     format:
       description: V(qcow2), V(raw) or what the image says.

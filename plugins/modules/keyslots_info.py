@@ -345,8 +345,8 @@ tokens_asked:
     - {label: tang, token: 1, type: clevis, keyslots: [1]}
 chain:
   description:
-    - The other files of a qcow2 image, backing files beneath it and external data files. A change of the image changes
-      nothing in them.
+    - The other files of a qcow2 image, backing files beneath it and external data files; and with O(header) the device,
+      if it has a LUKS header of its own. A change of the volume changes nothing in them.
   returned: if there are any
   type: list
   elements: dict
@@ -355,7 +355,7 @@ chain:
       description: The path; of an address or a description in JSON only the protocol.
       type: str
     role:
-      description: V(backing) or V(data).
+      description: V(backing), V(data) or V(device).
       type: str
     format:
       description: V(qcow2), V(raw) or what the image says.

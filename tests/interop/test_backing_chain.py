@@ -119,6 +119,34 @@ def test_a_forbidden_secret_that_opens_a_file_beneath_is_found(chain: Chain) -> 
     assert any("it is unknown whether 'leaked' opens the backing file" in message for message in messages)
 
 
+@carries(
+    ("backing-plain", "Write the whole image anew into one encrypted file with 'qemu-img convert'"),
+    ("backing-plain", "Make it readable on this host and audit again. Write the whole image anew into one encrypted "
+     "file with 'qemu-img convert'"),
+)
+def test_data_beneath_that_is_not_encrypted_is_found(chain: Chain) -> None:
+    task = {"device": str(chain.top), "policy": {"extends": "legacy"}, "secrets": [LEAKED]}
+
+    def audited(path: pathlib.Path, kind: str = "findings") -> t.Dict[str, t.Any]:
+        found = run_module("audit", {**task, "device": str(path)})
+        assert found["compliant"] == (not found["findings"] and not found["unverified"])
+        return noted({one["rule"]: one for one in found[kind]})
+
+    plain = str(chain.folder / "plain.img")
+    found = audited(chain.top)["backing-plain"]
+    assert found["severity"] == "high" and found["message"].startswith(f"the backing file {plain} is not encrypted")
+    (chain.folder / "plain.img").rename(chain.folder / "away")
+    assert "unknown whether the backing file" in audited(chain.top, "unverified")["backing-plain"]["message"]
+    (chain.folder / "away").rename(plain)
+    assert "backing-plain" in audited(chain.top)
+
+    whole = chain.folder / "whole.qcow2"
+    words = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1"
+    opts = f"{_opts(chain.top)},backing.encrypt.key-secret=s"
+    run("qemu-img", "convert", *chain.secret, "--image-opts", opts, "-O", "qcow2", "-o", words, whole)
+    assert "backing-plain" not in audited(whole) and "backing-plain" not in audited(whole, "unverified")
+
+
 def test_what_cannot_be_looked_at_is_said(chain: Chain) -> None:
     (chain.folder / "middle.qcow2").unlink()
     found = run_module("keyslots_info", {"device": str(chain.top), "secrets": [LEAKED]})

@@ -91,6 +91,11 @@ BOOK: t.Dict[str, Entry] = {
     ),
     "header-padding": Entry((), "Find out which program wrote the header.", "A program that is not known here.", _FORM),
     "metadata-unknown": Entry((), "Find out which program wrote it.", "A newer release of cryptsetup.", _FORM),
+    "header-second": Entry(
+        _KEYS,
+        "Audit and change the header on the device, too.",
+        "A remnant of an earlier volume; the report names it until it is overwritten.",
+    ),
     "foreign-signature": Entry((), "Remove the signature at exactly its offset.", "The data, in a rare case.", _FORM),
     "boot-signature": Entry((), "Set a new secret for keyslot 6.", "It is chance in one of 65,536 salts.", _FORM),
     "write-obstacle": Entry((), "Do what the finding names.", "The volume is never to change.", _SUPPORT),
@@ -98,6 +103,11 @@ BOOK: t.Dict[str, Entry] = {
     "inventory": Entry(_KEYS, "Find out whether the volume or the inventory is wrong.", "A rotation since."),
     "slot-remnant": Entry(_KEYS, "Add a secret to the keyslot and erase it again.", "Its area was overwritten."),
     "null-cipher": Entry((*_DATA, *_CRYPTO), "Encrypt the data with a real cipher.", "A volume for tests."),
+    "backing-plain": Entry(
+        (*_DATA, *_CRYPTO),
+        "Write the image anew into one encrypted file.",
+        "A base that is public, such as the image of a distribution; accept it in the policy.",
+    ),
     "cipher-weak": Entry((*_DATA, *_CRYPTO), _ANEW, "32-bit IVs on a volume below 2 TiB."),
     "xts-limit": Entry(_CRYPTO, "Divide the data among volumes.", "An empty volume that stays so."),
     "cipher-driver": Entry(_CRYPTO, _ANEW, "An HSM that needs its driver."),

@@ -35,15 +35,15 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 695,
+    "audit": 699,
     "audit_host": 3,
-    "audit_step": 735,
+    "audit_step": 739,
     "escrow_entry": 5,
     "fleet_report": 10,
     "header_backup": 613,
     "keyfile": 90,
-    "keyslots": 832,
-    "keyslots_info": 524,
+    "keyslots": 834,
+    "keyslots_info": 527,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
@@ -51,7 +51,7 @@ BUDGETS = {
     "rotation_step": 925,
     "test_volumes": 459,
     "vault_entry": 5,
-    "verify_volume": 529,
+    "verify_volume": 531,
     "volumes_info": 247,
 }
 

@@ -142,8 +142,8 @@ class _OneAudit:
             return result
 
     def _chain(self, volume: Volume) -> t.Optional[Chain]:
-        """The files beneath a qcow2 image, which its keyslots do not protect."""
-        if not volume.notes:
+        """What the keyslots do not protect: files beneath a qcow2 image, a header of its own of a data device."""
+        if not volume.has_others:
             return None
         from ..usecases.chain import chain_of
 

@@ -55,6 +55,22 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 
 @RULES.rule(
+    "backing-plain",
+    "high",
+    "A backing file of the image is not encrypted, so that a part of the data is read without any secret.",
+)
+def _plain_backing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    for row in evidence.chain:
+        place = f"the {row['role']} file {row['path']}"
+        remedy = "Write the whole image anew into one encrypted file with 'qemu-img convert'"
+        if row["encrypted"] is False:
+            yield Hit(f"{place} is not encrypted: what it holds is read without any secret", remedy)
+        elif row["encrypted"] is None:
+            found = f"it is unknown whether {place} is encrypted: {row.get('why_untried', '')}"
+            yield Hit(found, f"Make it readable on this host and audit again. {remedy}", unverified=True)
+
+
+@RULES.rule(
     "cipher-weak",
     "high",
     "The data or a keyslot uses a mode that leaks information (ECB, CBC with plain IVs, 32-bit IVs) or a broken "

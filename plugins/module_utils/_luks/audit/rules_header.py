@@ -107,6 +107,23 @@ def _unknown_members(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 
 
 @RULES.rule(
+    "header-second",
+    "high",
+    "The header is detached, and the device has a LUKS header of its own, whose keyslots a change of the detached one "
+    "leaves alone.",
+)
+def _second_header(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    begin = min((segment.offset for segment in evidence.header.segments), default=0)
+    for row in evidence.chain:
+        if row["role"] == "device":
+            yield Hit(
+                f"{row['path']} has a LUKS header of its own beside the given one; its keyslots are not in this audit",
+                "Audit the device without 'header', and change or erase the keyslots there, too; write nothing there "
+                f"unless the data of the given header begins behind that header (it begins at byte {begin})",
+            )
+
+
+@RULES.rule(
     "foreign-signature", "high", "The device also contains the signature of another format, at its proper place."
 )
 def _signature(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:

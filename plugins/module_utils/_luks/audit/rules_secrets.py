@@ -47,14 +47,23 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     unverified=True,
                 )
         for row in evidence.chain:
-            place = f"the {row['role']} file {row['path']}"
-            if label in row["opened_by"]:
+            if row["role"] == "device":
+                place = f"the header that {row['path']} has of its own"
+            else:
+                place = f"the {row['role']} file {row['path']}"
+            if label in row["opened_by"] and row["role"] == "device":
+                yield Hit(
+                    f"{label!r} must not open the volume, but opens {place}",
+                    f"Remove it from {row['path']}, too (state: absent, old_secret, without 'header'), if it is a "
+                    "header of this volume and no remnant in the middle of its data",
+                )
+            elif label in row["opened_by"]:
                 yield Hit(
                     f"{label!r} must not open the volume, but opens {place}, which holds a part of its data",
                     f"Remove it from {row['path']}, too (state: absent, old_secret), or write the whole image anew "
                     "into one file with 'qemu-img convert'",
                 )
-            elif row["role"] == "backing" and row["encrypted"] is not False and "why_untried" in row:
+            elif row["role"] in ("backing", "device") and row["encrypted"] is not False and "why_untried" in row:
                 yield Hit(
                     f"it is unknown whether {label!r} opens {place}: {row['why_untried']}", _TRIABLE, unverified=True
                 )

@@ -14,10 +14,6 @@ from .reading import Read, TolerantRead
 
 Result = t.TypeVar("Result")
 
-SECONDARY_MAGIC = b"SKUL\xba\xbe"
-# Byte offsets at which LUKS2 may keep its secondary header: the primary one takes 16 KiB to 4 MiB.
-SECONDARY_OFFSETS = tuple(0x4000 << step for step in range(9))
-
 
 def by_version(
     read: Read, size: int, luks1: t.Callable[[Read, int], Result], luks2: t.Callable[[Read, int], Result]
@@ -46,9 +42,9 @@ def by_version(
                 "backup",
             )
         if any(
-            tolerant(offset, len(SECONDARY_MAGIC)) == SECONDARY_MAGIC
-            for offset in SECONDARY_OFFSETS
-            if offset + len(SECONDARY_MAGIC) <= size
+            tolerant(offset, len(magic.SECONDARY)) == magic.SECONDARY
+            for offset in magic.SECONDARY_OFFSETS
+            if offset + len(magic.SECONDARY) <= size
         ):
             return luks2(tolerant, size)
         if tolerant.fault is None:

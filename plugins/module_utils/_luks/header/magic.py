@@ -6,3 +6,7 @@
 
 LUKS = b"LUKS\xba\xbe"
 QCOW2 = b"QFI\xfb"
+
+# The secondary header of LUKS2, and the bytes at which it may begin: the primary one takes 16 KiB to 4 MiB.
+SECONDARY = b"SKUL\xba\xbe"
+SECONDARY_OFFSETS = tuple(0x4000 << step for step in range(9))

@@ -173,7 +173,7 @@ class _Amendment:
             planned = self._plan_undisturbed(volume)
             self.format = planned.header.format
             self._check_folder(planned, volume)
-            if volume.notes:
+            if volume.has_others:
                 from .chain import chain_of
 
                 self.chain = chain_of(volume, self.task.desired.labels, self.session.sibling)

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""The other files of a qcow2 image: the backing files beneath it, and external data files.
+"""What else holds the data of a volume, or opens it: the backing files beneath a qcow2 image, external data files, and
+the header that a device has of its own although another one was given for it.
 
 A backing file has keyslots of its own: what is removed from the image still opens the base, and what the base holds is
-not protected by the image at all.
+not protected by the image at all. The same is true of a header that was copied to a file and left on the device.
 """
 
 from __future__ import annotations
@@ -37,17 +38,36 @@ class Chain(t.NamedTuple):
 
 
 def chain_of(volume: Volume, labels: t.Sequence[str], session: t.Callable[[], UnlockSession]) -> Chain:
-    """The files beneath an open volume that has notes; ``session``: with the secrets of the task.
+    """For an open volume of which :attr:`.Volume.has_others` is true; ``session``: with the secrets of the task.
 
-    Every secret is tried on every keyslot of an encrypted one. Raises nothing for what a file is or holds.
+    Every secret is tried on every keyslot of an encrypted one. Raises nothing for what another file is or holds.
     """
     chain = Chain([], [], [])
+    if volume.payload is not None:
+        _header_on_the_device(volume, chain, labels, session)
     path: t.Optional[str] = volume.header_path
     seen = set()
     while path is not None and len(chain.rows) < LONGEST and os.path.realpath(path) not in seen:
         seen.add(os.path.realpath(path))
         path = _next(path, chain, labels, session)
     return chain
+
+
+def _header_on_the_device(
+    volume: Volume, chain: Chain, labels: t.Sequence[str], session: t.Callable[[], UnlockSession]
+) -> None:
+    row: Result = {"path": shown(volume.path), "role": "device", "format": "raw", "encrypted": True, "opened_by": []}
+    begin = min((segment.offset for segment in read_header(volume).segments), default=0)
+    what_next = f"Change it too, in a task without 'header', if the data begins behind it (it begins at byte {begin})"
+    try:
+        chain.evaluations.append(_try(volume.path, row, labels, session))
+    except LuksmithError as error:
+        row["why_untried"] = shown(error.found)
+    chain.rows.append(row)
+    chain.warnings.append(
+        f"{row['path']} has a LUKS header of its own, and this task is only about the one in "
+        f"{shown(volume.header_path)}; {_opened(row)}. {what_next}"
+    )
 
 
 def _next(path: str, chain: Chain, labels: t.Sequence[str], session: t.Callable[[], UnlockSession]) -> t.Optional[str]:
@@ -139,11 +159,18 @@ def _try(where: str, row: Result, labels: t.Sequence[str], session: t.Callable[[
 def _says(row: Result) -> str:
     if row["encrypted"] is False:
         return "is not encrypted: what it holds is read without any secret"
-    doubt = f" (not tried: {row['why_untried']})" if "why_untried" in row else ""
     if row["encrypted"] is None:
         return f"was not looked at: {row.get('why_untried', '')}"
+    return f"has keyslots of its own, which a change of the image leaves alone; {_opened(row)}"
+
+
+def _opened(row: Result) -> str:
     opened = f"it opens with {', '.join(row['opened_by'])}" if row["opened_by"] else "no secret of this task opens it"
-    return f"has keyslots of its own, which a change of the image leaves alone; {opened}{doubt}"
+    return f"{opened}{_doubt(row)}"
+
+
+def _doubt(row: Result) -> str:
+    return f" (not tried: {row['why_untried']})" if "why_untried" in row else ""
 
 
 def _plain(name: str) -> str:

@@ -51,7 +51,7 @@ def inspect(task: InfoTask) -> Result:
             warnings.extend(prover.token_failures())
             asked = any(secret.token for secret in task.secrets)
             chain = None
-            if volume.notes:
+            if volume.has_others:
                 from .chain import chain_of
 
                 chain = chain_of(volume, task.labels, session.sibling)

@@ -18,7 +18,7 @@ import stat
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, StorageFault
-from ..header import detect, magic, signatures
+from ..header import magic, signatures
 from ..header.summary import Summary, summarize
 from . import locks
 from .inventory import natural
@@ -152,9 +152,9 @@ def _second_copy(medium: Region) -> bool:
 
     If something else owns the device, it is only a leftover.
     """
-    length = len(detect.SECONDARY_MAGIC)
-    places = (offset for offset in detect.SECONDARY_OFFSETS if offset + length <= medium.size)
-    if not any(medium.reread(offset, length) == detect.SECONDARY_MAGIC for offset in places):
+    length = len(magic.SECONDARY)
+    places = (offset for offset in magic.SECONDARY_OFFSETS if offset + length <= medium.size)
+    if not any(medium.reread(offset, length) == magic.SECONDARY for offset in places):
         return False
     return signatures.signature(medium.reread, medium.size) is None
 

@@ -116,8 +116,7 @@ class Region:
         """Everything written so far is on the medium when this returns. Raises StorageFault.
 
         fdatasync would do for a file that does not grow. But this is called only a few times per action, and fsync also
-        stores the block mapping of a sparse or preallocated image on file systems whose fdatasync is lax about it. It
-        is
+        stores the block mapping of a sparse or preallocated image on file systems whose fdatasync is lax about it. It is
         never repeated after an error: the kernel reports a lost write only once.
         """
         try:
@@ -181,6 +180,11 @@ class Volume:
         """Equal for all paths to one header: the lowest file or device that the system reports, and an offset in it."""
         deepest = self.places[-1]
         return (*deepest.numbers, deepest.offset)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether other files or headers hold a part of its data, or open it (:mod:`..usecases.chain`)."""
+        return bool(self.notes) or (self.payload is not None and _begins_as_luks(self.payload))
 
     @property
     def rotational(self) -> bool:
@@ -269,6 +273,15 @@ def open_volume(path: str, header: t.Optional[str] = None, *, writable: bool) ->
         volume = Volume(path, node, payload=payload, crypto=_crypto_of(node))
         on_failure.pop_all()
         return volume
+
+
+def _begins_as_luks(payload: Node) -> bool:
+    """Whether a LUKS header lies at its start, or only the secondary one of LUKS2; not where it cannot be read."""
+    read = Region(payload, 0, payload.size).reread
+    places = [(0, magic.LUKS), *((offset, magic.SECONDARY) for offset in magic.SECONDARY_OFFSETS)]
+    with contextlib.suppress(StorageFault):
+        return any(read(offset, len(mark)) == mark for offset, mark in places if offset + len(mark) <= payload.size)
+    return False
 
 
 def _found(name: str) -> str:
