@@ -8,6 +8,7 @@ Nothing in that folder may be believed, nothing may be written on its word, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -17,7 +18,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import KeyslotWriter
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, LuksmithError, Refused, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Intent, IntentKind
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
@@ -180,6 +181,32 @@ def test_what_is_not_the_copy_is_refused_and_left_alone(
         host.run()
     assert copy.name in str(caught.value)
     assert host.volume.read_bytes() == dead and sorted(host.copies.iterdir()) == there
+
+
+@pytest.mark.parametrize("place", ["header", "material"])
+def test_a_copy_that_does_not_read_back_is_no_way_back(host: Host, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The medium with the copies loses writes. The keyslot is not touched."""
+    opened = copy_file.CopyFile.opened
+
+    @contextlib.contextmanager
+    def losing(self: t.Any) -> t.Iterator[t.Any]:
+        with opened(self) as (read, size):
+            lost = range(600, 616) if place == "header" else range(size - 16, size)
+
+            def read_less(offset: int, length: int) -> bytes:
+                data = bytearray(read(offset, length))
+                for byte in lost:
+                    if offset <= byte < offset + length:
+                        data[byte - offset] ^= 1
+                return bytes(data)
+
+            yield read_less, size
+
+    monkeypatch.setattr(copy_file.CopyFile, "opened", losing)
+    with pytest.raises(LuksmithError) as caught:
+        host.run()
+    assert place == "header" or "does not read back as it was written" in str(caught.value)
+    assert host.opened() == {A, D}
 
 
 def test_without_the_folder_or_the_secret_nothing_is_changed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,3 +96,11 @@ def test_a_device_without_one(moved: Moved) -> None:
         device.write(bytes(2 << 20))
     done = keyslots(moved.device, [ROTATED], header=moved.header)
     assert "chain" not in done and not any("of its own" in str(warning) for warning in done.get("warnings", ()))
+
+
+@BOTH
+def test_a_backup_given_as_the_device_is_told(moved: Moved) -> None:
+    """It has no byte of data, and whoever rotates it has rotated no volume."""
+    done = keyslots(moved.header, [ROTATED])
+    assert any("this looks like a header backup" in str(warning) for warning in done["warnings"])
+    assert moved.volume.opens("pw0")

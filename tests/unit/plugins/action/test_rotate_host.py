@@ -224,6 +224,33 @@ def test_a_batch_hears_how_a_host_ended(failed: bool) -> None:
     assert (fine, bad) == (([], ["web"]) if failed else (["web"], []))
 
 
+def test_a_host_that_is_gone_counts_against_its_batch() -> None:
+    bad: t.List[str] = []
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = types.SimpleNamespace(args={}, check_mode=False, diff=False)
+    action._templar = Action._templar
+    action._rotation = lambda *_given: Unwell(AnsibleConnectionFailure("no route"))
+    action._begin_batch = lambda _host: types.SimpleNamespace(fine=pytest.fail, bad=bad.append)
+    action._begin_report = action._report = lambda *_given: None
+    with pytest.raises(AnsibleConnectionFailure):
+        action.run(task_vars={"inventory_hostname": "web", **GIVEN})
+    assert bad == ["web"]
+
+
+@pytest.mark.parametrize(("whole", "limit", "warned"), [(True, 10, False), (False, None, False), (False, 10, True)])
+def test_a_batch_that_is_not_wholly_known_is_told(
+    whole: bool, limit: t.Optional[int], warned: bool, screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = types.SimpleNamespace(limit=limit)
+    monkeypatch.setattr(rotate_host, "batch_of", lambda *_given: (batch, whole))
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task = action._variables = action._templar = None
+    assert action._batch() is batch
+    assert [how for how, text in screen if "does not tell which hosts of the batch were lost" in text] == (
+        ["warning"] if warned else []
+    )
+
+
 def test_a_report_begins_before_and_hears_afterwards(
     screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,14 @@ def parse(read: Read, size: int) -> Luks2Header:
     Raises NotLuks, MalformedHeader, Refused and Unsupported as :func:`.recovery.choose` does, and what ``read`` raises.
     """
     copies, tree = recovery.choose(read, size)
-    return Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
+    header = Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
+    begin = min(segment.offset for segment in header.segments)
+    if begin >= size:
+        header.warnings += (
+            f"the payload would begin at byte {begin}, at or past the end ({size} bytes): this looks like a header "
+            "backup or a detached header",
+        )
+    return header
 
 
 class Luks2Header(model.Header):

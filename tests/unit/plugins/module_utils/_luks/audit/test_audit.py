@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import os
 import pathlib
@@ -14,6 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import randomness, traceable
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, NotLuks, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
@@ -53,6 +55,15 @@ def test_compliant_is_proven(tmp_path: pathlib.Path) -> None:
     # Slot 0: its secret. Slot 1: that one again, then its own. The empty secret costs nothing where another one opens.
     assert result["kdf_evaluations"] == 3
     assert result["changed"] is False
+
+
+def test_the_secrets_of_an_audit_are_wiped(tmp_path: pathlib.Path) -> None:
+    key = {"label": "key", "volume_key_base64": base64.b64encode(b"k" * 32).decode()}
+    task = parse_audit({"device": str(luks2(tmp_path).path), "policy": "legacy", "secrets": [*BOTH, key]})
+    buffers = [secret.value for secret in (*task.secrets, *task.volume_keys)]
+    assert len(buffers) == 3 and all(any(buffer) for buffer in buffers)
+    task.wipe_secrets()
+    assert not any(any(buffer) for buffer in buffers)
 
 
 def test_without_secrets_nothing_is_derived_and_nothing_is_compliant(tmp_path: pathlib.Path) -> None:

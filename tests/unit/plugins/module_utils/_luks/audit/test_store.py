@@ -15,7 +15,9 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import host
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.stored import read_stored
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secret_list import SecretList
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.proving import proofs
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.audit_volumes import (
     FIRE,
     LENIENT,
@@ -239,6 +241,20 @@ def test_fingerprints_of_what_opens_a_volume_need_a_key(image: Image) -> None:
     assert other["volume_key"] != found["volume_key"]
     allowed = {**LENIENT, "shared_labels": [WINTER.upper()]}
     assert audit(image, secrets=[secret(WINTER)], prints_key=key.hex(), policy=allowed)["prints"]["secrets"] == {}
+
+
+def test_a_volume_key_gives_the_fingerprint_too(image: Image) -> None:
+    """The key of the fixture, as a keyslot gives it; a wrong one is told and gives none."""
+    prints_key = bytes(range(32)).hex()
+    by_secret = audit(image, secrets=[secret(WINTER)], prints_key=prints_key)["prints"]
+    with proofs(parse_info({"device": str(image.path), "secrets": [secret(WINTER)]})) as (*_others, prover):
+        prover.try_slot(0, 0)
+        key = bytes(prover.need_volume_key())
+    given = {"label": "key", "volume_key_base64": base64.b64encode(key).decode()}
+    found = audit(image, secrets=[given], prints_key=prints_key)
+    assert found["prints"] == {"volume_key": by_secret["volume_key"], "secrets": {}}
+    wrong = audit(image, secrets=[{**given, "volume_key_base64": base64.b64encode(bytes(len(key))).decode()}])
+    assert any(warning.startswith("the volume key key is not that of the volume") for warning in wrong["warnings"])
 
 
 def test_a_backup_that_a_replaced_secret_still_opens_is_found(tmp_path: pathlib.Path) -> None:
