@@ -18,7 +18,12 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.keyslot_writer import KeyslotWriter
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Interrupted, LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    Interrupted,
+    LuksmithError,
+    Refused,
+    StorageFault,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Intent, IntentKind
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task

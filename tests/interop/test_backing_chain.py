@@ -121,8 +121,7 @@ def test_a_forbidden_secret_that_opens_a_file_beneath_is_found(chain: Chain) -> 
 
 @carries(
     ("backing-plain", "Write the whole image anew into one encrypted file with 'qemu-img convert'"),
-    ("backing-plain", "Make it readable on this host and audit again. Write the whole image anew into one encrypted "
-     "file with 'qemu-img convert'"),
+    ("backing-plain", "Make it readable on this host and audit again. Write the whole image anew into one"),
 )
 def test_data_beneath_that_is_not_encrypted_is_found(chain: Chain) -> None:
     task = {"device": str(chain.top), "policy": {"extends": "legacy"}, "secrets": [LEAKED]}

@@ -116,8 +116,8 @@ class Region:
         """Everything written so far is on the medium when this returns. Raises StorageFault.
 
         fdatasync would do for a file that does not grow. But this is called only a few times per action, and fsync also
-        stores the block mapping of a sparse or preallocated image on file systems whose fdatasync is lax about it. It is
-        never repeated after an error: the kernel reports a lost write only once.
+        stores the block mapping of a sparse or preallocated image on file systems whose fdatasync is lax about it. It
+        is never repeated after an error: the kernel reports a lost write only once.
         """
         try:
             os.fsync(self._node.fd)

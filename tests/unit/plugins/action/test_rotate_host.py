@@ -239,7 +239,11 @@ def test_a_host_that_is_gone_counts_against_its_batch() -> None:
 
 @pytest.mark.parametrize(("whole", "limit", "warned"), [(True, 10, False), (False, None, False), (False, 10, True)])
 def test_a_batch_that_is_not_wholly_known_is_told(
-    whole: bool, limit: t.Optional[int], warned: bool, screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    whole: bool,
+    limit: t.Optional[int],
+    warned: bool,
+    screen: t.List[t.Tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batch = types.SimpleNamespace(limit=limit)
     monkeypatch.setattr(rotate_host, "batch_of", lambda *_given: (batch, whole))

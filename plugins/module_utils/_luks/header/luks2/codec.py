@@ -30,10 +30,8 @@ def parse(read: Read, size: int) -> Luks2Header:
     header = Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
     begin = min(segment.offset for segment in header.segments)
     if begin >= size:
-        header.warnings += (
-            f"the payload would begin at byte {begin}, at or past the end ({size} bytes): this looks like a header "
-            "backup or a detached header",
-        )
+        says = f"the payload would begin at byte {begin}, at or past the end ({size} bytes)"
+        header.warnings += (f"{says}: this looks like a header backup or a detached header",)
     return header
 
 
