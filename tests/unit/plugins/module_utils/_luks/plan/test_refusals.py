@@ -293,8 +293,12 @@ def test_a_secret_to_replace_that_opens_another_key(monkeypatch: pytest.MonkeyPa
 
 def test_another_key_is_never_without_a_keyslot(monkeypatch: pytest.MonkeyPatch) -> None:
     found, told = with_unbound(monkeypatch), Told({0: RED, 3: None})
-    taken = found.layout.taken
-    full = found.layout._replace(window=model.Extent(min(one.offset for one in taken.values()), 0))
+    full = model.Layout(
+        32,
+        {0: model.Extent(AREA, AREA), 3: model.Extent(2 * AREA, AREA)},
+        window=model.Extent(AREA, 2 * AREA),
+        unit=AREA,
+    )
     for way_back in (WayBack.NONE, WayBack.OFFERED):
         with pytest.raises(Refused, match=r"(?i)green into keyslot 3 .*needs room beside it \(not bound"):
             make_plan(

@@ -276,7 +276,7 @@ def test_an_unbound_slot_can_keep_its_key() -> None:
     assert edited.keyslots[5] == before._replace(kdf=PBKDF2, area=place, priority="ignore", af_hash=PBKDF2.hash)
     assert edited.keyslots[5]._replace(priority="normal") == header.new_keyslot(5, PBKDF2, place, own_key=True)
     assert not edited.keyslots[5].bound and edited.metadata["digests"] == header.metadata["digests"]
-    with pytest.raises(errors.Refused, match="keyslot 7 is not active"):
+    with pytest.raises(errors.Refused, match="Keyslot 7 is not active"):
         header.with_keyslot(7, PBKDF2, place, own_key=True)
 
 
