@@ -40,7 +40,8 @@ Situation = t.Tuple[t.Any, ...]
 class Operation:
     """``task``: arguments of the module without the volume.
 
-    ``fewer_slots``: see docs/transactions.md on a cut rekey of several slots.
+    ``fewer_slots``: see docs/transactions.md on a cut rekey of several slots. unbound: keyslots with another key than
+    that of the volume, which a secret opens at every instant.
     """
 
     start: bytes
@@ -48,6 +49,7 @@ class Operation:
     detached: bool = False
     fewer_slots: bool = False
     lockout: bool = False
+    unbound: t.Tuple[int, ...] = ()
 
 
 class Form(t.NamedTuple):
@@ -179,6 +181,8 @@ class Judge:
         now = frozenset().union(*opened.values())
         assert self._before & self._after <= now, f"{where}: {set(self._before & self._after - now)} stopped working"
         assert now or self.operation.lockout, f"{where}: nothing opens"
+        lost = [number for number in self.operation.unbound if not opened.get(number)]
+        assert not lost, f"{where}: the key of keyslots {lost}, which are not bound, is lost"
         situation = self._situation(image, header, opened)
         met = situation in self.met
         self.met.add(situation)
@@ -189,7 +193,7 @@ class Judge:
         whole = self.count.runs % self.form.whole_every == 0
         if whole:
             self.count.peer += 1
-            said = opened_by_peer(self.lab.put(image), image, self.secrets)
+            said = opened_by_peer(self.lab.put(image), image, self.secrets, self.operation.unbound)
             assert said == now, f"{where}: the peer opens it with {said}, the checker says {set(now)}"
             self._told(image, header, opened, where)
         calls = self._rerun(image, where, depth, whole=whole)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.luksmith.luks.tests.crash.judge import Operation
-from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, added, luks1, luks2, qcow2
+from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, added, luks1, luks2, qcow2, with_unbound
 
 A, B, C, D, E = SECRETS
 Entry = t.Dict[str, t.Any]
@@ -127,6 +127,11 @@ def _stale(slots: Slots, wanted: t.Dict[str, t.Any]) -> t.Callable[[], Operation
     return make
 
 
+def _unbound(slots: Slots, wanted: t.Dict[str, t.Any], *, areas: int = 8) -> t.Callable[[], Operation]:
+    """Keyslot 7 has C, for another key than that of the volume."""
+    return lambda: Operation(with_unbound(luks2(slots, areas=areas), 7, C), wanted, unbound=(7,))
+
+
 OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
     **{f"luks1: {name}": _operation(luks1, name, case) for name, case in {**BOTH, **LUKS1}.items()},
     **{f"luks2: {name}": _operation(luks2, name, case) for name, case in {**BOTH, **LUKS2}.items()},
@@ -135,6 +140,10 @@ OPERATIONS: t.Dict[str, t.Callable[[], Operation]] = {
     ),
     "luks2: rekey with all 32 numbers and all areas taken": lambda: Operation(
         luks2(ALL_NUMBERS, areas=32), ALL_NUMBERS_TASK
+    ),
+    "luks2: rekey a slot that is not bound": _unbound({0: A}, task(present(B, keyslot=7, old=C), unlock=())),
+    "luks2: erase first for a slot that is not bound": _unbound(
+        {0: A, 1: D}, task(present(B, keyslot=7, old=C), absent(old=D)), areas=3
     ),
     "luks2: heal the primary": _damaged(0, {0: A, 1: C}, task(present(A))),
     "luks2: heal the secondary and erase": _damaged(16384, {0: A, 1: C}, task(absent(old=C))),
@@ -150,6 +159,7 @@ LONG = {
     "luks2: swap out two",
     "luks2: add, rekey and erase",
     "luks2: overwrite a stranger",
+    "luks2: erase first for a slot that is not bound",
 }
 LONG |= {name for name in OPERATIONS if "all 32 numbers" in name}  # two minutes of processor time
 LONG |= {f"{kind}: forty passes" for kind in ("luks1", "luks2")}

@@ -38,6 +38,19 @@ def luks2(slots: Slots, *, areas: int = 8) -> bytes:
     return _made("luks2", tuple(slots.items()), areas)
 
 
+def with_unbound(image: bytes, keyslot: int, name: str) -> bytes:
+    """``image`` after cryptsetup added a keyslot for another key than that of the volume."""
+    with tempfile.TemporaryDirectory(prefix="luksmith-crash-") as folder:
+        volume, key, secret = (pathlib.Path(folder, file) for file in ("volume", "key", "secret"))
+        volume.write_bytes(image)
+        key.write_bytes(bytes(range(16)))
+        secret.write_bytes(SECRETS[name])
+        cipher = ("--keyslot-cipher", "aes-cbc-plain64", "--keyslot-key-size", "128")
+        other = ("--unbound", "--key-size", "128", "--volume-key-file", key, "--key-slot", str(keyslot))
+        run("cryptsetup", "luksAddKey", "-q", *CHEAP, *cipher, *other, volume, secret)
+        return volume.read_bytes()
+
+
 def qcow2(slots: Slots) -> bytes:
     """A LUKS1 header inside a qcow2 image. QEMU fills keyslot 0, which therefore must be the first of ``slots``."""
     assert next(iter(slots)) == 0

@@ -25,7 +25,10 @@ class Daemon:
         self.export = folder / "d"
 
     def ask(self, command: str, **arguments: t.Any) -> t.Any:
-        """What the daemon answers to a client of its own, after ours."""
+        """What the daemon returns to a client of its own, after ours."""
+        return self.answer(command, **arguments)["return"]
+
+    def answer(self, command: str, **arguments: t.Any) -> t.Any:
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket))
             client.settimeout(60)
@@ -37,7 +40,7 @@ class Daemon:
                 answer = json.loads(stream.readline())
                 while "event" in answer:
                     answer = json.loads(stream.readline())
-            return answer["return"]
+            return answer
 
     def left_behind(self) -> t.List[str]:
         names = [item["name"] for item in self.ask("qom-list", path="/objects") if item["type"] == "child<secret>"]

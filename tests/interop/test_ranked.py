@@ -1,7 +1,7 @@
 # Copyright (c) 2026 The luksmith developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keyslots that an entry names although they open nothing for the task: ranked, or not bound to the volume."""
+"""Keyslots that an entry ranks by their number, without a secret."""
 
 from __future__ import annotations
 
@@ -59,43 +59,6 @@ def test_a_new_key_has_the_priority_at_once(volume: Luks2Volume) -> None:
     assert "set-priority" not in [one["action"] for one in done["plan"]]
     assert volume.opens("next") and not volume.opens("one") and priorities(volume)[3] == "preferred"
     assert not keyslots(volume.path, [rotate, rank], purge=True)["changed"]
-
-
-def add_unbound(volume: Luks2Volume) -> None:
-    """A secret in keyslot 7, for another key than that of the volume."""
-    key = volume.path.with_name("other")
-    key.write_bytes(bytes(range(32)))
-    options = ("--unbound", "--key-size", 256, "--volume-key-file", key, "--key-slot", 7, "--pbkdf", "pbkdf2")
-    run(
-        "cryptsetup",
-        "luksAddKey",
-        "-q",
-        *options,
-        "--pbkdf-force-iterations",
-        1000,
-        volume.path,
-        volume.keyfile("unbound-secret"),
-    )
-
-
-def test_an_unbound_keyslot_can_be_ranked(volume: Luks2Volume) -> None:
-    add_unbound(volume)
-    keyslots(volume.path, [{"keyslot": 7, "priority": "ignore"}])
-    assert volume.tree()["keyslots"]["7"]["priority"] == 0
-
-
-def test_an_unbound_keyslot_is_erased_by_number_only_if_the_secret_opens_it(volume: Luks2Volume) -> None:
-    add_unbound(volume)
-    for other in ("pw0", "nothing"):
-        assert not keyslots(volume.path, [{"state": "absent", "keyslot": 7, "old_secret": secret(other)}])["changed"]
-    assert not keyslots(volume.path, [{"state": "absent", "old_secret": secret("unbound-secret")}])["changed"]
-    named = {"keyslot": 7, "old_secret": secret("unbound-secret")}
-    before = volume.sha256()
-    with pytest.raises(ModuleFailed, match="opens keyslot 7, but that is not bound to the volume"):
-        keyslots(volume.path, [{**named, "new_secret": secret("next-one")}], unlock=["pw0"])
-    assert volume.sha256() == before
-    keyslots(volume.path, [{"state": "absent", **named}], unlock=["pw0"])
-    assert "7" not in volume.tree()["keyslots"] and len(volume.tree()["digests"]) == 1 and volume.opens("pw0")
 
 
 @pytest.mark.parametrize(

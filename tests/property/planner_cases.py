@@ -81,7 +81,7 @@ def side_contents(side: str, secrets: t.Sequence[int]) -> t.List[int]:
     found = {
         "": [],
         "priorities": [Content(opens=mask, priority=priority) for mask in masks for priority in (IGNORE, PREFER)],
-        "unbound": [Content(bound=False)],
+        "unbound": [Content(opens=mask, bound=False) for mask in (0, *masks)],
         "tokens": [Content(opens=mask, token=True) for mask in (0, *masks)],
         "untried": [Content(tried=False)],
         "costs": [Content(opens=mask, weak=True) for mask in masks],

@@ -21,6 +21,7 @@ from ansible_collections.luksmith.luks.tests.property.planner_oracle import (
     Problem,
 )
 from ansible_collections.luksmith.luks.tests.property.planner_readings import DEFAULT, Reading, contradiction
+from ansible_collections.luksmith.luks.tests.property.planner_rules import own_slots
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
     LABELS,
     NORMAL,
@@ -92,6 +93,9 @@ def call(planner: Planner, case: Case, hints: t.Optional[t.Mapping[int, int]] = 
     else:
         try:
             actions, copied = _without_copy(plan.actions)
+            own = own_slots(case.state, case.task.items)
+            if any(action.own_key != (action.kind == REKEY and action.keyslot in own) for action in actions):
+                raise ValueError(f"a keyslot gets the wrong key: {actions}")
             outcome = Outcome("", moves=tuple(_move(action) for action in actions), copied=copied)
         except ValueError as error:
             outcome = Outcome("crashed", message=str(error))

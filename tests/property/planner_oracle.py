@@ -13,8 +13,11 @@ from ansible_collections.luksmith.luks.tests.property.planner_rules import (
     covers_every_slot,
     licences,
     named_for,
+    opened_to_its_own,
+    own_slots,
     protected,
     satisfies,
+    satisfies_with_its_own,
     target,
 )
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
@@ -90,7 +93,8 @@ class Problem:
         self.reading = reading
         self.licences: t.Optional[Licences] = licences(state, task, room, reading)
         self._strong = {item.new for item in task.items if item.strong}
-        self._goals = [_goal_of(item, task, reading) for item in task.items]
+        self._own = own_slots(state, task.items)
+        self._goals = [_goal_of(item, task, reading, self._own) for item in task.items]
 
     def after(self, state: State, move: Move) -> State:
         if move.kind == ERASE:
@@ -108,7 +112,11 @@ class Problem:
         return put(
             state,
             move.slot,
-            held(content._replace(opens=1 << move.secret, bound=True, tried=True, weak=weak, priority=priority)),
+            held(
+                content._replace(
+                    opens=1 << move.secret, bound=move.slot not in self._own, tried=True, weak=weak, priority=priority
+                )
+            ),
         )
 
     def objection(self, state: State, move: Move) -> t.Optional[str]:
@@ -128,7 +136,7 @@ class Problem:
         if move.kind == SET_PRIORITY:
             return None if (move.slot, move.priority) in allowed.priorities else "unlicensed set-priority"
         # A change of priority on the way does not make it another slot.
-        if OPENS[state[move.slot]] != OPENS[self.start[move.slot]] or not self.start[move.slot]:
+        if not self.start[move.slot] or _lock(state[move.slot]) != _lock(self.start[move.slot]):
             return f"{move.kind} of a slot that this plan filled"
         return (
             self._objection_to_erase(state, move, allowed)
@@ -163,6 +171,9 @@ class Problem:
             and (move.slot, move.priority) not in allowed.priorities
         ):
             return "unlicensed priority of a rekey"
+        if move.slot in self._own:
+            # Nothing else has its key, also no copy of the header that this run could use; and it needs no other key.
+            return None if room_beside(state, self.room) and not move.in_place else "no room beside a key of its own"
         if not self._has_key(state):
             return "rekey without an opener"
         if move.in_place == room_beside(state, self.room):
@@ -245,19 +256,26 @@ class Problem:
         return None
 
 
-def _goal_of(item: Item, task: Task, reading: Reading) -> t.Callable[[State], bool]:
+def _lock(content: int) -> t.Tuple[bool, int]:
+    """What opens the slot, and whether to the volume."""
+    told = content_of(content)
+    return told.bound, told.opens
+
+
+def _goal_of(item: Item, task: Task, reading: Reading, own: t.Collection[int]) -> t.Callable[[State], bool]:
     """When the entry holds (the table's second column)."""
     slot, old, new = item.slot, item.old, item.new
     if item.state == ABSENT:
         if old is None:
             return lambda state: not state[number_of(slot)]
         if slot is not None:
-            return lambda state: _surely_shut(state[number_of(slot)], number_of(old))
+            return lambda state: _surely_shut(state[slot], number_of(old)) and not opened_to_its_own(state[slot], old)
         return lambda state: all(_surely_shut(content, number_of(old)) for content in state)
     if slot is not None:
-        return lambda state: satisfies(state[number_of(slot)], item)
+        holds = satisfies_with_its_own if slot in own else satisfies
+        return lambda state: holds(state[slot], item)
 
-    named = set() if covers_every_slot(item, task, reading) else named_for(new, task)
+    named = set() if covers_every_slot(item, task, reading) else named_for(new, task, own)
 
     def lives(state: State) -> bool:
         slots = [

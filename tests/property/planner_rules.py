@@ -31,7 +31,7 @@ class Licences(t.NamedTuple):
     """Moves that some entry permits, in any order. A move on an active slot needs the slot's content of the start.
 
     adds: (slot, secret, priority). rekeys: (slot, secret). erases: slots. priorities: (slot, priority).
-    watched: mask of wanted secrets that opened something at the start and must open something at every instant.
+    watched: mask of secrets that are wanted to open the volume, did so at the start and must do so at every instant.
     """
 
     adds: t.Tuple[t.Tuple[int, int, str], ...]
@@ -56,6 +56,27 @@ def satisfies(content: int, item: Item) -> bool:
     return opens_well(content, item) and not (item.strong and content_of(content).weak)
 
 
+def own_slots(state: State, items: t.Iterable[Item]) -> t.Set[int]:
+    """Slots that are not bound and whose entries are about the key there: each says which secret it replaces."""
+    named = [item for item in items if item.state == PRESENT and item.slot is not None]
+    licensed = {item.slot for item in named} - {item.slot for item in named if item.old is None}
+    return {slot for slot in licensed if slot is not None and slot < len(state) and is_unbound(state[slot])}
+
+
+def is_unbound(content: int) -> bool:
+    return bool(content) and not content_of(content).bound
+
+
+def opened_to_its_own(content: int, secret: t.Optional[int]) -> bool:
+    return secret is not None and is_unbound(content) and bool(content_of(content).opens >> secret & 1)
+
+
+def satisfies_with_its_own(content: int, item: Item) -> bool:
+    """As :func:`satisfies`, for one of :func:`own_slots`."""
+    fits = opened_to_its_own(content, item.new) and priority_ok(content, item.priority)
+    return fits and not (item.strong and content_of(content).weak)
+
+
 def target(state: State, slots: t.Sequence[int], item: Item, reading: Reading) -> t.Tuple[int, bool]:
     """Which of its secret's slots an entry without a number means, and whether that slot satisfies it already."""
     good = [slot for slot in slots if satisfies(state[slot], item)]
@@ -78,13 +99,15 @@ def covers_every_slot(item: Item, task: Task, reading: Reading) -> bool:
     )
 
 
-def named_for(secret: t.Optional[int], task: Task) -> t.Set[int]:
+def named_for(secret: t.Optional[int], task: Task, own: t.Collection[int]) -> t.Set[int]:
     """The slots that hold an entry without a number for this secret, if other entries name some: no other slot is then
     touched for it. Purge is literal: such an entry claims the lowest slot, named or not, so that slot must satisfy it.
+    None of ``own``: what they hold does not open the volume.
     """
     if task.purge:
         return set()
-    return {item.slot for item in task.items if item.state == PRESENT and item.new == secret and item.slot is not None}
+    named = {item.slot for item in task.items if item.state == PRESENT and item.new == secret and item.slot is not None}
+    return named - set(own)
 
 
 def protected(content: int) -> bool:
@@ -114,6 +137,7 @@ class _Facts:
             if item.state == ABSENT and item.slot is not None and item.old is not None
         }
         self.items = items
+        self.own = own_slots(state, items)
         self.wanted = {item.new for item in items if item.state == PRESENT and item.new is not None}
         self.forbidden = forbidden(items)
         self.unpinned: t.Dict[int, t.List[Item]] = {}
@@ -150,6 +174,8 @@ class _Facts:
         content = self.state[number_of(slot)]
         if not content or any(item.old is None for item in rows):
             return False
+        if slot in self.own:
+            return not any(opened_to_its_own(content, secret) for item in rows for secret in (item.old, item.new))
         return not any(OPENS[content] >> number_of(secret) & 1 for item in rows for secret in (item.old, item.new))
 
     def one_old_for_two_new(self) -> bool:
@@ -201,6 +227,9 @@ def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -
     for item in task.items:
         if item.state == ABSENT and item.old is not None:
             erases.update(slot for slot in facts.slots_of(item.old) if item.slot in (None, slot))
+            erases.update(
+                slot for slot, content in enumerate(state) if slot == item.slot and opened_to_its_own(content, item.old)
+            )
     for secret, entries in facts.unpinned.items():
         _license_unpinned(facts, secret, entries, reading, adds, rekeys, erases, priorities, claims)
     if task.purge:
@@ -213,9 +242,9 @@ def licences(state: State, task: Task, room: Room, reading: Reading = DEFAULT) -
         if item.state == PRESENT and item.slot is not None:
             _license_pinned(facts, item, reading, adds, rekeys, erases, priorities)
     watched = 0
-    for secret in facts.wanted:
-        if facts.slots_of(secret):
-            watched |= 1 << secret
+    for item in task.items:
+        if item.state == PRESENT and item.slot not in facts.own and facts.slots_of(item.new):
+            watched |= 1 << number_of(item.new)
     return Licences(
         tuple(sorted(adds)), tuple(sorted(rekeys)), tuple(sorted(erases)), tuple(sorted(priorities)), watched
     )
@@ -253,7 +282,7 @@ def _license_unpinned(
     if not reading.ignored_slot_counts_as_opening:
         opening = [slot for slot in opening if any(priority_ok(state[slot], item.priority) for item in entries)]
     kept = [slot for slot in opening if facts.stays(slot, secret)]
-    named = [slot for slot, pinned in facts.pins.items() if pinned == secret]
+    named = [slot for slot, pinned in facts.pins.items() if pinned == secret and slot not in facts.own]
     opened_already = bool(opening if reading.cut_run_counts_doomed_slots else kept)
     replaced = [
         (slot, item.old)
@@ -314,7 +343,7 @@ def _claim_kept(
     """Which of the slots that stay an entry without a number claims, and what may be mended there."""
     state = facts.state
     for item in entries:
-        serving = named_for(item.new, facts.task)
+        serving = named_for(item.new, facts.task, facts.own)
         slots = [
             slot for slot in kept if not serving or slot in serving or covers_every_slot(item, facts.task, reading)
         ]
@@ -346,6 +375,13 @@ def _license_pinned(
     if not content or (slot in erases and reading.pin_may_be_freed_first):
         adds.add((slot, secret, item.priority or NORMAL))
     if not content:
+        return
+    if slot in facts.own:
+        if opened_to_its_own(content, secret):
+            _mend(facts.state, slot, item, rekeys, priorities)
+        elif opened_to_its_own(content, item.old):
+            rekeys.add((slot, secret))
+            priorities.add((slot, item.priority or NORMAL))
         return
     mask = OPENS[content]
     if mask >> secret & 1:

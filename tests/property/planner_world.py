@@ -33,7 +33,9 @@ UNIT = 0x1000
 
 
 class Content(t.NamedTuple):
-    """What an active slot holds. ``opens``: bit mask of the secrets that open it, if it is bound and can be tried."""
+    """What an active slot holds. ``opens``: bit mask of the secrets that open it, if it can be tried; one that is not
+    bound they open to another key.
+    """
 
     opens: int = 0
     bound: bool = True
@@ -222,8 +224,9 @@ class CountingProofs:
         return unlock_verdict.Verdict.OPENS if content.opens >> secret & 1 else unlock_verdict.Verdict.CLOSED
 
     def opens_unbound(self, secret: int, keyslot: int) -> bool:
-        """The world has no secrets of keyslots that are not bound."""
-        return False
+        content = content_of(self.state[keyslot])
+        assert not content.bound, f"slot {keyslot} is bound"
+        return bool(content.opens >> secret & 1)
 
     def why_untried(self, keyslot: int) -> str:
         assert self.state[keyslot], f"slot {keyslot} is inactive, nothing can be tried on it"

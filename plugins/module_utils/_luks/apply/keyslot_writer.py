@@ -31,11 +31,15 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SlotKeys:
-    """Parameters and the key derived with them. It may seal several areas (a LUKS1 rekey makes a copy)."""
+    """Parameters and the key derived with them. It may seal several areas (a LUKS1 rekey makes a copy).
+
+    inside: the key that is sealed: the volume key, or with ``own_key`` that of an unbound keyslot.
+    """
 
     kdf: Kdf
     key: bytearray
-    volume_key: bytearray
+    inside: bytearray
+    own_key: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +70,11 @@ class KeyslotWriter:
     def prepare(self, action: Action, area: Extent) -> t.Iterator[SlotKeys]:
         """The key for the secret of ``action``, with the parameters that :mod:`.kdf_policy` chooses; wiped at the end.
 
-        Raises Refused if no secret opens the volume, and what :func:`choice_for` and :meth:`.Derivations.derive` raise.
+        Raises Refused if no secret opens the volume, and what :func:`choice_for`, :meth:`.Derivations.derive` and
+        :func:`_own_key` raise.
         """
         header = self.disk.header
-        volume_key = self.prover.need_volume_key()
+        volume_key = bytearray() if action.own_key else self.prover.need_volume_key()
         choice = self.choices.get(action) or choice_for(
             action, header, self.prover, self.desired, self.memory_limit, record=self.record
         )
@@ -77,21 +82,25 @@ class KeyslotWriter:
         key = self.prover.derivations.derive(
             required(action.secret), parameters, key_length(header, required(action.keyslot), parameters)
         )
+        own_key = bytearray()
         try:
-            yield SlotKeys(parameters, key, volume_key)
+            if action.own_key:
+                own_key = _own_key(self.prover, required(action.keyslot), self.disk)
+            yield SlotKeys(parameters, key, own_key or volume_key, action.own_key)
         finally:
+            wipe(own_key)
             wipe(key)
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:
-        """Seal the volume key into ``area`` and open what the medium gives back; the header does not list it yet.
+        """Seal the key into ``area`` and open what the medium gives back; the header does not list it yet.
 
         Raises StorageFault if that does not open, and what :meth:`.HeaderWriter.write_area` raises.
         """
-        slot = self.disk.header.new_keyslot(number, keys.kdf, area)
-        back = self.disk.write_area(area, key_material.seal(slot, keys.key, keys.volume_key))
+        slot = self.disk.header.new_keyslot(number, keys.kdf, area, own_key=keys.own_key)
+        back = self.disk.write_area(area, key_material.seal(slot, keys.key, keys.inside))
         opened = key_material.unseal(slot, keys.key, back)
         try:
-            if not hmac.compare_digest(opened, keys.volume_key):
+            if not hmac.compare_digest(opened, keys.inside):
                 raise StorageFault(
                     f"the key material for keyslot {number}, read back from the medium, does not open",
                     why="the medium or its driver loses writes: replace it",
@@ -113,6 +122,27 @@ class KeyslotWriter:
 
     def priority(self, action: Action) -> str:
         return priority_to_set(action, self.disk.header)
+
+
+def _own_key(prover: Prover, keyslot: int, disk: HeaderWriter) -> bytearray:
+    """The key in an unbound keyslot that a secret has opened; the caller wipes it. Nothing is derived again.
+
+    Raises HeaderChanged if the key material is another one since, and what a read of it raises.
+    """
+    slot = disk.header.keyslots[keyslot]
+    derived = prover.derivations.derive(prover.openers()[keyslot][0], slot.kdf, slot.area_key_size)
+    try:
+        key = key_material.unseal(slot, derived, disk.reread(slot.area.offset, key_material.material_size(slot)))
+    finally:
+        wipe(derived)
+    if not any(key_material.matches(digest, key) for digest in key_material.digests_of(disk.header, slot)):
+        wipe(key)
+        raise HeaderChanged(
+            f"the key material of keyslot {keyslot} is no longer what a secret of this task opened",
+            why="another program changed it despite the locks",
+            remedy="find out what else changes this volume, then run the task again",
+        )
+    return key
 
 
 def priority_to_set(action: Action, header: Header) -> str:

@@ -86,13 +86,15 @@ class Luks2Steps(CopySteps):
         if action.in_place:
             self._rekey_in_place(action)
             return
-        old, area = header.keyslots[number].area, self._place_for(number)
+        old = header.keyslots[number].area
+        area = self._place_beside(number) if action.own_key else self._place_for(number)
         with self.builder.prepare(action, area) as keys:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
             if action.overwrites:
                 header = header.without_keyslot(number)
-            header = header.with_keyslot(number, keys.kdf, area, priority=self.builder.priority(action))
+            priority = self.builder.priority(action)
+            header = header.with_keyslot(number, keys.kdf, area, priority=priority, own_key=action.own_key)
             self._leave(number, self._with_token(header, action), old)
 
     def _rekey_in_place(self, action: Action) -> None:
@@ -149,7 +151,12 @@ class Luks2Steps(CopySteps):
 
     def _place_for(self, number: int, *, instead: bool = False) -> Extent:
         layout = self.disk.header.layout
-        area = (layout.without_slot(number) if instead else layout).place(number)
+        return self._some((layout.without_slot(number) if instead else layout).place(number), number)
+
+    def _place_beside(self, number: int) -> Extent:
+        return self._some(self.disk.header.layout.place_beside(number), number)
+
+    def _some(self, area: t.Optional[Extent], number: int) -> Extent:
         if area is None:
             raise Refused(
                 f"the area for keyslots has no room for keyslot {number}",

@@ -218,15 +218,22 @@ class Layout(t.NamedTuple):
         """
         if self.fixed is not None:
             return None if number in self.taken else self.fixed.get(number)
-        if self.unit <= 0:
+        return self._gap(self.unit)
+
+    def place_beside(self, number: int) -> t.Optional[Extent]:
+        """Extent for a second area as large as that of LUKS2 keyslot ``number``, whose key may have another length."""
+        return self._gap(self.taken[number].size)
+
+    def _gap(self, size: int) -> t.Optional[Extent]:
+        if size <= 0:
             return None
         occupied = sorted((*self.taken.values(), *self.held), key=lambda extent: extent.offset)
         cursor = self.window.offset
         for extent in occupied:
-            if extent.offset - cursor >= self.unit:
+            if extent.offset - cursor >= size:
                 break
             cursor = max(cursor, -(-extent.end // self.align) * self.align)
-        return Extent(cursor, self.unit) if self.window.end - cursor >= self.unit else None
+        return Extent(cursor, size) if self.window.end - cursor >= size else None
 
     def rekey_room(self, number: int) -> bool:
         """Whether keyslot ``number`` can get a new secret while the old one works until the new one does.
@@ -296,15 +303,17 @@ class Header(abc.ABC):
         """Why this format cannot store these ("LUKS1 keyslots have no priority"), or None."""
 
     @abc.abstractmethod
-    def with_keyslot(self, number: int, kdf: Kdf, area: Extent, *, priority: t.Optional[str] = None) -> Header:
+    def with_keyslot(
+        self, number: int, kdf: Kdf, area: Extent, *, priority: t.Optional[str] = None, own_key: bool = False
+    ) -> Header:
         """Keyslot ``number`` made active with this derivation and area, for the volume key of the data segment.
 
         If it is active already, it keeps its token references (LUKS2 rekey) and, without ``priority``, its priority.
-        A new keyslot has the normal priority by default.
+        A new keyslot has the normal priority by default. own_key: an unbound keyslot keeps its key and digests (LUKS2).
         """
 
     @abc.abstractmethod
-    def new_keyslot(self, number: int, kdf: Kdf, area: Extent) -> Keyslot:
+    def new_keyslot(self, number: int, kdf: Kdf, area: Extent, *, own_key: bool = False) -> Keyslot:
         """The keyslot that :meth:`with_keyslot` would create: cipher, key sizes and stripes of its key material."""
 
     @abc.abstractmethod

@@ -22,7 +22,7 @@ class Add(t.NamedTuple):
 class Rekey(t.NamedTuple):
     """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
 
-    ``overwrites``: by force, see :class:`.types.Action`.
+    ``overwrites``: by force, ``own_key``: of an unbound keyslot, see :class:`.types.Action`.
     """
 
     secret: int
@@ -32,6 +32,7 @@ class Rekey(t.NamedTuple):
     replaced: str = ""
     costs_only: bool = False
     overwrites: bool = False
+    own_key: bool = False
 
 
 class Changes:

@@ -18,7 +18,11 @@ from .proof_cache import ProofCache
 
 
 class Entries:
-    """The entries of a task by what they ask for."""
+    """The entries of a task by what they ask for.
+
+    pins: keyslot -> the secret that is wanted there. replaced_by_name: those of them whose entries all say which secret
+    goes.
+    """
 
     def __init__(self, desired: Desired) -> None:
         present = [entry for entry in desired.entries if entry.state == PRESENT and entry.new_secret is not None]
@@ -31,6 +35,7 @@ class Entries:
         self.absent = [entry for entry in desired.entries if entry.state == ABSENT and entry.binding is None]
         self.wanted = distinct(entry.new_secret for entry in present)
         self.pins: t.Dict[int, int] = {slot_of(entry): new_of(entry) for entry in self.pinned}
+        self.replaced_by_name = set(self.pins) - {slot_of(entry) for entry in self.pinned if entry.old_secret is None}
 
 
 class Claims:
@@ -56,10 +61,10 @@ class Claims:
         Raises as :meth:`keep`.
         """
         new = new_of(entry)
-        coming = [keyslot for keyslot, secret in self._entries.pins.items() if secret == new]
-        coming += [
-            keyslot for keyslot, rekey in self.changes.rekeys.items() if rekey.secret == new and keyslot not in coming
+        coming = [
+            keyslot for keyslot, secret in self._entries.pins.items() if secret == new and not self.has_own_key(keyslot)
         ]
+        coming += [keyslot for keyslot in self._rekeyed_to(new) if keyslot not in coming]
         staying = [
             keyslot
             for keyslot in self._staying()
@@ -132,14 +137,25 @@ class Claims:
         return self._proofs.first_opened(secret, self._proofs.slots) is not None
 
     def will_open(self, secret: int) -> bool:
-        return any(rekey.secret == secret for rekey in self.changes.rekeys.values()) or any(
-            add.secret == secret for add in self.changes.adds
-        )
+        return bool(self._rekeyed_to(secret)) or any(add.secret == secret for add in self.changes.adds)
+
+    def _rekeyed_to(self, secret: int) -> t.List[int]:
+        rekeys = self.changes.rekeys.items()
+        return [keyslot for keyslot, rekey in rekeys if rekey.secret == secret and not rekey.own_key]
+
+    def has_own_key(self, keyslot: int) -> bool:
+        """Whether the entries that name the keyslot are about another key than that of the volume: it is not bound, and
+        each of them says which secret is to be replaced there.
+        """
+        slot = self._proofs.slots.get(keyslot)
+        return slot is not None and not slot.bound and keyslot in self._entries.replaced_by_name
 
     def provided(self, secret: int, *, but: Entry) -> bool:
         """Whether another entry makes ``secret`` open a keyslot. Raises what :meth:`.Proofs.verdict` raises."""
         for entry in (*self._entries.pinned, *self._entries.plain, *self._entries.replacing):
             if entry is not but and new_of(entry) == secret:
+                if entry.keyslot is not None and self.has_own_key(entry.keyslot):
+                    continue
                 if entry.keyslot is not None or entry.old_secret is None:
                     return True
                 if self._proofs.first_opened(old_of(entry), self._proofs.slots) is not None:
@@ -160,7 +176,13 @@ class Claims:
                 priority = self._rekeyed_priority(entry, keyslot)
                 reason = f"keyslot {keyslot} of {label}: {drift}"
                 self.changes.rekeys[keyslot] = Rekey(
-                    new_of(entry), entry.position, priority, reason, replaced=label, costs_only=True
+                    new_of(entry),
+                    entry.position,
+                    priority,
+                    reason,
+                    replaced=label,
+                    costs_only=True,
+                    own_key=not slot.bound,
                 )
                 self.new_costs.add(keyslot)
         if keyslot not in self.changes.rekeys and not self._priority_fits(entry, keyslot):
@@ -220,10 +242,19 @@ class Claims:
             if old is not None
             else f"{label} overwrites a key that no given secret opens (force)"
         )
+        own_key = not (slot.bound or overwrites)
+        if own_key:
+            reason += ", and the keyslot keeps its key, which is not that of the volume"
         if overwrites and slot.protected_by:
             reason += f", and the token that uses it goes ({', '.join(slot.protected_by)})"
         self.changes.rekeys[keyslot] = Rekey(
-            new_of(entry), entry.position, priority, reason, replaced=replaced, overwrites=overwrites
+            new_of(entry),
+            entry.position,
+            priority,
+            reason,
+            replaced=replaced,
+            overwrites=overwrites,
+            own_key=own_key,
         )
 
     def erase(self, keyslot: int, label: str, reason: str) -> None:

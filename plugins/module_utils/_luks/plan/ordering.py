@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import Layout
+from ..header.model import Extent, Layout
 from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
@@ -60,7 +60,7 @@ class Ordering:
 
     def actions_in_order(self) -> t.Tuple[Action, ...]:
         """The actions of the plan. Raises Refused if no opener is proven or no order is safe."""
-        if self.changes.adds or self.changes.rekeys:
+        if self.changes.adds or any(not rekey.own_key for rekey in self.changes.rekeys.values()):
             self._require_opener_for_writing()
         # Room by an early erase is safer, but the erase may remove the copy that would make a rekey in place safe.
         if not self._fill(early_erases=True):
@@ -186,17 +186,25 @@ class Ordering:
 
     def _some_rekey(self, rekeys: t.Dict[int, Rekey]) -> bool:
         for keyslot, rekey in rekeys.items():
-            if self.layout.rekey_room(keyslot) and self._wanted_keep_working(without=keyslot, new_secret=rekey.secret):
+            if self._has_room(keyslot, rekey) and self._wanted_keep_working(without=keyslot, new_secret=rekey.secret):
                 if self.layout.fixed is None:
-                    extent = self.layout.place(keyslot)
+                    extent = self._place(keyslot, rekey)
                     if extent is not None:
                         self.layout = self.layout.without_slot(keyslot).with_slot(keyslot, extent)
                 self._rekeyed(keyslot, rekeys)
                 return True
         return False
 
+    def _has_room(self, keyslot: int, rekey: Rekey) -> bool:
+        return self._place(keyslot, rekey) is not None if rekey.own_key else self.layout.rekey_room(keyslot)
+
+    def _place(self, keyslot: int, rekey: Rekey) -> t.Optional[Extent]:
+        return self.layout.place_beside(keyslot) if rekey.own_key else self.layout.place(keyslot)
+
     def _some_rekey_in_place(self, rekeys: t.Dict[int, Rekey]) -> bool:
-        for keyslot in rekeys:
+        for keyslot, rekey in rekeys.items():
+            if rekey.own_key:  # no other keyslot has that key, and a copy of the header would not bring it back
+                continue
             room = self.layout.without_slot(keyslot).place(keyslot)
             if room is not None and self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot):
                 self.layout = self.layout.without_slot(keyslot).with_slot(keyslot, room)
@@ -207,7 +215,8 @@ class Ordering:
     def _rekeyed(self, keyslot: int, rekeys: t.Dict[int, Rekey], *, in_place: bool = False) -> None:
         rekey = rekeys.pop(keyslot)
         self.old.discard(keyslot)
-        self.new[keyslot] = rekey.secret
+        if not rekey.own_key:
+            self.new[keyslot] = rekey.secret
         self.actions.append(
             Action(
                 ActionKind.REKEY,
@@ -219,6 +228,7 @@ class Ordering:
                 priority=rekey.priority,
                 in_place=in_place,
                 overwrites=rekey.overwrites,
+                own_key=rekey.own_key,
             )
         )
 
@@ -230,8 +240,11 @@ class Ordering:
         First keyslots whose room is usable; among these, keyslots that no secret opens, then openers, then keyslots of
         a wanted secret, which may still make a rekey safe.
         """
+        needs_no_opener = self.allow_lockout and not adds and all(rekey.own_key for rekey in rekeys.values())
         safe = [
-            keyslot for keyslot in erases if self._opener_beside(keyslot) and self._wanted_keep_working(without=keyslot)
+            keyslot
+            for keyslot in erases
+            if (needs_no_opener or self._opener_beside(keyslot)) and self._wanted_keep_working(without=keyslot)
         ]
         if not safe:
             return False
@@ -285,7 +298,8 @@ class Ordering:
             for add in self.changes.adds
         ]
         pending += [
-            f"{self.proofs.label(rekey.secret)} into keyslot {keyslot} in place of its present key"
+            f"{self.proofs.label(rekey.secret)} into keyslot {keyslot} in place of its present "
+            + ("secret, which needs room beside it (not bound to the volume)" if rekey.own_key else "key")
             for keyslot, rekey in sorted(self.changes.rekeys.items())
         ]
         return Refused(

@@ -76,7 +76,7 @@ class _Planner:
 
         noted = self.situation.noted
         way_back = self.situation.way_back != WayBack.NONE
-        ordering = Ordering(self.changes, self.layout, self.proofs, self.entries.wanted, noted, way_back=way_back)
+        ordering = Ordering(self.changes, self.layout, self.proofs, self._to_open(), noted, way_back=way_back)
         for keyslot in sorted(noted & (self.changes.erases.keys() | self.changes.rekeys.keys())):
             rekey = self.changes.rekeys.get(keyslot)
             stays = keyslot in self.situation.entries_that_stay or (rekey is not None and not rekey.overwrites)
@@ -92,6 +92,12 @@ class _Planner:
         begun = (self._copy_action(),) if ordering.needs_way_back and not self.copied else ()
         ended = self._copy_removed(ordering.leaves_an_opener()) if begun or noted_copy else ()
         return (*begun, *actions, *ended)
+
+    def _to_open(self) -> t.Sequence[int]:
+        """The secrets that are wanted to open the volume."""
+        own = [keyslot for keyslot in self.entries.pins if self.claims.has_own_key(keyslot)]
+        entries = (*self.entries.pinned, *self.entries.replacing, *self.entries.plain)
+        return distinct(new_of(entry) for entry in entries if entry.keyslot is None or entry.keyslot not in own)
 
     # A copy of the header outside of the volume, where the header alone has no safe order
 
@@ -262,15 +268,24 @@ class _Planner:
             if keyslot not in self.proofs.slots:
                 if not any(add.keyslot == keyslot for add in self.changes.adds):
                     self.claims.add(entry, keyslot)
-            elif self.proofs.opens(new, keyslot):
+            elif self._opens_by_name(new, keyslot):
                 self.claims.keep(entry, keyslot)
             else:
                 self._rekey_occupied(entry)
+            if self.claims.has_own_key(keyslot):
+                label = self.proofs.label(new)
+                self.warnings.append(f"keyslot {keyslot} is not bound to the volume: {label} opens another key there")
+
+    def _opens_by_name(self, secret: int, keyslot: int) -> bool:
+        """Whether ``secret`` opens a keyslot that entries name: to the volume, or to the key that they are about."""
+        if self.claims.has_own_key(keyslot):
+            return self.proofs.opens_by_name(secret, keyslot)
+        return self.proofs.opens(secret, keyslot)
 
     def _rekey_occupied(self, entry: Entry) -> None:
         keyslot = slot_of(entry)
         peers = [other for other in self.entries.pinned if other.keyslot == keyslot]
-        replaces = all(peer.old_secret is not None for peer in peers)
+        replaces = keyslot in self.entries.replaced_by_name
         if self.proofs.cannot_be_tried(keyslot) and (replaces or not self.desired.force):
             raise Refused(
                 f"keyslot {keyslot} is in use{self.proofs.not_tried([keyslot])}",
@@ -279,16 +294,8 @@ class _Planner:
                 " (force: true without old_secret)",
             )
         for old in distinct(peer.old_secret for peer in peers):
-            if self.proofs.opens(old, keyslot):
+            if self._opens_by_name(old, keyslot):
                 return self.claims.rekey(entry, keyslot, old)
-        olds = map(old_of, peers) if replaces else ()
-        unbound = next((old for old in olds if self.proofs.opens_by_name(old, keyslot)), None)
-        if unbound is not None:
-            raise Refused(
-                f"{self.proofs.label(unbound)} opens keyslot {keyslot}, but that is not bound to the volume",
-                why="it holds another key, and this collection writes keyslots for the volume key only",
-                remedy=f"use 'cryptsetup luksChangeKey --key-slot {keyslot}', or erase the keyslot by its number",
-            )
         if replaces:
             labels = ", ".join(self.proofs.label(old_of(peer)) for peer in peers)
             raise Refused(
@@ -304,6 +311,13 @@ class _Planner:
         if self.desired.force or opener in may_go:
             return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
         new = self.proofs.label(new_of(entry))
+        if not self.proofs.slots[keyslot].bound:
+            raise Refused(
+                f"keyslot {keyslot} is in use, and not bound to the volume: no secret opens the volume there",
+                why="overwriting it would destroy the other key that it holds",
+                remedy="give the secret that opens it as old_secret too, which replaces that secret and keeps that key;"
+                f" choose another keyslot for {new}; or overwrite this one with force: true",
+            )
         if opener is None:
             raise Refused(
                 f"keyslot {keyslot} is in use, and neither {new} nor an unlock secret opens it",
@@ -404,7 +418,7 @@ class _Planner:
             elif not self.claims.provided(new, but=entry):
                 raise Refused(
                     f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot"
-                    f"{self.proofs.not_tried(self.proofs.slots)}",
+                    f"{self.proofs.not_tried(self.proofs.slots)}{self.proofs.opened_by_name_only(old)}",
                     why=f"there is nothing that keyslots[{entry.position}] could replace",
                     remedy="correct old_secret, add an entry with the old_secret that works today,"
                     " or leave old_secret out to add the new one",
@@ -433,8 +447,9 @@ class _Planner:
             self.claims.add(entry, None)
 
     def _has_a_slot(self, secret: int) -> bool:
-        return secret in self.entries.pins.values() or any(
-            rekey.secret == secret for rekey in self.changes.rekeys.values()
+        pinned = [keyslot for keyslot, pinned in self.entries.pins.items() if pinned == secret]
+        return any(not self.claims.has_own_key(keyslot) for keyslot in pinned) or any(
+            rekey.secret == secret and not rekey.own_key for rekey in self.changes.rekeys.values()
         )
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:

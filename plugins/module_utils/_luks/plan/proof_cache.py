@@ -82,6 +82,19 @@ class ProofCache:
         slot = self.slots.get(keyslot)
         return slot is not None and not slot.bound and self._proofs.opens_unbound(secret, keyslot)
 
+    def opened_by_name_only(self, secret: int) -> str:
+        """The end of a sentence on a secret that does not open the volume: which unbound keyslots it opens, or "".
+
+        Raises what :meth:`verdict` raises.
+        """
+        unbound = [str(keyslot) for keyslot in self.slots if self.opens_by_name(secret, keyslot)]
+        if not unbound:
+            return ""
+        where = " and ".join(unbound)
+        return (
+            f". {self.label(secret)} opens keyslot {where} only, which is not bound to the volume: name it by keyslot"
+        )
+
     def is_settled(self, keyslot: int) -> bool:
         """An action at the start of the plan fills this keyslot, so what it held before no longer matters."""
         return keyslot in self._overlay

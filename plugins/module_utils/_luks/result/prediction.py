@@ -50,7 +50,7 @@ def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:
     return {
         **row,
         "state": ACTIVE,
-        "bound": True,
+        "bound": not action.own_key,
         "priority": action.priority or row["priority"],
         "kdf": {**kdf_fields(choice.kdf), **dict.fromkeys(choice.measured, SET_AT_APPLY)},
         "opened_by": [action.label],

@@ -448,7 +448,7 @@ class _Amendment:
     def _prepare(self, planned: PlannedChange) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, KdfChoice]]:
         """The tables and the key derivation of new keyslots, whose keys are derived when this returns."""
         choices, questions = self.prefetch.settle(planned.header, self._choices(planned))
-        if choices:
+        if any(not action.own_key for action in choices):
             planned.prover.need_volume_key()
         self.derivations.finish(questions)
         if self.task.rederive:

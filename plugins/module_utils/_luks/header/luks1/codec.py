@@ -165,14 +165,20 @@ class Luks1Header(model.Header):
 
         return edit.refusal_to_hold(self._hash, kdf, priority)
 
-    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
+    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, own_key: bool = False) -> model.Keyslot:
         """Raises Refused if LUKS1 cannot hold this number, derivation or area; the salt must have 32 bytes."""
         from . import edit
 
         return self._keyslot(number, edit.accepted(self._fields, number, kdf, area, model.PRIORITY_NORMAL))
 
     def with_keyslot(
-        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+        self,
+        number: int,
+        kdf: model.Kdf,
+        area: model.Extent,
+        *,
+        priority: t.Optional[str] = None,
+        own_key: bool = False,
     ) -> Luks1Header:
         """Raises Refused as :meth:`new_keyslot` does, and if the priority is not normal."""
         from . import edit

@@ -107,22 +107,28 @@ class Luks2Header(model.Header):
         return edit.refusal_to_hold(kdf, priority)
 
     def with_keyslot(
-        self, number: int, kdf: model.Kdf, area: model.Extent, *, priority: t.Optional[str] = None
+        self,
+        number: int,
+        kdf: model.Kdf,
+        area: model.Extent,
+        *,
+        priority: t.Optional[str] = None,
+        own_key: bool = False,
     ) -> Luks2Header:
         """See the model.
 
         Raises Refused if the keyslot is of another type, LUKS2 cannot hold the derivation, the area is too small, not
         exactly one digest covers the data, or the metadata would not fit; MalformedHeader as every edit does.
         """
-        slot = self.new_keyslot(number, kdf, area)
+        slot = self.new_keyslot(number, kdf, area, own_key=own_key)
         if priority is not None:
             slot = slot._replace(priority=priority)
         refusal = self.refusal_to_hold(kdf, slot.priority)
         if refusal or not 0 <= number < self.slot_count:
             raise Refused(refusal or f"LUKS2 has no keyslot {number}")
-        if not self.key_size or area.size < self.key_size * view.STRIPES:
+        if not slot.key_size or area.size < slot.key_size * view.STRIPES:
             raise Refused(
-                f"an area of {area.size} bytes is too small for a volume key of {self.key_size} bytes",
+                f"an area of {area.size} bytes is too small for a key of {slot.key_size} bytes",
                 why="the key material would not fit",
             )
         from . import edit
@@ -131,16 +137,17 @@ class Luks2Header(model.Header):
         edit.put_keyslot(tree, slot)
         return self._edited(tree)
 
-    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent) -> model.Keyslot:
+    def new_keyslot(self, number: int, kdf: model.Kdf, area: model.Extent, *, own_key: bool = False) -> model.Keyslot:
         """See the model. An active keyslot keeps its cipher; a new one gets the payload's, or AES-XTS instead."""
         from . import edit
 
         encryption, area_key_size = edit.area_encryption(self._tree, number, self.key_size)
         present = self.keyslots.get(number)
+        kept = self.keyslots[self._active(number)] if own_key else None
         return model.Keyslot(
             number=number,
             kind="luks2",
-            key_size=self.key_size,
+            key_size=kept.key_size if kept else self.key_size,
             kdf=kdf,
             af_hash=kdf.hash if isinstance(kdf, model.Pbkdf2) else "sha256",
             af_stripes=view.STRIPES,
@@ -148,7 +155,8 @@ class Luks2Header(model.Header):
             encryption=encryption,
             area_key_size=area_key_size,
             priority=present.priority if present else model.PRIORITY_NORMAL,
-            digests=tuple(int(name) for name in view.data_digests(self._tree)),
+            digests=kept.digests if kept else tuple(int(name) for name in view.data_digests(self._tree)),
+            bound=kept.bound if kept else True,
         )
 
     def with_token(self, keyslot: int, members: t.Mapping[str, t.Any]) -> Luks2Header:

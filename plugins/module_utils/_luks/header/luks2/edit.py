@@ -81,13 +81,15 @@ def _area(tree: Tree, name: str) -> t.Optional[t.Tuple[str, int]]:
 
 
 def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
-    """Make ``slot`` active for the volume key of segment 0. An active one keeps unknown members and token references.
+    """Make ``slot`` active for the volume key of segment 0; one that is not bound stays with its digests.
+
+    An active keyslot keeps unknown members and token references.
 
     Raises Refused if the keyslot is of another type, not exactly one digest covers segment 0, the key derivation is
     unknown, or its salt does not have 32 bytes.
     """
     name = str(slot.number)
-    digest = _data_digest(tree)
+    digest = _data_digest(tree) if slot.bound else ""
     kdf = _kdf(slot.kdf)
     present = tree["keyslots"].get(name)
     if present is not None and present["type"] != "luks2":
@@ -114,7 +116,7 @@ def put_keyslot(tree: Tree, slot: model.Keyslot) -> None:
     else:
         present.update(new)
     set_priority(tree, slot.number, slot.priority)
-    if name not in tree["digests"][digest]["keyslots"]:
+    if slot.bound and name not in tree["digests"][digest]["keyslots"]:
         _leave_digests(tree, name)
         tree["digests"][digest]["keyslots"].append(name)
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header import model
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.planner import make_plan
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Situation, SlotView
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Situation, SlotView, WayBack
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Costs, Desired, Entry
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.verdict import Verdict
 
@@ -266,11 +266,43 @@ def test_two_secrets_that_derive_the_same_key(monkeypatch: pytest.MonkeyPatch) -
             plan({0: RED, 1: GREEN}, *entries)
 
 
-def test_a_secret_to_replace_that_opens_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_unbound(monkeypatch: pytest.MonkeyPatch) -> Situation:
+    """Red in keyslot 0, and blue in keyslot 3, which is not bound."""
     monkeypatch.setattr(Told, "opens_unbound", lambda _told, secret, keyslot: (secret, keyslot) == (BLUE, 3))
-    opens = {0: RED, 3: None}
-    found = situation(opens, luks1=False)
-    slots = {**found.slots, 3: SlotView(number=3, kdf=found.slots[3].kdf, bound=False)}
-    wanted = Desired((present(GREEN, BLUE, keyslot=3),), (RED,), LABELS)
-    with pytest.raises(Refused, match=r"(?i)blue opens keyslot 3, but that is not bound to the volume"):
-        make_plan(found._replace(slots=slots), wanted, Told(opens))
+    found = situation({0: RED, 3: None}, luks1=False)
+    return found._replace(slots={**found.slots, 3: SlotView(number=3, kdf=found.slots[3].kdf, bound=False)})
+
+
+def test_a_secret_to_replace_that_opens_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the number of the keyslot its secret is replaced and its key stays; without it nothing is said to open."""
+    found, told = with_unbound(monkeypatch), Told({0: RED, 3: None})
+    made = make_plan(found, Desired((present(GREEN, BLUE, keyslot=3),), (), LABELS), told)
+    assert [(action.kind, action.keyslot, action.own_key) for action in made.actions] == [("rekey", 3, True)]
+    assert made.warnings == ("keyslot 3 is not bound to the volume: green opens another key there",)
+    held = make_plan(found, Desired((present(BLUE, GREEN, keyslot=3),), (), LABELS), told)
+    assert not held.actions and held.warnings
+    with pytest.raises(Refused, match=r"(?i)blue opens keyslot 3 only, which is not bound to the volume: name it by"):
+        make_plan(found, Desired((present(GREEN, BLUE),), (RED,), LABELS), told)
+    for entries in (
+        (present(BLUE, keyslot=3),),
+        (present(GREEN, BLUE, keyslot=3), present(GREEN, keyslot=3, position=1)),
+    ):
+        with pytest.raises(Refused, match=r"(?i)keyslot 3 is in use, and not bound to the volume.*old_secret too"):
+            make_plan(found, Desired(entries, (RED,), LABELS), told)
+
+
+def test_another_key_is_never_without_a_keyslot(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, told = with_unbound(monkeypatch), Told({0: RED, 3: None})
+    full = model.Layout(
+        32,
+        {0: model.Extent(AREA, AREA), 3: model.Extent(2 * AREA, AREA)},
+        window=model.Extent(AREA, 2 * AREA),
+        unit=AREA,
+    )
+    for way_back in (WayBack.NONE, WayBack.OFFERED):
+        with pytest.raises(Refused, match=r"(?i)green into keyslot 3 .*needs room beside it \(not bound"):
+            make_plan(
+                found._replace(layout=full, way_back=way_back),
+                Desired((present(GREEN, BLUE, keyslot=3),), (RED,), LABELS, backup_dir="/copies"),
+                told,
+            )

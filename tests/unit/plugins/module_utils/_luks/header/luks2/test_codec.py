@@ -268,6 +268,18 @@ def test_an_unbound_slot_that_is_overwritten_becomes_bound() -> None:
     assert list(edited.metadata["digests"]) == ["0"]
 
 
+def test_an_unbound_slot_can_keep_its_key() -> None:
+    """Its digest, and the length of its key, which may be another one than that of the volume key."""
+    header = read()
+    before, place = header.keyslots[5], area_of(header, 5)
+    edited = header.with_keyslot(5, PBKDF2, place, priority="ignore", own_key=True)
+    assert edited.keyslots[5] == before._replace(kdf=PBKDF2, area=place, priority="ignore", af_hash=PBKDF2.hash)
+    assert edited.keyslots[5]._replace(priority="normal") == header.new_keyslot(5, PBKDF2, place, own_key=True)
+    assert not edited.keyslots[5].bound and edited.metadata["digests"] == header.metadata["digests"]
+    with pytest.raises(errors.Refused, match="Keyslot 7 is not active"):
+        header.with_keyslot(7, PBKDF2, place, own_key=True)
+
+
 def test_an_erased_slot_is_gone_everywhere() -> None:
     header = read()
     record = {1: model.RecordEntry(1, "a", "00ff", "t"), 0: model.RecordEntry(0, "b", "00ff", "t")}
