@@ -232,7 +232,7 @@ unverified:
   sample:
     - keyslot: 2
       message: "it is unknown what opens keyslot 2: no secret was given"
-      remedy: Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed
+      remedy: Give the secrets that may open the volume; audit_store gives those of the role rotate
       rule: slot-unknown
       severity: high
 verified:
@@ -347,6 +347,27 @@ keyslots:
       state: active
       tokens: []
       tried: true
+looked:
+  description:
+    - What there was to look at besides the header, so that a report can tell that a rule found nothing from that it had
+      nothing to ask. C(fips) (the host is in FIPS mode), C(grub) (the host says that GRUB opens the volume),
+      C(volume_key) (a secret gave it), C(empty_secret) (it was tried on each keyslot), C(record) (the record in the
+      header describes a keyslot), C(store) (of a rotation, gave an answer), and the numbers of C(forbidden) secrets, of
+      C(backups) with the UUID of the volume, and of secrets of the store that are C(older) (0 if one of them could not
+      be tried) and C(kept).
+  returned: success with O(device), unless the header breaks the format
+  type: dict
+  sample:
+    backups: 0
+    empty_secret: true
+    fips: false
+    forbidden: 0
+    grub: false
+    kept: 0
+    older: 0
+    record: true
+    store: false
+    volume_key: true
 volumes:
   description:
     - One result for each volume, with the values for O(device). Volumes that failed have the members of the sample.

@@ -77,6 +77,7 @@ _MEMBERS = (
     "findings",
     "unverified",
     "keyslots",
+    "looked",
     "store",
     "prints",
     "kdf_evaluations",

@@ -16,7 +16,7 @@ import typing as t
 
 from ...module_utils._luks.audit.policy import SEVERITIES, worst
 from ...module_utils._luks.errors import BadTask
-from . import fleet_rules
+from . import fleet_rules, outcomes
 from .verdict import of_audit
 
 Report = t.Dict[str, t.Any]
@@ -55,6 +55,10 @@ _STORE_LISTS = ("older", "kept")
 _AUDITED = {"tool": str, "time": str, "host": str, "verify": str, "policy_digest": str}
 _SEARCHED = {"block_devices": bool, "allow_empty": bool}
 _LABELS = ("labels", "forbidden_labels", "backups")
+_LOOKED = {
+    **dict.fromkeys(("fips", "grub", "volume_key", "empty_secret", "record", "store"), bool),
+    **dict.fromkeys(("forbidden", "backups", "older", "kept"), int),
+}
 _DEEPEST = 6
 _VOLUME = {
     "device": str, "header": str, "uuid": str, "type": str, "container": str, "label": str, "cipher": str,
@@ -105,6 +109,7 @@ def build(
         report["run"] = of_run(run, report)
     if kind == AUDIT:
         report["verdict"] = of_audit(report)
+        report["rules"] = outcomes.counted(report)
     if since is not None:
         report["since"] = since(ordered)
     return report
@@ -365,6 +370,8 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
 def _by_the_run(volume: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """What the run knew besides: fingerprints, which :func:`build` takes out again, and the answer of the store."""
     found: t.Dict[str, t.Any] = {}
+    if isinstance(volume.get("looked"), t.Mapping):
+        found["looked"] = _known(volume["looked"], _LOOKED)
     prints = volume.get("prints")
     if isinstance(prints, t.Mapping):
         secrets = prints.get("secrets")

@@ -40,6 +40,7 @@ def judge(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     prints = [volume.get("prints", {}).get("volume_key") for _host, volume in known]
     _same(known, "prints", prints, _ANEW)
     _shared(known)
+    _note_what_was_compared(hosts, known)
 
 
 def _same(places: t.Sequence[Place], name: str, values: t.Sequence[t.Any], remedy: str) -> None:
@@ -70,6 +71,32 @@ def _shared(places: t.Sequence[Place]) -> None:
             count = f"{len(hosts) - 1} other host{'' if len(hosts) == 2 else 's'}"
             message = f"{label!r} opens {host}:{volume['device']} and volumes of {count}: {_some(others)}"
             _add(volume, SHARED, message, "Rotate with the role rotate, which gives each volume a secret of its own")
+
+
+def _note_what_was_compared(hosts: t.Sequence[t.Mapping[str, t.Any]], known: t.Sequence[Place]) -> None:
+    """``compared``: with how many other volumes a volume was; its secrets, with how many of other hosts.
+
+    Nothing of an earlier report counts: this one has no fingerprints of its volumes.
+    """
+    told = collections.Counter(host for host, volume in known if volume.get("prints", {}).get("secrets"))
+    everywhere = sum(told.values())
+    for host in hosts:
+        for volume in host["volumes"]:
+            volume.pop("compared", None)
+            if volume.get("key_digest"):
+                others = everywhere - told[host["host"]]
+                whole = others and _all_told(volume, host.get("policies", {}))
+                volume["compared"] = {"volumes": len(known) - 1, "secrets": others if whole else 0}
+
+
+def _all_told(volume: Volume, policies: t.Mapping[str, t.Any]) -> bool:
+    """Whether the secret of each keyslot has a fingerprint, or is to be the same everywhere by the policy."""
+    policy = policies.get(volume.get("audited", {}).get("policy_digest", ""))
+    text = policy.get("text") if isinstance(policy, t.Mapping) else None
+    shared = text.get("shared_labels") if isinstance(text, t.Mapping) else None
+    named = {*volume.get("prints", {}).get("secrets", {}), *(shared if isinstance(shared, (list, tuple)) else ())}
+    rows = [row for row in volume["keyslots"] if row["state"] == "active" and row.get("bound")]
+    return bool(rows) and all(not row.get("recorded") and named.intersection(row["opened_by"]) for row in rows)
 
 
 def _lasting(finding: t.Mapping[str, t.Any]) -> bool:

@@ -18,7 +18,7 @@ import re
 import typing as t
 import uuid
 
-from .outcomes import BLIND
+from .outcomes import BLIND, FAIL, INFORMATIONAL, PASS, in_words, of_volume
 from .rule_book import BOOK, ids_of
 from .verdict import NO_VOLUME, is_unproven, left_out, why_unproven
 
@@ -46,6 +46,7 @@ def _controls(rule: str) -> t.List[str]:
 
 
 CONTROLS = tuple(sorted({control for rule in BOOK for control in _controls(rule)}))
+_RULES_OF = {control: [rule for rule in BOOK if control in _controls(rule)] for control in CONTROLS}
 
 
 def to_oscal(report: Report) -> str:
@@ -97,6 +98,7 @@ class _Told:
         self._known: t.Set[str] = set()
         self._against: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         self._open: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
+        self._rules = report["rules"]
         for host in report["hosts"]:
             self.excluded += [
                 _line(f"Excluded on {host['host']}: {one['volume']} ({one['reason']}).") for one in host["excluded"]
@@ -108,6 +110,7 @@ class _Told:
                 self._add(self._item(host["host"], "", []), "no-volume", "no volume", NO_VOLUME, [], {})
             for volume in host["volumes"]:
                 self._volume(host["host"], volume)
+                self._leave_unasked_open(volume, host["policies"])
         for left in left_out(report):
             item = self._item(left.host, left.volume, [])
             self._unknown(item, f"{left.host}{':' if left.volume else ''}{left.volume} ({left.kind}): {left.text}")
@@ -139,6 +142,15 @@ class _Told:
         elif not volume["findings"] and not volume["unverified"]:
             title = f"{host}:{volume['device']} is {volume['state']}"
             self._add(item, "compliant", title, title, self._of(volume), volume)
+
+    def _leave_unasked_open(self, volume: Report, policies: t.Mapping[str, t.Any]) -> None:
+        """The controls of which no rule has looked at the volume."""
+        if volume["state"] == "failed":
+            return
+        outcomes = of_volume(volume, policies)
+        for control, rules in _RULES_OF.items():
+            if not any(outcomes[rule][0] in (PASS, FAIL, INFORMATIONAL) for rule in rules if rule in outcomes):
+                self._leave_open([self.observations[-1]["uuid"]], [control])
 
     @staticmethod
     def _of(volume: Report) -> t.List[t.Tuple[str, t.Any]]:
@@ -197,12 +209,15 @@ class _Told:
             if not against and not unsure:
                 status = {"state": "satisfied", "reason": "pass"}
             about = f"{len(against)} observations speak against it, {len(unsure)} leave it open. {_LIMITS}"
+            told = [(rule, in_words(self._rules.get(rule, {}))) for rule in _RULES_OF[control]]
+            unasked = [f"{rule} was {said}" for rule, said in told if said]
             related = [{"observation-uuid": name} for name in (*against, *unsure)]
             found.append(
                 {
                     "uuid": _id("finding", control, *against, *unsure, *self.digests),
                     "title": f"Control {control}, as far as LUKS headers show",
                     "description": about,
+                    **({"remarks": _line(". ".join(unasked))} if unasked else {}),
                     "target": {"type": "objective-id", "target-id": f"{control}_obj", "status": status},
                     **({"related-observations": related} if related else {}),
                 }

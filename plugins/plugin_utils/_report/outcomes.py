@@ -15,8 +15,10 @@ import typing as t
 from ...module_utils._luks.audit import rule as looks_at
 from ...module_utils._luks.audit.policy import INFO, OFF
 from ...module_utils._luks.audit.rules import RULES, SEGMENT_GAP, UNREADABLE
+from ...module_utils._luks.header.model import LUKSMETA_UNREADABLE as UNREADABLE_TOKENS
 from ...module_utils._luks.task.options import PROOF
-from .fleet_rules import CLONE, FLEET_RULES
+from .fleet_rules import FLEET_RULES
+from .verdict import many
 
 Report = t.Mapping[str, t.Any]
 
@@ -37,26 +39,36 @@ _ONLY_FOR = {
         "luks2",
     ),
     **dict.fromkeys(("reencryption", "cve-2021-4122", "requirement", "requirement-unknown"), "luks2"),
+    **dict.fromkeys(("record-label", "record-stale", "tpm2-unconditional", "tpm2-sha1"), "luks2"),
 }
+# The image has a header of its own, in which the one of LUKS lies.
+_NOT_IN_QCOW2 = ("foreign-signature",)
 # A finding of these says that nothing else could be read.
 BLIND = (UNREADABLE.id, SEGMENT_GAP.id)
-# Whether the host gave these a reason to look is not in the report.
-_BY_THE_HOST = {"fips-keyslot": "", "grub-closed": "opened_by_grub"}
+_FIPS = "fips-140-3"
+# They read what a token holds.
+_INSIDE_TOKENS = ("tpm2-unconditional", "tpm2-sha1", "clevis-renew", "token-doubled")
+
+_REASONS = 3  # that are told of one rule
+
+Verdict = t.Tuple[str, str]
 
 
-def of_host(host: Report) -> t.Dict[str, str]:
-    """The outcome of each rule on a host."""
+def of_host(host: Report) -> t.Dict[str, Verdict]:
+    """The outcome of each rule on a host, and why it was not checked, or ""."""
     each = [of_volume(volume, host["policies"]) for volume in host["volumes"]]
     if host["error"]:
-        each.append(dict.fromkeys(NAMES, ERROR if each else NOT_CHECKED))
+        whole = (ERROR, "") if each else (NOT_CHECKED, "the host gave no answer")
+        each.append(dict.fromkeys(NAMES, whole))
     outcomes = {name: _worst([one[name] for one in each]) for name in NAMES}
     if host["excluded"]:  # on each volume that was seen is not on each volume
-        outcomes.update((name, NOT_CHECKED) for name, one in outcomes.items() if one in (PASS, NOT_APPLICABLE))
+        left = (NOT_CHECKED, "a volume of the host was excluded")
+        outcomes.update((name, left) for name, one in outcomes.items() if one[0] in (PASS, NOT_APPLICABLE))
     return outcomes
 
 
-def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
-    """The outcome of each rule on a volume; ``policies``: those of its host, by their digest."""
+def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, Verdict]:
+    """The same on a volume; ``policies``: those of its host, by their digest."""
     policy = policies.get(volume.get("audited", {}).get("policy_digest", ""))
     text = policy.get("text") if isinstance(policy, t.Mapping) else None
     # The worse outcome of a rule comes later, and stays.
@@ -64,59 +76,193 @@ def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, st
     found.update((one["rule"], UNKNOWN) for one in volume["unverified"])
     found.update((one["rule"], FAIL) for one in volume["findings"] if one["severity"] != INFO)
     blind = not volume.get("type") or any(name in found for name in BLIND)
+    asked = _Asked(volume, policy, found) if isinstance(text, t.Mapping) else None
     outcomes = {}
     for name in NAMES:
         if name in found:
-            outcomes[name] = found[name]
+            outcomes[name] = (found[name], "")
         elif volume["state"] == "failed":
-            outcomes[name] = ERROR
-        elif not isinstance(text, t.Mapping) or (blind and not _is_of_the_policy(name)):
-            outcomes[name] = NOT_CHECKED
+            outcomes[name] = (ERROR, "")
+        elif asked is None:
+            outcomes[name] = (NOT_CHECKED, "it is not known which policy was asked")
+        elif blind and not _is_of_the_policy(name):
+            outcomes[name] = (NOT_CHECKED, "the header could not be read")
         else:
-            outcomes[name] = _without_finding(name, volume, text)
+            outcomes[name] = asked.outcome(name)
     return outcomes
 
 
-def _without_finding(name: str, volume: Report, policy: t.Mapping[str, t.Any]) -> str:
-    """The outcome of a rule of which nothing was found on a volume that was audited."""
-    if name in FLEET_RULES:
-        return PASS if name == CLONE and volume.get("key_digest") else NOT_CHECKED
-    rule = RULES_BY_ID[name]
-    changed = policy.get("rules")
-    if isinstance(changed, t.Mapping) and changed.get(name) == OFF:
-        return NOT_SELECTED
-    if rule.option and (rule.option not in policy or policy[rule.option] is False):
-        return NOT_SELECTED
-    if _ONLY_FOR.get(name, volume.get("type")) != volume.get("type"):
-        return NOT_APPLICABLE
-    return PASS if _looked(name, rule.looks_at, volume, policy) else NOT_CHECKED
+def counted(report: Report) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """For each rule the number of volumes with each outcome, and with each reason why it was not checked (``why``)."""
+    totals: t.Dict[str, t.Dict[str, t.Any]] = {name: {} for name in NAMES}
+    for host in report["hosts"]:
+        for volume in host["volumes"]:
+            for name, (outcome, why) in of_volume(volume, host["policies"]).items():
+                total = totals[name]
+                total[outcome] = total.get(outcome, 0) + 1
+                if why:
+                    reasons = total.setdefault("why", {})
+                    reasons[why] = reasons.get(why, 0) + 1
+    return totals
 
 
-def _looked(name: str, where: str, volume: Report, policy: t.Mapping[str, t.Any]) -> bool:
-    """Whether the audit had what the rule looks at."""
-    audited = volume.get("audited", {})
-    if name in _BY_THE_HOST:
-        return _BY_THE_HOST[name] in policy
-    if where == looks_at.SECRETS:
-        tried = bool(audited.get("verify") == PROOF)
-        if name == "secret-forbidden":
-            return tried and bool(audited.get("forbidden_labels"))
-        if name == "volume-key-padded":
-            return tried and any(row["opened_by"] and not row.get("recorded") for row in volume["keyslots"])
-        return tried
-    if where == looks_at.RECORD:
-        return any(row.get("changed") for row in volume["keyslots"])
-    if where == looks_at.BACKUP:
-        return bool(audited.get("backups"))
-    if where == looks_at.STORE:
-        opens = volume.get("store", {}).get("opens")
-        return opens in ("yes", "no") or (name == "store-missing" and opens == "by record")
-    return True
+def in_words(total: t.Mapping[str, t.Any]) -> str:
+    """On how many volumes a rule was not checked, and why, from its part of :func:`counted`; "" if on none."""
+    reasons = sorted(total.get("why", {}).items(), key=lambda one: (-one[1], one[0]))
+    if not reasons:
+        return ""
+    told = "; ".join(f"{why} ({many(count, 'volume')})" for why, count in reasons[:_REASONS])
+    return f"not checked: {told}" + (f"; {len(reasons) - _REASONS} more reasons" if reasons[_REASONS:] else "")
+
+
+class _Asked:
+    """Whether nothing found of a rule is a pass, on a volume that was audited with a policy that is known.
+
+    A rule that needs more than a readable header has a method of its name, which says what was missing to look at.
+    """
+
+    def __init__(self, volume: Report, policy: t.Any, found: t.Container[str]) -> None:
+        self._volume = volume
+        self._extends = policy.get("extends")
+        self._policy: t.Mapping[str, t.Any] = policy["text"]
+        self._found = found
+        self._audited = volume.get("audited", {})
+        self._looked = volume.get("looked", {})
+        self._active = [row for row in volume["keyslots"] if row["state"] == "active"]
+        self._bound = [row for row in self._active if row.get("bound")]
+        self._tried = self._audited.get("verify") == PROOF
+
+    def outcome(self, name: str) -> Verdict:
+        rule, kind = RULES_BY_ID.get(name), self._volume.get("type")
+        changed = self._policy.get("rules")
+        if rule is not None:
+            if isinstance(changed, t.Mapping) and changed.get(name) == OFF:
+                return NOT_SELECTED, ""
+            if rule.option and (rule.option not in self._policy or self._policy[rule.option] is False):
+                return NOT_SELECTED, ""
+        if _ONLY_FOR.get(name, kind) != kind:
+            return NOT_APPLICABLE, ""
+        if name in _NOT_IN_QCOW2 and self._volume.get("container") == "qcow2":
+            return NOT_APPLICABLE, ""
+        why = self._why_not(name, rule.looks_at if rule is not None else "")
+        return (NOT_CHECKED, why) if why else (PASS, "")
+
+    def _why_not(self, name: str, looks_at_what: str) -> str:
+        """What was missing to look at, in words, or ""."""
+        own = getattr(self, f"_{name.replace('-', '_')}", None)
+        if looks_at_what in (looks_at.SECRETS, looks_at.STORE) and not self._tried and name not in _BY_RECORD:
+            return "no secret was tried (verify: record)"
+        if own is not None:
+            return str(own())
+        if looks_at_what == looks_at.BACKUP:
+            return "" if self._looked.get("backups") else "no header backup of this volume was given"
+        if name in _INSIDE_TOKENS:
+            unread = "token-malformed" in self._found or any(UNREADABLE_TOKENS in row["tokens"] for row in self._active)
+            return "what a token holds could not be read" if unread else ""
+        return ""
+
+    def _fips_keyslot(self) -> str:
+        if self._looked.get("fips"):
+            return ""
+        if self._extends != _FIPS:
+            return f"the host is not in FIPS mode, and the policy does not extend {_FIPS}"
+        others = [row["keyslot"] for row in self._active if row.get("kdf", {}).get("type") != "pbkdf2"]
+        return f"{_slots(others)} not pbkdf2, which kdf-type judges" if others else ""
+
+    def _grub_closed(self) -> str:
+        asked = self._looked.get("grub") or self._policy.get("opened_by_grub")
+        return "" if asked else "nothing says that GRUB must open the volume"
+
+    def _kdf_cost(self) -> str:
+        """A token's random key may have lower costs, if the policy believes the token."""
+        costs = self._policy.get("minimum_costs")
+        believed = isinstance(costs, t.Mapping) and costs.get("tokens")
+        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        return f"{_slots(unproven)} guarded by a token, which the policy believes" if believed and unproven else ""
+
+    _kdf_type = _kdf_cost
+
+    def _slot_unknown(self) -> str:
+        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        return f"{_slots(unproven)} guarded by a token, and no secret was tried" if unproven else ""
+
+    def _token_dangling(self) -> str:
+        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        return f"{_slots(unproven)} opened by nothing that was given" if unproven else ""
+
+    def _volume_key_padded(self) -> str:
+        return "" if self._looked.get("volume_key") else "nothing that was given yields the volume key"
+
+    def _secret_forbidden(self) -> str:
+        return "" if self._looked.get("forbidden") else "no forbidden secret was given"
+
+    def _secret_empty(self) -> str:
+        return "" if self._looked.get("empty_secret") else "the empty secret was not tried on every keyslot"
+
+    def _secret_duplicate(self) -> str:
+        closed = [row["keyslot"] for row in self._bound if not row["opened_by"]]
+        return f"{_slots(closed)} opened by no known secret" if closed else ""
+
+    def _record_label(self) -> str:
+        recorded = any(row.get("recorded") for row in self._active)
+        return "" if recorded else "no keyslot was taken from the record (verify: record)"
+
+    def _record_stale(self) -> str:
+        return "" if self._looked.get("record") else "the header has no record of this collection"
+
+    def _backup_unreadable(self) -> str:
+        return "" if self._audited.get("backups") else "no header backup was given"
+
+    _backup_missing = _backup_unreadable
+
+    def _backup_forbidden(self) -> str:
+        if not self._looked.get("backups"):
+            return "no header backup of this volume was given"
+        return "" if self._looked.get("forbidden") or self._looked.get("older") else "no forbidden secret was given"
+
+    def _store_missing(self) -> str:
+        if "store" not in self._volume:
+            return "no store was asked (audit_store)"
+        return "" if self._looked.get("store") else "the store gave no answer"
+
+    def _store_closed(self) -> str:
+        opens = self._volume.get("store", {}).get("opens")
+        return self._store_missing() or ("" if opens in ("yes", "no") else "the current secret was not tried")
+
+    def _store_older(self) -> str:
+        older = self._looked.get("older")
+        return self._store_missing() or ("" if older else "no replaced secret of the store could be tried")
+
+    def _store_kept(self) -> str:
+        return self._store_missing() or ("" if self._looked.get("kept") else "rotate_keeps names no secret")
+
+    def _store_staged(self) -> str:
+        has = self._volume.get("store", {}).get("secret")
+        return self._store_missing() or ("" if has else "the store has no secret for the volume")
+
+    _store_given_out = _store_staged
+
+    def _clone(self) -> str:
+        others = self._volume.get("compared", {}).get("volumes")
+        return "" if others else "there is no other volume in the report to compare it with"
+
+    def _secret_shared(self) -> str:
+        compared = self._volume.get("compared", {}).get("secrets")
+        return "" if compared else "not all secrets of this volume were compared with those of another host"
+
+
+# What the store says of itself is the same however the secrets are tried.
+_BY_RECORD = ("store-missing", "store-staged", "store-given-out")
+
+
+def _slots(numbers: t.Sequence[int]) -> str:
+    return f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} {'are' if numbers[1:] else 'is'}"
 
 
 def _is_of_the_policy(name: str) -> bool:
     return name in RULES_BY_ID and RULES_BY_ID[name].looks_at == looks_at.POLICY
 
 
-def _worst(outcomes: t.Sequence[str]) -> str:
-    return outcomes[0] if len(outcomes) == 1 else min(outcomes, key=_WORST_FIRST.index, default=NOT_APPLICABLE)
+def _worst(outcomes: t.Sequence[Verdict]) -> Verdict:
+    nothing = (NOT_APPLICABLE, "")
+    return min(outcomes, key=lambda one: _WORST_FIRST.index(one[0]), default=nothing)

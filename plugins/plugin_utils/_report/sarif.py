@@ -60,6 +60,7 @@ def to_sarif(report: Report) -> str:
             "generated": report["generated"],
             "verdict": report["verdict"]["word"],
             "limits": report["verdict"]["limits"],
+            "rules": report["rules"],
         },
     }
     return json.dumps({"version": "2.1.0", "runs": [run]}, indent=1, ensure_ascii=True) + "\n"

@@ -164,10 +164,11 @@ def _result(report: Report, host: Report, namespace: str = "") -> Lines:
             said.setdefault(one["rule"], []).append(
                 f'<message severity="{_MESSAGES[one["severity"]]}">{escape(text)}</message>'
             )
-    for rule, outcome in outcomes.items():
+    for rule, (outcome, why) in outcomes.items():
         lines.append(f'<rule-result idref="{_ID.format("rule", rule)}"><result>{outcome}</result>')
-        lines += [*said.get(rule, ()), f"{_CHECK}</rule-result>"]
-    counted = [outcome for outcome in outcomes.values() if outcome in COUNTED]
+        lines += [*said.get(rule, ()), *([f'<message severity="info">{escape(why)}</message>'] if why else [])]
+        lines.append(f"{_CHECK}</rule-result>")
+    counted = [outcome for outcome, _why in outcomes.values() if outcome in COUNTED]
     score = f'<score system="{_SCORING}" maximum="{len(counted)}">{counted.count(PASS)}</score>'
     return [*lines, score, "</TestResult>"]
 

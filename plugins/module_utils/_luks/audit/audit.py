@@ -25,6 +25,7 @@ from .audit_task import NEVER, AuditTask
 from .backups import BackupFiles
 from .collect import EvidenceCollector
 from .evidence import Evidence
+from .looked import looked
 from .policy import SEVERITIES, worst
 from .rules_header import header_fingerprint, key_digest
 from .rules_store import answer
@@ -190,6 +191,7 @@ def _report(
         "findings": findings,
         "unverified": unverified,
         "keyslots": _table(evidence, [*findings, *unverified]),
+        "looked": looked(evidence),
         **({"store": answer(evidence)} if evidence.stored is not None else {}),
         **({"prints": dict(evidence.prints)} if evidence.prints else {}),
         "kdf_evaluations": evaluations,

@@ -59,6 +59,7 @@ class EvidenceCollector:
         self._areas = self._measure_areas()
         self._padding: t.Optional[int] = None
         self._prints: t.Dict[str, t.Any] = {}
+        self._empty_tried = False
         self.warnings: t.List[str] = []
 
     def evidence(self) -> Evidence:
@@ -103,6 +104,7 @@ class EvidenceCollector:
             fips=fips.active(),
             stored=self._stored(),
             luksmeta=self._luksmeta(),
+            empty_tried=self._empty_tried and not recorded,
         )
 
     def _luksmeta(self) -> t.Dict[int, bytes]:
@@ -152,11 +154,14 @@ class EvidenceCollector:
         with self._unlock(secrets) as session:
             prover = session.prover(self._header, self._volume.region.reread)
             prover.expect(((secret, keyslot) for keyslot, numbers in order.items() for secret in numbers), unbound=True)
-            untried = {}
+            untried, refused = {}, set()
             for keyslot, numbers in order.items():
-                reason = _try_all(prover, keyslot, numbers, secrets)
+                reason, empty_refused = _try_all(prover, keyslot, numbers, secrets)
                 if reason:
                     untried[keyslot] = reason
+                if empty_refused:
+                    refused.add(keyslot)
+            self._empty_tried = not untried and not refused and not all(secret.value for secret in secrets)
             openers = prover.openers()
             random = [
                 keyslot
@@ -243,16 +248,16 @@ def _zeros_at_the_end(key: bytearray) -> int:
     return next((count for count, byte in enumerate(reversed(key)) if byte), len(key))
 
 
-def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.Sequence[Secret]) -> str:
-    """Why ``keyslot`` could not be tried, or ""."""
-    reason = prover.why_untried(keyslot)
+def _try_all(prover: Prover, keyslot: int, numbers: t.Sequence[int], secrets: t.Sequence[Secret]) -> t.Tuple[str, bool]:
+    """Why ``keyslot`` could not be tried, or ""; and whether the library refused to derive anything from nothing."""
+    reason, refused = prover.why_untried(keyslot), False
     if reason:
-        return reason
+        return reason, False
     for number in numbers:
         try:
             prover.try_slot(number, keyslot)
         except LuksmithError as error:
             if secrets[number].value:
-                return error.found
-            continue  # a library may refuse the empty secret, which then opens nothing
-    return ""
+                return error.found, False
+            refused = True  # the empty secret then opens nothing on this host
+    return "", refused

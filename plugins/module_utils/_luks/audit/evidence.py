@@ -29,7 +29,7 @@ class Evidence:
     opened_by:   keyslot -> labels of the secrets that open it.
     recorded:    keyslots whose ``opened_by`` comes from the record only.
     untried:     keyslot -> why it could not be tried ("no secret was given").
-    empty:       keyslots that the empty secret opens.
+    empty:       keyslots that the empty secret opens; empty_tried: whether it was tried on each keyslot.
     machine_made: keyslots whose proven opener has the form of a random key.
     beyond_limits: keyslot -> the limit that its derivation exceeds.
     areas:       keyslot -> whether its key material looks random.
@@ -71,6 +71,7 @@ class Evidence:
     stored: t.Optional[Stored] = None
     chain: t.Tuple[t.Mapping[str, t.Any], ...] = ()
     luksmeta: t.Mapping[int, bytes] = dataclasses.field(default_factory=dict)
+    empty_tried: bool = False
 
     @property
     def bound(self) -> t.List[Keyslot]:

@@ -72,19 +72,28 @@ def states(hosts: t.Any) -> t.Dict[str, t.Tuple[str, str]]:
     return found
 
 
+def asked(state: str = "compliant", *, text: t.Any = None, **members: t.Any) -> t.Dict[str, t.Any]:
+    policy = {"digest": "d", "text": text or {"minimum_costs": {"pbkdf2": 1}}}
+    return fleets.volume(1, state, evidence={"verify": "proof", "policy": policy}, **members)
+
+
 PASS, FAIL, OTHER = ("satisfied", "pass"), ("not-satisfied", "fail"), ("not-satisfied", "other")
 
 
 def test_a_control_is_satisfied_only_if_nothing_speaks_against_it_and_all_was_seen() -> None:
-    good = {"host": "a", "volumes": [fleets.volume(1)]}
+    good = {"host": "a", "volumes": [asked()]}
     assert states([good]) == dict.fromkeys(oscal.CONTROLS, PASS)
     assert set(oscal.CONTROLS) == {"ia-5.1", "sc-12", "sc-13", "sc-28.1"}
-    cheap = {"host": "b", "volumes": [fleets.volume(1, "findings", findings=[fleets.finding("kdf-cost", "high")])]}
+    cheap = {"host": "b", "volumes": [asked("findings", findings=[fleets.finding("kdf-cost", "high")])]}
     assert states([good, cheap]) == {"ia-5.1": FAIL, "sc-12": PASS, "sc-13": FAIL, "sc-28.1": PASS}
-    info = {"host": "b", "volumes": [fleets.volume(1, findings=[fleets.finding("kdf-cost", "info")])]}
+    info = {"host": "b", "volumes": [asked(findings=[fleets.finding("kdf-cost", "info")])]}
     assert states([good, info]) == dict.fromkeys(oscal.CONTROLS, PASS)
-    unsure = {"host": "b", "volumes": [fleets.volume(1, "unverified", unverified=[fleets.finding("slot-unknown")])]}
+    unsure = {"host": "b", "volumes": [asked("unverified", unverified=[fleets.finding("slot-unknown")])]}
     assert states([good, unsure]) == {**dict.fromkeys(oscal.CONTROLS, PASS), "sc-12": OTHER}
+    unknown = {"host": "b", "volumes": [fleets.volume(1)]}
+    assert states([good, unknown]) == dict.fromkeys(oscal.CONTROLS, OTHER), "nobody knows what was asked of it"
+    nothing = {"host": "b", "volumes": [asked(text={"formats": ["luks2"]})]}
+    assert states([good, nothing]) == {**dict.fromkeys(oscal.CONTROLS, PASS), "ia-5.1": OTHER}, "no cost was asked for"
     for lost in LOST:
         assert states([good, lost]) == dict.fromkeys(oscal.CONTROLS, OTHER)
 

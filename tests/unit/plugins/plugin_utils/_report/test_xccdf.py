@@ -145,24 +145,6 @@ def test_one_volume_that_fails_or_was_not_looked_at_takes_away_the_pass_of_its_h
     assert both(info, "slots-full") == "informational"
 
 
-def test_what_the_audit_had_no_means_to_see_is_not_checked() -> None:
-    rules_of = {
-        "secret-forbidden": {"evidence": evidence(forbidden_labels=["old"])},
-        "backup-older": {"evidence": evidence(backups=["/b"])},
-        "store-older": {"store": {"opens": "yes"}},
-        "volume-key-padded": {},
-        "record-stale": {},
-        "clone": {},
-    }
-    for rule, members in rules_of.items():
-        assert alone(audited(**members))[rule] == "pass", rule
-    bare = alone(audited(keyslots=[], key_digest="", evidence=evidence(backups=[])))
-    assert {bare[rule] for rule in rules_of} == {"notchecked"}
-    for opens in ("by record", "not verified", "no secret"):
-        assert alone(audited(store={"opens": opens}))["store-older"] == "notchecked"
-    assert alone(audited())["grub-closed"] == alone(audited())["fips-keyslot"] == "notchecked"
-
-
 def test_rules_that_do_not_apply_or_were_not_asked_for() -> None:
     found = alone(audited(asked={"extends": "strict", "rules": {"stripes": "off"}}))
     assert found["stripes"] == found["secret-age"] == found["backup-missing"] == "notselected"
