@@ -20,6 +20,7 @@ from ._rotation.stores import UNCHANGED, Store, StoreError
 from ._rotation.stores.ceph import Ceph
 from ._rotation.stores.command import Command
 from ._rotation.stores.escrow import Escrow
+from ._rotation.stores.faults import Sentences
 from ._rotation.stores.hashi_vault import HashiVault
 from ._rotation.stores.together import Together
 from ._rotation.stores.vault_file import VaultFile
@@ -97,7 +98,9 @@ def store_of(store: t.Any, given: t.Mapping[str, t.Any], vault: VaultLib, *, len
 
     lenient: one of several stores that cannot be read is left out. Raises StoreError.
     """
-    made = [(name, make(name, store_options_of(given, name), vault)) for name in names_of(store)]
+    made: t.List[t.Tuple[str, Store]] = [
+        (name, Sentences(name, make(name, store_options_of(given, name), vault))) for name in names_of(store)
+    ]
     return made[0][1] if len(made) == 1 else Together(made, lenient=lenient)
 
 

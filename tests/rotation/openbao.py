@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -57,7 +58,9 @@ class Server:
         return str(answer["auth"]["client_token"])
 
 
+@functools.lru_cache(maxsize=None)
 def environment() -> pathlib.Path:
+    """Made once: with another home, as tests have it, another Python may be found, and it would be made again."""
     sys.path.insert(0, str(ROOT / "tests" / "tools"))
     ensure = runpy.run_path(str(ROOT / "tests" / "tools" / "venvs.py"))["ensure"]
     return t.cast(pathlib.Path, ensure("stores", ROOT / "tests" / "requirements" / "stores.txt"))
@@ -101,3 +104,40 @@ def running(home: pathlib.Path, *, tls: bool = False) -> t.Iterator[Server]:
             yield Server(f"http{'s' if tls else ''}://127.0.0.1:{port}", made / "bin", authority)
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def listening(certificate: str, key: str) -> t.Iterator[t.Tuple[str, t.List[bytes]]]:
+    """No server, but something that speaks TLS: its address, and what it is told."""
+    heard: t.List[bytes] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            while True:
+                try:
+                    plain, _address = listener.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True) as connection:
+                    said = b""
+                    while True:
+                        more = connection.recv(65536)
+                        said += more
+                        head, end, body = said.partition(b"\r\n\r\n")
+                        if not more or (end and len(body) >= _length(head)):
+                            break
+                    heard.append(said)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}", heard
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def _length(head: bytes) -> int:
+    found = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(found[0]) if found else 0

@@ -7,12 +7,14 @@ there tries, and whole rotations, audits and a secret that is given out.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import os
 import pathlib
 import shutil
 import socket
+import subprocess
 import sys
 import typing as t
 
@@ -20,9 +22,11 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.given_out import given_out, wanted_entry
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.hashi_vault import HashiVault
-from ansible_collections.luksmith.luks.tests.rotation import openbao
+from ansible_collections.luksmith.luks.tests.rotation import ldap_directory, openbao
 from ansible_collections.luksmith.luks.tests.rotation.lab import Lab, exactly_the_newest, nothing_is_lost
 from ansible_collections.luksmith.luks.tests.rotation.openbao import TOKEN, Server
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 VOLUMES = ("luks2.img",)
 LONG = os.environ.get("LUKSMITH_LONG") == "1"
@@ -119,8 +123,7 @@ def test_a_token_that_has_expired_or_is_wrong(server: Server) -> None:
 
 
 def test_ways_to_log_in(server: Server, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = 'path "secret/*" { capabilities = ["read", "create", "update", "list"] }'
-    server.ask("sys/policies/acl/luks", {"policy": rule})
+    rights(server)
     server.ask("sys/auth/approle", {"type": "approle"})
     server.ask("auth/approle/role/rotation", {"token_policies": ["luks"]})
     role = server.ask("auth/approle/role/rotation/role-id")["data"]["role_id"]
@@ -129,6 +132,7 @@ def test_ways_to_log_in(server: Server, tmp_path: pathlib.Path, monkeypatch: pyt
     assert HashiVault({**login, "secret_id": secret}).write("approle/x", entry("a"), 0).version == 1
     told = said(lambda: HashiVault({**login, "secret_id": "s3cret-id"}).read("approle/x"))
     assert "did not log in by approle" in told and "s3cret-id" not in told
+    assert "Check role_id, secret_id and mount_point in rotate_hashi_vault" in told
 
     server.ask("sys/auth/people", {"type": "userpass"})
     server.ask("auth/people/users/alice", {"password": "p4ss", "token_policies": ["luks"]})
@@ -140,6 +144,145 @@ def test_ways_to_log_in(server: Server, tmp_path: pathlib.Path, monkeypatch: pyt
     assert "There is no token for the server" in said(lambda: HashiVault({"url": server.url}).read("approle/x"))
     (tmp_path / ".vault-token").write_text(f"{TOKEN}\n")
     assert HashiVault({"url": server.url}).read("approle/x").version == 1
+
+
+def rights(server: Server) -> None:
+    rule = 'path "secret/*" { capabilities = ["read", "create", "update", "list"] }'
+    server.ask("sys/policies/acl/luks", {"policy": rule})
+
+
+def test_a_login_by_a_directory(server: Server) -> None:
+    rights(server)
+    password = "of al1ce \u00e9"
+    server.ask("sys/auth/ldap", {"type": "ldap"})
+    login = {"url": server.url, "auth_method": "ldap", "username": "1001", "password": password}
+    with ldap_directory.running(server.bin, "1001", password) as url:
+        where = {"url": url, "userdn": ldap_directory.PEOPLE, "userattr": "uid", "groupdn": ldap_directory.BASE}
+        server.ask("auth/ldap/config", {**where, "token_policies": ["luks"]})
+        for username in ("1001", 1001):  # a number of an employee, as YAML reads it
+            assert HashiVault({**login, "username": username}).write(f"ldap/{username!r}", entry("a"), 0).version == 1
+        for wrong in ({"password": "wr0ng"}, {"username": "bob"}, {"username": "../x"}, {"mount_point": "nowhere"}):
+            told = said(lambda wrong=wrong: HashiVault({**login, **wrong}).read(KEY))  # type: ignore[misc]
+            assert "did not log in by ldap: it answered: " in told
+            assert "Check username, password and mount_point in rotate_hashi_vault" in told
+            assert password not in told and "wr0ng" not in told
+    assert "error connecting to host" in said(lambda: HashiVault(login).read(KEY)), "the directory is off"
+
+
+def encoded(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+def jwt_of(key: ec.EllipticCurvePrivateKey, **claims: t.Any) -> str:
+    """As RFC 7515 has it, with ES256."""
+    header = {"alg": "ES256", "typ": "JWT"}
+    whole = {"sub": "controller", "aud": "luks", "iat": 1_700_000_000, "exp": 4_000_000_000, **claims}
+    body = b".".join(encoded(json.dumps(part).encode()) for part in (header, whole))
+    numbers = utils.decode_dss_signature(key.sign(body, ec.ECDSA(hashes.SHA256())))
+    return (body + b"." + encoded(b"".join(number.to_bytes(32, "big") for number in numbers))).decode()
+
+
+def test_a_login_by_a_signed_token(server: Server) -> None:
+    rights(server)
+    key, stranger = (ec.generate_private_key(ec.SECP256R1()) for _one in range(2))
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    server.ask("sys/auth/controllers", {"type": "jwt"})
+    server.ask(
+        "auth/controllers/config", {"jwt_validation_pubkeys": [key.public_key().public_bytes(*form).decode("ascii")]}
+    )
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["luks"], "token_policies": ["luks"]}
+    server.ask("auth/controllers/role/rotation", role)
+    login = {"url": server.url, "auth_method": "jwt", "role_id": "rotation", "mount_point": "controllers"}
+    assert HashiVault({**login, "jwt": jwt_of(key)}).write("jwt/x", entry("a"), 0).version == 1
+    wrong: t.Mapping[str, t.Tuple[str, t.Dict[str, str]]] = {
+        "token is expired": (jwt_of(key, exp=1_700_000_600), {}),
+        "no known key successfully validated the token signature": (jwt_of(stranger), {}),
+        "invalid audience": (jwt_of(key, aud="other"), {}),
+        "compact JWS format must have three parts": ("s3cret-jwt", {}),
+        'role "other" could not be found': (jwt_of(key), {"role_id": "other"}),
+        "permission denied": (jwt_of(key), {"mount_point": "nowhere"}),
+    }
+    for why, (token, more) in wrong.items():
+        one = HashiVault({**login, **more, "jwt": token})
+        told = said(lambda one=one: one.read(KEY))  # type: ignore[misc]
+        assert "did not log in by jwt: it answered: " in told and why in told, told
+        assert "Check role_id, jwt and mount_point in rotate_hashi_vault" in told and token not in told
+
+
+def certificate(folder: pathlib.Path, name: str) -> t.Dict[str, str]:
+    made = {kind: str(folder / f"{name}.{kind}") for kind in ("pem", "key")}
+    words = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words += ["-subj", f"/CN={name}", "-days", "2", "-addext", "extendedKeyUsage=clientAuth"]
+    subprocess.run([*words, "-keyout", made["key"], "-out", made["pem"]], check=True, capture_output=True)
+    return {"cert_auth_public_key": made["pem"], "cert_auth_private_key": made["key"]}
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_login_by_a_certificate(tmp_path: pathlib.Path) -> None:
+    """A server of its own, with TLS: it takes a few seconds to start."""
+    own, stranger = certificate(tmp_path, "controller"), certificate(tmp_path, "stranger")
+    with openbao.running(tmp_path, tls=True) as server:
+        rights(server)
+        server.ask("sys/auth/cert", {"type": "cert"})
+        pem = pathlib.Path(own["cert_auth_public_key"]).read_text()
+        server.ask("auth/cert/certs/rotation", {"certificate": pem, "token_policies": ["luks"]})
+        login = {"url": server.url, "auth_method": "cert", "ca_cert": server.authority, **own}
+        assert HashiVault(login).write(KEY, entry("a"), 0).version == 1
+        at_home = {name: path.replace(str(tmp_path), "~") for name, path in own.items()}
+        unchecked = {"ca_cert": "", "validate_certs": False}
+        for right in ({"role_id": "rotation"}, at_home, unchecked):
+            assert HashiVault({**login, **right}).read(KEY).version == 1
+
+        said_no = "did not log in by cert: it answered: invalid certificate or no client certificate supplied. Check "
+        with_passphrase = str(tmp_path / "locked.key")
+        words = ["openssl", "pkey", "-in", own["cert_auth_private_key"], "-aes256", "-passout", "pass:x"]
+        subprocess.run([*words, "-out", with_passphrase], check=True)
+        none, garbage = str(tmp_path / "none"), str(tmp_path / "garbage")
+        pathlib.Path(garbage).write_text("garbage")
+        pair = "are no certificate with its private key, both in PEM. Check cert_auth_public_key and cert_auth_private"
+        missing = f"in rotate_hashi_vault cannot be read: {none!r}: No such file or directory"
+        wrong: t.Sequence[t.Tuple[str, t.Mapping[str, str]]] = (
+            (said_no + "cert_auth_public_key, cert_auth_private_key, role_id and mount_point", stranger),
+            (said_no, {"role_id": "other"}),
+            ("permission denied", {"mount_point": "nowhere"}),
+            (pair, {"cert_auth_private_key": stranger["cert_auth_private_key"]}),
+            (pair, {"cert_auth_private_key": garbage}),
+            (pair, {"cert_auth_public_key": garbage}),
+            ("has a passphrase. A login by cert needs one without", {"cert_auth_private_key": with_passphrase}),
+            (f"cert_auth_private_key {missing}", {"cert_auth_private_key": none}),
+            (f"cert_auth_public_key {missing}", {"cert_auth_public_key": none}),
+            (f"ca_cert {missing}", {"ca_cert": none}),
+            (f"ca_cert in rotate_hashi_vault, {garbage!r}, has no certificate in PEM", {"ca_cert": garbage}),
+            ("its TLS certificate is not trusted (unable to get local", {"ca_cert": stranger["cert_auth_public_key"]}),
+            ("its TLS certificate is not trusted", {"ca_cert": ""}),
+        )
+        for why, more in wrong:
+            told = said(lambda more=more: HashiVault({**login, **more}).read(KEY))  # type: ignore[misc]
+            assert why in told, (more, told)
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize("method", ["ldap", "jwt", "userpass", "approle"])
+def test_no_credential_goes_to_a_server_that_nobody_vouches_for(method: str, tmp_path: pathlib.Path) -> None:
+    """Something that listens with a certificate of its own, and keeps what it is told."""
+    own = certificate(tmp_path, "mallory")
+    credential = "s3cret-credential"
+    given = {"username": "alice", "password": credential, "role_id": "r", "secret_id": credential, "jwt": credential}
+    with openbao.listening(own["cert_auth_public_key"], own["cert_auth_private_key"]) as (url, heard):
+        login = {"url": url, "auth_method": method, "ca_cert": own["cert_auth_public_key"], **given}
+        said(lambda: HashiVault({**login, "validate_certs": False}).read(KEY))
+        assert credential.encode() in b"".join(heard), "it hears what is sent"
+        heard.clear()
+        assert "its TLS certificate is not trusted" in said(lambda: HashiVault(login).read(KEY)), "of another name"
+        assert "its TLS certificate is not trusted" in said(lambda: HashiVault({**login, "ca_cert": ""}).read(KEY))
+        assert heard == []
+
+
+def test_an_address_that_speaks_no_tls(server: Server) -> None:
+    url = server.url.replace("http:", "https:")
+    assert "there is no TLS connection with it ([SSL" in said(lambda: store(server, url=url).read(KEY))
 
 
 def test_engines_and_servers_that_are_none(server: Server) -> None:

@@ -83,6 +83,20 @@ class Rotation:
         """Raises HostError if the host could not be asked for its volumes, or what :class:`.world.Host` lets through;
         :attr:`volumes` then has what was done before.
         """
+        try:
+            self._rotate()
+        except Exception:
+            for volume in self.volumes:
+                if not volume.ended:
+                    self._abandon(volume)
+            raise
+
+    def _abandon(self, volume: Volume) -> None:
+        """The run ends before the volume does, because its host is gone, for instance."""
+        known = "It is not known whether the volume was changed" if volume.touched else "The volume was not changed"
+        self._fail(volume, f"the run ended before this volume was brought to the end. {known}")
+
+    def _rotate(self) -> None:
         placeholder = self._new_secret(_NEW)
         self._asking = Asking(self._options, self._chance.now(), placeholder)
         self._discover()

@@ -14,6 +14,7 @@ import contextlib
 import difflib
 import importlib
 import os
+import ssl
 import sys
 import typing as t
 
@@ -42,7 +43,7 @@ _ENVIRONMENT: t.Mapping[str, t.Tuple[str, ...]] = {
     "cert_auth_public_key": ("ANSIBLE_HASHI_VAULT_CERT_AUTH_PUBLIC_KEY",),
     "cert_auth_private_key": ("ANSIBLE_HASHI_VAULT_CERT_AUTH_PRIVATE_KEY",),
 }
-# What each way to log in needs besides.
+# What each way to log in needs besides, and what it can have.
 _METHODS: t.Mapping[str, t.Tuple[str, ...]] = {
     "token": (),
     "approle": ("role_id",),
@@ -52,6 +53,9 @@ _METHODS: t.Mapping[str, t.Tuple[str, ...]] = {
     "cert": ("cert_auth_public_key", "cert_auth_private_key"),
     "none": (),
 }
+_CAN_HAVE: t.Mapping[str, t.Tuple[str, ...]] = {"approle": ("secret_id",), "cert": ("role_id",)}
+_PAIR = ("cert_auth_public_key", "cert_auth_private_key")
+_PATHS = (*_PAIR, "ca_cert", "cacert")
 _OTHERS = ("validate_certs", "proxies", "mount_point", "username", "password", "jwt", "cacert")
 # Of community.hashi_vault, which had to ask for the same of each task.
 _NO_LONGER = ("token_validate", "retries", "retry_action")
@@ -79,6 +83,7 @@ class HashiVault:
         self._errors: t.Any = None  # the module of hvac, and that of requests
         self._ways: t.Any = None
         self._token = ""
+        self._logging_in = ""  # the way, meanwhile
 
     def check(self) -> None:
         client = self._logged_in()
@@ -179,8 +184,10 @@ class HashiVault:
             ) from None
         method = str(options.get("auth_method") or "token")
         client = self._make(hvac, options)
+        self._logging_in = method
         with self._told(f"log in by {method}", UNCHANGED, _secrets_of(options)):
             self._log_in(client, method, options)
+        self._logging_in = ""
         if method != "none" and not client.token:
             raise StoreError(
                 "There is no token for the server. Give token in rotate_hashi_vault, set VAULT_TOKEN, or log in with "
@@ -221,7 +228,15 @@ class HashiVault:
             raise StoreError(
                 f"The store hashi_vault needs the url of the server in rotate_hashi_vault, or VAULT_ADDR. {UNCHANGED}"
             )
-        return options
+        if method == "cert" and not str(options["url"]).lower().startswith("https:"):
+            raise StoreError(
+                "A login by cert needs TLS, which shows the certificate to the server. url in rotate_hashi_vault must "
+                f"begin with https://. {UNCHANGED}"
+            )
+        return {
+            name: _path(name, value) if name in _PATHS and not isinstance(value, bool) else value
+            for name, value in options.items()
+        }
 
     def _make(self, hvac: t.Any, options: Option) -> t.Any:
         verify = options.get("ca_cert") or options.get("cacert") or True
@@ -231,7 +246,11 @@ class HashiVault:
             timeout = float(options.get("timeout", 30))
         except (TypeError, ValueError):
             raise StoreError(f"timeout in rotate_hashi_vault must be a number of seconds. {UNCHANGED}") from None
-        pair = tuple(options.get(f"cert_auth_{kind}_key") for kind in ("public", "private"))
+        if isinstance(verify, str):
+            _usable_authorities(verify)
+        pair = tuple(options.get(name) for name in _PAIR)
+        if all(pair):
+            _usable_pair(*map(str, pair))
         proxies = options.get("proxies")
         return hvac.Client(
             url=str(options["url"]),
@@ -257,12 +276,9 @@ class HashiVault:
             answer = client.auth.jwt.jwt_login(role=options["role_id"], jwt=options["jwt"], **path)
             client.token = _within(answer, "auth", "client_token")
         elif method == "cert":
-            client.auth.cert.login(
-                name=options.get("role_id") or "",
-                cert_pem=options["cert_auth_public_key"],
-                key_pem=options["cert_auth_private_key"],
-                **at,
-            )
+            # Not by hvac's own, which refuses where validate_certs is false. The client shows the certificate already.
+            name = {"name": options["role_id"]} if options.get("role_id") else {}
+            client.adapter.login(f"/v1/auth/{options.get('mount_point') or 'cert'}/login", json=name)
 
     @contextlib.contextmanager
     def _told(self, doing: str, state: str, secrets: t.Sequence[str] = ()) -> t.Iterator[None]:
@@ -284,7 +300,12 @@ class HashiVault:
 
     def _why(self, error: BaseException, secrets: t.Sequence[str]) -> str:
         errors, ways = self._errors, self._ways
-        said = self._masked(", ".join(map(str, getattr(error, "errors", None) or ())) or type(error).__name__, secrets)
+        told = ", ".join(map(str, getattr(error, "errors", None) or error.args[:1]))
+        said = self._masked(told or type(error).__name__, secrets)
+        way = self._logging_in
+        if way and isinstance(error, (errors.Forbidden, errors.Unauthorized, errors.InvalidRequest)):
+            given = f"{', '.join((*_METHODS[way], *_CAN_HAVE.get(way, ())))} and mount_point"
+            return f"it answered: {said}. Check {given} in rotate_hashi_vault, and the log of the server"
         reasons = (
             (errors.Forbidden, "permission denied. Its token may not do that, is wrong, or has expired"),
             (errors.Unauthorized, "the login was refused. Check the credentials in rotate_hashi_vault"),
@@ -293,7 +314,7 @@ class HashiVault:
             (errors.InvalidPath, f"there is no such engine or path ({said}). Check rotate_hashi_vault_mount"),
             (errors.RateLimitExceeded, "it gets too many requests. Run again later, with fewer forks"),
             (errors.VaultError, f"it answered: {said}"),
-            (ways.SSLError, f"its TLS certificate is not trusted ({_reason(error)}). {_TRUST}"),
+            (ways.SSLError, self._why_no_tls(error)),
             (ways.Timeout, "it gave no answer in time (timeout in rotate_hashi_vault)"),
             (OSError, f"it cannot be reached ({_reason(error)}). Check url in rotate_hashi_vault"),
         )
@@ -303,10 +324,16 @@ class HashiVault:
             return found[0]
         return f"its answer was not understood ({type(error).__name__}). Is this the API of Vault or OpenBao?"
 
+    @staticmethod
+    def _why_no_tls(error: BaseException) -> str:
+        if isinstance(_first(error), ssl.SSLCertVerificationError):
+            return f"its TLS certificate is not trusted ({_reason(error)}). {_TRUST}"
+        return f"there is no TLS connection with it ({_reason(error)}). Check url in rotate_hashi_vault"
+
     def _masked(self, text: str, secrets: t.Sequence[str]) -> str:
         for secret in (*sorted(secrets, key=len, reverse=True), self._token):
             text = text.replace(secret, "********") if secret else text
-        return shown(text)[:_MOST].rstrip(".")
+        return shown(" ".join(text.split()))[:_MOST].rstrip(".")
 
 
 def _secrets_of(options: Option) -> t.List[str]:
@@ -333,9 +360,60 @@ def _within(answer: t.Any, *names: str) -> t.Any:
     return answer
 
 
-def _reason(error: BaseException) -> str:
-    """The last cause, by its kind: the text of these errors can hold headers and addresses."""
+def _path(name: str, value: t.Any) -> str:
+    """Raises StoreError for a content, which a key must not be in a message for."""
+    path = os.path.expanduser(str(value))
+    if not path.isprintable():
+        raise StoreError(f"{name} in rotate_hashi_vault must be a path on the controller, not a content. {UNCHANGED}")
+    return path
+
+
+def _usable_authorities(path: str) -> None:
+    """Raises StoreError. Here, because the library says of each of these that the server cannot be reached."""
+    try:
+        if not os.path.isdir(path):
+            ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise StoreError(f"ca_cert in rotate_hashi_vault, {path!r}, has no certificate in PEM. {UNCHANGED}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise StoreError(f"ca_cert in rotate_hashi_vault cannot be read: {path!r}: {why}. {UNCHANGED}") from None
+
+
+def _usable_pair(public: str, private: str) -> None:
+    """Raises StoreError. Without it, OpenSSL asks the terminal for the passphrase of a key that is encrypted."""
+    for name, path in zip(_PAIR, (public, private)):
+        try:
+            with open(path, "rb"):
+                pass
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise StoreError(f"{name} in rotate_hashi_vault cannot be read: {path!r}: {why}. {UNCHANGED}") from None
+    asked: t.List[bool] = []
+
+    def none() -> str:
+        asked.append(True)
+        return ""
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(public, private, none)
+    except (OSError, ValueError):
+        if asked:
+            why = f"The private key {private!r} has a passphrase. A login by cert needs one without"
+        else:
+            why = f"{public!r} and {private!r} are no certificate with its private key, both in PEM"
+        raise StoreError(f"{why}. Check {' and '.join(_PAIR)} in rotate_hashi_vault. {UNCHANGED}") from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What all the others come from."""
     while error.__cause__ or error.__context__:
         error = t.cast(BaseException, error.__cause__ or error.__context__)
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """The last cause, by its kind: the text of these errors can hold headers and addresses."""
+    error = _first(error)
     text = getattr(error, "verify_message", None) or getattr(error, "strerror", None)
     return shown(str(text)) if text else type(error).__name__

@@ -7,7 +7,9 @@ tests/rotation/test_hashi_vault.py.
 
 from __future__ import annotations
 
+import pathlib
 import re
+import ssl
 import sys
 import types
 import typing as t
@@ -17,6 +19,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores imp
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.hashi_vault import HashiVault
 
 URL = {"url": "https://vault.example.org"}
+PAIR = {"auth_method": "cert", "cert_auth_public_key": "/c.pem", "cert_auth_private_key": "/c.key"}
 SECRET = "s3cret"
 ENTRY = {"next": None, "current": {"id": "a", "passphrase": "of a"}, "older": []}
 
@@ -37,6 +40,14 @@ WRONG: t.Mapping[str, t.Tuple[t.Dict[str, t.Any], str]] = {
     "half a certificate": (
         {**URL, "auth_method": "cert", "cert_auth_public_key": "/c.pem"},
         "needs cert_auth_private_key in",
+    ),
+    "a certificate without TLS": (
+        {**PAIR, "url": "http://vault.example.org"},
+        "A login by cert needs TLS.*must begin with https://",
+    ),
+    "the content of a key": (
+        {**PAIR, **URL, "cert_auth_private_key": f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n"},
+        "cert_auth_private_key in rotate_hashi_vault must be a path on the controller, not a content",
     ),
 }
 
@@ -130,7 +141,9 @@ def test_a_write_that_is_not_what_is_read_back(monkeypatch: pytest.MonkeyPatch, 
         server.store.write("web/1", ENTRY, 1)
 
 
-def test_a_write_is_compared_and_set_and_the_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_is_compared_and_set_and_the_certificate_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     server = Server(monkeypatch, create_or_update_secret={"data": {"version": 2}}, read_secret_version=held(ENTRY, 2))
     seen = []
     writing = server.secrets.kv.v2.create_or_update_secret
@@ -145,9 +158,14 @@ def test_a_write_is_compared_and_set_and_the_certificate_is_checked(monkeypatch:
     made = []
     monkeypatch.setattr(server, "_client", lambda **given: made.append(given) or server)
     monkeypatch.setitem(sys.modules, "hvac", types.SimpleNamespace(Client=server._client))
-    for more in ({}, {"ca_cert": "/ca.pem"}, {"validate_certs": "no"}):
+    for more in ({}, {"ca_cert": str(tmp_path)}, {"validate_certs": "no"}):
         HashiVault({**URL, "token": SECRET, **more}, environment={}).read("web/1")
-    assert [one["verify"] for one in made] == [True, "/ca.pem", False]
+    assert [one["verify"] for one in made] == [True, str(tmp_path), False]
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
 
 
 REFUSALS: t.Mapping[str, t.Tuple[Exception, str]] = {
@@ -155,7 +173,11 @@ REFUSALS: t.Mapping[str, t.Tuple[Exception, str]] = {
     "sealed": (ERRORS["VaultDown"]("sealed"), "it is sealed or in maintenance"),
     "no engine": (ERRORS["InvalidPath"]("no handler for route"), "no such engine or path \\(no handler for route"),
     "says what it got": (VaultError(f"bad {SECRET} of a \x1b[2J"), r"it answered: bad \*{8}"),
-    "no certificate": (WAYS["SSLError"](f"headers {SECRET}"), "its TLS certificate is not trusted"),
+    "no certificate": (
+        caused(WAYS["SSLError"](f"headers {SECRET}"), ssl.SSLCertVerificationError(1, "self-signed")),
+        r"its TLS certificate is not trusted \(self-signed\)\. Name the certificate of its authority in ca_cert",
+    ),
+    "no TLS": (WAYS["SSLError"](f"headers {SECRET}"), "there is no TLS connection with it .* Check url"),
     "late": (WAYS["Timeout"](SECRET), "it gave no answer in time"),
     "gone": (OSError(111, "Connection refused"), "it cannot be reached \\(Connection refused"),
     "no text": (ValueError(SECRET), "its answer was not understood"),
