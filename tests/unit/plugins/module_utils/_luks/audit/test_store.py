@@ -222,6 +222,23 @@ def test_the_path_of_a_volume_counts_for_more_than_its_uuid(tmp_path: pathlib.Pa
     assert [one["store"]["opens"] for one in alone] == ["not verified"]
 
 
+def test_the_secrets_of_each_volume_are_wiped_when_it_is_done(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: t.List[t.Any] = []
+
+    def noted(task: t.Any) -> t.Any:
+        seen.extend(task.secrets)
+        assert all(any(secret.value) for secret in task.secrets)
+        return audited(task)
+
+    audited = host.audit
+    monkeypatch.setattr(host, "audit", noted)
+    Image(tmp_path / "volume.img", "luks2.img")
+    run(tmp_path, stored=[{**GOOD, "device": str(tmp_path / "volume.img")}])
+    assert len(seen) == 3 and not any(any(secret.value) for secret in seen)
+
+
 def test_another_volume_at_the_path_is_no_evidence(image: Image) -> None:
     result = audit(image, stored={**GOOD, "uuid": "00000000-0000-0000-0000-000000000000"})
     assert result["store"]["opens"] == "not verified" and "another volume" in str(result["unverified"])
