@@ -19,7 +19,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, locks
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
 from ansible_collections.luksmith.luks.tests.interop.in_the_child import as_nobody, hold
-from ansible_collections.luksmith.luks.tests.interop.lock_lab import holder_of, loop_device, refused, until
+from ansible_collections.luksmith.luks.tests.interop.lock_lab import bytes_taken, holder_of, loop_device, refused, until
 from ansible_collections.luksmith.luks.tests.tools.module_server import in_a_fork, start
 
 pytestmark = pytest.mark.needs("loop")
@@ -200,6 +200,22 @@ def test_a_qemu_on_either_is_found_and_named(image: pathlib.Path, ours: str, the
                 assert any(f"id {pid} (python" in sentence for sentence in locks.writer_obstacles(volume))
             with locks.exclusive(volume, timeout=0):
                 pass
+
+
+def test_a_qemu_on_the_whole_disk_keeps_us_from_a_partition_of_it(image: pathlib.Path) -> None:
+    """As when a VM has the disk and the host sees its partitions. The disk itself is not locked: each partition may be
+    a volume of its own.
+    """
+    with loop_device(image) as device, partition(device) as part, open_volume(part, writable=True) as volume:
+        with holder_of(device, 100, 101) as pid:
+            message = refused(locks.exclusive, volume)
+            assert f"pid {pid} (python" in message and f"{device}, the disk that it is a partition of" in message
+            assert any(device in sentence for sentence in locks.writer_obstacles(volume))
+            with locks.shared(volume, timeout=0):
+                pass
+        with locks.exclusive(volume, timeout=0):
+            assert bytes_taken(device) == []
+            assert bytes_taken(part) != []
 
 
 def test_a_device_that_came_after_the_volume_was_opened_is_locked_too(image: pathlib.Path) -> None:

@@ -25,6 +25,10 @@ if t.TYPE_CHECKING:
     from .resume import Resumption
 
 
+# Tokens of others that hold the secret of their keyslot, and cannot be given another one.
+_SEALING = ("systemd-tpm2", "systemd-fido2", "systemd-pkcs11", "clevis")
+
+
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     """The plan that takes ``situation`` to ``desired``; empty if nothing needs to change.
 
@@ -88,10 +92,21 @@ class _Planner:
                     else "which is removed with the key that it was for"
                 )
             )
+        if self.situation.format == "luks2":
+            self._warn_of_sealed_secrets()
         actions = ordering.actions_in_order()
         begun = (self._copy_action(),) if ordering.needs_way_back and not self.copied else ()
         ended = self._copy_removed(ordering.leaves_an_opener()) if begun or noted_copy else ()
         return (*begun, *actions, *ended)
+
+    def _warn_of_sealed_secrets(self) -> None:
+        for keyslot, rekey in sorted(self.changes.rekeys.items()):
+            sealed = [token for token in self.proofs.slots[keyslot].protected_by if token in _SEALING]
+            if sealed and not rekey.overwrites and not rekey.costs_only:
+                self.warnings.append(
+                    f"keyslot {keyslot} is used by a token ({', '.join(sealed)}), which keeps the replaced secret and"
+                    " opens nothing from now on; enrol it again with its program"
+                )
 
     def _to_open(self) -> t.Sequence[int]:
         """The secrets that are wanted to open the volume."""

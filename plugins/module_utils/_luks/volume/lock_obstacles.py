@@ -41,7 +41,9 @@ def _holders(conflict: Conflict, own: t.Collection[int]) -> t.List[str]:
 
 
 def without_locks(conflict: Conflict) -> t.List[str]:
-    return [f"{writer} has {conflict.target.what} open for writing without a lock" for writer in conflict.writers]
+    what = conflict.target.what
+    what += "," if ", " in what else ""
+    return [f"{writer} has {what} open for writing without a lock" for writer in conflict.writers]
 
 
 def holders_of_bytes(target: Target, taken: t.Sequence[int], own: t.Collection[int]) -> t.List[str]:

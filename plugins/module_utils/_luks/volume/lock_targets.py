@@ -6,7 +6,8 @@
 
 The locks of a loop device and of its backing file are independent. A run on the device also locks the file beneath. A
 run on the file also locks the devices above, as far as its permissions allow: that is for cryptsetup, because our own
-runs always meet at the file.
+runs always meet at the file. A run on a partition does not lock the disk, whose other partitions have nothing to do
+with it, but nobody may use the whole of it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ class Target(t.NamedTuple):
     flock:    take cryptsetup's lock too; not for a payload with a detached header.
     optional: only for other programs; without permission for it the run continues.
     what:     its name in messages.
+    shared:   other volumes have their bytes there, too: nobody else may hold it, and no lock is taken.
     """
 
     node: Node
     what: str
     flock: bool = True
     optional: bool = False
+    shared: bool = False
 
 
 class Conflict(t.NamedTuple):
@@ -60,6 +63,11 @@ def targets_of(volume: Volume) -> t.List[Target]:
             node = _related_node(volume, place, optional=False)
             if node is not None:
                 targets.append(Target(node, f"{place.path}, the backing file of the loop device"))
+        elif place.how == blockdev.PARTITION_OF:
+            node = _related_node(volume, place, optional=True)
+            if node is not None:
+                what = f"{place.path}, the disk that it is a partition of"
+                targets.append(Target(node, what, flock=False, optional=True, shared=True))
     seen = {place.numbers for place in places}
     for place in places:
         for alias in blockdev.above(place.numbers, {place.offset, place.offset - volume.start}):

@@ -126,7 +126,7 @@ def _take_all(targets: t.Sequence[Target], role: _Role, locks: contextlib.ExitSt
         taken = _taken(target, role)
         if taken:
             return Conflict(target, taken=taken)
-    for target in targets:
+    for target in [target for target in targets if not target.shared]:
         conflict = _take_flock(target, role, locks) or _take_bytes(target, role, locks)
         if conflict is not None:
             return conflict

@@ -306,3 +306,23 @@ def test_another_key_is_never_without_a_keyslot(monkeypatch: pytest.MonkeyPatch)
                 Desired((present(GREEN, BLUE, keyslot=3),), (RED,), LABELS, backup_dir="/copies"),
                 told,
             )
+
+
+@pytest.mark.parametrize("token", ["systemd-tpm2", "clevis", "systemd-recovery", "of-somebody"])
+def test_a_token_that_seals_the_replaced_secret_is_named(token: str) -> None:
+    """What other tokens hold is not known, or is nothing; a new cost for the same secret leaves it good."""
+    opens = {0: RED, 3: BLUE}
+    found = situation(opens, luks1=False)
+    slot = SlotView(number=3, kdf=found.slots[3].kdf, protected_by=(token,))
+    found = found._replace(slots={**found.slots, 3: slot})
+    sealed = token in ("systemd-tpm2", "clevis")
+
+    def warned(entry: Entry, **flags: bool) -> bool:
+        made = make_plan(found, Desired((entry,), (RED,), LABELS, **flags), Told(opens))
+        assert [(action.kind, action.keyslot) for action in made.actions] == [("rekey", 3)]
+        return any(f"token ({token}), which keeps the replaced secret" in warning for warning in made.warnings)
+
+    assert warned(present(GREEN, BLUE)) is sealed
+    assert warned(present(GREEN, BLUE, keyslot=3)) is sealed
+    assert not warned(present(BLUE, BLUE, costs=Costs(memory=1 << 20)))
+    assert not warned(present(GREEN, keyslot=3), force=True), "the token goes with the key"

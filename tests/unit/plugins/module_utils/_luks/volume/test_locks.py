@@ -21,6 +21,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Busy, StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import (
+    blockdev,
     flocks,
     lock_holders,
     lock_targets,
@@ -70,6 +71,25 @@ def refused(lock: Lock, volume: Volume, words: str = "in use") -> str:
     with pytest.raises(Busy, match=words) as caught, lock(volume, timeout=0):
         pass
     return str(caught.value)
+
+
+def test_who_uses_the_disk_of_a_partition_is_found_and_the_disk_is_not_locked(
+    volume: Volume, image: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(8192))
+
+    def stack(status: os.stat_result, path: str, _offset: int) -> t.List[blockdev.Place]:
+        whole = blockdev.Place(blockdev.numbers_of(os.stat(disk)), 4096, str(disk), blockdev.PARTITION_OF)
+        return [blockdev.Place(blockdev.numbers_of(status), 0, path), whole]
+
+    monkeypatch.setattr(blockdev, "stack", stack)
+    with disk.open("r+b") as theirs:
+        assert ofd.lock(theirs.fileno(), 101)
+        assert f"{disk}, the disk that it is a partition of" in refused(locks.exclusive, volume)
+        ofd.unlock(theirs.fileno(), 101)
+        with locks.exclusive(volume, timeout=0):
+            assert bytes_held(disk) == [] and bytes_held(image)
 
 
 def test_another_device_at_the_path_of_a_related_one_is_closed(volume: Volume, tmp_path: pathlib.Path) -> None:
