@@ -18,6 +18,7 @@ import types
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit import audit as run_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.tokens import decoded
@@ -382,6 +383,15 @@ class TestKeyslots:
         self.erase(lab, lab.audit()["slot-unbound"])
         assert "slot-unbound" not in lab.audit()
 
+    @carries(("secret-forbidden", "Remove it by its number"))
+    def test_a_forbidden_secret_of_a_keyslot_for_no_data(self, lab: Lab) -> None:
+        self.add(lab, "--unbound", "--key-size", "512")
+        given = {"forbidden_secrets": [SPARE]}
+        found = lab.audit(given)["secret-forbidden"]
+        assert "a key that is not the volume's" in found["message"]
+        lab.keyslots({"state": "absent", "keyslot": found["keyslot"]})
+        assert "secret-forbidden" not in lab.audit(given)
+
     @carries(("grub-closed", "{}, or move /boot"))
     def test_grub(self, lab: Lab) -> None:
         lab.rekey(type="argon2id", time=4, memory=32, parallel=1)
@@ -456,7 +466,10 @@ class TestHeader:
         lab = Lab(tmp_path).luks("--type", "luks2", UNLOCKED)
         begun = lab.run("cryptsetup", "reencrypt", "--init-only", *FEW, UNLOCKED, "IMAGE")
         assert begun.returncode == 0, begun.stderr
-        remedy = lab.audit()["reencryption"]["remedy"]
+        found = lab.audit()
+        others = {one["remedy"] for rule, one in found.items() if one["keyslot"] is not None and rule != "reencryption"}
+        assert others == {rules.FINISH_FIRST}
+        remedy = found["reencryption"]["remedy"]
         assert "--force-offline-reencrypt" in remedy
         lab.carry_out(remedy, "-q", "-d", "old", UNLOCKED, "--force-offline-reencrypt")
         assert "reencryption" not in lab.audit()

@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 700,
+    "audit": 708,
     "audit_host": 3,
-    "audit_step": 740,
+    "audit_step": 748,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 613,
+    "header_backup": 615,
     "keyfile": 90,
-    "keyslots": 840,
-    "keyslots_info": 527,
+    "keyslots": 842,
+    "keyslots_info": 529,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 932,
-    "test_volumes": 459,
+    "rotation_step": 934,
+    "test_volumes": 461,
     "vault_entry": 5,
-    "verify_volume": 531,
+    "verify_volume": 533,
     "volumes_info": 247,
 }
 

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import typing as t
 
+from ..header.luks2.validate_keyslots import REENCRYPT_CANDIDATE
 from ..header.model import Header, Keyslot
 from ..unlock.hints import fingerprint
 from .backups import Backup
@@ -77,6 +78,15 @@ class Evidence:
     def bound(self) -> t.List[Keyslot]:
         """The keyslots that open the data."""
         return [slot for slot in self.header.keyslots.values() if slot.bound]
+
+    @property
+    def reencrypting(self) -> bool:
+        """Whether a reencryption is under way, so that two volume keys are in use and no keyslot may be changed."""
+        header = self.header
+        by_slot = any(slot.kind == "reencrypt" for slot in header.keyslots.values())
+        return by_slot or any(
+            flag == "offline-reencrypt" or REENCRYPT_CANDIDATE.fullmatch(flag) for flag in header.requirements
+        )
 
     def is_current(self, keyslot: int) -> bool:
         """Whether the keyslot is still the one that the record of this collection describes."""

@@ -21,7 +21,7 @@ from . import (
 from .evidence import Evidence
 from .policy import ACCEPTED, GAP, SEVERITIES, Policy
 from .policy_gaps import gaps
-from .rule import HEADER, POLICY, Rule, severity_of
+from .rule import AREA, HEADER, POLICY, RECORD, SECRETS, Rule, severity_of
 
 Finding = t.Dict[str, t.Any]
 
@@ -82,6 +82,12 @@ RULES: t.Tuple[Rule, ...] = (
     SEGMENT_GAP,
     *(rule for file in FILES for rule in file.RULES.rules),
 )
+# Their remedies end a reencryption. Those of others wait: a keyslot that looks superfluous may have the new volume key.
+ABOUT_REENCRYPTION = ("cve-2021-4122", "reencryption")
+FINISH_FIRST = (
+    "Finish the reencryption first ('cryptsetup reencrypt --resume-only DEVICE') and audit again. Change no keyslot "
+    "before: without the old or the new volume key the data is lost"
+)
 IDS = tuple(rule.id for rule in RULES)
 _DEFAULTS = {rule.id: rule.severity for rule in RULES}
 
@@ -96,8 +102,10 @@ def judge(evidence: Evidence, policy: Policy) -> t.Tuple[t.List[Finding], t.List
         if severity is None:
             continue
         for hit in rule.check(evidence, policy):
+            on_keyslots = hit.keyslot is not None or rule.looks_at in (AREA, RECORD, SECRETS)
+            waits = evidence.reencrypting and on_keyslots and rule.id not in ABOUT_REENCRYPTION
             (unverified if hit.unverified else findings).append(
-                finding(rule.id, severity, hit.message, hit.remedy, hit.keyslot)
+                finding(rule.id, severity, hit.message, FINISH_FIRST if waits else hit.remedy, hit.keyslot)
             )
     return _sorted(findings), _sorted(unverified)
 

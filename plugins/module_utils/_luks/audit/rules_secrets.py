@@ -32,7 +32,14 @@ _RECORD = (
 def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.forbidden:
         for number in evidence.header.keyslots:
-            if label in evidence.opened_by.get(number, ()):
+            if label in evidence.opened_by.get(number, ()) and not evidence.header.keyslots[number].bound:
+                yield Hit(
+                    f"{label!r} must not open anything, but opens keyslot {number}, which keeps a key that is not the "
+                    "volume's",
+                    f"Remove it by its number (state: absent, keyslot: {number}) if no other program needs that key",
+                    keyslot=number,
+                )
+            elif label in evidence.opened_by.get(number, ()):
                 yield Hit(
                     f"{label!r} must not open the volume, but opens keyslot {number}",
                     "Remove it with luksmith.luks.keyslots (state: absent, old_secret); it still opens old copies of "
@@ -236,8 +243,11 @@ def _empty(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _duplicate(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.labels:
-        numbers = [slot.number for slot in evidence.bound if label in evidence.opened_by.get(slot.number, ())]
-        if len(numbers) > 1:
+        opened = {slot.number for slot in evidence.bound if label in evidence.opened_by.get(slot.number, ())}
+        # Two keyslots with different keys are no duplicates: either opens what the other one does not.
+        for numbers in [sorted(opened.intersection(digest.keyslots)) for digest in evidence.header.digests]:
+            if len(numbers) < 2:
+                continue
             yield Hit(
                 f"{label!r} opens keyslots {', '.join(map(str, numbers))}",
                 f"Erase all but keyslot {numbers[0]}",

@@ -15,6 +15,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit import rules, rules_history
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.policy import OF_THE_POLICY
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.rule import STORE
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.fixtures.tokens import luks2_token
@@ -28,6 +29,7 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.aud
     Image,
     Tree,
     audit,
+    collected,
     extended,
     secret,
 )
@@ -651,6 +653,38 @@ def test_and_not_where_there_is_nothing_to_find(case: Case, tmp_path: pathlib.Pa
 
 # In test_fips.py, in tests/interop/test_padded_keys.py, and below.
 ELSEWHERE = {"backing-plain", "fips-keyslot", "header-second", "volume-key-padded", "xts-limit"}
+
+
+@pytest.mark.parametrize("flag", ["online-reencrypt-v2", "online-reencrypt"])
+def test_no_remedy_touches_a_keyslot_while_a_reencryption_is_under_way(tmp_path: pathlib.Path, flag: str) -> None:
+    """A keyslot that looks superfluous may be the only one with the new volume key."""
+    image = Image(tmp_path / "volume", "luks2.img").edit(old_reencryption(flag))
+    image.edit(lambda tree: tree["keyslots"]["1"].update(priority=0))
+    found = audit(image, secrets=[secret(WINTER)], policy=extended(required_labels=["another"]))
+    told = {one["rule"]: one["remedy"] for one in (*found["findings"], *found["unverified"])}
+    assert {"slot-ignored", "slot-unknown", "label-missing"} <= set(told)
+    ends = {"cve-2021-4122", "reencryption"}
+    assert {told[rule] for rule in ("slot-ignored", "slot-unknown", "label-missing")} == {rules.FINISH_FIRST}
+    assert ends.intersection(told) and all(told[rule] != rules.FINISH_FIRST for rule in ends.intersection(told))
+
+
+def test_one_secret_of_two_volume_keys_is_no_duplicate(tmp_path: pathlib.Path) -> None:
+    """Two digests of one segment, each with a keyslot, as in a reencryption."""
+
+    def two_keys(tree: Tree) -> None:
+        tree["digests"]["0"]["keyslots"] = ["0"]
+        tree["digests"]["1"] = {**tree["digests"]["0"], "keyslots": ["1"]}
+
+    image = Image(tmp_path / "volume", "luks2.img")
+    both = [{"label": "both", "passphrase": WINTER}]
+    evidence = collected(image.edit(two_keys))
+    evidence = dataclasses.replace(evidence, labels=("both",), opened_by={0: ("both",), 1: ("both",)})
+    policy = parse_audit({"device": str(image.path), "policy": LENIENT, "secrets": both}).policy
+    assert "secret-duplicate" not in [one["rule"] for one in rules.judge(evidence, policy)[0]]
+    image.edit(lambda tree: tree["digests"].update({"0": {**tree["digests"]["0"], "keyslots": ["0", "1"]}}))
+    image.edit(lambda tree: tree["digests"].pop("1"))
+    evidence = dataclasses.replace(collected(image), labels=("both",), opened_by={0: ("both",), 1: ("both",)})
+    assert "secret-duplicate" in [one["rule"] for one in rules.judge(evidence, policy)[0]]
 
 
 def test_every_rule_has_a_case() -> None:
