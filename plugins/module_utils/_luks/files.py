@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import hmac
 import os
 import stat
@@ -49,13 +50,20 @@ def _no_regular_file(mode: int) -> str:
 
 def read_regular(path: str) -> bytes:
     """The whole content of a regular file. Raises OSError if it cannot be read or is not a regular file."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_regular(path: str) -> t.Iterator[t.BinaryIO]:
+    """A regular file to read. Raises OSError as :func:`read_regular` does."""
     descriptor = os.open(path, os.O_RDONLY | _HARMLESS)
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, _no_regular_file(mode))
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            yield file
     finally:
         os.close(descriptor)
 
@@ -141,7 +149,7 @@ def _status(path: str, target: str) -> t.Optional[os.stat_result]:
 
 def replace(
     path: str,
-    content: Bytes,
+    content: t.Union[Bytes, t.Iterator[bytes]],
     *,
     mode: t.Optional[int] = None,
     owner: str = OURS,
@@ -152,6 +160,7 @@ def replace(
 ) -> None:
     """Replace ``path`` by ``content`` durably: when this returns, a power failure does not undo it.
 
+    content: whole, or what is too large for that in parts, of which none is empty.
     mode: of the new file; by default that of the old one, or PRIVATE if there is none.
     owner: OURS, LIKE_THE_OLD or EXACTLY_LIKE_THE_OLD; the latter two also keep the SELinux label.
     follow: replace the file that a link leads to. Otherwise the file replaces the link, which in a folder that others
@@ -172,10 +181,19 @@ def replace(
     try:
         try:
             _remove_leftovers(folder, leftovers, unfinished, secret)
-            _fill(descriptor, content, secret)
+            written = _Written()
+            if isinstance(content, (bytes, bytearray)):
+                _fill(descriptor, content, secret)
+            else:
+                _fill(descriptor, b"", secret)
+                for part in content:
+                    written.put(descriptor, part)
             _set_owner_and_mode(descriptor, target, old, owner, mode)
             os.fsync(descriptor)
-            _confirm(path, descriptor, content)
+            if isinstance(content, (bytes, bytearray)):
+                _confirm(path, descriptor, content)
+            else:
+                written.confirm(path, descriptor)
             os.rename(unfinished, target)
         except BaseException as error:
             _remove(unfinished, descriptor, secret)
@@ -284,14 +302,42 @@ def _fill(descriptor: int, content: Bytes, secret: bool) -> None:
         overwrite(descriptor)
     os.ftruncate(descriptor, 0)
     os.fchmod(descriptor, PRIVATE)
+    _write(descriptor, content, 0)
+
+
+def _write(descriptor: int, content: Bytes, offset: int) -> None:
     done = 0
     with memoryview(content) as view:
         while done < len(content):
             with view[done:] as rest:
-                count = os.pwrite(descriptor, rest, done)
+                count = os.pwrite(descriptor, rest, offset + done)
             if not count:
                 raise OSError(errno.EIO, "")
             done += count
+
+
+class _Written:
+    """A content in parts, of which only the sizes and digests are kept."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._parts: t.List[t.Tuple[int, bytes]] = []
+
+    def put(self, descriptor: int, part: bytes) -> None:
+        _write(descriptor, part, self._size)
+        self._size += len(part)
+        self._parts.append((len(part), hashlib.sha256(part).digest()))
+
+    def confirm(self, path: str, descriptor: int) -> None:
+        """As :func:`_confirm`."""
+        forget_pages(descriptor, 0, self._size)
+        done = 0
+        for size, digest in self._parts:
+            with direct_read(descriptor, done, size) as direct:
+                found = None if direct is None else hashlib.sha256(direct).digest()
+            if (found or hashlib.sha256(_read(descriptor, done, size)).digest()) != digest:
+                raise _lost(path)
+            done += size
 
 
 def _set_owner_and_mode(
@@ -321,20 +367,30 @@ def _confirm(path: str, descriptor: int, content: Bytes) -> None:
     with direct_read(descriptor, 0, len(content)) as found:
         same = None if found is None else hmac.compare_digest(found, content)
     if same is None:
-        back = bytearray(len(content))
-        done = 0
-        while done < len(back):
-            part = os.pread(descriptor, len(back) - done, done)
-            if not part:
-                break
-            back[done : done + len(part)] = part
-            done += len(part)
+        back = _read(descriptor, 0, len(content))
         same = hmac.compare_digest(back, content)
         back[:] = bytes(len(back))
     if not same:
-        raise StorageFault(
-            "the data read back is not the data written", why="the medium or its driver loses writes", volume=path
-        )
+        raise _lost(path)
+
+
+def _read(descriptor: int, offset: int, size: int) -> bytearray:
+    """With zeros for what is not there."""
+    back = bytearray(size)
+    done = 0
+    while done < size:
+        part = os.pread(descriptor, size - done, offset + done)
+        if not part:
+            break
+        back[done : done + len(part)] = part
+        done += len(part)
+    return back
+
+
+def _lost(path: str) -> StorageFault:
+    return StorageFault(
+        "the data read back is not the data written", why="the medium or its driver loses writes", volume=path
+    )
 
 
 def unfinished_of(target: str) -> str:

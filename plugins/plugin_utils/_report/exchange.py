@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from ...module_utils._luks.errors import BadTask
 from ...module_utils._luks.files import read_regular
 from .data import ASKING, AUDIT, BEYOND, INTERRUPTED, VERDICTS, VERSION, WAITING, is_partial
+from .parts import Parts, json_of
 from .rule_book import ids_of
 from .verdict import BEYOND as LEFT_BEYOND
 from .verdict import BEYOND_LIMIT, EXCLUDED, NO_VOLUME, Left, is_unproven, left_out, why_unproven
@@ -54,7 +55,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_json(report: Report) -> str:
-    return json.dumps(report, indent=1, ensure_ascii=True) + "\n"
+    return "".join(json_of(report))
 
 
 def read_report(path: str, kind: str) -> t.Dict[str, t.Any]:
@@ -82,13 +83,25 @@ def read_report(path: str, kind: str) -> t.Dict[str, t.Any]:
 
 
 def to_csv(report: Report) -> str:
+    return "".join(csv_parts(report))
+
+
+def csv_parts(report: Report) -> Parts:
     """One line for each finding and each thing that could not be verified; one for a volume with neither.
 
     UTF-8 with CRLF, RFC 4180.
     """
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(COLUMNS)
+    for line in _csv_lines(report):
+        writer.writerow(line)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+
+
+def _csv_lines(report: Report) -> t.Iterator[t.Sequence[t.Any]]:
+    yield COLUMNS
     for host, volume in _volumes(report):
         fixed = [host["host"], *(volume.get(name) or "" for name in ("device", "uuid", "type", "policy", "state"))]
         lines = [
@@ -105,18 +118,17 @@ def to_csv(report: Report) -> str:
             rest = [kind, *("" if finding.get(name) is None else finding[name] for name in COLUMNS[7:12])]
             ids = "; ".join(ids_of(finding.get("rule", "")))
             opens = volume.get("store", {}).get("opens", "")
-            writer.writerow([_cell(value) for value in (*fixed, *rest, *trace, ids, opens)])
+            yield [_cell(value) for value in (*fixed, *rest, *trace, ids, opens)]
     for host in report["hosts"]:
         missing = host.get("state") in UNANSWERED
         if host["error"] or missing:
             state, message = (host["state"], UNANSWERED[host["state"]]) if missing else ("failed", host["error"])
-            writer.writerow(_short(host["host"], "", state, "host", message))
+            yield _short(host["host"], "", state, "host", message)
         elif not host["volumes"] and report["kind"] == AUDIT:
-            writer.writerow(_short(host["host"], "", "answered", "host", NO_VOLUME))
+            yield _short(host["host"], "", "answered", "host", NO_VOLUME)
     for left in left_out(report):
         kind = "host" if left.kind == LEFT_BEYOND else left.kind
-        writer.writerow(_short(left.host, left.volume, left.kind, kind, left.text))
-    return out.getvalue()
+        yield _short(left.host, left.volume, left.kind, kind, left.text)
 
 
 def _short(host: str, device: str, state: str, kind: str, message: str) -> t.List[t.Any]:
@@ -172,11 +184,31 @@ def _verdicts(report: Report) -> t.Mapping[str, t.Any]:
 
 
 def to_junit(report: Report) -> str:
+    return "".join(junit_parts(report))
+
+
+def junit_parts(report: Report) -> Parts:
     """One suite for each host; in it one test for each volume, and one for each rule that it breaks.
 
     What nobody could verify is a failure too: a pipeline must not be green by not looking.
     """
-    root = ElementTree.Element("testsuites", name=report["title"])
+    root = ElementTree.tostring(ElementTree.Element("testsuites", name=report["title"]), encoding="unicode")
+    suites = map(_text, _suites(report))
+    first = next(suites, None)
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    if first is None:
+        yield f"{root}\n"
+        return
+    yield f"{root[: -len(' />')]}>{first}"
+    yield from suites
+    yield "</testsuites>\n"
+
+
+def _text(suite: ElementTree.Element) -> str:
+    return ElementTree.tostring(suite, encoding="unicode")
+
+
+def _suites(report: Report) -> t.Iterator[ElementTree.Element]:
     left = left_out(report)
     known = {host["host"] for host in report["hosts"]}
     unasked: t.List[Report] = [
@@ -187,8 +219,7 @@ def to_junit(report: Report) -> str:
         cases += [_left_case(one) for one in left if one.host == host["host"]]
         kinds = ("failure", "error", "skipped")
         counts = {kind: sum(1 for case in cases if case.find(kind) is not None) for kind in kinds}
-        suite = ElementTree.SubElement(
-            root,
+        suite = ElementTree.Element(
             "testsuite",
             name=host["host"],
             tests=str(len(cases)),
@@ -197,7 +228,7 @@ def to_junit(report: Report) -> str:
             skipped=str(counts["skipped"]),
         )
         suite.extend(cases)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        yield suite
 
 
 def _host_cases(host: Report, kind: str) -> t.List[ElementTree.Element]:

@@ -19,6 +19,7 @@ import typing as t
 import uuid
 
 from .outcomes import BLIND, FAIL, INFORMATIONAL, PASS, in_words, of_volume
+from .parts import Parts, Streamed, json_of
 from .rule_book import BOOK, ids_of
 from .verdict import NO_VOLUME, is_unproven, left_out, why_unproven
 
@@ -50,9 +51,14 @@ _RULES_OF = {control: [rule for rule in BOOK if control in _controls(rule)] for 
 
 
 def to_oscal(report: Report) -> str:
+    return "".join(oscal_parts(report))
+
+
+def oscal_parts(report: Report) -> Parts:
     audited = [time for _host, volume in _volumes(report) for time in [time_of(volume)] if time]
     begin, end = (min(audited), max(audited)) if audited else (moment_of(report["generated"]),) * 2
     told = _Told(report, end)
+    told.look()
     policies = _policies(report)
     document = {
         "uuid": _id("document", report["title"], report["generated"], *told.digests),
@@ -73,33 +79,60 @@ def to_oscal(report: Report) -> str:
                 "description": f"An audit of LUKS volumes by luksmith.luks. {_LIMITS}",
                 "start": begin,
                 "end": end,
-                **({"local-definitions": {"inventory-items": told.items}} if told.items else {}),
+                **({"local-definitions": {"inventory-items": Streamed(told.all_items)}} if told.names else {}),
                 "reviewed-controls": {
                     "control-selections": [{"include-controls": [{"control-id": one} for one in CONTROLS]}]
                 },
-                **({"observations": told.observations, "findings": told.findings()} if told.observations else {}),
+                **(
+                    {"observations": Streamed(told.all_observations), "findings": Streamed(told.findings)}
+                    if told.names
+                    else {}
+                ),
                 **({"remarks": " ".join(told.excluded)} if told.excluded else {}),
             }
         ],
         "back-matter": {"resources": policies},
     }
-    return json.dumps({"assessment-results": document}, indent=1, ensure_ascii=True) + "\n"
+    return json_of({"assessment-results": document})
 
 
 class _Told:
-    """The inventory items and observations of a report, and what they mean for each control."""
+    """The inventory items and observations of a report, and what they mean for each control.
+
+    Of a large fleet only the latter is kept: items and observations are made again when they are written.
+    """
 
     def __init__(self, report: Report, moment: str) -> None:
-        self.items: t.List[Json] = []
+        self.items: t.List[Json] = []  # of the present host
         self.observations: t.List[Json] = []
+        self.names: t.List[str] = []  # of all observations
         self.digests: t.List[str] = []
         self.excluded: t.List[str] = []
+        self._report = report
         self._moment = moment
         self._known: t.Set[str] = set()
         self._against: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         self._open: t.Dict[str, t.List[str]] = {control: [] for control in CONTROLS}
         self._rules = report["rules"]
-        for host in report["hosts"]:
+
+    def look(self) -> None:
+        for _host in self._hosts():
+            pass
+        if self.names and not self.digests:
+            self._leave_open(self.names)
+
+    def all_items(self) -> t.Iterator[Json]:
+        again = _Told(self._report, self._moment)
+        return (item for _host in again._hosts() for item in again.items)
+
+    def all_observations(self) -> t.Iterator[Json]:
+        again = _Told(self._report, self._moment)
+        return (observation for _host in again._hosts() for observation in again.observations)
+
+    def _hosts(self) -> t.Iterator[None]:
+        """What is left out is that of another host."""
+        for host in self._report["hosts"]:
+            self.items, self.observations = [], []
             self.excluded += [
                 _line(f"Excluded on {host['host']}: {one['volume']} ({one['reason']}).") for one in host["excluded"]
             ]
@@ -111,11 +144,12 @@ class _Told:
             for volume in host["volumes"]:
                 self._volume(host["host"], volume)
                 self._leave_unasked_open(volume, host["policies"])
-        for left in left_out(report):
+            yield
+        self.items, self.observations = [], []
+        for left in left_out(self._report):
             item = self._item(left.host, left.volume, [])
             self._unknown(item, f"{left.host}{':' if left.volume else ''}{left.volume} ({left.kind}): {left.text}")
-        if self.observations and not self.digests:
-            self._leave_open([one["uuid"] for one in self.observations])
+        yield
 
     def _item(self, host: str, device: str, props: t.Sequence[t.Tuple[str, t.Any]]) -> str:
         name = f"{host}:{device}" if device else host
@@ -150,7 +184,7 @@ class _Told:
         outcomes = of_volume(volume, policies)
         for control, rules in _RULES_OF.items():
             if not any(outcomes[rule][0] in (PASS, FAIL, INFORMATIONAL) for rule in rules if rule in outcomes):
-                self._leave_open([self.observations[-1]["uuid"]], [control])
+                self._leave_open(self.names[-1:], [control])
 
     @staticmethod
     def _of(volume: Report) -> t.List[t.Tuple[str, t.Any]]:
@@ -185,7 +219,8 @@ class _Told:
     def _add(
         self, item: str, kind: str, title: str, text: str, props: t.Sequence[t.Tuple[str, t.Any]], volume: Report
     ) -> str:
-        name = _id("observation", item, kind, title, text, str(len(self.observations)))
+        name = _id("observation", item, kind, title, text, str(len(self.names)))
+        self.names.append(name)
         self.observations.append(
             {
                 "uuid": name,
@@ -200,9 +235,8 @@ class _Told:
         )
         return name
 
-    def findings(self) -> t.List[Json]:
+    def findings(self) -> t.Iterator[Json]:
         """One for each control, with all that speaks against it, and all that left it open."""
-        found = []
         for control in CONTROLS:
             against, unsure = self._against[control], self._open[control]
             status = {"state": "not-satisfied", "reason": "fail" if against else "other"}
@@ -212,17 +246,14 @@ class _Told:
             told = [(rule, in_words(self._rules.get(rule, {}))) for rule in _RULES_OF[control]]
             unasked = [f"{rule} was {said}" for rule, said in told if said]
             related = [{"observation-uuid": name} for name in (*against, *unsure)]
-            found.append(
-                {
-                    "uuid": _id("finding", control, *against, *unsure, *self.digests),
-                    "title": f"Control {control}, as far as LUKS headers show",
-                    "description": about,
-                    **({"remarks": _line(". ".join(unasked))} if unasked else {}),
-                    "target": {"type": "objective-id", "target-id": f"{control}_obj", "status": status},
-                    **({"related-observations": related} if related else {}),
-                }
-            )
-        return found
+            yield {
+                "uuid": _id("finding", control, *against, *unsure, *self.digests),
+                "title": f"Control {control}, as far as LUKS headers show",
+                "description": about,
+                **({"remarks": _line(". ".join(unasked))} if unasked else {}),
+                "target": {"type": "objective-id", "target-id": f"{control}_obj", "status": status},
+                **({"related-observations": related} if related else {}),
+            }
 
 
 def _policies(report: Report) -> t.List[Json]:

@@ -10,6 +10,8 @@ asks for it, and the audit had what the rule looks at. Everything else has anoth
 
 from __future__ import annotations
 
+import functools
+import json
 import typing as t
 
 from ...module_utils._luks.audit import rule as looks_at
@@ -31,6 +33,7 @@ COUNTED = (PASS, FAIL, ERROR, UNKNOWN)
 
 RULES_BY_ID = {rule.id: rule for rule in RULES}
 NAMES = (*RULES_BY_ID, *FLEET_RULES)
+_KNOWN = frozenset(NAMES)
 
 _ONLY_FOR = {
     **dict.fromkeys(("boot-signature", "slot-remnant"), "luks1"),
@@ -69,19 +72,52 @@ def of_host(host: Report) -> t.Dict[str, Verdict]:
 
 def of_volume(volume: Report, policies: t.Mapping[str, t.Any]) -> t.Dict[str, Verdict]:
     """The same on a volume; ``policies``: those of its host, by their digest."""
-    policy = policies.get(volume.get("audited", {}).get("policy_digest", ""))
-    text = policy.get("text") if isinstance(policy, t.Mapping) else None
+    audited = volume.get("audited", {})
+    policy = policies.get(audited.get("policy_digest", ""))
     # The worse outcome of a rule comes later, and stays.
     found = {one["rule"]: INFORMATIONAL for one in volume["findings"]}
     found.update((one["rule"], UNKNOWN) for one in volume["unverified"])
     found.update((one["rule"], FAIL) for one in volume["findings"] if one["severity"] != INFO)
-    blind = not volume.get("type") or any(name in found for name in BLIND)
-    asked = _Asked(volume, policy, found) if isinstance(text, t.Mapping) else None
+    facts = {
+        **{name: volume.get(name) for name in ("type", "container", "looked")},
+        "failed": volume["state"] == "failed",
+        "found": {name: outcome for name, outcome in found.items() if name in _KNOWN},
+        "proof": audited.get("verify") == PROOF,
+        "backups": bool(audited.get("backups")),
+        "store": {name: volume["store"].get(name) for name in ("opens", "secret")} if "store" in volume else None,
+        "compared": [name for name, count in volume.get("compared", {}).items() if count],
+        "rows": [_fact(row) for row in volume["keyslots"] if row["state"] == "active"],
+        "policy": {name: policy.get(name) for name in ("extends", "text")} if isinstance(policy, t.Mapping) else {},
+    }
+    return _of_facts(json.dumps(facts, sort_keys=True))
+
+
+class _Row(t.NamedTuple):
+    keyslot: int
+    bound: bool
+    opened: bool
+    recorded: bool
+    tokens: t.List[str]
+    kdf: t.Optional[str]
+
+
+def _fact(row: Report) -> _Row:
+    bound, opened, recorded = (bool(row.get(name)) for name in ("bound", "opened_by", "recorded"))
+    return _Row(row["keyslot"], bound, opened, recorded, row["tokens"], row.get("kdf", {}).get("type"))
+
+
+@functools.lru_cache(maxsize=2048)
+def _of_facts(text_of_facts: str) -> t.Dict[str, Verdict]:
+    """Of all that counts of a volume, as JSON: most volumes of a fleet have it in common with many others."""
+    facts = json.loads(text_of_facts)
+    found, text = facts["found"], facts["policy"].get("text")
+    blind = not facts["type"] or any(name in found for name in BLIND)
+    asked = _Asked(facts) if isinstance(text, dict) else None
     outcomes = {}
     for name in NAMES:
         if name in found:
             outcomes[name] = (found[name], "")
-        elif volume["state"] == "failed":
+        elif facts["failed"]:
             outcomes[name] = (ERROR, "")
         elif asked is None:
             outcomes[name] = (NOT_CHECKED, "it is not known which policy was asked")
@@ -121,19 +157,16 @@ class _Asked:
     A rule that needs more than a readable header has a method of its name, which says what was missing to look at.
     """
 
-    def __init__(self, volume: Report, policy: t.Any, found: t.Container[str]) -> None:
-        self._volume = volume
-        self._extends = policy.get("extends")
-        self._policy: t.Mapping[str, t.Any] = policy["text"]
-        self._found = found
-        self._audited = volume.get("audited", {})
-        self._looked = volume.get("looked", {})
-        self._active = [row for row in volume["keyslots"] if row["state"] == "active"]
-        self._bound = [row for row in self._active if row.get("bound")]
-        self._tried = self._audited.get("verify") == PROOF
+    def __init__(self, facts: t.Mapping[str, t.Any]) -> None:
+        self._facts = facts
+        self._policy: t.Mapping[str, t.Any] = facts["policy"]["text"]
+        self._looked = facts["looked"] or {}
+        self._store = facts["store"]
+        self._active = [_Row(*row) for row in facts["rows"]]
+        self._bound = [row for row in self._active if row.bound]
 
     def outcome(self, name: str) -> Verdict:
-        rule, kind = RULES_BY_ID.get(name), self._volume.get("type")
+        rule, kind = RULES_BY_ID.get(name), self._facts["type"]
         changed = self._policy.get("rules")
         if rule is not None:
             if isinstance(changed, t.Mapping) and changed.get(name) == OFF:
@@ -142,7 +175,7 @@ class _Asked:
                 return NOT_SELECTED, ""
         if _ONLY_FOR.get(name, kind) != kind:
             return NOT_APPLICABLE, ""
-        if name in _NOT_IN_QCOW2 and self._volume.get("container") == "qcow2":
+        if name in _NOT_IN_QCOW2 and self._facts["container"] == "qcow2":
             return NOT_APPLICABLE, ""
         why = self._why_not(name, rule.looks_at if rule is not None else "")
         return (NOT_CHECKED, why) if why else (PASS, "")
@@ -150,23 +183,23 @@ class _Asked:
     def _why_not(self, name: str, looks_at_what: str) -> str:
         """What was missing to look at, in words, or ""."""
         own = getattr(self, f"_{name.replace('-', '_')}", None)
-        if looks_at_what in (looks_at.SECRETS, looks_at.STORE) and not self._tried and name not in _BY_RECORD:
+        if looks_at_what in (looks_at.SECRETS, looks_at.STORE) and not self._facts["proof"] and name not in _BY_RECORD:
             return "no secret was tried (verify: record)"
         if own is not None:
             return str(own())
         if looks_at_what == looks_at.BACKUP:
             return "" if self._looked.get("backups") else "no header backup of this volume was given"
         if name in _INSIDE_TOKENS:
-            unread = "token-malformed" in self._found or any(UNREADABLE_TOKENS in row["tokens"] for row in self._active)
-            return "what a token holds could not be read" if unread else ""
+            unread = any(UNREADABLE_TOKENS in row.tokens for row in self._active)
+            return "what a token holds could not be read" if unread or "token-malformed" in self._facts["found"] else ""
         return ""
 
     def _fips_keyslot(self) -> str:
         if self._looked.get("fips"):
             return ""
-        if self._extends != _FIPS:
+        if self._facts["policy"]["extends"] != _FIPS:
             return f"the host is not in FIPS mode, and the policy does not extend {_FIPS}"
-        others = [row["keyslot"] for row in self._active if row.get("kdf", {}).get("type") != "pbkdf2"]
+        others = [row.keyslot for row in self._active if row.kdf != "pbkdf2"]
         return f"{_slots(others)} not pbkdf2, which kdf-type judges" if others else ""
 
     def _grub_closed(self) -> str:
@@ -177,17 +210,20 @@ class _Asked:
         """A token's random key may have lower costs, if the policy believes the token."""
         costs = self._policy.get("minimum_costs")
         believed = isinstance(costs, t.Mapping) and costs.get("tokens")
-        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        unproven = self._only_by_token()
         return f"{_slots(unproven)} guarded by a token, which the policy believes" if believed and unproven else ""
 
     _kdf_type = _kdf_cost
 
+    def _only_by_token(self) -> t.List[int]:
+        return [row.keyslot for row in self._active if row.tokens and not row.opened]
+
     def _slot_unknown(self) -> str:
-        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        unproven = self._only_by_token()
         return f"{_slots(unproven)} guarded by a token, and no secret was tried" if unproven else ""
 
     def _token_dangling(self) -> str:
-        unproven = [row["keyslot"] for row in self._active if row["tokens"] and not row["opened_by"]]
+        unproven = self._only_by_token()
         return f"{_slots(unproven)} opened by nothing that was given" if unproven else ""
 
     def _volume_key_padded(self) -> str:
@@ -200,18 +236,18 @@ class _Asked:
         return "" if self._looked.get("empty_secret") else "the empty secret was not tried on every keyslot"
 
     def _secret_duplicate(self) -> str:
-        closed = [row["keyslot"] for row in self._bound if not row["opened_by"]]
+        closed = [row.keyslot for row in self._bound if not row.opened]
         return f"{_slots(closed)} opened by no known secret" if closed else ""
 
     def _record_label(self) -> str:
-        recorded = any(row.get("recorded") for row in self._active)
+        recorded = any(row.recorded for row in self._active)
         return "" if recorded else "no keyslot was taken from the record (verify: record)"
 
     def _record_stale(self) -> str:
         return "" if self._looked.get("record") else "the header has no record of this collection"
 
     def _backup_unreadable(self) -> str:
-        return "" if self._audited.get("backups") else "no header backup was given"
+        return "" if self._facts["backups"] else "no header backup was given"
 
     _backup_missing = _backup_unreadable
 
@@ -221,13 +257,13 @@ class _Asked:
         return "" if self._looked.get("forbidden") or self._looked.get("older") else "no forbidden secret was given"
 
     def _store_missing(self) -> str:
-        if "store" not in self._volume:
+        if self._store is None:
             return "no store was asked (audit_store)"
         return "" if self._looked.get("store") else "the store gave no answer"
 
     def _store_closed(self) -> str:
-        opens = self._volume.get("store", {}).get("opens")
-        return self._store_missing() or ("" if opens in ("yes", "no") else "the current secret was not tried")
+        why = self._store_missing()
+        return why or ("" if self._store["opens"] in ("yes", "no") else "the current secret was not tried")
 
     def _store_older(self) -> str:
         older = self._looked.get("older")
@@ -237,18 +273,19 @@ class _Asked:
         return self._store_missing() or ("" if self._looked.get("kept") else "rotate_keeps names no secret")
 
     def _store_staged(self) -> str:
-        has = self._volume.get("store", {}).get("secret")
-        return self._store_missing() or ("" if has else "the store has no secret for the volume")
+        return self._store_missing() or ("" if self._store["secret"] else "the store has no secret for the volume")
 
     _store_given_out = _store_staged
 
     def _clone(self) -> str:
-        others = self._volume.get("compared", {}).get("volumes")
-        return "" if others else "there is no other volume in the report to compare it with"
+        return (
+            "" if "volumes" in self._facts["compared"] else "there is no other volume in the report to compare it with"
+        )
 
     def _secret_shared(self) -> str:
-        compared = self._volume.get("compared", {}).get("secrets")
-        return "" if compared else "not all secrets of this volume were compared with those of another host"
+        if "secrets" in self._facts["compared"]:
+            return ""
+        return "not all secrets of this volume were compared with those of another host"
 
 
 # What the store says of itself is the same however the secrets are tried.

@@ -21,6 +21,7 @@ import typing as t
 from . import comparison
 from . import verdict as verdicts
 from .data import ASKING, BEYOND, DONE, FAILED, INCOMPLETE, INTERRUPTED, PLANNED, WAITING, is_partial
+from .parts import Parts
 from .verdict import many
 
 _FOLDER = pathlib.Path(__file__).parent
@@ -60,19 +61,24 @@ _DRY = "Dry run: no volume and no store was changed."
 
 
 def render(report: t.Mapping[str, t.Any]) -> str:
+    return "".join(parts(report))
+
+
+def parts(report: t.Mapping[str, t.Any]) -> Parts:
     """The page for a report that :func:`.data.build` made.
 
     Everything from hosts is data in a JSON block, never markup.
     """
     own = f"style-src '{_hash(style())}'; script-src '{_hash(script())}'"
-    return _text("page.html").format(
+    before, _data_here, after = _text("page.html").partition("{data}")
+    yield before.format(
         policy=f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'",
         title=html.escape(report["title"]),
         summary=html.escape(summary(report)),
         style=style(),
-        data=_data(report),
-        script=script(),
     )
+    yield from _data(report)
+    yield after.format(script=script())
 
 
 def style() -> str:
@@ -136,9 +142,23 @@ def verdict(run: t.Mapping[str, t.Any]) -> str:
     return f"{_DRY} {said}" if run["check"] else said
 
 
-def _data(report: t.Mapping[str, t.Any]) -> str:
+def _data(report: t.Mapping[str, t.Any]) -> Parts:
+    """The report as JSON without spaces, host by host."""
+    for number, (name, value) in enumerate(report.items()):
+        yield f"{',' if number else '{'}{_json(name)}:"
+        if name != "hosts":
+            yield _json(value)
+            continue
+        yield "["
+        for rank, host in enumerate(value):
+            yield f"{',' if rank else ''}{_json(host)}"
+        yield "]"
+    yield "}"
+
+
+def _json(value: t.Any) -> str:
     # Inside a script element only "</" and "<!--" have a meaning; without "<", ">" and "&" nothing has.
-    text = json.dumps(report, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -19,6 +19,7 @@ import urllib.parse
 
 from ...module_utils._luks.audit.rules import RULES
 from .fleet_rules import FLEET_RULES
+from .parts import Parts, Streamed, json_of
 from .rule_book import BOOK, ids_of
 from .verdict import NO_VOLUME, is_unproven, left_out, why_unproven
 
@@ -32,8 +33,12 @@ _RULES = {rule.id: rule for rule in RULES}
 
 
 def to_sarif(report: Report) -> str:
-    results: t.List[Json] = []
+    return "".join(sarif_parts(report))
+
+
+def sarif_parts(report: Report) -> Parts:
     notes: t.List[Json] = []
+    rules: t.Set[str] = set()
     told = [
         _notification(f"{left.kind}: {left.text}", _location(left.host, {"device": left.volume}), "note")
         for left in left_out(report)
@@ -44,17 +49,14 @@ def to_sarif(report: Report) -> str:
         elif not host["volumes"]:
             told.append(_notification(NO_VOLUME, _location(host["host"]), "note"))
         for volume in host["volumes"]:
-            results += _results(host["host"], volume)
+            rules.update(one["rule"] for one in (*volume["findings"], *volume["unverified"]))
             if volume["state"] == "failed":
                 notes.append(_notification(volume.get("msg", ""), _location(host["host"], volume)))
-    used = sorted({result["ruleId"] for result in results if "ruleId" in result})
-    for result in results:
-        if "ruleId" in result:
-            result["ruleIndex"] = used.index(result["ruleId"])
+    used = {name: rank for rank, name in enumerate(sorted(rules))}
     run = {
         "tool": {"driver": {"name": "luksmith.luks", "rules": [_rule(name) for name in used]}},
         "invocations": [{"executionSuccessful": not notes, "toolExecutionNotifications": [*notes, *told]}],
-        "results": results,
+        "results": Streamed(lambda: _all_results(report, used)),
         "properties": {
             "title": report["title"],
             "generated": report["generated"],
@@ -63,7 +65,14 @@ def to_sarif(report: Report) -> str:
             "rules": report["rules"],
         },
     }
-    return json.dumps({"version": "2.1.0", "runs": [run]}, indent=1, ensure_ascii=True) + "\n"
+    return json_of({"version": "2.1.0", "runs": [run]})
+
+
+def _all_results(report: Report, used: t.Mapping[str, int]) -> t.Iterator[Json]:
+    for host in report["hosts"]:
+        for volume in host["volumes"]:
+            for result in _results(host["host"], volume):
+                yield {**result, "ruleIndex": used[result["ruleId"]]} if "ruleId" in result else result
 
 
 def _rule(name: str) -> Json:

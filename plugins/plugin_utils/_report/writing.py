@@ -17,21 +17,22 @@ import typing as t
 from ...module_utils._luks import files
 from ...module_utils._luks.errors import BadTask, LuksmithError
 from ...module_utils._luks.paths import check_path, fault
-from . import comparison, data, exchange, oscal, page, sarif, xccdf
+from . import comparison, data, exchange, oscal, page, parts, sarif, xccdf
 
 # The mode of a file from the one that it has.
 Mode = t.Callable[[int], int]
 
-FORMS = {
-    "html": page.render,
-    "json": exchange.to_json,
-    "csv": exchange.to_csv,
-    "junit": exchange.to_junit,
-    "sarif": sarif.to_sarif,
-    "oscal": oscal.to_oscal,
-    "xccdf": xccdf.to_xccdf,
-    "arf": xccdf.to_arf,
-    "prometheus": exchange.to_prometheus,
+# What makes a form part by part; what is wrong with a report is raised before the first part.
+FORMS: t.Dict[str, t.Callable[[t.Mapping[str, t.Any]], parts.Parts]] = {
+    "html": page.parts,
+    "json": parts.json_of,
+    "csv": exchange.csv_parts,
+    "junit": exchange.junit_parts,
+    "sarif": sarif.sarif_parts,
+    "oscal": oscal.oscal_parts,
+    "xccdf": xccdf.xccdf_parts,
+    "arf": xccdf.arf_parts,
+    "prometheus": lambda report: iter((exchange.to_prometheus(report),)),
 }
 PATIENCE = 10.0  # seconds for another process that writes the same report
 
@@ -53,9 +54,9 @@ def write(
     for form in ("sarif", "oscal", "xccdf", "arf"):
         if kind != data.AUDIT and options.get(form) is not None:
             raise BadTask(f"{form} is for the report of an audit", remedy="Use json for a rotation")
-    parts = {path: exchange.read_report(path, kind) for path in options["sources"]}
-    hosts = [host for part in parts.values() for host in part["hosts"]]
-    run = options.get("run") or (data.joined_run(parts) if kind == data.ROTATION else None)
+    earlier = {path: exchange.read_report(path, kind) for path in options["sources"]}
+    hosts = [host for part in earlier.values() for host in part["hosts"]]
+    run = options.get("run") or (data.joined_run(earlier) if kind == data.ROTATION else None)
     generated = options["generated"] or in_words(time.time())
     before = options.get("before")
     report = data.build(
@@ -68,15 +69,18 @@ def write(
         files={form: os.path.basename(options[form]) for form in FORMS if options.get(form) is not None},
         since=None if before is None else functools.partial(comparison.since, before, kind=kind),
     )
-    contents = {path: render(report).encode("utf-8") for path, render in wanted.items()}
-    stale = [path for path, content in contents.items() if not _is(path, content)]
+
+    def content_of(path: str) -> t.Iterator[bytes]:
+        return parts.encoded(wanted[path](report))
+
+    stale = [path for path in wanted if not _is(path, content_of(path))]
     changed: t.List[str] = []
     try:
         for path in stale:
             files.check_replaceable(path, follow=False, new_folders=True)
-        for path, content in contents.items():
+        for path in wanted:
             own = modes.get(path, mode)
-            if _put(path, content, own, check) if path in stale else _set_mode(path, own, check):
+            if _put(path, content_of(path), own, check) if path in stale else _set_mode(path, own, check):
                 changed.append(path)
     except LuksmithError as error:
         raise _cannot_write(path, error, changed) from None
@@ -85,7 +89,7 @@ def write(
         "totals": report["totals"],
         "summary": page.summary(report),
         **({"since": report["since"]} if "since" in report else {}),
-        "files": list(contents),
+        "files": list(wanted),
     }
 
 
@@ -94,14 +98,16 @@ def in_words(seconds: float, form: str = "%Y-%m-%d %H:%M UTC") -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime(form)
 
 
-def _is(path: str, content: bytes) -> bool:
+def _is(path: str, content: t.Iterator[bytes]) -> bool:
+    """Whether a regular file has this content; no more of it is made than is the same."""
     try:
-        return files.read_regular(path) == content
+        with files.open_regular(path) as file:
+            return all(file.read(len(part)) == part for part in content) and not file.read(1)
     except OSError:
         return False
 
 
-def _put(path: str, content: bytes, mode: Mode, check: bool) -> bool:
+def _put(path: str, content: t.Iterator[bytes], mode: Mode, check: bool) -> bool:
     if not check:
         files.make_folder(os.path.dirname(os.path.abspath(path)))
         final = mode(_mode_of(path))

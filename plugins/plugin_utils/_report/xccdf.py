@@ -11,6 +11,7 @@ no checklist that a SCAP scanner could run: the checks are of this collection.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import typing as t
@@ -22,11 +23,12 @@ from ...module_utils._luks.errors import BadTask
 from .fleet_rules import FLEET_RULES
 from .oscal import moment_of, time_of
 from .outcomes import COUNTED, NAMES, PASS, RULES_BY_ID, of_host
+from .parts import Parts
 from .rule_book import BOOK, ids_of
 from .verdict import BEYOND_LIMIT, NO_VOLUME, left_out
 
 Report = t.Mapping[str, t.Any]
-Lines = t.List[str]
+Lines = t.Iterator[str]
 
 _ID = "xccdf_luksmith.luks_{}_{}"
 _CCE = "https://nvd.nist.gov/config/cce/index"
@@ -61,12 +63,20 @@ _XCCDF = 'xmlns="http://checklists.nist.gov/xccdf/1.2"'
 
 
 def to_xccdf(report: Report) -> str:
-    """One benchmark with the test result of each host."""
-    results = [line for host in _hosts(report) for line in _result(report, host)]
-    return "\n".join((_HEAD, *_benchmark(report, results))) + "\n"
+    return "".join(xccdf_parts(report))
 
 
 def to_arf(report: Report) -> str:
+    return "".join(arf_parts(report))
+
+
+def xccdf_parts(report: Report) -> Parts:
+    """One benchmark with the test result of each host."""
+    results = (line for host in _hosts(report) for line in _result(report, host))
+    return _lines(itertools.chain((_HEAD,), _benchmark(report, results)))
+
+
+def arf_parts(report: Report) -> Parts:
     """The same in an asset report collection: each host is an asset, and has a report of its own.
 
     Raises BadTask if there is no host, since a collection has at least one report.
@@ -74,25 +84,34 @@ def to_arf(report: Report) -> str:
     hosts = _hosts(report)
     if not hosts:
         raise BadTask("the report has no host, of which arf could have a report", remedy="Leave arf out, or add a host")
-    lines = [_HEAD, _ARF, f'<core:relationships xmlns:terms="{_TERMS}">']
+    return _lines(_collection(report, hosts))
+
+
+def _lines(lines: t.Iterable[str]) -> Parts:
+    return (f"{line}\n" for line in lines)
+
+
+def _collection(report: Report, hosts: t.Sequence[Report]) -> Lines:
+    yield from (_HEAD, _ARF, f'<core:relationships xmlns:terms="{_TERMS}">')
     for number, _host in enumerate(hosts):
         for kind, to in (("createdFor", "request"), ("isAbout", f"asset-{number}")):
-            lines.append(f'<core:relationship type="terms:{kind}" subject="report-{number}"><core:ref>{to}</core:ref>')
-            lines.append("</core:relationship>")
-    lines += ["</core:relationships>", '<arf:report-requests><arf:report-request id="request"><arf:content>']
-    lines += _benchmark(report, [])
-    lines += ["</arf:content></arf:report-request></arf:report-requests>"]
-    lines.append("<arf:assets>")
+            yield f'<core:relationship type="terms:{kind}" subject="report-{number}"><core:ref>{to}</core:ref>'
+            yield "</core:relationship>"
+    yield from ("</core:relationships>", '<arf:report-requests><arf:report-request id="request"><arf:content>')
+    yield from _benchmark(report, ())
+    yield "</arf:content></arf:report-request></arf:report-requests>"
+    yield "<arf:assets>"
     for number, host in enumerate(hosts):
-        lines.append(f'<arf:asset id="asset-{number}"><ai:computing-device>')
-        lines += [f"<ai:hostname>{host['host']}</ai:hostname>"] if _NAMEABLE.fullmatch(host["host"]) else []
-        lines.append("</ai:computing-device></arf:asset>")
-    lines += ["</arf:assets>", "<arf:reports>"]
+        yield f'<arf:asset id="asset-{number}"><ai:computing-device>'
+        if _NAMEABLE.fullmatch(host["host"]):
+            yield f"<ai:hostname>{host['host']}</ai:hostname>"
+        yield "</ai:computing-device></arf:asset>"
+    yield from ("</arf:assets>", "<arf:reports>")
     for number, host in enumerate(hosts):
-        lines.append(f'<arf:report id="report-{number}"><arf:content>')
-        lines += _result(report, host, _XCCDF)
-        lines.append("</arf:content></arf:report>")
-    return "\n".join((*lines, "</arf:reports>", "</arf:asset-report-collection>")) + "\n"
+        yield f'<arf:report id="report-{number}"><arf:content>'
+        yield from _result(report, host, _XCCDF)
+        yield "</arf:content></arf:report>"
+    yield from ("</arf:reports>", "</arf:asset-report-collection>")
 
 
 def _hosts(report: Report) -> t.List[Report]:
@@ -102,20 +121,21 @@ def _hosts(report: Report) -> t.List[Report]:
     return [*report["hosts"], *({**nothing, "host": host} for host in unasked)]
 
 
-def _benchmark(report: Report, results: t.Sequence[str]) -> Lines:
+def _benchmark(report: Report, results: t.Iterable[str]) -> Lines:
     policies = {digest: policy for host in report["hosts"] for digest, policy in host["policies"].items()}
-    lines = [f'<Benchmark {_XCCDF} id="{_ID.format("benchmark", "audit")}" resolved="1" xml:lang="en">']
-    lines += [f'<status date="{_SINCE}">accepted</status>', "<title>Audit of LUKS volumes</title>"]
-    lines += [f"<description>{_ABOUT}</description>", f'<platform idref="{_PLATFORM}"/>']
-    lines += [f"<version>{_VERSION}</version>", f"<metadata>{_METADATA}</metadata>"]
+    yield f'<Benchmark {_XCCDF} id="{_ID.format("benchmark", "audit")}" resolved="1" xml:lang="en">'
+    yield from (f'<status date="{_SINCE}">accepted</status>', "<title>Audit of LUKS volumes</title>")
+    yield from (f"<description>{_ABOUT}</description>", f'<platform idref="{_PLATFORM}"/>')
+    yield from (f"<version>{_VERSION}</version>", f"<metadata>{_METADATA}</metadata>")
     for digest, policy in sorted(policies.items()):
-        lines += _profile(digest, policy)
+        yield from _profile(digest, policy)
     for name in NAMES:
-        lines += _rule(name)
-    return [*lines, *results, "</Benchmark>"]
+        yield from _rule(name)
+    yield from results
+    yield "</Benchmark>"
 
 
-def _profile(digest: str, policy: t.Any) -> Lines:
+def _profile(digest: str, policy: t.Any) -> t.List[str]:
     known = policy if isinstance(policy, t.Mapping) else {}
     text = known.get("text")
     lines = [f'<Profile id="{_profile_id(digest)}">', f"<title>{escape(str(known.get('name') or '-'))}</title>"]
@@ -127,7 +147,7 @@ def _profile(digest: str, policy: t.Any) -> Lines:
     return [*lines, "</Profile>"]
 
 
-def _rule(name: str) -> Lines:
+def _rule(name: str) -> t.List[str]:
     rule, entry = RULES_BY_ID.get(name), BOOK[name]
     severity = _SEVERITIES[rule.severity] if rule else _FLEET_SEVERITY
     about = rule.about if rule else FLEET_RULES[name]
@@ -141,7 +161,7 @@ def _rule(name: str) -> Lines:
     return [*lines, f"<fixtext>{escape(entry.remedy)}</fixtext>", _CHECK, "</Rule>"]
 
 
-def _result(report: Report, host: Report, namespace: str = "") -> Lines:
+def _result(report: Report, host: Report, namespace: str = "") -> t.List[str]:
     """The test result of a host; ``namespace``: where it is the root of its document."""
     times = sorted(filter(None, map(time_of, host["volumes"]))) or [moment_of(report["generated"])]
     name = _ID.format("testresult", _hex(host["host"], report["generated"]))
@@ -157,7 +177,7 @@ def _result(report: Report, host: Report, namespace: str = "") -> Lines:
         lines.append(f'<profile idref="{_profile_id(next(iter(host["policies"])))}"/>')
     lines.append(f"<target>{escape(host['host'])}</target>")
     outcomes = of_host(host)
-    said: t.Dict[str, Lines] = {}
+    said: t.Dict[str, t.List[str]] = {}
     for volume in host["volumes"]:
         for one in (*volume["findings"], *volume["unverified"]):
             text = f"{volume['device']}: {one['message']}. {one['remedy']}"

@@ -27,6 +27,14 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
 
 CONTENT = b"new content, " * 1000  # some pages, and a part of one
+Given = t.Callable[[bytes], t.Union[bytes, t.Iterator[bytes]]]
+
+
+def in_parts(content: bytes) -> t.Iterator[bytes]:
+    """Of one byte, of many, and the rest, none of which ends with a block of the medium."""
+    return iter([part for part in (content[:1], content[1:300], content[300:]) if part])
+
+
 STRANGER = 12345  # a user and a group
 
 
@@ -248,33 +256,36 @@ class TestFolder:
             files.make_folder(str(tmp_path / "a"))
 
 
+@pytest.mark.parametrize("given", [bytes, in_parts])
 class TestReadBack:
     def test_a_medium_that_keeps_the_old_bytes_is_not_believed(
-        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, given: Given
     ) -> None:
         path.write_bytes(b"old")
         right = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: right(fd, bytes(len(data)), offset))
         with pytest.raises(StorageFault, match=r"The data read back is not the data written.*loses writes.*untouched"):
-            files.replace(str(path), CONTENT)
+            files.replace(str(path), given(CONTENT))
         assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
 
-    def test_the_page_cache_is_not_asked(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_page_cache_is_not_asked(
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, given: Given
+    ) -> None:
         """The cache has what was written; the medium has something else."""
         found = bytearray(len(CONTENT))
 
         @contextlib.contextmanager
-        def direct(_descriptor: int, _offset: int, length: int) -> t.Iterator[memoryview]:
-            yield memoryview(found)[:length]
+        def direct(_descriptor: int, offset: int, length: int) -> t.Iterator[memoryview]:
+            yield memoryview(found)[offset : offset + length]
 
         monkeypatch.setattr(files, "direct_read", direct)
         with pytest.raises(StorageFault, match="read back"):
-            files.replace(str(path), CONTENT)
+            files.replace(str(path), given(CONTENT))
         found[:] = CONTENT
-        files.replace(str(path), CONTENT)
+        files.replace(str(path), given(CONTENT))
 
     def test_without_direct_reads_the_pages_are_dropped_before(
-        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+        self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, given: Given
     ) -> None:
         calls: t.List[str] = []
         pread = os.pread
@@ -283,11 +294,11 @@ class TestReadBack:
         monkeypatch.setattr(
             os, "pread", lambda fd, length, offset: (calls.append("read"), pread(fd, min(length, 100), offset))[1]
         )
-        files.replace(str(path), CONTENT)
+        files.replace(str(path), given(CONTENT))
         assert calls[0] == "dropped" and "read" in calls and path.read_bytes() == CONTENT
         monkeypatch.setattr(os, "pread", lambda *_arguments: b"")
         with pytest.raises(StorageFault, match="read back"):
-            files.replace(str(path), b"other")
+            files.replace(str(path), given(b"other"))
 
 
 class TestCleanUp:
@@ -607,20 +618,34 @@ class TestForeseen:
         self.foresees(path, "Cannot give the new file the owner", owner=files.EXACTLY_LIKE_THE_OLD)
 
 
-def test_short_writes_are_continued(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [bytes, in_parts])
+def test_short_writes_are_continued(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, given: Given) -> None:
     right = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: right(fd, data[:100], offset))
-    files.replace(str(path), CONTENT)
+    files.replace(str(path), given(CONTENT))
     assert path.read_bytes() == CONTENT
     monkeypatch.setattr(os, "pwrite", lambda *_arguments: 0)
     with pytest.raises(StorageFault, match="EIO"):
-        files.replace(str(path), CONTENT)
+        files.replace(str(path), given(CONTENT))
 
 
 def test_an_empty_file(path: pathlib.Path) -> None:
     path.write_bytes(b"old")
     files.replace(str(path), b"")
     assert path.read_bytes() == b""
+    files.replace(str(path), iter(()))
+    assert path.read_bytes() == b""
+
+
+def test_parts_that_cannot_all_be_made_leave_the_old_file(path: pathlib.Path) -> None:
+    def parts() -> t.Iterator[bytes]:
+        yield b"new"
+        raise RuntimeError("a defect")
+
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError):
+        files.replace(str(path), parts())
+    assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
 
 
 class TestRemoval:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import pathlib
+import tracemalloc
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask
-from ansible_collections.luksmith.luks.plugins.plugin_utils._report import writing
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, parts, writing
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._report import fleets
 
 
 def foresee(**options: t.Any) -> t.Any:
@@ -61,3 +63,39 @@ def test_what_is_no_path(tmp_path: pathlib.Path, path: str, option: str) -> None
     bad = f"{tmp_path}/{path}"
     with pytest.raises(BadTask, match=r"A path is .*(NUL character|cannot encode).*Nothing was changed\."):
         foresee(**{"json": str(tmp_path / "report"), option: [bad] if option == "sources" else bad})
+
+
+HOSTS = {"xccdf": 50, "arf": 50, "html": 600, "json": 400, "csv": 2000, "junit": 1500, "sarif": 500, "oscal": 500}
+
+
+@pytest.mark.parametrize("form", HOSTS)
+def test_no_form_is_in_memory_as_a_whole(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made of each host is written before the next one is made."""
+    monkeypatch.setattr(parts, "_ENOUGH", 1 << 13)
+    hosts = [{"host": f"h{number}", "volumes": [fleets.bad_volume(1)]} for number in range(HOSTS[form])]
+    report = data.build(hosts, generated="2026-11-29 10:00 UTC")
+    next(writing.FORMS[form](report))  # what is read once and kept
+    tracemalloc.start()
+    try:
+        size = sum(map(len, parts.encoded(writing.FORMS[form](report))))
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 1 << 19 and peak < size / 2, (size, peak)
+
+
+@pytest.mark.parametrize("form", [form for form in writing.FORMS if form != "prometheus"])
+def test_a_file_is_the_same_only_as_a_whole(form: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / form
+    given: t.Dict[str, t.Any] = {form: str(path), "hosts": fleets.fleet(60), "generated": "2026-11-29 10:00 UTC"}
+
+    def written(check: bool = False) -> bool:
+        usual = {**dict.fromkeys(writing.FORMS), "sources": [], "kind": "audit", "title": "", **given}
+        return bool(writing.write(usual, mode=lambda _old: 0o600, check=check)["changed"])
+
+    assert written() and not written() and not written(check=True)
+    whole = path.read_bytes()
+    for other in (whole[:-1], whole + b"x", whole[:-2] + b"x" + whole[-1:], b""):
+        path.write_bytes(other)
+        assert written(check=True) and path.read_bytes() == other
+        assert written() and path.read_bytes() == whole
