@@ -49,22 +49,19 @@ EXAMPLES = r"""
 RETURN = r"""
 volumes:
   description:
-    - An item for each volume, as P(luksmith.luks.rotate#role) writes it to its report. C(secrets) has the ids of all
-      secrets that this run brought to it, C(unknown) the keyslots that no known secret opens. C(group) is there for a
-      volume that is in a group.
+    - An item for each volume, as P(luksmith.luks.rotate#role) writes it to its report, but without the tables of its
+      keyslots. C(secrets) has the ids of all secrets that this run brought to it, C(unknown) the keyslots that no known
+      secret opens. C(group) is there for a volume that is in a group.
   returned: without O(journal)
   type: list
   elements: dict
   sample:
-    - after: []
-      before: []
-      cipher: aes-xts-plain64
+    - cipher: aes-xts-plain64
       closed: []
       container: raw
       device: /dev/sdb
       header:
       key_size: 64
-      keyslots: []
       label: ""
       plan:
         - action: add
