@@ -82,6 +82,7 @@ searched:
   type: dict
   sample:
     allow_empty: false
+    host: web-1
     matched: [/srv/images/*.img]
     unmatched: []
     volumes: 2
@@ -106,6 +107,7 @@ outcome:
     changed: false
     searched:
       allow_empty: false
+      host: web-1
       matched: []
       unmatched: []
       volumes: 0
