@@ -46,6 +46,7 @@ from ..plugin_utils._this_run import controller, folder_of_batches, identity_of_
 Result = t.Dict[str, t.Any]
 _Told = t.List[t.Tuple[Volume, t.List[t.Dict[str, t.Any]]]]
 
+_TABLES = ("before", "after", "keyslots")
 _SEALED = " The secret of the store is sealed and was not tried, so that one keyslot of each volume may be its own."
 
 # $1 is the name in crypttab, $2 the path of the keyfile. An image that cannot be looked into counts as one that holds
@@ -190,7 +191,7 @@ class ActionModule(ActionBase):
         unknown = _sentence_of_unknown(volumes)
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
-            "volumes": [_row(volume, bool(self._task.check_mode)) for volume in volumes],
+            "volumes": [_without_tables(_row(volume, bool(self._task.check_mode))) for volume in volumes],
             "warnings": one.warnings,
         }
         if self._task.diff:
@@ -317,8 +318,13 @@ class _World:
         self._one.run("ansible.legacy.command", {"argv": ["sh", "-c", _BUILD]})
 
 
+def _without_tables(row: Result) -> Result:
+    """For the result: the role registers it, so that Ansible keeps that of each host of a fleet."""
+    return {name: value for name, value in row.items() if name not in _TABLES}
+
+
 def _row(volume: Volume, check: bool) -> Result:
-    """What the report and whoever registers the result see of a volume; no secret is in it."""
+    """What the report sees of a volume; no secret is in it."""
     place = {"device": volume.before.device, "header": volume.before.header}
     if volume.group:
         place["group"] = volume.group.name

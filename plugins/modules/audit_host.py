@@ -48,10 +48,19 @@ answer:
       description: What C(audit_exclude) leaves out, C(volume) and C(reason) of each.
       type: list
       elements: dict
+    searched:
+      description: Where volumes were looked for, and the patterns that lead to none. Not there if the host did not say.
+      type: dict
   sample:
     host: web-1
     error: ''
     excluded: []
+    searched:
+      allow_empty: false
+      block_devices: true
+      paths: [/srv/images/*.img]
+      unmatched: []
+      volumes: []
     volumes: []
 problem:
   description: Why the role fails for this host, or nothing.
@@ -71,6 +80,7 @@ searched:
   type: dict
   sample:
     allow_empty: false
+    host: web-1
     matched: [/srv/images/*.img]
     unmatched: []
     volumes: 2

@@ -49,22 +49,19 @@ EXAMPLES = r"""
 RETURN = r"""
 volumes:
   description:
-    - An item for each volume, as P(luksmith.luks.rotate#role) writes it to its report. C(secrets) has the ids of all
-      secrets that this run brought to it, C(unknown) the keyslots that no known secret opens. C(group) is there for a
-      volume that is in a group.
+    - An item for each volume, as P(luksmith.luks.rotate#role) writes it to its report, but without the tables of its
+      keyslots. C(secrets) has the ids of all secrets that this run brought to it, C(unknown) the keyslots that no known
+      secret opens. C(group) is there for a volume that is in a group.
   returned: without O(journal)
   type: list
   elements: dict
   sample:
-    - after: []
-      before: []
-      cipher: aes-xts-plain64
+    - cipher: aes-xts-plain64
       closed: []
       container: raw
       device: /dev/sdb
       header:
       key_size: 64
-      keyslots: []
       label: ""
       plan:
         - action: add
@@ -85,6 +82,7 @@ searched:
   type: dict
   sample:
     allow_empty: false
+    host: web-1
     matched: [/srv/images/*.img]
     unmatched: []
     volumes: 2
@@ -109,6 +107,7 @@ outcome:
     changed: false
     searched:
       allow_empty: false
+      host: web-1
       matched: []
       unmatched: []
       volumes: 0

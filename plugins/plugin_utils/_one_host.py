@@ -29,6 +29,7 @@ _OTHERS = {
     "audit_": "answered fleet hosts looked nothing report silent",
 }
 _CLOSE = 0.85
+_MOST_WARNINGS = 100
 _UNLOCKING = ("rotate_keeps", "audit_secrets")
 _INNER = {
     "audit_kdf_limits": volume_options()["kdf_limits"]["options"],
@@ -97,13 +98,20 @@ class OneHost:
             raise HostError(str(error)) from None
         if isinstance(facts, t.Mapping) and isinstance(facts.get(_INTERPRETER), str):
             self._interpreter = facts[_INTERPRETER]
-        for warning in result.get("warnings") or ():
-            if isinstance(warning, str) and shown(warning) not in self.warnings:
-                self.warnings.append(shown(warning))
+        self._hear(result.get("warnings"))
         if result.get("failed") or result.get("rc"):
             said = [str(result[name]).strip() for name in ("msg", "stderr", "module_stderr") if result.get(name)]
             raise HostError(shown(" ".join(said)) or "the host said no reason")
         return result
+
+    def _hear(self, warnings: t.Any) -> None:
+        for warning in warnings if isinstance(warnings, list) else ():
+            if len(self.warnings) > _MOST_WARNINGS:
+                return
+            said = shown(warning) if isinstance(warning, str) else ""
+            if said and said not in self.warnings:
+                full = len(self.warnings) == _MOST_WARNINGS
+                self.warnings.append("The host has more warnings, which are not shown." if full else said)
 
     def facts(self) -> Result:
         """What Ansible is to know of the host from now on."""

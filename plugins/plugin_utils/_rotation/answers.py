@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ...module_utils._luks.errors import shown
 from .world import Answer, HostError
 
 Row = t.Dict[str, t.Any]
 
 _MOST_VOLUMES = 10_000
+_MOST_ROWS = 1_000  # of a table, a plan or a record; LUKS2 has 32 keyslots
+_MOST_LINES = 1_000  # of a diff
+_MOST_TEXT = 16_384  # characters; a path has 4096 at most
 
 
 class Planned(t.NamedTuple):
@@ -67,6 +71,7 @@ class Seen(t.NamedTuple):
 class Done(t.NamedTuple):
     """What a step did on a volume."""
 
+    device: str
     changed: bool
     actions: t.List[Row]
     table: t.Optional[t.List[Row]]
@@ -131,33 +136,50 @@ def _planned(plan: Answer, order: t.Any) -> Planned:
         changed=plan.get("changed") is True,
         actions=_actions(plan.get("plan")),
         table=_table(plan.get("keyslots")),
-        diff=plan.get("diff"),
+        diff=_diff(plan.get("diff")),
         order=_text(order),
     )
 
 
 def _done(volume: Answer) -> Done:
     return Done(
+        device=_text(volume.get("device")),
         changed=volume.get("changed") is True,
         actions=_actions(volume.get("plan")),
         table=_table(volume.get("keyslots")) if isinstance(volume.get("keyslots"), list) else None,
-        diff=volume.get("diff"),
+        diff=_diff(volume.get("diff")),
         follow=_follow(volume.get("keyfiles")),
         phase=_text(volume.get("phase")),
         refused=_text(volume.get("msg")) or "no reason was given" if volume.get("failed") else "",
     )
 
 
+def _diff(value: t.Any) -> t.Optional[Row]:
+    """Ansible shows it on the terminal as it is."""
+    if not isinstance(value, t.Mapping):
+        return None
+    lines = {
+        side: _text(value.get(side)).split("\n")[:_MOST_LINES]
+        for side in ("before", "after", "before_header", "after_header")
+    }
+    return {side: "\n".join(map(shown, found)) for side, found in lines.items()}
+
+
 def _text(value: t.Any) -> str:
-    return str(value) if isinstance(value, str) else ""
+    return value[:_MOST_TEXT] if isinstance(value, str) else ""
 
 
 def _number(value: t.Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _number_or_none(value: t.Any) -> t.Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _dictionaries(value: t.Any) -> t.List[Row]:
-    return [dict(one) for one in value if isinstance(one, t.Mapping)] if isinstance(value, list) else []
+    found = [dict(one) for one in value if isinstance(one, t.Mapping)] if isinstance(value, list) else []
+    return found[:_MOST_ROWS]
 
 
 def _rows(value: t.Any) -> t.List[Row]:
@@ -174,7 +196,12 @@ def _table(value: t.Any) -> t.List[Row]:
 
 
 def _actions(value: t.Any) -> t.List[Row]:
-    return _dictionaries(value)
+    """Ansible shows them with -v."""
+    texts = ("action", "label", "reason")
+    return [
+        {**{name: shown(_text(one.get(name))) for name in texts}, "keyslot": _number_or_none(one.get("keyslot"))}
+        for one in _dictionaries(value)
+    ]
 
 
 def _unknown(value: t.Any) -> t.List[Row]:

@@ -550,7 +550,7 @@ class Rotation:
             for volume in volumes:
                 self._fail(volume, self._said(volume, str(error)))
             return
-        for volume, done in zip(volumes, found):
+        for volume, work, done in zip(volumes, works, found):
             volume.changed = volume.changed or done.changed
             volume.actions += [
                 {**one, "reason": self._said(volume, str(one.get("reason", "")))} for one in done.actions
@@ -559,6 +559,10 @@ class Rotation:
                 volume.table = done.table
             if done.diff is not None:
                 volume.diffs.append(done.diff)
+            if done.device != work["device"]:
+                done = done._replace(refused="the host answered about another volume than it was asked about")
+            elif not done.refused:
+                done = done._replace(refused=_contradiction(work["keyslots"], done))
             yield volume, done
 
     def _forget(self, together: t.Sequence[Volume]) -> None:
@@ -627,6 +631,20 @@ class Rotation:
         absent = volume.order.get("absent", ())
         replaced = len(self._options.replaces)
         return in_words(text, keeps, max(len(absent) - replaced - len(volume.outlaws), 0))
+
+
+def _contradiction(keyslots: t.Sequence[Option], done: Done) -> str:
+    """What the table of keyslots says otherwise than that all of ``keyslots`` is done; a sentence, or ""."""
+    if not keyslots:
+        return ""
+    opened = {label: row["keyslot"] for row in done.table or () for label in row["opened_by"]}
+    for entry in keyslots:
+        new, old = (entry.get(name, {}).get("label") for name in ("new_secret", "old_secret"))
+        if new and new not in opened:
+            return f"the host says that it is done, and names no keyslot that {new} opens"
+        if old in opened and entry.get("state") == "absent":
+            return f"the host says that it is done, and that {old} still opens keyslot {opened[old]}"
+    return ""
 
 
 def _labels(absent: t.Sequence[Option]) -> t.List[str]:

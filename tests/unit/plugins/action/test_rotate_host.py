@@ -22,7 +22,17 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
     counted,  # noqa: E402
 )
 from ansible_collections.luksmith.luks.plugins.plugin_utils._one_host import OneHost  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.role_variables import SPEC  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.world import HostError, Phase  # noqa: E402
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.fake_world import (  # noqa: E402
+    FakeHost,
+    FakeStore,
+    rotate,
+)
+from ansible_collections.luksmith.luks.tests.unit.plugins.plugin_utils._rotation.test_machine import (  # noqa: E402
+    disk,
+    options,
+)
 
 GIVEN = {
     "rotate_store": "vault_file",
@@ -81,6 +91,19 @@ def test_a_fact_that_bears_the_name_of_an_option_is_no_answer() -> None:
     answer = {"volumes": [], "ansible_facts": {"rotate_store": "command"}}
     with pytest.raises(HostError, match="rotate_store"):
         host(answer).run("luksmith.luks.rotation_step", {})
+
+
+@pytest.mark.parametrize("warnings", [7, True, 1.5, "text", {"a": 1}, [7, None, ["x"], {"a": 1}]])
+def test_what_are_no_warnings_are_none(warnings: t.Any) -> None:
+    one = host({"volumes": [], "warnings": warnings})
+    assert one.run("luksmith.luks.rotation_step", {})["volumes"] == [] and one.warnings == []
+
+
+def test_warnings_without_end_are_cut() -> None:
+    one = host({"volumes": [], "warnings": [f"{number} \x1b[2J{'x' * 10_000}" for number in range(10_000)]})
+    one.run("luksmith.luks.rotation_step", {})
+    assert len(one.warnings) == 101 and one.warnings[-1] == "The host has more warnings, which are not shown."
+    assert sum(map(len, one.warnings)) < 200_000 and all(warning.isprintable() for warning in one.warnings)
 
 
 def test_an_answer() -> None:
@@ -183,6 +206,25 @@ def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monk
         ("display", "web: whose is keyslot 3?"),
     ]
     assert [counted(count, "volume") for count in (0, 1, 2)] == ["0 volumes", "1 volume", "2 volumes"]
+
+
+def test_the_tables_of_keyslots_are_in_the_report_and_not_in_what_ansible_keeps_of_each_host(
+    screen: t.List[t.Tuple[str, str]],
+) -> None:
+    rotation, _heard = rotate(options(), FakeHost({"/dev/a": disk()}), FakeStore())
+    parts: t.List[t.Any] = []
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task, action._variables = types.SimpleNamespace(check_mode=False, diff=False), {}
+    (kept,) = action._result(host(), rotation, "", rotate_host._World(host()))["volumes"]
+    report = types.SimpleNamespace(answer=lambda part, _batch: parts.append(part))
+    action._report(report, "web", {name: option.get("default") for name, option in SPEC.items()}, rotation, "")
+    (whole,) = parts[0]["volumes"]
+    assert set(whole) - set(kept) == {"before", "after", "keyslots"}
+    assert (kept["state"], kept["secrets"]) == ("done", whole["secrets"])
+    assert [row["keyslot"] for row in whole["before"]] == [0, 1] and [row["keyslot"] for row in whole["after"]] == [
+        1,
+        2,
+    ]
 
 
 def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> None:
