@@ -232,7 +232,7 @@ unverified:
   sample:
     - keyslot: 2
       message: "it is unknown what opens keyslot 2: no secret was given"
-      remedy: Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed
+      remedy: Give the secrets that may open the volume; audit_store gives those of the role rotate
       rule: slot-unknown
       severity: high
 verified:

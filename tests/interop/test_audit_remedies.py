@@ -345,7 +345,7 @@ class TestKeyslots:
         lab.keyslots({"new_secret": SPARE, "pbkdf": CHEAP})
         assert rule not in lab.audit(given, **{key: ["spare"]})
 
-    @carries(("slot-unknown", "Find its owner"))
+    @carries(("slot-unknown", "Ask the store first"))
     def test_a_keyslot_of_nobody(self, lab: Lab) -> None:
         self.add(lab)
         self.erase(lab, lab.audit()["slot-unknown"])
@@ -368,7 +368,7 @@ class TestKeyslots:
         self.erase(lab, lab.audit()["slot-zombie"])
         assert "slot-zombie" not in lab.audit()
 
-    @carries(("slot-ignored", "Erase keyslot"))
+    @carries(("slot-ignored", "Allow it in the policy"))
     def test_a_keyslot_that_is_ignored(self, lab: Lab) -> None:
         self.add(lab)
         done = lab.run("cryptsetup", "config", UNLOCKED, "--key-slot", "1", "--priority", "ignore", "IMAGE")
@@ -582,6 +582,17 @@ class TestClevis:
             done = lab.run(*command.replace("DEVICE", "IMAGE").split(), "-q")
             assert done.returncode == 0, done.stderr
             assert "hash-weak" not in lab.audit()
+
+    @pytest.mark.parametrize("kind", ["luks1", "luks2"])
+    @carries(("slot-unknown", "Ask the store first"), ("but_first", ", but not before {}"))
+    @pytest.mark.needs("clevis", "socat", "tangd", "luksmeta")
+    def test_the_binding_is_asked_before_its_keyslot_is_erased(self, tmp_path: pathlib.Path, kind: str) -> None:
+        lab, volume = of_cryptsetup(tmp_path, type=kind)
+        with tang(tmp_path) as url:
+            bind(volume, kind, "tang", json.dumps({"url": url}))
+            remedy = lab.audit()["slot-unknown"]["remedy"]
+            (token,) = re.findall(r"\(secrets: \[\{token: (\d+)\}\]\)", remedy)
+            assert "slot-unknown" not in lab.audit({"secrets": [lab.secret, {"token": int(token)}]})
 
     @carries(("remove_token", "'luksmeta wipe"))
     @pytest.mark.needs("clevis", "luksmeta")

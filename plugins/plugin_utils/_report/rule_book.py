@@ -70,6 +70,7 @@ _NEVER = "No case is known."
 
 _DATA, _CRYPTO, _KEYS = ("at rest",), ("algorithms",), ("keys",)
 _REKEY, _ERASE = "Set the secret again with explicit costs.", "Erase the keyslot by its number."
+_ERASE_BESIDE = "Erase the keyslot by its number while another one opens the volume."
 _ANEW, _BACKUP = "Encrypt the data anew.", "Destroy the backup and create a new one."
 _TRUST = "Restore a header backup that you trust."
 _TOKEN = "Remove the token, or let its program bind the keyslot anew."
@@ -125,7 +126,7 @@ BOOK: t.Dict[str, Entry] = {
     "kdf-cost": Entry(("algorithms", "passphrases"), _REKEY, "Random keys, see minimum_costs.tokens."),
     "kdf-hash": Entry(_CRYPTO, _REKEY, _UNLESS_MEANT),
     "hash-weak": Entry(_CRYPTO, _REKEY, "PBKDF2 with SHA-1 is not broken by collisions."),
-    "kdf-unknown": Entry(_CRYPTO, _ERASE, "A program that is not known here."),
+    "kdf-unknown": Entry(_CRYPTO, _ERASE_BESIDE, "A program that is not known here."),
     "kdf-excessive": Entry(
         (),
         "Erase the keyslot and add the secret again, or treat the header as forged.",
@@ -141,7 +142,11 @@ BOOK: t.Dict[str, Entry] = {
     "digest-orphan": Entry((), _TRUST, "'cryptsetup luksErase' leaves such a digest.", _FORM),
     "no-keyslot": Entry(_KEYS, _TRUST, "The volume was erased on purpose."),
     "slot-unbound": Entry(_KEYS, _ERASE, "The keyslot keeps a key for another program."),
-    "slot-ignored": Entry(_KEYS, "Erase the keyslot, or set its priority.", "A spare that is meant to be named."),
+    "slot-ignored": Entry(
+        _KEYS,
+        "Set its priority, or erase the keyslot while another one opens the volume.",
+        "A spare that is meant to be named.",
+    ),
     "slot-zombie": Entry(_KEYS, _ERASE, _NEVER),
     "slot-damaged": Entry(_KEYS, "Try its secret, then erase the keyslot and add the secret again.", _NEVER),
     "slot-type": Entry(_KEYS, "Find out which program uses it.", "A newer release of cryptsetup."),
@@ -160,7 +165,11 @@ BOOK: t.Dict[str, Entry] = {
     "slots-full": Entry((), "Erase a keyslot that is not needed.", "It is information, and breaks nothing.", _SUPPORT),
     "secret-forbidden": Entry((*_KEYS, "cryptoperiod"), "Remove the secret, and old copies of the header.", _NEVER),
     "label-missing": Entry(_KEYS, "Add the secret.", "The given secret is a wrong one."),
-    "slot-unknown": Entry(_KEYS, "Find its owner and give the secret, or erase it.", "The secret was not given."),
+    "slot-unknown": Entry(
+        _KEYS,
+        "Ask the store of rotations (audit_store), find its owner and give the secret, or else erase it.",
+        "The secret was not given, or is in a store that was not asked.",
+    ),
     "record-label": Entry(_KEYS, "Give the secret, or list its label.", "Labels were renamed."),
     "secret-empty": Entry(
         ("at rest", "passphrases"), "Set a real secret, or erase the keyslot.", "A volume for tests."

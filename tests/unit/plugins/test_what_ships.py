@@ -35,9 +35,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 699,
+    "audit": 704,
     "audit_host": 3,
-    "audit_step": 739,
+    "audit_step": 744,
     "escrow_entry": 5,
     "fleet_report": 10,
     "header_backup": 613,

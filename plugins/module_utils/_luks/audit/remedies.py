@@ -14,6 +14,7 @@ import typing as t
 
 from ..header.luks2.metadata import RESTORE
 from ..header.model import PRIORITY_IGNORE
+from ..unlock.tokens import USABLE
 from .evidence import Evidence
 from .tokens import ENOUGH
 
@@ -81,6 +82,7 @@ def costs(evidence: Evidence, keyslot: int) -> str:
         return (
             f"If the random key of {kind!r} guards it, say so in the policy (minimum_costs: {{tokens: {{{kind}: "
             f"{ENOUGH}}}}}); if a person's secret may be behind the token, erase keyslot {keyslot} by its number"
+            f"{but_first(evidence, keyslot)}"
         )
     return rekey(evidence, keyslot)
 
@@ -159,3 +161,38 @@ def restore(evidence: Evidence) -> str:
 def kill_slot(evidence: Evidence, keyslot: int) -> str:
     """Remove a keyslot beside which this collection writes nothing."""
     return f"'cryptsetup luksKillSlot {'HEADER' if evidence.detached else 'DEVICE'} {keyslot}'"
+
+
+def elsewhere(evidence: Evidence, keyslot: int) -> str:
+    """What to do with a keyslot that cannot be tried here."""
+    return (
+        f"Audit on a host where it can be tried, or erase keyslot {keyslot} by its number if it is not needed"
+        f"{but_first(evidence, keyslot)}"
+    )
+
+
+def but_first(evidence: Evidence, keyslot: int) -> str:
+    """The end of a sentence that says to erase the keyslot: what must come before, or "".
+
+    Nobody knows the secret of a keyslot that no given one opens. It may be the only one that opens the volume, and what
+    the header claims of it may be true.
+    """
+    conditions = []
+    tried = keyslot in evidence.opened_by and keyslot not in evidence.recorded
+    proven = tried or keyslot in evidence.empty
+    if not proven and evidence.is_current(keyslot):
+        how = "" if evidence.stored else " (audit_store gives those of the role rotate)"
+        label = evidence.header.record[keyslot].label
+        conditions.append(f"the secret {label!r} was tried, which the record in the header names for it{how}")
+    if not proven:
+        for token in evidence.header.tokens:
+            if keyslot in token.keyslots and not token.ours:
+                how = f" (secrets: [{{token: {token.number}}}])" if token.type in USABLE else ""
+                conditions.append(f"token {token.number} of type {token.type!r} was asked for its secret{how}")
+    if not any(
+        set(evidence.labels).intersection(evidence.opened_by.get(slot.number, ()))
+        for slot in evidence.bound
+        if slot.number != keyslot and slot.number not in evidence.recorded
+    ):
+        conditions.append("another keyslot is proven to open the volume")
+    return f", but not before {' and '.join(conditions)}" if conditions else ""

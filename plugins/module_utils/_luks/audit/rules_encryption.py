@@ -15,7 +15,7 @@ from ..header.luks2.view import AREA_UNIT, STRIPES
 from ..header.model import Keyslot, Segment
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import encrypt_anew, kill_slot, new_slot, restore
+from .remedies import but_first, encrypt_anew, kill_slot, new_slot, restore
 from .rule import SECRETS, Hit, RuleSet
 
 RULES = RuleSet()
@@ -49,7 +49,8 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"keyslot {slot.number} stores its key unencrypted (cipher {slot.encryption!r}): anyone who can write "
                 "to the device can choose the volume key",
-                f"Find out who wrote it; if it is not wanted, remove it: {kill_slot(evidence, slot.number)}",
+                f"Find out who wrote it; if it is not wanted, remove it: {kill_slot(evidence, slot.number)}"
+                f"{but_first(evidence, slot.number)}",
                 keyslot=slot.number,
             )
 

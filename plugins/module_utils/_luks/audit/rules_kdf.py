@@ -13,7 +13,7 @@ from ..crypto import fips
 from ..header.model import Argon2, Keyslot, Pbkdf2, UnknownKdf
 from .evidence import Evidence
 from .policy import OTHER, Policy
-from .remedies import costs, encrypt_anew, new_slot, other_hash, other_kdf, rekey, restore
+from .remedies import but_first, costs, encrypt_anew, new_slot, other_hash, other_kdf, rekey, restore
 from .rule import Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, PROVEN, guard
 
@@ -140,7 +140,7 @@ def _weak_hash(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for slot in evidence.header.keyslots.values():
         if slot.kind == "luks2" and isinstance(slot.kdf, UnknownKdf):
-            remedy = f"Erase keyslot {slot.number} by its number if it is not needed"
+            remedy = f"Erase keyslot {slot.number} by its number if it is not needed{but_first(evidence, slot.number)}"
             yield Hit(
                 f"keyslot {slot.number} uses the unknown key derivation {slot.kdf.type!r}", remedy, keyslot=slot.number
             )
@@ -160,7 +160,7 @@ def _excessive(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             yield Hit(
                 f"keyslot {slot.number}: {reason}",
                 f"Unless this is intended, treat the header as forged; else erase keyslot {slot.number} by its number "
-                "and add its secret again",
+                f"and add its secret again{but_first(evidence, slot.number)}",
                 keyslot=slot.number,
             )
 

@@ -11,13 +11,13 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE, Keyslot
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import but_first, elsewhere
 from .rule import RECORD, SECRETS, Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
 RULES = RuleSet()
 
 _RECOVERY = "systemd-recovery"
-_TRIABLE = "Audit on a host where it can be tried, or erase the keyslot by its number if it is not needed"
 _ASK_THE_STORE = (
     "Make the store give its secrets to this audit (--vault-id of its file, rotate_escrow_private_key for sealed "
     "ones), and audit again. Erase no keyslot before: its secret may be the current one"
@@ -42,7 +42,7 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             elif number in evidence.untried:
                 yield Hit(
                     f"it is unknown whether {label!r} opens keyslot {number}: {evidence.untried[number]}",
-                    _ASK_THE_STORE if _in_doubt(evidence) else _TRIABLE,
+                    _ASK_THE_STORE if _in_doubt(evidence) else elsewhere(evidence, number),
                     keyslot=number,
                     unverified=True,
                 )
@@ -65,7 +65,9 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 )
             elif row["role"] in ("backing", "device") and row["encrypted"] is not False and "why_untried" in row:
                 yield Hit(
-                    f"it is unknown whether {label!r} opens {place}: {row['why_untried']}", _TRIABLE, unverified=True
+                    f"it is unknown whether {label!r} opens {place}: {row['why_untried']}",
+                    "Audit on a host where it can be tried",
+                    unverified=True,
                 )
 
 
@@ -149,23 +151,33 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         elif slot.number in evidence.untried and evidence.labels:
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}{by}: {evidence.untried[slot.number]}",
-                _TRIABLE,
+                elsewhere(evidence, slot.number),
                 keyslot=slot.number,
                 unverified=True,
             )
         elif not evidence.labels:
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}{by}: no secret was given",
-                "Give the secrets that may open the volume",
+                "Give the secrets that may open the volume; audit_store gives those of the role rotate",
                 keyslot=slot.number,
                 unverified=True,
             )
         else:
             yield Hit(
                 f"no given secret opens keyslot {slot.number}{by}: it belongs to an unknown secret, or is wiped",
-                f"Find its owner and give the secret, or erase keyslot {slot.number} by its number",
+                _of_whom(evidence, slot.number),
                 keyslot=slot.number,
             )
+
+
+def _of_whom(evidence: Evidence, keyslot: int) -> str:
+    erase = f"give the secret, or erase keyslot {keyslot} by its number{but_first(evidence, keyslot)}"
+    if evidence.stored is not None:
+        return f"Find its owner and {erase}"
+    return (
+        "Ask the store first if the role rotate has one (audit_store): a secret that was not asked for looks the same. "
+        f"Else find the owner and {erase}"
+    )
 
 
 def _in_doubt(evidence: Evidence) -> str:
@@ -211,7 +223,7 @@ def _empty(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for number in sorted(evidence.empty):
         yield Hit(
             f"the empty secret opens keyslot {number}",
-            f"Erase keyslot {number}, or set a real secret for it",
+            f"Set a real secret for keyslot {number}, or erase it{but_first(evidence, number)}",
             keyslot=number,
         )
 

@@ -11,7 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE, Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import new_slot, restore
+from .remedies import but_first, new_slot, restore
 from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
@@ -59,7 +59,8 @@ def _ignored(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if slot.priority == PRIORITY_IGNORE:
             yield Hit(
                 f"keyslot {slot.number} has priority ignore: its secret opens the volume only if the keyslot is named",
-                f"Erase keyslot {slot.number} if it is not intended; else allow it in the policy (rules: slot-ignored)",
+                "Allow it in the policy if it is intended (rules: slot-ignored), else set its priority to normal, or "
+                f"erase keyslot {slot.number} by its number{but_first(evidence, slot.number)}",
                 keyslot=slot.number,
             )
 
@@ -92,7 +93,8 @@ def _damaged(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if area.odd and not area.wiped and number not in evidence.opened_by:
             yield Hit(
                 f"{area.odd} of {area.blocks} blocks of the key material of keyslot {number} do not look random",
-                f"Try its secret; if it does not open keyslot {number}, erase the keyslot and add the secret again",
+                f"Try its secret; if it does not open keyslot {number}, erase the keyslot and add the secret again"
+                f"{but_first(evidence, number)}",
                 keyslot=number,
             )
 
@@ -103,7 +105,8 @@ def _type(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if slot.kind not in ("luks1", "luks2", "reencrypt"):
             yield Hit(
                 f"keyslot {slot.number} is of unknown type {slot.kind!r}",
-                f"Find out which program uses it; if none does, erase keyslot {slot.number}",
+                f"Find out which program uses it; if none does, erase keyslot {slot.number} by its number"
+                f"{but_first(evidence, slot.number)}",
                 keyslot=slot.number,
             )
 
@@ -141,8 +144,8 @@ def _token(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
             )
             yield Hit(
                 f"token {token.number} of type {token.type!r}{where} is not in the policy",
-                "List its type in token_types if it is wanted; else remove it, and the keyslot that it opens, with "
-                "the program that made it",
+                "List its type in token_types if it is wanted; else, while another keyslot opens the volume, remove it "
+                "and the keyslot that it opens with the program that made it",
                 keyslot=token.keyslots[0] if token.keyslots else None,
             )
 

@@ -11,6 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE
 from .evidence import Evidence
 from .policy import Policy
+from .remedies import elsewhere
 from .rule import STORE, Hit, RuleSet
 
 RULES = RuleSet()
@@ -149,7 +150,7 @@ def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     # With the store in doubt, the keyslot may be that of its current secret.
                     _TRIABLE
                     if stored is not None and (stored.problem or stored.sealed)
-                    else f"{_TRIABLE}, or erase the keyslot by its number if it is not needed",
+                    else elsewhere(evidence, number),
                     keyslot=number,
                     unverified=True,
                 )

@@ -70,7 +70,7 @@ def _unknown(kind: str) -> Unsupported:
         "key derivation",
         kind,
         why="this collection does not support it",
-        remedy="erase the keyslot by its number if it is not needed",
+        remedy="erase the keyslot by its number if it is not needed and another one opens the volume",
     )
 
 

@@ -230,7 +230,8 @@ def _keyslot_obstacle(keyslots: t.Mapping[int, Keyslot]) -> t.Optional[Refused]:
             return _refused(
                 f"keyslot {number} stores its key unencrypted (cipher {slot.encryption!r})",
                 "anyone can put a volume key of their choice there, and an attacker may have planted this header",
-                f"Find out who wrote it; if it is not wanted, remove it: 'cryptsetup luksKillSlot DEVICE {number}'",
+                "Find out who wrote it; if it is not wanted, and another keyslot opens the volume, remove it: "
+                f"'cryptsetup luksKillSlot DEVICE {number}'",
             )
     return None
 

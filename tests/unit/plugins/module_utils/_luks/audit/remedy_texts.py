@@ -194,6 +194,8 @@ def matches(text: str, remedy: str) -> bool:
     found = re.search(r"<(\w+)>", text)
     if found:
         texts = [one for function, one in printed(dispatch=True) if function == found[1]]
+        if found[1] == "but_first" and text[: found.start()] != "{}":
+            texts.append("")  # there is not always something that must come first
         return any(matches(text[: found.start()] + one + text[found.end() :], remedy) for one in texts)
     return _begins(text, remedy)
 

@@ -220,6 +220,15 @@ def serpent(image: Image) -> None:
     part(1, "area", encryption="serpent-xts-plain64")(image)
 
 
+def whose(image: Image) -> None:
+    rule_cases.amend_volume(image, {"keyslot": 2, "new_secret": secret("whose?"), "pbkdf": CHEAP})
+
+
+def rotated(image: Image) -> None:
+    """As a rotation does it, whose store has the new secret."""
+    rule_cases.amend_volume(image, {**replaced(WINTER), "new_secret": secret("rotated", NOW)})
+
+
 def intent_of_a_newer_version(image: Image) -> None:
     image.edit(rule_cases.intent).edit(lambda tree: tree["tokens"]["0"].update({"version": 99}))
 
@@ -274,8 +283,9 @@ CURES = (
     Cure("digest-orphan", "<restore>; cryptsetup", Patient.run, "digest-orphan-two for the data-luks2"),
     Cure("no-keyslot", "Restore a header backup", Patient.restore, "no-keyslot-luks1"),
     Cure("slot-unbound", "Erase keyslot", Patient.erase, "slot-unbound-luks2"),
-    Cure("slot-ignored", "Erase keyslot", Patient.erase, "slot-ignored-luks2"),
-    Cure("slot-ignored", "Erase keyslot", asks(rules={"slot-ignored": "off"}), "slot-ignored-luks2"),
+    Cure("slot-ignored", "Allow it in the policy", Patient.erase, "slot-ignored-luks2"),
+    Cure("slot-ignored", "Allow it in the policy", does({"keyslot": 1, "priority": "normal"}), "slot-ignored-luks2"),
+    Cure("slot-ignored", "Allow it in the policy", asks(rules={"slot-ignored": "off"}), "slot-ignored-luks2"),
     Cure("slot-zombie", "Erase keyslot", Patient.erase, "slot-zombie-luks2"),
     Cure("slot-damaged", "Try its secret", erased_and_added, "slot-damaged-zeros-luks2"),
     Cure("slot-type", "Find out which program", Patient.erase, "slot-type-luks2"),
@@ -305,12 +315,22 @@ CURES = (
     ),
     Cure(
         "slot-unknown",
-        "Find its owner",
+        "Ask the store first",
         lambda patient, finding: {"secrets": [*BOTH, secret("whose?")]},
-        "slot-unknown-luks2",
+        bad=whose,
+        options={"secrets": BOTH},
     ),
-    Cure("slot-unknown", "Find its owner", Patient.erase, "slot-unknown-luks2"),
-    Cure("slot-unknown", "Audit on a host where", Patient.erase, "slot-unknown-untried-luks2"),
+    Cure("slot-unknown", "Ask the store first", Patient.erase, bad=whose, options={"secrets": BOTH}),
+    Cure(
+        "slot-unknown",
+        "Ask the store first",
+        gives(stored=stored(secret("rotated", NOW))),
+        bad=rotated,
+        options={"secrets": [secret(FIRE)]},
+        also="but_first",
+    ),
+    Cure("slot-unknown", "Find its owner", Patient.erase, bad=whose, options={"stored": GOOD}),
+    Cure("slot-unknown", "<elsewhere>", Patient.erase, "slot-unknown-untried-luks2", also="elsewhere"),
     Cure("slot-unknown", "Give the secrets", gives(secrets=BOTH), bad=lambda image: None),
     Cure(
         "secret-forbidden",
@@ -318,7 +338,7 @@ CURES = (
         does({"state": "absent", "old_secret": secret("leaked")}),
         "secret-forbidden-luks2",
     ),
-    Cure("secret-forbidden", "Audit on a host where", Patient.erase, "secret-forbidden-untried-luks2"),
+    Cure("secret-forbidden", "<elsewhere>", Patient.erase, "secret-forbidden-untried-luks2"),
     Cure(
         "record-label",
         "Give the secret with this label",
@@ -331,10 +351,10 @@ CURES = (
         gives(secrets=[secret("a third secret")]),
         "record-label-luks2",
     ),
-    Cure("secret-empty", "Erase keyslot", Patient.erase, "secret-empty-luks2"),
+    Cure("secret-empty", "Set a real secret", Patient.erase, "secret-empty-luks2"),
     Cure(
         "secret-empty",
-        "Erase keyslot",
+        "Set a real secret",
         lambda patient, finding: patient.keyslots(
             {"keyslot": finding["keyslot"], "new_secret": secret("real"), "pbkdf": CHEAP}, force=True
         ),
@@ -577,6 +597,67 @@ def test_the_finding_goes(cure: Cure, tmp_path: pathlib.Path) -> None:
     assert not [one for one in ill if (one["keyslot"], one["unverified"]) in after]
 
 
+ERASES = re.compile(r"[Ee]rase (the )?keyslot|[Rr]emove (it|this one).*luksKillSlot")
+ERASED = {rule for rule, text in remedy_texts.printed() if ERASES.search(text.replace("<kill_slot>", "luksKillSlot"))}
+ERASED |= {rule for rule, text in remedy_texts.printed() if "<elsewhere>" in text or "<costs>" in text}
+# No secret opens the first two. The third is of secrets that are known, and says which one stays.
+OF_NO_USE = {"slot-zombie", "slot-unbound", "secret-duplicate"}
+
+
+@pytest.mark.parametrize("volume", ["luks1.img", "luks2.img"])
+@pytest.mark.parametrize("known", ["nothing", "untried", FIRE])
+def test_no_remedy_erases_the_only_keyslot_that_may_open(volume: str, known: str, tmp_path: pathlib.Path) -> None:
+    """Whatever is wrong with it: only what is proven to open another keyslot makes that safe."""
+    given: Options = {"secrets": [secret(FIRE if known == FIRE else "nothing")]}
+    if known == "untried":
+        given["kdf_limits"] = {"iterations": 1, "memory": 1}
+    seen = set()
+    for case in (rule_cases.Case("slot-unknown", nothing, volume), *rule_cases.CASES):
+        if case.rule not in ERASED - OF_NO_USE or case.volume != volume:
+            continue
+        patient = Patient(tmp_path, volume, {**case.options, **given})
+        case.bad(patient.image)
+        for finding in patient.findings(case.rule):
+            if not ERASES.search(finding["remedy"]):
+                continue
+            seen.add(case.rule)
+            table = audit(patient.image, **patient.options)["keyslots"]
+            others = [row for row in table if row["opened_by"] and row["keyslot"] != finding["keyslot"]]
+            said = ("another keyslot is proven to open the volume", "while another", "and another keyslot opens")
+            assert bool(others) or any(one in finding["remedy"] for one in said), (case, finding)
+    assert "slot-unknown" in seen and (volume == "luks1.img" or len(seen) >= 5), seen
+
+
+@pytest.mark.parametrize("volume", ["luks1.img", "luks2.img"])
+def test_what_the_header_claims_is_asked_before_a_keyslot_is_erased(volume: str, tmp_path: pathlib.Path) -> None:
+    """A record and a token prove nothing, so that the finding stays; but what they say may be true."""
+    patient = Patient(tmp_path, volume, {"secrets": [secret(FIRE)]})
+    (plain,) = patient.findings("slot-unknown")
+    assert "Ask the store first" in plain["remedy"] and "(audit_store)" in plain["remedy"]
+    assert "but not before" not in plain["remedy"], "keyslot 1 is proven, and nobody claims keyslot 0"
+    if volume == "luks1.img":
+        return
+    rotated(patient.image)
+    rule_cases.token_with(3, "systemd-tpm2", 0)(patient.image)
+    rule_cases.token_with(4, "of-nobody", 0)(patient.image)
+    (claimed,) = patient.findings("slot-unknown")
+    assert not claimed["unverified"]
+    for said in (
+        f"but not before the secret {NOW!r} was tried, which the record in the header names for it (audit_store",
+        "token 3 of type 'systemd-tpm2' was asked for its secret (secrets: [{token: 3}])",
+        "token 4 of type 'of-nobody' was asked for its secret",
+    ):
+        assert said in claimed["remedy"]
+    stranger = stored(secret(FIRE, NOW.replace("1", "3")))
+    (elsewhere,) = patient.findings("slot-unknown", {"stored": {**stranger, "current": NOW.replace("1", "3")}})
+    assert elsewhere["remedy"].startswith("Find its owner") and f"the secret {NOW!r} was tried" in elsewhere["remedy"]
+    image = patient.image.edit(
+        lambda tree: tree["keyslots"]["0"]["kdf"].update(salt=base64.b64encode(b"s" * 32).decode())
+    )
+    (stale,) = [one for one in audit(image, secrets=[secret(FIRE)])["findings"] if one["rule"] == "slot-unknown"]
+    assert NOW not in stale["remedy"], "another program has written the keyslot since"
+
+
 @pytest.mark.needs("cryptsetup")
 @pytest.mark.parametrize("said", [True, False])
 def test_a_spare_keyslot_stays_one_if_the_entry_says_so(tmp_path: pathlib.Path, said: bool) -> None:
@@ -630,6 +711,8 @@ NOBODY = {
     ("store-closed", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-kept", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-older", "Audit on a host where it can be tried"): "another host has other libraries",
+    ("store-older", "<elsewhere>"): "it is carried out for slot-unknown",
+    ("secret-forbidden", "Audit on a host where it can be tried"): "another host has other libraries",
     ("secret-shared", "Rotate with the role rotate"): "it is a play on several hosts, as in tests/rotation",
     ("write-obstacle", "Make a header backup and inspect"): "each obstacle of this release has a remedy of its own",
     ("write-obstacle", "Change its keyslots with cryptsetup"): "no drive of ours encrypts itself",
