@@ -17,6 +17,24 @@ from .randomness import Randomness
 from .stored import Stored
 
 
+class Asked(t.NamedTuple):
+    """What the tokens said whose secrets the task asks for.
+
+    opens:  token -> those of its keyslots that its secret opens; none of them if the binding is stale.
+    silent: token -> why it gave no secret, or none that could be tried.
+    labels: of the secrets that no token gave, but a silent one might -> why.
+    alone:  keyslots that the secret of a token opens, and no other given one.
+    """
+
+    opens: t.Mapping[int, t.FrozenSet[int]]
+    silent: t.Mapping[int, str]
+    labels: t.Mapping[str, str]
+    alone: t.FrozenSet[int]
+
+
+NOTHING_ASKED = Asked({}, {}, {}, frozenset())
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """One volume as it was found.
@@ -43,6 +61,7 @@ class Evidence:
     stored:      what the store of a rotation says of the volume, or None.
     chain:       the files beneath a qcow2 image, as rows of the result (:mod:`.usecases.chain`).
     luksmeta:    token -> what luksmeta keeps for it in a LUKS1 header, as far as it can be read.
+    asked:       what tokens said.
     """
 
     header: Header
@@ -71,11 +90,28 @@ class Evidence:
     stored: t.Optional[Stored] = None
     chain: t.Tuple[t.Mapping[str, t.Any], ...] = ()
     luksmeta: t.Mapping[int, bytes] = dataclasses.field(default_factory=dict)
+    asked: Asked = NOTHING_ASKED
 
     @property
     def bound(self) -> t.List[Keyslot]:
         """The keyslots that open the data."""
         return [slot for slot in self.header.keyslots.values() if slot.bound]
+
+    def opens(self, token: int, keyslot: int) -> bool:
+        """Whether the secret that the token gave is proven to open the keyslot."""
+        return keyslot in self.asked.opens.get(token, ())
+
+    def refuted(self, token: int, keyslot: int) -> bool:
+        """Whether the token gave a secret, and that was tried on the keyslot and does not open it."""
+        return token in self.asked.opens and not self.opens(token, keyslot) and keyslot not in self.untried
+
+    def silence(self, keyslot: int) -> str:
+        """Which token that may open the keyslot gave no secret to try, and why, or ""."""
+        return "; ".join(
+            f"token {token.number} of type {token.type!r} gave no secret: {self.asked.silent[token.number]}"
+            for token in self.header.tokens
+            if keyslot in token.keyslots and token.number in self.asked.silent
+        )
 
     def is_current(self, keyslot: int) -> bool:
         """Whether the keyslot is still the one that the record of this collection describes."""

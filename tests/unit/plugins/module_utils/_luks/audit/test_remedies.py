@@ -726,6 +726,10 @@ def test_every_remedy_is_carried_out_or_nobody_can() -> None:
     from ansible_collections.luksmith.luks.tests.interop import (  # noqa: F401  # they fill CARRIED
         test_audit_remedies,
         test_backing_chain,
+        test_second_header,
+    )
+    from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import (  # noqa: F401
+        test_asked_tokens,
     )
 
     by_cures = [(cure.rule, cure.text) for cure in CURES]
