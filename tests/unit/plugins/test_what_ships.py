@@ -35,15 +35,15 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 711,
+    "audit": 713,
     "audit_host": 3,
-    "audit_step": 752,
+    "audit_step": 754,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 613,
+    "header_backup": 616,
     "keyfile": 90,
     "keyslots": 834,
-    "keyslots_info": 527,
+    "keyslots_info": 528,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
