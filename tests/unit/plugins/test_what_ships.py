@@ -35,9 +35,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 708,
+    "audit": 713,
     "audit_host": 3,
-    "audit_step": 748,
+    "audit_step": 754,
     "escrow_entry": 5,
     "fleet_report": 10,
     "header_backup": 616,

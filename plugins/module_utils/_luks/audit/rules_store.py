@@ -11,7 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import elsewhere
+from .remedies import MAKE_IT_ANSWER, elsewhere
 from .rule import STORE, Hit, RuleSet
 
 RULES = RuleSet()
@@ -198,10 +198,18 @@ def _staged(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     STORE,
 )
 def _kept(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    for label in evidence.stored.kept if evidence.stored else ():
+    stored = evidence.stored
+    for label in stored.kept if stored is not None else ():
         if _bound(evidence, label):
             continue
-        if _untried(evidence):
+        if label in evidence.asked.labels:
+            yield Hit(
+                f"it is unknown whether {label!r} of rotate_keeps opens the volume, because no token gave it: "
+                f"{evidence.asked.labels[label]}",
+                MAKE_IT_ANSWER,
+                unverified=True,
+            )
+        elif _untried(evidence):
             yield Hit(
                 f"{label!r} of rotate_keeps opens none of the keyslots that could be tried; these could not: "
                 f"{_untried(evidence)}",
@@ -211,7 +219,10 @@ def _kept(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         else:
             yield Hit(
                 f"{label!r} of rotate_keeps must open the volume, but opens no keyslot",
-                "Add it with luksmith.luks.keyslots; check first that it is the right secret",
+                "Bind a keyslot to it again (binding in luksmith.luks.keyslots), or leave the token out of "
+                "rotate_keeps for this host"
+                if stored is not None and label in stored.tokens
+                else "Add it with luksmith.luks.keyslots; check first that it is the right secret",
             )
 
 
