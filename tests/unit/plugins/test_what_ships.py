@@ -40,7 +40,7 @@ BUDGETS = {
     "audit_step": 739,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 613,
+    "header_backup": 622,
     "keyfile": 90,
     "keyslots": 842,
     "keyslots_info": 527,
