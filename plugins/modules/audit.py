@@ -107,7 +107,7 @@ options:
       - V(proof) derives keys, so that every answer is proven.
       - V(record) trusts the record in a LUKS2 header for keyslots that no other program has written since, without a
         key derivation. Other keyslots are tried. The record can be forged, so the result has RV(verified=false) and the
-        state V(recorded).
+        state V(recorded). It compares labels only, which shows nothing if a label was given to a second secret.
     type: str
     choices:
       - proof

@@ -38,7 +38,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows the keyslots of the file (O(state=present)) or the volume (O(state=restored)) before and after.
+      - Shows the keyslots of the file (O(state=present)) or the volume (O(state=restored)) before and after, and which
+        ones have another key than before.
   idempotent:
     support: full
 options:
@@ -58,6 +59,8 @@ options:
       - V(present) updates the backup. The file is written only if it differs from the volume.
       - V(restored) makes the volume's keyslots those of the backup. Keyslots that only the backup has open the volume
         again, and keyslots that only the volume has are erased. Label and subsystem of a readable header are kept.
+      - A keyslot with the same salt in both and different key material is damaged in one of them. That of the volume
+        stays, with a warning, unless O(unlock) opens that of the backup and not that of the volume.
     type: str
     choices: [present, restored]
     default: present
@@ -217,7 +220,8 @@ previous:
     uuid: 4b543c86-7353-47b9-b355-d0ef03989991
 revived:
   description:
-    - The keyslots that open the volume again; in check mode, those that would. C(label) is from the record in the
+    - The keyslots that come back from the backup; in check mode, those that would. They open the volume again if
+      C(opened_by) names a secret; without one, nothing shows it. C(label) is from the record in the
       backup or from O(unlock).
   returned: O(state=restored)
   type: list

@@ -75,7 +75,9 @@ options:
     type: bool
     default: true
   verify:
-    description: Try the secrets, or trust the record if it says that nothing needs to change.
+    description:
+      - Try the secrets, or trust the record if it says that nothing needs to change. It compares labels, so never give
+        a label to a second secret. Keyslots that it does not know are tried if an old secret could be in them.
     type: str
     choices:
       - proof

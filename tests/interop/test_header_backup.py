@@ -8,10 +8,12 @@ back.
 from __future__ import annotations
 
 import pathlib
+import random
 import stat
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.backup.image import parse_image
 from ansible_collections.luksmith.luks.tests.interop.lock_lab import loop_device
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup, run
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
@@ -146,6 +148,108 @@ def test_check_mode_predicts_the_restore_and_writes_nothing(volume: Luks2Volume,
     for name in ("changed", "plan", "keyslots", "diff", "revived", "dropped", "backup", "kdf_evaluations"):
         assert predicted[name] == done[name], name
     assert [row["keyslot"] for row in done["dropped"]] == [1]
+
+
+def told(result: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Its warnings, in which newer releases of ansible-core have more than the text."""
+    return [str(warning) for warning in result["warnings"]]
+
+
+def spoil(file: pathlib.Path, keyslot: int) -> None:
+    """Other key material in a keyslot of a volume or of a backup of it."""
+    area = parse_image(file.read_bytes()).header.keyslots[keyslot].area
+    with file.open("r+b") as stream:
+        stream.seek(area.offset)
+        stream.write(random.Random(keyslot).randbytes(area.size))
+
+
+@BOTH
+@pytest.mark.parametrize("known", [False, True])
+def test_a_damaged_copy_in_the_backup_replaces_nothing(volume: Luks2Volume, path: pathlib.Path, known: bool) -> None:
+    backup(volume.path, path)
+    keyslots(volume.path, [{"new_secret": {"passphrase": "pw3"}, "pbkdf": CHEAP}], unlock=["pw0"])
+    spoil(path, 1)
+    given = ["pw0", "pw1"] if known else ["pw0"]
+    predicted = restored(volume.path, path, *given, check=True)
+    assert volume.opened(SLOTS, ["pw0", "pw1", "pw3"]) == {(0, "pw0"), (1, "pw1"), (2, "pw3")}
+    done = restored(volume.path, path, *given)
+    assert volume.opened(SLOTS, ["pw0", "pw1", "pw3"]) == {(0, "pw0"), (1, "pw1")}
+    for result in (predicted, done):
+        assert [(row["action"], row["keyslot"]) for row in result["plan"]] == [("erase", 2)]
+        assert result["revived"] == [] and [row["keyslot"] for row in result["dropped"]] == [2]
+        said = [text for text in told(result) if "keyslot 1" in text]
+        assert (
+            len(said) == 1 and ("the copy in the backup is damaged" if known else "one of both is damaged") in said[0]
+        )
+        row = next(row for row in result["keyslots"] if row["keyslot"] == 1)
+        assert row["opened_by"] == (["label 1"] if known else [])
+    assert not restored(volume.path, path, *given)["changed"]
+
+
+@BOTH
+def test_a_damaged_keyslot_comes_back_if_its_secret_opens_the_backup(volume: Luks2Volume, path: pathlib.Path) -> None:
+    backup(volume.path, path)
+    spoil(volume.path, 1)
+    unproven = restored(volume.path, path, "pw0")
+    assert not unproven["changed"]
+    assert any("give its secret under unlock" in text for text in told(unproven))
+    assert volume.opened(SLOTS, ["pw0", "pw1"]) == {(0, "pw0")}
+    result = restored(volume.path, path, "pw0", "pw1")
+    assert [row["reason"] for row in result["plan"]] == [
+        "the backup has a copy of it that is not damaged, which replaces the present one"
+    ]
+    assert volume.opened(SLOTS, ["pw0", "pw1"]) == {(0, "pw0"), (1, "pw1")}
+
+
+@LUKS2
+def test_a_backup_of_a_damaged_keyslot_is_not_made_without_a_word(volume: Luks2Volume, path: pathlib.Path) -> None:
+    backup(volume.path, path)
+    spoil(volume.path, 1)
+    for check in (True, False):
+        said = told(backup(volume.path, path, "pw0", check=check))
+        assert any("other key material in keyslot 1 than the old backup" in text for text in said)
+        assert not any("which the volume no longer has" in text for text in said)
+
+
+@BOTH
+def test_only_what_is_proven_opens_again(volume: Luks2Volume, path: pathlib.Path) -> None:
+    keyslots(volume.path, [{"new_secret": secret("pw3"), "pbkdf": CHEAP}], unlock=["pw0"])
+    backup(volume.path, path)
+    for keyslot in (1, 2):
+        keyslots(volume.path, [{"state": "absent", "keyslot": keyslot}], unlock=["pw0"])
+    for check in (True, False):
+        result = restored(volume.path, path, "pw0", "pw1", check=check)
+        (again,) = (text for text in told(result) if "again" in text)
+        assert "keyslot 1 (label 1) of the backup can open the volume again; keyslot 2" in again
+        assert "of the backup may open the volume again. If" in again
+
+
+@BOTH
+def test_a_key_that_changes_is_in_the_diff(volume: Luks2Volume, path: pathlib.Path, format: str) -> None:
+    """Also where no given secret opens it before and after, with the same costs."""
+    backup(volume.path, path)
+    entry = {"old_secret": {"passphrase": "pw1"}, "new_secret": secret("pw2"), "pbkdf": CHEAP, "keyslot": 1}
+    if format == "luks2":
+        entry["pbkdf"] = {"type": "pbkdf2", "iterations": 1000}
+    keyslots(volume.path, [entry], unlock=["pw0"])
+    for given in (["pw0"], []):
+        again = backup(volume.path, path, *given, check=True)
+        assert again["changed"] and "another key than before" in changed_lines(again)[1]
+    for check in (True, False):
+        result = restored(volume.path, path, "pw0", check=check)
+        before, after = changed_lines(result)
+        assert ("recorded as label 2" in before) == (format == "luks2") and "another key than before" in after
+        name = "keyslot 1 (label 2)" if format == "luks2" else "keyslot 1"
+        assert any(f"The restore erases {name} of the volume: a secret that" in text for text in told(result))
+    assert volume.opened(SLOTS, ["pw0", "pw1", "pw2"]) == {(0, "pw0"), (1, "pw1")}
+
+
+def changed_lines(result: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
+    """What is in one of the two tables only."""
+    before, after = (result["diff"][side].splitlines() for side in ("before", "after"))
+    return "\n".join(line for line in before if line not in after), "\n".join(
+        line for line in after if line not in before
+    )
 
 
 @LUKS2

@@ -231,6 +231,20 @@ def test_the_record_spares_derivations_and_is_no_proof(volume: Luks2Volume) -> N
     ] == ["add"]
 
 
+@pytest.mark.parametrize("token", [None, "clevis"])
+def test_the_record_does_not_hide_what_cryptsetup_added(volume: Luks2Volume, token: t.Optional[str]) -> None:
+    """The removed secret is back in another keyslot, which a token of others may name, and which is in no record."""
+    task = [{**present("new"), "old_secret": {"label": "leaked", "passphrase": "pw0"}}]
+    assert keyslots(volume.path, task)["changed"]
+    assert keyslots(volume.path, task, verify="record")["kdf_evaluations"] == 0
+    run("cryptsetup", "luksAddKey", "-q", *PBKDF2, "-d", volume.keyfile("new"), volume.path, volume.keyfile("pw0"))
+    if token:
+        volume.import_token(5, {"type": token, "keyslots": ["1"], **TOKENS[token]})
+    assert volume.opens("pw0")
+    assert keyslots(volume.path, task, verify="record")["verified"]
+    assert (volume.opens("pw0"), volume.opens("new")) == (False, True)
+
+
 def test_the_record_never_justifies_an_erase(volume: Luks2Volume) -> None:
     """A forged record calls a stranger's slot by the label of the secret that is to go."""
     keyslots(volume.path, [present("ours")], unlock=["pw0"])

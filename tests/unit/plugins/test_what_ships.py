@@ -40,7 +40,7 @@ BUDGETS = {
     "audit_step": 754,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 616,
+    "header_backup": 622,
     "keyfile": 93,
     "keyslots": 842,
     "keyslots_info": 529,

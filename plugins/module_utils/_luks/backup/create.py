@@ -17,10 +17,10 @@ from ..volume import locks, whole_file
 from ..volume.read_header import read_header
 from ..volume.storage import Volume, open_volume
 from .backup_file import BackupFile, check_may_replace, read_backup_file
-from .backup_result import Opened, Side, compared, describe_backup, diff_of, names_of
+from .backup_result import Opened, Side, compared, describe_backup, diff_of, named, names_of
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
-from .image import SAME, Image, parse_image, relation, same_bytes
+from .image import SAME, Image, only_in, parse_image, relation, same_bytes, same_salt
 
 _ATTEMPTS = 5
 
@@ -65,7 +65,12 @@ def create(task: BackupTask, *, check: bool) -> Result:
     return {
         "changed": bool(steps),
         "plan": [action_row(action) for action in steps],
-        "diff": diff_of(task.path, Side(before, mode=mode), Side(now, opened, whole_file.MODE)),
+        "diff": diff_of(
+            task.path,
+            Side(before, mode=mode),
+            Side(now, opened, whole_file.MODE),
+            [] if before is None else only_in(now, before),
+        ),
         "backup": {"path": task.path, **describe_backup(now, opened)},
         "previous": None
         if before is None
@@ -151,7 +156,16 @@ def _warnings(now: Image, existing: t.Optional[BackupFile]) -> t.Iterator[str]:
             "luksmith.luks.keyslots, then make the backup again."
         )
     if existing is not None and existing.image is not None and relation(existing.image, now) != SAME:
-        gone = compared(existing.image, now, Opened())["only_in_backup"]
+        damaged = same_salt(existing.image, now)
+        if damaged:
+            slots = names_of([named(now, number, Opened()) for number in damaged])
+            yield (
+                f"The volume has other key material in {slots} than the old backup at this path, for one salt: one "
+                "of the two is damaged. Try the secret before the last copy of the old backup is gone."
+            )
+        gone = [
+            slot for slot in compared(existing.image, now, Opened())["only_in_backup"] if slot["keyslot"] not in damaged
+        ]
         if gone:
             yield (
                 f"The old backup at this path still has {names_of(gone)}, which the volume no longer has. "

@@ -18,7 +18,7 @@ from ..errors import StorageFault
 from ..header.copied import image_size
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
-from ..header.model import Header, Kdf
+from ..header.model import Header, Kdf, Keyslot
 from ..header.parsing import parse_header
 from ..header.reading import Read
 from ..unlock.key_material import material_size
@@ -107,6 +107,25 @@ def only_in(one: Image, other: Image) -> t.List[int]:
     """The keyslots of ``one`` that ``other`` does not have, under any number."""
     there = [other.identity(number) for number in other.header.keyslots]
     return [number for number in one.header.keyslots if one.identity(number) not in there]
+
+
+def same_salt(backup: Image, now: Image) -> t.List[int]:
+    """The keyslots that both have with the same parameters and salt, and with other key material.
+
+    Every new key gets a new salt. So they were one keyslot, and one of the two copies is damaged.
+    """
+    return [
+        number
+        for number, slot in backup.header.keyslots.items()
+        if number in now.header.keyslots
+        and backup.identity(number) != now.identity(number)
+        and _but_for_its_place(slot) == _but_for_its_place(now.header.keyslots[number])
+    ]
+
+
+def _but_for_its_place(slot: Keyslot) -> t.Tuple[t.Any, ...]:
+    key = (slot.kind, slot.key_size, slot.kdf, slot.af_hash, slot.af_stripes)
+    return (*key, slot.area.size, slot.encryption, slot.area_key_size)
 
 
 def relation(backup: Image, now: Image) -> str:

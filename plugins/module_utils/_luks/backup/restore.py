@@ -29,8 +29,9 @@ from ..errors import (
 from ..header import signatures
 from ..header.copied import image_size
 from ..header.luks2.binary import Copy, read_copy
-from ..header.model import Header, Pbkdf2
+from ..header.model import Header, IntentKind, Pbkdf2
 from ..plan.actions import ActionKind
+from ..required import required
 from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..unlock import key_material
@@ -43,11 +44,12 @@ from .backup_result import Opened, Side, compared, describe_backup, diff_of, nam
 from .backup_task import BackupTask
 from .check_secrets import SecretCheck, check_secrets
 from .create import read_image
-from .image import Image, only_in
+from .image import Image, only_in, same_salt
 from .restore_steps import Restore, make_restore
 
 _UUID_FIELD = (168, 40)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_WIPES_AN_ACTIVE_ONE = (IntentKind.ERASE, IntentKind.MOVE_ERASE, IntentKind.REPLACE_ERASE)
 _OTHER_BACKUP = "Give a backup of this volume"
 
 
@@ -83,16 +85,16 @@ def restore(task: BackupTask, *, check: bool) -> Result:
                 else:
                     _check_damaged(state, backup, volume)
                 current = _openers_of(task, state)
-                work = make_restore(
-                    state.now, backup, _bound(backup, secret_check.opened), _bound(state.now, current), state.damage
-                )
-                _check_consent(task, work, state, backup, secret_check.opened)
-                result = _result(task, volume, state, backup, (secret_check.opened, current), work)
+                kept = _kept(state, backup, secret_check.opened, current)
+                proven, proven_now = _bound(backup, secret_check.opened), _bound(state.now, current)
+                work = make_restore(state.now, backup, proven, proven_now, state.damage, kept)
+                _check_consent(task, work, state, backup, (secret_check.opened, current), kept)
+                result = _result(task, volume, state, backup, (secret_check.opened, current), work, kept)
                 if check and work.steps:
                     volume.check_writable()
                     result["warnings"] += locks.writer_obstacles(volume)
             if work.steps and not check:
-                result["warnings"] += _write(task, state, identity, backup, work)
+                result["warnings"] += _write(task, state, identity, backup, work, kept)
         except LuksmithError as error:
             raise error.on(task.device) from None
         return result
@@ -259,13 +261,47 @@ def _bound(image: t.Optional[Image], opened: Opened) -> t.List[int]:
     return [] if image is None else [number for number in opened.by_slot if image.header.keyslots[number].bound]
 
 
-def _check_consent(task: BackupTask, work: Restore, state: _VolumeState, backup: Image, opened: Opened) -> None:
+def _kept(state: _VolumeState, backup: Image, opened: Opened, current: Opened) -> t.List[int]:
+    """The keyslots of which one copy is damaged, and nothing shows that it is that of the volume, which stays.
+
+    One that an interrupted run was wiping is the damaged one in the volume.
+    """
+    if state.now is None:
+        return []
+    intent = state.now.header.intent
+    wiped = intent.keyslot if intent is not None and intent.kind in _WIPES_AN_ACTIVE_ONE else None
+    return [
+        number
+        for number in same_salt(backup, state.now)
+        if number != wiped and not (opened.by_slot.get(number) and not current.by_slot.get(number))
+    ]
+
+
+def _about_the_kept(state: _VolumeState, backup: Image, opened: Opened, current: Opened, number: int) -> str:
+    slot = named(required(state.now), number, current)
+    name = names_of([slot])
+    if slot["opened_by"]:
+        here = f"{name} stays as the volume has it, where {slot['opened_by'][0]} opens it"
+        return f"{here}." if opened.by_slot.get(number) else f"{here}: the copy in the backup is damaged."
+    return (
+        f"{name or names_of([named(backup, number, opened)])} has the same salt in the volume and in the backup, but"
+        " other key material: one of both is damaged, and no given secret opens either. It stays as the volume has it."
+        " If the copy in the backup may be the good one, give its secret under unlock."
+    )
+
+
+def _check_consent(
+    task: BackupTask,
+    work: Restore,
+    state: _VolumeState,
+    backup: Image,
+    openers: t.Tuple[Opened, Opened],
+    kept: t.Collection[int],
+) -> None:
     if not work.steps or task.force:
         return
-    back, gone = _revived(state, backup, opened), _dropped(state, backup)
-    effects = (
-        [f"{names_of(back)} of the backup would open the volume again for anyone who has the secret"] if back else []
-    )
+    back, gone = _revived(state, backup, openers[0], kept), _dropped(state, backup, openers[1], kept)
+    effects = [f"{words} again for anyone who has the secret" for words in _open(back, "would open", "may open")]
     effects += [f"{names_of(gone)} of the volume would be erased"] if gone else []
     if state.now is not None and backup.luksmeta not in (b"", state.now.luksmeta):
         effects.append("what luksmeta keeps for the keyslots (Clevis) would be that of the backup")
@@ -280,13 +316,25 @@ def _check_consent(task: BackupTask, work: Restore, state: _VolumeState, backup:
     )
 
 
-def _revived(state: _VolumeState, backup: Image, opened: Opened) -> t.List[Result]:
+def _revived(state: _VolumeState, backup: Image, opened: Opened, kept: t.Collection[int]) -> t.List[Result]:
     numbers = list(backup.header.keyslots) if state.now is None else only_in(backup, state.now)
-    return [named(backup, number, opened) for number in numbers]
+    return [named(backup, number, opened) for number in numbers if number not in kept]
 
 
-def _dropped(state: _VolumeState, backup: Image) -> t.List[Result]:
-    return [] if state.now is None else [named(state.now, number, Opened()) for number in only_in(state.now, backup)]
+def _dropped(state: _VolumeState, backup: Image, current: Opened, kept: t.Collection[int]) -> t.List[Result]:
+    numbers = [] if state.now is None else only_in(state.now, backup)
+    return [named(required(state.now), number, current) for number in numbers if number not in kept]
+
+
+def _open(revived: t.Sequence[Result], proven: str, unproven: str) -> t.List[str]:
+    """A sentence without its end for those that a given secret opens, and one for the others."""
+    opened = [slot for slot in revived if slot["opened_by"]]
+    others = [slot for slot in revived if not slot["opened_by"]]
+    return [
+        f"{names_of(slots)} of the backup {verb} the volume"
+        for slots, verb in ((opened, proven), (others, unproven))
+        if slots
+    ]
 
 
 def _result(
@@ -296,30 +344,39 @@ def _result(
     backup: Image,
     openers: t.Tuple[Opened, Opened],
     work: Restore,
+    kept: t.Collection[int],
 ) -> Result:
     opened, current = openers
-    revived, dropped = _revived(state, backup, opened), _dropped(state, backup)
+    revived, dropped = _revived(state, backup, opened, kept), _dropped(state, backup, current, kept)
     warnings = [*task.warnings, *backup.header.warnings, *opened.warnings]
+    warnings += [_about_the_kept(state, backup, opened, current, number) for number in kept]
     if revived and work.steps:
+        again = _open(revived, "can open", "may open")
+        warnings.append(f"{' again; '.join(again)} again. If a secret was removed on purpose, remove it again.")
+    if dropped and work.steps:
         warnings.append(
-            f"{names_of(revived)} of the backup open{'s' if len(revived) == 1 else ''} the volume again. If a secret "
-            "was removed on purpose, remove it again."
+            f"The restore erases {names_of(dropped)} of the volume: a secret that opened only "
+            f"{'that' if len(dropped) == 1 else 'one of those'} no longer opens the volume."
         )
+    left = opened.with_those_of(current, kept)
     if backup.header.intent is not None:
         warnings.append("The backup was made after an interrupted run: no secret may open one of its keyslots.")
     after = Image(backup.data, work.after) if work.steps else state.now
+    changed = [
+        action.keyslot for action in work.steps if action.kind == ActionKind.RESTORE and action.keyslot is not None
+    ]
     return {
         "changed": bool(work.steps),
         "plan": [action_row(action) for action in work.steps],
-        "diff": diff_of(task.device, Side(state.now, current), Side(after, opened)),
+        "diff": diff_of(task.device, Side(state.now, current), Side(after, left), changed),
         "backup": {
             "path": task.path,
             **describe_backup(backup, opened),
-            **(compared(backup, state.now, opened) if state.now is not None else {}),
+            **(compared(backup, state.now, opened, current) if state.now is not None else {}),
         },
         "revived": revived if work.steps else [],
         "dropped": dropped if work.steps else [],
-        "keyslots": rows(work.after, opened.by_slot, opened.untried),
+        "keyslots": rows(work.after, left.by_slot, left.untried),
         "uuid": backup.header.uuid,
         "type": backup.header.format,
         "container": volume.container,
@@ -328,7 +385,9 @@ def _result(
     }
 
 
-def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image, work: Restore) -> t.List[str]:
+def _write(
+    task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image, work: Restore, kept: t.Collection[int]
+) -> t.List[str]:
     def read(volume: Volume) -> t.Tuple[_VolumeState, str, bytes]:
         found = _read_state(volume, backup)
         return found, found.uuid, found.raw
@@ -345,7 +404,7 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
             )
         try:
             work.run(volume, PASSES_MULTIPLE if volume.rotational else PASSES_SINGLE)
-            _verify(volume, backup)
+            _verify(volume, backup, kept)
         except Exception as error:
             if not work.begun:
                 raise
@@ -356,10 +415,11 @@ def _write(task: BackupTask, state: _VolumeState, identity: t.Any, backup: Image
         return [f"what was erased may survive elsewhere: {copies}"] if copies else []
 
 
-def _verify(volume: Volume, backup: Image) -> None:
+def _verify(volume: Volume, backup: Image, kept: t.Collection[int]) -> None:
     now = read_image(volume)
     lost = backup.luksmeta and backup.luksmeta != now.luksmeta
-    if only_in(backup, now) or only_in(now, backup) or now.header.needs_heal or lost:
+    differ = {*only_in(backup, now), *only_in(now, backup)}.difference(kept)
+    if differ or now.header.needs_heal or lost:
         raise StorageFault(
             "the volume does not contain what was written to it", why="the medium or its driver loses writes"
         )

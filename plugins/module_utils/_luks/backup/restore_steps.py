@@ -10,6 +10,7 @@ The rules are those of docs/transactions.md, for a target from a file:
   removed keyslots are wiped under a journal entry. Key material may move: its encryption does not depend on its place.
 * LUKS1: every keyslot has a fixed place. A proven keyslot of the backup is written first, through another keyslot if
   its own is in use, so that it opens the volume while the others are replaced one by one.
+* A keyslot of which one copy is damaged stays as it is, unless a secret opens that of the backup (``kept``).
 * What luksmeta keeps for the keyslots of LUKS1 comes last: until then Clevis fails, and passphrases do not. If the
   backup has nothing of it, the notes of the keyslots that were replaced or erased go.
 * A header that cannot be read: key material first, then the header, its first sector last. Before that write nothing
@@ -64,27 +65,34 @@ class Restore(abc.ABC):
 
 
 def make_restore(
-    now: t.Optional[Image], backup: Image, proven: t.Collection[int], proven_now: t.Collection[int], damage: str = ""
+    now: t.Optional[Image],
+    backup: Image,
+    proven: t.Collection[int],
+    proven_now: t.Collection[int],
+    damage: str = "",
+    kept: t.Collection[int] = (),
 ) -> Restore:
     """The restore of ``backup`` onto a volume with ``now``, or None if its header cannot be read because of ``damage``.
 
-    proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume.
+    proven: bound keyslots of the backup that a secret opens; proven_now: those of the volume; kept: keyslots that stay
+    as the volume has them, with the parameters of the backup.
 
     Raises Refused if the volume has no free space for the key material, or the formats differ.
     """
     if now is None:
         return Rebuild(backup, damage)
     if now.header.format == "luks1":
-        return Luks1Restore(now, backup, proven, proven_now)
-    return Luks2Restore(now, backup)
+        return Luks1Restore(now, backup, kept, proven, proven_now)
+    return Luks2Restore(now, backup, kept)
 
 
 class _Edit(Restore):
     """A restore onto a volume whose header can be read."""
 
-    def __init__(self, now: Image, backup: Image) -> None:
+    def __init__(self, now: Image, backup: Image, kept: t.Collection[int]) -> None:
         self.now = now
         self.backup = backup
+        self.kept = kept
         self.done = []
         self._disk: t.Optional[HeaderWriter] = None
 
@@ -108,18 +116,16 @@ class _Edit(Restore):
     def _slot_steps(self) -> t.Iterator[Action]:
         for number in range(self.now.header.slot_count):
             wanted, present = self.backup.identity(number), self.now.identity(number)
-            if wanted == present:
+            if wanted == present or number in self.kept:
                 continue
             if wanted is None:
                 yield Action(ActionKind.ERASE, number, "the backup does not have it")
             elif present is None:
                 yield Action(ActionKind.RESTORE, number, "only the backup has it")
             else:
-                yield Action(
-                    ActionKind.RESTORE,
-                    number,
-                    "the backup has another key there, which replaces the present one",
-                )
+                same = wanted[0] == present[0]
+                what = "a copy of it that is not damaged" if same else "another key there"
+                yield Action(ActionKind.RESTORE, number, f"the backup has {what}, which replaces the present one")
 
     def _put_material(self, source: int, area: Extent) -> None:
         slot = self.backup.header.keyslots[source]
@@ -134,8 +140,15 @@ class _Edit(Restore):
 class Luks1Restore(_Edit):
     """LUKS1: one keyslot after the other, a proven one first."""
 
-    def __init__(self, now: Image, backup: Image, proven: t.Collection[int], proven_now: t.Collection[int]) -> None:
-        super().__init__(now, backup)
+    def __init__(
+        self,
+        now: Image,
+        backup: Image,
+        kept: t.Collection[int],
+        proven: t.Collection[int],
+        proven_now: t.Collection[int],
+    ) -> None:
+        super().__init__(now, backup, kept)
         self._proven = sorted(proven)
         self._proven_now = set(proven_now)
         steps = list(self._slot_steps())
@@ -145,6 +158,20 @@ class Luks1Restore(_Edit):
             steps.append(Action(ActionKind.RESTORE_HEADER, None, "what luksmeta keeps for the keyslots differs"))
         self.steps = tuple(steps)
         self.after = backup.header
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """Raises Refused if only a keyslot that must stay could make room for the first one that opens."""
+        changed = {action.keyslot for action in self.steps}
+        others = [number for number in range(self.now.header.slot_count) if number not in self.kept]
+        if self.kept and set(self._proven) <= changed and len(others) < 2:
+            raise Refused(
+                f"keyslots {', '.join(map(str, sorted(self.kept)))} of the volume have the same salt as those of the"
+                " backup and other key material, and no keyslot is left for the way there",
+                why="one copy of each is damaged, and no given secret tells which",
+                remedy="Give the secret of one of them under unlock, or erase one by its number with"
+                " luksmith.luks.keyslots",
+            )
 
     def _execute(self) -> None:
         self._end_interrupted_run()
@@ -176,7 +203,7 @@ class Luks1Restore(_Edit):
     def _bring_in(self, opener: int) -> int:
         """Replace another keyslot by the proven one; returns the number of the temporary slot."""
         free = self.disk.header.layout.free_numbers()
-        others = [number for number in self.disk.header.keyslots if number != opener]
+        others = [number for number in self.disk.header.keyslots if number != opener and number not in self.kept]
         temporary_slot = free[0] if free else min(others, key=lambda number: number in self._proven_now)
         if not free:
             self._erase(temporary_slot)
@@ -216,8 +243,8 @@ class Luks1Restore(_Edit):
 class Luks2Restore(_Edit):
     """LUKS2: key material into free space, then the whole header at once. Raises Refused if there is no such space."""
 
-    def __init__(self, now: Image, backup: Image) -> None:
-        super().__init__(now, backup)
+    def __init__(self, now: Image, backup: Image, kept: t.Collection[int]) -> None:
+        super().__init__(now, backup, kept)
         present, wanted = _luks2(now.header), _luks2(backup.header)
         steps = list(self._slot_steps())
         if _plain(present) != _plain(wanted) and not steps:
@@ -227,7 +254,8 @@ class Luks2Restore(_Edit):
         if present.needs_heal:
             steps.append(Action(ActionKind.HEAL_HEADER, None, "the copies of the header differ"))
         self.steps = tuple(steps)
-        self._missing = [number for number in wanted.keyslots if backup.identity(number) != now.identity(number)]
+        missing = [number for number in wanted.keyslots if backup.identity(number) != now.identity(number)]
+        self._missing = [number for number in missing if number not in kept]
         self._places = self._place_all(present, wanted) if steps else {}
         self._stale = self._left_behind(present)
         target = present.with_metadata_of(wanted, self._places) if steps else present

@@ -111,4 +111,5 @@ def _remarks(row: Row) -> str:
     remarks = [] if row["bound"] else ["not bound to the volume"]
     if row["priority"] != "normal":
         remarks.append(f"priority {row['priority']}")
-    return ", ".join([*remarks, *(f"token {shown(kind, LONGEST_NAME)}" for kind in row["tokens"])])
+    tokens = [f"token {shown(kind, LONGEST_NAME)}" for kind in row["tokens"]]
+    return ", ".join([*remarks, *tokens, *row.get("remarks", ())])

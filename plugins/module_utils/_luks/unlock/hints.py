@@ -27,15 +27,23 @@ def fingerprint(kdf: Kdf) -> str:
     return "" if isinstance(kdf, UnknownKdf) else hashlib.sha256(kdf.salt).hexdigest()[:32]
 
 
+def recorded(header: Header) -> t.Dict[int, str]:
+    """Keyslot -> its label, of those that nobody has written since the record was."""
+    slots = header.keyslots
+    return {
+        keyslot: entry.label
+        for keyslot, entry in header.record.items()
+        if keyslot in slots and slots[keyslot].bound and entry.fingerprint == fingerprint(slots[keyslot].kdf)
+    }
+
+
 def remembered(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int]]:
     """Keyslot -> numbers of the secrets that the record names by label, if the keyslot is still the recorded one."""
     found: t.Dict[int, t.List[int]] = {}
-    for keyslot, entry in header.record.items():
-        slot = header.keyslots.get(keyslot)
-        if slot is not None and slot.bound and entry.fingerprint == fingerprint(slot.kdf):
-            secrets = [secret for secret, label in enumerate(labels) if entry.label == label]
-            if secrets:
-                found[keyslot] = secrets
+    for keyslot, recorded_label in recorded(header).items():
+        secrets = [secret for secret, label in enumerate(labels) if recorded_label == label]
+        if secrets:
+            found[keyslot] = secrets
     return found
 
 

@@ -23,7 +23,7 @@ from ..result.slot_table import Row, rows
 from ..task.desired import Desired
 from ..task.parse import Task
 from ..task.secrets import Secret
-from ..unlock.hints import hints, remembered
+from ..unlock.hints import hints, recorded, remembered
 from ..unlock.prover import Prover, labels_by_keyslot, tokens_asked
 from ..unlock.session import UnlockSession, all_cores
 from ..unlock.verdict import Verdict
@@ -43,6 +43,7 @@ UNLOCKED_ATTEMPTS = 3
 _WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)")
 _GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
 _ALL_DONE = "Everything was done before: nothing is left"
+_PLACE_IN_THE_TASK = re.compile(r"(?:keyslots|unlock)\[[0-9]+\]")
 
 
 class PlannedChange:
@@ -218,8 +219,8 @@ class _Amendment:
         for secret in self.task.desired.by_token:
             self.derivations.replace(secret, self.task.secrets[secret])
         self.tokens.clear()
-        if self.task.verify == "record":
-            prover: Prover = self.session.record_prover(header, remembered(header, self.task.desired.labels))
+        if self.task.verify == "record" and self._asks_the_record_only(header):
+            prover: Prover = self.session.record_prover(header, remembered(header, self._labels_of_people()))
             # A refusal based on the record alone proves nothing: the secrets decide.
             with contextlib.suppress(LuksmithError):
                 plan = make_plan(self._situation(header, prover), self._resolved(header, prover), prover)
@@ -254,6 +255,33 @@ class _Amendment:
                 raise header.write_obstacle from None
             raise
         return PlannedChange(header, prover, plan)
+
+    def _asks_the_record_only(self, header: Header) -> bool:
+        """Whether the record answers for each keyslot in which an old secret, or a stranger, would be a change.
+
+        A token is no answer: a passphrase can have taken the place of the key that it keeps.
+        """
+        known, asked = recorded(header), set()
+        for entry in self.task.desired.entries:
+            if entry.old_secret is not None and entry.keyslot is not None:
+                asked.add(entry.keyslot)
+            elif entry.old_secret is not None:
+                asked.update(number for number, slot in header.keyslots.items() if slot.bound)
+        if self.task.desired.purge:  # which leaves those of tokens and unbound ones, whatever opens them
+            views = Situation.of(header).slots.values()
+            asked.update(view.number for view in views if view.bound and not view.protected_by)
+        return all(number in known for number in asked if number in header.keyslots)
+
+    def _labels_of_people(self) -> t.List[str]:
+        """The labels, each with nothing in place of one that is a place in the task: another secret is there next time.
+
+        What a token keeps is compared with the token.
+        """
+        desired = self.task.desired
+        return [
+            "" if _PLACE_IN_THE_TASK.match(label) and secret not in desired.by_token else label
+            for secret, label in enumerate(desired.labels)
+        ]
 
     def _for_the_first(
         self, header: Header, prover: Prover, own: t.Mapping[int, int], given: t.Mapping[int, int]

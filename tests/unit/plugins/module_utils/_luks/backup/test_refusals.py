@@ -254,7 +254,8 @@ def test_what_a_newer_cryptsetup_made(volume: pathlib.Path, path: pathlib.Path) 
 @BOTH
 def test_without_consent(volume: pathlib.Path, path: pathlib.Path) -> None:
     full.amend_volume(volume, full.absent(MADE[1]), unlock=MADE[:1])
-    refused(volume, path, r"(?i)keyslot 1.*would open the volume again.*force: true", force=False)
+    refused(volume, path, r"(?i)keyslot 1.*may open the volume again.*force: true", force=False)
+    refused(volume, path, r"(?i)keyslot 1 \(.*\) of the backup would open the volume", *MADE, force=False)
 
 
 @BOTH
