@@ -151,9 +151,15 @@ def test_what_opens_another_key_does_not_open_the_volume() -> None:
     into_other = Item(PRESENT, slot=2, old=2, new=0)
     named = Task((into_other, Item("absent", slot=0)), (1,))
     purged = Task((into_other, Item(PRESENT, old=1, new=0)), purge=True)
+    # Room for slot 2 alone would be made by slot 0, which then is free but not for A.
+    not_there = Task((into_other, Item(PRESENT, old=1, new=0), Item("absent", slot=0, old=0)), (1, 3), purge=True)
     for case, expected in (
         (one_case((opened_by(0), opened_by(1), other), named, few), ["erase 0", "rekey 2"]),
         (one_case((opened_by(1), opened_by(1), other, 0), purged, enough), ["rekey 0", "rekey 2", "erase 1"]),
+        (
+            one_case((opened_by(1), opened_by(3), other, other), not_there, enough),
+            ["erase 1", "rekey 2", "add 1", "erase 0"],
+        ),
     ):
         findings, outcome = judge(brute_force.load_planner(), case)
         assert not findings and [f"{move.kind} {move.slot}" for move in outcome.moves] == expected, (findings, outcome)
