@@ -17,10 +17,12 @@ from ansible_collections.luksmith.luks.tests.property.planner_cases import World
 from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, call, judge
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
     PRESENT,
+    Content,
     Item,
     Room,
     State,
     Task,
+    held,
     opened_by,
     rooms,
 )
@@ -138,6 +140,29 @@ def test_a_copy_makes_every_full_header_reachable() -> None:
         assert call(brute_force.load_planner(), one_case(state, task._replace(backup=False), room)).verdict == "refused"
     unreachable = one_case(full, Task((Item(PRESENT, new=1),), (0,), backup=True), luks1)
     assert call(brute_force.load_planner(), unreachable).verdict == "refused"
+
+
+def test_what_opens_another_key_does_not_open_the_volume() -> None:
+    """A in slot 2, which is not bound, is no slot of A: the last one that opens the volume may go where the task says
+    so, and purge does not take slot 2 for the one that stays.
+    """
+    few, enough = rooms(3)[1], rooms(4)[1]
+    other = held(Content(opens=1 << 2, bound=False))
+    into_other = Item(PRESENT, slot=2, old=2, new=0)
+    named = Task((into_other, Item("absent", slot=0)), (1,))
+    purged = Task((into_other, Item(PRESENT, old=1, new=0)), purge=True)
+    # Room for slot 2 alone would be made by slot 0, which then is free but not for A.
+    not_there = Task((into_other, Item(PRESENT, old=1, new=0), Item("absent", slot=0, old=0)), (1, 3), purge=True)
+    for case, expected in (
+        (one_case((opened_by(0), opened_by(1), other), named, few), ["erase 0", "rekey 2"]),
+        (one_case((opened_by(1), opened_by(1), other, 0), purged, enough), ["rekey 0", "rekey 2", "erase 1"]),
+        (
+            one_case((opened_by(1), opened_by(3), other, other), not_there, enough),
+            ["erase 1", "rekey 2", "add 1", "erase 0"],
+        ),
+    ):
+        findings, outcome = judge(brute_force.load_planner(), case)
+        assert not findings and [f"{move.kind} {move.slot}" for move in outcome.moves] == expected, (findings, outcome)
 
 
 def one_case(state: State, task: Task, room: t.Optional[Room] = None) -> Case:

@@ -88,7 +88,8 @@ class KeyslotWriter:
                 own_key = _own_key(self.prover, required(action.keyslot), self.disk)
             yield SlotKeys(parameters, key, own_key or volume_key, action.own_key)
         finally:
-            wipe(own_key)
+            if action.own_key:
+                wipe(own_key)
             wipe(key)
 
     def place(self, number: int, area: Extent, keys: SlotKeys) -> None:

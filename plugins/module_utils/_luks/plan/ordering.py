@@ -250,7 +250,9 @@ class Ordering:
             return False
 
         def rank(keyslot: int) -> t.Tuple[bool, bool, bool, int]:
-            fillable = bool(rekeys) or any(
+            # What a rekey of another key gets room for leaves no opener: the number has to be good for an add, too.
+            any_number = not adds or any(not rekey.own_key for rekey in rekeys.values())
+            fillable = any_number or any(
                 keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold
                 for add in adds
             )

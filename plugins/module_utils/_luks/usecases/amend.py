@@ -40,7 +40,8 @@ if t.TYPE_CHECKING:
     from .chain import Chain
 
 UNLOCKED_ATTEMPTS = 3
-_WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)")
+# Not one that has the whole disk of a partition: it has no node of the volume.
+_WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)(?!.* is a partition of)")
 _GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
 _ALL_DONE = "Everything was done before: nothing is left"
 _PLACE_IN_THE_TASK = re.compile(r"(?:keyslots|unlock)\[[0-9]+\]")

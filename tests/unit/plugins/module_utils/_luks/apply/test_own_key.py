@@ -63,12 +63,20 @@ def test_the_key_stays_and_its_secret_is_another(path: pathlib.Path) -> None:
     before = path.read_bytes()
     entry = {"keyslot": 1, "old_secret": {"passphrase": THEIRS}, "new_secret": {"passphrase": NEXT}}
     task = {"device": str(path), "keyslots": [{**entry, "pbkdf": {"iterations": 1000}}]}
-    assert [row["action"] for row in amend(parse_task(task), check=False)["plan"]] == ["rekey"]
+    predicted, done = amend(parse_task(task), check=True), amend(parse_task(task), check=False)
+    assert predicted["keyslots"] == done["keyslots"] and [row["action"] for row in done["plan"]] == ["rekey"]
     after = path.read_bytes()
     assert own_key(after, 2) == own_key(before, 1)
     with proofs(after) as prover:
         assert not prover.opens_unbound(1, 1) and not prover.opens_unbound(0, 1)
     assert not amend(parse_task(task), check=False)["changed"] and path.read_bytes() == after
+
+
+def test_the_key_stays_with_other_costs(path: pathlib.Path) -> None:
+    before, costs = path.read_bytes(), {"type": "pbkdf2", "iterations": 1234}
+    same = {"keyslot": 1, "old_secret": {"passphrase": THEIRS}, "new_secret": {"passphrase": THEIRS}, "pbkdf": costs}
+    assert amend(parse_task({"device": str(path), "keyslots": [same]}), check=False)["changed"]
+    assert own_key(path.read_bytes(), 1) == own_key(before, 1)
 
 
 def test_key_material_that_changed_meanwhile_gives_no_key(path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 import pytest
@@ -299,10 +300,13 @@ def test_another_key_is_never_without_a_keyslot(monkeypatch: pytest.MonkeyPatch)
         window=model.Extent(AREA, 2 * AREA),
         unit=AREA,
     )
-    for way_back in (WayBack.NONE, WayBack.OFFERED):
+    # Room for a key as long as that of the volume is not enough.
+    longer = {**full.taken, 3: model.Extent(2 * AREA, 2 * AREA)}
+    nearly_full = full._replace(taken=longer, window=model.Extent(AREA, 4 * AREA))
+    for layout, way_back in itertools.product((full, nearly_full), (WayBack.NONE, WayBack.OFFERED)):
         with pytest.raises(Refused, match=r"(?i)green into keyslot 3 .*needs room beside it \(not bound"):
             make_plan(
-                found._replace(layout=full, way_back=way_back),
+                found._replace(layout=layout, way_back=way_back),
                 Desired((present(GREEN, BLUE, keyslot=3),), (RED,), LABELS, backup_dir="/copies"),
                 told,
             )

@@ -261,3 +261,11 @@ def test_a_path_that_leads_elsewhere_when_the_locks_are_held(
     ):
         pass
     assert volume.read_bytes() == before
+
+
+def test_qmp_is_offered_for_a_monitor_that_can_help() -> None:
+    """A QEMU that has the whole disk of a partition has no node of the volume."""
+    holds = "pid 7 (qemu-system-x86_64) holds the image locks of /dev/sdb1"
+    assert amend._WITH_MONITOR.search(holds)
+    assert not amend._WITH_MONITOR.search(holds.replace("sdb1", "sdb, the disk that it is a partition of"))
+    assert not amend._WITH_MONITOR.search(holds.replace("qemu-system-x86_64", "qemu-nbd"))

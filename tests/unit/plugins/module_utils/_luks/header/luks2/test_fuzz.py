@@ -124,9 +124,11 @@ def survives(raw: bytes) -> None:
         lambda: header.with_record({}),
         lambda: header.with_intent(None),
     ]
+    place = model.Extent(12582912, 258048)
     for number in list(header.keyslots)[:2]:
         edits.append(lambda number=number: header.without_keyslot(number))  # type: ignore[misc]
-        edits.append(lambda number=number: header.with_keyslot(number, kdf, model.Extent(12582912, 258048)))  # type: ignore[misc]
+        for own in (False, True):
+            edits.append(lambda number=number, own=own: header.with_keyslot(number, kdf, place, own_key=own))  # type: ignore[misc]
     for edit in edits:
         try:
             new = edit()
