@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused
+from ..errors import Refused, shown
 from ..header.model import PRIORITY_NORMAL, Intent, UnknownKdf
 from ..required import required
 from ..task.desired import ABSENT, Desired, Entry
@@ -146,12 +146,8 @@ class _Planner:
         """What ends the interrupted run; where only a copy of the header makes that safe, ``actions`` get it first."""
         from .resume import resume  # what an interrupted run left is rare
 
-        if intent.copy and self.situation.way_back == WayBack.NONE:
-            raise Refused(
-                "an interrupted run left a copy of the header as the way back, in the folder that it had as backup_dir",
-                why="the copy opens with the secrets of before, and goes with the end of that run",
-                remedy="give the same backup_dir",
-            )
+        if intent.copy and self.situation.way_back in (WayBack.NONE, WayBack.ELSEWHERE):
+            raise self._copy_unseen()
         wanted = self.entries.wanted
         try:
             return resume(self.situation, intent, self.proofs, wanted, way_back=self.copied)
@@ -163,6 +159,23 @@ class _Planner:
         actions.append(self._copy_action())
         self.proofs.has_key = True
         return resume(self.situation, intent, self.proofs, wanted, way_back=True)
+
+    def _copy_unseen(self) -> Refused:
+        elsewhere = self.situation.way_back == WayBack.ELSEWHERE
+        if elsewhere and self.proofs.find_opener(self.proofs.slots) is None:
+            return self._no_way_back()
+        name, folder = self.situation.copy_name, self.desired.backup_dir
+        found = "an interrupted run left a copy of the header as the way back, in the folder that it had as backup_dir:"
+        found += f" the file {name}"
+        if elsewhere:
+            found += f", which is not in {shown(folder)}, another folder or file system"
+        return Refused(
+            found,
+            why="the copy opens with the secrets of before, and goes with the end of that run",
+            remedy=f"give the same backup_dir: 'find / -name {name}' finds it once its file system is mounted. Only"
+            " if it is gone for ever, create an empty file of that name in "
+            + (shown(folder) if elsewhere else "a folder, and give that as backup_dir"),
+        )
 
     def _no_way_back(self) -> Refused:
         return Refused(

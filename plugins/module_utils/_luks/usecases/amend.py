@@ -43,6 +43,11 @@ UNLOCKED_ATTEMPTS = 3
 # Not one that has the whole disk of a partition: it has no node of the volume.
 _WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)(?!.* is a partition of)")
 _GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
+_COPY_OF_NOBODY = (
+    "{path} has the name of a copy of the header of this volume, which the header does not name: it may still open the"
+    " volume with secrets of before. Destroy it ('shred -u'), unless a clone with the same UUID names it: then run the"
+    " task for that clone"
+)
 _ALL_DONE = "Everything was done before: nothing is left"
 _PLACE_IN_THE_TASK = re.compile(r"(?:keyslots|unlock)\[[0-9]+\]")
 
@@ -315,6 +320,9 @@ class _Amendment:
         folder, intent = self.task.desired.backup_dir, header.intent
         if not folder:
             return WayBack.NONE, "", None
+        from ..volume.copy_file import others
+
+        self.warnings.extend(_COPY_OF_NOBODY.format(path=shown(path)) for path in others(folder, header))
         if intent is None or not intent.copy:
             return WayBack.OFFERED, "", None
         from .way_back import look
@@ -323,7 +331,7 @@ class _Amendment:
             found = look(folder, header, intent, self.task.desired, session)
             self.copy_evaluations += session.evaluations
         if found.fault:
-            return WayBack.OFFERED, found.fault, None
+            return WayBack.ELSEWHERE if found.elsewhere else WayBack.OFFERED, found.fault, None
         self.session.lend(found.key)
         lent = (*self.task.desired.volume_keys, f"the copy of the header in {folder}")
         self.wanted = self.task.desired._replace(volume_keys=lent)
