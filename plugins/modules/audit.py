@@ -84,8 +84,8 @@ options:
     default: strict
   secrets:
     description:
-      - Secrets that may open the volumes. A keyslot that none of them opens is a finding. A secret that opens nothing
-        is a finding only if C(required_labels) of the policy has its label. What a token yields counts as one.
+      - Secrets that may open the volumes. A keyslot that none opens is a finding; a secret that opens none, only if it
+        is in C(required_labels). What a token yields counts as one. One that yields nothing leaves it RV(unverified).
     type: list
     elements: dict
     default: []
@@ -325,7 +325,7 @@ keyslots:
   description:
     - The keyslots as M(luksmith.luks.keyslots_info) returns them, with C(changed) (time of the last change from the
       record, or V(none)), C(age_days), C(recorded) (whether C(opened_by) is only from the record) and C(mark) (the
-      highest severity of a finding there, or V(none)).
+      highest severity of a finding there, or V(none)). If C(tried) is V(false) for an active one, C(reason) says why.
   returned: success with O(device)
   type: list
   elements: dict

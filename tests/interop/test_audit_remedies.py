@@ -510,13 +510,13 @@ class TestToken:
         lab.carry_out(lab.audit()[name]["remedy"])
         assert name not in lab.audit()
 
-    @carries(("token-orphan", "Remove it with"))
+    @carries(("token-orphan", "If it is not needed, remove it: <remove_token>"))
     def test_a_token_of_no_keyslot(self, tmp_path: pathlib.Path) -> None:
         lab = self.lab(tmp_path, {"type": "of-nobody", "keyslots": []})
         lab.carry_out(lab.audit()["token-orphan"]["remedy"], UNLOCKED)
         assert "token-orphan" not in lab.audit()
 
-    @carries(("token-doubled", "Find out which one unlocks"))
+    @carries(("token-doubled", "Ask each of them alone"))
     def test_two_tokens_of_one_keyslot(self, tmp_path: pathlib.Path) -> None:
         lab = self.lab(tmp_path, luks2_token("systemd-tpm2", 1))
         _Edited(lab.path).edit(lambda tree: tree["tokens"].update({"3": tree["tokens"]["0"]}))

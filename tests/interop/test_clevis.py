@@ -124,6 +124,8 @@ def test_an_audit_asks_the_token(volume: Luks2Volume, type: str) -> None:
         1: ["machine"],
     }
     assert MACHINE not in json.dumps(done)
+    found = {one["rule"] for kind in ("findings", "unverified") for one in done[kind]}
+    assert not {"token-dangling", "slot-unknown"} & found, "it is the secret of that very token"
     wrong = {**given, "secrets": [{"label": "other", "volume_key_base64": "A" * 86 + "=="}, *given["secrets"]]}
     assert told(run_module("audit", wrong), "the volume key other is not that of the volume")
 
@@ -133,6 +135,11 @@ def test_an_audit_says_that_a_binding_is_stale(volume: Luks2Volume, type: str) -
     done = run_module("audit", {"device": str(volume.path), "secrets": [TOKEN]})
     assert told(done, "the binding is stale")
     assert all(row["opened_by"] == [] for row in done["keyslots"])
+    costs = {"pbkdf2": 1000, "argon2": [{"time": 4, "memory": 32}], "tokens": {"clevis": 1000}}
+    for policy in ("legacy", {"extends": "legacy", "token_types": ["clevis"], "minimum_costs": costs}):
+        refuted = run_module("audit", {"device": str(volume.path), "secrets": [TOKEN], "policy": policy})
+        found = {(one["rule"], one["keyslot"]) for one in refuted["findings"]}
+        assert {("token-dangling", 1), ("slot-unknown", 1)} <= found
 
 
 def test_the_second_binding_counts_if_the_first_is_stale(tmp_path: pathlib.Path) -> None:
@@ -196,6 +203,14 @@ def test_tang_unlocks_and_its_absence_is_told_in_the_words_of_clevis(
         bind(volume, type, "tang", json.dumps({"url": url}))
         keyslots(volume.path, [BREAK_GLASS], unlock=[TOKEN])
         assert volume.opens("break-glass")
+        required = {"extends": "legacy", "required_labels": ["machine"], "minimum_costs": {"pbkdf2": 1000}}
+        secrets = [TOKEN, BREAK_GLASS["new_secret"], {"label": "installer", "passphrase": "pw0"}]
+        audited = {"device": str(volume.path), "policy": required, "secrets": secrets}
+        assert run_module("audit", audited)["state"] == "compliant"
+    done = run_module("audit", audited)
+    assert done["state"] == "unverified" and {"label-missing", "slot-unknown"} == {
+        one["rule"] for one in done["unverified"] if "Error communicating with server" in one["message"]
+    }
     other = {"new_secret": {"passphrase": "other"}, "pbkdf": CHEAP}
     with pytest.raises(ModuleFailed) as caught:
         keyslots(volume.path, [other], unlock=[TOKEN])

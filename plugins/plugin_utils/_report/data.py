@@ -40,6 +40,7 @@ _ROW = {
     "bound": bool,
     "priority": str,
     "tried": bool,
+    "reason": str,
     "recorded": bool,
     "changed": str,
     "age_days": int,

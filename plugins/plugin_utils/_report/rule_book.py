@@ -73,7 +73,7 @@ _REKEY, _ERASE = "Set the secret again with explicit costs.", "Erase the keyslot
 _ERASE_BESIDE = "Erase the keyslot by its number while another one opens the volume."
 _ANEW, _BACKUP = "Encrypt the data anew.", "Destroy the backup and create a new one."
 _TRUST = "Restore a header backup that you trust."
-_TOKEN = "Remove the token, or let its program bind the keyslot anew."
+_TOKEN = "Let its program bind the keyslot anew, or remove the token while another secret is proven to open the volume."
 
 BOOK: t.Dict[str, Entry] = {
     "policy-gap": Entry((), "Name the cost in minimum_costs, or the reason in accepted.", _NEVER, _OWN),
@@ -158,10 +158,15 @@ BOOK: t.Dict[str, Entry] = {
     "token-malformed": Entry(_KEYS, _TOKEN, "A newer release of systemd or Clevis."),
     "tpm2-unconditional": Entry(_KEYS, _TOKEN, "A machine in a locked room that must boot unattended."),
     "tpm2-sha1": Entry(_CRYPTO, _TOKEN, "A TPM without any other bank."),
-    "token-dangling": Entry(_KEYS, _TOKEN, "A token and a person share one secret."),
+    "token-dangling": Entry(_KEYS, _TOKEN, "A token that was not asked and a person share one secret."),
     "token-doubled": Entry(_KEYS, _TOKEN, "Two ways to the same key, such as two servers."),
     "clevis-renew": Entry((*_KEYS, "cryptoperiod"), "Bind the keyslot anew.", "The list of retired keys is wrong."),
-    "token-orphan": Entry((), "Remove the token.", "A program keeps other data in it.", _FORM),
+    "token-orphan": Entry(
+        (),
+        "Remove the token while another secret is proven to open the volume.",
+        "A program keeps other data in it.",
+        _FORM,
+    ),
     "slots-full": Entry((), "Erase a keyslot that is not needed.", "It is information, and breaks nothing.", _SUPPORT),
     "secret-forbidden": Entry((*_KEYS, "cryptoperiod"), "Remove the secret, and old copies of the header.", _NEVER),
     "label-missing": Entry(_KEYS, "Add the secret.", "The given secret is a wrong one."),

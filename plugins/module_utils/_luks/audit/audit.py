@@ -167,11 +167,10 @@ def _report(
             "verify: record: the openers of keyslots come from the record in the header; no secret was tried on them, "
             "so that nothing is proven"
         )
-    if believed:
-        warnings.append(
-            f"keyslots {', '.join(map(str, believed))} are what their tokens say, by the word of the policy; no secret "
-            "was tried on them, so that nothing is proven"
-        )
+    warnings += [
+        f"keyslot {number} counts as the random key of its token by the word of the policy, which proves nothing"
+        for number in believed
+    ]
     return {
         "device": volume.path,
         "header": header_path,
@@ -227,11 +226,16 @@ def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Resul
         **evidence.opened_by,
         **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty},
     }
-    table = rows(evidence.header, opened_by, list(evidence.untried))
+    numbers = [slot for slot in evidence.header.keyslots if slot not in opened_by]
+    silent = {number: evidence.silence(number) for number in numbers if evidence.silence(number)}
+    reasons = {**silent, **evidence.untried}
+    table = rows(evidence.header, opened_by, list(reasons))
     for row in table:
         changed = evidence.changed(row["keyslot"])
         row["changed"] = None if changed is None else changed.strftime(MOMENT)
         row["age_days"] = evidence.age_days(row["keyslot"])
+        if not row["tried"] and row["keyslot"] in reasons:
+            row["reason"] = reasons[row["keyslot"]]
         row["recorded"] = row["keyslot"] in evidence.recorded
         row["mark"] = worst(mark["severity"] for mark in marks if mark["keyslot"] == row["keyslot"])
     return table

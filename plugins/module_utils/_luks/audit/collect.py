@@ -27,9 +27,9 @@ from ..volume.storage import Region, Volume
 from . import randomness
 from .audit_task import AuditTask
 from .backups import BackupFiles
-from .evidence import Evidence
+from .evidence import NOTHING_ASKED, Asked, Evidence
 from .stored import Stored
-from .tokens import is_random_key
+from .tokens import is_random_key, is_token_key
 
 _EMPTY = "the empty secret"
 
@@ -60,6 +60,7 @@ class EvidenceCollector:
         self._padding: t.Optional[int] = None
         self._prints: t.Dict[str, t.Any] = {}
         self._empty_tried = False
+        self._asked = NOTHING_ASKED
         self.warnings: t.List[str] = []
 
     def evidence(self) -> Evidence:
@@ -105,6 +106,7 @@ class EvidenceCollector:
             stored=self._stored(),
             luksmeta=self._luksmeta(),
             empty_tried=self._empty_tried and not recorded,
+            asked=self._asked,
         )
 
     def _luksmeta(self) -> t.Dict[int, bytes]:
@@ -139,9 +141,12 @@ class EvidenceCollector:
         return found
 
     def _try_secrets(
-        self, recorded: t.Container[int]
+        self, recorded: t.MutableMapping[int, t.Tuple[str, ...]]
     ) -> t.Tuple[t.Dict[int, t.Tuple[str, ...]], t.Dict[int, str], t.List[int], t.List[int]]:
-        """The openers, what could not be tried and why, the keyslots that the empty secret opens, and a random key."""
+        """The openers, what could not be tried and why, the keyslots that the empty secret opens, and a random key.
+
+        What a token proves or refutes is taken out of ``recorded``.
+        """
         secrets, labels = list(self._task.secrets), list(self._task.labels)
         slots = [slot for slot in self._header.keyslots.values() if slot.number not in recorded]
         if not secrets:
@@ -161,12 +166,25 @@ class EvidenceCollector:
                     untried[keyslot] = reason
                 if empty_refused:
                     refused.add(keyslot)
+            for keyslot in [keyslot for keyslot in recorded if _refuted(prover, keyslot)]:
+                numbers = self._order_for(self._header.keyslots[keyslot], labels)
+                reason, empty_refused = _try_all(prover, keyslot, numbers, secrets)
+                untried.update({keyslot: reason} if reason else {})
+                refused.update([keyslot] if empty_refused else [])
+                del recorded[keyslot]
             self._empty_tried = not untried and not refused and not all(secret.value for secret in secrets)
             openers = prover.openers()
+            for keyslot in openers:
+                recorded.pop(keyslot, None)
+            self._asked = _answers(prover, labels, openers, by_token)
             random = [
                 keyslot
                 for keyslot, found in openers.items()
-                if found and all(is_random_key(session.derivations.secrets[one].value) for one in found)
+                if found
+                and all(
+                    (is_token_key if one in by_token else is_random_key)(session.derivations.secrets[one].value)
+                    for one in found
+                )
             ]
             self.warnings += prover.token_failures()
             if prover.volume_key is not None:
@@ -235,6 +253,44 @@ class EvidenceCollector:
             except LuksmithError:
                 continue
         return found
+
+
+def _refuted(prover: Prover, keyslot: int) -> bool:
+    """Whether a token of the keyslot gave a secret that does not open it."""
+    gave = {
+        number
+        for yielded in prover.yielded.values()
+        for number in (*yielded.stale, *([yielded.token.number] if yielded.token else []))
+        if keyslot not in yielded.keyslots
+    }
+    return any(keyslot in token.keyslots and token.number in gave for token in prover.header.tokens)
+
+
+def _answers(
+    prover: Prover,
+    labels: t.Sequence[str],
+    openers: t.Mapping[int, t.Collection[int]],
+    by_token: t.Container[int],
+) -> Asked:
+    opens: t.Dict[int, t.FrozenSet[int]] = {}
+    silent: t.Dict[int, str] = {}
+    for yielded in prover.yielded.values():
+        silent.update(yielded.silent)
+        opens.update((number, frozenset()) for number in yielded.stale if number not in opens)
+        if yielded.token is not None:
+            opens[yielded.token.number] = frozenset(yielded.keyslots)
+    return Asked(
+        opens=opens,
+        silent={number: why for number, why in silent.items() if number not in opens},
+        labels={
+            labels[secret]: "; ".join(f"token {number}: {why}" for number, why in yielded.silent)
+            for secret, yielded in prover.yielded.items()
+            if yielded.token is None and yielded.silent
+        },
+        alone=frozenset(
+            keyslot for keyslot, found in openers.items() if found and all(secret in by_token for secret in found)
+        ),
+    )
 
 
 def _print(key: bytes, kind: bytes, value: bytearray) -> str:

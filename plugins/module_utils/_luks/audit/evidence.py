@@ -18,6 +18,24 @@ from .randomness import Randomness
 from .stored import Stored
 
 
+class Asked(t.NamedTuple):
+    """What the tokens said whose secrets the task asks for.
+
+    opens:  token -> those of its keyslots that its secret opens; none of them if the binding is stale.
+    silent: token -> why it gave no secret, or none that could be tried.
+    labels: of the secrets that no token gave, but a silent one might -> why.
+    alone:  keyslots that the secret of a token opens, and no other given one.
+    """
+
+    opens: t.Mapping[int, t.FrozenSet[int]]
+    silent: t.Mapping[int, str]
+    labels: t.Mapping[str, str]
+    alone: t.FrozenSet[int]
+
+
+NOTHING_ASKED = Asked({}, {}, {}, frozenset())
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """One volume as it was found.
@@ -44,6 +62,7 @@ class Evidence:
     stored:      what the store of a rotation says of the volume, or None.
     chain:       the files beneath a qcow2 image, as rows of the result (:mod:`.usecases.chain`).
     luksmeta:    token -> what luksmeta keeps for it in a LUKS1 header, as far as it can be read.
+    asked:       what tokens said.
     """
 
     header: Header
@@ -73,6 +92,7 @@ class Evidence:
     chain: t.Tuple[t.Mapping[str, t.Any], ...] = ()
     luksmeta: t.Mapping[int, bytes] = dataclasses.field(default_factory=dict)
     empty_tried: bool = False
+    asked: Asked = NOTHING_ASKED
 
     @property
     def bound(self) -> t.List[Keyslot]:
@@ -86,6 +106,22 @@ class Evidence:
         by_slot = any(slot.kind == "reencrypt" for slot in header.keyslots.values())
         return by_slot or any(
             flag == "offline-reencrypt" or REENCRYPT_CANDIDATE.fullmatch(flag) for flag in header.requirements
+        )
+
+    def opens(self, token: int, keyslot: int) -> bool:
+        """Whether the secret that the token gave is proven to open the keyslot."""
+        return keyslot in self.asked.opens.get(token, ())
+
+    def refuted(self, token: int, keyslot: int) -> bool:
+        """Whether the token gave a secret, and that was tried on the keyslot and does not open it."""
+        return token in self.asked.opens and not self.opens(token, keyslot) and keyslot not in self.untried
+
+    def silence(self, keyslot: int) -> str:
+        """Which token that may open the keyslot gave no secret to try, and why, or ""."""
+        return "; ".join(
+            f"token {token.number} of type {token.type!r} gave no secret: {self.asked.silent[token.number]}"
+            for token in self.header.tokens
+            if keyslot in token.keyslots and token.number in self.asked.silent
         )
 
     def is_current(self, keyslot: int) -> bool:

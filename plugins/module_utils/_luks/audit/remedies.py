@@ -13,11 +13,15 @@ from __future__ import annotations
 import typing as t
 
 from ..header.luks2.metadata import RESTORE
-from ..header.model import PRIORITY_IGNORE
+from ..header.model import PRIORITY_IGNORE, Token
 from ..unlock.tokens import USABLE
 from .evidence import Evidence
 from .tokens import ENOUGH
 
+MAKE_IT_ANSWER = (
+    "Make the token answer, whose server, TPM or security key gave nothing, or ask it by its number, and audit again. "
+    "Erase nothing before: its keyslot may be the only one that opens the volume"
+)
 _MIB = 1 << 20  # cryptsetup aligns the data to it, QEMU does not
 _REKEY = (
     "Set its secret again with luksmith.luks.keyslots and an explicit pbkdf (to change only the costs, give the same "
@@ -125,21 +129,48 @@ def _by_its_program(evidence: Evidence, keyslot: int) -> str:
 
 def _holders(evidence: Evidence, keyslot: int) -> t.List[str]:
     """The types of tokens for the keyslot, unless a person's secret opens it, which then is not theirs."""
-    if evidence.opened_by.get(keyslot) and keyslot not in evidence.machine_made:
+    if evidence.opened_by.get(keyslot) and keyslot not in (*evidence.machine_made, *evidence.asked.alone):
         return []
     return [token.type for token in evidence.header.tokens if keyslot in token.keyslots and not token.ours]
 
 
 def remove_token(evidence: Evidence, token: int, keyslot: int) -> str:
+    """Whatever else it seems to be, it may keep the only key that opens the volume."""
     if evidence.header.format == "luks1":
-        return f"'luksmeta wipe -d DEVICE -s {keyslot}'"
-    return f"'cryptsetup token remove --token-id {token} DEVICE'"
+        return f"'luksmeta wipe -d DEVICE -s {keyslot}'{_unless_it_is_needed(evidence, token)}"
+    return f"'cryptsetup token remove --token-id {token} DEVICE'{_unless_it_is_needed(evidence, token)}"
+
+
+def _unless_it_is_needed(evidence: Evidence, token: int) -> str:
+    first = []
+    (found,) = [one for one in evidence.header.tokens if one.number == token]
+    if found.type in USABLE and token not in evidence.asked.opens:
+        first.append(f"it {_asked(evidence, found)}")
+    others = [
+        (slot.number, labels[0])
+        for slot in evidence.bound
+        for labels in [[one for one in evidence.opened_by.get(slot.number, ()) if one in evidence.labels]]
+        if labels
+        and slot.number not in evidence.recorded
+        and not (slot.number in evidence.asked.alone and evidence.opens(token, slot.number))
+    ]
+    if not others:
+        first.append("another secret is proven to open the volume")
+    stays = f"; {others[0][1]!r} is proven to open keyslot {others[0][0]}" if others else ""
+    return (f", but not before {' and '.join(first)}" if first else "") + stays
+
+
+def _asked(evidence: Evidence, token: Token) -> str:
+    if token.number in evidence.asked.silent:
+        return "gave its secret"
+    return "was asked for its secret" + (f" (secrets: [{{token: {token.number}}}])" if token.type in USABLE else "")
 
 
 def enrol_anew(kind: str, keyslot: int) -> str:
     if kind == "clevis":
         return (
-            f"Bind it anew: 'clevis luks regen -d DEVICE -s {keyslot}', or 'clevis luks unbind' and 'clevis luks bind'"
+            f"Bind it anew: 'clevis luks regen -d DEVICE -s {keyslot}', or, while another secret is proven to open the "
+            "volume, 'clevis luks unbind' and 'clevis luks bind'"
         )
     if kind == "systemd-recovery":
         return f"Draw another one: 'systemd-cryptenroll --wipe-slot={keyslot} --recovery-key DEVICE'"
@@ -186,9 +217,8 @@ def but_first(evidence: Evidence, keyslot: int) -> str:
         conditions.append(f"the secret {label!r} was tried, which the record in the header names for it{how}")
     if not proven:
         for token in evidence.header.tokens:
-            if keyslot in token.keyslots and not token.ours:
-                how = f" (secrets: [{{token: {token.number}}}])" if token.type in USABLE else ""
-                conditions.append(f"token {token.number} of type {token.type!r} was asked for its secret{how}")
+            if keyslot in token.keyslots and not token.ours and not evidence.refuted(token.number, keyslot):
+                conditions.append(f"token {token.number} of type {token.type!r} {_asked(evidence, token)}")
     if not any(
         set(evidence.labels).intersection(evidence.opened_by.get(slot.number, ()))
         for slot in evidence.bound

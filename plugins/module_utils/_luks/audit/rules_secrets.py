@@ -11,7 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE, Keyslot
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import but_first, elsewhere
+from .remedies import MAKE_IT_ANSWER, but_first, elsewhere
 from .rule import RECORD, SECRETS, Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
@@ -103,6 +103,13 @@ def _missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 "Give it in secrets",
                 unverified=True,
             )
+        elif label in evidence.asked.labels:
+            yield Hit(
+                f"it is unknown whether {label!r} opens the volume, because no token gave it: "
+                f"{evidence.asked.labels[label]}",
+                MAKE_IT_ANSWER,
+                unverified=True,
+            )
         elif untried:
             numbers = ", ".join(map(str, untried))
             yield Hit(
@@ -134,6 +141,15 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         by_token = guard(evidence, policy, slot)
         if by_token == DECLARED:
             continue  # the secret of a TPM or a server cannot be tried here
+        silence = evidence.silence(slot.number)
+        if silence and not _in_doubt(evidence):
+            yield Hit(
+                f"it is unknown what opens keyslot {slot.number}: {silence}",
+                MAKE_IT_ANSWER,
+                keyslot=slot.number,
+                unverified=True,
+            )
+            continue
         if by_token == CLAIMED:
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}: the policy lists the type of its token, which proves "
@@ -144,10 +160,10 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 unverified=True,
             )
             continue
-        by = f" (token {', '.join(holders)} refers to it, which proves nothing)" if holders else ""
+        by = _holding(evidence, slot.number)
         if _in_doubt(evidence):
             # Its secret may be the current one, whatever else was not tried: no word of erasing.
-            untried = evidence.untried.get(slot.number) if evidence.labels else None
+            untried = (evidence.untried.get(slot.number) if evidence.labels else "") or silence
             more = f" Besides, {untried}" if untried else ""
             yield Hit(
                 f"it is unknown what opens keyslot {slot.number}{by}: {_in_doubt(evidence)}.{more}".rstrip("."),
@@ -175,6 +191,20 @@ def _unknown(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 _of_whom(evidence, slot.number),
                 keyslot=slot.number,
             )
+
+
+def _holding(evidence: Evidence, keyslot: int) -> str:
+    """In brackets, which tokens refer to the keyslot."""
+    holders = [token for token in evidence.header.tokens if keyslot in token.keyslots and not token.ours]
+    told = [
+        f"token {token.number} of type {token.type!r} gave a secret that does not open it"
+        for token in holders
+        if evidence.refuted(token.number, keyslot)
+    ]
+    others = [token.type for token in holders if not evidence.refuted(token.number, keyslot)]
+    if others:
+        told.append(f"token {', '.join(others)} refers to it, which proves nothing")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _of_whom(evidence: Evidence, keyslot: int) -> str:
@@ -320,7 +350,14 @@ def _recovery(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     names = " nor ".join(map(repr, policy.recovery_labels))
     claimed = [slot.number for slot in usual if _RECOVERY in _token_types(evidence, slot)]
     untried = [slot.number for slot in usual if slot.number in evidence.untried]
-    if claimed:
+    silent = [evidence.asked.labels[label] for label in policy.recovery_labels if label in evidence.asked.labels]
+    if silent:
+        yield Hit(
+            f"it is unknown whether {names} opens the volume, because no token gave it: {'; '.join(silent)}",
+            MAKE_IT_ANSWER,
+            unverified=True,
+        )
+    elif claimed:
         yield Hit(
             f"neither {names} was proven to open the volume; keyslot {claimed[0]} has a recovery key by its token, "
             "which proves nothing",

@@ -11,7 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE, Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import but_first, new_slot, restore
+from .remedies import but_first, new_slot, remove_token, restore
 from .rule import AREA, Hit, RuleSet
 
 RULES = RuleSet()
@@ -156,7 +156,7 @@ def _orphan(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if not token.keyslots and not token.ours:
             yield Hit(
                 f"token {token.number} of type {token.type!r} refers to no keyslot",
-                f"Remove it with 'cryptsetup token remove --token-id {token.number} DEVICE' if it is not needed",
+                f"If it is not needed, remove it: {remove_token(evidence, token.number, 0)}",
             )
 
 

@@ -11,7 +11,7 @@ import typing as t
 from ..header.model import PRIORITY_IGNORE
 from .evidence import Evidence
 from .policy import Policy
-from .remedies import elsewhere
+from .remedies import MAKE_IT_ANSWER, elsewhere
 from .rule import STORE, Hit, RuleSet
 
 RULES = RuleSet()
@@ -201,7 +201,14 @@ def _kept(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for label in evidence.stored.kept if evidence.stored else ():
         if _bound(evidence, label):
             continue
-        if _untried(evidence):
+        if label in evidence.asked.labels:
+            yield Hit(
+                f"it is unknown whether {label!r} of rotate_keeps opens the volume, because no token gave it: "
+                f"{evidence.asked.labels[label]}",
+                MAKE_IT_ANSWER,
+                unverified=True,
+            )
+        elif _untried(evidence):
             yield Hit(
                 f"{label!r} of rotate_keeps opens none of the keyslots that could be tried; these could not: "
                 f"{_untried(evidence)}",

@@ -71,10 +71,14 @@ def _dangling(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         if token.type not in MEMBERS or token.type == RECOVERY:
             continue
         for number in token.keyslots:
+            if evidence.opens(token.number, number) and slots[number].bound:
+                continue  # it was asked, whoever else has its key
             openers = [] if number in evidence.recorded else list(evidence.opened_by.get(number, ()))
             why = (
-                f"{openers[0]!r} opens it, and a keyslot holds one key"
-                if openers and number not in evidence.machine_made
+                "the secret that it gave does not open it"
+                if evidence.refuted(token.number, number) and number in slots and slots[number].bound
+                else f"{openers[0]!r} opens it, and a keyslot holds one key"
+                if openers and number not in (*evidence.machine_made, *evidence.asked.alone)
                 else "it is not active"
                 if number not in slots
                 else "it opens no data"
@@ -96,10 +100,13 @@ def _dangling(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _doubled(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for other, token, shared in doubled(decoded(evidence)):
+        if shared and all(evidence.opens(one.number, number) for one in (other, token) for number in shared):
+            continue  # two ways to the same key, and both were asked
         yield Hit(
             f"tokens {other.number} and {token.number} "
             + (f"both refer to keyslot {shared[0]}" if shared else "seal the same key"),
-            "Find out which one unlocks, and remove the other: 'cryptsetup token remove --token-id N DEVICE'",
+            "Ask each of them alone for its secret (secrets: [{token: N}]), and remove the one that opens nothing, "
+            "while another secret is proven to open the volume: 'cryptsetup token remove --token-id N DEVICE'",
             keyslot=shared[0] if shared else token.keyslot,
         )
 

@@ -41,8 +41,8 @@ def _decoded(evidence: Evidence, token: Token) -> Decoded:
 def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:
     """PROVEN: a given secret opens the keyslot, and is a random key. PERSON: what else opens it, or nothing is known.
 
-    CLAIMED: its tokens are what they say, and the policy lists their types. DECLARED: it also names what suffices for
-    them, and the keyslot has it.
+    CLAIMED: its tokens are what they say, as far as they were asked, and the policy lists their types. DECLARED: it
+    also names what suffices for them, and the keyslot has it.
     """
     number = slot.number
     if number in evidence.machine_made:
@@ -50,7 +50,11 @@ def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:
     holders = [token for token in decoded(evidence) if number in token.keyslots]
     believed = {*(policy.token_types or ()), *policy.token_costs}
     opened = number in evidence.empty or evidence.opened_by.get(number)
-    if opened or not holders or any(token.problem or token.type not in believed for token in holders):
+    if opened and number not in evidence.asked.alone:
+        return PERSON
+    if not holders or any(
+        token.problem or token.type not in believed or evidence.refuted(token.number, number) for token in holders
+    ):
         return PERSON
     for token in holders:
         enough = policy.token_costs.get(token.type)
@@ -76,3 +80,16 @@ def is_random_key(secret: bytearray) -> bool:
     if is_recovery_key(secret):
         return True
     return len(secret) >= 32 and len(set(secret)) >= 24 and sum(byte in _NO_TEXT for byte in secret) >= 2
+
+
+def is_token_key(secret: bytearray) -> bool:
+    """The same of a secret that a token gave: systemd writes its keys as base64, and Clevis as pwmake spells them.
+
+    Its bytes are not copied.
+    """
+    if is_random_key(secret):
+        return True
+    letters = [any(byte in range(first, first + 26) for byte in secret) for first in b"aA"]
+    return (
+        len(secret) >= 40 and len(set(secret)) >= 16 and all(letters) and all(byte in range(33, 127) for byte in secret)
+    )

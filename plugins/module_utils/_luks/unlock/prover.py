@@ -162,7 +162,13 @@ class Prover:
                 for closed in (*self._closed.values(), *self._reported_closed.values()):
                     closed[:] = [other for other in closed if other != secret]
                 keyslots = [keyslot for keyslot in token.keyslots if keyslot in self.header.keyslots]
-                return tuple(keyslot for keyslot in keyslots if self._derived_verdict(secret, keyslot) is Verdict.OPENS)
+                verdicts = {keyslot: self._derived_verdict(secret, keyslot) for keyslot in keyslots}
+                opened = tuple(keyslot for keyslot, verdict in verdicts.items() if verdict is Verdict.OPENS)
+                untried = [keyslot for keyslot, verdict in verdicts.items() if verdict is Verdict.UNTRIED]
+                if untried and not opened:
+                    why = self.why_untried(untried[0])
+                    raise Refused(f"its secret could not be tried on keyslot {untried[0]}: {why}")
+                return opened
 
             self.yielded[secret] = ask(self.header, self._read, self._by_token[secret], proven)
         return self.yielded[secret]

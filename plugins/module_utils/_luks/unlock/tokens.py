@@ -22,18 +22,21 @@ if t.TYPE_CHECKING:  # each format is imported by what parses a header of it
 USABLE = (CLEVIS, TPM2, FIDO2, PKCS11)
 # Not FIDO2, which waits for somebody to touch the key.
 _UNASKED = (CLEVIS, TPM2, PKCS11)
+_FIRST = "it was not asked: {!r} is the first token that opens a keyslot, which was token {}; name it by its number"
 
 
 class Yielded(t.NamedTuple):
     """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words.
 
-    stale: numbers of tokens that yielded a secret which opens none of their keyslots.
+    stale: numbers of tokens that yielded a secret which opens none of their keyslots. silent: number -> why a token
+    yielded none.
     """
 
     keyslots: t.Tuple[int, ...] = ()
     token: t.Optional[Token] = None
     failures: t.Tuple[str, ...] = ()
     stale: t.Tuple[int, ...] = ()
+    silent: t.Tuple[t.Tuple[int, str], ...] = ()
 
 
 def ask(
@@ -45,22 +48,25 @@ def ask(
     """
     failures: t.List[str] = []
     stale: t.List[int] = []
+    silent: t.List[t.Tuple[int, str]] = []
     found = wanted(header, request)
     asking = [token.number for token in found if asks_for_pin(token.type, members_of(header, token))]
-    for token in found:
+    for position, token in enumerate(found):
         name = f"token {token.number} ({shown(token.type, 40)})"
         try:
             opened = proven(_secret_of(header, read, token, pin_for(token, request, asking), request.device), token)
         except LuksmithError as error:
-            failures.append(f"{name}: {error.found}" + (f"; {error.remedy}" if error.remedy else ""))
+            silent.append((token.number, error.found + (f"; {error.remedy}" if error.remedy else "")))
+            failures.append(f"{name}: {silent[-1][1]}")
             continue
         if opened:
-            return Yielded(opened, token, tuple(failures), tuple(stale))
+            rest = [(other.number, _FIRST.format(request.name, token.number)) for other in found[position + 1 :]]
+            return Yielded(opened, token, tuple(failures), tuple(stale), (*silent, *rest))
         stale.append(token.number)
         failures.append(f"{name} yields a secret that opens none of its keyslots: the binding is stale")
     if not found and request.binding is None:
         failures.append(f"the header has no token that {request.name!r} could mean")
-    return Yielded(failures=tuple(failures), stale=tuple(stale))
+    return Yielded(failures=tuple(failures), stale=tuple(stale), silent=tuple(silent))
 
 
 def wanted(header: Header, request: TokenRequest) -> t.List[Token]:

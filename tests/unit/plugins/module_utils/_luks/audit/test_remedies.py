@@ -728,6 +728,9 @@ def test_every_remedy_is_carried_out_or_nobody_can() -> None:
         test_backing_chain,
         test_second_header,
     )
+    from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import (  # noqa: F401
+        test_asked_tokens,
+    )
 
     by_cures = [(cure.rule, cure.text) for cure in CURES]
     by_cures += [row for row in remedy_texts.printed() if row[0] in {cure.also for cure in CURES}]
