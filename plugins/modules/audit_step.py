@@ -196,6 +196,26 @@ options:
             description:
               - Bytes of the secret in the keyfile.
             type: int
+          volume_key_file:
+            description:
+              - Not used here.
+            type: path
+          volume_key_base64:
+            description:
+              - Not used here.
+            type: raw
+          token:
+            description:
+              - The token to ask for the secret, as for O(secrets).
+            type: str
+          pin:
+            description:
+              - PIN of the token.
+            type: raw
+          device:
+            description:
+              - Path of the TPM or security key.
+            type: str
 requirements:
   - Linux, Python 3.8 or newer
 seealso:
@@ -292,7 +312,7 @@ def argument_spec() -> Spec:
                 "staged": {"type": "str"},
                 "older": {"type": "list", "elements": "str", "default": []},
                 "kept": {"type": "list", "elements": "str", "default": []},
-                "secrets": {**secrets(), "default": []},
+                "secrets": {**unlocking(), "default": []},
             },
         },
     }

@@ -44,7 +44,6 @@ STORE_SPEC = {
         "rotate_escrow_accept_unsigned",
     )
 }
-_NO_SECRETS = ("token", *KEY_SOURCES)
 
 
 def variables_of(given: t.Mapping[str, t.Any]) -> Option:
@@ -137,11 +136,11 @@ class Entries:
 
 
 def _named(given: t.Mapping[str, t.Any], name: str) -> t.List[Option]:
-    """The secrets of a variable, each with a label. A token or a volume key among them is no secret."""
+    """The secrets of a variable, each with a label; the host asks a token for its own. A volume key is no secret."""
     return [
         {**one, "label": one.get("label") or f"{name}[{number}]"}
         for number, one in enumerate(given[name])
-        if all(one.get(source) is None for source in _NO_SECRETS)
+        if all(one.get(source) is None for source in KEY_SOURCES)
     ]
 
 

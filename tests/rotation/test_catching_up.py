@@ -19,6 +19,7 @@ from ansible_collections.luksmith.luks.tests.rotation.lab import (
     exactly_the_newest,
     nothing_is_lost,
 )
+from ansible_collections.luksmith.luks.tests.rotation.test_audit_store import audit
 
 VOLUMES = ("luks1.img", "luks2.img")
 TWO, THREE = ("-e", "rotate_generation=two"), ("-e", "rotate_generation=three")
@@ -121,7 +122,7 @@ MACHINE = "of the machine"
 
 @pytest.mark.needs("clevis")
 def test_a_host_with_nothing_but_a_binding_is_taken_in(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """With a volume key in the list, which is that of another volume. It may take 20 s: two rotations."""
+    """With a volume key in the list, which is that of another volume. It may take 30 s: two rotations and an audit."""
     keeps = [
         {"label": "other", "volume_key_base64": "A" * 86 + "=="},
         {"label": "machine", "token": "clevis"},
@@ -147,6 +148,12 @@ def test_a_host_with_nothing_but_a_binding_is_taken_in(tmp_path: pathlib.Path, s
     assert lab.opens("luks2.img", again["current"]["passphrase"]) and lab.opens("luks2.img", MACHINE)
     assert not lab.opens("luks2.img", entry["current"]["passphrase"])
     assert "changed=0 " in lab.play(*TWO)
+    audited, output = audit(lab, rotate_keeps=keeps[:2])
+    found = audited["luks2.img"]
+    assert found["store"]["kept"] == ["machine"] and found["store"]["opens"] == "yes"
+    judged = {one["rule"] for kind in ("findings", "unverified") for one in found[kind]}
+    assert not {rule for rule in judged if rule.startswith(("store-", "slot-", "token-"))}, judged
+    assert found["verified"] and MACHINE not in output
 
 
 def _with_cryptsetup(action: str, *words: t.Union[str, pathlib.Path], stdin: str) -> None:

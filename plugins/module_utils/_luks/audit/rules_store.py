@@ -198,7 +198,8 @@ def _staged(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     STORE,
 )
 def _kept(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    for label in evidence.stored.kept if evidence.stored else ():
+    stored = evidence.stored
+    for label in stored.kept if stored is not None else ():
         if _bound(evidence, label):
             continue
         if label in evidence.asked.labels:
@@ -218,7 +219,10 @@ def _kept(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         else:
             yield Hit(
                 f"{label!r} of rotate_keeps must open the volume, but opens no keyslot",
-                "Add it with luksmith.luks.keyslots; check first that it is the right secret",
+                "Bind a keyslot to it again (binding in luksmith.luks.keyslots), or leave the token out of "
+                "rotate_keeps for this host"
+                if stored is not None and label in stored.tokens
+                else "Add it with luksmith.luks.keyslots; check first that it is the right secret",
             )
 
 

@@ -12,6 +12,7 @@ import typing as t
 from ..errors import BadTask
 from ..task.options import items_of
 from ..task.secret_list import SecretList
+from ..task.volume_keys import token_or_secret
 
 Params = t.Mapping[str, t.Any]
 
@@ -28,6 +29,7 @@ class Stored:
     older:   secrets that rotations replace, and that must open nothing.
     kept:    secrets that rotations keep, such as break-glass, and that must open the volume.
     sealed:  labels of which the store cannot give the secret, so that it was not tried.
+    tokens:  labels of secrets that a token of the volume keeps.
     """
 
     uuid: str = ""
@@ -39,6 +41,7 @@ class Stored:
     older: t.Tuple[str, ...] = ()
     kept: t.Tuple[str, ...] = ()
     sealed: t.FrozenSet[str] = frozenset()
+    tokens: t.FrozenSet[str] = frozenset()
 
     @property
     def wanted(self) -> t.Tuple[str, ...]:
@@ -71,6 +74,7 @@ class Given(t.NamedTuple):
             return labels[self.numbers[label]] if label and label in self.numbers else label or ""
 
         older = [name(label) for label in items_of(params, "older") if label not in self.numbers]
+        tokens = [one["label"] for one in items_of(params, "secrets") if one.get("token") is not None]
         every = [params.get("current"), params.get("staged"), *items_of(params, "older"), *items_of(params, "kept")]
         return Stored(
             uuid=str(params.get("uuid") or "").lower(),
@@ -81,6 +85,7 @@ class Given(t.NamedTuple):
             staged=name(params.get("staged")),
             older=tuple(dict.fromkeys([*(labels[number] for number in self.older), *older])),
             kept=tuple(map(name, items_of(params, "kept"))),
+            tokens=frozenset(map(name, tokens)),
             sealed=frozenset(label for label in every if label and label not in self.numbers),
         )
 
@@ -92,7 +97,7 @@ def read_stored(params: t.Any, secrets: SecretList) -> t.Optional[Given]:
     if not isinstance(params, t.Mapping):
         raise BadTask("stored is no dictionary", remedy="Use the role audit with audit_store")
     numbers = {
-        item["label"]: secrets.number_of(item, f"stored.secrets[{index}]")
+        item["label"]: token_or_secret(secrets, item, f"stored.secrets[{index}]")
         for index, item in enumerate(items_of(params, "secrets"))
         if isinstance(item, t.Mapping) and isinstance(item.get("label"), str)
     }

@@ -72,6 +72,10 @@ class Secret:
         return f"Secret({', '.join(repr(label) for label in self.labels)})"
 
     def same_bytes(self, other: Secret) -> bool:
+        """Of two that tokens yield, whether both ask for the same one in the same way."""
+        if self.token is not None and other.token is not None and self.token.binding is other.token.binding is None:
+            asked = (self.token.name, self.token.device) == (other.token.name, other.token.device)
+            return asked and hmac.compare_digest(self.token.pin, other.token.pin)
         return hmac.compare_digest(self.value, other.value)
 
     def is_text(self, text: str) -> bool:

@@ -35,15 +35,20 @@ def unlocking(secrets: SecretList, items: t.Sequence[t.Any], option: str) -> t.T
     numbers = []
     for index, params in enumerate(items):
         position = f"{option}[{index}]"
-        if isinstance(params, t.Mapping) and params.get("token") is not None:
-            numbers.append(secrets.add(_of_token(params, position), position))
-        elif isinstance(params, t.Mapping) and (params.get("pin") is not None or params.get("device") is not None):
-            raise BadTask(f"{position} has pin or device without token", remedy="Add the token that they are for")
-        elif is_volume_key(params):
+        if is_volume_key(params) and all(params.get(name) is None for name in ("token", "pin", "device")):
             _add(secrets, read_volume_key(params, position), position)
         else:
-            numbers.append(secrets.number_of(params, position))
+            numbers.append(token_or_secret(secrets, params, position))
     return tuple(dict.fromkeys(numbers))
+
+
+def token_or_secret(secrets: SecretList, params: t.Any, position: str) -> int:
+    """The number of one secret. Raises what :meth:`.SecretList.number_of` raises."""
+    if isinstance(params, t.Mapping) and params.get("token") is not None:
+        return secrets.add(_of_token(params, position), position)
+    if isinstance(params, t.Mapping) and (params.get("pin") is not None or params.get("device") is not None):
+        raise BadTask(f"{position} has pin or device without token", remedy="Add the token that they are for")
+    return secrets.number_of(params, position)
 
 
 def _of_token(params: t.Mapping[str, t.Any], position: str) -> Secret:

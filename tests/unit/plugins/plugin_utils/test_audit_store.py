@@ -158,3 +158,12 @@ def test_a_store_is_never_begun() -> None:
     given = {name: option.get("default") for name, option in STORE_SPEC.items()}
     assert store_options_of(variables_of({**given, "rotate_vault_file": "/srv/x.yml"}), "vault_file")["create"] is False
     assert store_options_of(variables_of({**given, "rotate_escrow_folder": "/srv"}), "escrow")["create"] is False
+
+
+def test_a_token_is_kept_and_a_volume_key_is_no_secret() -> None:
+    token = {"token": "clevis", "pin": "1234"}
+    found = entries(Listing(**{ONE: entry(ONE)}), keeps=[token, {"volume_key_file": "/key"}, KEPT]).listed()
+    assert found is not None
+    for item in found:
+        assert item["kept"] == ["rotate_keeps[0]", "break-glass"]
+        assert item["secrets"][:2] == [{**token, "label": "rotate_keeps[0]"}, KEPT]

@@ -12,7 +12,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import tokens
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import remedy_texts
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import test_rules as rule_cases
@@ -287,3 +287,41 @@ class TestSilence:
     def test_a_token_that_is_not_there_is_an_answer(self, image: Image) -> None:
         result = audit(image, policy=extended(required_labels=["tang"]), secrets=[secret(WINTER), secret(FIRE), TANG])
         assert rules(result) == [("label-missing", None)] and not result["unverified"]
+
+
+KEPT_TOKEN = {**stored(secret(WINTER, NOW), {"label": "tang", "token": "clevis"}), "kept": ["tang"]}
+
+
+class TestStore:
+    """A token of rotate_keeps is asked as one of the task is, so that a rotated host can be compliant by proof."""
+
+    def test_it_opens(self, image: Image, answer: Answers) -> None:
+        bound(image, (0, "clevis", 1))
+        answer(token0=FIRE)
+        result = audit(image, stored=KEPT_TOKEN)
+        assert (result["state"], result["verified"], result["store"]["kept"]) == ("compliant", True, ["tang"])
+
+    def test_it_gives_no_answer(self, image: Image, answer: Answers) -> None:
+        bound(image, (0, "clevis", 1))
+        answer(token0=Refused(DOWN))
+        result = audit(image, stored=KEPT_TOKEN)
+        assert (result["state"], rules(result)) == ("unverified", [])
+        assert rules(result, "unverified") == [("slot-unknown", 1), ("store-kept", None)]
+
+    @remedy_texts.carries(("store-kept", "Bind a keyslot to it again"))
+    def test_it_is_not_there(self, image: Image, answer: Answers) -> None:
+        result = audit(image, stored=KEPT_TOKEN)
+        remedy_texts.noted({"store-kept": only(result, "store-kept", "findings")})
+        bound(image, (0, "clevis", 1))
+        answer(token0=FIRE)
+        again = audit(image, stored=KEPT_TOKEN)
+        remedy_texts.noted({one["rule"]: one for one in again["findings"]})
+
+    @pytest.mark.parametrize("label", ["tang", "another name"])
+    def test_one_that_the_task_asks_too_is_asked_once(self, image: Image, answer: Answers, label: str) -> None:
+        bound(image, (0, "clevis", 1))
+        answer(token0=FIRE)
+        result = audit(image, secrets=[{"label": label, "token": "clevis"}], stored=KEPT_TOKEN)
+        assert (result["state"], result["store"]["kept"]) == ("compliant", [label])
+        with pytest.raises(BadTask, match="different secrets with the same label 'tang'"):
+            audit(image, secrets=[{"label": "tang", "token": "clevis", "pin": "1"}], stored=KEPT_TOKEN)
