@@ -75,7 +75,14 @@ class EvidenceCollector:
         opened_by.update(recorded)
         numbers = dict.fromkeys((*task.forbidden, *task.older))
         forbidden = [(task.secrets[number], task.labels[number]) for number in numbers]
-        backups, evaluations = self._backup_files.of(header, forbidden, self._unlock)
+        allowed = [
+            (task.secrets[number], task.labels[number])
+            for number in task.allowed
+            if number not in numbers and task.secrets[number].token is None
+        ]
+        backups, evaluations = self._backup_files.of(
+            header, self._volume.region.reread, forbidden, allowed, self._unlock
+        )
         self.evaluations += evaluations
         return Evidence(
             header=header,

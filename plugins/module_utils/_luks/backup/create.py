@@ -151,7 +151,16 @@ def _warnings(now: Image, existing: t.Optional[BackupFile]) -> t.Iterator[str]:
             "luksmith.luks.keyslots, then make the backup again."
         )
     if existing is not None and existing.image is not None and relation(existing.image, now) != SAME:
-        gone = compared(existing.image, now, Opened())["only_in_backup"]
+        only = compared(existing.image, now, Opened())["only_in_backup"]
+        slots, kept = existing.image.header.keyslots, [slot.kdf for slot in now.header.keyslots.values()]
+        damaged = [row for row in only if slots[row["keyslot"]].kdf in kept]
+        gone = [row for row in only if row not in damaged]
+        if damaged:
+            yield (
+                f"The old backup at this path has other key material than the volume for {names_of(damaged)}, with the "
+                "same salt: one of both is damaged, and what is damaged opens with no secret. It is replaced; a secret "
+                "under unlock shows whether the new one opens."
+            )
         if gone:
             yield (
                 f"The old backup at this path still has {names_of(gone)}, which the volume no longer has. "
