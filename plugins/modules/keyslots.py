@@ -545,6 +545,11 @@ chain:
       description: Labels of the secrets of the task that open one of its own keyslots.
       type: list
       elements: str
+    unknown:
+      description: Its own keyslots that none of these opens.
+      returned: if it is encrypted and was looked at
+      type: list
+      elements: int
     why_untried:
       description: Why it, or a keyslot of it, was not looked at.
       returned: if so

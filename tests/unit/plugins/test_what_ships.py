@@ -35,9 +35,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 713,
+    "audit": 717,
     "audit_host": 3,
-    "audit_step": 754,
+    "audit_step": 757,
     "escrow_entry": 5,
     "fleet_report": 10,
     "header_backup": 622,
@@ -48,7 +48,7 @@ BUDGETS = {
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 934,
+    "rotation_step": 936,
     "test_volumes": 461,
     "vault_entry": 5,
     "verify_volume": 533,

@@ -725,6 +725,7 @@ def test_every_remedy_is_carried_out_or_nobody_can() -> None:
     )
     from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import (  # noqa: F401
         test_asked_tokens,
+        test_backup_material,
     )
 
     by_cures = [(cure.rule, cure.text) for cure in CURES]
