@@ -35,24 +35,24 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 717,
+    "audit": 725,
     "audit_host": 3,
-    "audit_step": 757,
+    "audit_step": 765,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 622,
+    "header_backup": 627,
     "keyfile": 93,
-    "keyslots": 842,
-    "keyslots_info": 529,
+    "keyslots": 852,
+    "keyslots_info": 532,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 936,
+    "rotation_step": 947,
     "test_volumes": 461,
     "vault_entry": 5,
-    "verify_volume": 533,
-    "volumes_info": 247,
+    "verify_volume": 536,
+    "volumes_info": 249,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.
