@@ -79,6 +79,8 @@ def test_output_without_end_takes_no_memory_without_end() -> None:
     ended = shell(f"head -c {MOST + 1} /dev/zero >&2; echo the end >&2")
     assert len(ended.stderr) == 65536 and ended.stderr.endswith(b"the end\n")
     assert len(shell(f"head -c {MOST} /dev/zero").stdout) == MOST
+    with pytest.raises(TooMuch):
+        shell(f"head -c {MOST + 1} /dev/zero")
 
 
 def test_one_that_cannot_be_begun(tmp_path: pathlib.Path) -> None:
