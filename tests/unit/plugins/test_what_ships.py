@@ -35,15 +35,15 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 717,
+    "audit": 723,
     "audit_host": 3,
-    "audit_step": 757,
+    "audit_step": 763,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 615,
+    "header_backup": 617,
     "keyfile": 90,
-    "keyslots": 842,
-    "keyslots_info": 529,
+    "keyslots": 843,
+    "keyslots_info": 530,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
@@ -51,7 +51,7 @@ BUDGETS = {
     "rotation_step": 936,
     "test_volumes": 461,
     "vault_entry": 5,
-    "verify_volume": 533,
+    "verify_volume": 534,
     "volumes_info": 247,
 }
 
