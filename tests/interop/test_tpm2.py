@@ -57,6 +57,25 @@ def test_the_installer_goes_because_the_binding_is_proven(volume: Luks2Volume, t
     assert not volume.opens("pw0") and volume.tokens() == {"0": "systemd-tpm2"}
 
 
+def test_an_audit_proves_it_and_without_the_tpm_condemns_nothing(volume: Luks2Volume, tpm: str) -> None:
+    """The volume has no other key, and that one is as cheap to derive as systemd makes it."""
+    tpms.enrol(volume, tpm)
+    run("cryptsetup", "luksKillSlot", "-q", volume.path, 0)
+    item = {"label": "machine", "token": "auto", "device": tpm}
+    policy = {"extends": "legacy", "required_labels": ["machine"], "minimum_costs": {"pbkdf2": 600000}}
+    audited = {"device": str(volume.path), "policy": policy}
+    done = run_module("audit", {**audited, "secrets": [item]})
+    assert (done["state"], done["verified"]) == ("compliant", True), done["findings"]
+    nowhere = {**item, "device": "swtpm:host=127.0.0.1,port=1"}
+    done = run_module("audit", {**audited, "secrets": [nowhere]})
+    assert done["state"] == "unverified" and {one["rule"] for one in done["unverified"]} >= {
+        "label-missing",
+        "slot-unknown",
+    }
+    (row,) = done["keyslots"]
+    assert row["tried"] is False and "systemd-tpm2" in row["reason"]
+
+
 def test_a_pin_is_asked_for_and_a_wrong_one_told(volume: Luks2Volume, tpm: str) -> None:
     tpms.enrol(volume, tpm, pin=PIN)
     item = {"label": "machine", "token": "systemd-tpm2", "device": tpm}

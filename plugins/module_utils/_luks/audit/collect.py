@@ -77,7 +77,7 @@ class EvidenceCollector:
         forbidden = [(task.secrets[number], task.labels[number]) for number in numbers]
         allowed = [
             (task.secrets[number], task.labels[number])
-            for number in task.allowed
+            for number in (task.allowed if self._backup_files.headers else ())
             if number not in numbers and task.secrets[number].token is None
         ]
         backups, evaluations = self._backup_files.of(

@@ -59,7 +59,11 @@ function slotTable(rows, title) {
                   { "data-name": "Opened by" },
                   row.opened_by.length
                     ? row.opened_by.join(", ") + (row.recorded ? " (by record)" : "")
-                    : h("span", { class: "soft" }, row.tried === false ? "not tried" + (row.reason ? ": " + row.reason : "") : "nobody known"),
+                    : h(
+                        "span",
+                        { class: "soft" },
+                        row.tried === false ? "not tried" + (row.reason ? ": " + row.reason : "") : "nobody known",
+                      ),
                   row.bound === false ? " (unbound)" : "",
                 ),
                 h("td", { class: "small", "data-name": "Key derivation" }, cost(row.kdf)),
