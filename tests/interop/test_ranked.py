@@ -126,6 +126,20 @@ def test_an_unbound_keyslot_can_be_ranked(volume: Luks2Volume) -> None:
     assert volume.tree()["keyslots"]["7"]["priority"] == 0
 
 
+def test_an_unbound_keyslot_that_a_new_secret_is_to_have(volume: Luks2Volume) -> None:
+    """It is not "in use by another secret": this one opens it, and not the volume."""
+    add_unbound(volume)
+    entry = {"keyslot": 7, "new_secret": {"label": "ub", "passphrase": "unbound-secret"}, "pbkdf": CHEAP}
+    for text, found in (("unbound-secret", ", and ub opens it. "), ("another", " the volume. ")):
+        entry["new_secret"] = {"label": "ub", "passphrase": text}
+        with pytest.raises(ModuleFailed) as failure:
+            keyslots(volume.path, [entry], unlock=["pw0"])
+        said = str(failure.value.result["msg"])
+        assert "eyslot 7 is in use and not bound to the volume" in said and found in said and "force: true" in said
+    keyslots(volume.path, [entry], unlock=["pw0"], force=True)
+    assert volume.opens("another", "--key-slot", 7)
+
+
 def test_an_unbound_keyslot_is_erased_by_number_only_if_the_secret_opens_it(volume: Luks2Volume) -> None:
     add_unbound(volume)
     for other in ("pw0", "nothing"):

@@ -44,6 +44,7 @@ class Action(t.NamedTuple):
     temporary_slot: the other keyslot of an interrupted LUKS1 rekey.
     priority: the priority to set (add, set-priority), else None.
     overwrites: rekey by ``force``; tokens of others that name the keyslot lose it, since they hold its old secret.
+    lost_token: type of a token that is not true of the new secret and loses the keyslot (rekey), else "".
     """
 
     kind: ActionKind
@@ -57,3 +58,4 @@ class Action(t.NamedTuple):
     temporary_slot: t.Optional[int] = None
     priority: t.Optional[str] = None
     overwrites: bool = False
+    lost_token: str = ""

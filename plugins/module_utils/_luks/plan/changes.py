@@ -22,7 +22,7 @@ class Add(t.NamedTuple):
 class Rekey(t.NamedTuple):
     """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
 
-    ``overwrites``: by force, see :class:`.types.Action`.
+    ``overwrites``: by force; ``lost_token``: see :class:`.types.Action` for both.
     """
 
     secret: int
@@ -32,6 +32,7 @@ class Rekey(t.NamedTuple):
     replaced: str = ""
     costs_only: bool = False
     overwrites: bool = False
+    lost_token: str = ""
 
 
 class Changes:

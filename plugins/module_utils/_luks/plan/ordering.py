@@ -260,6 +260,7 @@ class Ordering:
                 priority=rekey.priority,
                 in_place=in_place,
                 overwrites=rekey.overwrites,
+                lost_token=rekey.lost_token,
             )
         )
 

@@ -223,9 +223,8 @@ class _Planner:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.proofs.slots:
-                    self.claims.erase(
-                        entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent"
-                    )
+                    wants = entry.because or f"wants keyslot {entry.keyslot} absent"
+                    self.claims.erase(entry.keyslot, "", f"keyslots[{entry.position}] {wants}")
 
     def _ask_where_hinted(self) -> None:
         """Try each wanted secret on its named or hinted keyslot, all together, since these questions come first anyway.
@@ -304,6 +303,14 @@ class _Planner:
         if self.desired.force or opener in may_go:
             return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
         new = self.proofs.label(new_of(entry))
+        if opener is None and not self.proofs.slots[keyslot].bound:
+            unbound = next((one for one in (new_of(entry), *known) if self.proofs.opens_by_name(one, keyslot)), None)
+            what = "" if unbound is None else f", and {self.proofs.label(unbound)} opens it"
+            raise Refused(
+                f"keyslot {keyslot} is in use and not bound to the volume{what}",
+                why="it holds another key, which overwriting it would destroy",
+                remedy="choose another keyslot, erase this one by its number, or overwrite it with force: true",
+            )
         if opener is None:
             raise Refused(
                 f"keyslot {keyslot} is in use, and neither {new} nor an unlock secret opens it",
@@ -475,8 +482,8 @@ class _Planner:
                 )
             elif slot.protected_by:
                 self.warnings.append(
-                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; "
-                    "name it by keyslot to erase it"
+                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays, with its key; "
+                    f"name it by keyslot to erase it ({{state: absent, keyslot: {keyslot}}})"
                 )
             elif self.proofs.cannot_be_tried(keyslot):
                 self.warnings.append(
