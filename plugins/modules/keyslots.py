@@ -64,7 +64,7 @@ options:
     type: bool
     default: false
   allow_lockout:
-    description: Erase keyslots even if no secret of the task opens a remaining one.
+    description: Erase keyslots even if no secret of the task opens a remaining one that is tried by default.
     type: bool
     default: false
   backup_dir:

@@ -343,6 +343,10 @@ class Header(abc.ABC):
         """A token of another program for an active keyslot added (LUKS2 only)."""
         raise NotImplementedError
 
+    def without_token(self, keyslot: int, kind: str) -> Header:
+        """Tokens of type ``kind`` no longer name the keyslot (LUKS2 only)."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def with_intent(self, intent: t.Optional[Intent]) -> Header:
         """The journal entry set, replaced or, with None, removed."""

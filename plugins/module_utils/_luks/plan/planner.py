@@ -257,9 +257,8 @@ class _Planner:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.proofs.slots:
-                    self.claims.erase(
-                        entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent"
-                    )
+                    wants = entry.because or f"wants keyslot {entry.keyslot} absent"
+                    self.claims.erase(entry.keyslot, "", f"keyslots[{entry.position}] {wants}")
 
     def _ask_where_hinted(self) -> None:
         """Try each wanted secret on its named or hinted keyslot, all together, since these questions come first anyway.
@@ -340,8 +339,10 @@ class _Planner:
             return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
         new = self.proofs.label(new_of(entry))
         if not self.proofs.slots[keyslot].bound:
+            unbound = next((one for one in (new_of(entry), *known) if self.proofs.opens_by_name(one, keyslot)), None)
+            who = "no secret opens the volume" if unbound is None else f"{self.proofs.label(unbound)} opens another key"
             raise Refused(
-                f"keyslot {keyslot} is in use, and not bound to the volume: no secret opens the volume there",
+                f"keyslot {keyslot} is in use, and not bound to the volume: {who} there",
                 why="overwriting it would destroy the other key that it holds",
                 remedy="give the secret that opens it as old_secret too, which replaces that secret and keeps that key;"
                 f" choose another keyslot for {new}; or overwrite this one with force: true",
@@ -518,8 +519,8 @@ class _Planner:
                 )
             elif slot.protected_by:
                 self.warnings.append(
-                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; "
-                    "name it by keyslot to erase it"
+                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays, with its key; "
+                    f"name it by keyslot to erase it ({{state: absent, keyslot: {keyslot}}})"
                 )
             elif self.proofs.cannot_be_tried(keyslot):
                 self.warnings.append(

@@ -15,6 +15,7 @@ from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header, Intent, IntentKind
+from ..plan.claims import RECOVERY
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation, WayBack
 from ..result.actions import Result, action_row, interruption
@@ -347,12 +348,18 @@ class _Amendment:
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
+        wanted = self.wanted
+        if any(token.type == RECOVERY for token in header.tokens):
+            from ..header.foreign_tokens import is_recovery_key
+
+            forms = {number for number, secret in enumerate(self.task.secrets) if is_recovery_key(secret.value)}
+            wanted = wanted._replace(recovery_keys=tuple(forms))
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
-            self.desired, self.binding_warnings = resolved(self.wanted, header, prover)
+            self.desired, self.binding_warnings = resolved(wanted, header, prover)
             return self.desired
-        self.desired = self.wanted
+        self.desired = wanted
         return self.desired
 
     def _seal(self, planned: PlannedChange) -> None:
@@ -539,7 +546,8 @@ class _Amendment:
         by_position = {
             position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices
         }
-        return before, predict(before, planned.plan, planned.header, by_position)
+        made = {secret: str(token["type"]) for secret, token in self.tokens.items()}
+        return before, predict(before, planned.plan, planned.header, by_position, made)
 
     def _memory_limit(self) -> int:
         """KiB: half of the host's free memory, the limit that cryptsetup's benchmark has on small machines."""
