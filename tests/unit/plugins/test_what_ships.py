@@ -35,15 +35,15 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 699,
+    "audit": 702,
     "audit_host": 3,
-    "audit_step": 739,
+    "audit_step": 742,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 613,
+    "header_backup": 616,
     "keyfile": 90,
     "keyslots": 840,
-    "keyslots_info": 527,
+    "keyslots_info": 530,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
@@ -51,7 +51,7 @@ BUDGETS = {
     "rotation_step": 932,
     "test_volumes": 459,
     "vault_entry": 5,
-    "verify_volume": 531,
+    "verify_volume": 534,
     "volumes_info": 247,
 }
 
