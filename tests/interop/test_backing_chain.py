@@ -70,6 +70,7 @@ def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> Non
         done = keyslots(chain.top, [rotate], check=check)
         assert told(done, "middle.qcow2", "keyslots of its own", "it opens with leaked"), done["warnings"]
         assert told(done, "plain.img", "is not encrypted")
+        assert told(done, "leaked no longer opens this image", "virsh secret-set-value") == done["changed"]
     assert (chain.folder / "middle.qcow2").read_bytes() == middle
     assert not done["changed"] and [row["opened_by"] for row in done["chain"]] == [["leaked"], []]
 

@@ -49,6 +49,10 @@ _COPY_OF_NOBODY = (
     " volume with secrets of before. Destroy it ('shred -u'), unless a clone with the same UUID names it: then run the"
     " task for that clone"
 )
+_MACHINE = (
+    "{gone} no longer opens this image{when}: whoever starts a machine on it needs a secret that does, before its next"
+    " start (libvirt: 'virsh secret-set-value', QEMU: '-object secret')"
+)
 _ALL_DONE = "Everything was done before: nothing is left"
 _PLACE_IN_THE_TASK = re.compile(r"(?:keyslots|unlock)\[[0-9]+\]")
 
@@ -554,6 +558,11 @@ class _Amendment:
         budget = self.derivations.budget
         return budget.max_memory if budget.available is None else min(budget.max_memory, budget.available // 2)
 
+    def _told_of_a_machine(self, before: t.Sequence[Row], after: t.Sequence[Row]) -> t.List[str]:
+        gone = _unopened(before, after)
+        when = " once this is done" if self.check else ""
+        return [_MACHINE.format(gone=", ".join(gone), when=when)] if gone else []
+
     def _report(
         self, planned: PlannedChange, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None
     ) -> Result:
@@ -568,6 +577,8 @@ class _Amendment:
                 "no secret was tried, so nothing is proven"
             )
         self.warnings.extend(planned.plan.warnings)
+        if self.container == "qcow2" or self.by_qemu:
+            self.warnings.extend(self._told_of_a_machine(before, predicted))
         self.warnings.extend(self.binding_warnings)
         self.warnings.extend(planned.header.warnings)
         if planned.plan.empty and planned.header.write_obstacle is not None:
@@ -603,6 +614,15 @@ class _Amendment:
             + self.copy_evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
+
+
+def _unopened(rows: t.Sequence[Row], others: t.Sequence[Row]) -> t.List[str]:
+    """What opens a keyslot of ``rows`` and none of ``others``: labels, and numbers of keyslots of unknown secrets."""
+    labels = {label for row in others for label in row["opened_by"]}
+    numbers = {row["keyslot"] for row in others if not row["opened_by"]}
+    gone = dict.fromkeys(label for row in rows for label in row["opened_by"] if label not in labels)
+    unknown = [row["keyslot"] for row in rows if not row["opened_by"] and row["keyslot"] not in numbers]
+    return [*map(shown, gone), *(f"what opened keyslot {number}" for number in unknown)]
 
 
 def _asked(prover: Prover, desired: Desired) -> Result:
