@@ -164,7 +164,9 @@ class Prover:
                 keyslots = [keyslot for keyslot in token.keyslots if keyslot in self.header.keyslots]
                 return tuple(keyslot for keyslot in keyslots if self._derived_verdict(secret, keyslot) is Verdict.OPENS)
 
-            self.yielded[secret] = ask(self.header, self._read, self._by_token[secret], proven)
+            self.yielded[secret] = ask(
+                self.header, self._read, self._by_token[secret], proven, self.derivations.refused_pins
+            )
         return self.yielded[secret]
 
     def _derived_verdict(self, secret: int, keyslot: int) -> Verdict:
