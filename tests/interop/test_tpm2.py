@@ -139,6 +139,12 @@ def test_each_try_of_another_pin_is_told_and_there_is_a_way_without_one(
         assert done["changed"] and not again["changed"] and not again.get("warnings")
         assert tpms.failed_attempts(device) == 2, "a PIN was tried on the binding that had to go"
 
+        tpms.pardoned(device)
+        both = [{"label": "machine", "token": "systemd-tpm2", "pin": "one-pin", "device": device}]
+        with pytest.raises(ModuleFailed, match="PIN was tried"):
+            keyslots(volume.path, [bound("one-pin")], unlock=both)
+        assert tpms.failed_attempts(device) == 1, "the same PIN was tried twice"
+
 
 def test_a_locked_tpm_is_told_as_one(volume: Luks2Volume, tmp_path: pathlib.Path) -> None:
     with tpms.tpm(tmp_path) as device:

@@ -95,6 +95,13 @@ def failed_attempts(device: str) -> int:
     return int(struct.unpack_from(">I", answer, 23)[0])
 
 
+def pardoned(device: str) -> None:
+    """The TPM counts none, and is not locked."""
+    with socket.create_connection(("127.0.0.1", int(device.rpartition("=")[2]))) as link:
+        link.sendall(pardon())
+        assert _message(link)[6:10] == bytes(4)
+
+
 def pardon() -> bytes:
     """The command after which a TPM has seen no failed attempt, and is not locked."""
     return _with_empty_password(0x139, 0x4000000A, b"")

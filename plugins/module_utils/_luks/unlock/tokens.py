@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hmac
 import typing as t
 
 from ..errors import LuksmithError, Refused, shown
@@ -49,11 +50,16 @@ class Yielded(t.NamedTuple):
 
 
 def ask(
-    header: Header, read: Read, request: TokenRequest, proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]]
+    header: Header,
+    read: Read,
+    request: TokenRequest,
+    proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]],
+    refused_pins: t.List[t.Tuple[t.Any, bytearray, LuksmithError]],
 ) -> Yielded:
     """The first token that ``request`` means whose secret opens a keyslot of it.
 
-    proven: takes the secret, which it wipes, and tries it on the keyslots of the token.
+    proven: takes the secret, which it wipes, and tries it on the keyslots of the token. refused_pins: those that this
+    run has tried, with their tokens; it grows.
     """
     failures: t.List[str] = []
     stale: t.List[int] = []
@@ -65,12 +71,18 @@ def ask(
         tried = False
         try:
             pin = pin_for(token, request, asking)
+            members = members_of(header, token)
+            for known, other, error in refused_pins:
+                if pin and known == members and hmac.compare_digest(other, pin):
+                    raise error
             tried = bool(pin)
             opened = proven(_secret_of(header, read, token, pin, request.device), token)
         except LuksmithError as error:
             said = "; ".join(part for part in (error.found, error.why, error.remedy) if part)
             silent.append((token.number, said))
             failures.append(f"{name}: {said}")
+            if tried:
+                refused_pins.append((members, pin, error))
             from .child import is_of_a_locked_tpm  # failures are rare
 
             if tried and token.type == TPM2 and not is_of_a_locked_tpm(error):
