@@ -474,7 +474,7 @@ chain:
       returned: if so
       type: str
   sample:
-    - {path: /srv/base.qcow2, role: backing, format: qcow2, encrypted: true, opened_by: [leaked]}
+    - {path: /srv/base.qcow2, role: backing, format: qcow2, encrypted: true, opened_by: [leaked], unknown: [1]}
 kdf_evaluations:
   description: Number of keys that were derived.
   returned: success
