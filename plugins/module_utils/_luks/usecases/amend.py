@@ -268,19 +268,18 @@ class _Amendment:
         return PlannedChange(header, prover, plan)
 
     def _asks_the_record_only(self, header: Header) -> bool:
-        """Whether the record answers for each keyslot in which an old secret, or a stranger, would be a change.
+        """Whether the record answers for each keyslot in which an old secret would be a change.
 
-        A token is no answer: a passphrase can have taken the place of the key that it keeps.
+        A token is no answer: a passphrase can have taken the place of the key that it keeps. What ``purge`` erases
+        because nothing is known of it is a change by itself.
         """
-        known, asked = recorded(header), set()
+        known = recorded(header)
+        asked: t.Set[int] = set()
         for entry in self.task.desired.entries:
             if entry.old_secret is not None and entry.keyslot is not None:
                 asked.add(entry.keyslot)
             elif entry.old_secret is not None:
                 asked.update(number for number, slot in header.keyslots.items() if slot.bound)
-        if self.task.desired.purge:  # which leaves those of tokens and unbound ones, whatever opens them
-            views = Situation.of(header).slots.values()
-            asked.update(view.number for view in views if view.bound and not view.protected_by)
         return all(number in known for number in asked if number in header.keyslots)
 
     def _labels_of_people(self) -> t.List[str]:
