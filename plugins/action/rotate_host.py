@@ -26,6 +26,7 @@ from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._play import batch_of
 from ..plugin_utils._report.running import RunningReport
 from ..plugin_utils._reports_of_run import note_report
+from ..plugin_utils._rotation import beneath
 from ..plugin_utils._rotation.journal import (
     AskTasks,
     Journal,
@@ -190,11 +191,15 @@ class ActionModule(ActionBase):
         host = one.name
         volumes = rotation.volumes
         failed = [volume for volume in volumes if volume.failed]
-        unknown = _sentence_of_unknown(volumes)
+        left = [_sentence_of_unknown(volumes), beneath.sentence(volumes)]
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
             "volumes": [_without_tables(_row(volume, bool(self._task.check_mode))) for volume in volumes],
-            "warnings": [*one.warnings, *_machines(volumes, monitors, bool(self._task.check_mode))],
+            "warnings": [
+                *one.warnings,
+                *_machines(volumes, monitors, bool(self._task.check_mode)),
+                *(shown(said) for said in beneath.warnings(volumes)),
+            ],
         }
         if self._task.diff:
             result["diff"] = [one for volume in volumes for one in volume.diffs if isinstance(one, t.Mapping)]
@@ -204,15 +209,15 @@ class ActionModule(ActionBase):
             if failed:
                 verb = "was" if len(failed) == 1 else "were"
                 parts.append(f"{len(failed)} of {counted(len(volumes), 'volume')} {verb} not brought to the end.")
-            parts += [*(volume.msg for volume in failed), unknown]
+            parts += [*(volume.msg for volume in failed), *left]
             return {**result, "failed": True, "msg": " ".join(shown(part) for part in parts if part)}
         changed = sum(volume.changed for volume in volumes)
         all_hosts = self._variables.get("ansible_play_hosts_all") or [host]
         place = f"host {all_hosts.index(host) + 1} of {len(all_hosts)}" if host in all_hosts else ""
         would = "would change" if self._task.check_mode else "changed"
         world.say(f"{host}: {counted(changed, 'volume')} {would}, {len(volumes) - changed} unchanged; {place}")
-        if unknown:
-            world.say(f"{host}: {unknown}")
+        for sentence in filter(None, left):
+            world.say(f"{host}: {sentence}")
         return result
 
     def _begin_report(self, host: str, given: Result) -> t.Optional[RunningReport]:
@@ -330,6 +335,8 @@ def _row(volume: Volume, check: bool) -> Result:
     place = {"device": volume.before.device, "header": volume.before.header}
     if volume.group:
         place["group"] = volume.group.name
+    if volume.chain:
+        place["chain"] = volume.chain
     if volume.failed:
         return {**place, "state": volume.state, "phase": volume.failed_at, "msg": volume.msg}
     seen = volume.before

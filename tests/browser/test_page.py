@@ -229,7 +229,9 @@ def test_keyboard(show: Show) -> None:
 
 
 def test_before_and_after(show: Show) -> None:
-    done = fleets.rotated(1, secrets=["86cfc40b"], closed=["leaked"], unknown=[{"keyslot": 5, "tried": True}])
+    below = {"path": "/b", "role": "backing", "encrypted": True, "opened_by": ["leaked"], "replaced": ["leaked"]}
+    told: t.Dict[str, t.Any] = {"closed": ["leaked"], "unknown": [{"keyslot": 5, "tried": True}], "chain": [below]}
+    done = fleets.rotated(1, secrets=["86cfc40b"], **told)
     hosts = [{"host": "a", "volumes": [done, fleets.rotated(2, "partial", msg="its medium is full")]}]
     document = show(hosts, kind="rotation", fragment="#volume-0")
     assert [one.text for one in document.all("span", class_="reason")] == ["its medium is full"]
@@ -247,9 +249,11 @@ def test_before_and_after(show: Show) -> None:
         "Keyslots after",
         "Proven to open nothingleaked",
         "86cfc40b",
+        "Beneath itbacking /b, opens with leaked",
         "Opened by no known secretkeyslot 5",
     ):
         assert words in text
+    assert "a replaced secret opens what is beneath" in [one.text for one in document.all("span", class_="chip")]
 
 
 def test_a_run_that_was_stopped(show: Show) -> None:

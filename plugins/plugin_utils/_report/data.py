@@ -46,6 +46,7 @@ _ROW = {
     "age_days": int,
     "mark": str,
 }
+_FILE = {"path": str, "role": str, "format": str, "encrypted": bool, "why_untried": str}
 _UNKNOWN = {"keyslot": int, "label": str, "tried": bool, "reason": str}
 _FINDING = {"rule": str, "severity": str, "keyslot": int, "message": str, "remedy": str}
 _ACTION = {"action": str, "keyslot": int, "label": str, "reason": str}
@@ -369,7 +370,9 @@ def _volume(volume: t.Mapping[str, t.Any], kind: str, policies: t.Dict[str, t.An
 
 
 def _by_the_run(volume: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """What the run knew besides: fingerprints, which :func:`build` takes out again, and the answer of the store."""
+    """What the run knew besides: fingerprints, which :func:`build` takes out again, the answer of the store,
+    and the files beneath.
+    """
     found: t.Dict[str, t.Any] = {}
     if isinstance(volume.get("looked"), t.Mapping):
         found["looked"] = _known(volume["looked"], _LOOKED)
@@ -380,6 +383,8 @@ def _by_the_run(volume: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         found["prints"] = {"volume_key": shown(prints.get("volume_key")), "secrets": texts}
     if isinstance(volume.get("store"), t.Mapping):
         found["store"] = _store(volume["store"])
+    if "chain" in volume:
+        found["chain"] = [_file(row) for row in _dictionaries(volume, "chain")]
     return found
 
 
@@ -396,6 +401,14 @@ def _finding(finding: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     one = {"rule": "?", "keyslot": None, "message": "", "remedy": "", **_known(finding, _FINDING)}
     if one.get("severity") not in SEVERITIES:
         one["severity"] = SEVERITIES[0]
+    return one
+
+
+def _file(row: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """A file beneath a volume."""
+    one = {"path": "?", "role": "backing", "encrypted": None, **_known(row, _FILE)}
+    for name in ("opened_by", "replaced"):
+        one[name] = [shown(label) for label in _list(row, name) if isinstance(label, str)]
     return one
 
 

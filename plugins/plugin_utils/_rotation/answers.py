@@ -19,6 +19,7 @@ Row = t.Dict[str, t.Any]
 _MOST_VOLUMES = 10_000
 _MOST_ROWS = 1_000  # of a table, a plan or a record; LUKS2 has 32 keyslots
 _MOST_LINES = 1_000  # of a diff
+_MOST_FILES = 100  # beneath an image, and labels for each
 _MOST_TEXT = 16_384  # characters; a path has 4096 at most
 
 
@@ -64,6 +65,7 @@ class Seen(t.NamedTuple):
     backup: bool
     planned: t.Optional[Planned]
     unknown: t.List[Row]
+    chain: t.List[Row]
     phase: str
     refused: str
 
@@ -77,6 +79,7 @@ class Done(t.NamedTuple):
     table: t.Optional[t.List[Row]]
     diff: t.Any
     follow: t.List[Row]
+    chain: t.Optional[t.List[Row]]
     phase: str
     refused: str
 
@@ -126,6 +129,7 @@ def _seen(volume: Answer) -> Seen:
         backup=volume.get("backup") is True,
         planned=_planned(plan, volume.get("planned")) if isinstance(plan, t.Mapping) else None,
         unknown=_unknown(volume.get("unknown")),
+        chain=_chain(volume.get("chain")),
         phase=_text(volume.get("phase")),
         refused=refused,
     )
@@ -149,6 +153,7 @@ def _done(volume: Answer) -> Done:
         table=_table(volume.get("keyslots")) if isinstance(volume.get("keyslots"), list) else None,
         diff=_diff(volume.get("diff")),
         follow=_follow(volume.get("keyfiles")),
+        chain=_chain(volume.get("chain")) if isinstance(volume.get("chain"), list) else None,
         phase=_text(volume.get("phase")),
         refused=_text(volume.get("msg")) or "no reason was given" if volume.get("failed") else "",
     )
@@ -214,6 +219,25 @@ def _unknown(value: t.Any) -> t.List[Row]:
         }
         for row in _rows(value)
     ]
+
+
+def _chain(value: t.Any) -> t.List[Row]:
+    """The files beneath. What is neither encrypted nor plain by the word of the host counts as not looked at."""
+    return [
+        {
+            "path": shown(_text(one.get("path"))),
+            "role": one["role"] if one.get("role") in ("data", "device") else "backing",
+            "format": shown(_text(one.get("format")), 20),
+            "encrypted": one["encrypted"] if isinstance(one.get("encrypted"), bool) else None,
+            "opened_by": [shown(_text(label)) for label in _list(one.get("opened_by")) if _text(label)],
+            "why_untried": shown(_text(one.get("why_untried"))),
+        }
+        for one in _dictionaries(value)[:_MOST_FILES]
+    ]
+
+
+def _list(value: t.Any) -> t.List[t.Any]:
+    return value[:_MOST_FILES] if isinstance(value, list) else []
 
 
 def _keyfiles(value: t.Any) -> t.List[Row]:

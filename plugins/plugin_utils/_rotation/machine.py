@@ -246,6 +246,7 @@ class Rotation:
         volume.new = self._asking.secret_of(entry, volume.decision)
         before = volume.order
         volume.order = self._asking.order_of(volume)
+        self._look_beneath(volume, seen.chain)
         if not self._asking.was_asked(volume, before, self._stored[key].entry is not None):
             volume.phase = Phase.LOOK
             if volume.looks >= _MOST_LOOKS:
@@ -578,6 +579,8 @@ class Rotation:
             ]
             if done.table is not None:
                 volume.table = done.table
+            if done.chain is not None:
+                self._look_beneath(volume, done.chain)
             if done.diff is not None:
                 volume.diffs.append(done.diff)
             if done.device != work["device"]:
@@ -646,6 +649,19 @@ class Rotation:
         )
         volume.end(state, f"{msg}{left}")
         volume.failed_at = reached
+
+    def _look_beneath(self, volume: Volume, chain: t.Sequence[Option]) -> None:
+        """Note what is beneath the volume, and which secrets open it that are to open nothing."""
+        gone = [entry["old_secret"].get("label") for entry in volume.order["absent"] if "old_secret" in entry]
+        volume.goes = [
+            label or self._said(volume, f"keyslots[{number}].old_secret") for number, label in enumerate(gone, 1)
+        ]
+        stays = {volume.order["label"]}
+        stays.update(secret.get("label") or f"rotate_keeps[{n}]" for n, secret in enumerate(self._options.keeps))
+        rows = [{**row, "opened_by": [self._said(volume, label) for label in row["opened_by"]]} for row in chain]
+        volume.chain = [
+            {**row, "replaced": [label for label in row["opened_by"] if label not in stays]} for row in rows
+        ]
 
     def _said(self, volume: Volume, text: str) -> str:
         keeps = len(self._options.keeps)

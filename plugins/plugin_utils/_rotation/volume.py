@@ -51,6 +51,8 @@ class Volume:
         self.diffs: t.List[t.Any] = []
         self.table: t.List[Option] = seen.table
         self.unknown: t.List[Option] = []
+        self.chain: t.List[Option] = [{**row, "replaced": []} for row in seen.chain]
+        self.goes: t.List[str] = []  # secrets that this run removes from it, as they are told to the operator
         self.sealed = False  # the secret of the store was not tried, because the store could not open it
         self.followed: t.List[Option] = []
         # Labels of secrets of which the host proved that they open nothing, by a derivation on each keyslot.

@@ -30,7 +30,7 @@ _OFFSET = re.compile(r"keyfile-offset=(\d+)")
 _SIZE = re.compile(r"keyfile-size=(\d+)")
 # What the controller needs of a header.
 _TOLD = ("label", "cipher", "key_size", "slot_count", "free_keyslots", "record")
-_OF_A_CHANGE = ("changed", "plan", "keyslots", "diff", "kdf_evaluations", "warnings")
+_OF_A_CHANGE = ("changed", "plan", "keyslots", "diff", "kdf_evaluations", "warnings", "chain")
 
 
 def step(params: Params) -> Result:
@@ -74,6 +74,7 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
             info = inspect(parse_info({**place, "lock_timeout": params["lock_timeout"]}))
             told = {name: info["header"][name] for name in _TOLD}
             seen.update({name: info[name] for name in ("uuid", "type", "container", "keyslots")}, **told)
+            seen["chain"] = info.get("chain", [])
             seen["crypttab"] = _keyfiles(found, seen["uuid"]) if found is not None else volume.get("keyfiles") or []
             work = _work_for(params, volume, seen["uuid"], seen["type"])
             if params["backup"] and _UUID.fullmatch(seen["uuid"]):
@@ -83,6 +84,7 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
                 seen["phase"] = "plan"
                 nothing = {"changed": False, "plan": [], "keyslots": seen["keyslots"], "diff": None}
                 seen["plan"] = _amend(params, place, work, check=True) if work["keyslots"] else nothing
+                seen["chain"] = seen["plan"].get("chain", seen["chain"])  # now with what its secrets open
                 seen["planned"] = work["uuid"] or ""
                 seen["phase"] = "keyfiles"
                 seen["keyfiles"] = _follow(seen["crypttab"], work, check=True)
@@ -148,7 +150,7 @@ def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Resul
         result = amend(task, check=check, first=len(kept), suggested=suggested)
     finally:
         task.wipe_secrets()
-    return {name: result[name] for name in _OF_A_CHANGE}
+    return {name: result[name] for name in _OF_A_CHANGE if name in result}
 
 
 def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Result]) -> None:

@@ -150,6 +150,13 @@ export function evidence(volume) {
     ["The store opens the volume", storeAnswer(volume.store)],
   ]);
 }
+function fileBeneath(file) {
+  const opened = file.opened_by.length ? "opens with " + file.opened_by.join(", ") : "opened by nothing tried",
+    says = file.role === "data" ? "" : file.encrypted === false ? "not encrypted" : opened;
+  return [file.role + " " + file.path, says, file.why_untried ? "not tried: " + file.why_untried : ""]
+    .filter(Boolean)
+    .join(", ");
+}
 export const details = document.getElementById("details");
 details.setAttribute("aria-labelledby", "details-title");
 export function openDetails(volume) {
@@ -166,6 +173,7 @@ export function openDetails(volume) {
     ["Keys derived", volume.kdf_evaluations],
     ["Secrets of this run", (volume.secrets || []).join(", ")],
     ["Proven to open nothing", (volume.closed || []).join(", ")],
+    ["Beneath it", (volume.chain || []).map(fileBeneath).join("; ")],
     ["Opened by no known secret", (volume.unknown || []).map(unknownSlot).join(", ")],
   ]);
   details.replaceChildren(

@@ -57,6 +57,9 @@ function card(volume) {
       volume.phase ? h("span", { class: "soft" }, volume.phase) : null,
       age !== null ? h("span", { class: "soft" }, age + " days") : null,
       volume.store ? h("span", { class: "soft" }, "store: " + volume.store.opens) : null,
+      volume.chain && volume.chain.some((file) => file.replaced.length)
+        ? chip("high", true, "a replaced secret opens what is beneath")
+        : null,
       volume.unknown && volume.unknown.length
         ? chip("unverified", true, many(volume.unknown.length, "unknown keyslot"))
         : null,

@@ -227,6 +227,30 @@ def test_the_tables_of_keyslots_are_in_the_report_and_not_in_what_ansible_keeps_
     ]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_a_replaced_secret_opens_beneath_a_volume_is_said_and_reported(
+    screen: t.List[t.Tuple[str, str]], refused: bool
+) -> None:
+    one = disk()
+    one.chain = [{"path": "/img/base", "role": "backing", "format": "raw", "encrypted": True, "opened_by": ["leaked"]}]
+    store = FakeStore()
+    rotation, _heard = rotate(options(), FakeHost({"/img/top": one}), store)
+    if refused:
+        one.untriable = {next(iter(one.slots))}
+        one.slots[7] = "of nobody"
+        rotation, _heard = rotate(options(unknown="fail"), FakeHost({"/img/top": one}), store)
+    action: t.Any = object.__new__(rotate_host.ActionModule)
+    action._task, action._variables = types.SimpleNamespace(check_mode=False, diff=False), {}
+    result = action._result(host(), rotation, "", rotate_host._World(host()))
+    told = "A replaced secret still opens what lies beneath: /img/top (the backing file /img/base opens with leaked)."
+    said = result["msg"] if refused else [text for _how, text in screen][-1]
+    assert told in said and result.get("failed", False) == refused
+    (warning,) = result["warnings"]
+    assert "/img/top: the backing file /img/base is left as it is" in warning
+    (row,) = result["volumes"][0]["chain"]
+    assert (row["path"], row["replaced"]) == ("/img/base", ["leaked"])
+
+
 def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> None:
     def volume(device: str, sealed: bool, *rows: t.Any) -> t.Any:
         unknown = [dict(zip(("keyslot", "label", "tried", "reason"), row)) for row in rows]

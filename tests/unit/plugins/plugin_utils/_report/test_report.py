@@ -272,6 +272,15 @@ def test_what_a_rotation_says_of_a_volume() -> None:
     assert "1 keyslot opened with no secret that the run could try." in page.summary(report)
 
 
+def test_files_beneath_a_volume() -> None:
+    rows = [{"path": "/b\n", "role": "backing", "encrypted": True, "opened_by": ["a", 7], "replaced": ["a"]}, "x", {}]
+    report = report_data.build([{"host": "a", "volumes": [fleets.rotated(1, chain=rows)]}], kind="rotation")
+    assert report["hosts"][0]["volumes"][0]["chain"] == [
+        {"path": "/b\\n", "role": "backing", "encrypted": True, "opened_by": ["a"], "replaced": ["a"]},
+        {"path": "?", "role": "backing", "encrypted": None, "opened_by": [], "replaced": []},
+    ]
+
+
 def test_junit_of_a_hostile_fleet_is_xml() -> None:
     root = ElementTree.fromstring(exchange.to_junit(report_data.build(fleets.hostile(), title="\x00<")))
     assert len(root) == len(fleets.HOSTILE)

@@ -37,6 +37,7 @@ def everything(kind: str) -> t.Dict[str, t.Any]:
         **{name: [action] for name in ("plan", "actions_done", "actions_left")},
         "secrets": ["s"],
         "closed": ["c"],
+        "chain": [{**members(data._FILE), "opened_by": ["o"], "replaced": ["r"]}],
         "unknown": [members(data._UNKNOWN)],
         "evidence": {**members(data._AUDITED), **{name: ["l"] for name in data._LABELS}, "policy": {"digest": "d"}},
         "store": {"opens": "yes", "secret": "s", "keyslots": [1], "older": ["o"], "kept": ["k"]},

@@ -52,6 +52,7 @@ class Disk:
         self.keyfiles: t.Dict[str, str] = {}  # path -> content
         self.refuses = ""
         self.untriable: t.Set[int] = set()  # keyslots beyond the limits of costs
+        self.chain: t.List[Json] = []  # what the host says of the files beneath
 
     def opened_by(self, secret: Json) -> t.List[int]:
         return [number for number, one in sorted(self.slots.items()) if one == secret["passphrase"]]
@@ -92,8 +93,9 @@ class Disk:
 
     def table(self, work: Json) -> t.List[Json]:
         secrets = [*work["unlock"], *(entry["new_secret"] for entry in work["keyslots"] if entry.get("new_secret"))]
+        named = [(one.get("label", f"unlock[{place}]"), one["passphrase"]) for place, one in enumerate(secrets)]
         return [
-            {"keyslot": number, "opened_by": [one["label"] for one in secrets if one["passphrase"] == passphrase]}
+            {"keyslot": number, "opened_by": [label for label, known in named if known == passphrase]}
             for number, passphrase in sorted(self.slots.items())
         ]
 
@@ -165,6 +167,7 @@ class FakeHost:
         }
         seen.update(keyslots=disk.table(work or {"unlock": [], "keyslots": []}), record=disk.record(), changed=False)
         seen.update(slot_count=disk.size, free_keyslots=disk.size - len(disk.slots))
+        seen["chain"] = disk.chain
         seen["crypttab"] = [{"name": "data", "path": path} for path in disk.keyfiles]
         if disk.refuses:
             return {**seen, "failed": True, "msg": disk.refuses}

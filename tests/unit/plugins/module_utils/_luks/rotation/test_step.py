@@ -65,6 +65,21 @@ def test_what_was_added_must_open_before_a_keyfile_depends_on_it(volume: pathlib
     assert "failed" not in done and keyfile.read_text() == "next"
 
 
+def test_the_header_that_a_device_has_beside_a_detached_one_is_told(
+    volume: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """In a look without any secret, in one with a plan, and after the change."""
+    detached = tmp_path / "detached"
+    detached.write_bytes(volume.read_bytes())
+    work = {**add(volume, NEXT), "header": str(detached)}
+    (blind,), (planned,), (added,) = run("look", {**work, "keyslots": []}), run("look", work), run("add", work)
+    for told, opened in ((blind, []), (planned, [LEAKED["label"]]), (added, [LEAKED["label"]])):
+        (row,) = told["chain"]
+        assert (row["role"], row["path"], row["opened_by"]) == ("device", str(volume), opened)
+    (whole,) = run("look", add(volume, NEXT))
+    assert whole["chain"] == []
+
+
 def test_the_secrets_of_each_part_of_a_step_are_wiped(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: t.List[t.Any] = []
 
