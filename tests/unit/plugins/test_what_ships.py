@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 725,
+    "audit": 729,
     "audit_host": 3,
-    "audit_step": 765,
+    "audit_step": 768,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 627,
+    "header_backup": 631,
     "keyfile": 93,
-    "keyslots": 852,
-    "keyslots_info": 532,
+    "keyslots": 862,
+    "keyslots_info": 535,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 947,
-    "test_volumes": 461,
+    "rotation_step": 956,
+    "test_volumes": 463,
     "vault_entry": 5,
-    "verify_volume": 536,
+    "verify_volume": 539,
     "volumes_info": 249,
 }
 
