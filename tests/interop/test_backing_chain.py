@@ -162,8 +162,9 @@ def test_data_beneath_that_is_not_encrypted_is_found(chain: Chain) -> None:
 
     whole = chain.folder / "whole.qcow2"
     words = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1"
-    opts = f"{_opts(chain.top)},backing.encrypt.key-secret=s"
-    run("qemu-img", "convert", *chain.secret, "--image-opts", opts, "-O", "qcow2", "-o", words, whole)
+    create(whole, "qcow2", chain.secret, words, "1M")
+    opts = ["--image-opts", f"{_opts(chain.top)},backing.encrypt.key-secret=s", "--target-image-opts", _opts(whole)]
+    run("qemu-img", "convert", "-n", *chain.secret, *opts)
     assert "backing-plain" not in audited(whole) and "backing-plain" not in audited(whole, "unverified")
 
 
