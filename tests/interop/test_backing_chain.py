@@ -95,7 +95,7 @@ def test_an_audit_names_them(chain: Chain) -> None:
     assert told(found, "middle.qcow2", "it opens with leaked")
 
 
-@carries(("secret-forbidden", "Remove it from {}, too (state: absent, old_secret)"))
+@carries(("remove_beneath", "Remove it from {}, too (state: absent, old_secret)"))
 def test_a_forbidden_secret_that_opens_a_file_beneath_is_found(chain: Chain) -> None:
     """The image has a new secret. The file beneath still opens with the old one."""
     new = {"label": "current", "passphrase": "new words"}
