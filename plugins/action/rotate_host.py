@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
                 self._report(report, host, given, rotation, "the host gave no answer")
                 raise
             problem = str(Unexpected.of(error, changed="The next run of this playbook goes on where this one was"))
-        result = self._result(one, rotation, problem, world)
+        result = self._result(one, rotation, problem, world, given["rotate_qmp"])
         patterns = () if given["rotate_volumes"] else given["rotate_paths"]
         allow_empty = given["rotate_allow_empty"]
         result["searched"] = searched(host, len(rotation.volumes), patterns, rotation.unmatched, allow_empty)
@@ -185,7 +185,9 @@ class ActionModule(ActionBase):
         tasks: Asked = OfTasks(journal)
         return Rotation(options, asked, tasks, told, KnownChance(journal))
 
-    def _result(self, one: OneHost, rotation: Rotation, problem: str, world: _World) -> Result:
+    def _result(
+        self, one: OneHost, rotation: Rotation, problem: str, world: _World, monitors: t.Container[str] = ()
+    ) -> Result:
         host = one.name
         volumes = rotation.volumes
         failed = [volume for volume in volumes if volume.failed]
@@ -193,7 +195,11 @@ class ActionModule(ActionBase):
         result: Result = {
             "changed": any(volume.changed for volume in volumes),
             "volumes": [_without_tables(_row(volume, bool(self._task.check_mode))) for volume in volumes],
-            "warnings": [*one.warnings, *(shown(one) for one in beneath.warnings(volumes))],
+            "warnings": [
+                *one.warnings,
+                *_machines(volumes, monitors, bool(self._task.check_mode)),
+                *(shown(said) for said in beneath.warnings(volumes)),
+            ],
         }
         if self._task.diff:
             result["diff"] = [one for volume in volumes for one in volume.diffs if isinstance(one, t.Mapping)]
@@ -352,6 +358,19 @@ def _row(volume: Volume, check: bool) -> Result:
         "unknown": volume.unknown,
         "closed": volume.closed,
     }
+
+
+def _machines(volumes: t.Sequence[Volume], monitors: t.Container[str], check: bool) -> t.List[str]:
+    """A sentence for each image of a virtual machine from which a secret goes: crypttab is not what starts that one."""
+    verb = "will no longer open" if check else "no longer opens"
+    return [
+        f"{shown(volume.before.device)}: a replaced secret {verb} this image. Whoever starts a machine on it"
+        " needs the new one, which the store has, before its next start (libvirt: 'virsh secret-set-value', QEMU:"
+        " '-object secret')"
+        for volume in volumes
+        if (volume.before.container == "qcow2" or volume.before.device in monitors)
+        and any(action.get("action") in ("erase", "rekey") for action in volume.actions)
+    ]
 
 
 def _sentence_of_unknown(volumes: t.Sequence[Volume]) -> str:

@@ -367,12 +367,17 @@ chain:
       description: Labels of the secrets of the task that open one of its own keyslots.
       type: list
       elements: str
+    unknown:
+      description: Its own keyslots that none of these opens.
+      returned: if it is encrypted and was looked at
+      type: list
+      elements: int
     why_untried:
       description: Why it, or a keyslot of it, was not looked at.
       returned: if so
       type: str
   sample:
-    - {path: /srv/base.qcow2, role: backing, format: qcow2, encrypted: true, opened_by: [leaked]}
+    - {path: /srv/base.qcow2, role: backing, format: qcow2, encrypted: true, opened_by: [leaked], unknown: [1]}
 kdf_evaluations:
   description: Number of keys that were derived.
   returned: success

@@ -40,7 +40,8 @@ options:
     default: []
   does_not_open:
     description:
-      - Secrets, none of which may open the volume. If a keyslot cannot be tried, the task fails.
+      - Secrets, none of which may open the volume, a backing file beneath the image, or with O(header) the header that
+        the device has of its own. If one of their keyslots cannot be tried, the task fails.
     type: list
     elements: dict
     default: []

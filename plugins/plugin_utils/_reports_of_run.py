@@ -18,7 +18,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import subprocess
 import sys
 import typing as t
 
@@ -29,6 +28,7 @@ from ..module_utils._luks.errors import LuksmithError, shown
 from ..module_utils._luks.paths import fault
 from ._batches import Batches
 from ._report.running import RunningReport
+from ._rotation.program import MOST, Late, TooMuch, run
 from ._rotation.stores.command import TIMEOUT, complaint
 from ._this_run import folder_of_batches, folder_of_run, identity_of_run
 
@@ -87,11 +87,11 @@ def _given(command: t.Sequence[str], report: RunningReport) -> str:
     if content is None:
         return "it is that of a run that began later"
     try:
-        done = subprocess.run(
-            command, input=content, capture_output=True, check=False, timeout=TIMEOUT, start_new_session=True
-        )
-    except subprocess.TimeoutExpired:
+        done = run(command, content, TIMEOUT)
+    except Late:
         return f"{command[0]} did not end within {TIMEOUT:g} seconds, and was ended"
+    except TooMuch:
+        return f"{command[0]} printed more than {MOST // 2**20} MiB, and was ended"
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a word of it holds a NUL character"
         return f"the program {command[0]} of rotate_report_command cannot be run: {reason}"

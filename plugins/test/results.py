@@ -21,6 +21,12 @@ def opened_by(result: t.Any, *labels: str, **named: t.Any) -> bool:
     missing = [label for label in labels if label not in found]
     if missing:
         _check_tried(result, rows, name)
+        for below in _beneath(result, name):
+            for label in set(missing).intersection(below["opened_by"]):
+                raise AnsibleFilterError(
+                    f"{name}: {label!r} opens the {below['role']} {below['path']} and not {_volume(result)} itself, so "
+                    "that neither answer is the whole truth"
+                )
     return not missing
 
 
@@ -33,6 +39,9 @@ def only_opened_by(result: t.Any, *labels: str, **named: t.Any) -> bool:
     if any(not set(row["opened_by"]).intersection(labels) for row in rows if row["opened_by"] or row["tried"]):
         return False
     _check_tried(result, rows, name)
+    for below in _beneath(result, name):
+        if below["encrypted"] is False or below.get("unknown") or not set(labels).issuperset(below["opened_by"]):
+            return False
     return found == set(labels)
 
 
@@ -104,6 +113,18 @@ def _check_tried(result: Result, rows: t.Sequence[Result], name: str) -> None:
                 f"{name}: keyslot {row['keyslot']} of {_volume(result)} was not tried. The record in the header proves "
                 "nothing; audit with verify: proof"
             )
+
+
+def _beneath(result: Result, name: str) -> t.List[Result]:
+    """What else opens data of the volume: backing files, and the header of a device beside a detached one."""
+    chain = [below for below in result.get("chain") or () if below["role"] in ("backing", "device")]
+    for below in chain:
+        if below["encrypted"] is not False and "why_untried" in below:
+            raise AnsibleFilterError(
+                f"{name}: the {below['role']} {below['path']} of {_volume(result)} could not be tried, so that what "
+                f"opens it is not known: {below['why_untried']}"
+            )
+    return chain
 
 
 def _volume(result: Result) -> str:

@@ -8,6 +8,7 @@ as a small one.
 from __future__ import annotations
 
 import html.parser
+import json
 import pathlib
 import re
 import typing as t
@@ -356,6 +357,35 @@ def test_nothing_is_cut_off_on_paper(show: Show) -> None:
     paper = document.all("section", class_="only-print")[0].text
     for told in (LONG, "Header digest: " + "f" * 64, "Secrets tried: admin, safe", "Policy digest: "):
         assert told in paper
+
+
+def test_paper_of_a_large_fleet(show: Show) -> None:
+    """The words are legible also where the browser leaves out backgrounds, and no page is only the space at the end."""
+    doing = """
+    document.documentElement.dataset.theme = 'dark';
+    window.dispatchEvent(new Event('beforeprint'));
+    const light = (name) => name.match(/[\\d.]+/g).slice(0, 3).map((one) => one / 255).map(
+      (one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4),
+    ).reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+    const chips = [...document.querySelectorAll('.chip')].map((one) => getComputedStyle(one));
+    const clear = (one) => one.backgroundColor === 'rgba(0, 0, 0, 0)' && 1.05 / (light(one.color) + 0.05) >= 4.5;
+    const faint = chips.filter((one) => !clear(one));
+    const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+    const last = [...document.querySelectorAll('main > *')].filter((one) => one.offsetHeight).pop();
+    document.title = JSON.stringify({
+      chips: chips.length, faint: faint.map((one) => one.color), example: box('td[data-name="For example"]').width,
+      beside: document.documentElement.clientWidth -
+        Math.max(...[...document.querySelectorAll('.tile')].map((one) => one.getBoundingClientRect().right)),
+      space: document.documentElement.scrollHeight -
+        last.lastElementChild.lastElementChild.getBoundingClientRect().bottom,
+    });
+    """
+    hosts = [*fleets.fleet(900), {"host": "lost", "error": "no route", "volumes": []}]
+    found = json.loads(show(hosts, width=PAPER, media="print", doing=doing).all("title")[0].text)
+    assert found["chips"] > 300 and not found["faint"]
+    assert found["example"] >= 150, "the names of 129 hosts leave no place for it"
+    assert found["beside"] >= 1, "the border would be cut off"
+    assert found["space"] < 20
 
 
 def test_what_changed_comes_before_the_rest(show: Show) -> None:

@@ -27,7 +27,9 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Intent, IntentKind
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import copy_file, elsewhere
 from ansible_collections.luksmith.luks.tests.crash import checker
 from ansible_collections.luksmith.luks.tests.crash.operations import A, B, D, present, secret, task
@@ -233,6 +235,45 @@ def test_cryptsetup_gets_the_volume_back_with_the_copy(host: Host, monkeypatch: 
     subprocess.run(restore, check=True, capture_output=True)
     asking = ["cryptsetup", "open", "--test-passphrase", "--key-slot", "3", "--key-file", "-", str(host.volume)]
     subprocess.run(asking, input=SECRETS[A], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("given", ["another folder", "the same path, and another file system"])
+def test_a_run_with_another_folder_does_not_forget_the_copy(
+    host: Host, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """All old keys open: only the copy is left behind, which would open the volume with the secret of before."""
+    from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
+
+    def failing(*_arguments: t.Any) -> None:
+        raise StorageFault("the medium is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeaderWriter, "overwrite", failing)
+        with pytest.raises(Interrupted):
+            host.run()
+    (copy,) = host.copies.iterdir()
+    before, usb = host.volume.read_bytes(), host.copies.with_name("usb")
+    if given == "another folder":
+        folder = host.copies.with_name("others")
+    else:
+        folder = host.copies
+        host.copies.rename(usb)
+        copy = usb / copy.name
+    folder.mkdir(mode=0o700)
+    with pytest.raises(Refused, match=rf"{copy.name}.*not in {folder}, another.*find / -name {copy.name}.*empty file"):
+        host.run(backup_dir=str(folder))
+    with pytest.raises(Refused, match=rf"{copy.name}.*find / -name {copy.name}.*give that"):
+        host.run(backup_dir=None)
+    assert host.volume.read_bytes() == before and copy.exists()
+    told = inspect(parse_info({"device": str(host.volume), "secrets": []}))
+    assert copy.name in told["header"]["unfinished"]["says"]
+
+    (folder / copy.name).touch()
+    assert host.run(backup_dir=str(folder))["changed"] and host.opened() == {B, D} and not list(folder.iterdir())
+    for _run in range(2):
+        assert str(copy) in "".join(host.run(backup_dir=str(copy.parent))["warnings"])
+    copy.unlink()
+    assert not host.run(backup_dir=str(copy.parent))["warnings"]
 
 
 def test_a_clone_neither_uses_nor_removes_the_copy_of_the_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

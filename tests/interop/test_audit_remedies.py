@@ -28,6 +28,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse imp
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend as keyslots_run
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header_locked
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.storage import open_volume
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, fleet_rules
 from ansible_collections.luksmith.luks.tests import needs
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
@@ -94,6 +95,14 @@ class Lab:
         finally:
             task.wipe_secrets()
         return noted({one["rule"]: one for one in (*result["findings"], *result["unverified"])})
+
+    def result(self) -> t.Dict[str, t.Any]:
+        """What the module says of it."""
+        task = parse_audit({"device": str(self.path), "policy": "legacy", "secrets": [self.secret]})
+        try:
+            return run_audit(task)
+        finally:
+            task.wipe_secrets()
 
     def rekey(self, **pbkdf: t.Any) -> None:
         self.keyslots({"old_secret": SECRET, "new_secret": SECRET, "pbkdf": pbkdf})
@@ -628,6 +637,48 @@ class TestClevis:
             run("luksmeta", "save", "-d", volume.path, "-s", 1, "-u", CLEVIS, stdin="a.b.c.d.e")
         found = lab.audit(minimum_costs={"pbkdf2": 9000000, "tokens": {"clevis": 1000}})
         assert ("token-malformed" in found, "slot-unknown" in found) == (forged, forged)
+
+
+class TestClone:
+    @pytest.mark.parametrize("own_uuid", [False, True])
+    @carries(("clone", "Encrypt one of them anew"), ("clone", "Find out which is the clone"))
+    def test_a_copy_becomes_a_volume_of_its_own(self, tmp_path: pathlib.Path, own_uuid: bool) -> None:
+        """A copy with a uuid of its own is found by its volume key, and the other one first by that, then by the
+        uuid.
+        """
+        for name in ("one", "copy"):
+            (tmp_path / name).mkdir()
+        one, copy = Lab(tmp_path / "one").luks("--type", "luks2", "--key-size", "512"), Lab(tmp_path / "copy")
+        copy.path.write_bytes(one.path.read_bytes())
+
+        def command(name: str, remedy: str, *more: str) -> None:
+            (words,) = re.findall(rf"'(cryptsetup {name}[^']*)'", remedy)
+            given = words.replace("UUID DEVICE", "12345678-1234-4234-8234-123456789abc IMAGE").replace(
+                "DEVICE", "IMAGE"
+            )
+            done = copy.run(*shlex.split(given), *more, UNLOCKED)
+            assert done.returncode == 0, done.stderr
+
+        def found() -> t.List[t.Dict[str, t.Any]]:
+            hosts = [
+                {"host": name, "volumes": [{**lab.result(), "device": "/dev/vda1"}]}
+                for name, lab in (("one", one), ("copy", copy))
+            ]
+            report = data.build(hosts)["hosts"]
+            clones = [item for host in report for item in host["volumes"][0]["findings"] if item["rule"] == "clone"]
+            noted({item["rule"]: item for item in clones})
+            return clones
+
+        if own_uuid:
+            command("luksUUID", fleet_rules._OWN_UUID, "-q")
+        both = found()
+        assert len(both) == 2 and "volume key" in both[0]["message"]
+        command("reencrypt", both[0]["remedy"], *FEW)
+        if not own_uuid:
+            both = found()
+            assert len(both) == 2 and "has the uuid of" in both[0]["message"]
+            command("luksUUID", both[0]["remedy"], "-q")
+        assert not found()
 
 
 class TestRecoveryKey:

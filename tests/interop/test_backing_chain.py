@@ -12,7 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.tests import kept
 from ansible_collections.luksmith.luks.tests.interop import originals
-from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
 from ansible_collections.luksmith.luks.tests.interop.qemu_image import CHEAP, OPENER, QemuImage, create, needs_qemu, run
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.remedy_texts import carries, noted
 
@@ -70,6 +70,7 @@ def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> Non
         done = keyslots(chain.top, [rotate], check=check)
         assert told(done, "middle.qcow2", "keyslots of its own", "it opens with leaked"), done["warnings"]
         assert told(done, "plain.img", "is not encrypted")
+        assert told(done, "leaked no longer opens this image", "virsh secret-set-value") == done["changed"]
     assert (chain.folder / "middle.qcow2").read_bytes() == middle
     assert not done["changed"] and [row["opened_by"] for row in done["chain"]] == [["leaked"], []]
 
@@ -86,6 +87,8 @@ def test_a_base_that_is_a_raw_volume_is_looked_into(chain: Chain, tmp_path: path
         ("raw", True, ["leaked"]),
     ]
     assert told(found, "plain.img", "keyslots of its own", "it opens with leaked")
+    assert [row["unknown"] for row in found["chain"]] == [[], []]
+    assert [row["unknown"] for row in run_module("keyslots_info", {"device": str(chain.top)})["chain"]] == [[0], [0]]
 
 
 def test_an_audit_names_them(chain: Chain) -> None:
@@ -93,6 +96,24 @@ def test_an_audit_names_them(chain: Chain) -> None:
     found = run_module("audit", task)
     assert paths(found) == [str(chain.folder / "middle.qcow2"), str(chain.folder / "plain.img")]
     assert told(found, "middle.qcow2", "it opens with leaked")
+
+
+def test_a_gate_does_not_let_through_what_a_file_beneath_opens(chain: Chain) -> None:
+    new = {"label": "current", "passphrase": "new words"}
+    entry = {"new_secret": new, "old_secret": LEAKED, "pbkdf": CHEAP}
+    keyslots(chain.top, [entry])
+    gate = {"device": str(chain.top), "opens": [new], "does_not_open": [LEAKED]}
+    middle = chain.folder / "middle.qcow2"
+    with pytest.raises(ModuleFailed, match=f"'leaked' must not open the volume, but opens the backing file {middle}"):
+        run_module("verify_volume", gate)
+    keyslots(middle, [entry])
+    assert run_module("verify_volume", gate)["failures"] == []
+    middle.unlink()
+    with pytest.raises(
+        ModuleFailed, match=f"whether it opens the backing file {middle}, .* is unknown: .*No such file"
+    ):
+        run_module("verify_volume", gate)
+    assert run_module("verify_volume", {"device": str(chain.top), "opens": [new]})["failures"] == []
 
 
 @carries(("remove_beneath", "Remove it from {}, too (state: absent, old_secret)"))

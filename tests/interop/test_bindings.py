@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -50,6 +51,11 @@ def slots(volume: Luks2Volume) -> t.Dict[str, t.List[str]]:
     }
 
 
+def tokens_shown(table: str) -> t.List[t.Tuple[str, str]]:
+    """Each keyslot of the table in a diff that has one."""
+    return re.findall(r"^(\d+) .*?(token .*)$", table, re.MULTILINE)
+
+
 def brought(volume: Luks2Volume, *entries: t.Any, unlock: t.Any = UNLOCK) -> t.List[t.Tuple[str, int]]:
     """The plan, after check mode foresaw it without a change and before a second run found nothing to do."""
     before = volume.sha256()
@@ -58,8 +64,10 @@ def brought(volume: Luks2Volume, *entries: t.Any, unlock: t.Any = UNLOCK) -> t.L
     done = keyslots(volume.path, entries, unlock=unlock)
     assert foreseen["plan"] == done["plan"] and foreseen["diff"] == done["diff"] and done["changed"]
     assert PIN not in json.dumps(done)
+    assert not any("wants keyslot" in row["reason"] for row in done["plan"]), "no entry names one"
     again = keyslots(volume.path, entries, unlock=unlock)
     assert not again["changed"] and again["plan"] == []
+    assert tokens_shown(again["diff"]["before"]) == tokens_shown(done["diff"]["after"])
     volume.approved()
     return [(row["action"], row["keyslot"]) for row in done["plan"]]
 

@@ -46,6 +46,10 @@ TOKENS: t.Dict[str, t.Dict[str, t.Any]] = {
     "clevis": {"jwe": {"protected": "e30", "encrypted_key": "", "iv": "AA", "ciphertext": "AA", "tag": "AA"}},
 }
 MACHINE = "secret of the machine"
+RECOVERY_KEYS = (
+    "ghfrhkev-ricgbjft-leveuvun-tnhbkkdc-nkgihkce-ubhldvvl-jgtfkbir-ucfjnvht",
+    "lnjbnrhi-vuifncit-jjnbcrvf-gtvdgcec-klrkbcbe-jnvehuch-vcejkcvd-hgutirgb",
+)
 
 
 def present(label: str, **more: t.Any) -> t.Dict[str, t.Any]:
@@ -229,6 +233,46 @@ def test_the_record_spares_derivations_and_is_no_proof(volume: Luks2Volume) -> N
     assert [
         action["action"] for action in keyslots(volume.path, [present("last")], unlock=["pw0"], check=True)["plan"]
     ] == ["add"]
+
+
+@needs_systemd
+@pytest.mark.parametrize("by_number", [True, False])
+@pytest.mark.parametrize("room", [True, False], ids=["beside the old area", "in place"])
+def test_a_passphrase_is_not_listed_as_a_recovery_key(volume: Luks2Volume, room: bool, by_number: bool) -> None:
+    """The token goes with the key that it is about, and stays for another recovery key."""
+    if not room:
+        volume = Luks2Volume(volume.path).like("--luks2-keyslots-size", "256k")
+    volume.add(1, RECOVERY_KEYS[0]).import_token(9, {"type": "systemd-recovery", "keyslots": ["1"]})
+    assert listed(volume) == [("0", "password"), ("1", "recovery")]
+    entry: t.Dict[str, t.Any] = {"pbkdf": CHEAP, **({"keyslot": 1} if by_number else {})}
+    first, second, plain = map(secret, (*RECOVERY_KEYS, "of a person"))
+    keyslots(volume.path, [{**entry, "old_secret": first, "new_secret": second}], unlock=["pw0"])
+    assert listed(volume) == [("0", "password"), ("1", "recovery")] and volume.opens(RECOVERY_KEYS[1])
+    entry = {**entry, "old_secret": second, "new_secret": plain}
+    predicted = keyslots(volume.path, [entry], unlock=["pw0"], check=True)
+    done = keyslots(volume.path, [entry], unlock=["pw0"])
+    assert "and the token systemd-recovery goes, as" in done["plan"][0]["reason"]
+    assert (predicted["plan"], predicted["diff"]) == (done["plan"], done["diff"])
+    assert "token systemd-recovery" in done["diff"]["before"] and "systemd-recovery" not in done["diff"]["after"]
+    assert [row["tokens"] for row in done["keyslots"]] == [row["tokens"] for row in predicted["keyslots"]] == [[], []]
+    assert listed(volume) == [("0", "password"), ("1", "password")] and volume.opens("of a person")
+    assert 9 not in volume.tokens() and not keyslots(volume.path, [entry])["changed"]
+
+
+def secret(text: str) -> t.Dict[str, str]:
+    return {"label": f"label of {len(text)}{text[:1]}", "passphrase": text}
+
+
+def test_force_takes_the_token_out_of_the_table_too(volume: Luks2Volume) -> None:
+    volume.add(1, "of clevis")
+    volume.import_token(9, {"type": "clevis", "keyslots": ["1"], **TOKENS["clevis"]})
+    entry = {**present("forced"), "keyslot": 1}
+    predicted = keyslots(volume.path, [entry], unlock=["pw0"], force=True, check=True)
+    done = keyslots(volume.path, [entry], unlock=["pw0"], force=True)
+    assert predicted["diff"] == done["diff"]
+    assert "token clevis" in done["diff"]["before"] and "token clevis" not in done["diff"]["after"]
+    assert [row["tokens"] for row in predicted["keyslots"]] == [row["tokens"] for row in done["keyslots"]] == [[], []]
+    assert "clevis" not in volume.tokens().values()
 
 
 @pytest.mark.parametrize("token", [None, "clevis"])

@@ -43,6 +43,48 @@ def test_it_needs_no_secret_and_runs_once(volume: Luks2Volume) -> None:
     assert priorities(volume)[1] == "ignored" and not volume.opens("one") and volume.opens("one", "--key-slot", 1)
 
 
+@pytest.mark.parametrize(
+    ("entry", "unlock"),
+    [
+        pytest.param({"state": "absent", "old_secret": secret("pw0")}, ["one"], id="erased"),
+        pytest.param({"new_secret": secret("pw0"), "priority": "ignore"}, ["one"], id="ignored"),
+        pytest.param({"keyslot": 0, "priority": "ignore"}, [], id="ignored, without a secret"),
+        pytest.param(
+            {"old_secret": secret("pw0"), "new_secret": secret("x"), "priority": "ignore", "pbkdf": CHEAP},
+            ["one"],
+            id="replaced",
+        ),
+    ],
+)
+def test_the_last_keyslot_that_is_tried_at_boot_stays(
+    volume: Luks2Volume, entry: t.Dict[str, t.Any], unlock: t.List[str]
+) -> None:
+    keyslots(volume.path, [{"state": "absent", "keyslot": 2}, {"keyslot": 1, "priority": "ignore"}], unlock=["pw0"])
+    before = volume.sha256()
+    given: t.Dict[str, t.Any] = {"unlock": [secret(text) for text in unlock]}
+    for check in (True, False):
+        with pytest.raises(ModuleFailed) as failure:
+            keyslots(volume.path, [entry], check=check, **given)
+        said = str(failure.value.result["msg"])
+        assert "would be tried by default (keyslot" in said and "Nothing was changed." in said
+    assert volume.sha256() == before
+    assert volume.opens("pw0")
+    # As the message says.
+    if "in the same task" in said and unlock and "old_secret" in entry and "new_secret" not in entry:
+        keyslots(volume.path, [entry, {"keyslot": 1, "priority": "normal"}], **given)
+        assert volume.opens("one") and not volume.opens("pw0")
+    else:
+        keyslots(volume.path, [entry], allow_lockout=True, **given)
+        assert not volume.opens("pw0") and not volume.opens("one")
+
+
+def test_what_no_secret_opened_at_boot_before_is_no_loss(volume: Luks2Volume) -> None:
+    """Keyslot 2 is somebody's who opens the volume at boot; what this task removes was ignored already."""
+    keyslots(volume.path, [{"keyslot": number, "priority": "ignore"} for number in (0, 1)])
+    keyslots(volume.path, [{"state": "absent", "old_secret": secret("pw0")}], unlock=[secret("one")])
+    assert volume.opens("two") and volume.opened((1, 2), ("one", "two")) == {(1, "one"), (2, "two")}
+
+
 def test_purge_keeps_it(volume: Luks2Volume) -> None:
     done = keyslots(volume.path, [RANK, {"new_secret": secret("pw0")}], purge=True)
     assert sorted((one["action"], one["keyslot"]) for one in done["plan"]) == [("erase", 2), ("set-priority", 1)]

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import CHEAP, Luks2Volume, needs_cryptsetup, run
-from ansible_collections.luksmith.luks.tests.interop.module_process import keyslots, run_module
+from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit.remedy_texts import carries, noted
 
 pytestmark = needs_cryptsetup
@@ -60,6 +60,9 @@ def test_a_header_that_was_left_on_the_device(moved: Moved) -> None:
     assert [(row["role"], row["opened_by"]) for row in done["chain"]] == [("device", ["leaked"])]
     info = run_module("keyslots_info", {"device": moved.device, "header": moved.header, "secrets": [LEAKED]})
     assert moved.told(info, "it opens with leaked") and info["opened_by"] == {"leaked": []}
+    gate = {"device": moved.device, "header": moved.header, "opens": [NEW], "does_not_open": [LEAKED]}
+    with pytest.raises(ModuleFailed, match=f"'leaked' must not .* opens the header that {moved.device} has of its own"):
+        run_module("verify_volume", gate)
     found = moved.audited(header=moved.header)
     assert found["header-second"]["severity"] == "high" and found["secret-forbidden"]["severity"] == "critical"
     assert f"opens the header that {moved.device} has of its own" in found["secret-forbidden"]["message"]

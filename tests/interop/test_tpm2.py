@@ -57,6 +57,25 @@ def test_the_installer_goes_because_the_binding_is_proven(volume: Luks2Volume, t
     assert not volume.opens("pw0") and volume.tokens() == {"0": "systemd-tpm2"}
 
 
+def test_an_audit_proves_it_and_without_the_tpm_condemns_nothing(volume: Luks2Volume, tpm: str) -> None:
+    """The volume has no other key, and that one is as cheap to derive as systemd makes it."""
+    tpms.enrol(volume, tpm)
+    run("cryptsetup", "luksKillSlot", "-q", volume.path, 0)
+    item = {"label": "machine", "token": "auto", "device": tpm}
+    policy = {"extends": "legacy", "required_labels": ["machine"], "minimum_costs": {"pbkdf2": 600000}}
+    audited = {"device": str(volume.path), "policy": policy}
+    done = run_module("audit", {**audited, "secrets": [item]})
+    assert (done["state"], done["verified"]) == ("compliant", True), done["findings"]
+    nowhere = {**item, "device": "swtpm:host=127.0.0.1,port=1"}
+    done = run_module("audit", {**audited, "secrets": [nowhere]})
+    assert done["state"] == "unverified" and {one["rule"] for one in done["unverified"]} >= {
+        "label-missing",
+        "slot-unknown",
+    }
+    (row,) = done["keyslots"]
+    assert row["tried"] is False and "systemd-tpm2" in row["reason"]
+
+
 def test_a_pin_is_asked_for_and_a_wrong_one_told(volume: Luks2Volume, tpm: str) -> None:
     tpms.enrol(volume, tpm, pin=PIN)
     item = {"label": "machine", "token": "systemd-tpm2", "device": tpm}
@@ -95,3 +114,44 @@ def test_a_stale_binding_proves_nothing(volume: Luks2Volume, tpm: str) -> None:
     volume.edit(lambda tree: tree["tokens"]["0"].update(keyslots=["0"]))
     with pytest.raises(ModuleFailed, match="yields a secret that opens none of its keyslots: the binding is stale"):
         keyslots(volume.path, [LEAVE], unlock=[{"token": "systemd-tpm2", "device": tpm}])
+
+
+def test_each_try_of_another_pin_is_told_and_there_is_a_way_without_one(
+    volume: Luks2Volume, tmp_path: pathlib.Path
+) -> None:
+    """systemd-cryptenroll and its plugin run a dozen times: seconds."""
+
+    def bound(pin: str) -> t.Dict[str, t.Any]:
+        return {"binding": {"type": "systemd-tpm2", "pcrs": [7], "pin": pin, "device": device}}
+
+    unlock = [{"label": "installer", "passphrase": "pw0"}]
+    with tpms.tpm(tmp_path) as device:
+        keyslots(volume.path, [bound(PIN)], unlock=unlock)
+        assert tpms.failed_attempts(device) == 0
+        for check in (True, False):
+            done = keyslots(volume.path, [bound(f"another-{check}")], unlock=unlock, check=check)
+            assert told(done, "PIN was tried", "check mode", "state: absent"), done["warnings"]
+        assert tpms.failed_attempts(device) == 2, "once in each run"
+
+        keyslots(volume.path, [{"state": "absent", "binding": {"type": "systemd-tpm2"}}], unlock=unlock)
+        done = keyslots(volume.path, [bound(PIN)], unlock=unlock)
+        again = keyslots(volume.path, [bound(PIN)], unlock=unlock)
+        assert done["changed"] and not again["changed"] and not again.get("warnings")
+        assert tpms.failed_attempts(device) == 2, "a PIN was tried on the binding that had to go"
+
+        tpms.pardoned(device)
+        both = [{"label": "machine", "token": "systemd-tpm2", "pin": "one-pin", "device": device}]
+        with pytest.raises(ModuleFailed, match="PIN was tried"):
+            keyslots(volume.path, [bound("one-pin")], unlock=both)
+        assert tpms.failed_attempts(device) == 1, "the same PIN was tried twice"
+
+
+def test_a_locked_tpm_is_told_as_one(volume: Luks2Volume, tmp_path: pathlib.Path) -> None:
+    with tpms.tpm(tmp_path) as device:
+        tpms.enrol(volume, device, pin=PIN)
+        item = {"label": "machine", "token": "systemd-tpm2", "device": device}
+        for number in range(4):
+            run_module("keyslots_info", {"device": str(volume.path), "secrets": [{**item, "pin": f"wrong-{number}"}]})
+        found = run_module("keyslots_info", {"device": str(volume.path), "secrets": [{**item, "pin": PIN}]})
+        assert told(found, "token 0 (systemd-tpm2)", "TPM is locked", "tpm2_dictionarylockout --clear-lockout"), found
+        assert not told(found, "in the state to which") and not told(found, "PIN was tried")

@@ -145,9 +145,10 @@ def test_other_costs_and_priority(volume: Luks2Volume) -> None:
 
 def test_what_is_refused(volume: Luks2Volume) -> None:
     refused(volume, [replace("pw0", "next")], "keyslot 7 is in use, and neither NEXT nor PW0 opens it")
-    in_use = "keyslot 7 is in use, and not bound to the volume.*give the secret that opens it as old_secret too"
-    refused(volume, [{"keyslot": 7, "new_secret": secret("next")}], in_use)
-    refused(volume, [{"keyslot": 7, "new_secret": secret("theirs")}], in_use)
+    in_use = "keyslot 7 is in use, and not bound to the volume: {} there.*give the secret that opens it as old_secret"
+    nobody, theirs = (in_use.format(who) for who in ("no secret opens the volume", "THEIRS opens another key"))
+    refused(volume, [{"keyslot": 7, "new_secret": secret("next")}], nobody)
+    refused(volume, [{"keyslot": 7, "new_secret": secret("theirs")}], theirs)
     unpinned = {"old_secret": secret("theirs"), "new_secret": secret("next")}
     refused(volume, [unpinned], "THEIRS opens keyslot 7 only, which is not bound to the volume: name it by keyslot")
 

@@ -87,6 +87,21 @@ def extension(pcr: int) -> bytes:
     return _with_empty_password(0x182, pcr, struct.pack(">IH", 1, 0x000B) + os.urandom(32))
 
 
+def failed_attempts(device: str) -> int:
+    """How many the TPM counts now (TPM_PT_LOCKOUT_COUNTER)."""
+    port = int(device.rpartition("=")[2])
+    with socket.create_connection(("127.0.0.1", port)) as link:
+        answer = _asked(link, 0x8001, 0x17A, struct.pack(">III", 6, 0x20E, 1))
+    return int(struct.unpack_from(">I", answer, 23)[0])
+
+
+def pardoned(device: str) -> None:
+    """The TPM counts none, and is not locked."""
+    with socket.create_connection(("127.0.0.1", int(device.rpartition("=")[2]))) as link:
+        link.sendall(pardon())
+        assert _message(link)[6:10] == bytes(4)
+
+
 def pardon() -> bytes:
     """The command after which a TPM has seen no failed attempt, and is not locked."""
     return _with_empty_password(0x139, 0x4000000A, b"")

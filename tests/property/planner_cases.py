@@ -27,8 +27,8 @@ secret
 5. *A flag that the design does not read changes nothing.* ``force`` is about overwriting an occupied slot without
 proof, which
    only ``present slot new`` without an old secret can ask for. ``allow_lockout`` consents to an end without a proven
-   opener; an entry that is present forbids such an end, and once no opener is left nothing can be written to get one
-   back. Such a flag is not enumerated but drawn case by case.
+   opener; an entry that is present forbids such an end, unless it wants the priority ignore, and once no opener is left
+   nothing can be written to get one back. Such a flag is not enumerated but drawn case by case.
 
 Reductions 1, 3, 4 and 5 are arguments about the design, not about the planner's code. So each case is not run as its
 representative, but after a renaming of secrets, a permutation of slots, an addition of mentioned secrets to ``unlock``
@@ -207,7 +207,8 @@ def compares_across_kinds(items: t.Iterable[Item]) -> bool:
 def flags_that_matter(items: t.Iterable[Item]) -> t.Tuple[bool, bool, bool]:
     """Reduction 5, in the order of :data:`FLAGS`: purge, force, allow_lockout."""
     present = [item for item in items if item.state == PRESENT]
-    return True, any(item.slot is not None and item.old is None for item in present), not present
+    lockout = not [item for item in present if item.priority != IGNORE]
+    return True, any(item.slot is not None and item.old is None for item in present), lockout
 
 
 def disguise(task: Task, state: State, secrets: int, rng: random.Random) -> t.Tuple[Task, State]:

@@ -15,6 +15,7 @@ from ansible_collections.luksmith.luks.tests.property.planner_rules import (
     named_for,
     opened_to_its_own,
     own_slots,
+    priority_ok,
     protected,
     satisfies,
     satisfies_with_its_own,
@@ -23,6 +24,7 @@ from ansible_collections.luksmith.luks.tests.property.planner_rules import (
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
     ABSENT,
     FREE,
+    IGNORE,
     OPENS,
     PRESENT,
     Content,
@@ -60,6 +62,12 @@ def has_opener(state: State) -> bool:
     return any(OPENS[content] for content in state)
 
 
+def tried_by_default(state: State) -> t.Tuple[bool, bool]:
+    """Whether programs try some bound slot without being told its number, and whether the task opens one of these."""
+    tried = [content for content in state if content and content_of(content).bound and priority_ok(content, None)]
+    return bool(tried), has_opener(tuple(tried))
+
+
 def all_open(state: State, watched: int) -> bool:
     for content in state:
         watched &= ~OPENS[content]
@@ -94,6 +102,10 @@ class Problem:
         self.licences: t.Optional[Licences] = licences(state, task, room, reading)
         self._strong = {item.new for item in task.items if item.strong}
         self._own = own_slots(state, task.items)
+        present = [item for item in task.items if item.new is not None and item.state == PRESENT]
+        self._ignored = {number_of(item.new) for item in present if item.priority == IGNORE} - {
+            number_of(item.new) for item in present if item.priority != IGNORE
+        }
         self._goals = [_goal_of(item, task, reading, self._own) for item in task.items]
 
     def after(self, state: State, move: Move) -> State:
@@ -218,10 +230,23 @@ class Problem:
         """Every entry holds, and with purge every slot is claimed or protected; the copy goes, so something opens."""
         if self.copied and not self.task.lockout and not has_opener(state):
             return False
+        if not self.task.lockout and self._loses_what_is_tried(state):
+            return False
         for holds in self._goals:
             if not holds(state):
                 return False
         return not self.task.purge or self._purged(state)
+
+    def _loses_what_is_tried(self, state: State) -> bool:
+        """What is filled for entries that all want the priority ignore does not count, whatever it got."""
+        seen = tuple(
+            FREE
+            if OPENS[content] != OPENS[self.start[slot]]
+            and any(OPENS[content] == 1 << secret for secret in self._ignored)
+            else content
+            for slot, content in enumerate(state)
+        )
+        return any(had and not has for had, has in zip(tried_by_default(self.start), tried_by_default(seen)))
 
     def _purged(self, state: State) -> bool:
         claimed = {item.slot for item in self.task.items if item.state == PRESENT and item.slot is not None}

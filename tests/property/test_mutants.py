@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import typing as t
+import unittest.mock
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import Refused
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import ordering
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan import types as words
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import desired as task_desired
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import verdict as unlock_verdict
@@ -119,6 +121,13 @@ def untried_is_closed(situation: words.Situation, desired: task_desired.Desired,
     return make_plan(situation, desired, Believing(proofs))
 
 
+def nothing_need_be_tried(
+    situation: words.Situation, desired: task_desired.Desired, proofs: words.Proofs
+) -> words.Plan:
+    with unittest.mock.patch.object(ordering.Ordering, "_check_tried_by_default"):
+        return make_plan(situation, desired, proofs)
+
+
 BROKEN: t.Dict[str, t.Tuple[str, Wrapper]] = {
     "erases come first": ("", with_actions(erases_first)),
     "the last action is lost": ("", with_actions(lambda actions: actions[:-1])),
@@ -136,6 +145,7 @@ BROKEN: t.Dict[str, t.Tuple[str, Wrapper]] = {
     "sees no tokens": ("tokens", with_slots(protected_by=())),
     "takes unbound slots for bound ones": ("unbound", with_slots(bound=True)),
     "takes untried for closed": ("untried", untried_is_closed),
+    "takes the last keyslot that is tried by default": ("priorities", nothing_need_be_tried),
     "sees no priorities": ("priorities", with_slots(priority="normal")),
 }
 

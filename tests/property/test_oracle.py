@@ -142,6 +142,13 @@ FINE_PRINT = [
     ),
     ("ignored: set, not added", "i...", [new(A)], FOUR, {}, ["set-priority 0"]),
     ("ignored is erased all the same", "iB..", [gone(A), new(B)], FOUR, {}, ["erase 0"]),
+    ("the last one that is tried by default stays", "iB..", [gone(B)], FOUR, {}, None),
+    ("so it does for a stranger", "ix..", [gone(slot=1)], FOUR, {}, None),
+    ("by consent it goes", "iB..", [gone(B)], FOUR, {"lockout": True}, ["erase 1"]),
+    ("none was tried by default", "ii..", [gone(slot=0)], FOUR, {}, ["erase 0"]),
+    ("another one is", "iBA.", [gone(B)], FOUR, {}, ["erase 1"]),
+    ("the last one is not set to ignore", "A...", [new(A)._replace(priority=IGNORE)], FOUR, {}, None),
+    ("nor replaced so", "A...", [new(B, old=A)._replace(priority=IGNORE)], FOUR, {}, None),
     ("erase needs an opener that stays", "Ax..", [gone(A), gone(slot=1)], LUKS1, {}, None),
 ]
 

@@ -13,6 +13,9 @@ import sys
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit import audit as run_audit
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.audit.audit_task import parse_audit
+from ansible_collections.luksmith.luks.plugins.plugin_utils._report import data, fleet_rules
 from ansible_collections.luksmith.luks.tests.rotation.lab import BREAK_GLASS, LEAKED, ROOT, Lab, secrets_of
 
 VOLUMES = ("luks1.img", "luks2.img")
@@ -69,6 +72,39 @@ def test_only_the_stranger_is_one_after_a_rotation(rotated: Lab, tmp_path: pathl
     assert len(held) >= 2 and not [secret for secret in (*held, LEAKED, BREAK_GLASS) if secret in everything]
     with (lab.folder / "report" / "luks-audit.csv").open(newline="") as file:
         assert {line["store_opens"] for line in csv.DictReader(file) if line["device"]} == {"yes"}
+
+
+def test_a_rotation_ends_sharing(rotated: Lab, tmp_path: pathlib.Path) -> None:
+    """Two volumes of one fixture, as if they were of two hosts, before and after a rotation. It is kept for all tests;
+    the first one plays it, in ten seconds.
+    """
+    fresh = Lab.make(tmp_path / "fresh", rotated.shared, VOLUMES)
+    mine = {"extends": "legacy", "shared_labels": ["break-glass"]}
+
+    def shared(lab: Lab, *secrets: t.Tuple[str, str]) -> t.List[t.Dict[str, t.Any]]:
+        hosts = []
+        for name in VOLUMES:
+            given = [{"label": label, "passphrase": secret} for label, secret in secrets]
+            asked = {"policy": mine, "secrets": given, "prints_key": "5a" * 32}
+            task = parse_audit({"device": str(lab.folder / name), **asked})
+            try:
+                hosts.append({"host": name, "volumes": [run_audit(task)]})
+            finally:
+                task.wipe_secrets()
+        report = data.build(hosts)
+        assert sum(report["rules"]["secret-shared"].get(one, 0) for one in ("pass", "fail")) == len(VOLUMES)
+        return [
+            finding
+            for host in report["hosts"]
+            for finding in host["volumes"][0]["findings"]
+            if finding["rule"] == fleet_rules.SHARED
+        ]
+
+    before = shared(fresh, ("leaked", LEAKED), ("break-glass", BREAK_GLASS))
+    assert len(before) == 2 and "Rotate with the role rotate" in before[0]["remedy"]
+    held = [(f"secret {number}", entry["current"]["passphrase"]) for number, entry in enumerate(rotated.stored())]
+    assert len(held) == 2
+    assert not shared(rotated, *held, ("break-glass", BREAK_GLASS))
 
 
 @pytest.mark.full

@@ -19,7 +19,11 @@ FLEET_RULES = {
 _SEVERITIES = {CLONE: "high", SHARED: "medium"}
 _SHOWN = 3
 _PROVEN = ", as their secrets prove"
-_ANEW = "Encrypt one of them anew ('cryptsetup reencrypt'): a clone keeps its volume key for ever"
+_ANEW = "Encrypt one of them anew ('cryptsetup reencrypt DEVICE'): a clone keeps its volume key for ever"
+_OWN_UUID = (
+    "Find out which is the clone, encrypt it anew ('cryptsetup reencrypt DEVICE'), and give it a uuid of its own "
+    "('cryptsetup luksUUID --uuid UUID DEVICE')"
+)
 
 Volume = t.Dict[str, t.Any]
 Place = t.Tuple[str, Volume]
@@ -34,7 +38,7 @@ def judge(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> None:
     known = [(host, volume) for host, volume in places if volume.get("key_digest")]
     for name, remedy in (
         ("key_digest", _ANEW),
-        ("uuid", "Find out which is the clone, encrypt it anew, and give it a uuid of its own"),
+        ("uuid", _OWN_UUID),
     ):
         _same(known, name, [volume.get(name) for _host, volume in known], remedy)
     prints = [volume.get("prints", {}).get("volume_key") for _host, volume in known]

@@ -72,6 +72,7 @@ _DATA, _CRYPTO, _KEYS = ("at rest",), ("algorithms",), ("keys",)
 _REKEY, _ERASE = "Set the secret again with explicit costs.", "Erase the keyslot by its number."
 _ERASE_BESIDE = "Erase the keyslot by its number while another one opens the volume."
 _ANEW, _BACKUP = "Encrypt the data anew.", "Destroy the backup and create a new one."
+_BACKUP_AGAIN = "Create a new backup once a secret is proven to open the keyslot, and destroy this one."
 _TRUST = "Restore a header backup that you trust."
 _TOKEN = "Let its program bind the keyslot anew, or remove the token while another secret is proven to open the volume."
 
@@ -202,6 +203,7 @@ BOOK: t.Dict[str, Entry] = {
     "requirement": Entry((), "Nothing.", "It is information, and breaks nothing.", _SUPPORT),
     "backup-forbidden": Entry((*_KEYS, "cryptoperiod"), _BACKUP, _NEVER),
     "backup-missing": Entry(_KEYS, "Create a header backup.", "It lies where the audit cannot see it."),
+    "backup-damaged": Entry(_DATA, _BACKUP_AGAIN, "The volume is what is damaged, and no secret was given."),
     "backup-outdated": Entry(_KEYS, _BACKUP, "An archive that is kept as safe as the keys."),
     "backup-older": Entry(_KEYS, _BACKUP, "The keyslot was added on purpose after the last backup."),
     "backup-foreign": Entry(_KEYS, _BACKUP, "The backup is of a clone or of an older volume."),

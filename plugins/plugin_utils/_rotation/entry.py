@@ -200,13 +200,18 @@ def named(record: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[int, str]:
     return {line["keyslot"]: str(line["label"]) for line in record if line.get("current")}
 
 
+def strangers(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
+    """The ids of secrets that the volume's record names and that the entry has never held."""
+    known = {secret["id"] for secret in held(entry)} | {str(identity) for identity in entry["past"]}
+    return sorted({label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)} - known)
+
+
 def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], begin: bool) -> None:
     """Refuse an entry that is older than the volume: the record names a secret that the entry has never heard of.
 
     Raises BadEntry.
     """
-    known = {secret["id"] for secret in held(entry)} | {str(identity) for identity in entry["past"]}
-    strange = sorted({label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)} - known)
+    strange = strangers(entry, record)
     if not strange:
         return
     names = ", ".join(map(ascii, strange))

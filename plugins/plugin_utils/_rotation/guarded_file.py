@@ -9,6 +9,7 @@ what it held before.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import typing as t
@@ -19,6 +20,7 @@ from .._waiting_lock import lock_within
 from .stores import UNCHANGED, StoreError
 
 PREVIOUS = 5
+MOST = 64 * 2**20  # bytes; an entry has a few KiB
 
 
 class FileBusy(Exception):
@@ -98,7 +100,7 @@ class GuardedFile:
         Whole also without the lock, because it is only ever replaced. Raises OSError.
         """
         try:
-            self._seen = files.read_regular(self.path)
+            self._seen = _whole(self.path)
         except FileNotFoundError:
             self._seen = None
         return self._seen
@@ -181,6 +183,14 @@ class GuardedFile:
             parent = os.stat(os.path.dirname(folder))
             if parent.st_mode & stat.S_IWGRP and parent.st_mode & stat.S_ISGID:
                 os.chmod(folder, 0o2770)
+
+
+def _whole(path: str) -> bytes:
+    """What was put into the place of a store may be larger than memory. Raises OSError."""
+    if os.stat(path).st_size > MOST:
+        why = f"{os.strerror(errno.EFBIG)} for a store, which has {MOST // 2**20} MiB at most"
+        raise OSError(errno.EFBIG, why, path)
+    return files.read_regular(path)
 
 
 def _give(path: str, folder: str) -> None:

@@ -35,10 +35,12 @@ from .entry import (
     check_uuid,
     discarded,
     forgotten,
+    held,
     promoted,
     proven,
     read,
     staged,
+    strangers,
 )
 from .groups import groups_of
 from .stores import Stored, StoreError, says_unchanged
@@ -236,7 +238,8 @@ class Rotation:
         if key not in self._stored:
             self._stored[key] = self._store.read(key)
         entry = read(self._stored[key].entry, self._options.host, volume.owner, volume.place)
-        check_not_older(entry, seen.record, self._options.begin)
+        if not self._has_own_entry(volume, entry):
+            check_not_older(entry, seen.record, self._options.begin)
         if entry["next"] is not None and entry["next"]["id"] in volume.distrusted:
             entry = discarded(entry)
         volume.entry, volume.decision = entry, self._asking.decided(entry, volume.distrusted)
@@ -251,6 +254,24 @@ class Rotation:
             return
         if seen.refused:
             raise _Refused(self._said(volume, seen.refused), seen.phase)
+
+    def _has_own_entry(self, volume: Volume, entry: Entry) -> bool:
+        """Whether what the record of a member of a group names is in an entry that the volume had before it came to the
+        group, and may be left to ``rotate_replaces``. Raises BadEntry if it may not.
+        """
+        if not volume.group or not strangers(entry, volume.seen.record):
+            return False
+        key = f"{self._options.prefix}{self._options.host}/{volume.before.uuid}"
+        own = read(self._store.read(key).entry, self._options.host, volume.uuid, volume.before.device)
+        if not held(own) or strangers(own, volume.seen.record):
+            return False
+        if not self._options.begin:
+            raise BadEntry(
+                f"it was rotated before it came to the group {volume.group.name!r} of rotate_groups: the store has an "
+                f"entry of its own for it ({key}), with the secret that the record in the header names. Put the "
+                "current secret of that entry under rotate_replaces, and set rotate_store_create: true for one run"
+            )
+        return True
 
     def _judge(self, together: t.Sequence[Volume]) -> None:
         """From DECIDE to STAGE or to the end; they stay in DECIDE where something else is due, because the secret of

@@ -15,6 +15,7 @@ _OTHERS = (
     ("(state: absent with its number)", "(luksmith.luks.keyslots with state: absent and its number)"),
     ("set backup_dir to", "set rotate_backup_dir to"),
     ("the same backup_dir", "the same rotate_backup_dir"),
+    ("as backup_dir", "as rotate_backup_dir"),
     ("give under unlock the secret", "give in rotate_keeps or rotate_replaces the secret"),
     ("No secret under unlock", "No secret of the store, of rotate_keeps or of rotate_replaces"),
     ("under unlock", "in rotate_keeps or rotate_replaces"),

@@ -35,24 +35,24 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 713,
+    "audit": 729,
     "audit_host": 3,
-    "audit_step": 754,
+    "audit_step": 768,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 622,
+    "header_backup": 631,
     "keyfile": 93,
-    "keyslots": 842,
-    "keyslots_info": 529,
+    "keyslots": 862,
+    "keyslots_info": 535,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 934,
-    "test_volumes": 461,
+    "rotation_step": 956,
+    "test_volumes": 463,
     "vault_entry": 5,
-    "verify_volume": 533,
-    "volumes_info": 247,
+    "verify_volume": 539,
+    "volumes_info": 249,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ..header.model import Extent, Header, Intent, IntentKind
@@ -28,6 +27,9 @@ class Disk(t.Protocol):
 
 class Copies(t.Protocol):
     """Makes and removes the copy of the header: :class:`.way_back.HeaderCopy`, or nothing in a dry run."""
+
+    def new_name(self) -> str:
+        """For a copy that is to be made. Raises as :func:`.copy_file.new_name`."""
 
     def make(self, name: str) -> None:
         """Copy the header that is on the disk. Raises as :meth:`.HeaderCopy.make`."""
@@ -59,7 +61,7 @@ class CopySteps:
     def copy_header(self, action: Action) -> None:
         """Raises as every step, and what makes the copy."""
         intent = self.disk.header.intent
-        name = intent.copy if intent is not None and intent.copy else os.urandom(16).hex()
+        name = intent.copy if intent is not None and intent.copy else self._builder.way_back.new_name()
         if intent is None:
             self.disk.commit(self.disk.header.with_intent(Intent(IntentKind.COPIED, 0, copy=name)))
         self._builder.way_back.make(name)

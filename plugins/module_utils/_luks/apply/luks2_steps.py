@@ -91,8 +91,7 @@ class Luks2Steps(CopySteps):
         with self.builder.prepare(action, area) as keys:
             self.builder.place(number, area, keys)
             self._made[number] = action.label
-            if action.overwrites:
-                header = header.without_keyslot(number)
+            header = self._without_old_tokens(header, action)
             priority = self.builder.priority(action)
             header = header.with_keyslot(number, keys.kdf, area, priority=priority, own_key=action.own_key)
             self._leave(number, self._with_token(header, action), old)
@@ -108,7 +107,7 @@ class Luks2Steps(CopySteps):
                 self.disk.overwrite(header.keyslots[number].area)
             self.builder.place(number, area, keys)
             self._made[number] = action.label
-            header = self.disk.header.without_keyslot(number) if action.overwrites else self.disk.header
+            header = self._without_old_tokens(self.disk.header, action)
             header = header.with_keyslot(number, keys.kdf, area, priority=priority)
             self._commit(self._with_token(header, action).with_intent(self._noted(None)))
 
@@ -123,6 +122,13 @@ class Luks2Steps(CopySteps):
             for free in _outside(extent, live):
                 self.disk.overwrite(free)
         self._commit(self.disk.header.with_intent(self._noted(None)))
+
+    def _without_old_tokens(self, header: Header, action: Action) -> Header:
+        """``header`` without what is not true of the new key of a keyslot."""
+        number = required(action.keyslot)
+        if action.overwrites:
+            return header.without_keyslot(number)
+        return header.without_token(number, action.lost_token) if action.lost_token else header
 
     def _with_token(self, header: Header, action: Action) -> Header:
         """``header`` with the token of the new key, if it is to have one and its keyslot has none of that type."""

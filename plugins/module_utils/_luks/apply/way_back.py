@@ -18,7 +18,7 @@ from ..errors import StorageFault
 from ..header.copied import backup_size
 from ..header.parsing import parse_header
 from ..unlock.prover import Prover
-from ..volume.copy_file import CopyFile
+from ..volume.copy_file import CopyFile, new_name
 from .header_writer import HeaderWriter
 
 
@@ -33,6 +33,10 @@ class HeaderCopy:
         self._disk = disk
         self._size = size
         self._prover = prover
+
+    def new_name(self) -> str:
+        """Raises as :func:`.copy_file.new_name`."""
+        return new_name(self._folder)
 
     def make(self, name: str) -> None:
         """Copy the header that is on the disk, which names the copy.

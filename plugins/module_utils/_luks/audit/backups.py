@@ -2,21 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Header backups: their keyslots that the volume no longer has, and the secrets that open those."""
+"""Header backups: what they would restore, their keyslots that the volume no longer has, and what opens those."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing as t
 
-from ..errors import LuksmithError, expected_only
-from ..header.model import Header, Keyslot
+from ..errors import LuksmithError, StorageFault, expected_only
+from ..header.model import Extent, Header, Keyslot
+from ..header.reading import Read
 from ..task.secrets import Secret
 from ..unlock.hints import fingerprint
+from ..unlock.key_material import material_size
 from ..unlock.session import UnlockSession
 from ..unlock.verdict import Verdict
 from ..volume.read_header import read_header_locked
 from ..volume.storage import open_volume
+from . import randomness
+
+Named = t.Sequence[t.Tuple[Secret, str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,9 @@ class Backup:
     gone:    its keyslots that the volume no longer has, or has with another secret.
     lacks:   keyslots of the volume that it does not have.
     opened:  keyslot -> forbidden labels that open it; untried: keyslot -> why it could not be tried.
+    usable:  keyslots that it restores: with the key material of the volume, or opened by a given secret.
+    damaged: keyslots with the salt of the volume, other key material or none, and no secret that opens them -> whether
+             the key material is blank.
     """
 
     path: str
@@ -35,6 +43,8 @@ class Backup:
     opened: t.Mapping[int, t.Tuple[str, ...]]
     untried: t.Mapping[int, str]
     lacks: t.Tuple[int, ...] = ()
+    usable: t.FrozenSet[int] = frozenset()
+    damaged: t.Mapping[int, bool] = dataclasses.field(default_factory=dict)
 
 
 class BackupFiles:
@@ -55,11 +65,14 @@ class BackupFiles:
     def of(
         self,
         header: Header,
-        forbidden: t.Sequence[t.Tuple[Secret, str]],
+        read: Read,
+        forbidden: Named,
+        allowed: Named,
         unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
     ) -> t.Tuple[t.Tuple[Backup, ...], int]:
-        """The backups of the volume with ``header``, and the number of derivations. ``forbidden``: secrets with labels.
+        """The backups of the volume with ``header``, and the number of derivations.
 
+        read: of the volume. forbidden, allowed: secrets with labels; the latter tell whether it restores anything.
         Raises LuksmithError if a backup can no longer be read or a derivation fails.
         """
         found, evaluations = [], 0
@@ -69,17 +82,48 @@ class BackupFiles:
             self.used.add(path)
             gone = tuple(number for number, slot in backup.keyslots.items() if not _is_in(slot, header))
             lacks = tuple(number for number, slot in header.keyslots.items() if not _is_in(slot, backup))
-            foreign = _keys(backup).isdisjoint(_keys(header))
-            with unlock([secret for secret, _label in forbidden]) as session:
-                # A keyslot that the volume has too is tried there.
-                opened, untried = (
-                    ({}, {})
-                    if foreign
-                    else self._try(path, backup, gone, session, [label for _secret, label in forbidden])
-                )
+            if _keys(backup).isdisjoint(_keys(header)):
+                found.append(Backup(path, True, gone, {}, {}, lacks))
+                continue
+            same, blank = self._compare(path, backup, header, read)
+            # A keyslot that the volume has too, with the same bytes, is tried there.
+            others = [number for number in backup.keyslots if number not in same]
+            with unlock([secret for secret, _label in (*forbidden, *allowed)]) as session:
+                labels = [label for _secret, label in (*forbidden, *allowed)]
+                opened, untried = self._try(path, backup, others, session, labels)
                 evaluations += session.evaluations
-            found.append(Backup(path, foreign, gone, opened, untried, lacks))
+            bad = [label for _secret, label in forbidden]
+            by_bad = {number: [label for label in by if label in bad] for number, by in opened.items()}
+            found.append(
+                Backup(
+                    path,
+                    False,
+                    gone,
+                    {number: tuple(by) for number, by in by_bad.items() if by},
+                    untried,
+                    lacks,
+                    frozenset({*same, *opened} - blank),
+                    {
+                        number: number in blank
+                        for number in backup.keyslots
+                        if number in blank or number not in (*same, *opened, *gone)
+                    },
+                )
+            )
         return tuple(found), evaluations
+
+    def _compare(self, path: str, backup: Header, header: Header, read: Read) -> t.Tuple[t.Set[int], t.Set[int]]:
+        """The keyslots that the volume has to the byte, and those whose key material is blank."""
+        same, blank = set(), set()
+        with open_volume(path, writable=False) as volume:
+            for number, slot in backup.keyslots.items():
+                material = _material(slot, volume.region.reread)
+                if material and randomness.measure(material).wiped:
+                    blank.add(number)
+                twins = [other for other in header.keyslots.values() if _way_to(other) == _way_to(slot)]
+                if material and any(_material(other, read) == material for other in twins):
+                    same.add(number)
+        return same, blank
 
     def _read(self, path: str) -> Header:
         with open_volume(path, writable=False) as volume:
@@ -96,7 +140,11 @@ class BackupFiles:
             prover = session.prover(header, volume.region.reread)
             prover.expect(((secret, number) for number in slots for secret in range(len(labels))), unbound=True)
             for number in slots:
-                verdicts = [prover.try_slot(secret, number) for secret in range(len(labels))]
+                try:
+                    verdicts = [prover.try_slot(secret, number) for secret in range(len(labels))]
+                except StorageFault as error:
+                    untried[number] = error.found
+                    continue
                 if Verdict.UNTRIED in verdicts:
                     untried[number] = prover.why_untried(number)
                 by = tuple(label for label, verdict in zip(labels, verdicts) if verdict is Verdict.OPENS)
@@ -109,6 +157,19 @@ def _is_in(slot: Keyslot, header: Header) -> bool:
     """Whether the volume still has this keyslot: every write of a keyslot uses a new salt."""
     mark = fingerprint(slot.kdf)
     return bool(mark) and any(fingerprint(other.kdf) == mark for other in header.keyslots.values())
+
+
+def _way_to(slot: Keyslot) -> Keyslot:
+    """Whatever leads from a secret to the key."""
+    return slot._replace(number=0, area=Extent(0, 0), priority="", digests=())
+
+
+def _material(slot: Keyslot, read: Read) -> bytes:
+    """Empty if the file ends before it."""
+    try:
+        return read(slot.area.offset, min(material_size(slot), slot.area.size))
+    except StorageFault:
+        return b""
 
 
 def _keys(header: Header) -> t.Set[t.Tuple[bytes, bytes]]:

@@ -75,7 +75,14 @@ class EvidenceCollector:
         opened_by.update(recorded)
         numbers = dict.fromkeys((*task.forbidden, *task.older))
         forbidden = [(task.secrets[number], task.labels[number]) for number in numbers]
-        backups, evaluations = self._backup_files.of(header, forbidden, self._unlock)
+        allowed = [
+            (task.secrets[number], task.labels[number])
+            for number in (task.allowed if self._backup_files.headers else ())
+            if number not in numbers and task.secrets[number].token is None
+        ]
+        backups, evaluations = self._backup_files.of(
+            header, self._volume.region.reread, forbidden, allowed, self._unlock
+        )
         self.evaluations += evaluations
         return Evidence(
             header=header,
@@ -170,7 +177,7 @@ class EvidenceCollector:
                 numbers = self._order_for(self._header.keyslots[keyslot], labels)
                 reason, empty_refused = _try_all(prover, keyslot, numbers, secrets)
                 untried.update({keyslot: reason} if reason else {})
-                refused.update({keyslot} if empty_refused else {})
+                refused.update([keyslot] if empty_refused else [])
                 del recorded[keyslot]
             self._empty_tried = not untried and not refused and not all(secret.value for secret in secrets)
             openers = prover.openers()

@@ -98,7 +98,8 @@ def _backup_forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                 f"{', '.join(map(repr, labels))} still opens keyslot {number} of the header backup {backup.path}",
                 _DESTROY,
             )
-        for number, reason in backup.untried.items():
+        asked = evidence.forbidden or (evidence.stored is not None and evidence.stored.older)
+        for number, reason in backup.untried.items() if asked else ():
             yield Hit(
                 f"it is unknown whether a forbidden secret opens keyslot {number} of the header backup {backup.path}: "
                 f"{reason}",
@@ -110,16 +111,46 @@ def _backup_forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "backup-missing",
     "medium",
-    "No given header backup belongs to the volume.",
+    "No given header backup belongs to the volume and restores a keyslot of it.",
     BACKUP,
     option="require_backup",
 )
 def _backup_missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    if policy.require_backup and all(backup.foreign for backup in evidence.backups):
-        yield Hit(
-            "none of the given header backups belongs to this volume",
-            "Create one with luksmith.luks.header_backup, keep it on another medium, and give its path in backups",
-        )
+    if not policy.require_backup or any(backup.usable for backup in evidence.backups):
+        return
+    own = [backup for backup in evidence.backups if not backup.foreign]
+    untried = [reason for backup in own for reason in backup.untried.values()]
+    if untried:
+        message = f"it is unknown whether a given header backup restores a keyslot of this volume: {untried[0]}"
+    elif own:
+        message = "none of the given header backups of this volume is proven to restore a keyslot of it"
+    else:
+        message = "none of the given header backups belongs to this volume"
+    yield Hit(
+        message,
+        "Create one with luksmith.luks.header_backup, keep it on another medium, and give its path in backups",
+        unverified=bool(untried),
+    )
+
+
+@RULES.rule(
+    "backup-damaged",
+    "high",
+    "A keyslot of a header backup has the salt of the volume's and other or no key material, and nothing opens it.",
+    BACKUP,
+)
+def _backup_damaged(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
+    for backup in evidence.backups:
+        for number, blank in backup.damaged.items():
+            doubt = backup.untried.get(number, "")
+            why = "is blank" if blank else "is not that of the volume, which has the same salt: one of both is damaged"
+            yield Hit(
+                f"the key material of keyslot {number} of the header backup {backup.path} {why}"
+                + (f" (not tried: {doubt})" if doubt and not blank else ""),
+                "Create a new backup with luksmith.luks.header_backup once a secret is proven to open that keyslot of "
+                "the volume, and destroy this one; until then it may be the good one",
+                unverified=bool(doubt) and not blank,
+            )
 
 
 @RULES.rule(

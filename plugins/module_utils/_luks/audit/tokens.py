@@ -41,8 +41,8 @@ def _decoded(evidence: Evidence, token: Token) -> Decoded:
 def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:
     """PROVEN: a given secret opens the keyslot, and is a random key. PERSON: what else opens it, or nothing is known.
 
-    CLAIMED: its tokens are what they say, as far as they were asked, and the policy lists their types. DECLARED: it
-    also names what suffices for them, and the keyslot has it.
+    CLAIMED: its tokens are what they say, as far as they were asked, and the policy lists their types, or the task
+    asked one that gave no answer. DECLARED: the policy also names what suffices for them, and the keyslot has it.
     """
     number = slot.number
     if number in evidence.machine_made:
@@ -52,10 +52,10 @@ def guard(evidence: Evidence, policy: Policy, slot: Keyslot) -> str:
     opened = number in evidence.empty or evidence.opened_by.get(number)
     if opened and number not in evidence.asked.alone:
         return PERSON
-    if not holders or any(
-        token.problem or token.type not in believed or evidence.refuted(token.number, number) for token in holders
-    ):
+    if not holders or any(token.problem or evidence.refuted(token.number, number) for token in holders):
         return PERSON
+    if any(token.type not in believed for token in holders):
+        return CLAIMED if evidence.silence(number) else PERSON
     for token in holders:
         enough = policy.token_costs.get(token.type)
         if enough is None or (isinstance(slot.kdf, Pbkdf2) and slot.kdf.iterations < enough):

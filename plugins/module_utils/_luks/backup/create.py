@@ -160,8 +160,8 @@ def _warnings(now: Image, existing: t.Optional[BackupFile]) -> t.Iterator[str]:
         if damaged:
             slots = names_of([named(now, number, Opened()) for number in damaged])
             yield (
-                f"The volume has other key material in {slots} than the old backup at this path, for one salt: one "
-                "of the two is damaged. Try the secret before the last copy of the old backup is gone."
+                f"The old backup at this path has other key material than the volume for {slots}, with the same salt: "
+                "one of both is damaged. Try the secret before the last copy of the old backup is gone."
             )
         gone = [
             slot for slot in compared(existing.image, now, Opened())["only_in_backup"] if slot["keyslot"] not in damaged

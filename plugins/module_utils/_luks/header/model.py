@@ -11,6 +11,7 @@ file if the header is embedded in qcow2. Memory costs are in KiB, as in LUKS2.
 from __future__ import annotations
 
 import abc
+import re
 import typing as t
 
 from ..errors import LuksmithError
@@ -162,6 +163,16 @@ class IntentKind(Word):
     COPIED = "copied"  # nothing is half done, but a copy of the header lies in `backup_dir` until all is done
 
 
+COPY_SUFFIX = ".luks-header"
+_UNSAFE = re.compile(r"[^0-9A-Za-z-]")
+_LONGEST_UUID = 40
+
+
+def copy_prefix(uuid: str) -> str:
+    """How the names of copies of the header of this volume begin, in ``backup_dir``: for people."""
+    return f"luksmith-{_UNSAFE.sub('_', uuid)[:_LONGEST_UUID]}-"
+
+
 class Intent(t.NamedTuple):
     """A journal entry in the header that says what an interrupted run was doing. It contains no secret.
 
@@ -174,6 +185,10 @@ class Intent(t.NamedTuple):
     temporary_slot: t.Optional[int] = None
     extents: t.Tuple[Extent, ...] = ()
     copy: str = ""
+
+    def copy_file(self, uuid: str) -> str:
+        """The name of the file with the copy; ``uuid``: of the volume, which is text that anyone wrote. "" if none."""
+        return f"{copy_prefix(uuid)}{self.copy}{COPY_SUFFIX}" if self.copy else ""
 
     @classmethod
     def while_copied(cls, present: t.Optional[Intent], intent: t.Optional[Intent]) -> t.Optional[Intent]:
@@ -326,6 +341,10 @@ class Header(abc.ABC):
 
     def with_token(self, keyslot: int, members: t.Mapping[str, t.Any]) -> Header:
         """A token of another program for an active keyslot added (LUKS2 only)."""
+        raise NotImplementedError
+
+    def without_token(self, keyslot: int, kind: str) -> Header:
+        """Tokens of type ``kind`` no longer name the keyslot (LUKS2 only)."""
         raise NotImplementedError
 
     @abc.abstractmethod

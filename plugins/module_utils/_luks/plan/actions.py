@@ -45,6 +45,7 @@ class Action(t.NamedTuple):
     priority: the priority to set (add, set-priority), else None.
     overwrites: rekey by ``force``; tokens of others that name the keyslot lose it, since they hold its old secret.
     own_key: rekey of an unbound keyslot, which keeps the key that it has.
+    lost_token: type of a token that is not true of the new secret and loses the keyslot (rekey), else "".
     """
 
     kind: ActionKind
@@ -59,3 +60,4 @@ class Action(t.NamedTuple):
     priority: t.Optional[str] = None
     overwrites: bool = False
     own_key: bool = False
+    lost_token: str = ""

@@ -22,7 +22,7 @@ class Add(t.NamedTuple):
 class Rekey(t.NamedTuple):
     """An active keyslot gets ``secret``; ``replaced``: label of the old secret; ``costs_only``: they are the same.
 
-    ``overwrites``: by force, ``own_key``: of an unbound keyslot, see :class:`.types.Action`.
+    ``overwrites``: by force; ``own_key``: of an unbound keyslot; ``lost_token``: see :class:`.actions.Action`.
     """
 
     secret: int
@@ -33,6 +33,7 @@ class Rekey(t.NamedTuple):
     costs_only: bool = False
     overwrites: bool = False
     own_key: bool = False
+    lost_token: str = ""
 
 
 class Changes:

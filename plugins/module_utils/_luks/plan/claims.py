@@ -16,6 +16,8 @@ from .changes import Add, Changes, Rekey
 from .drift import costs_drift
 from .proof_cache import ProofCache
 
+RECOVERY = "systemd-recovery"
+
 
 class Entries:
     """The entries of a task by what they ask for.
@@ -247,6 +249,10 @@ class Claims:
             reason += ", and the keyslot keeps its key, which is not that of the volume"
         if overwrites and slot.protected_by:
             reason += f", and the token that uses it goes ({', '.join(slot.protected_by)})"
+        lost = ""
+        if not overwrites and RECOVERY in slot.protected_by and new_of(entry) not in self._proofs.desired.recovery_keys:
+            lost = RECOVERY
+            reason += f", and the token {lost} goes, as {label} is no recovery key"
         self.changes.rekeys[keyslot] = Rekey(
             new_of(entry),
             entry.position,
@@ -255,6 +261,7 @@ class Claims:
             replaced=replaced,
             overwrites=overwrites,
             own_key=own_key,
+            lost_token=lost,
         )
 
     def erase(self, keyslot: int, label: str, reason: str) -> None:

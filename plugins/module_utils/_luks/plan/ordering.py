@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
-from ..header.model import Extent, Layout
+from ..header.model import PRIORITY_IGNORE, Extent, Layout
 from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
@@ -79,7 +79,48 @@ class Ordering:
             if not self._erase_is_safe(keyslot):
                 raise self._would_lock_out(keyslot)
             self._erase(keyslot, erases)
+        self._check_tried_by_default()
         return tuple(self.actions)
+
+    def _check_tried_by_default(self) -> None:
+        """Raises Refused if the plan takes the last keyslot that opens without being named, as at boot.
+
+        A proven one must be left if there was one, and some keyslot that is tried if there was any.
+        """
+        if self.allow_lockout:
+            return
+        bound = {keyslot for keyslot, slot in self.proofs.slots.items() if slot.bound}
+        before = {keyslot for keyslot in bound if self.proofs.slots[keyslot].priority != PRIORITY_IGNORE}
+        after = {keyslot for keyslot in (self.old & bound) | self.new.keys() if not self._ends_ignored(keyslot)}
+        taken = before - (self.old & after)
+        if not taken or after & self.new.keys() or self.proofs.find_opener(after) is not None:
+            return
+        if not after or self.proofs.find_opener(taken) is not None:
+            raise self._would_not_be_tried()
+
+    def _ends_ignored(self, keyslot: int) -> bool:
+        priority = self.changes.priorities.get(keyslot)
+        if priority is None and keyslot in self.new:
+            filled = next(action for action in reversed(self.actions) if action.keyslot == keyslot)
+            priority = filled.priority
+        if priority is None and keyslot in self.proofs.slots:
+            priority = self.proofs.slots[keyslot].priority
+        return priority == PRIORITY_IGNORE
+
+    def _would_not_be_tried(self) -> Refused:
+        ignored = sorted(keyslot for keyslot in self.old | self.new.keys() if self._ends_ignored(keyslot))
+        opener = self.proofs.find_opener(self.old & set(ignored))
+        best = next((keyslot for keyslot in ignored if keyslot in self.new), opener[0] if opener else None)
+        untried = f"keyslot{'s' if len(ignored) > 1 else ''} {_numbers(ignored)}"
+        return Refused(
+            "after this change no keyslot that a secret of this task is proven to open would be tried by default"
+            + (f" ({untried} {'have' if len(ignored) > 1 else 'has'} the priority ignore)" if ignored else ""),
+            why="programs try a keyslot of the priority ignore only if it is named, so nothing would open the volume at"
+            " boot",
+            remedy=(f"give keyslot {best} the priority normal in the same task" if best is not None else "")
+            + (", or " if best is not None else "")
+            + "give a secret that opens another keyslot that stays (under unlock), or set allow_lockout: true",
+        )
 
     def _fill(self, *, early_erases: bool) -> bool:
         """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
@@ -229,6 +270,7 @@ class Ordering:
                 in_place=in_place,
                 overwrites=rekey.overwrites,
                 own_key=rekey.own_key,
+                lost_token=rekey.lost_token,
             )
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused
+from ..errors import Refused, shown
 from ..header.model import PRIORITY_NORMAL, Intent, UnknownKdf
 from ..required import required
 from ..task.desired import ABSENT, Desired, Entry
@@ -146,12 +146,8 @@ class _Planner:
         """What ends the interrupted run; where only a copy of the header makes that safe, ``actions`` get it first."""
         from .resume import resume  # what an interrupted run left is rare
 
-        if intent.copy and self.situation.way_back == WayBack.NONE:
-            raise Refused(
-                "an interrupted run left a copy of the header as the way back, in the folder that it had as backup_dir",
-                why="the copy opens with the secrets of before, and goes with the end of that run",
-                remedy="give the same backup_dir",
-            )
+        if intent.copy and self.situation.way_back in (WayBack.NONE, WayBack.ELSEWHERE):
+            raise self._copy_unseen()
         wanted = self.entries.wanted
         try:
             return resume(self.situation, intent, self.proofs, wanted, way_back=self.copied)
@@ -163,6 +159,23 @@ class _Planner:
         actions.append(self._copy_action())
         self.proofs.has_key = True
         return resume(self.situation, intent, self.proofs, wanted, way_back=True)
+
+    def _copy_unseen(self) -> Refused:
+        elsewhere = self.situation.way_back == WayBack.ELSEWHERE
+        if elsewhere and self.proofs.find_opener(self.proofs.slots) is None:
+            return self._no_way_back()
+        name, folder = self.situation.copy_name, self.desired.backup_dir
+        found = "an interrupted run left a copy of the header as the way back, in the folder that it had as backup_dir:"
+        found += f" the file {name}"
+        if elsewhere:
+            found += f", which is not in {shown(folder)}, another folder or file system"
+        return Refused(
+            found,
+            why="the copy opens with the secrets of before, and goes with the end of that run",
+            remedy=f"give the same backup_dir: 'find / -name {name}' finds it once its file system is mounted. Only"
+            " if it is gone for ever, create an empty file of that name in "
+            + (shown(folder) if elsewhere else "a folder, and give that as backup_dir"),
+        )
 
     def _no_way_back(self) -> Refused:
         return Refused(
@@ -244,9 +257,8 @@ class _Planner:
             if entry.keyslot is not None and entry.old_secret is None:
                 self.changes.never_fill.add(entry.keyslot)
                 if entry.keyslot in self.proofs.slots:
-                    self.claims.erase(
-                        entry.keyslot, "", f"keyslots[{entry.position}] wants keyslot {entry.keyslot} absent"
-                    )
+                    wants = entry.because or f"wants keyslot {entry.keyslot} absent"
+                    self.claims.erase(entry.keyslot, "", f"keyslots[{entry.position}] {wants}")
 
     def _ask_where_hinted(self) -> None:
         """Try each wanted secret on its named or hinted keyslot, all together, since these questions come first anyway.
@@ -327,8 +339,10 @@ class _Planner:
             return self.claims.rekey(entry, keyslot, opener, overwrites=opener not in may_go)
         new = self.proofs.label(new_of(entry))
         if not self.proofs.slots[keyslot].bound:
+            unbound = next((one for one in (new_of(entry), *known) if self.proofs.opens_by_name(one, keyslot)), None)
+            who = "no secret opens the volume" if unbound is None else f"{self.proofs.label(unbound)} opens another key"
             raise Refused(
-                f"keyslot {keyslot} is in use, and not bound to the volume: no secret opens the volume there",
+                f"keyslot {keyslot} is in use, and not bound to the volume: {who} there",
                 why="overwriting it would destroy the other key that it holds",
                 remedy="give the secret that opens it as old_secret too, which replaces that secret and keeps that key;"
                 f" choose another keyslot for {new}; or overwrite this one with force: true",
@@ -505,8 +519,8 @@ class _Planner:
                 )
             elif slot.protected_by:
                 self.warnings.append(
-                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays; "
-                    "name it by keyslot to erase it"
+                    f"keyslot {keyslot} is used by a token ({', '.join(slot.protected_by)}) and stays, with its key; "
+                    f"name it by keyslot to erase it ({{state: absent, keyslot: {keyslot}}})"
                 )
             elif self.proofs.cannot_be_tried(keyslot):
                 self.warnings.append(

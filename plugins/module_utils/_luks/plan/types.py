@@ -21,6 +21,7 @@ class WayBack(Word):
     """Whether a copy of the header outside of the volume may be what a crash leaves to open it (``backup_dir``)."""
 
     NONE = "none"
+    ELSEWHERE = "elsewhere"  # an interrupted run had another folder, and its copy is not in the given one
     OFFERED = "offered"  # a plan may begin with one
     THERE = "there"  # an interrupted run left one, and a secret of this task opens it: this run has the volume key
 
@@ -49,9 +50,11 @@ class Situation(t.NamedTuple):
     # program would take a new key for its own.
     noted: t.FrozenSet[int] = frozenset()
     entries_that_stay: t.FrozenSet[int] = frozenset()
-    # What is known of the copy that the intent notes: ``copy_fault`` is why it is no way back, in words.
+    # What is known of the copy that the intent notes: ``copy_fault`` is why it is no way back, in words, ``copy_name``
+    # the name of its file.
     way_back: WayBack = WayBack.NONE
     copy_fault: str = ""
+    copy_name: str = ""
 
     @classmethod
     def of(cls, header: Header) -> Situation:
@@ -75,6 +78,7 @@ class Situation(t.NamedTuple):
             },
             layout=header.layout,
             intent=header.intent,
+            copy_name="" if header.intent is None else header.intent.copy_file(header.uuid),
             needs_heal=header.needs_heal,
             only_hash=header.digests[0].hash if header.format == "luks1" else "",
             noted=frozenset(protectors if header.format == "luks1" else ()),

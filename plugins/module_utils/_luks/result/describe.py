@@ -29,8 +29,8 @@ _UNFINISHED = {
     "else it erases keyslot {keyslot}",
     IntentKind.MOVE_FILL: "was moving the new secret of keyslot {keyslot} back from keyslot {temporary_slot}; "
     "{next} finishes that first",
-    IntentKind.COPIED: "left a copy of the header in its backup_dir, which opens with the secrets of before; {next}, "
-    "with the same backup_dir, finishes the change and removes the copy",
+    IntentKind.COPIED: "left a copy of the header, the file {copy} in its backup_dir, which opens with the secrets of "
+    "before; {next}, with the same backup_dir, finishes the change and removes the copy",
 }
 
 
@@ -117,11 +117,13 @@ def unfinished(header: Header) -> t.Optional[t.Dict[str, t.Any]]:
     says = _UNFINISHED.get(
         intent.kind, "left a journal entry of an unknown kind for keyslot {keyslot}; only its own version can finish it"
     )
-    says = (
-        f"An interrupted run {says.format(keyslot=intent.keyslot, temporary_slot=intent.temporary_slot, next=_NEXT)}."
-    )
+    copy = intent.copy_file(header.uuid)
+    words = {"keyslot": intent.keyslot, "temporary_slot": intent.temporary_slot, "next": _NEXT, "copy": copy}
+    says = f"An interrupted run {says.format(**words)}."
     if intent.copy and intent.kind != IntentKind.COPIED:
-        says += " It left a copy of the header in its backup_dir: the next run needs the same backup_dir."
+        says += (
+            f" It left a copy of the header, the file {copy} in its backup_dir: the next run needs the same backup_dir."
+        )
     keyslot = None if intent.kind == IntentKind.COPIED else intent.keyslot
     return {"kind": str(intent.kind), "keyslot": keyslot, "via": intent.temporary_slot, "says": says}
 

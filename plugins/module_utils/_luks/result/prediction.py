@@ -8,23 +8,32 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.model import Header, IntentKind
+from ..header.model import LUKSMETA_UNREADABLE, Header, IntentKind
 from ..plan.types import Action, ActionKind, KdfChoice, Plan
 from ..required import required
 from .slot_table import ACTIVE, SET_AT_APPLY, Row, inactive, kdf_fields, lists_inactive
 
+_NONE: t.Mapping[int, str] = {}
 
-def predict(before: t.Sequence[Row], plan: Plan, header: Header, choices: t.Mapping[int, KdfChoice]) -> t.List[Row]:
+
+def predict(
+    before: t.Sequence[Row],
+    plan: Plan,
+    header: Header,
+    choices: t.Mapping[int, KdfChoice],
+    tokens: t.Mapping[int, str] = _NONE,
+) -> t.List[Row]:
     """The table after ``plan``, made from ``before``, the table of ``header``; for check mode and the real run.
 
-    choices: position in the plan -> key derivation of each add and rekey.
+    choices: position in the plan -> key derivation of each add and rekey; tokens: secret -> type of the token that its
+    new keyslot gets.
     """
     table = {row["keyslot"]: dict(row) for row in before}
     for position, action in enumerate(plan.actions):
         if action.keyslot is None:
             continue
         if action.kind in (ActionKind.ADD, ActionKind.REKEY):
-            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position])
+            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position], tokens)
             if action.temporary_slot is not None:
                 _clear(table, action.temporary_slot, header)
         elif action.kind == ActionKind.ERASE or (action.kind == ActionKind.FINISH_ERASE and not _slot_survives(header)):
@@ -45,7 +54,7 @@ def _slot_survives(header: Header) -> bool:
     return header.intent is not None and header.intent.kind in (IntentKind.WIPE, IntentKind.REPLACE_FILL)
 
 
-def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:
+def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice, tokens: t.Mapping[int, str]) -> Row:
     row = dict(old) if old is not None and old["state"] == ACTIVE else inactive(required(action.keyslot))
     return {
         **row,
@@ -55,4 +64,12 @@ def _filled(old: t.Optional[Row], action: Action, choice: KdfChoice) -> Row:
         "kdf": {**kdf_fields(choice.kdf), **dict.fromkeys(choice.measured, SET_AT_APPLY)},
         "opened_by": [action.label],
         "tried": True,
+        "tokens": _tokens_left(row["tokens"], action, "" if action.secret is None else tokens.get(action.secret, "")),
     }
+
+
+def _tokens_left(found: t.Sequence[str], action: Action, made: str) -> t.List[str]:
+    """An entry of luksmeta that nobody can read stays whatever happens to its keyslot."""
+    gone = {kind for kind in found if kind != LUKSMETA_UNREADABLE} if action.overwrites else {action.lost_token}
+    left = [kind for kind in found if kind not in gone]
+    return left if not made or made in left else [*left, made]

@@ -65,6 +65,7 @@ class Entry(t.NamedTuple):
     priority: t.Optional[str] = None
     binding: t.Optional[Binding] = None
     token: str = ""  # type of a token that a new keyslot for the secret gets (systemd-recovery)
+    because: str = ""  # what asks for it, where no entry of the task names the keyslot
 
 
 class Desired(t.NamedTuple):
@@ -80,3 +81,4 @@ class Desired(t.NamedTuple):
     volume_keys: t.Tuple[str, ...] = ()
     backup_dir: str = ""
     by_token: t.Tuple[int, ...] = ()  # secrets that tokens yield, those of bindings included
+    recovery_keys: t.Tuple[int, ...] = ()  # secrets of that form, where a header has a token that calls one so

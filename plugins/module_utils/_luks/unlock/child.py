@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
 import termios
+import textwrap
 import time
 import typing as t
 
 from ..crypto.memory import wipe
-from ..errors import Refused, shown
+from ..errors import LuksmithError, Refused, shown
 
 PATIENCE = 60.0  # seconds: a server that does not answer, a key that waits to be touched
 LONGEST = 8192  # bytes of an answer
 LONGEST_TOLD = 300  # characters of the program's own error
+_MOST_TOLD = 65536  # bytes of what it says in all
+_OF_A_LIBRARY = re.compile(r"(?:ERROR|WARNING|INFO|DEBUG|TRACE):[a-z0-9-]+:")
+_WHY_LOCKED = "the TPM is locked, because of wrong PINs: it refuses all keys that it guards so, of other volumes, too"
+_LOCKED = re.compile(r"DA lockout|0x0*921\b|dictionary attack lockout|TPM_RC_LOCKOUT", re.IGNORECASE)
 
 
 class Words(t.NamedTuple):
@@ -76,8 +82,7 @@ def typed(
             except subprocess.TimeoutExpired:
                 raise _late(words) from None
         if process.returncode:
-            said = shown(" ".join(_told(told).split())[-LONGEST_TOLD:], LONGEST_TOLD)
-            raise Refused(f"{words.name} {_end(process.returncode)}: {said}", remedy=words.remedy)
+            raise _failed(words, process.returncode, _told(told))
     finally:
         wipe(twice)
         for descriptor in (told, outside, inside):
@@ -89,7 +94,7 @@ def _running(
     command: t.Sequence[str], pass_fds: t.Sequence[int], *, stdin: int, stdout: int, stderr: int
 ) -> t.Iterator[t.Any]:
     """A session of its own, which ends with the block, also for what ``command`` started and left behind."""
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**os.environ, "LC_ALL": "C", "TSS2_LOG": "all+NONE"}  # each error is told again by what called it
     with subprocess.Popen(
         command,
         bufsize=0,
@@ -127,17 +132,38 @@ def _answer(
         size = _read(process.stdout.fileno(), found, deadline)
         process.wait(max(deadline - time.monotonic(), 0.1))
         if process.returncode or not 0 < size <= longest:
-            said = shown(" ".join(_told(told).split()), LONGEST_TOLD)
-            raise Refused(
-                f"{words.name} {_end(process.returncode)}" + (f": {said}" if said else ""),
-                why="the binding gave no passphrase",
-                remedy=words.remedy,
-            )
+            raise _failed(words, process.returncode, _told(told), why="the binding gave no passphrase")
         return found[:size]
     except (TimeoutError, subprocess.TimeoutExpired):
         raise _late(words) from None
     finally:
         wipe(found)
+
+
+def _failed(words: Words, code: int, told: str, why: str = "") -> Refused:
+    said = own_words(told)
+    locked = bool(_LOCKED.search(told))
+    return Refused(
+        f"{words.name} {_end(code)}" + (f": {said}" if said else ""),
+        why=_WHY_LOCKED if locked else why,
+        remedy="wait until the TPM forgets them, or end it with 'tpm2_dictionarylockout --clear-lockout'; then give the"
+        " right PIN"
+        if locked
+        else words.remedy,
+    )
+
+
+def is_of_a_locked_tpm(error: LuksmithError) -> bool:
+    return error.why == _WHY_LOCKED
+
+
+def own_words(told: str) -> str:
+    """What a program says itself, on one line that ends at a word: what the TPM library says beside it goes, if that is
+    not all there is.
+    """
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    own = [line for line in lines if not _OF_A_LIBRARY.match(line)] or lines[-1:]
+    return textwrap.shorten(shown(" ".join(own), len(told)), LONGEST_TOLD, placeholder=" ...")
 
 
 def _end(code: int) -> str:
@@ -163,4 +189,4 @@ def _read(fd: int, found: bytearray, deadline: float) -> int:
 
 
 def _told(fd: int) -> str:
-    return os.pread(fd, 4096, 0).decode("utf-8", "replace")
+    return os.pread(fd, _MOST_TOLD, 0).decode("utf-8", "replace")

@@ -14,7 +14,7 @@ import typing as t
 from ..crypto import kdf
 from ..crypto.memory import wipe
 from ..crypto.workers import Inline, Job, Workers
-from ..errors import Refused
+from ..errors import LuksmithError, Refused
 from ..header.model import Kdf, Pbkdf2
 
 T = t.TypeVar("T")
@@ -67,6 +67,8 @@ class Derivations:
         self.budget = budget
         self.workers = workers or Inline()
         self.evaluations = 0
+        # Token, PIN and why it yielded nothing: a TPM counts each try, so that no run makes the same one twice.
+        self.refused_pins: t.List[t.Tuple[t.Any, bytearray, LuksmithError]] = []
         self._rank = rank
         self.timed: t.Dict[str, Measurement] = {}
         self._derived: t.Dict[Question, Derived] = {}

@@ -170,7 +170,9 @@ class Prover:
                     raise Refused(f"its secret could not be tried on keyslot {untried[0]}: {why}")
                 return opened
 
-            self.yielded[secret] = ask(self.header, self._read, self._by_token[secret], proven)
+            self.yielded[secret] = ask(
+                self.header, self._read, self._by_token[secret], proven, self.derivations.refused_pins
+            )
         return self.yielded[secret]
 
     def _derived_verdict(self, secret: int, keyslot: int) -> Verdict:

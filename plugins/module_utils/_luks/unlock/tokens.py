@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hmac
 import typing as t
 
 from ..errors import LuksmithError, Refused, shown
@@ -24,6 +25,15 @@ USABLE = (CLEVIS, TPM2, FIDO2, PKCS11)
 _UNASKED = (CLEVIS, TPM2, PKCS11)
 _FIRST = "it was not asked: {!r} is the first token that opens a keyslot, which was token {}; name it by its number"
 
+_COUNTED = (
+    "the given PIN was tried and yielded nothing. If it is wrong, the TPM counts each try, of check mode, too, and"
+    " locks itself after a few, for all keys that it guards so"
+)
+_CHANGED = (
+    "To change a PIN without a try of the new one on the old binding, remove that first, by a task of its own:"
+    " state: absent, binding: {type: systemd-tpm2}"
+)
+
 
 class Yielded(t.NamedTuple):
     """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words.
@@ -40,11 +50,16 @@ class Yielded(t.NamedTuple):
 
 
 def ask(
-    header: Header, read: Read, request: TokenRequest, proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]]
+    header: Header,
+    read: Read,
+    request: TokenRequest,
+    proven: t.Callable[[bytearray, Token], t.Tuple[int, ...]],
+    refused_pins: t.List[t.Tuple[t.Any, bytearray, LuksmithError]],
 ) -> Yielded:
     """The first token that ``request`` means whose secret opens a keyslot of it.
 
-    proven: takes the secret, which it wipes, and tries it on the keyslots of the token.
+    proven: takes the secret, which it wipes, and tries it on the keyslots of the token. refused_pins: those that this
+    run has tried, with their tokens; it grows.
     """
     failures: t.List[str] = []
     stale: t.List[int] = []
@@ -53,11 +68,25 @@ def ask(
     asking = [token.number for token in found if asks_for_pin(token.type, members_of(header, token))]
     for position, token in enumerate(found):
         name = f"token {token.number} ({shown(token.type, 40)})"
+        tried = False
         try:
-            opened = proven(_secret_of(header, read, token, pin_for(token, request, asking), request.device), token)
+            pin = pin_for(token, request, asking)
+            members = members_of(header, token)
+            for known, other, error in refused_pins:
+                if pin and known == members and hmac.compare_digest(other, pin):
+                    raise error
+            tried = bool(pin)
+            opened = proven(_secret_of(header, read, token, pin, request.device), token)
         except LuksmithError as error:
-            silent.append((token.number, error.found + (f"; {error.remedy}" if error.remedy else "")))
-            failures.append(f"{name}: {silent[-1][1]}")
+            said = "; ".join(part for part in (error.found, error.why, error.remedy) if part)
+            silent.append((token.number, said))
+            failures.append(f"{name}: {said}")
+            if tried:
+                refused_pins.append((members, pin, error))
+            from .child import is_of_a_locked_tpm  # failures are rare
+
+            if tried and token.type == TPM2 and not is_of_a_locked_tpm(error):
+                failures.append(f"{name}: {_COUNTED}" + (f". {_CHANGED}" if request.binding is not None else ""))
             continue
         if opened:
             rest = [(other.number, _FIRST.format(request.name, token.number)) for other in found[position + 1 :]]

@@ -15,6 +15,7 @@ from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
 from ..header.model import Header, Intent, IntentKind
+from ..plan.claims import RECOVERY
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation, WayBack
 from ..result.actions import Result, action_row, interruption
@@ -43,6 +44,15 @@ UNLOCKED_ATTEMPTS = 3
 # Not one that has the whole disk of a partition: it has no node of the volume.
 _WITH_MONITOR = re.compile(r"\(qemu-(?:system-|kvm|storage-daemon)(?!.* is a partition of)")
 _GIVE_QMP = "A QEMU that has the image open makes the change itself if you give the path of its QMP monitor as qmp"
+_COPY_OF_NOBODY = (
+    "{path} has the name of a copy of the header of this volume, which the header does not name: it may still open the"
+    " volume with secrets of before. Destroy it ('shred -u'), unless a clone with the same UUID names it: then run the"
+    " task for that clone"
+)
+_MACHINE = (
+    "{gone} no longer opens this image{when}: whoever starts a machine on it needs a secret that does, before its next"
+    " start (libvirt: 'virsh secret-set-value', QEMU: '-object secret')"
+)
 _ALL_DONE = "Everything was done before: nothing is left"
 _PLACE_IN_THE_TASK = re.compile(r"(?:keyslots|unlock)\[[0-9]+\]")
 
@@ -258,19 +268,18 @@ class _Amendment:
         return PlannedChange(header, prover, plan)
 
     def _asks_the_record_only(self, header: Header) -> bool:
-        """Whether the record answers for each keyslot in which an old secret, or a stranger, would be a change.
+        """Whether the record answers for each keyslot in which an old secret would be a change.
 
-        A token is no answer: a passphrase can have taken the place of the key that it keeps.
+        A token is no answer: a passphrase can have taken the place of the key that it keeps. What ``purge`` erases
+        because nothing is known of it is a change by itself.
         """
-        known, asked = recorded(header), set()
+        known = recorded(header)
+        asked: t.Set[int] = set()
         for entry in self.task.desired.entries:
             if entry.old_secret is not None and entry.keyslot is not None:
                 asked.add(entry.keyslot)
             elif entry.old_secret is not None:
                 asked.update(number for number, slot in header.keyslots.items() if slot.bound)
-        if self.task.desired.purge:  # which leaves those of tokens and unbound ones, whatever opens them
-            views = Situation.of(header).slots.values()
-            asked.update(view.number for view in views if view.bound and not view.protected_by)
         return all(number in known for number in asked if number in header.keyslots)
 
     def _labels_of_people(self) -> t.List[str]:
@@ -315,6 +324,9 @@ class _Amendment:
         folder, intent = self.task.desired.backup_dir, header.intent
         if not folder:
             return WayBack.NONE, "", None
+        from ..volume.copy_file import others
+
+        self.warnings.extend(_COPY_OF_NOBODY.format(path=shown(path)) for path in others(folder, header))
         if intent is None or not intent.copy:
             return WayBack.OFFERED, "", None
         from .way_back import look
@@ -323,7 +335,7 @@ class _Amendment:
             found = look(folder, header, intent, self.task.desired, session)
             self.copy_evaluations += session.evaluations
         if found.fault:
-            return WayBack.OFFERED, found.fault, None
+            return WayBack.ELSEWHERE if found.elsewhere else WayBack.OFFERED, found.fault, None
         self.session.lend(found.key)
         lent = (*self.task.desired.volume_keys, f"the copy of the header in {folder}")
         self.wanted = self.task.desired._replace(volume_keys=lent)
@@ -339,12 +351,18 @@ class _Amendment:
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""
+        wanted = self.wanted
+        if any(token.type == RECOVERY for token in header.tokens):
+            from ..header.foreign_tokens import is_recovery_key
+
+            forms = {number for number, secret in enumerate(self.task.secrets) if is_recovery_key(secret.value)}
+            wanted = wanted._replace(recovery_keys=tuple(forms))
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
-            self.desired, self.binding_warnings = resolved(self.wanted, header, prover)
+            self.desired, self.binding_warnings = resolved(wanted, header, prover)
             return self.desired
-        self.desired = self.wanted
+        self.desired = wanted
         return self.desired
 
     def _seal(self, planned: PlannedChange) -> None:
@@ -531,12 +549,18 @@ class _Amendment:
         by_position = {
             position: choices[action] for position, action in enumerate(planned.plan.actions) if action in choices
         }
-        return before, predict(before, planned.plan, planned.header, by_position)
+        made = {secret: str(token["type"]) for secret, token in self.tokens.items()}
+        return before, predict(before, planned.plan, planned.header, by_position, made)
 
     def _memory_limit(self) -> int:
         """KiB: half of the host's free memory, the limit that cryptsetup's benchmark has on small machines."""
         budget = self.derivations.budget
         return budget.max_memory if budget.available is None else min(budget.max_memory, budget.available // 2)
+
+    def _told_of_a_machine(self, before: t.Sequence[Row], after: t.Sequence[Row]) -> t.List[str]:
+        gone = _unopened(before, after)
+        when = " once this is done" if self.check else ""
+        return [_MACHINE.format(gone=", ".join(gone), when=when)] if gone else []
 
     def _report(
         self, planned: PlannedChange, before: t.List[Row], predicted: t.List[Row], after: t.Optional[Header] = None
@@ -552,6 +576,8 @@ class _Amendment:
                 "no secret was tried, so nothing is proven"
             )
         self.warnings.extend(planned.plan.warnings)
+        if self.container == "qcow2" or self.by_qemu:
+            self.warnings.extend(self._told_of_a_machine(before, predicted))
         self.warnings.extend(self.binding_warnings)
         self.warnings.extend(planned.header.warnings)
         if planned.plan.empty and planned.header.write_obstacle is not None:
@@ -587,6 +613,15 @@ class _Amendment:
             + self.copy_evaluations,
             "warnings": list(dict.fromkeys(self.warnings)),
         }
+
+
+def _unopened(rows: t.Sequence[Row], others: t.Sequence[Row]) -> t.List[str]:
+    """What opens a keyslot of ``rows`` and none of ``others``: labels, and numbers of keyslots of unknown secrets."""
+    labels = {label for row in others for label in row["opened_by"]}
+    numbers = {row["keyslot"] for row in others if not row["opened_by"]}
+    gone = dict.fromkeys(label for row in rows for label in row["opened_by"] if label not in labels)
+    unknown = [row["keyslot"] for row in rows if not row["opened_by"] and row["keyslot"] not in numbers]
+    return [*map(shown, gone), *(f"what opened keyslot {number}" for number in unknown)]
 
 
 def _asked(prover: Prover, desired: Desired) -> Result:

@@ -52,7 +52,9 @@ def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
             if why:
                 warnings.append(f"keyslot {keyslot} of token {token.number} ({token}) stays: {why}")
             else:
-                going[keyslot] = Entry(position=entry.position, state=ABSENT, keyslot=keyslot)
+                wants = "wants this binding absent" if entry.state == ABSENT else "wants another binding in place of it"
+                because = f"{wants}: token {token.number} ({token})"
+                going[keyslot] = Entry(position=entry.position, state=ABSENT, keyslot=keyslot, because=because)
     return Resolved(desired._replace(entries=(*desired.entries, *going.values())), tuple(warnings))
 
 

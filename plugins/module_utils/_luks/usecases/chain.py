@@ -150,6 +150,7 @@ def _try(where: str, row: Result, labels: t.Sequence[str], session: t.Callable[[
         untried = {keyslot: prover.why_untried(keyslot) for keyslot in header.keyslots}
         evaluations = unlocking.evaluations
     row["opened_by"] = list(dict.fromkeys(label for found in opened.values() for label in found))
+    row["unknown"] = [keyslot for keyslot in header.keyslots if not opened.get(keyslot)]
     reasons = [f"keyslot {keyslot}: {why}" for keyslot, why in untried.items() if why]
     if reasons:
         row["why_untried"] = "; ".join(reasons)

@@ -66,6 +66,15 @@ def _wrong_secrets(task: VerifyTask, found: Result) -> t.Iterator[str]:
             yield f"{label!r} must not open the volume, but opens {_named(opened)}."
         elif untried:
             yield f"{label!r} must not open the volume, and whether it does is unknown.{doubt}"
+        for row in found.get("chain", ()):
+            # What is not encrypted opens with no secret, and is told as a warning.
+            if label in row["opened_by"]:
+                yield f"{label!r} must not open the volume, but opens {_place(row)}."
+            elif row["encrypted"] is not False and "why_untried" in row:
+                yield (
+                    f"{label!r} must not open the volume, and whether it opens {_place(row)} is unknown: "
+                    f"{row['why_untried']}."
+                )
 
 
 def _wrong_slots(task: VerifyTask, found: Result) -> t.Iterator[str]:
@@ -78,6 +87,12 @@ def _wrong_slots(task: VerifyTask, found: Result) -> t.Iterator[str]:
     types = tuple(sorted(token["type"] for token in found["header"]["tokens"] if not token["ours"]))
     if task.tokens is not None and types != task.tokens:
         yield f"The tokens of other programs must be {list(task.tokens)}, but are {list(types)}."
+
+
+def _place(row: Result) -> str:
+    if row["role"] == "device":
+        return f"the header that {row['path']} has of its own"
+    return f"the {row['role']} file {row['path']}, which holds a part of its data"
 
 
 def _ignored(found: Result) -> t.Tuple[int, ...]:

@@ -22,22 +22,24 @@ from ..unlock import key_material
 from ..unlock.derivations import Measurement
 from ..unlock.session import UnlockSession
 from ..unlock.verdict import Verdict
-from ..volume.copy_file import CopyFile
+from ..volume.copy_file import CopyFile, named_for
 
 
 class Found(t.NamedTuple):
-    """``key``: the volume key, empty if the copy is no way back: ``fault`` is why, in words."""
+    """``key``: the volume key, empty if the copy is no way back: ``fault`` is why, in words. elsewhere: the copy is not
+    there, and its name was made for another folder."""
 
     key: bytearray = bytearray()
     measured: t.Optional[Measurement] = None
     fault: str = ""
+    elsewhere: bool = False
 
 
 def look(folder: str, header: Header, intent: Intent, desired: Desired, session: UnlockSession) -> Found:
     """The copy that ``header`` names, tried with the secrets of the task in ``session``."""
     file = CopyFile(folder, header.uuid, intent.copy)
     if not file.exists():
-        return Found(fault=f"the copy {shown(file.path)} is not there")
+        return Found(fault=f"the copy {shown(file.path)} is not there", elsewhere=not named_for(folder, intent.copy))
     try:
         with file.opened() as (read, size):
             copy = parse_header(read, size, embedded=True)

@@ -4,31 +4,77 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """The file with a copy of a header that keeps a volume open while a keyslot is replaced in place (``backup_dir``).
 
-The name has the uuid, for people, and the name that the journal of the header has for the copy. Knows no formats.
+The name has the uuid, for people, and the name that the journal of the header has for the copy. That name tells the
+folder, so that a run that is given another one does not take a copy that it cannot see for one that is gone. Knows no
+formats.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import re
 import stat
 import typing as t
 
 from .. import files
 from ..errors import LuksmithError, StorageFault
+from ..header.model import COPY_SUFFIX, Header, Intent, IntentKind, copy_prefix
 from ..paths import fault, kind_of
 
 MODE = 0o600
-_UNSAFE = re.compile(r"[^0-9A-Za-z-]")
-_LONGEST_UUID = 40
+_RANDOM = 8  # bytes of a name; the others tell the folder
+
+
+def new_name(folder: str) -> str:
+    """32 hexadecimal digits for a copy in ``folder``: half of them random, half of them a mark of the folder.
+
+    Raises StorageFault if there is no such folder.
+    """
+    drawn = os.urandom(_RANDOM).hex()
+    try:
+        return drawn + _mark(folder, drawn)
+    except OSError as error:
+        raise fault(folder, "cannot open the folder", error) from None
+
+
+def named_for(folder: str, name: str) -> bool:
+    """Whether :func:`new_name` made ``name`` for this folder. A folder of the same path on another file system, such as
+    a mount point on which nothing is mounted, is another one.
+    """
+    drawn = name[: 2 * _RANDOM]
+    try:
+        return name == drawn + _mark(folder, drawn)
+    except OSError:
+        return False
+
+
+def _mark(folder: str, drawn: str) -> str:
+    path = os.path.realpath(folder)
+    told = f"{drawn} {os.stat(path).st_ino} {os.statvfs(path).f_fsid} ".encode() + os.fsencode(path)
+    return hashlib.sha256(told).hexdigest()[: 32 - 2 * _RANDOM]
+
+
+def others(folder: str, header: Header) -> t.List[str]:
+    """Paths in ``folder`` of copies of headers with the uuid of ``header`` that it does not name."""
+    named = header.intent.copy_file(header.uuid) if header.intent is not None else ""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []  # whoever needs the folder says what is wrong with it
+    start = copy_prefix(header.uuid)
+    return [
+        os.path.join(folder, name)
+        for name in sorted(names)
+        if name.startswith(start) and name.endswith(COPY_SUFFIX) and name != named
+    ]
 
 
 class CopyFile:
     """``name``: the 32 hexadecimal digits of the journal; ``uuid``: of the volume, which is text that anyone wrote."""
 
     def __init__(self, folder: str, uuid: str, name: str) -> None:
-        self.path = os.path.join(folder, f"luksmith-{_UNSAFE.sub('_', uuid)[:_LONGEST_UUID]}-{name}.luks-header")
+        self.path = os.path.join(folder, Intent(IntentKind.COPIED, 0, copy=name).copy_file(uuid))
 
     def write(self, data: bytes) -> None:
         """Durable and read back from the medium when this returns. Raises what :func:`.files.replace` raises."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import typing as t
 
 from ..entry import Entry, held, passphrases, same
+from ..program import MOST, Ended, Late, TooMuch, run
 from . import CHANGED, UNCHANGED, Stored, StoreError
 from .command import TIMEOUT, complaint
 
@@ -92,24 +92,21 @@ class Ceph:
         done = self._run(["set", key, "-i", "-"], text.encode(), f"It is not known whether {key} was changed.")
         self._judge(done, f"set {key}", state, secrets)
 
-    def _judge(self, done: subprocess.CompletedProcess[bytes], what: str, state: str, secrets: t.Sequence[str]) -> None:
+    def _judge(self, done: Ended, what: str, state: str, secrets: t.Sequence[str]) -> None:
         if done.returncode:
             raise StoreError(
                 f"{self._words[0]} config-key {what} failed with exit code {done.returncode}"
                 f"{complaint(done.stderr, secrets)}. {state}"
             )
 
-    def _run(self, words: t.Sequence[str], given: bytes, state: str) -> subprocess.CompletedProcess[bytes]:
+    def _run(self, words: t.Sequence[str], given: bytes, state: str) -> Ended:
         try:
-            return subprocess.run(
-                [*self._words, "config-key", *words],
-                input=given,
-                capture_output=True,
-                check=False,
-                timeout=self._timeout,
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired:
+            return run([*self._words, "config-key", *words], given, self._timeout)
+        except TooMuch:
+            raise StoreError(
+                f"{self._words[0]} printed more than {MOST // 2**20} MiB, and was ended. {state}"
+            ) from None
+        except Late:
             raise StoreError(
                 f"{self._words[0]} did not end within {self._timeout:g} seconds, and was ended. Are the monitors "
                 f"reachable? {state}"

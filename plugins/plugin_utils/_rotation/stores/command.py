@@ -9,10 +9,10 @@ output.
 from __future__ import annotations
 
 import json
-import subprocess
 import typing as t
 
 from ..entry import passphrases
+from ..program import MOST, Late, TooMuch, run
 from . import UNCHANGED, Stored, StoreError
 
 # Seconds; what asks a person on a terminal finds none, and would wait for ever otherwise.
@@ -57,13 +57,14 @@ class Command:
         words = [*self._words, operation, key]
         given = (content or "").encode()
         try:
-            # A session of its own has no terminal on which anything could be asked.
-            done = subprocess.run(
-                words, input=given, capture_output=True, check=False, timeout=self._timeout, start_new_session=True
-            )
-        except subprocess.TimeoutExpired:
+            done = run(words, given, self._timeout)
+        except Late:
             raise StoreError(
                 f"{words[0]} {operation} did not end within {self._timeout:g} seconds, and was ended. {state}"
+            ) from None
+        except TooMuch:
+            raise StoreError(
+                f"{words[0]} {operation} {key} printed more than {MOST // 2**20} MiB, and was ended. {state}"
             ) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its name or the key holds a NUL character"

@@ -372,3 +372,22 @@ def test_a_batch_after_one_that_was_too_bad_does_not_begin(
     action._batch = lambda: None
     with pytest.raises(AnsibleActionFail, match=words):
         action._begin_batch("web")
+
+
+@pytest.mark.parametrize(
+    ("container", "path", "action", "told"),
+    [
+        ("qcow2", "/a.qcow2", "erase", True),
+        ("raw", "/held.img", "rekey", True),
+        ("raw", "/dev/sda2", "erase", False),
+        ("qcow2", "/a.qcow2", "add", False),
+        ("qcow2", "/a.qcow2", "", False),
+    ],
+)
+def test_whoever_starts_a_machine_is_told_when_its_secret_goes(
+    container: str, path: str, action: str, told: bool
+) -> None:
+    before = types.SimpleNamespace(container=container, device=path)
+    volume: t.Any = types.SimpleNamespace(before=before, actions=[{"action": action}] if action else [])
+    said = rotate_host._machines([volume], {"/held.img": "/run/monitor"}, False)
+    assert bool(said) == told and all(path in one and "virsh secret-set-value" in one for one in said)

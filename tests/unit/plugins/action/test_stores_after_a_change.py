@@ -136,3 +136,27 @@ def test_a_pipe_for_a_store(run: t.Callable[..., t.Any], tmp_path: pathlib.Path,
     os.mkfifo(tmp_path / "key.json")
     message = said(run, name)
     assert "not a regular file but a named pipe" in message and "Nothing was changed." in message
+
+
+def huge(path: pathlib.Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**36)  # without a block
+
+
+IN_ITS_PLACE: t.Mapping[str, t.Tuple[t.Callable[[pathlib.Path], t.Any], str]] = {
+    "a folder": (lambda path: path.mkdir(), "directory"),
+    "a device without end": (lambda path: path.symlink_to("/dev/zero"), "not a regular file but a character device"),
+    "itself": (lambda path: path.symlink_to(path), "symbolic link"),
+    "more than memory": (huge, "File too large for a store, which has 64 MiB at most"),
+}
+
+
+@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("what", IN_ITS_PLACE)
+def test_something_else_in_the_place_of_a_store(
+    run: t.Callable[..., t.Any], tmp_path: pathlib.Path, name: str, what: str
+) -> None:
+    make, says = IN_ITS_PLACE[what]
+    make(tmp_path / "key.json")
+    message = said(run, name)
+    assert says in message and "changed" in message

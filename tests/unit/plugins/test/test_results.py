@@ -59,6 +59,34 @@ def test_what_is_proven(result: t.Any, labels: t.List[str], opens: bool, only: b
     assert only_opened_by(result, *labels) is only
 
 
+def beneath(*labels: str, unknown: t.Sequence[int] = (), **more: t.Any) -> t.Dict[str, t.Any]:
+    """TWO, as an image over an encrypted file."""
+    below = {"path": "/b", "role": "backing", "format": "qcow2", "encrypted": True, "opened_by": list(labels)}
+    return {**TWO, "chain": [{**below, "unknown": list(unknown), **more}]}
+
+
+def test_a_file_beneath_that_another_secret_opens() -> None:
+    assert only_opened_by(beneath("admin"), "admin", "glass") and opened_by(beneath("leaked"), "admin")
+    for other in (beneath("admin", "leaked"), beneath("admin", unknown=[1]), beneath(unknown=[0])):
+        assert not only_opened_by(other, "admin", "glass")
+    plain = beneath(encrypted=False)
+    del plain["chain"][0]["unknown"]
+    assert not only_opened_by(plain, "admin", "glass")
+    for role in ("backing", "device"):
+        with pytest.raises(errors.AnsibleFilterError, match=f"'leaked' opens the {role} .*/b"):
+            opened_by(beneath("leaked", role=role), "leaked")
+    assert not opened_by(beneath("admin"), "leaked")
+
+
+@pytest.mark.parametrize("test", [opened_by, only_opened_by])
+@pytest.mark.parametrize("encrypted", [True, None])
+def test_a_file_beneath_that_was_not_tried(test: t.Callable[..., bool], encrypted: t.Optional[bool]) -> None:
+    unseen = beneath(encrypted=encrypted, why_untried="No such file or directory")
+    labels = ("leaked",) if test is opened_by else ("admin", "glass")
+    with pytest.raises(errors.AnsibleFilterError, match=r"/b .*could not be tried.*No such file"):
+        test(unseen, *labels)
+
+
 UNTRIED = info(row(0, "admin"), row(1, tried=False))
 AUDIT = {
     "device": "/dev/sdb",

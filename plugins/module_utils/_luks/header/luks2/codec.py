@@ -165,6 +165,12 @@ class Luks2Header(model.Header):
         tokens.store_binding(tree, keyslot, members)
         return self._edited(tree)
 
+    def without_token(self, keyslot: int, kind: str) -> Luks2Header:
+        """See the model. Raises MalformedHeader as every edit does."""
+        tree = self.metadata
+        tokens.drop_keyslot(tree, keyslot, kind)
+        return self._edited(tree)
+
     def without_keyslot(self, number: int) -> Luks2Header:
         """See the model. Raises Refused if the keyslot is not active, MalformedHeader as every edit does."""
         from . import edit

@@ -177,10 +177,15 @@ def store_binding(tree: Tree, keyslot: int, body: t.Mapping[str, t.Any]) -> None
     }
 
 
-def drop_keyslot(tree: Tree, number: int) -> None:
-    """Remove keyslot ``number`` from all tokens. A token without a keyslot stays unless it is useless then."""
+def drop_keyslot(tree: Tree, number: int, kind: str = "") -> None:
+    """Remove keyslot ``number`` from all tokens, or from those of type ``kind``.
+
+    A token without a keyslot stays unless it is useless then.
+    """
     name = str(number)
     for token_name, token in list(tree["tokens"].items()):
+        if kind and token["type"] != kind:
+            continue
         if name in token["keyslots"]:
             token["keyslots"] = [slot for slot in token["keyslots"] if slot != name]
             if not token["keyslots"] and _BOUND_TO_SLOT.fullmatch(token["type"]):

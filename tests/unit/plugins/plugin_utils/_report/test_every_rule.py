@@ -128,6 +128,7 @@ UNCHECKED: t.Dict[str, t.List[Json]] = {
     "clevis-renew": [MALFORMED, {"keyslots": [fleets.row(0, tokens=["luksmeta (unreadable)"])]}],
     "token-doubled": [MALFORMED],
     "backup-forbidden": [without("backups"), without("forbidden", "older")],
+    "backup-damaged": [without("backups")],
     "backup-outdated": [without("backups")],
     "backup-older": [without("backups")],
     "backup-foreign": [without("backups")],

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.asking import Options
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.decision import Wanted
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import group
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.journal import (
     AskTasks,
     Journal,
@@ -567,3 +568,29 @@ def test_a_recovery_key_is_one_to_systemd_until_it_is_replaced(tmp_path: pathlib
     assert not changed
     rotate(options("three", **usual), RealHost({}), store)
     assert [kind for _keyslot, kind in enrolled(images[1])] == ["password", "password"]
+
+
+def test_a_member_with_an_entry_of_its_own_joins_a_group_that_has_one() -> None:
+    """A new disk of a RAID that was rotated before the group had its UUID."""
+    late = "b" * 8 + UUID[8:]
+    disks, store = {"/dev/a": disk(), "/dev/b": Disk({0: LEAKED["passphrase"]}, uuid=late)}, FakeStore()
+    rotate(options(groups=[group("md", [UUID])]), FakeHost(disks), store)
+    whole = [group("md", [UUID, late])]
+    before = {path: dict(one.slots) for path, one in disks.items()}
+    refused = rotate(options("two", groups=whole), FakeHost(disks), store)[0].volumes
+    assert {path: one.slots for path, one in disks.items()} == before
+    (msg,) = (volume.msg for volume in refused if volume.uuid == late)
+    assert f"web/{late}" in msg and "rotate_replaces" in msg and "rotate_store_create" in msg
+    assert "older than the volume" not in msg
+
+    own = t.cast(t.Dict[str, t.Any], store.held[f"web/{late}"].entry)["current"]
+    replaces = [{"label": "own", "passphrase": own["passphrase"]}, LEAKED]
+    joined = rotate(options("two", groups=whole, replaces=replaces, begin=True), FakeHost(disks), store)[0].volumes
+    assert [volume.state for volume in joined] == ["done", "done"], [volume.msg for volume in joined]
+    shared = set(disks["/dev/a"].slots.values()) & set(disks["/dev/b"].slots.values())
+    assert len(shared) == 1 and own["passphrase"] not in disks["/dev/b"].slots.values()
+    assert {v.state for v in rotate(options("two", groups=whole), FakeHost(disks), store)[0].volumes} == {"unchanged"}
+
+    disks["/dev/b"].labels[0] = "rotation of-nobody"
+    odd = rotate(options("three", groups=whole), FakeHost(disks), store)[0].volumes
+    assert any("older than the volume" in volume.msg for volume in odd)

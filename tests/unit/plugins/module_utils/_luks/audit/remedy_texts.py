@@ -34,8 +34,8 @@ ELSEWHERE = (
         "cve-2020-14382",
         "Do not attach this device to a host with cryptsetup before 2.3.4; find out who wrote the header",
     ),
-    ("clone", "Encrypt one of them anew ('cryptsetup reencrypt'): a clone keeps its volume key for ever"),
-    ("clone", "Find out which is the clone, encrypt it anew, and give it a uuid of its own"),
+    ("clone", fleet_rules._ANEW),
+    ("clone", fleet_rules._OWN_UUID),
     ("secret-shared", "Rotate with the role rotate, which gives each volume a secret of its own"),
 )
 Texts = t.List[str]
@@ -174,8 +174,7 @@ def printed(dispatch: bool = False) -> t.FrozenSet[t.Tuple[str, str]]:
                 found.update((_rule(function), text) for text in _remedies(file, function) if text)
     found.update((policy.GAP, text) for text in _last_arguments(policy_gaps, "Gap"))
     found.update(("write-obstacle", text) for text in _last_arguments(obstacles, "_refused", "Refused"))
-    source = " ".join(pathlib.Path(fleet_rules.__file__).read_text().split())
-    assert all(f'"{text}"' in source for _rule, text in ELSEWHERE[-3:])
+    assert f'"{ELSEWHERE[-1][1]}"' in pathlib.Path(fleet_rules.__file__).read_text()
     found.update(ELSEWHERE)
     return frozenset(found - {("write-obstacle", "{}"), (policy.GAP, "{}")})
 

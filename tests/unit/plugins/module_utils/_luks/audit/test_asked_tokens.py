@@ -256,6 +256,12 @@ class TestSilence:
         assert rules(result) == [("label-missing", None)]
         assert rules(result, "unverified") == [("slot-unknown", 1)]
 
+    def test_its_cost_is_not_known_either(self, image: Image, answer: Answers) -> None:
+        TestCosts().volume(image, DRAWN)
+        answer(token0=Refused(DOWN))
+        result = audit(image, policy=DEAR, secrets=[secret(WINTER), secret(FIRE), TANG])
+        assert not rules(result) and {("kdf-cost", 2), ("slot-unknown", 2)} == set(rules(result, "unverified"))
+
     def test_a_person_who_opens_it_answers(self, silent: Image) -> None:
         result = audit(silent, secrets=[secret(WINTER), secret(FIRE), TANG])
         assert rules(result) == [("token-dangling", 1)] and not result["unverified"]

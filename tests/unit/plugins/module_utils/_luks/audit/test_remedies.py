@@ -684,6 +684,10 @@ IN_PLAYS = {
     ("store-closed", "Find out what came back"): "test_audit_store.py::test_what_rotations_cure",
     ("store-given-out", "Run the rotation of this volume again"): "test_reveal.py::test_given_out_and_replaced",
     (
+        "secret-shared",
+        "Rotate with the role rotate",
+    ): "test_audit_store.py::test_a_rotation_ends_sharing",
+    (
         "store-staged",
         "Run the rotation of this volume again",
     ): "test_kills.py::test_controller_killed_before_each_phase",
@@ -696,14 +700,6 @@ NOBODY = {
     ("requirement-unknown", "Find out which program set it"): "no program that exists knows the requirement",
     ("cipher-driver", "Find out who wrote it"): "whoever has an HSM with such a driver decides",
     ("grub-closed", "Move /boot to a partition of its own"): "the installation of a machine changes",
-    (
-        "clone",
-        "Encrypt one of them anew",
-    ): "it is that of encrypt_anew, and test_fleet_rules.py has volumes that differ",
-    (
-        "clone",
-        "Find out which is the clone",
-    ): "it is that of encrypt_anew, and test_fleet_rules.py has volumes that differ",
     ("enrol_anew", "Let the program that made the token"): "the type is one that nobody knows",
     ("restore", "No program restores the whole header of a qcow2"): "it is that of encrypt_anew",
     ("cipher-driver", "<new_slot>"): "cryptsetup refuses such a name here, so that no program could make the keyslot",
@@ -714,7 +710,6 @@ NOBODY = {
     ("store-older", "<elsewhere>"): "it is carried out for slot-unknown",
     ("store-older", "<remove_beneath>"): "it is carried out for secret-forbidden",
     ("secret-forbidden", "Audit on a host where it can be tried"): "another host has other libraries",
-    ("secret-shared", "Rotate with the role rotate"): "it is a play on several hosts, as in tests/rotation",
     ("write-obstacle", "Make a header backup and inspect"): "each obstacle of this release has a remedy of its own",
     ("write-obstacle", "Change its keyslots with cryptsetup"): "no drive of ours encrypts itself",
     ("write-obstacle", "Use a release of cryptsetup"): "no release supports what is unknown",
@@ -731,6 +726,7 @@ def test_every_remedy_is_carried_out_or_nobody_can() -> None:
     )
     from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.audit import (  # noqa: F401
         test_asked_tokens,
+        test_backup_material,
     )
 
     by_cures = [(cure.rule, cure.text) for cure in CURES]

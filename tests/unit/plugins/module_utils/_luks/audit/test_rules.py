@@ -584,6 +584,12 @@ CASES = (
         name="foreign",
     ),
     Case(
+        "backup-damaged",
+        beside(lambda image: image.patch(int(image.tree()["keyslots"]["1"]["area"]["offset"]), b"noise")),
+        options={"backups": ["backup"]},
+        clean=beside(lambda image: None),
+    ),
+    Case(
         "backup-outdated",
         beside(lambda image: amend_volume(image, {"old_secret": secret(FIRE), "state": "absent"})),
         options={"backups": ["backup"]},

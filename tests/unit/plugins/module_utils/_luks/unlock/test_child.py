@@ -45,6 +45,35 @@ def test_one_that_fails_is_refused_with_its_words() -> None:
     assert caught.value.remedy == "check it"
 
 
+NOISE = "WARNING:esys:src/tss2-esys/api/Esys_Load.c:324:Esys_Load_Finish() Received TPM Error " + "x" * 200
+
+
+def test_what_the_library_of_the_tpm_says_beside_it_is_left_out() -> None:
+    with pytest.raises(Refused, match=r"The program ended with 3: Failed to seal to TPM\. Check it\."):
+        typed(f"for i in 1 2 3; do echo '{NOISE}'; done >&2; echo 'Failed to seal to TPM' >&2; echo '{NOISE}'; exit 3")
+    assert child.own_words(f"{NOISE}\n{NOISE}\n").startswith("WARNING:esys:src"), "nothing else was said"
+
+
+def test_a_long_error_ends_at_a_word() -> None:
+    said = child.own_words(" ".join(f"word{number}" for number in range(1000)))
+    assert len(said) <= child.LONGEST_TOLD and said.startswith("word0 word1 ")
+    assert said.endswith(" ...") and said.split()[-2] == f"word{len(said.split()) - 2}"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Failed to unseal: tpm:warn(2.0): authorizations are not allowed because the TPM is in DA lockout mode",
+        "TPM is in dictionary attack lockout mode.",
+        f"{NOISE} (0x00000921)",
+    ],
+)
+def test_a_locked_tpm_is_told_as_one(said: str) -> None:
+    with pytest.raises(Refused, match=r"The TPM is locked.*tpm2_dictionarylockout --clear-lockout") as caught:
+        typed(f"echo '{said}' >&2; exit 1")
+    assert "check it" not in str(caught.value)
+
+
 def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "PATIENCE", 0.5)
     with pytest.raises(Refused, match="The program did not end in time"):

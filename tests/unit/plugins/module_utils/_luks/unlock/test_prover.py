@@ -84,7 +84,7 @@ def test_what_a_token_yields_is_tried_and_wiped(
 ) -> None:
     yielded, token = bytearray(MADE[1].encode()), Token(0, "clevis", (0, 1, 7))
 
-    def ask(_header: t.Any, _read: t.Any, _request: t.Any, proven: t.Any) -> tokens.Yielded:
+    def ask(_header: t.Any, _read: t.Any, _request: t.Any, proven: t.Any, _refused: t.Any) -> tokens.Yielded:
         return tokens.Yielded(proven(yielded, token), token)
 
     monkeypatch.setattr(tokens, "ask", ask)
