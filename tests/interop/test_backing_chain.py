@@ -116,7 +116,7 @@ def test_a_gate_does_not_let_through_what_a_file_beneath_opens(chain: Chain) -> 
     assert run_module("verify_volume", {"device": str(chain.top), "opens": [new]})["failures"] == []
 
 
-@carries(("secret-forbidden", "Remove it from {}, too (state: absent, old_secret)"))
+@carries(("remove_beneath", "Remove it from {}, too (state: absent, old_secret)"))
 def test_a_forbidden_secret_that_opens_a_file_beneath_is_found(chain: Chain) -> None:
     """The image has a new secret. The file beneath still opens with the old one."""
     new = {"label": "current", "passphrase": "new words"}

@@ -48,7 +48,8 @@ def moved(tmp_path: pathlib.Path, format: str) -> Moved:
 @BOTH
 @carries(
     ("header-second", "Audit the device without 'header', and change or erase the keyslots there, too; write nothing"),
-    ("secret-forbidden", "Remove it from {}, too (state: absent, old_secret, without 'header'), if it is a header"),
+    ("secret-forbidden", "<remove_beneath>"),
+    ("remove_beneath", "Remove it from {}, too (state: absent, old_secret, without 'header'), if it is a header"),
 )
 def test_a_header_that_was_left_on_the_device(moved: Moved) -> None:
     before = pathlib.Path(moved.device).read_bytes()

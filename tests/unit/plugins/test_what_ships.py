@@ -35,12 +35,12 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 729,
+    "audit": 732,
     "audit_host": 3,
-    "audit_step": 768,
+    "audit_step": 771,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 631,
+    "header_backup": 632,
     "keyfile": 93,
     "keyslots": 862,
     "keyslots_info": 535,
@@ -48,7 +48,7 @@ BUDGETS = {
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 956,
+    "rotation_step": 957,
     "test_volumes": 463,
     "vault_entry": 5,
     "verify_volume": 539,

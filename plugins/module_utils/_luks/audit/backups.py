@@ -10,6 +10,7 @@ import dataclasses
 import typing as t
 
 from ..errors import LuksmithError, StorageFault, expected_only
+from ..header.copied import image_size, longest_backup
 from ..header.model import Extent, Header, Keyslot
 from ..header.reading import Read
 from ..task.secrets import Secret
@@ -35,6 +36,7 @@ class Backup:
     usable:  keyslots that it restores: with the key material of the volume, or opened by a given secret.
     damaged: keyslots with the salt of the volume, other key material or none, and no secret that opens them -> whether
              the key material is blank.
+    whole:   why it goes with the volume, or is a copy of all of it, instead of being a header backup; or "".
     """
 
     path: str
@@ -45,6 +47,7 @@ class Backup:
     lacks: t.Tuple[int, ...] = ()
     usable: t.FrozenSet[int] = frozenset()
     damaged: t.Mapping[int, bool] = dataclasses.field(default_factory=dict)
+    whole: str = ""
 
 
 class BackupFiles:
@@ -54,6 +57,8 @@ class BackupFiles:
         self.unread: t.Dict[str, str] = {}
         self.headers: t.Dict[str, Header] = {}
         self.used: t.Set[str] = set()
+        self._sizes: t.Dict[str, int] = {}
+        self._places: t.Dict[str, t.Any] = {}
         self._lock_timeout = lock_timeout
         for path in paths:
             try:
@@ -69,10 +74,12 @@ class BackupFiles:
         forbidden: Named,
         allowed: Named,
         unlock: t.Callable[[t.Sequence[Secret]], UnlockSession],
+        places: t.Collection[t.Any] = (),
     ) -> t.Tuple[t.Tuple[Backup, ...], int]:
         """The backups of the volume with ``header``, and the number of derivations.
 
         read: of the volume. forbidden, allowed: secrets with labels; the latter tell whether it restores anything.
+        places: where the volume begins (:attr:`.Volume.identity`), and its data.
         Raises LuksmithError if a backup can no longer be read or a derivation fails.
         """
         found, evaluations = [], 0
@@ -108,6 +115,7 @@ class BackupFiles:
                         for number in backup.keyslots
                         if number in blank or number not in (*same, *opened, *gone)
                     },
+                    self._whole(path, places),
                 )
             )
         return tuple(found), evaluations
@@ -127,7 +135,18 @@ class BackupFiles:
 
     def _read(self, path: str) -> Header:
         with open_volume(path, writable=False) as volume:
+            self._places[path], self._sizes[path] = volume.identity, volume.node.size
             return read_header_locked(volume, self._lock_timeout)
+
+    def _whole(self, path: str, places: t.Collection[t.Any]) -> str:
+        if self._places[path] in places:
+            return "is the volume itself, and is lost with it"
+        header, size = self.headers[path], self._sizes[path]
+        # Of a detached header, the data is not behind it: whatever is there is padding.
+        begins = min((segment.offset for segment in header.segments), default=0)
+        if begins and size > longest_backup(header):
+            return f"has {size} bytes, of which a header backup has {image_size(header)}: it is a whole volume"
+        return ""
 
     def _try(
         self, path: str, header: Header, slots: t.Sequence[int], session: UnlockSession, labels: t.Sequence[str]

@@ -81,7 +81,12 @@ class EvidenceCollector:
             if number not in numbers and task.secrets[number].token is None
         ]
         backups, evaluations = self._backup_files.of(
-            header, self._volume.region.reread, forbidden, allowed, self._unlock
+            header,
+            self._volume.region.reread,
+            forbidden,
+            allowed,
+            self._unlock,
+            (self._volume.identity, self._volume.payload_identity),
         )
         self.evaluations += evaluations
         return Evidence(

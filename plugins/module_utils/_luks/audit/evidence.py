@@ -149,3 +149,17 @@ def written(text: str) -> t.Optional[datetime.datetime]:
         return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
     except ValueError:
         return None
+
+
+def beneath(row: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
+    """A row of the chain as a place, and as what opens with a secret."""
+    if row["role"] == "device":
+        place = f"the header that {row['path']} has of its own"
+        return place, place
+    place = f"the {row['role']} file {row['path']}"
+    return place, f"{place}, which holds a part of its data"
+
+
+def is_untried(row: t.Mapping[str, t.Any]) -> bool:
+    """Whether a row of the chain may open with more than was seen."""
+    return row["role"] in ("backing", "device") and row["encrypted"] is not False and "why_untried" in row

@@ -226,3 +226,15 @@ def but_first(evidence: Evidence, keyslot: int) -> str:
     ):
         conditions.append("another keyslot is proven to open the volume")
     return f", but not before {' and '.join(conditions)}" if conditions else ""
+
+
+def remove_beneath(row: t.Mapping[str, t.Any]) -> str:
+    if row["role"] == "device":
+        return (
+            f"Remove it from {row['path']}, too (state: absent, old_secret, without 'header'), if it is a header of "
+            "this volume and no remnant in the middle of its data"
+        )
+    return (
+        f"Remove it from {row['path']}, too (state: absent, old_secret), or write the whole image anew into one file "
+        "with 'qemu-img convert'"
+    )

@@ -116,14 +116,17 @@ def _backup_forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     option="require_backup",
 )
 def _backup_missing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
-    if not policy.require_backup or any(backup.usable for backup in evidence.backups):
+    if not policy.require_backup or any(backup.usable and not backup.whole for backup in evidence.backups):
         return
-    own = [backup for backup in evidence.backups if not backup.foreign]
+    own = [backup for backup in evidence.backups if not backup.foreign and not backup.whole]
+    whole = [f"{backup.path} {backup.whole}" for backup in evidence.backups if backup.whole]
     untried = [reason for backup in own for reason in backup.untried.values()]
     if untried:
         message = f"it is unknown whether a given header backup restores a keyslot of this volume: {untried[0]}"
     elif own:
         message = "none of the given header backups of this volume is proven to restore a keyslot of it"
+    elif whole:
+        message = f"none of the given header backups is one: {'; '.join(whole)}"
     else:
         message = "none of the given header backups belongs to this volume"
     yield Hit(

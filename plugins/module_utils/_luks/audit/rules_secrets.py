@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..header.model import PRIORITY_IGNORE, Keyslot
-from .evidence import Evidence
+from .evidence import Evidence, beneath, is_untried
 from .policy import Policy
-from .remedies import MAKE_IT_ANSWER, but_first, elsewhere
+from .remedies import MAKE_IT_ANSWER, but_first, elsewhere, remove_beneath
 from .rule import RECORD, SECRETS, Hit, RuleSet
 from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
@@ -54,23 +54,10 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     unverified=True,
                 )
         for row in evidence.chain:
-            if row["role"] == "device":
-                place = f"the header that {row['path']} has of its own"
-            else:
-                place = f"the {row['role']} file {row['path']}"
-            if label in row["opened_by"] and row["role"] == "device":
-                yield Hit(
-                    f"{label!r} must not open the volume, but opens {place}",
-                    f"Remove it from {row['path']}, too (state: absent, old_secret, without 'header'), if it is a "
-                    "header of this volume and no remnant in the middle of its data",
-                )
-            elif label in row["opened_by"]:
-                yield Hit(
-                    f"{label!r} must not open the volume, but opens {place}, which holds a part of its data",
-                    f"Remove it from {row['path']}, too (state: absent, old_secret), or write the whole image anew "
-                    "into one file with 'qemu-img convert'",
-                )
-            elif row["role"] in ("backing", "device") and row["encrypted"] is not False and "why_untried" in row:
+            place, opens = beneath(row)
+            if label in row["opened_by"]:
+                yield Hit(f"{label!r} must not open the volume, but opens {opens}", remove_beneath(row))
+            elif is_untried(row):
                 yield Hit(
                     f"it is unknown whether {label!r} opens {place}: {row['why_untried']}",
                     "Audit on a host where it can be tried",

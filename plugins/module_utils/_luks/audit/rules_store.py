@@ -9,9 +9,9 @@ from __future__ import annotations
 import typing as t
 
 from ..header.model import PRIORITY_IGNORE
-from .evidence import Evidence
+from .evidence import Evidence, beneath, is_untried
 from .policy import Policy
-from .remedies import MAKE_IT_ANSWER, elsewhere
+from .remedies import MAKE_IT_ANSWER, elsewhere, remove_beneath
 from .rule import STORE, Hit, RuleSet
 
 RULES = RuleSet()
@@ -129,7 +129,7 @@ def _closed(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 @RULES.rule(
     "store-older",
     "critical",
-    "A secret that rotations have replaced, or are to replace, still opens the volume.",
+    "A secret that rotations have replaced, or are to replace, still opens the volume, or a file beneath the image.",
     STORE,
 )
 def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
@@ -152,6 +152,16 @@ def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     if stored is not None and (stored.problem or stored.sealed)
                     else elsewhere(evidence, number),
                     keyslot=number,
+                    unverified=True,
+                )
+        for row in evidence.chain:
+            place, opens = beneath(row)
+            if label in row["opened_by"]:
+                yield Hit(f"{label!r}, which rotations replace, opens {opens}", remove_beneath(row))
+            elif tried and is_untried(row):
+                yield Hit(
+                    f"it is unknown whether {label!r}, which rotations replace, opens {place}: {row['why_untried']}",
+                    _TRIABLE,
                     unverified=True,
                 )
 

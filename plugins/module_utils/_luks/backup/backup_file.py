@@ -11,19 +11,28 @@ import os
 import typing as t
 
 from ..errors import LuksmithError, NotLuks, Refused, StorageFault
-from ..header.copied import backup_size, image_size
+from ..header.copied import backup_size, image_size, longest_backup
 from ..header.parsing import parse_header
 from ..volume.storage import Volume, open_volume
+from .backup_task import same_file
 from .image import Image, parse_image
 
 
 @dataclasses.dataclass(frozen=True)
 class BackupFile:
-    """What is at a path: ``size`` in bytes; ``image``: None if it is no header backup, ``problem`` says why then."""
+    """What is at a path: ``size`` in bytes; ``image``: None if it is no header backup, ``problem`` says why then;
+    ``place``: where it begins, beneath all loop devices.
+    """
 
     size: int
     image: t.Optional[Image]
     problem: t.Optional[LuksmithError] = None
+    place: t.Tuple[t.Any, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is longer than any backup of its header."""
+        return self.image is not None and self.size > longest_backup(self.image.header)
 
 
 def read_backup_file(path: str) -> t.Optional[BackupFile]:
@@ -51,13 +60,35 @@ def _read_existing(volume: Volume) -> BackupFile:
     try:
         header = parse_header(volume.region.reread, size, embedded=True)
         length = backup_size(header, volume.region.reread, size)
-        return BackupFile(size, parse_image(volume.region.reread(0, length)))
+        return BackupFile(size, parse_image(volume.region.reread(0, length)), place=volume.identity)
     except LuksmithError as error:
         return BackupFile(size, None, error.on(volume.path))
 
 
+def check_is_another(existing: t.Optional[BackupFile], volume: Volume) -> None:
+    """Raises BadTask if it is the volume itself, by another path such as that of a loop device over its file."""
+    if existing is None or not existing.place:
+        return
+    if existing.place == volume.identity:
+        raise same_file("device" if volume.payload is None else "header")
+    if volume.payload is not None and existing.place == volume.payload_identity:
+        raise same_file("device")
+
+
+def check_is_no_volume(path: str, existing: BackupFile) -> None:
+    """Raises Refused if it is longer than a backup, whether it would be replaced or is up to date."""
+    if existing.image is not None and existing.is_whole:
+        length = image_size(existing.image.header)
+        raise Refused(
+            f"the file exists and has {existing.size} bytes, but a header backup of it would have {length}",
+            why="it looks like a whole volume, whose data would be lost",
+            remedy="Give another path, or remove the file",
+            volume=path,
+        )
+
+
 def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: bool) -> None:
-    """Raises Refused if ``existing`` is no backup, is a whole volume, or (without ``force``) is worth keeping."""
+    """Raises Refused if ``existing`` is no backup, or (without ``force``) is worth keeping."""
     if existing.size == 0:
         return
     if existing.image is None:
@@ -69,14 +100,6 @@ def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: boo
             volume=path,
         )
     header = existing.image.header
-    longest = max(image_size(header), *(segment.offset for segment in header.segments))
-    if existing.size > longest:
-        raise Refused(
-            f"the file exists and has {existing.size} bytes, but a header backup of it would have {image_size(header)}",
-            why="it looks like a whole volume, whose data would be lost",
-            remedy="Give another path, or remove the file",
-            volume=path,
-        )
     if force:
         return
     if header.uuid != now.header.uuid:

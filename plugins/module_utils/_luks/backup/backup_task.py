@@ -51,11 +51,7 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
     state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):
         if other is not None and _same(path, other):
-            raise BadTask(
-                f"path and {name} are the same file",
-                why="The backup would overwrite what it is to save",
-                remedy="Give another path",
-            )
+            raise same_file(name)
     with SecretList() as secrets:
         unlocking(secrets, items_of(params, "unlock"), "unlock")
         if state == RESTORED and not secrets.members:
@@ -77,6 +73,15 @@ def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
             volume_keys=secrets.volume_keys_handed_over(),
             secrets=secrets.handed_over(),  # last: the caller wipes them from here on
         )
+
+
+def same_file(name: str) -> BadTask:
+    """``name``: of the option that leads to the same bytes as ``path``."""
+    return BadTask(
+        f"path and {name} are the same file",
+        why="The backup would overwrite what it is to save",
+        remedy="Give another path",
+    )
 
 
 def _same(one: str, other: str) -> bool:

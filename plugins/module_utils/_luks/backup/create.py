@@ -16,7 +16,7 @@ from ..result.slot_table import rows
 from ..volume import locks, whole_file
 from ..volume.read_header import read_header
 from ..volume.storage import Volume, open_volume
-from .backup_file import BackupFile, check_may_replace, read_backup_file
+from .backup_file import BackupFile, check_is_another, check_is_no_volume, check_may_replace, read_backup_file
 from .backup_result import Opened, Side, compared, describe_backup, diff_of, named, names_of
 from .backup_task import BackupTask
 from .check_secrets import check_secrets
@@ -30,14 +30,17 @@ def create(task: BackupTask, *, check: bool) -> Result:
 
     Raises LuksmithError; the old file is unchanged then, unless the error says otherwise.
     """
+    existing = read_backup_file(task.path)
     try:
         with open_volume(task.device, task.header, writable=False) as volume:
+            check_is_another(existing, volume)
             now = consistent_image(volume, task.lock_timeout)
             container = volume.container
             refused = now.header.write_obstacle
     except LuksmithError as error:
         raise error.on(task.device) from None
-    existing = read_backup_file(task.path)
+    if existing is not None:
+        check_is_no_volume(task.path, existing)
     mode = whole_file.mode_of(task.path)
     steps = _steps(existing, mode, now)
     if any(action.kind == ActionKind.WRITE_BACKUP for action in steps):

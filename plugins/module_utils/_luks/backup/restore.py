@@ -39,7 +39,7 @@ from ..volume import locks, snapshots
 from ..volume.inventory import read_inventory
 from ..volume.locked_write import Expected, locked_write
 from ..volume.storage import Volume, open_volume
-from .backup_file import read_backup_file
+from .backup_file import BackupFile, check_is_another, read_backup_file
 from .backup_result import Opened, Side, compared, describe_backup, diff_of, named, names_of
 from .backup_task import BackupTask
 from .check_secrets import SecretCheck, check_secrets
@@ -72,12 +72,14 @@ def restore(task: BackupTask, *, check: bool) -> Result:
 
     Raises LuksmithError (most often Refused) if nothing was written, Interrupted once a write has begun.
     """
-    backup = _backup(task)
+    file = read_backup_file(task.path)
+    backup = _backup(task, file)
     with check_secrets(task, backup) as secret_check:
         key = _checked_key(task, secret_check)
         try:
             with open_volume(task.device, task.header, writable=False) as volume:
                 identity = volume.identity
+                check_is_another(file, volume)
                 with locks.shared(volume, timeout=task.lock_timeout):
                     state = _read_state(volume, backup)
                 if state.now is not None:
@@ -100,8 +102,7 @@ def restore(task: BackupTask, *, check: bool) -> Result:
         return result
 
 
-def _backup(task: BackupTask) -> Image:
-    existing = read_backup_file(task.path)
+def _backup(task: BackupTask, existing: t.Optional[BackupFile]) -> Image:
     if existing is None:
         raise StorageFault("there is no such file", remedy="Check the path of the backup", volume=task.path)
     if existing.image is None:

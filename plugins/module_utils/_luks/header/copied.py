@@ -26,6 +26,11 @@ def backup_size(header: Header, read: Read, size: int) -> int:
     return min(image_size(header) if luksmeta is None else luksmeta.end, size)
 
 
+def longest_backup(header: Header) -> int:
+    """Bytes up to the data: what is longer has some of it, and is a volume."""
+    return max([image_size(header), *(segment.offset for segment in header.segments)])
+
+
 def image_size(header: Header) -> int:
     """Bytes of header and keyslots: to the end of the last area, in whole pages of 4096 bytes as in cryptsetup."""
     return -(-header.extent // _PAGE) * _PAGE

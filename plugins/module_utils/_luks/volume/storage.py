@@ -182,6 +182,14 @@ class Volume:
         return (*deepest.numbers, deepest.offset)
 
     @property
+    def payload_identity(self) -> t.Optional[t.Tuple[str, int, int, int]]:
+        """The same for the device beside a detached header."""
+        if self.payload is None:
+            return None
+        deepest = blockdev.stack(self.payload.stat, self.payload.path)[-1]
+        return (*deepest.numbers, deepest.offset)
+
+    @property
     def has_others(self) -> bool:
         """Whether other files or headers hold a part of its data, or open it (:mod:`..usecases.chain`)."""
         return bool(self.notes) or (self.payload is not None and _begins_as_luks(self.payload))

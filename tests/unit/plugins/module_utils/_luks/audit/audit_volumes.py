@@ -55,6 +55,12 @@ class Image:
             file.write(data)
         return self
 
+    def header(self) -> bytes:
+        """A header backup: all that comes before the data."""
+        if self.at(6, 2) == b"\0\1":
+            return self.at(0, int.from_bytes(self.at(104, 4), "big") * 512)
+        return self.at(0, min(int(one["offset"]) for one in self.tree()["segments"].values()))
+
     def at(self, offset: int, size: int) -> bytes:
         return self.path.read_bytes()[offset : offset + size]
 

@@ -25,6 +25,7 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.aud
     extended,
     secret,
 )
+from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import loop_over
 
 WANTED = extended(require_backup=True)
 NEITHER = {"kdf_limits": {"iterations": 1, "memory": 1}}
@@ -42,7 +43,9 @@ class Pair(t.NamedTuple):
 
 @pytest.fixture(params=["luks1.img", "luks2.img"])
 def pair(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Pair:
-    return Pair(*(Image(tmp_path / name, request.param) for name in ("volume", "backup")))
+    pair = Pair(*(Image(tmp_path / name, request.param) for name in ("volume", "backup")))
+    pair.backup.path.write_bytes(pair.image.header())
+    return pair
 
 
 def overwrite(image: Image, keyslot: int, with_what: str) -> None:
@@ -64,8 +67,29 @@ def test_one_that_nothing_opens_is_none(pair: Pair, with_what: str) -> None:
     assert set(found) == {"backup-damaged", "backup-missing"}
     assert "proven to restore a keyslot" in found["backup-missing"]["message"]
     assert ("is blank" in found["backup-damaged"]["message"]) == (with_what == "zeros")
-    pair.backup.path.write_bytes(pair.image.path.read_bytes())
+    pair.backup.path.write_bytes(pair.image.header())
     assert not pair.rules()
+
+
+def test_the_volume_itself_and_a_whole_copy_of_it_are_no_backups(
+    pair: Pair, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def says(path: pathlib.Path) -> str:
+        result = audit(pair.image, backups=[str(path)], policy=WANTED, secrets=BOTH)
+        return str({one["rule"]: one["message"] for one in result["findings"]}.get("backup-missing", ""))
+
+    header = pair.image.header()
+    pair.backup.path.write_bytes(header)
+    assert says(pair.backup.path) == ""
+    pair.backup.path.write_bytes(header + b"x")
+    assert f"{pair.backup.path} has {len(header) + 1} bytes" in says(pair.backup.path)
+    assert "it is a whole volume" in says(pair.backup.path)
+    for name, link in (("symlink", os.symlink), ("hard link", os.link)):
+        link(pair.image.path, tmp_path / name)
+        assert f"{name} is the volume itself, and is lost with it" in says(tmp_path / name)
+    pair.backup.path.write_bytes(header)
+    loop_over(monkeypatch, pair.backup.path, pair.image.path)
+    assert "is the volume itself" in says(pair.backup.path)
 
 
 def test_one_keyslot_that_is_damaged_is_told(pair: Pair) -> None:

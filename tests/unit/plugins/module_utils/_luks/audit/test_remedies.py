@@ -708,6 +708,7 @@ NOBODY = {
     ("store-kept", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-older", "Audit on a host where it can be tried"): "another host has other libraries",
     ("store-older", "<elsewhere>"): "it is carried out for slot-unknown",
+    ("store-older", "<remove_beneath>"): "it is carried out for secret-forbidden",
     ("secret-forbidden", "Audit on a host where it can be tried"): "another host has other libraries",
     ("write-obstacle", "Make a header backup and inspect"): "each obstacle of this release has a remedy of its own",
     ("write-obstacle", "Change its keyslots with cryptsetup"): "no drive of ours encrypts itself",

@@ -246,7 +246,7 @@ def beside(make: t.Callable[[Image], t.Any]) -> t.Callable[[Image], t.Any]:
     """A backup of the header beside the volume, taken before ``make`` changes the volume."""
 
     def change(image: Image) -> None:
-        image.path.with_name("backup").write_bytes(image.path.read_bytes())
+        image.path.with_name("backup").write_bytes(image.header())
         make(image)
 
     return change

@@ -60,6 +60,26 @@ def test_without_a_store_nothing_is_said_of_one(image: Image) -> None:
     assert "store" not in audit(image, secrets=[secret(WINTER)])
 
 
+def test_an_older_secret_that_opens_the_header_beside_a_detached_one(image: Image, tmp_path: pathlib.Path) -> None:
+    """Of a header and not of the data: what was replaced in the file of the header still opens the device."""
+    header = tmp_path / "header"
+    header.write_bytes(image.path.read_bytes())
+    given = stored(secret(WINTER, NOW), secret(FIRE, OLD), older=[OLD])
+    found = audit(image, header=str(header), stored=given)
+    hits = [one for one in found["findings"] if one["rule"] == "store-older"]
+    assert [one["keyslot"] for one in hits] == [1, None]
+    assert f"opens the header that {image.path} has of its own" in hits[1]["message"]
+    assert hits[1]["remedy"].startswith(f"Remove it from {image.path}, too")
+    good = stored(secret(WINTER, NOW), secret("autumn", OLD), older=[OLD])
+    assert "store-older" not in {rule for rule, _slot in rules(audit(image, header=str(header), stored=good))}
+    image.patch(6, b"\0\7")  # a version that nobody knows
+    unseen = audit(image, header=str(header), stored=good)
+    (hit,) = [one for one in unseen["unverified"] if one["rule"] == "store-older"]
+    assert "it is unknown whether" in hit["message"] and not unseen["compliant"]
+    sealed = stored(secret(WINTER, NOW), older=[OLD])
+    assert "store-older" not in dict(rules(audit(image, header=str(header), stored=sealed), "unverified"))
+
+
 FAULTS: t.Dict[str, t.Tuple[Json, str, t.List[t.Tuple[str, t.Optional[int]]]]] = {
     "another secret": (stored(secret("spring", NOW)), "no", [("store-closed", None), ("slot-unknown", 0)]),
     "nothing": ({}, "no secret", [("store-missing", None)]),

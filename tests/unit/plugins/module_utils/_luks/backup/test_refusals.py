@@ -41,6 +41,7 @@ from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.use
 )
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_host import (
     FakeHost,
+    loop_over,
     mapping_uuid,
 )
 
@@ -145,6 +146,41 @@ def test_the_volume_itself_as_its_backup(volume: pathlib.Path) -> None:
     for path in (volume, link):
         with pytest.raises(BadTask, match=r"(?i)path and device are the same file"):
             bring(volume, path, *MADE, state="present")
+
+
+@BOTH
+@pytest.mark.parametrize("state", ["present", "restored"])
+def test_the_file_beneath_a_loop_device_as_its_backup(
+    volume: pathlib.Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of both is the volume, and the header and the data of a volume with a detached one. Nothing is made
+    private before.
+    """
+    loop, header = volume.with_name("loop"), volume.with_name("header")
+    for copy in (loop, header):
+        copy.write_bytes(volume.read_bytes())
+    loop.chmod(0o644)
+    loop_over(monkeypatch, loop, volume)
+    says = "path and {} are the same file"
+    for device, path, name, more in (
+        (loop, volume, "device", {}),
+        (volume, loop, "device", {}),
+        (header, loop, "header", {"header": str(volume)}),
+        (volume, loop, "device", {"header": str(header)}),
+    ):
+        words = f"(?i){says.format(name)}"
+        refused(device, path, words, kind=BadTask, state=state, **more)
+    assert loop.stat().st_mode & 0o777 == 0o644
+
+
+@BOTH
+def test_a_whole_copy_is_never_up_to_date(volume: pathlib.Path, path: pathlib.Path) -> None:
+    """It has the same header, so that nothing would be written."""
+    assert not bring(volume, path, state="present")["changed"]
+    scribble(path, 32 << 20, b"data")
+    path.chmod(0o644)
+    refused(volume, path, r"(?i)looks like a whole volume", state="present")
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("format", ["luks1"])

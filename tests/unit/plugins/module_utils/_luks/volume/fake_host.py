@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import inventory, mounts
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import blockdev, inventory, mounts
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.header import luks1_image, luks2_image
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.volume.fake_sys import FakeSys
 
@@ -127,3 +128,14 @@ class FakeHost(FakeSys):
     def image(self, name: str, data: bytes) -> str:
         sparse(self.root / name, data)
         return str(self.root / name)
+
+
+def loop_over(monkeypatch: pytest.MonkeyPatch, device: pathlib.Path, file: pathlib.Path) -> None:
+    """From now on ``device``, which has the same bytes, is a loop device over ``file``."""
+    right = blockdev.stack
+
+    def stack(status: os.stat_result, path: str, offset: int = 0) -> t.List[blockdev.Place]:
+        beneath = blockdev.Place(blockdev.numbers_of(file.stat()), offset, str(file), blockdev.LOOP_OF)
+        return [*right(status, path, offset), *([beneath] if path == str(device) else [])]
+
+    monkeypatch.setattr(blockdev, "stack", stack)
