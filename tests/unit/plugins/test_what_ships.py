@@ -35,23 +35,23 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 713,
+    "audit": 720,
     "audit_host": 3,
-    "audit_step": 754,
+    "audit_step": 761,
     "escrow_entry": 5,
     "fleet_report": 10,
-    "header_backup": 622,
+    "header_backup": 628,
     "keyfile": 93,
-    "keyslots": 842,
-    "keyslots_info": 529,
+    "keyslots": 858,
+    "keyslots_info": 531,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 934,
+    "rotation_step": 953,
     "test_volumes": 461,
     "vault_entry": 5,
-    "verify_volume": 533,
+    "verify_volume": 535,
     "volumes_info": 247,
 }
 
