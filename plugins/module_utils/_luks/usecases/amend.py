@@ -260,7 +260,8 @@ class _Amendment:
             if header.write_obstacle is not None:
                 raise header.write_obstacle from None
             raise
-        if not self.in_a_rotation and any(entry.old_secret is not None for entry in self.desired.entries):
+        removes = any(entry.old_secret is not None for entry in self.desired.entries)
+        if not self.in_a_rotation and (removes or not plan.empty):
             from . import left_behind
 
             self.left_behind = left_behind.warnings(header, prover, plan, self.desired, self.task.secrets)

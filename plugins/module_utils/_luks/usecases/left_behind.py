@@ -2,17 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
-"""Where an old secret may still be once a plan is carried out: warnings for what the task does not say.
+"""What a plan leaves, in warnings: where an old secret may still be, and a volume that nobody's secret opens any more.
 
-What the plan needs is not enough for an answer, and an answer for every keyslot would cost derivations in each run. So
-a keyslot counts as somebody's if the record says so, and secrets are tried only where more keyslots are left than
-secrets of the task that could open them.
+For old secrets, what the plan needs is not enough for an answer, and an answer for every keyslot would cost derivations
+in each run. So a keyslot counts as somebody's if the record says so, and secrets are tried only where more keyslots are
+left than secrets of the task that could open them.
 """
 
 from __future__ import annotations
 
 import typing as t
 
+from ..header.foreign_tokens import CLEVIS, TPM2
 from ..header.model import Header
 from ..plan.actions import ActionKind
 from ..plan.types import Plan
@@ -22,20 +23,53 @@ from ..unlock.hints import recorded
 from ..unlock.prover import Prover
 from ..unlock.verdict import Verdict
 
+_OF_MACHINES = (TPM2, CLEVIS)
+
 
 def warnings(
     header: Header, prover: Prover, plan: Plan, desired: Desired, secrets: t.Sequence[Secret]
 ) -> t.Tuple[str, ...]:
     """Raises what :meth:`.Prover.verdict` raises."""
+    found = [_bindings_alone(header, prover, plan, desired)]
     named = [entry for entry in desired.entries if entry.old_secret is not None and entry.keyslot is not None]
     anywhere = [entry.old_secret for entry in desired.entries if entry.old_secret is not None and entry.keyslot is None]
-    if not named and not anywhere:
-        return ()
-    staying = _staying(header, plan)
-    found = [_not_tried(header, prover, plan, desired, named, staying)] if named else []
+    staying = _staying(header, plan) if named or anywhere else []
+    if named:
+        found.append(_not_tried(header, prover, plan, desired, named, staying))
     if anywhere:
         found.append(_opened_by_nothing(header, prover, desired, secrets, list(dict.fromkeys(anywhere)), staying))
     return tuple(warning for warning in found if warning)
+
+
+def _bindings_alone(header: Header, prover: Prover, plan: Plan, desired: Desired) -> str:
+    """If a change leaves keyslots of a TPM or of a server only: that these are all that opens the volume."""
+    made: t.Dict[int, int] = {}
+    gone = set()
+    for action in plan.actions:
+        if action.keyslot is not None and action.secret is not None and not action.own_key:
+            made[action.keyslot] = action.secret
+        elif action.kind in (ActionKind.ERASE, ActionKind.FINISH_ERASE):
+            gone.add(action.keyslot)
+    if not made and not gone:
+        return ""
+    names = []
+    for keyslot in sorted({*made, *(number for number, slot in header.keyslots.items() if slot.bound)}):
+        if keyslot in made:
+            if made[keyslot] not in desired.by_token:
+                return ""
+            names.append(f"the new binding {desired.labels[made[keyslot]]}")
+        elif keyslot not in gone:
+            holders = [token for token in header.tokens if token.type in _OF_MACHINES and keyslot in token.keyslots]
+            people = [secret for secret in range(len(desired.labels)) if secret not in desired.by_token]
+            if not holders or any(prover.known(secret, keyslot) for secret in people):
+                return ""
+            names += [f"token {token.number} ({token.type})" for token in holders]
+    return (
+        f"only {_several(names)} can open the volume after this change: without that machine or server the data is"
+        " lost; add a recovery key or a passphrase"
+        if names
+        else ""
+    )
 
 
 def _staying(header: Header, plan: Plan) -> t.List[int]:

@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import pathlib
+import types
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Token
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Desired
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import left_behind
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import absent, present
 
@@ -172,3 +177,49 @@ def test_only_other_costs_remove_nothing(format: str, tmp_path: pathlib.Path) ->
     entry["pbkdf"] = {name: value if name == "parallel" else 2 * value for name, value in entry["pbkdf"].items()}
     result = volume.amend_volume(path, entry)
     assert (result["changed"], said(result)) == (True, [])
+
+
+# What only a machine or a server opens
+
+PERSON, MACHINE = 0, 1
+TPM = Token(2, "systemd-tpm2", (1,))
+
+
+def alone(*actions: Action, tokens: t.Sequence[Token] = (TPM,), opened: t.Collection[t.Tuple[int, int]] = ()) -> str:
+    """Keyslots 0 to 2, of which the last one is not bound, of a task with a person's secret and a machine's."""
+    slots = {number: types.SimpleNamespace(bound=number < 2) for number in range(3)}
+    header: t.Any = types.SimpleNamespace(format="luks2", keyslots=slots, tokens=tokens)
+    prover: t.Any = types.SimpleNamespace(known=lambda secret, keyslot: (secret, keyslot) in opened or None)
+    desired = Desired((), (), ("person", "machine"), by_token=(MACHINE,))
+    return " ".join(left_behind.warnings(header, prover, Plan(actions), desired, ()))
+
+
+GONE = Action(ActionKind.ERASE, 0, "")
+
+
+@pytest.mark.parametrize("kind", [ActionKind.ERASE, ActionKind.FINISH_ERASE])
+def test_the_last_secret_of_a_person_goes(kind: ActionKind) -> None:
+    assert alone(GONE._replace(kind=kind)).startswith("only token 2 (systemd-tpm2) can open the volume")
+    bound = Action(ActionKind.ADD, 3, "", secret=MACHINE)
+    assert "only token 2 (systemd-tpm2) and the new binding machine can" in alone(GONE, bound)
+    assert "only the new binding machine can" in alone(GONE, GONE._replace(keyslot=1), bound)
+    # Into the keyslot that has just become free.
+    assert "only the new binding machine and token 2 (systemd-tpm2) can" in alone(GONE, bound._replace(keyslot=0))
+
+
+@pytest.mark.parametrize(
+    ("actions", "more"),
+    [
+        pytest.param([], {}, id="no change"),
+        pytest.param([GONE._replace(keyslot=1)], {}, id="a keyslot of somebody stays"),
+        pytest.param([GONE, Action(ActionKind.ADD, 3, "", secret=PERSON)], {}, id="a new one"),
+        pytest.param([Action(ActionKind.REKEY, 0, "", secret=PERSON)], {}, id="another one"),
+        pytest.param([GONE], {"opened": [(PERSON, 1)]}, id="beside a token that is stale"),
+        pytest.param([GONE], {"tokens": [TPM._replace(type="systemd-fido2")]}, id="what a person carries"),
+        pytest.param([GONE], {"tokens": [TPM._replace(type="systemd-recovery")]}, id="a recovery key"),
+        pytest.param([GONE, GONE._replace(keyslot=1)], {}, id="nothing at all"),
+        pytest.param([Action(ActionKind.SET_PRIORITY, 0, "")], {"tokens": [TPM._replace(keyslots=(0, 1))]}, id="rank"),
+    ],
+)
+def test_somebody_can_open_it(actions: t.Sequence[Action], more: t.Dict[str, t.Any]) -> None:
+    assert alone(*actions, **more) == ""
