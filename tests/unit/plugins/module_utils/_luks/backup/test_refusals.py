@@ -450,7 +450,5 @@ def test_the_secrets_of_a_task_are_wiped(volume: pathlib.Path, path: pathlib.Pat
 @pytest.mark.parametrize("state", ["present", "restored"])
 def test_a_path_that_depends_on_where_the_module_runs(state: str, tmp_path: pathlib.Path) -> None:
     given = {"device": str(tmp_path / "volume"), "path": "rel.header", "state": state, "unlock": [secret("any")]}
-    with pytest.raises(
-        BadTask, match=r"(?i)path is 'rel\.header', .* no absolute path.*/var/backups/rel\.header"
-    ):
+    with pytest.raises(BadTask, match=r"(?i)path is 'rel\.header', .* no absolute path.*/var/backups/rel\.header"):
         parse_backup(given)
