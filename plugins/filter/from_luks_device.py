@@ -196,8 +196,8 @@ class _Turn:
             return t.cast(str, self.given["device"])
         for option in ("uuid", "label"):
             if self.given.get(option) is not None:
-                self._note(f"{option} is a path below /dev/disk now; luksmith.luks.volumes_info finds others")
-                return f"/dev/disk/by-{option}/{self.given[option]}"
+                self._note(f"{option} is a tag in device now; luksmith.luks.volumes_info finds others")
+                return f"{option.upper()}={self.given[option]}"
         return None
 
     def _besides(self) -> t.List[Task]:

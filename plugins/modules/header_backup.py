@@ -50,7 +50,7 @@ options:
     required: true
   path:
     description:
-      - Path of the backup on the managed host. Its directory must exist. Symbolic links are followed.
+      - Absolute path of the backup on the managed host. Its directory must exist. Symbolic links are followed.
       - A file that is not a header backup is never overwritten. The volume itself, also through a loop device, and a
         copy of the whole volume are refused.
     type: path

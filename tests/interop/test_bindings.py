@@ -206,6 +206,9 @@ def test_another_state_of_the_machine_is_bound_anew(volume: Luks2Volume, tmp_pat
         entry = {"binding": {"type": "systemd-tpm2", "device": device, "pcrs": [7]}}
         assert brought(volume, entry) == [("add", 1)]
         tpms.extend(device)
+        foreseen = [str(one) for one in keyslots(volume.path, [entry], check=True, unlock=UNLOCK)["warnings"]]
+        assert len([text for text in foreseen if "PCRs differ from those it was sealed to" in text]) == 1
+        assert not any("check that its device" in text for text in foreseen)
         assert brought(volume, entry) == [("add", 2), ("erase", 1)]
 
 

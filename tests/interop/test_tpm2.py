@@ -53,8 +53,9 @@ def test_the_installer_goes_because_the_binding_is_proven(volume: Luks2Volume, t
     tpms.enrol(volume, tpm)
     with pytest.raises(ModuleFailed, match="would leave no keyslot"):
         keyslots(volume.path, [LEAVE])
-    keyslots(volume.path, [LEAVE], unlock=[{"token": "systemd-tpm2", "device": tpm}])
+    done = keyslots(volume.path, [LEAVE], unlock=[{"token": "systemd-tpm2", "device": tpm}])
     assert not volume.opens("pw0") and volume.tokens() == {"0": "systemd-tpm2"}
+    assert told(done, "only token 0 (systemd-tpm2) can open the volume after this change", "add a recovery key")
 
 
 def test_an_audit_proves_it_and_without_the_tpm_condemns_nothing(volume: Luks2Volume, tpm: str) -> None:

@@ -47,6 +47,12 @@ class BackupTask:
 def parse_backup(params: t.Mapping[str, t.Any]) -> BackupTask:
     """The task. Raises BadTask or BadSecret, after wiping the secrets read so far."""
     device, path = parse_path(params.get("device"), "device"), parse_path(params.get("path"), "path")
+    if not path.startswith("/"):
+        raise BadTask(
+            f"path is {path!r}, which is no absolute path",
+            why="It would lead to whatever folder the module runs in on the managed host",
+            remedy=f"Give the whole path, such as /var/backups/{path.rpartition('/')[2] or 'NAME'}",
+        )
     header = parse_header_path(params)
     state = choice_of(params, "state", STATES)
     for name, other in (("device", device), ("header", header)):

@@ -14,11 +14,13 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
+from ..header.foreign_tokens import CLEVIS, PKCS11, TPM2
 from ..header.model import PRIORITY_IGNORE, Extent, Layout
 from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
 
+_ASKED = (CLEVIS, TPM2, PKCS11)  # by unlock: [{token: auto}]
 _NO_UNLOCK = "and unlock is not given"
 # What a step may lose for a moment, beside a copy of the header: nothing, a wanted secret, every proven opener.
 _NOTHING, _WANTED, _OPENERS = range(3)
@@ -173,7 +175,8 @@ class Ordering:
                 + self.proofs.did_not_unlock()
                 + self.proofs.not_tried(self.old),
                 why="a new keyslot needs the volume key, which only a keyslot that opens can give",
-                remedy=f"{'correct it, or ' if tried else ''}give a secret that works today under unlock",
+                remedy=f"{'correct it, or ' if tried else ''}give a secret that works today under unlock"
+                + self._by_token(),
             )
 
     def _some_add(self, adds: t.List[Add]) -> bool:
@@ -363,16 +366,33 @@ class Ordering:
         )
 
     def _would_lock_out(self, keyslot: int) -> Refused:
-        left = sorted(self.old - {keyslot})
+        going = self.changes.erases.keys() | {keyslot}
+        left = sorted(self.old - going)
+        one = len(going) == 1
         return Refused(
-            f"erasing keyslot {keyslot} would leave no keyslot that a secret of this task is proven to open"
-            + (f" (keyslots {_numbers(left)} stay, unproven)" if left else " (it is the last one)")
+            f"erasing keyslot{'' if one else 's'} {_numbers(going)} would leave no keyslot that a secret of this task"
+            " is proven to open"
+            + (
+                f" (keyslot{'s' if len(left) > 1 else ''} {_numbers(left)} would stay, unproven)"
+                if left
+                else f" ({'it is the last one' if one else 'they are the last ones'})"
+            )
             + (self.proofs.did_not_unlock() if self.proofs.desired.by_token else "")
             + self.proofs.not_tried(left),
             why="without a working keyslot the data is lost",
-            remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry),"
-            " or set allow_lockout: true",
+            remedy="give a secret that opens a keyslot that stays (under unlock or as a present entry)"
+            f"{self._by_token(left)}, or set allow_lockout: true",
         )
+
+    def _by_token(self, among: t.Optional[t.Collection[int]] = None) -> str:
+        """The end of a remedy: that the volume has a token that could be asked, unless the task has asked one."""
+        if self.proofs.desired.by_token:
+            return ""
+        for keyslot in sorted(self.old if among is None else among):
+            for token in self.proofs.slots[keyslot].protected_by:
+                if token in _ASKED:
+                    return f", or ask the token of keyslot {keyslot} ({token}) with unlock: [{{token: auto}}]"
+        return ""
 
 
 def _numbers(keyslots: t.Iterable[int]) -> str:

@@ -38,6 +38,12 @@ def read_keyfile(
             remedy="Give the path of a file, not its content; use passphrase_base64 for content",
         )
     check_path(path, f"{name}: the path of the keyfile")
+    if not path.startswith("/"):
+        raise BadTask(
+            f"{name}: {called} is {path!r}, which is no absolute path",
+            why="it would lead to whatever folder the module runs in on the managed host",
+            remedy="Give the whole path of a file on the managed host",
+        )
     for option, number, least in (("keyfile_offset", offset, 0), ("keyfile_size", size, 1)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < least):
             raise BadTask(
@@ -51,7 +57,7 @@ def read_keyfile(
         # O_NONBLOCK: opening a FIFO would otherwise wait for a writer before its type is known.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
-        raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error, path)) from None
+        raise BadSecret(f"{described} cannot be opened: {_words(error)}", remedy=_remedy(error)) from None
     try:
         available = _length(descriptor, described) - start
         # A block device has a page cache of its own, which misses what was written through the file beneath it.
@@ -124,9 +130,7 @@ def _words(error: OSError) -> str:
     return f"{error.strerror} ({errno.errorcode.get(error.errno or 0, 'unknown error')})"
 
 
-def _remedy(error: OSError, path: str) -> str:
-    if error.errno == errno.ENOENT and not path.startswith("/"):
-        return "Give the whole path of a file on the managed host"
+def _remedy(error: OSError) -> str:
     if error.errno == errno.ENOENT:
         return "The file must exist on the managed host, not on the controller"
     if error.errno in (errno.EACCES, errno.EPERM):

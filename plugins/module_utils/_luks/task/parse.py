@@ -11,6 +11,7 @@ the desired state, which knows them by number only.
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ..crypto.kdf import Budget
@@ -102,6 +103,7 @@ def parse_task(params: t.Mapping[str, t.Any]) -> Task:
             from .bindings import check_bindings
 
             check_bindings(entries)
+        _check_keyfiles(params, (*devices, *([header] if header else [])))
         check_entries(desired)
         desired = normalize(desired)
         new = {entry.new_secret for entry in entries}
@@ -139,6 +141,25 @@ def _monitor(params: t.Mapping[str, t.Any], *, single: bool) -> str:
             remedy="Use device, in one task (or loop item) per volume",
         )
     return parse_path(params["qmp"], "qmp")
+
+
+def _check_keyfiles(params: t.Mapping[str, t.Any], volumes: t.Sequence[str]) -> None:
+    """Raises BadTask if a new secret is read from a volume of the task, whose bytes change with the same write."""
+    for index, item in enumerate(items_of(params, "keyslots")):
+        keyfile = (item.get("new_secret") or {}).get("keyfile")
+        if keyfile is not None and any(_same_file(keyfile, volume) for volume in volumes):
+            raise BadTask(
+                f"keyslots[{index}].new_secret: keyfile {keyfile!r} is the volume itself",
+                why="the header that the secret would be read from changes when the secret is added",
+                remedy="Give the path of the keyfile",
+            )
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # another message says what is wrong with the path, if that matters
+        return False
 
 
 def _entry(params: t.Any, position: int, secrets: SecretList, budget: Budget) -> Entry:

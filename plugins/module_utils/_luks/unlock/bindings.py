@@ -7,10 +7,19 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 from ..header.foreign_tokens import TPM2, Decoded, Pin
 from ..task.desired import Binding
+
+# Words of systemd and of the TPM's library where the PCRs are others than those of the policy.
+_OTHER_PCRS = re.compile(r"policy digest does not match|policy check failed", re.IGNORECASE)
+
+
+def of_other_pcrs(why: str) -> bool:
+    """Whether ``why``, for which a token yields no secret, says that the machine is in another state."""
+    return bool(_OTHER_PCRS.search(why))
 
 
 def of_kind(binding: Binding, token: Decoded) -> bool:

@@ -301,6 +301,12 @@ class Prover:
             for keyslot in sorted(self._reported_open)
         }
 
+    def known(self, secret: int, keyslot: int) -> t.Optional[bool]:
+        """Whether the secret opens the keyslot, as far as :meth:`verdict` has said by now. Tries nothing."""
+        if keyslot in self._reported_open:
+            return self._answer(secret, keyslot)
+        return False if keyslot in self._reported_closed and self._reported(secret, keyslot) else None
+
     def tried(self) -> t.Set[int]:
         """Keyslots that a secret opens or on which every secret was tried; others are unknown. Tries nothing.
 

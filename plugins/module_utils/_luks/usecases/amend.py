@@ -85,6 +85,7 @@ def amend(task: Task, *, check: bool, first: int = 0, suggested: t.Optional[t.Ma
                 change = _Amendment(task, task.devices[0], task.header, session, check=check, first=first)
                 places = suggested or {}
                 labels = enumerate(task.desired.labels)
+                change.in_a_rotation = suggested is not None
                 change.suggested = {secret: places[label] for secret, label in labels if label in places}
                 return change.result()
         from .devices import combined, distinct_volumes, run_concurrently
@@ -126,6 +127,7 @@ class _Amendment:
         self.task = task
         self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
         self.suggested: t.Mapping[int, int] = {}
+        self.in_a_rotation = False  # which names the keyslots that nothing known opens, at its end
         self.path = path
         self.header_path = header_path
         self.check = check
@@ -139,6 +141,8 @@ class _Amendment:
         self.desired = task.desired
         self.copy_evaluations = 0
         self.binding_warnings: t.Sequence[str] = ()
+        self.resealed: t.Sequence[int] = ()
+        self.left_behind: t.Sequence[str] = ()
         self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
         self.made: t.Dict[int, Sealed] = {}  # of the bindings among these
         self.by_qemu = False
@@ -230,6 +234,7 @@ class _Amendment:
         for secret in self.task.desired.by_token:
             self.derivations.replace(secret, self.task.secrets[secret])
         self.tokens.clear()
+        self.left_behind = ()
         if self.task.verify == "record" and self._asks_the_record_only(header):
             prover: Prover = self.session.record_prover(header, remembered(header, self._labels_of_people()))
             # A refusal based on the record alone proves nothing: the secrets decide.
@@ -265,6 +270,11 @@ class _Amendment:
             if header.write_obstacle is not None:
                 raise header.write_obstacle from None
             raise
+        removes = any(entry.old_secret is not None for entry in self.desired.entries)
+        if not self.in_a_rotation and (removes or not plan.empty):
+            from . import left_behind
+
+            self.left_behind = left_behind.warnings(header, prover, plan, self.desired, self.task.secrets)
         return PlannedChange(header, prover, plan)
 
     def _asks_the_record_only(self, header: Header) -> bool:
@@ -360,7 +370,7 @@ class _Amendment:
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
             from .bindings import resolved
 
-            self.desired, self.binding_warnings = resolved(wanted, header, prover)
+            self.desired, self.binding_warnings, self.resealed = resolved(wanted, header, prover)
             return self.desired
         self.desired = wanted
         return self.desired
@@ -579,6 +589,7 @@ class _Amendment:
         if self.container == "qcow2" or self.by_qemu:
             self.warnings.extend(self._told_of_a_machine(before, predicted))
         self.warnings.extend(self.binding_warnings)
+        self.warnings.extend(self.left_behind)
         self.warnings.extend(planned.header.warnings)
         if planned.plan.empty and planned.header.write_obstacle is not None:
             found = planned.header.write_obstacle.found
@@ -591,7 +602,8 @@ class _Amendment:
             )
         if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
-        self.warnings.extend(planned.prover.token_failures())
+        told = tuple(f"token {number} (" for number in self.resealed)  # by what becomes of them
+        self.warnings.extend(text for text in planned.prover.token_failures() if not text.startswith(told))
         if self.chain is not None:
             self.warnings.extend(self.chain.warnings)
         return {

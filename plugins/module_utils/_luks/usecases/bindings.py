@@ -12,15 +12,18 @@ from ..errors import Refused
 from ..header.foreign_tokens import Decoded
 from ..header.model import Header
 from ..task.desired import ABSENT, PRESENT, Desired, Entry
-from ..unlock.bindings import fits, of_kind
+from ..unlock.bindings import fits, of_kind, of_other_pcrs
 from ..unlock.prover import Prover
 from ..unlock.tokens import decoded
 from ..unlock.verdict import Verdict
 
 
 class Resolved(t.NamedTuple):
+    """``resealed``: numbers of tokens of another state of the machine, of which a warning tells: a new one comes."""
+
     desired: Desired
     warnings: t.Tuple[str, ...] = ()
+    resealed: t.Tuple[int, ...] = ()
 
 
 def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
@@ -38,10 +41,19 @@ def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
         )
     warnings: t.List[str] = []
     going: t.Dict[int, Entry] = {}
+    resealed: t.List[int] = []
     for token in (decoded(header, token) for token in header.tokens if not token.ours):
         entry = _to_go(token, wanted, prover)
         if entry is None:
             continue
+        if entry.state == PRESENT and _of_another_state(token, prover):
+            resealed.append(token.number)
+            warnings.append(
+                f"token {token.number} ({token}) yields nothing, because the PCRs differ from those it was sealed to:"
+                " the machine started something else since (firmware, Secure Boot, boot loader, another medium)."
+                " A new key is sealed to the present ones, which unlock the volume from then on; make sure that the"
+                " change is yours"
+            )
         if not token.keyslots:
             warnings.append(
                 f"token {token.number} ({token}) has no keyslot; remove it with "
@@ -55,7 +67,12 @@ def resolved(desired: Desired, header: Header, prover: Prover) -> Resolved:
                 wants = "wants this binding absent" if entry.state == ABSENT else "wants another binding in place of it"
                 because = f"{wants}: token {token.number} ({token})"
                 going[keyslot] = Entry(position=entry.position, state=ABSENT, keyslot=keyslot, because=because)
-    return Resolved(desired._replace(entries=(*desired.entries, *going.values())), tuple(warnings))
+    return Resolved(desired._replace(entries=(*desired.entries, *going.values())), tuple(warnings), tuple(resealed))
+
+
+def _of_another_state(token: Decoded, prover: Prover) -> bool:
+    silent = [why for yielded in prover.yielded.values() for number, why in yielded.silent if number == token.number]
+    return any(map(of_other_pcrs, silent))
 
 
 def _to_go(token: Decoded, wanted: t.Sequence[Entry], prover: Prover) -> t.Optional[Entry]:

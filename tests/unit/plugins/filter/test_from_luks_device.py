@@ -88,8 +88,8 @@ TURNED: t.Dict[str, t.Tuple[Options, Options, str]] = {
     "label": ({**ADD, "label": "data"}, {"device": "/x"}, "label is for a new volume"),
     "uuid": (
         {"uuid": "u", "passphrase": "a", "new_passphrase": "b"},
-        {"device": "/dev/disk/by-uuid/u"},
-        "uuid is a path below /dev/disk now",
+        {"device": "UUID=u"},
+        "uuid is a tag in device now",
     ),
     "pbkdf": (
         {**ADD, "pbkdf": {"algorithm": "argon2id"}},
@@ -122,6 +122,12 @@ NOTED: t.Dict[str, t.Tuple[Options, Options, str]] = {
         {**ADD, "passphrase_encoding": "{{ encoding }}"},
         {"unlock": [UNLOCK]},
         "passphrase_encoding is not known before the play runs",
+    ),
+    # Not a link below /dev/disk/by-label, which leads to one of two volumes of that label.
+    "label alone": (
+        {"label": "crypt", "passphrase": "a", "new_passphrase": "b"},
+        {"device": "LABEL=crypt"},
+        "label is a tag in device now",
     ),
     "keyslot_priority alone": (
         {"device": "/x", "remove_keyslot": 3, "keyslot_priority": "ignore"},

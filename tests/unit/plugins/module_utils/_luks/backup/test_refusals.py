@@ -481,3 +481,10 @@ def test_the_secrets_of_a_task_are_wiped(volume: pathlib.Path, path: pathlib.Pat
     assert len(held) == 2 and all(any(one.value) for one in held)
     task.wipe_secrets()
     assert not any(any(one.value) for one in held)
+
+
+@pytest.mark.parametrize("state", ["present", "restored"])
+def test_a_path_that_depends_on_where_the_module_runs(state: str, tmp_path: pathlib.Path) -> None:
+    given = {"device": str(tmp_path / "volume"), "path": "rel.header", "state": state, "unlock": [secret("any")]}
+    with pytest.raises(BadTask, match=r"(?i)path is 'rel\.header', .* no absolute path.*/var/backups/rel\.header"):
+        parse_backup(given)

@@ -44,6 +44,9 @@ class Told:
     def hint(self, secret: int) -> t.Optional[int]:
         return None
 
+    def token_failures(self) -> t.List[str]:
+        return []
+
     def expect(self, questions: t.Iterable[t.Tuple[int, int]]) -> None:
         pass
 
@@ -79,6 +82,10 @@ def present(
 
 def absent(old: int, keyslot: t.Optional[int] = None, position: int = 0) -> Entry:
     return Entry(position, "absent", keyslot, old_secret=old)
+
+
+def absent_slot(keyslot: int) -> Entry:
+    return Entry(0, "absent", keyslot)
 
 
 def plan(
@@ -330,3 +337,45 @@ def test_a_token_that_seals_the_replaced_secret_is_named(token: str) -> None:
     assert warned(present(GREEN, BLUE, keyslot=3)) is sealed
     assert not warned(present(BLUE, BLUE, costs=Costs(memory=1 << 20)))
     assert not warned(present(GREEN, keyslot=3), force=True), "the token goes with the key"
+
+
+@pytest.mark.parametrize("luks1", [True, False])
+@pytest.mark.parametrize(
+    ("opens", "entries", "flags", "words"),
+    [
+        ({0: None}, [absent_slot(0)], {}, r"erasing keyslot 0 would .*\(it is the last one\)"),
+        ({0: None, 1: None}, [absent_slot(0)], {}, r"erasing keyslot 0 would .*\(keyslot 1 would stay, unproven\)"),
+        (
+            {0: None, 1: None, 2: None},
+            [absent_slot(2)],
+            {"purge": True},
+            r"erasing keyslots 0, 1, 2 would .*\(they are the last ones\)",
+        ),
+    ],
+)
+def test_what_would_stay_is_what_the_plan_leaves(
+    opens: t.Dict[int, t.Optional[int]], entries: t.List[Entry], flags: t.Dict[str, bool], words: str, luks1: bool
+) -> None:
+    with pytest.raises(Refused, match=f"(?i){words}"):
+        plan(opens, *entries, luks1=luks1, **flags)
+
+
+@pytest.mark.parametrize(
+    ("token", "by_token", "told"),
+    [
+        ("clevis", False, True),
+        ("systemd-tpm2", False, True),
+        ("clevis", True, False),
+        ("systemd-recovery", False, False),
+    ],
+)
+@pytest.mark.parametrize("entry", [present(GREEN), absent_slot(0)])
+def test_a_token_that_could_be_asked_is_named(entry: Entry, token: str, by_token: bool, told: bool) -> None:
+    opens: t.Dict[int, t.Optional[int]] = {0: None, 3: None}
+    found = situation(opens, luks1=False)
+    slot = SlotView(number=3, kdf=found.slots[3].kdf, protected_by=(token,))
+    found = found._replace(slots={**found.slots, 3: slot})
+    desired = Desired((entry,), (RED,), LABELS, by_token=(BLUE,) if by_token else ())
+    with pytest.raises(Refused) as caught:
+        make_plan(found, desired, Told(opens))
+    assert (f"ask the token of keyslot 3 ({token}) with unlock: [{{token: auto}}]" in str(caught.value)) is told

@@ -10,7 +10,7 @@ import pathlib
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret, BadTask
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import keyfile_content
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.keyfile_content import read_keyfile
 from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
@@ -52,3 +52,10 @@ def test_a_path_that_no_file_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSecret, match="cannot be opened"):
         read_keyfile("/nowhere/key", None, None, "unlock")
     assert asked == [("/nowhere/key", "unlock: the path of the keyfile")]
+
+
+def test_a_path_that_depends_on_where_the_module_runs(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _slash, name = path.rpartition("/")
+    monkeypatch.chdir(folder)
+    with pytest.raises(BadTask, match=r"no absolute path.*whole path of a file on the managed host"):
+        read_keyfile(name, None, None, "unlock[0]")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import typing as t
 
 import pytest
@@ -337,3 +338,22 @@ def test_what_qemu_alone_reads_is_no_path(device: str) -> None:
 def test_a_keyfile_with_a_nul_is_the_content_of_one() -> None:
     with pytest.raises(BadTask, match="the path of the keyfile contains a NUL byte"):
         read_keyfile("\0key", None, None, "unlock[0]")
+
+
+@pytest.mark.parametrize("where", ["device", "devices", "header", "a link"])
+def test_a_new_secret_in_the_volume_itself(where: str, tmp_path: pathlib.Path) -> None:
+    volume, link, other = tmp_path / "volume", tmp_path / "link", tmp_path / "other"
+    volume.write_bytes(bytes(64))
+    other.write_bytes(bytes(range(64)))
+    link.symlink_to(volume)
+    places = {
+        "device": {"device": str(volume)},
+        "devices": {"device": None, "devices": [str(other), str(volume)]},
+        "header": {"device": str(other), "header": str(volume)},
+        "a link": {"device": str(link)},
+    }
+    key = {**secret(""), "passphrase": None, "keyfile": str(volume), "keyfile_size": 32}
+    with pytest.raises(BadTask, match=r"keyslots\[0\].new_secret: keyfile '.*volume' is the volume itself"):
+        parse.parse_task(task(entry(new_secret=key), **places[where]))
+    gone = task(entry(state=ABSENT, old_secret=key), entry(new_secret=secret("next")), **places[where])
+    parse.parse_task(gone).wipe_secrets()

@@ -13,8 +13,11 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, LuksmithError, Refused
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.foreign_tokens import Decoded, decode
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Token
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.bindings import fits, of_kind
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.tokens import Yielded
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.verdict import Verdict
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.bindings import resolved
 
 Options = t.Dict[str, t.Any]
@@ -147,3 +150,30 @@ def test_a_volume_that_has_no_tokens(what: str) -> None:
     prover: t.Any = None
     with pytest.raises(Refused, match=rf"(?i)keyslots\[0\] has a {what}, and the volume is LUKS1"):
         resolved(wanted, header, prover)
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("Current policy digest does not match stored policy digest; check that its device is there", True),
+        ("ended with 1: tpm:session(1):a policy check failed", True),
+        ("ended with 1: Failed to initialize TCTI context", False),
+    ],
+)
+def test_a_binding_of_another_state_of_the_machine_is_told_as_one(why: str, told: bool) -> None:
+    member = {"tpm2-blob": "x", "tpm2-pcrs": [7], "tpm2-policy-hash": "y", "tpm2-pcr-bank": "sha256"}
+    header: t.Any = types.SimpleNamespace(
+        format="luks2",
+        tokens=(Token(3, "systemd-tpm2", (1,)),),
+        metadata={"tokens": {"3": member}},
+    )
+    prover: t.Any = types.SimpleNamespace(
+        verdict=lambda secret, keyslot: Verdict.CLOSED, yielded={0: Yielded(silent=((3, why),))}
+    )
+    wanted = task({"type": "systemd-tpm2", "pcrs": [7]}).desired
+    found = resolved(wanted, header, prover)
+    assert [entry.keyslot for entry in found.desired.entries] == [None, 1]
+    assert found.resealed == ((3,) if told else ())
+    assert any("PCRs differ from those it was sealed to" in text for text in found.warnings) is told
+    away = task({"type": "systemd-tpm2"}, state="absent").desired
+    assert resolved(away, header, prover).warnings == ()
