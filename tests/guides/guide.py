@@ -80,8 +80,8 @@ def cost_the_least(luks2: pathlib.Path) -> None:
 def write_both_keyslots(luks2: pathlib.Path) -> None:
     """Replace FIRST by NEW and SECOND by NEWER, with the module, which keeps a record of what it wrote."""
     entries = [
-        {"old_secret": {"passphrase": old}, "new_secret": {"label": new, "passphrase": new}, "pbkdf": CHEAP}
-        for old, new in ((FIRST, NEW), (SECOND, NEWER))
+        {"old_secret": {"passphrase": old}, "new_secret": {"label": label, "passphrase": new}, "pbkdf": CHEAP}
+        for old, label, new in ((FIRST, "team 2026", NEW), (SECOND, "break-glass", NEWER))
     ]
     assert keyslots(luks2, entries)["changed"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import subprocess
 import typing as t
 
 import pytest
@@ -128,6 +129,16 @@ class Folder:
         entry = {"new_secret": {"passphrase": OTHER}, "pbkdf": {"iterations": 1000, "type": "pbkdf2"}}
         keyslots(self.volume, [entry], unlock=[NEW], record=False)
 
+    def a_removed_keyslot(self) -> None:
+        """Somebody has removed one of those that have a record."""
+        write_both_keyslots(self.volume)
+        subprocess.run(["cryptsetup", "luksKillSlot", "--batch-mode", str(self.volume), "1"], check=True)
+
+    def erased(self) -> None:
+        """All keyslots are gone; the header is as good as before."""
+        write_both_keyslots(self.volume)
+        subprocess.run(["cryptsetup", "luksErase", "--batch-mode", str(self.volume)], check=True)
+
     def plaintext(self) -> None:
         self.volume.write_bytes(PLAIN)
 
@@ -188,6 +199,8 @@ TOLD: t.Dict[Wrong, str] = {
     Folder.no_program: "The program .* cannot be run: No such file",
     Folder.no_record: "Without a valid record: keyslots 0, 1",
     Folder.a_new_keyslot: "Without a valid record: keyslots 2",
+    Folder.a_removed_keyslot: r"luks2.img: Without a valid record: keyslots none. The record no longer .*'break-glass'",
+    Folder.erased: "no active keyslot opens the data",
     Folder.no_keyfile: "data.key",
     Folder.empty_keyfile: "data.key",
     Folder.no_file: "old.yml",
@@ -239,7 +252,15 @@ CASES: t.Dict[str, t.List[t.List[Wrong]]] = {
             Folder.malformed,
             Folder.plaintext,
         ],
-        [Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.no_record, Folder.a_new_keyslot],
+        [
+            Folder.no_path,
+            Folder.mistyped_path,
+            Folder.malformed,
+            Folder.no_record,
+            Folder.a_new_keyslot,
+            Folder.a_removed_keyslot,
+            Folder.erased,
+        ],
     ],
     CEPH: [[Folder.malformed, Folder.no_member, Folder.no_monitor, Folder.no_program]],
     PIPELINE: [[Folder.no_path, Folder.mistyped_path, Folder.malformed, Folder.plaintext, Folder.no_secret_opens]],
