@@ -17,12 +17,12 @@ import os
 import selectors
 import signal
 import subprocess
-import threading
 import time
 import typing as t
 
 MOST = 16 * 2**20  # bytes of its output
 _CHUNK = 65536
+_LOOK_AGAIN = 0.02  # seconds
 _MOST_COMPLAINT = 65536  # of what it says on its standard error, the end
 
 
@@ -47,42 +47,33 @@ def run(words: t.Sequence[str], content: bytes, timeout: float) -> Ended:
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    said, ending = os.pipe()
-    # Whoever waits for the process tells the selector below by the end of a pipe.
-    waiter = threading.Thread(target=_wait, args=(process, ending), daemon=True)
-    waiter.start()
     try:
-        return _talk(process, said, content, time.monotonic() + timeout)
+        return _talk(process, content, time.monotonic() + timeout)
     finally:
         if process.poll() is None:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-        waiter.join()
-        os.close(said)
+        process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):  # what was not written any more
                 t.cast(t.IO[bytes], pipe).close()
 
 
-def _wait(process: subprocess.Popen[bytes], ending: int) -> None:
-    process.wait()
-    os.close(ending)
-
-
-def _talk(process: subprocess.Popen[bytes], said: int, content: bytes, until: float) -> Ended:
+def _talk(process: subprocess.Popen[bytes], content: bytes, until: float) -> Ended:
     pipes = [t.cast(t.IO[bytes], pipe) for pipe in (process.stdin, process.stdout, process.stderr)]
     stdin, stdout, stderr = (pipe.fileno() for pipe in pipes)
     heard = {stdout: bytearray(), stderr: bytearray()}
     left = memoryview(content)
     with selectors.DefaultSelector() as selector:
         selector.register(stdin, selectors.EVENT_WRITE)
-        for descriptor in (stdout, stderr, said):
+        for descriptor in (stdout, stderr):
             selector.register(descriptor, selectors.EVENT_READ)
         for pipe in pipes:
             os.set_blocking(pipe.fileno(), False)
-        while True:
-            ready = [key.fd for key, _events in selector.select(max(until - time.monotonic(), 0))]
-            if not ready or time.monotonic() > until:
+        # Its end is looked for: no thread can wait for it where a report is delivered, at the end of the interpreter.
+        while process.poll() is None:
+            ready = [key.fd for key, _events in selector.select(_LOOK_AGAIN)]
+            if time.monotonic() > until:
                 raise Late
             if stdin in ready:
                 left = left[_put(stdin, left) :]
@@ -93,8 +84,6 @@ def _talk(process: subprocess.Popen[bytes], said: int, content: bytes, until: fl
                 if not _hear(descriptor, heard[descriptor]):
                     selector.unregister(descriptor)
                 del heard[stderr][:-_MOST_COMPLAINT]
-            if said in ready:
-                break
     # All that it wrote is in the pipes by now.
     for descriptor, kept in heard.items():
         while _hear(descriptor, kept):
