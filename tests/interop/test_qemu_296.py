@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import socket
 import typing as t
 
 import pytest
@@ -59,12 +60,17 @@ class Qemu(Daemon):
 def qemu(image: QemuImage, name: str, program: t.Sequence[str] = ("qemu-storage-daemon",)) -> t.Iterator[Qemu]:
     folder = image.path.with_name(name)
     folder.mkdir()
-    ready = folder / "pid"
     monitor = ("--chardev", f"socket,id=q,path={folder / 'q'},server=on,wait=off")
     control = ("--mon", "chardev=q,mode=control") if program is VM else ("--monitor", "chardev=q")
-    with started(*program, *image._object(OPENER), *monitor, *control, "--pidfile", ready) as process:
-        until(ready.exists, f"{name} is ready", process)
+    with started(*program, *image._object(OPENER), *monitor, *control) as process:
+        until(lambda: _listens(folder / "q"), f"{name} listens", process)
         yield Qemu(folder, process.pid)
+
+
+def _listens(path: pathlib.Path) -> bool:
+    """A QEMU writes its file with the pid before it makes its monitor."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def add(number: int) -> t.Dict[str, t.Any]:
