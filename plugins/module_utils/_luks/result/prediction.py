@@ -13,15 +13,13 @@ from ..plan.types import Action, ActionKind, KdfChoice, Plan
 from ..required import required
 from .slot_table import ACTIVE, SET_AT_APPLY, Row, inactive, kdf_fields, lists_inactive
 
-_NONE: t.Mapping[int, str] = {}
-
 
 def predict(
     before: t.Sequence[Row],
     plan: Plan,
     header: Header,
     choices: t.Mapping[int, KdfChoice],
-    tokens: t.Mapping[int, str] = _NONE,
+    tokens: t.Optional[t.Mapping[int, str]] = None,
 ) -> t.List[Row]:
     """The table after ``plan``, made from ``before``, the table of ``header``; for check mode and the real run.
 
@@ -33,7 +31,7 @@ def predict(
         if action.keyslot is None:
             continue
         if action.kind in (ActionKind.ADD, ActionKind.REKEY):
-            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position], tokens)
+            table[action.keyslot] = _filled(table.get(action.keyslot), action, choices[position], tokens or {})
             if action.temporary_slot is not None:
                 _clear(table, action.temporary_slot, header)
         elif action.kind == ActionKind.ERASE or (action.kind == ActionKind.FINISH_ERASE and not _slot_survives(header)):
