@@ -46,6 +46,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def numbered(numbers: t.Iterable[int], noun: str = "keyslot") -> str:
+    """What has these numbers: "keyslot 3", "keyslots 1, 2"."""
+    told = [str(number) for number in numbers]
+    return f"{noun}{'s' if len(told) > 1 else ''} {', '.join(told)}"
+
+
 def _sentence(text: str) -> str:
     text = text.strip()
     first = text.split(" ", 1)[0]

@@ -17,6 +17,7 @@ import typing as t
 from ...module_utils._luks.audit import rule as looks_at
 from ...module_utils._luks.audit.policy import INFO, OFF
 from ...module_utils._luks.audit.rules import RULES, SEGMENT_GAP, UNREADABLE
+from ...module_utils._luks.errors import numbered
 from ...module_utils._luks.header.model import LUKSMETA_UNREADABLE as UNREADABLE_TOKENS
 from ...module_utils._luks.task.options import PROOF
 from .fleet_rules import FLEET_RULES
@@ -293,7 +294,7 @@ _BY_RECORD = ("store-missing", "store-staged", "store-given-out")
 
 
 def _slots(numbers: t.Sequence[int]) -> str:
-    return f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} {'are' if numbers[1:] else 'is'}"
+    return f"{numbered(numbers)} {'are' if numbers[1:] else 'is'}"
 
 
 def _is_of_the_policy(name: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ...module_utils._luks.result.chain_row import is_untried, place_of
 from .volume import Option, Volume
 
 _MOST_WARNINGS = 100
@@ -31,14 +32,14 @@ def sentence(volumes: t.Sequence[Volume]) -> str:
     """For the end of a run: what a replaced secret still opens, and what was not tried; or ""."""
     rows = _rows(volumes)
     opened = [
-        f"{volume.before.device} ({_place(row)} opens with {', '.join(row['replaced'])})"
+        f"{volume.before.device} ({place_of(row)} opens with {', '.join(row['replaced'])})"
         for volume, row in rows
         if row["replaced"]
     ]
     untried = [
-        f"{volume.before.device} ({_place(row)}, because {row['why_untried'] or 'no reason was given'})"
+        f"{volume.before.device} ({place_of(row)}, because {row['why_untried'] or 'no reason was given'})"
         for volume, row in rows
-        if _is_untried(row)
+        if is_untried(row)
     ]
     told = []
     if opened:
@@ -63,23 +64,13 @@ def _rows(volumes: t.Sequence[Volume]) -> t.List[t.Tuple[Volume, Option]]:
     return found
 
 
-def _is_untried(row: Option) -> bool:
-    return row["role"] != "data" and row["encrypted"] is not False and (row["encrypted"] is None or row["why_untried"])
-
-
-def _place(row: Option) -> str:
-    if row["role"] == "device":
-        return f"the header that {row['path']} has of its own"
-    return f"the {row['role']} file {row['path']}"
-
-
 def _says(row: Option) -> str:
     if row["role"] == "data":
         return f"its data is in the external data file {row['path']}, and its keyslots stay in the image"
     if row["encrypted"] is False:
-        return f"{_place(row)} is not encrypted: what it holds is read without any secret"
-    untried = f"not tried: {row['why_untried'] or 'no reason was given'}" if _is_untried(row) else ""
+        return f"{place_of(row)} is not encrypted: what it holds is read without any secret"
+    untried = f"not tried: {row['why_untried'] or 'no reason was given'}" if is_untried(row) else ""
     if row["encrypted"] is None:
-        return f"{_place(row)} was {untried}"
+        return f"{place_of(row)} was {untried}"
     opened = f"opens with {', '.join(row['opened_by'])}" if row["opened_by"] else "opens with no secret that was tried"
-    return f"{_place(row)} is left as it is by this rotation, and {opened}{f' ({untried})' if untried else ''}"
+    return f"{place_of(row)} is left as it is by this rotation, and {opened}{f' ({untried})' if untried else ''}"

@@ -35,7 +35,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 732,
+    "audit": 735,
     "audit_host": 3,
     "audit_step": 773,
     "escrow_entry": 5,
@@ -43,7 +43,7 @@ BUDGETS = {
     "header_backup": 634,
     "keyfile": 93,
     "keyslots": 875,
-    "keyslots_info": 535,
+    "keyslots_info": 537,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,

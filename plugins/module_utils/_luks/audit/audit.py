@@ -226,9 +226,8 @@ def _table(evidence: Evidence, marks: t.Sequence[rules.Finding]) -> t.List[Resul
         **evidence.opened_by,
         **{number: (*evidence.opened_by.get(number, ()), "(empty)") for number in evidence.empty},
     }
-    numbers = [slot for slot in evidence.header.keyslots if slot not in opened_by]
-    silent = {number: evidence.silence(number) for number in numbers if evidence.silence(number)}
-    reasons = {**silent, **evidence.untried}
+    silent = {number: evidence.silence(number) for number in evidence.header.keyslots if number not in opened_by}
+    reasons = {**{number: why for number, why in silent.items() if why}, **evidence.untried}
     table = rows(evidence.header, opened_by, list(reasons))
     for row in table:
         changed = evidence.changed(row["keyslot"])

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import typing as t
 
-from ..header.luks2.validate_keyslots import REENCRYPT_CANDIDATE
+from ..header.luks2.validate_keyslots import means_reencryption
 from ..header.model import Header, Keyslot
 from ..unlock.hints import fingerprint
 from .backups import Backup
@@ -104,9 +104,7 @@ class Evidence:
         """Whether a reencryption is under way, so that two volume keys are in use and no keyslot may be changed."""
         header = self.header
         by_slot = any(slot.kind == "reencrypt" for slot in header.keyslots.values())
-        return by_slot or any(
-            flag == "offline-reencrypt" or REENCRYPT_CANDIDATE.fullmatch(flag) for flag in header.requirements
-        )
+        return by_slot or any(map(means_reencryption, header.requirements))
 
     def opens(self, token: int, keyslot: int) -> bool:
         """Whether the secret that the token gave is proven to open the keyslot."""
@@ -149,17 +147,3 @@ def written(text: str) -> t.Optional[datetime.datetime]:
         return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
     except ValueError:
         return None
-
-
-def beneath(row: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
-    """A row of the chain as a place, and as what opens with a secret."""
-    if row["role"] == "device":
-        place = f"the header that {row['path']} has of its own"
-        return place, place
-    place = f"the {row['role']} file {row['path']}"
-    return place, f"{place}, which holds a part of its data"
-
-
-def is_untried(row: t.Mapping[str, t.Any]) -> bool:
-    """Whether a row of the chain may open with more than was seen."""
-    return row["role"] in ("backing", "device") and row["encrypted"] is not False and "why_untried" in row

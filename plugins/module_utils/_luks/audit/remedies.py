@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..header.foreign_tokens import RECOVERY, SEALING
 from ..header.luks2.metadata import RESTORE
 from ..header.model import PRIORITY_IGNORE, Token
-from ..unlock.tokens import USABLE
 from .evidence import Evidence
 from .tokens import ENOUGH
 
@@ -144,7 +144,7 @@ def remove_token(evidence: Evidence, token: int, keyslot: int) -> str:
 def _unless_it_is_needed(evidence: Evidence, token: int) -> str:
     first = []
     (found,) = [one for one in evidence.header.tokens if one.number == token]
-    if found.type in USABLE and token not in evidence.asked.opens:
+    if found.type in SEALING and token not in evidence.asked.opens:
         first.append(f"it {_asked(evidence, found)}")
     others = [
         (slot.number, labels[0])
@@ -163,7 +163,7 @@ def _unless_it_is_needed(evidence: Evidence, token: int) -> str:
 def _asked(evidence: Evidence, token: Token) -> str:
     if token.number in evidence.asked.silent:
         return "gave its secret"
-    return "was asked for its secret" + (f" (secrets: [{{token: {token.number}}}])" if token.type in USABLE else "")
+    return "was asked for its secret" + (f" (secrets: [{{token: {token.number}}}])" if token.type in SEALING else "")
 
 
 def enrol_anew(kind: str, keyslot: int) -> str:
@@ -172,7 +172,7 @@ def enrol_anew(kind: str, keyslot: int) -> str:
             f"Bind it anew: 'clevis luks regen -d DEVICE -s {keyslot}', or, while another secret is proven to open the "
             "volume, 'clevis luks unbind' and 'clevis luks bind'"
         )
-    if kind == "systemd-recovery":
+    if kind == RECOVERY:
         return f"Draw another one: 'systemd-cryptenroll --wipe-slot={keyslot} --recovery-key DEVICE'"
     if kind.startswith("systemd-"):
         return (

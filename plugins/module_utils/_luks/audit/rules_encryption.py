@@ -13,6 +13,7 @@ from ..header.luks2.obstacles import is_null_cipher
 from ..header.luks2.validate_segments import is_backup
 from ..header.luks2.view import AREA_UNIT, STRIPES
 from ..header.model import Keyslot, Segment
+from ..result.chain_row import place_of
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import but_first, encrypt_anew, kill_slot, new_slot, restore
@@ -62,7 +63,7 @@ def _null(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _plain_backing(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for row in evidence.chain:
-        place = f"the {row['role']} file {row['path']}"
+        place = place_of(row)
         remedy = "Write the whole image anew into one encrypted file with 'qemu-img convert'"
         if row["encrypted"] is False:
             yield Hit(f"{place} is not encrypted: what it holds is read without any secret", remedy)

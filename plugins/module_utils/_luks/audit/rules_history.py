@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..header.luks2.validate_keyslots import REENCRYPT_CANDIDATE
+from ..header.luks2.validate_keyslots import means_reencryption
 from .evidence import Evidence
 from .policy import Policy
 from .remedies import restore
@@ -52,11 +52,7 @@ def _forged_reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     header = evidence.header
-    flags = [
-        flag
-        for flag in header.requirements
-        if flag == "offline-reencrypt" or (REENCRYPT_CANDIDATE.fullmatch(flag) and flag != "online-reencrypt")
-    ]
+    flags = [flag for flag in header.requirements if means_reencryption(flag) and flag != "online-reencrypt"]
     slots = [slot.number for slot in header.keyslots.values() if slot.kind == "reencrypt"]
     crashed = [segment.number for segment in header.segments if "in-reencryption" in segment.flags]
     if flags or (slots and "online-reencrypt" not in header.requirements):
@@ -76,7 +72,7 @@ def _reencryption(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
 )
 def _requirement(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     for flag in evidence.header.requirements:
-        if flag not in _KNOWN and flag != "offline-reencrypt" and not REENCRYPT_CANDIDATE.fullmatch(flag):
+        if flag not in _KNOWN and not means_reencryption(flag):
             yield Hit(
                 f"the header requires the unknown feature {flag!r}",
                 "Find out which program set it; a newer cryptsetup may support it",

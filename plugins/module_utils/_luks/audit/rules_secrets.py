@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ..header.foreign_tokens import RECOVERY
 from ..header.model import PRIORITY_IGNORE, Keyslot
-from .evidence import Evidence, beneath, is_untried
+from ..result.chain_row import is_untried, place_of, what_opens
+from .evidence import Evidence
 from .policy import Policy
 from .remedies import MAKE_IT_ANSWER, but_first, elsewhere, remove_beneath
 from .rule import RECORD, SECRETS, Hit, RuleSet
@@ -17,7 +19,6 @@ from .tokens import CLAIMED, DECLARED, ENOUGH, guard
 
 RULES = RuleSet()
 
-_RECOVERY = "systemd-recovery"
 _ASK_THE_STORE = (
     "Make the store give its secrets to this audit (--vault-id of its file, rotate_escrow_private_key for sealed "
     "ones), and audit again. Erase no keyslot before: its secret may be the current one"
@@ -54,12 +55,11 @@ def _forbidden(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     unverified=True,
                 )
         for row in evidence.chain:
-            place, opens = beneath(row)
             if label in row["opened_by"]:
-                yield Hit(f"{label!r} must not open the volume, but opens {opens}", remove_beneath(row))
+                yield Hit(f"{label!r} must not open the volume, but opens {what_opens(row)}", remove_beneath(row))
             elif is_untried(row):
                 yield Hit(
-                    f"it is unknown whether {label!r} opens {place}: {row['why_untried']}",
+                    f"it is unknown whether {label!r} opens {place_of(row)}: {row['why_untried']}",
                     "Audit on a host where it can be tried",
                     unverified=True,
                 )
@@ -335,7 +335,7 @@ def _recovery(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
     if any(wanted.intersection(evidence.opened_by.get(slot.number, ())) for slot in usual):
         return
     names = " nor ".join(map(repr, policy.recovery_labels))
-    claimed = [slot.number for slot in usual if _RECOVERY in _token_types(evidence, slot)]
+    claimed = [slot.number for slot in usual if RECOVERY in _token_types(evidence, slot)]
     untried = [slot.number for slot in usual if slot.number in evidence.untried]
     silent = [evidence.asked.labels[label] for label in policy.recovery_labels if label in evidence.asked.labels]
     if silent:

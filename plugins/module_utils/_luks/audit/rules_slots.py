@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..errors import numbered
 from ..header.model import PRIORITY_IGNORE, Keyslot, Pbkdf2
 from .evidence import Evidence
 from .policy import Policy
@@ -137,11 +138,7 @@ def _token(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
         return
     for token in evidence.header.tokens:
         if not token.ours and token.type not in policy.token_types:
-            where = (
-                f" for keyslot{'s' if len(token.keyslots) > 1 else ''} {', '.join(map(str, token.keyslots))}"
-                if token.keyslots
-                else ""
-            )
+            where = f" for {numbered(token.keyslots)}" if token.keyslots else ""
             yield Hit(
                 f"token {token.number} of type {token.type!r}{where} is not in the policy",
                 "List its type in token_types if it is wanted; else, while another keyslot opens the volume, remove it "

@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ..header.model import PRIORITY_IGNORE
-from .evidence import Evidence, beneath, is_untried
+from ..result.chain_row import is_untried, place_of, what_opens
+from .evidence import Evidence
 from .policy import Policy
 from .remedies import MAKE_IT_ANSWER, elsewhere, remove_beneath
 from .rule import STORE, Hit, RuleSet
@@ -155,12 +156,12 @@ def _older(evidence: Evidence, policy: Policy) -> t.Iterator[Hit]:
                     unverified=True,
                 )
         for row in evidence.chain:
-            place, opens = beneath(row)
             if label in row["opened_by"]:
-                yield Hit(f"{label!r}, which rotations replace, opens {opens}", remove_beneath(row))
+                yield Hit(f"{label!r}, which rotations replace, opens {what_opens(row)}", remove_beneath(row))
             elif tried and is_untried(row):
+                replaced = f"{label!r}, which rotations replace,"
                 yield Hit(
-                    f"it is unknown whether {label!r}, which rotations replace, opens {place}: {row['why_untried']}",
+                    f"it is unknown whether {replaced} opens {place_of(row)}: {row['why_untried']}",
                     _TRIABLE,
                     unverified=True,
                 )

@@ -19,6 +19,10 @@ TPM2, FIDO2, PKCS11, RECOVERY, CLEVIS = (
     "systemd-recovery",
     "clevis",
 )
+# Those that keep the secret of their keyslot, which nobody can give them anew; and those that may be asked unattended:
+# FIDO2 waits for somebody to touch the key.
+SEALING = (CLEVIS, TPM2, FIDO2, PKCS11)
+UNATTENDED = (CLEVIS, TPM2, PKCS11)
 # What each type cannot do without. The keyslot of each has a random key.
 MEMBERS: t.Dict[str, t.Dict[str, t.Tuple[type, ...]]] = {
     TPM2: {"tpm2-blob": (str, list), "tpm2-pcrs": (list,), "tpm2-policy-hash": (str, list)},

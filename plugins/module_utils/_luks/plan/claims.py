@@ -9,14 +9,13 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused
+from ..header.foreign_tokens import RECOVERY
 from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL
 from ..required import required
 from ..task.desired import ABSENT, PRESENT, Desired, Entry
 from .changes import Add, Changes, Rekey
 from .drift import costs_drift
 from .proof_cache import ProofCache
-
-RECOVERY = "systemd-recovery"
 
 
 class Entries:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused
-from ..header.foreign_tokens import CLEVIS, PKCS11, TPM2
+from ..errors import Refused, numbered
+from ..header.foreign_tokens import UNATTENDED
 from ..header.model import PRIORITY_IGNORE, Extent, Layout
 from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
 
-_ASKED = (CLEVIS, TPM2, PKCS11)  # by unlock: [{token: auto}]
 _NO_UNLOCK = "and unlock is not given"
 # What a step may lose for a moment, beside a copy of the header: nothing, a wanted secret, every proven opener.
 _NOTHING, _WANTED, _OPENERS = range(3)
@@ -113,10 +112,10 @@ class Ordering:
         ignored = sorted(keyslot for keyslot in self.old | self.new.keys() if self._ends_ignored(keyslot))
         opener = self.proofs.find_opener(self.old & set(ignored))
         best = next((keyslot for keyslot in ignored if keyslot in self.new), opener[0] if opener else None)
-        untried = f"keyslot{'s' if len(ignored) > 1 else ''} {_numbers(ignored)}"
+        has = "have" if len(ignored) > 1 else "has"
         return Refused(
             "after this change no keyslot that a secret of this task is proven to open would be tried by default"
-            + (f" ({untried} {'have' if len(ignored) > 1 else 'has'} the priority ignore)" if ignored else ""),
+            + (f" ({numbered(ignored)} {has} the priority ignore)" if ignored else ""),
             why="programs try a keyslot of the priority ignore only if it is named, so nothing would open the volume at"
             " boot",
             remedy=(f"give keyslot {best} the priority normal in the same task" if best is not None else "")
@@ -370,10 +369,9 @@ class Ordering:
         left = sorted(self.old - going)
         one = len(going) == 1
         return Refused(
-            f"erasing keyslot{'' if one else 's'} {_numbers(going)} would leave no keyslot that a secret of this task"
-            " is proven to open"
+            f"erasing {numbered(sorted(going))} would leave no keyslot that a secret of this task is proven to open"
             + (
-                f" (keyslot{'s' if len(left) > 1 else ''} {_numbers(left)} would stay, unproven)"
+                f" ({numbered(left)} would stay, unproven)"
                 if left
                 else f" ({'it is the last one' if one else 'they are the last ones'})"
             )
@@ -390,7 +388,7 @@ class Ordering:
             return ""
         for keyslot in sorted(self.old if among is None else among):
             for token in self.proofs.slots[keyslot].protected_by:
-                if token in _ASKED:
+                if token in UNATTENDED:
                     return f", or ask the token of keyslot {keyslot} ({token}) with unlock: [{{token: auto}}]"
         return ""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import Refused, shown
+from ..header.foreign_tokens import SEALING
 from ..header.model import PRIORITY_NORMAL, Intent, UnknownKdf
 from ..required import required
 from ..task.desired import ABSENT, Desired, Entry
@@ -23,10 +24,6 @@ from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView, WayBac
 
 if t.TYPE_CHECKING:
     from .resume import Resumption
-
-
-# Tokens of others that hold the secret of their keyslot, and cannot be given another one.
-_SEALING = ("systemd-tpm2", "systemd-fido2", "systemd-pkcs11", "clevis")
 
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
@@ -101,7 +98,7 @@ class _Planner:
 
     def _warn_of_sealed_secrets(self) -> None:
         for keyslot, rekey in sorted(self.changes.rekeys.items()):
-            sealed = [token for token in self.proofs.slots[keyslot].protected_by if token in _SEALING]
+            sealed = [token for token in self.proofs.slots[keyslot].protected_by if token in SEALING]
             if sealed and not rekey.overwrites and not rekey.costs_only:
                 self.warnings.append(
                     f"keyslot {keyslot} is used by a token ({', '.join(sealed)}), which keeps the replaced secret and"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import Refused
+from ..errors import Refused, numbered
 from ..task.desired import Desired
 from ..unlock.verdict import Verdict
 from .types import Proofs, Situation, SlotView
@@ -104,14 +104,11 @@ class ProofCache:
 
     def not_tried(self, among: t.Iterable[int]) -> str:
         """The end of a sentence on keyslots that do not open: ", but keyslots 0, 4 could not be tried (why)", or ""."""
-        reasons: t.Dict[str, t.List[str]] = {}
+        reasons: t.Dict[str, t.List[int]] = {}
         for keyslot in sorted(among):
             if keyslot in self.slots and self.slots[keyslot].bound and self.cannot_be_tried(keyslot):
-                reasons.setdefault(self._proofs.why_untried(keyslot), []).append(str(keyslot))
-        parts = [
-            f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(numbers)} could not be tried ({reason})"
-            for reason, numbers in reasons.items()
-        ]
+                reasons.setdefault(self._proofs.why_untried(keyslot), []).append(keyslot)
+        parts = [f"{numbered(numbers)} could not be tried ({reason})" for reason, numbers in reasons.items()]
         return f", but {' and '.join(parts)}" if parts else ""
 
     def in_order(self, secret: int, among: t.Iterable[int]) -> t.List[int]:

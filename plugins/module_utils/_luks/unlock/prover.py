@@ -148,9 +148,10 @@ class Prover:
             return Verdict.OPENS if keyslot in self._ask(secret).keyslots else Verdict.CLOSED
         return self._derived_verdict(secret, keyslot)
 
-    def token_failures(self) -> t.List[str]:
-        """As :meth:`.plan.types.Proofs.token_failures`."""
-        return [failure for yielded in self.yielded.values() for failure in yielded.failures]
+    def token_failures(self, but: t.Container[t.Optional[int]] = ()) -> t.List[str]:
+        """As :meth:`.plan.types.Proofs.token_failures`; but: numbers of tokens of which somebody else tells."""
+        failures = [failure for yielded in self.yielded.values() for failure in yielded.failures]
+        return [said for number, said in failures if number not in but]
 
     def _ask(self, secret: int) -> Yielded:
         """Ask the token of ``secret``, once."""

@@ -10,7 +10,7 @@ import hmac
 import typing as t
 
 from ..errors import LuksmithError, Refused, shown
-from ..header.foreign_tokens import CLEVIS, FIDO2, PKCS11, TPM2, Decoded, asks_for_pin, decode
+from ..header.foreign_tokens import CLEVIS, SEALING, TPM2, UNATTENDED, Decoded, asks_for_pin, decode
 from ..header.model import Header, Token
 from ..header.reading import Read
 from ..task.secrets import TokenRequest
@@ -20,9 +20,6 @@ if t.TYPE_CHECKING:  # each format is imported by what parses a header of it
     from ..header.luks1.codec import Luks1Header
     from ..header.luks2.codec import Luks2Header
 
-USABLE = (CLEVIS, TPM2, FIDO2, PKCS11)
-# Not FIDO2, which waits for somebody to touch the key.
-_UNASKED = (CLEVIS, TPM2, PKCS11)
 _FIRST = "it was not asked: {!r} is the first token that opens a keyslot, which was token {}; name it by its number"
 
 _COUNTED = (
@@ -36,7 +33,8 @@ _CHANGED = (
 
 
 class Yielded(t.NamedTuple):
-    """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words.
+    """``keyslots``: those that the secret opens, by derivation. ``failures``: why tokens yielded none, in words, each
+    with the number of its token, or None if there was no token to ask.
 
     stale: numbers of tokens that yielded a secret which opens none of their keyslots. silent: number -> why a token
     yielded none.
@@ -44,7 +42,7 @@ class Yielded(t.NamedTuple):
 
     keyslots: t.Tuple[int, ...] = ()
     token: t.Optional[Token] = None
-    failures: t.Tuple[str, ...] = ()
+    failures: t.Tuple[t.Tuple[t.Optional[int], str], ...] = ()
     stale: t.Tuple[int, ...] = ()
     silent: t.Tuple[t.Tuple[int, str], ...] = ()
 
@@ -61,7 +59,7 @@ def ask(
     proven: takes the secret, which it wipes, and tries it on the keyslots of the token. refused_pins: those that this
     run has tried, with their tokens; it grows.
     """
-    failures: t.List[str] = []
+    failures: t.List[t.Tuple[t.Optional[int], str]] = []
     stale: t.List[int] = []
     silent: t.List[t.Tuple[int, str]] = []
     found = wanted(header, request)
@@ -80,21 +78,23 @@ def ask(
         except LuksmithError as error:
             said = "; ".join(part for part in (error.found, error.why, error.remedy) if part)
             silent.append((token.number, said))
-            failures.append(f"{name}: {said}")
+            failures.append((token.number, f"{name}: {said}"))
             if tried:
                 refused_pins.append((members, pin, error))
             from .child import is_of_a_locked_tpm  # failures are rare
 
             if tried and token.type == TPM2 and not is_of_a_locked_tpm(error):
-                failures.append(f"{name}: {_COUNTED}" + (f". {_CHANGED}" if request.binding is not None else ""))
+                counted = f"{name}: {_COUNTED}" + (f". {_CHANGED}" if request.binding is not None else "")
+                failures.append((token.number, counted))
             continue
         if opened:
             rest = [(other.number, _FIRST.format(request.name, token.number)) for other in found[position + 1 :]]
             return Yielded(opened, token, tuple(failures), tuple(stale), (*silent, *rest))
         stale.append(token.number)
-        failures.append(f"{name} yields a secret that opens none of its keyslots: the binding is stale")
+        stale_binding = f"{name} yields a secret that opens none of its keyslots: the binding is stale"
+        failures.append((token.number, stale_binding))
     if not found and request.binding is None:
-        failures.append(f"the header has no token that {request.name!r} could mean")
+        failures.append((None, f"the header has no token that {request.name!r} could mean"))
     return Yielded(failures=tuple(failures), stale=tuple(stale), silent=tuple(silent))
 
 
@@ -106,7 +106,7 @@ def wanted(header: Header, request: TokenRequest) -> t.List[Token]:
         return [token for token in tokens if fits(request.binding, decoded(header, token))]
     if name.isdigit():
         return [token for token in tokens if token.number == int(name)]
-    return [token for token in tokens if token.type == name or (name == AUTO and token.type in _UNASKED)]
+    return [token for token in tokens if token.type == name or (name == AUTO and token.type in UNATTENDED)]
 
 
 def decoded(header: Header, token: Token) -> Decoded:
@@ -140,8 +140,8 @@ def pin_for(token: Token, request: TokenRequest, asking: t.Sequence[int]) -> byt
 
 
 def _secret_of(header: Header, read: Read, token: Token, pin: bytearray, device: str) -> bytearray:
-    if token.type not in USABLE:
-        raise Refused("this collection cannot ask a token of this type", remedy=f"it can ask {', '.join(USABLE)}")
+    if token.type not in SEALING:
+        raise Refused("this collection cannot ask a token of this type", remedy=f"it can ask {', '.join(SEALING)}")
     if token.type != CLEVIS:
         from . import token_plugin
 

@@ -14,8 +14,8 @@ import typing as t
 from ..crypto.kdf import Budget
 from ..crypto.workers import Workers
 from ..errors import Busy, Interrupted, LuksmithError, Refused, expected, expected_only, shown
+from ..header.foreign_tokens import RECOVERY, is_recovery_key
 from ..header.model import Header, Intent, IntentKind
-from ..plan.claims import RECOVERY
 from ..plan.planner import make_plan
 from ..plan.types import Action, ActionKind, KdfChoice, Plan, Situation, WayBack
 from ..result.actions import Result, action_row, interruption
@@ -363,8 +363,6 @@ class _Amendment:
         """What is desired of this header: with the keyslots of bindings that have to go."""
         wanted = self.wanted
         if any(token.type == RECOVERY for token in header.tokens):
-            from ..header.foreign_tokens import is_recovery_key
-
             forms = {number for number, secret in enumerate(self.task.secrets) if is_recovery_key(secret.value)}
             wanted = wanted._replace(recovery_keys=tuple(forms))
         if any(entry.binding is not None or entry.token for entry in self.task.desired.entries):
@@ -602,8 +600,7 @@ class _Amendment:
             )
         if planned.header.format == "luks1":
             self.warnings.extend(self.task.qemu_warnings)
-        told = tuple(f"token {number} (" for number in self.resealed)  # by what becomes of them
-        self.warnings.extend(text for text in planned.prover.token_failures() if not text.startswith(told))
+        self.warnings.extend(planned.prover.token_failures(but=self.resealed))
         if self.chain is not None:
             self.warnings.extend(self.chain.warnings)
         return {

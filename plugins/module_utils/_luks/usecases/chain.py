@@ -58,7 +58,7 @@ def _header_on_the_device(
 ) -> None:
     row: Result = {"path": shown(volume.path), "role": "device", "format": "raw", "encrypted": True, "opened_by": []}
     begin = min((segment.offset for segment in read_header(volume).segments), default=0)
-    what_next = f"Change it too, in a task without 'header', if the data begins behind it (it begins at byte {begin})"
+    what_next = f"Change it too, in a task without 'header', unless it lies in the data, which begins at byte {begin}"
     try:
         chain.evaluations.append(_try(volume.path, row, labels, session))
     except LuksmithError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..errors import numbered
 from ..header.foreign_tokens import CLEVIS, TPM2
 from ..header.model import Header
 from ..plan.actions import ActionKind
@@ -33,9 +34,10 @@ def warnings(
     found = [_bindings_alone(header, prover, plan, desired)]
     named = [entry for entry in desired.entries if entry.old_secret is not None and entry.keyslot is not None]
     anywhere = [entry.old_secret for entry in desired.entries if entry.old_secret is not None and entry.keyslot is None]
-    staying = _staying(header, plan) if named or anywhere else []
+    changed = {action.keyslot for action in plan.actions if action.kind in (ActionKind.ERASE, ActionKind.REKEY)}
+    staying = _staying(header, changed) if named or anywhere else []
     if named:
-        found.append(_not_tried(header, prover, plan, desired, named, staying))
+        found.append(_not_tried(header, prover, desired, named, changed, staying))
     if anywhere:
         found.append(_opened_by_nothing(header, prover, desired, secrets, list(dict.fromkeys(anywhere)), staying))
     return tuple(warning for warning in found if warning)
@@ -72,9 +74,8 @@ def _bindings_alone(header: Header, prover: Prover, plan: Plan, desired: Desired
     )
 
 
-def _staying(header: Header, plan: Plan) -> t.List[int]:
-    """Keyslots of the volume that the plan leaves as they are, without those of tokens."""
-    changed = {action.keyslot for action in plan.actions if action.kind in (ActionKind.ERASE, ActionKind.REKEY)}
+def _staying(header: Header, changed: t.Container[t.Optional[int]]) -> t.List[int]:
+    """Keyslots of the volume that are not ``changed``, without those of tokens."""
     guarded = {keyslot for token in header.tokens if not token.ours for keyslot in token.keyslots}
     return [
         keyslot
@@ -86,13 +87,12 @@ def _staying(header: Header, plan: Plan) -> t.List[int]:
 def _not_tried(
     header: Header,
     prover: Prover,
-    plan: Plan,
     desired: Desired,
     named: t.Sequence[Entry],
+    changed: t.Container[t.Optional[int]],
     staying: t.Sequence[int],
 ) -> str:
     """Of old secrets that go from the keyslot of their entry only: where else nobody knows them not to be."""
-    changed = {action.keyslot for action in plan.actions if action.kind in (ActionKind.ERASE, ActionKind.REKEY)}
     labels = recorded(header)
     where: t.Dict[t.Tuple[int, ...], t.List[str]] = {}
     for entry in named:
@@ -106,7 +106,7 @@ def _not_tried(
         if left and label not in where.setdefault(left, []):
             where[left].append(label)
     return "; ".join(
-        f"{_several(names)} {'was' if len(names) == 1 else 'were'} not tried on {_keyslots(left)}; leave out keyslot"
+        f"{_several(names)} {'was' if len(names) == 1 else 'were'} not tried on {numbered(left)}; leave out keyslot"
         " to remove it everywhere"
         for left, names in where.items()
     )
@@ -152,7 +152,7 @@ def _opened_by_nothing(
         return ""
     text = (
         f"{_several(names)} (old_secret) {'opens' if len(names) == 1 else 'open'} no keyslot, and no secret of this"
-        f" task is known to open {_keyslots(left)}: if that is what should go, the secret is not given as it was set;"
+        f" task is known to open {numbered(left)}: if that is what should go, the secret is not given as it was set;"
         " correct it, or erase the keyslot by its number"
     )
     beyond = [desired.labels[old] for old in in_vain if any(byte > 127 for byte in secrets[old].value)]
@@ -181,7 +181,3 @@ def _has_a_keyslot(secret: int, header: Header, prover: Prover) -> bool:
 
 def _several(names: t.Sequence[str]) -> str:
     return " and ".join(names)
-
-
-def _keyslots(numbers: t.Sequence[int]) -> str:
-    return f"keyslot{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..errors import LuksmithError
+from ..errors import LuksmithError, numbered
 from ..header.model import PRIORITY_IGNORE, Extent, Header
 from ..result.actions import Result
+from ..result.chain_row import is_untried, what_opens
 from ..task.parse_verify import VerifyTask
 from ..volume.read_header import read_header_locked
 from ..volume.storage import Region, open_volume
@@ -46,33 +47,33 @@ def _wrong_secrets(task: VerifyTask, found: Result) -> t.Iterator[str]:
     bound = {row["keyslot"] for row in found["keyslots"] if row["bound"]}
     ignored = _ignored(found) if task.ignored is None else ()
     untried = [row["keyslot"] for row in found["keyslots"] if row["state"] == "active" and not row["tried"]]
-    doubt = f" {_named(untried, 'keyslot')} could not be tried." if untried else ""
+    doubt = f" {numbered(untried)} could not be tried." if untried else ""
     for number in task.opens:
         label = task.info.labels[number]
         opened = found["opened_by"][label]
         if not opened:
             yield f"{label!r} must open the volume, but opens no keyslot.{doubt}"
         elif not bound.intersection(opened):
-            yield f"{label!r} must open the volume, but opens only {_named(opened)}, which is not bound to it."
+            yield f"{label!r} must open the volume, but opens only {numbered(opened)}, which is not bound to it."
         elif not bound.intersection(opened).difference(ignored):
             yield (
-                f"{label!r} must open the volume, but opens only {_named(opened)} with priority ignore, which programs "
-                "do not try unless it is named."
+                f"{label!r} must open the volume, but opens only {numbered(opened)} with priority ignore, which "
+                "programs do not try unless it is named."
             )
     for number in task.does_not_open:
         label = task.info.labels[number]
         opened = [keyslot for keyslot in found["opened_by"][label] if keyslot in bound]
         if opened:
-            yield f"{label!r} must not open the volume, but opens {_named(opened)}."
+            yield f"{label!r} must not open the volume, but opens {numbered(opened)}."
         elif untried:
             yield f"{label!r} must not open the volume, and whether it does is unknown.{doubt}"
         for row in found.get("chain", ()):
             # What is not encrypted opens with no secret, and is told as a warning.
             if label in row["opened_by"]:
-                yield f"{label!r} must not open the volume, but opens {_place(row)}."
-            elif row["encrypted"] is not False and "why_untried" in row:
+                yield f"{label!r} must not open the volume, but opens {what_opens(row)}."
+            elif is_untried(row):
                 yield (
-                    f"{label!r} must not open the volume, and whether it opens {_place(row)} is unknown: "
+                    f"{label!r} must not open the volume, and whether it opens {what_opens(row)} is unknown: "
                     f"{row['why_untried']}."
                 )
 
@@ -87,12 +88,6 @@ def _wrong_slots(task: VerifyTask, found: Result) -> t.Iterator[str]:
     types = tuple(sorted(token["type"] for token in found["header"]["tokens"] if not token["ours"]))
     if task.tokens is not None and types != task.tokens:
         yield f"The tokens of other programs must be {list(task.tokens)}, but are {list(types)}."
-
-
-def _place(row: Result) -> str:
-    if row["role"] == "device":
-        return f"the header that {row['path']} has of its own"
-    return f"the {row['role']} file {row['path']}, which holds a part of its data"
 
 
 def _ignored(found: Result) -> t.Tuple[int, ...]:
@@ -155,7 +150,3 @@ def _what_is_at(header: Header, offset: int) -> str:
             return f"the key material of keyslot {number}"
     areas = header.layout.fixed or {0: header.layout.window}
     return "an unused key area" if any(area.overlaps(place) for area in areas.values()) else "the header"
-
-
-def _named(keyslots: t.Sequence[int], word: str = "keyslot") -> str:
-    return f"{word}{'s' if len(keyslots) > 1 else ''} {', '.join(map(str, keyslots))}"

@@ -132,7 +132,7 @@ def _requirement(tree: Tree) -> t.Optional[Refused]:
     for flag in requirements(tree):
         if flag in _ABOUT_DATA:
             continue
-        if flag == "offline-reencrypt" or validate_keyslots.REENCRYPT_CANDIDATE.fullmatch(flag):
+        if validate_keyslots.means_reencryption(flag):
             return _refused(
                 f"the volume is being reencrypted (requirement {flag!r})",
                 "its keyslots and segments belong to the program that reencrypts it",

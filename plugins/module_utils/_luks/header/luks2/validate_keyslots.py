@@ -23,6 +23,12 @@ KDF_MEMBERS = {
 # Possible requirements of a reencryption, future versions included.
 REENCRYPT_CANDIDATE = re.compile(r"online-reencrypt(-v[0-9]+)?")
 
+
+def means_reencryption(flag: str) -> bool:
+    """Whether the requirement ``flag`` says that a reencryption is under way, in this or an older form."""
+    return flag == "offline-reencrypt" or REENCRYPT_CANDIDATE.fullmatch(flag) is not None
+
+
 _KDF_COSTS = ("iterations", "time", "memory", "cpus")
 
 
