@@ -152,8 +152,8 @@ def _opened_by_nothing(
         return ""
     text = (
         f"{_several(names)} (old_secret) {'opens' if len(names) == 1 else 'open'} no keyslot, and no secret of this"
-        f" task is known to open {numbered(left)}: if that is what should go, the secret is not given as it was set;"
-        " correct it, or erase the keyslot by its number"
+        f" task is known to open {numbered(left)}: if one of them has the secret that is to go, it was set in another"
+        " form; correct it in the task, or erase the keyslot by its number"
     )
     beyond = [desired.labels[old] for old in in_vain if any(byte > 127 for byte in secrets[old].value)]
     if beyond:
