@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
@@ -29,6 +30,7 @@ class Moved:
         self.device = str(self.volume.path)
         self.header = str(folder / "header")
         run("cryptsetup", "luksHeaderBackup", self.device, "--header-backup-file", self.header)
+        os.chmod(self.header, 0o600)  # cryptsetup makes a file that only root may write to
 
     def told(self, result: t.Mapping[str, t.Any], says: str) -> bool:
         begin = f"{self.device} has a LUKS header of its own, and this task is only about the one in {self.header}; "

@@ -17,12 +17,25 @@ from ansible.inventory.manager import InventoryManager  # noqa: E402
 from ansible.parsing.dataloader import DataLoader  # noqa: E402
 from ansible.playbook.play import Play  # noqa: E402
 from ansible.playbook.task import Task  # noqa: E402
+from ansible.plugins.loader import init_plugin_loader  # noqa: E402
 from ansible.template import Templar  # noqa: E402
+from ansible.utils.collection_loader import AnsibleCollectionConfig  # noqa: E402
 from ansible.vars.manager import VariableManager  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _play  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._batches import Batch  # noqa: E402
 
 HOSTS = ("b", "a", "e", "d", "c")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _core_finds_its_own_modules() -> t.Iterator[None]:
+    """ansible-core 2.19 cannot without this, which ansible-playbook does when it begins; 2.21 can."""
+    begun = AnsibleCollectionConfig.collection_finder is None
+    if begun:
+        init_plugin_loader()
+    yield
+    if begun:
+        AnsibleCollectionConfig.collection_finder._remove()
 
 
 class Running:
