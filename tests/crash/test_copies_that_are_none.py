@@ -47,9 +47,11 @@ class Host:
         self.copies.mkdir(mode=0o700)
         self.volume.write_bytes(image)
 
-    def run(self, volume: t.Optional[pathlib.Path] = None, **options: t.Any) -> t.Dict[str, t.Any]:
+    def run(
+        self, volume: t.Optional[pathlib.Path] = None, *, check: bool = False, **options: t.Any
+    ) -> t.Dict[str, t.Any]:
         where = {"device": str(volume or self.volume), "backup_dir": str(self.copies), "lock_timeout": 0}
-        return amend(parse_task({**where, **WANTED, **options}), check=False)
+        return amend(parse_task({**where, **WANTED, **options}), check=check)
 
     def die(self, monkeypatch: pytest.MonkeyPatch, volume: t.Optional[pathlib.Path] = None) -> pathlib.Path:
         """Let a run fail when the keyslot is wiped; returns its copy."""
@@ -331,19 +333,81 @@ def test_where_the_header_still_opens_a_lost_copy_is_made_again(host: Host, monk
 def test_a_run_that_needs_no_copy_removes_a_half_written_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut while the copy was written: key material is in an unfinished file, and the next task is another one."""
 
-    def failing(*_arguments: t.Any, **_options: t.Any) -> None:
-        raise OSError(5, "Input/output error")
+    class Killed(BaseException):
+        pass
+
+    def killed(*_arguments: t.Any, **_options: t.Any) -> None:
+        raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "rename", failing)
+        patch.setattr(files.os, "rename", killed)
         patch.setattr(files, "_remove", lambda *_arguments: None)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Killed):
             host.run()
     (left,) = host.copies.iterdir()
     assert left.name.endswith(".luksmith-new")
     result = host.run(keyslots=[present(A)])
     assert [row["action"] for row in result["plan"]] == ["remove-copy"]
     assert not list(host.copies.iterdir()) and host.opened() == {A, D}
+
+
+@pytest.mark.parametrize(
+    "left", ["nothing", "nothing on what is read-only", "an unfinished file", "a copy that does not read back"]
+)
+def test_a_run_that_cannot_make_the_copy_leaves_none_and_names_none(
+    host: Host, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system fills up meanwhile. Otherwise each task without that folder would be refused from then on."""
+
+    def full(*_arguments: t.Any, **_options: t.Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def read_only(path: str, *_arguments: t.Any) -> t.NoReturn:
+        raise StorageFault("Read-only file system", volume=path)
+
+    def unlink(path: str) -> t.NoReturn:
+        raise OSError(30, "Read-only file system")
+
+    def unlike(*_arguments: t.Any) -> t.NoReturn:
+        raise StorageFault("the medium loses writes")
+
+    with monkeypatch.context() as patch:
+        if left == "nothing on what is read-only":
+            patch.setattr(files, "_open_own", read_only)
+            patch.setattr(os, "unlink", unlink)
+        elif left == "a copy that does not read back":
+            patch.setattr(copy_file.CopyFile, "opened", unlike)
+        else:
+            patch.setattr(files, "_write", full)
+        if left == "an unfinished file":
+            patch.setattr(files, "_remove", lambda *_arguments: None)
+        with pytest.raises(Interrupted, match=r"No space left|loses writes|Read-only") as caught:
+            host.run()
+    assert [str(action.kind) for action in caught.value.actions_left][:1] == ["copy-header"]
+    assert "opens with the secrets of before" not in str(caught.value)
+    assert host.opened() == {A, D} and not list(host.copies.iterdir())
+    subprocess.run(["cryptsetup", "luksDump", str(host.volume)], check=True, capture_output=True)
+    assert not host.run(backup_dir=None, keyslots=[present(A)])["changed"]
+    assert host.run()["changed"] and host.opened() == {B, D} and not list(host.copies.iterdir())
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("lacking", ["room", "permission"])
+def test_a_folder_that_cannot_take_the_copy_is_refused_before_anything_is_written(
+    host: Host, lacking: str, check: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = host.volume.read_bytes()
+    with monkeypatch.context() as patch:
+        if lacking == "room":
+            full = os.statvfs_result((4096, 4096, 1000, 1, 1, 100, 9, 9, 0, 255))
+            patch.setattr(files.os, "statvfs", lambda _folder: full)
+        else:
+            patch.setattr(files.os, "access", lambda *_arguments, **_options: False)
+        words = "KiB where 4 KiB are free: No space" if lacking == "room" else "Permission denied"
+        with pytest.raises(StorageFault, match=words) as caught:
+            host.run(check=check)
+    assert str(caught.value).startswith(f"{host.copies}: ") and str(caught.value).endswith("Nothing was changed.")
+    assert host.volume.read_bytes() == before and not list(host.copies.iterdir())
 
 
 def test_the_folder_of_the_volume_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:

@@ -85,8 +85,13 @@ def make_folder(folder: str) -> None:
                 raise fault(folder, f"cannot make the folder {one}", error) from None
 
 
-def check_replaceable(path: str, *, owner: str = OURS, follow: bool = True, new_folders: bool = False) -> None:
-    """Raises Refused or StorageFault if :func:`replace` would fail before its first write, as far as can be known."""
+def check_replaceable(
+    path: str, *, owner: str = OURS, follow: bool = True, new_folders: bool = False, size: int = 0
+) -> None:
+    """Raises Refused or StorageFault if :func:`replace` would fail, as far as can be known before its first write.
+
+    size: bytes of the new file, which needs room beside the old one.
+    """
     target = _target(path, follow)
     folder = os.path.dirname(target)
     status = _status(path, target)
@@ -103,10 +108,20 @@ def check_replaceable(path: str, *, owner: str = OURS, follow: bool = True, new_
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE_IDS):
         number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
         raise fault(path, f"cannot write to its directory {folder}", OSError(number, ""))
+    _check_room(path, folder, size)
     if status is not None:
         _check_may_give_way(path, target, os.stat(folder), status)
         if owner == EXACTLY_LIKE_THE_OLD and os.geteuid() != 0 and not _is_ours(status):
             raise fault(path, "cannot give the new file the owner and group of the old one", OSError(errno.EPERM, ""))
+
+
+def _check_room(path: str, folder: str, size: int) -> None:
+    """Quotas and what a thin pool lacks are not seen here. A file system that tells no size has room."""
+    there = os.statvfs(folder)
+    free = there.f_frsize * (there.f_bavail if os.geteuid() else there.f_bfree)
+    if there.f_blocks and free < size:
+        doing = f"cannot write {-(-size // 1024)} KiB where {free // 1024} KiB are free"
+        raise fault(path, doing, OSError(errno.ENOSPC, ""))
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -230,6 +230,18 @@ def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], beg
         )
 
 
+def told_of_forgotten(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """A sentence on the secrets that the volume's record names and that the entry has forgotten, or ""."""
+    gone = [identity for identity in map(str, entry["past"]) if LABEL + identity in named(record).values()]
+    if not gone:
+        return ""
+    return (
+        f"The record in the header names secret {', '.join(map(ascii, gone))}, which the store has forgotten since "
+        "(rotate_keep_older): the volume came back from a backup of before. An earlier copy of the store may have the "
+        "secret (a file keeps some beside it, .previous-1 the newest): give it in rotate_replaces"
+    )
+
+
 def proven(secret: Secret, opened: t.Sequence[int], record: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     """Whether the volume proves that a rotation brought ``secret`` there: it opens a keyslot that no other label
     claims.

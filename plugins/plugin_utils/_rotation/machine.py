@@ -41,6 +41,7 @@ from .entry import (
     read,
     staged,
     strangers,
+    told_of_forgotten,
 )
 from .groups import groups_of
 from .stores import Stored, StoreError, says_unchanged
@@ -253,7 +254,8 @@ class Rotation:
                 raise _Refused("the host says something else each time it is asked about this volume")
             return
         if seen.refused:
-            raise _Refused(self._said(volume, seen.refused), seen.phase)
+            forgotten = told_of_forgotten(entry, seen.record)
+            raise _Refused(" ".join(filter(None, (self._said(volume, seen.refused), forgotten))), seen.phase)
 
     def _has_own_entry(self, volume: Volume, entry: Entry) -> bool:
         """Whether what the record of a member of a group names is in an entry that the volume had before it came to the

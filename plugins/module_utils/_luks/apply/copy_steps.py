@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
+from ..errors import LuksmithError
 from ..header.model import Extent, Header, Intent, IntentKind
 from ..plan.actions import Action
 from ..required import required
@@ -59,14 +61,27 @@ class CopySteps:
         self._builder = builder
 
     def copy_header(self, action: Action) -> None:
-        """Raises as every step, and what makes the copy."""
+        """Raises as every step, and what makes the copy: then there is none, and the header names none, if it did not
+        before.
+        """
         intent = self.disk.header.intent
-        name = intent.copy if intent is not None and intent.copy else self._builder.way_back.new_name()
-        if intent is None:
-            self.disk.commit(self.disk.header.with_intent(Intent(IntentKind.COPIED, 0, copy=name)))
-        self._builder.way_back.make(name)
+        if intent is not None:
+            self._builder.way_back.make(intent.copy or self._builder.way_back.new_name())
+            return
+        name = self._builder.way_back.new_name()
+        self.disk.commit(self.disk.header.with_intent(Intent(IntentKind.COPIED, 0, copy=name)))
+        try:
+            self._builder.way_back.make(name)
+        except LuksmithError:
+            # Nothing else was begun. A header that still names the copy asks the next task for the same folder.
+            with contextlib.suppress(LuksmithError):
+                self._forget(name)
+            raise
 
     def remove_copy(self, action: Action) -> None:
         """Raises as every step, and what removes the copy."""
-        self._builder.way_back.remove(required(self.disk.header.intent).copy)
+        self._forget(required(self.disk.header.intent).copy)
+
+    def _forget(self, name: str) -> None:
+        self._builder.way_back.remove(name)
         self.disk.commit(self.disk.header.with_intent(None))

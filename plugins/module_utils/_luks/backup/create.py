@@ -46,7 +46,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
     if any(action.kind == ActionKind.WRITE_BACKUP for action in steps):
         if existing is not None:
             check_may_replace(task.path, existing, now, force=task.force)
-        whole_file.check_replaceable(task.path)
+        whole_file.check_replaceable(task.path, len(now.data))
     warnings = [*task.warnings, *_warnings(now, existing)]
     if now.luksmeta:
         warnings.append(

@@ -10,10 +10,12 @@ what one refuses does not stop the others.
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 
 from ..errors import Interrupted, LuksmithError, Refused, expected_only
+from ..files import KEPT
 from ..result.actions import Result
 from ..task.parse import parse_task
 from ..task.volume_keys import is_volume_key
@@ -86,6 +88,9 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
                 seen["plan"] = _amend(params, place, work, check=True) if work["keyslots"] else nothing
                 seen["chain"] = seen["plan"].get("chain", seen["chain"])  # now with what its secrets open
                 seen["planned"] = work["uuid"] or ""
+                if seen.get("backup") is False and seen["plan"]["changed"]:
+                    seen["phase"] = "backup"
+                    _check_backup(params, seen["uuid"])
                 seen["phase"] = "keyfiles"
                 seen["keyfiles"] = _follow(seen["crypttab"], work, check=True)
                 seen["phase"] = "look"
@@ -177,9 +182,26 @@ def _backup(params: Params, place: Params, uuid: str, *, check: bool) -> bool:
     from ..backup.backup_task import parse_backup
     from ..backup.create import create
 
-    path = f"{params['backup']}/{uuid}.luks-header"
+    path = _backup_path(params, uuid)
     task = parse_backup({**place, "path": path, "lock_timeout": params["lock_timeout"]})
-    return bool(create(task, check=check)["changed"])
+    try:
+        return bool(create(task, check=check)["changed"])
+    except LuksmithError as error:
+        if not check and error.changed == KEPT:
+            error.changed = "The backup of before stays, and opens the volume with the secrets of before"
+        raise
+
+
+def _check_backup(params: Params, uuid: str) -> None:
+    """Raises the StorageFault of a backup that is good now and could not be made again after the change."""
+    from ..volume import whole_file
+
+    path = _backup_path(params, uuid)
+    whole_file.check_replaceable(path, os.path.getsize(path))
+
+
+def _backup_path(params: Params, uuid: str) -> str:
+    return f"{params['backup']}/{uuid}.luks-header"
 
 
 def _has_keyfiles(path: str) -> bool:

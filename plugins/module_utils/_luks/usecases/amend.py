@@ -355,9 +355,13 @@ class _Amendment:
         """Before the first write, and in check mode. Raises Refused."""
         kinds = [action.kind for action in planned.plan.actions]
         if ActionKind.COPY_HEADER in kinds:
+            from ..header.copied import backup_size
+            from ..volume.copy_file import check_writable
             from ..volume.elsewhere import check_elsewhere
 
             self.warnings.extend(check_elsewhere(self.task.desired.backup_dir, volume))
+            region = volume.region
+            check_writable(self.task.desired.backup_dir, backup_size(planned.header, region.reread, region.size))
 
     def _resolved(self, header: Header, prover: Prover) -> Desired:
         """What is desired of this header: with the keyslots of bindings that have to go."""

@@ -38,6 +38,15 @@ def new_name(folder: str) -> str:
         raise fault(folder, "cannot open the folder", error) from None
 
 
+def check_writable(folder: str, size: int) -> None:
+    """Raises the StorageFault that :meth:`CopyFile.write` of so many bytes would raise, as far as can be known."""
+    try:
+        files.check_replaceable(os.path.join(folder, COPY_SUFFIX), follow=False, size=size)
+    except StorageFault as error:
+        error.volume = folder
+        raise
+
+
 def named_for(folder: str, name: str) -> bool:
     """Whether :func:`new_name` made ``name`` for this folder. A folder of the same path on another file system, such as
     a mount point on which nothing is mounted, is another one.
@@ -119,6 +128,7 @@ class CopyFile:
                 finally:
                     os.close(descriptor)
             try:
+                os.lstat(path)  # where nothing can be written, unlink says so of what is not there, too
                 os.unlink(path)
             except FileNotFoundError:
                 continue

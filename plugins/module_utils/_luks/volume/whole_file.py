@@ -16,9 +16,11 @@ from ..paths import fault
 MODE = 0o600
 
 
-def check_replaceable(path: str) -> None:
-    """Raises the StorageFault that :func:`replace` would raise before it writes: no such directory, no permission."""
-    files.check_replaceable(path)
+def check_replaceable(path: str, size: int) -> None:
+    """Raises the StorageFault that :func:`replace` of so many bytes would raise: no such directory, no permission, no
+    room.
+    """
+    files.check_replaceable(path, size=size)
 
 
 def replace(path: str, data: bytes) -> None:

@@ -204,6 +204,22 @@ def test_an_entry_that_came_back_from_a_backup_is_refused() -> None:
     assert volume.msg.endswith("The volume was not changed.") and disks["/dev/a"].slots == before
 
 
+def test_a_volume_that_came_back_from_before_what_the_store_keeps() -> None:
+    """Its header names the secret that would help, and the refusal says where that may be."""
+    disks, store = {"/dev/a": Disk({0: LEAKED["passphrase"]})}, FakeStore()
+    rotate(options(keeps=[]), FakeHost(disks), store)
+    first, before = store.entry()["current"]["id"], copy.deepcopy(disks["/dev/a"])
+    for text in ("two", "three", "four", "five"):
+        rotate(options(text, keeps=[]), FakeHost(disks), store)
+    assert first in store.entry()["past"]
+    volume = one_of(rotate(options("six", keeps=[]), FakeHost({"/dev/a": before}), store)[0])
+    assert volume.state == "refused" and "no given secret opens the volume" in volume.msg
+    assert f"names secret '{first}', which the store has forgotten" in volume.msg and "rotate_replaces" in volume.msg
+    before.labels.clear()
+    volume = one_of(rotate(options("seven", keeps=[]), FakeHost({"/dev/a": before}), store)[0])
+    assert volume.state == "refused" and "forgotten" not in volume.msg
+
+
 def test_a_secret_that_was_taken_up_is_reported_beside_the_next_one() -> None:
     disks, death = {"/dev/a": disk()}, Death(3, after=True)
     store = FakeStore(death)

@@ -8,10 +8,12 @@ volume is alone.
 from __future__ import annotations
 
 import gzip
+import os
 import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import step as rotation_step
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import unknown
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
@@ -151,6 +153,36 @@ def test_the_backup_is_made_after_the_erase(volume: pathlib.Path, tmp_path: path
     assert backup.name == f"{seen['uuid']}.luks-header"
     (seen,) = run("look", {**WORK, "device": str(backup), "unlock": [FIRE], "keyslots": [{"new_secret": LEAKED}]})
     assert [action["action"] for action in seen["plan"]["plan"]] == ["add"]  # so the backup does not open with it
+
+
+def test_a_backup_that_could_not_be_made_again_is_told_before_anything_is_changed(
+    volume: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system with the backup is full, and the backup is good until the volume changes."""
+    folder, leaked = tmp_path / "backups", {"state": "absent", "old_secret": LEAKED}
+    folder.mkdir(mode=0o700)
+    (seen,) = run("look", add(volume, NEXT))
+    erase = {**WORK, "device": str(volume), "uuid": seen["uuid"], "unlock": [FIRE], "keyslots": [leaked]}
+    full = os.statvfs_result((4096, 4096, 1000, 1, 1, 100, 9, 9, 0, 255))
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "statvfs", lambda _folder: full)
+        (seen,) = run("look", add(volume, NEXT), backup=str(folder))
+        assert seen["failed"] and seen["phase"] == "backup" and "4 KiB are free" in seen["msg"]
+    run("erase", {**erase, "keyslots": []}, backup=str(folder))  # makes the backup, and nothing else
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "statvfs", lambda _folder: full)
+        (seen,) = run("look", add(volume, NEXT), backup=str(folder))
+        assert seen["failed"] and seen["phase"] == "backup" and "4 KiB are free" in seen["msg"]
+        (seen,) = run("look", {**add(volume, NEXT), "keyslots": []}, backup=str(folder))
+        assert "failed" not in seen, "nothing is to be done, so that no room is needed"
+
+    def no_room(*_arguments: t.Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "_write", no_room)
+    (done,) = run("erase", erase, backup=str(folder))
+    assert done["failed"] and done["changed"] and done["phase"] == "backup"
+    assert "The backup of before stays, and opens the volume with the secrets of before" in done["msg"]
 
 
 NAMED = [

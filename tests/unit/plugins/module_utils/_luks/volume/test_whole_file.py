@@ -105,9 +105,9 @@ def test_an_error_leaves_the_old_file(path: pathlib.Path, step: str, monkeypatch
 
 
 def test_what_stands_in_the_way_is_told_before(path: pathlib.Path) -> None:
-    whole_file.check_replaceable(str(path))
+    whole_file.check_replaceable(str(path), 0)
     with pytest.raises(StorageFault, match="does not exist"):
-        whole_file.check_replaceable(str(path / "x" / "y"))
+        whole_file.check_replaceable(str(path / "x" / "y"), 0)
 
 
 def test_a_folder_without_the_right_to_write_is_told_before(
@@ -115,7 +115,7 @@ def test_a_folder_without_the_right_to_write_is_told_before(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode, *, effective_ids: not effective_ids)
     with pytest.raises(StorageFault, match=r"Cannot write to its directory.*EACCES"):
-        whole_file.check_replaceable(str(path))
+        whole_file.check_replaceable(str(path), 0)
 
 
 def test_modes(path: pathlib.Path) -> None:
