@@ -236,14 +236,21 @@ def _order_faults(problem: Problem, visited: t.Sequence[State], moves: t.Tuple[M
         state = visited[index]
         later = moves[index + 1 :]
         if move.kind == ERASE and any(
-            other.kind in (ADD, REKEY) and not other.in_place and strict.objection(state, other) is None
+            other.kind in (ADD, REKEY)
+            and not other.in_place
+            and strict.objection(state, other) is None
+            and problem.ends_within(problem.after(state, other), len(later))
             for other in later
         ):
             yield "erase before an add or rekey that could come first"
         if move.in_place:
             beside = move._replace(in_place=False)
             erases = [other for other in later if other.kind == ERASE and strict.objection(state, other) is None]
-            if any(strict.objection(problem.after(state, erase), beside) is None for erase in erases):
+            if any(
+                strict.objection(problem.after(state, erase), beside) is None
+                and problem.ends_within(problem.after(problem.after(state, erase), beside), len(later) - 1)
+                for erase in erases
+            ):
                 yield "in place although an erase of the same plan would make room"
         if move.kind == ADD and move.slot not in {item.slot for item in problem.task.items if item.state == "present"}:
             assert problem.licences is not None

@@ -261,12 +261,20 @@ class Problem:
 
     def shortest(self) -> t.Optional[t.Tuple[Move, ...]]:
         """A shortest safe order of licensed moves from the start to the goal; None when no safe order exists."""
+        return self._shortest_from(self.start)
+
+    def ends_within(self, state: State, moves: int) -> bool:
+        """Whether so many moves are enough from here."""
+        found = self._shortest_from(state)
+        return found is not None and len(found) <= moves
+
+    def _shortest_from(self, start: State) -> t.Optional[t.Tuple[Move, ...]]:
         if self.licences is None:
             return None
-        if self.goal(self.start):
+        if self.goal(start):
             return ()
-        seen = {self.start}
-        layer: t.List[t.Tuple[State, t.Tuple[Move, ...]]] = [(self.start, ())]
+        seen = {start}
+        layer: t.List[t.Tuple[State, t.Tuple[Move, ...]]] = [(start, ())]
         while layer:
             following: t.List[t.Tuple[State, t.Tuple[Move, ...]]] = []
             for state, path in layer:

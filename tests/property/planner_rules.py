@@ -179,11 +179,18 @@ class _Facts:
         return not any(OPENS[content] >> number_of(secret) & 1 for item in rows for secret in (item.old, item.new))
 
     def one_old_for_two_new(self) -> bool:
+        """Of the slots that no entry names: what another entry puts there is not wanted with two secrets, nor is what
+        ``purge`` erases because the new secret has a slot by name.
+        """
         news: t.Dict[int, t.Set[int]] = {}
         for new, entries in self.unpinned.items():
+            named = any(pinned == new and slot not in self.own for slot, pinned in self.pins.items())
+            if any(self.stays(slot, new) for slot in self.slots_of(new)) or (self.task.purge and named):
+                continue
             for item in entries:
-                if item.old is not None and item.old != new and self.slots_of(item.old) and not self.slots_of(new):
-                    news.setdefault(item.old, set()).add(new)
+                for slot in self.slots_of(item.old) if item.old != new else ():
+                    if slot not in self.pins and self.may_hold(slot, new):
+                        news.setdefault(slot, set()).add(new)
         return any(len(found) > 1 for found in news.values())
 
     def untried_for(self, item: Item) -> bool:

@@ -16,6 +16,7 @@ from ansible_collections.luksmith.luks.tests.property import brute_force
 from ansible_collections.luksmith.luks.tests.property.planner_cases import World
 from ansible_collections.luksmith.luks.tests.property.planner_judge import Case, call, judge
 from ansible_collections.luksmith.luks.tests.property.planner_world import (
+    IGNORE,
     PRESENT,
     Content,
     Item,
@@ -64,6 +65,9 @@ def test_four_slots_three_secrets_three_entries(sparing: int) -> None:
 @pytest.mark.parametrize("side", ["priorities", "unbound", "tokens", "untried", "equal secrets"])
 def test_slots_that_are_more_than_plain(side: str, sparing: int) -> None:
     check(World(3, 2, (1, 2), side, thin=50), sparing, one_in=5 if side == "priorities" else 1, cases=1000, orders=1)
+    if side != "equal secrets":
+        one_in = 700 if side == "priorities" else 83
+        check(World(3, 3, (3,), side, thin=31), sparing, one_in=one_in, cases=150, orders=1)
 
 
 @pytest.mark.parametrize("side", ["costs", "mixed costs", "mixed priorities"])
@@ -109,6 +113,129 @@ def test_the_last_area_goes_to_the_secret_that_cannot_wait() -> None:
                 ("erase", 2),
                 ("add", 0),
             ]
+
+
+A, B, C = (opened_by(secret) for secret in range(3))
+ELSEWHERE: t.List[t.Tuple[str, int, State, Task]] = [
+    # One entry replaces C by B, the next one by A, which opens slot 0 already: slot 1 was to be erased, then rekeyed.
+    (
+        "luks1",
+        3,
+        (A, C, B),
+        Task((Item(PRESENT, old=2, new=1), Item(PRESENT, old=2, new=0), Item("absent", slot=2, old=1))),
+    ),
+    # One slot of C gets A, and another entry lets the other one make the room for B.
+    (
+        "luks2",
+        2,
+        (C, C, 0),
+        Task((Item(PRESENT, old=2, new=0), Item(PRESENT, slot=2, new=1), Item("absent", old=2))),
+    ),
+    (
+        "luks2",
+        2,
+        (0, A, B),
+        Task((Item(PRESENT, old=1, new=2), Item(PRESENT, slot=0, new=2), Item(PRESENT, old=1, new=0)), (2, 0, 1)),
+    ),
+    # With purge the slot of A need not go: it may get C first, so that C, which slot 0 loses, opens one.
+    (
+        "luks2",
+        3,
+        (C, A, B),
+        Task(
+            (Item(PRESENT, slot=0, old=2, new=1), Item(PRESENT, slot=2, new=2), Item(PRESENT, old=0, new=2)),
+            (2,),
+            purge=True,
+            force=True,
+            lockout=True,
+        ),
+    ),
+    # The new secret may not be in the first slot of the old one, and needs no slot beside what another entry gives it.
+    (
+        "luks2",
+        3,
+        (A, B, B),
+        Task((Item(PRESENT, old=0, new=2), Item(PRESENT, old=1, new=2), Item("absent", slot=0, old=2)), (0,)),
+    ),
+    # Slot 1 first would take away the A that makes the rekey of slot 2 safe.
+    (
+        "luks1",
+        3,
+        (C, A, A),
+        Task(
+            (Item(PRESENT, slot=1, old=0, new=1), Item(PRESENT, new=0), Item(PRESENT, slot=2, old=0, new=2)),
+            (0,),
+            purge=True,
+        ),
+    ),
+    # Slot 0, which is to go as well, would make room that C may not take.
+    (
+        "luks1",
+        3,
+        (A, A, C),
+        Task(
+            (Item(PRESENT, new=2), Item(PRESENT, slot=2, new=0), Item("absent", slot=0, old=2)),
+            (2, 0),
+            purge=True,
+            force=True,
+            lockout=True,
+        ),
+    ),
+    # Slot 2 is the only one for A; C can have slot 0 once B is gone from there.
+    (
+        "luks1",
+        3,
+        (B, 1, 0),
+        Task((Item(PRESENT, new=2), Item(PRESENT, old=1, new=0), Item("absent", slot=0, old=0)), (0,), force=True),
+    ),
+    # All numbers are in use: slot 0 can make the place for C only as long as slot 2 still has A.
+    (
+        "luks2",
+        4,
+        (A, C, A),
+        Task(
+            (Item(PRESENT, slot=2, new=1), Item(PRESENT, new=2), Item(PRESENT, slot=1, old=2, new=0)),
+            (2, 0, 1),
+            purge=True,
+            force=True,
+        ),
+    ),
+    # What is added where a slot of the priority ignore was is tried by default.
+    (
+        "luks2",
+        3,
+        (held(Content(opens=1 << 1, priority=IGNORE)), C, 0),
+        Task((Item("absent", slot=1), Item("absent", slot=2), Item(PRESENT, new=2)), (1,), purge=True),
+    ),
+    # New costs of A need no slot beside the one that another entry gives to A.
+    (
+        "luks2",
+        2,
+        (0, B, 0),
+        Task(
+            (Item("absent", slot=0, old=2), Item(PRESENT, old=0, new=0, strong=True), Item(PRESENT, old=1, new=0)),
+            purge=True,
+            force=True,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "areas", "state", "task"), ELSEWHERE)
+def test_three_entries_that_leave_one_way_only(form: str, areas: int, state: State, task: Task) -> None:
+    """Each was refused, or planned in steps that could not be made: found by the brute force with three entries."""
+    (room,) = (one for one in rooms(3) if one.areas == (None if form == "luks1" else areas))
+    for backup in (False, True):
+        findings, outcome = judge(
+            brute_force.load_planner(), one_case(state, task._replace(backup=backup), room), orders=5
+        )
+        assert not findings and not outcome.verdict and not outcome.copied, (findings, outcome)
+
+
+def test_three_entries_in_three_slots(sparing: int) -> None:
+    """What two entries do to each other a third one may undo; full tables, with a folder for copies and without."""
+    check(World(3, 3, (3,), thin=15), sparing, one_in=29, cases=2500, orders=5)
+    check(World(3, 3, (3,), thin=15, backup=True), sparing, one_in=31, cases=2500, orders=5)
 
 
 def test_with_a_folder_for_copies_nothing_reachable_is_refused_for_want_of_room(sparing: int) -> None:

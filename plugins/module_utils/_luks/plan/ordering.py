@@ -4,18 +4,20 @@
 # This module util is PRIVATE to luksmith.luks; it may change in any release.
 """A safe order for the changes of a plan: adds before erases, and a proven opener at every moment.
 
-The search is greedy and still complete: a rekey that has room takes no room away, an add only makes the volume safer,
-and an erase comes early only if nothing else can proceed; an erase that is safe first stays safe after any other step.
-If nothing can proceed, there is no safe order and the plan is refused.
+The search is greedy: a rekey that has room takes no room away, an add only makes the volume safer, and an erase comes
+early only if nothing else can proceed. But a rekey may take away the copy of a secret that would make another rekey or
+an erase safe, and an add the only number that another one can have. So other orders are tried before a plan is refused.
+The brute force in tests/property looks for what this misses.
 """
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ..errors import Refused, numbered
 from ..header.foreign_tokens import UNATTENDED
-from ..header.model import PRIORITY_IGNORE, Extent, Layout
+from ..header.model import PRIORITY_IGNORE, PRIORITY_NORMAL, Extent, Layout
 from .changes import Add, Changes, Rekey
 from .proof_cache import ProofCache
 from .types import Action, ActionKind
@@ -23,6 +25,12 @@ from .types import Action, ActionKind
 _NO_UNLOCK = "and unlock is not given"
 # What a step may lose for a moment, beside a copy of the header: nothing, a wanted secret, every proven opener.
 _NOTHING, _WANTED, _OPENERS = range(3)
+# All orders of four changes, and two of many: most of these are alike.
+_ORDERS = 480
+# The first step of these that can be made comes next: rekey, add, erase, rekey in place. Room by an early erase is
+# safer than a rekey in place, but the erase may take the copy of a secret that makes it safe, and a rekey the one that
+# makes the erase safe.
+_PREFERENCES = ("raei", "raie", "aeri")
 
 
 class Ordering:
@@ -63,14 +71,11 @@ class Ordering:
         """The actions of the plan. Raises Refused if no opener is proven or no order is safe."""
         if self.changes.adds or any(not rekey.own_key for rekey in self.changes.rekeys.values()):
             self._require_opener_for_writing()
-        # Room by an early erase is safer, but the erase may remove the copy that would make a rekey in place safe.
-        if not self._fill(early_erases=True):
+        if not self._found_an_order():
             self._rewind()
-            if not self._fill(early_erases=False):
-                self._rewind()
-                self.needs_way_back = self._fill_with_way_back()
-                if not (self.needs_way_back and self.way_back):
-                    raise self._no_safe_order(with_way_back=self.needs_way_back)
+            self.needs_way_back = self._fill_with_way_back()
+            if not (self.needs_way_back and self.way_back):
+                raise self._no_safe_order(with_way_back=self.needs_way_back)
         erases = {keyslot: why for keyslot, why in sorted(self.changes.erases.items()) if keyslot in self.old}
         for keyslot, priority in sorted(self.changes.priorities.items()):
             self.actions.append(
@@ -103,7 +108,7 @@ class Ordering:
         priority = self.changes.priorities.get(keyslot)
         if priority is None and keyslot in self.new:
             filled = next(action for action in reversed(self.actions) if action.keyslot == keyslot)
-            priority = filled.priority
+            priority = filled.priority or (PRIORITY_NORMAL if filled.kind == ActionKind.ADD else None)
         if priority is None and keyslot in self.proofs.slots:
             priority = self.proofs.slots[keyslot].priority
         return priority == PRIORITY_IGNORE
@@ -123,17 +128,30 @@ class Ordering:
             + "give a secret that opens another keyslot that stays (under unlock), or set allow_lockout: true",
         )
 
-    def _fill(self, *, early_erases: bool) -> bool:
-        """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
+    def _found_an_order(self) -> bool:
         adds, rekeys, erases = self._pending()
+        orders = ((one, other) for one in itertools.permutations(adds) for other in itertools.permutations(rekeys))
+        pending = len(adds) + len(rekeys)
+        for added, order in itertools.islice(orders, max(2, _ORDERS // (pending * pending + 1))):
+            for prefer in _PREFERENCES:
+                self._rewind()
+                if self._fill(list(added), {keyslot: rekeys[keyslot] for keyslot in order}, dict(erases), prefer):
+                    return True
+        return False
+
+    def _fill(
+        self, adds: t.List[Add], rekeys: t.Dict[int, Rekey], erases: t.Dict[int, t.Tuple[str, str]], prefer: str
+    ) -> bool:
+        """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
+        steps: t.Dict[str, t.Callable[[], bool]] = {
+            "r": lambda: self._some_rekey(rekeys),
+            "a": lambda: self._some_add(adds),
+            "e": lambda: self._early_erase(erases, adds, rekeys),
+            "i": lambda: self._some_rekey_in_place(rekeys),
+        }
         while adds or rekeys:
-            if self._some_rekey(rekeys) or self._some_add(adds):
-                continue
-            if early_erases and (self._early_erase(erases, adds, rekeys) or self._some_rekey_in_place(rekeys)):
-                continue
-            if not early_erases and (self._some_rekey_in_place(rekeys) or self._early_erase(erases, adds, rekeys)):
-                continue
-            return False
+            if not any(steps[step]() for step in prefer):
+                return False
         return True
 
     def _fill_with_way_back(self) -> bool:
@@ -294,9 +312,8 @@ class Ordering:
             return False
 
         def rank(keyslot: int) -> t.Tuple[bool, bool, bool, int]:
-            # What a rekey of another key gets room for leaves no opener: the number has to be good for an add, too.
-            any_number = not adds or any(not rekey.own_key for rekey in rekeys.values())
-            fillable = any_number or any(
+            # For a rekey any number makes room, and an add may have to come before it.
+            fillable = not adds or any(
                 keyslot not in self.changes.never_fill and (keyslot, add.secret) not in self.changes.never_hold
                 for add in adds
             )

@@ -10,6 +10,7 @@ remove, secrets to replace, secrets that must merely be present, and last what `
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from ..errors import Refused, shown
@@ -25,6 +26,8 @@ from .types import Action, ActionKind, Plan, Proofs, Situation, SlotView, WayBac
 if t.TYPE_CHECKING:
     from .resume import Resumption
 
+_MOST_OF_A_SIZE = 12
+
 
 def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
     """The plan that takes ``situation`` to ``desired``; empty if nothing needs to change.
@@ -34,11 +37,46 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
 
     Raises Refused if the situation makes the task unsafe or impossible, and what :meth:`.Proofs.verdict` raises.
     """
-    return _Planner(situation, desired, proofs).plan()
+    planner = _Planner(situation, desired, proofs)
+    try:
+        return planner.plan()
+    except Refused as error:
+        if not planner.wants_order:
+            raise
+        refusal = error
+    for copy in (False, True) if situation.way_back == WayBack.OFFERED else (False,):
+        for instead in _subsets(planner.either):
+            if copy or instead:
+                try:
+                    return _Planner(situation, desired, proofs, instead, copy=copy).plan()
+                except Refused as error:
+                    refusal = refusal if instead else error
+    raise refusal
+
+
+def _subsets(keyslots: t.Collection[int]) -> t.Iterator[t.Tuple[int, ...]]:
+    """The smallest first, and of each size not more than _MOST_OF_A_SIZE: of many keyslots most are alike."""
+    for size in range(len(keyslots) + 1):
+        yield from itertools.islice(itertools.combinations(sorted(keyslots), size), _MOST_OF_A_SIZE)
 
 
 class _Planner:
-    def __init__(self, situation: Situation, desired: Desired, proofs: Proofs) -> None:
+    """One plan.
+
+    either, instead: as in :class:`.replacements.Replacements`.
+    copy: whether a copy of the header may be the way back.
+    wants_order: whether all that a refused plan lacks is an order that is safe.
+    """
+
+    def __init__(
+        self,
+        situation: Situation,
+        desired: Desired,
+        proofs: Proofs,
+        instead: t.Collection[int] = (),
+        *,
+        copy: bool = False,
+    ) -> None:
         self.situation = situation
         self.desired = desired
         self.entries = Entries(desired)
@@ -48,6 +86,10 @@ class _Planner:
         self.layout = situation.layout
         self.warnings: t.List[str] = []
         self.copied = situation.way_back == WayBack.THERE
+        self.copy = copy or self.copied
+        self.instead = instead
+        self.either: t.Collection[int] = ()
+        self.wants_order = False
 
     def plan(self) -> Plan:
         check_format(self.situation, self.desired)
@@ -63,7 +105,13 @@ class _Planner:
         replaced = {old_of(entry): self._slots_of(entry) for entry in self.entries.replacing}
         forbidden = {old_of(entry): self._slots_of(entry) for entry in self.entries.absent if entry.keyslot is None}
         self._check_proof_conflicts({**forbidden, **replaced})
-        self._replace(replaced)
+        if self.entries.replacing:
+            from .replacements import Replacements
+
+            may_go = {*self.claims.marked_for_erase, *itertools.chain.from_iterable(forbidden.values())}
+            replacements = Replacements(self.entries, self.proofs, self.claims, may_go, self.instead)
+            replacements.apply(replaced)
+            self.either = replacements.either
         self._absent_by_secret(forbidden)
         self._plain_present()
         self._purge()
@@ -76,8 +124,7 @@ class _Planner:
         from .ordering import Ordering
 
         noted = self.situation.noted
-        way_back = self.situation.way_back != WayBack.NONE
-        ordering = Ordering(self.changes, self.layout, self.proofs, self._to_open(), noted, way_back=way_back)
+        ordering = Ordering(self.changes, self.layout, self.proofs, self._to_open(), noted, way_back=self.copy)
         for keyslot in sorted(noted & (self.changes.erases.keys() | self.changes.rekeys.keys())):
             rekey = self.changes.rekeys.get(keyslot)
             stays = keyslot in self.situation.entries_that_stay or (rekey is not None and not rekey.overwrites)
@@ -91,6 +138,7 @@ class _Planner:
             )
         if self.situation.format == "luks2":
             self._warn_of_sealed_secrets()
+        self.wants_order = True
         actions = ordering.actions_in_order()
         begun = (self._copy_action(),) if ordering.needs_way_back and not self.copied else ()
         ended = self._copy_removed(ordering.leaves_an_opener()) if begun or noted_copy else ()
@@ -416,88 +464,6 @@ class _Planner:
             " (PBKDF2 ignores trailing NUL bytes and replaces a long secret by its hash)",
             remedy="choose a new secret that differs from the old one",
         )
-
-    def _replace(self, replaced: t.Mapping[int, t.Sequence[int]]) -> None:
-        news = distinct(entry.new_secret for entry in self.entries.replacing)
-        replaces_any = {
-            new: any(replaced[old_of(entry)] for entry in self.entries.replacing if new_of(entry) == new)
-            for new in news
-        }
-        opened_before = {
-            new: self.claims.opened_and_staying(new, in_vain=in_vain) for new, in_vain in replaces_any.items()
-        }
-        for entry in sorted(
-            self.entries.replacing, key=lambda entry: min(replaced[old_of(entry)], default=self.situation.slot_count)
-        ):
-            new, old = new_of(entry), old_of(entry)
-            if new == old:
-                self._replace_costs(entry, replaced[old])
-            elif opened_before[new] is not None:
-                for keyslot in replaced[old]:
-                    label = self.proofs.label(old)
-                    where = f"keyslot {opened_before[new]}"
-                    reason = f"{self.proofs.label(new)}, which replaces {label}, already opens {where}"
-                    self.claims.erase(keyslot, label, reason)
-                self.claims.claim_and_keep(entry)
-            elif replaced[old] or self.claims.opens_anything(old) or self.claims.opens_anything(new):
-                self._rekey_all(entry, replaced[old])
-            elif not self.claims.provided(new, but=entry):
-                raise Refused(
-                    f"neither {self.proofs.label(old)} nor {self.proofs.label(new)} opens any keyslot"
-                    f"{self.proofs.not_tried(self.proofs.slots)}{self.proofs.opened_by_name_only(old)}",
-                    why=f"there is nothing that keyslots[{entry.position}] could replace",
-                    remedy="correct old_secret, add an entry with the old_secret that works today,"
-                    " or leave old_secret out to add the new one",
-                )
-
-    def _rekey_all(self, entry: Entry, keyslots: t.Sequence[int]) -> None:
-        """Give every keyslot of the old secret the new one; with ``purge`` only one keyslot."""
-        new, label = new_of(entry), self.proofs.label(old_of(entry))
-        for keyslot in keyslots:
-            other = self.changes.rekeys.get(keyslot)
-            if other is not None and other.secret != new:
-                raise Refused(
-                    f"keyslot {keyslot} opens with {label}, which is replaced by {self.proofs.label(other.secret)} "
-                    f"and by {self.proofs.label(new)}",
-                    why="one keyslot cannot hold both",
-                    remedy="name the keyslot of each, or leave old_secret out of one of them",
-                )
-            if (keyslot, new) in self.changes.never_hold or (
-                self.desired.purge and other is None and keyslot not in self.entries.ranked and self._has_a_slot(new)
-            ):
-                self.claims.erase(keyslot, label, f"{label} is replaced by {self.proofs.label(new)} in another keyslot")
-            elif other is None:
-                self.claims.rekey(entry, keyslot, old_of(entry))
-                self.claims.claimed.add(keyslot)
-        if not self.claims.will_open(new):
-            self.claims.add(entry, None)
-
-    def _has_a_slot(self, secret: int) -> bool:
-        pinned = [keyslot for keyslot, pinned in self.entries.pins.items() if pinned == secret]
-        return any(not self.claims.has_own_key(keyslot) for keyslot in pinned) or any(
-            rekey.secret == secret and not rekey.own_key for rekey in self.changes.rekeys.values()
-        )
-
-    def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
-        """Old and new are one secret: change the costs of every keyslot of it that stays; with ``purge`` only one."""
-        new = new_of(entry)
-        if not slots and not self.claims.opens_anything(new) and not self.claims.provided(new, but=entry):
-            raise Refused(
-                f"{self.proofs.label(new)} opens no keyslot{self.proofs.not_tried(self.proofs.slots)}",
-                why="there is no keyslot whose costs could be changed",
-                remedy="leave old_secret out to add it",
-            )
-        kept = [
-            keyslot
-            for keyslot in slots
-            if keyslot not in self.claims.marked_for_erase and (keyslot, new) not in self.changes.never_hold
-        ]
-        staying = [] if self.desired.purge else kept
-        for keyslot in staying:
-            self.claims.claimed.add(keyslot)
-            self.claims.keep(entry, keyslot)
-        if not staying and not self.claims.claim_and_keep(entry) and not self.claims.will_open(new):
-            self.claims.add(entry, None)
 
     def _plain_present(self) -> None:
         for entry in self.entries.plain:

@@ -432,7 +432,7 @@ def test_check_mode_says_that_a_volume_cannot_be_written(
 def test_a_path_that_cannot_be_replaced_is_said_in_check_mode(
     volume: pathlib.Path, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_path: str) -> t.NoReturn:
+    def fail(_path: str, _size: int) -> t.NoReturn:
         raise StorageFault("the file system is read-only")
 
     monkeypatch.setattr(taking.whole_file, "check_replaceable", fail)
