@@ -144,9 +144,10 @@ def test_every_module_runs(isolation: str, tmp_path: pathlib.Path) -> None:
     tasks: t.List[t.Dict[str, t.Any]] = [{"name": "before", "look": {}, "register": "before"}]
     for module, arguments in called.items():
         variables = {**_variables(volume), "mitogen_task_isolation": isolation}
-        tasks.append({"luksmith.luks." + module: arguments, "register": module, "vars": variables})
+        # As a variable, audit_step would be one of the role, and misspelt.
+        tasks.append({"luksmith.luks." + module: arguments, "register": f"of_{module}", "vars": variables})
     tasks.append({"name": "after", "look": {}, "register": "after"})
-    for name in ("before", *called, "after"):
+    for name in ("before", *(f"of_{module}" for module in called), "after"):
         tasks.append(
             {
                 "ansible.builtin.copy": {
@@ -158,7 +159,8 @@ def test_every_module_runs(isolation: str, tmp_path: pathlib.Path) -> None:
         )
     results, output = _play(tmp_path, tasks)
 
-    assert {name: results[name]["changed"] for name in called} == {name: name in CHANGES for name in called}, output
+    changed = {name: results[f"of_{name}"]["changed"] for name in called}
+    assert changed == {name: name in CHANGES for name in called}, output
     volume.holds({0: AFTER}, BEFORE)
     assert (tmp_path / "keyfile").read_text() == AFTER
     assert BEFORE not in output and AFTER not in output

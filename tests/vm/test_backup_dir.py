@@ -120,7 +120,7 @@ def test_a_copy_that_is_not_synced_is_noticed(image: Image, shelf: Shelf, tmp_pa
     """One boot, in which nothing but the module could sync the copy."""
     kind, files = _FULL[0], "plugins/module_utils/_luks/files.py"
     no_sync = [
-        (files, "            os.fsync(descriptor)\n            _confirm(", "            _confirm("),
+        (files, "            os.fsync(descriptor)\n            if isinstance", "            if isinstance"),
         (files, "        os.fsync(descriptor)\n    finally:", "        pass\n    finally:"),
     ]
     disks = _disks(shelf, "no-sync", Pair(make(kind), empty_file_system()))
