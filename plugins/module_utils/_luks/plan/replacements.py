@@ -17,9 +17,9 @@ from .proof_cache import ProofCache
 class Replacements:
     """What the entries with ``old_secret`` and ``new_secret`` and no number change.
 
-    may_go: keyslots that another entry lets be erased. either: those for which the entries
-    are satisfied if they get the new secret, and if they are erased, so that the choice may decide whether a safe order
-    exists. instead: those of them for which the choice that is usual is not taken.
+    may_go: keyslots that another entry lets be erased. either: those that satisfy the entries with the new secret and
+    erased, so that the choice may decide whether a safe order exists. instead: those of them for which the usual choice
+    is not taken.
     """
 
     def __init__(
@@ -87,8 +87,9 @@ class Replacements:
                 self.claims.add(entry, None)
 
     def _first(self, entry: Entry, keyslots: t.Sequence[int]) -> int:
-        new, slots = new_of(entry), self.proofs.slots
-        return min((number for number in keyslots if (number, new) not in self.changes.never_hold), default=len(slots))
+        """The lowest of the keyslots that the new secret may get; behind all others without one."""
+        may_hold = [keyslot for keyslot in keyslots if (keyslot, new_of(entry)) not in self.changes.never_hold]
+        return min(may_hold, default=max(self.proofs.slots, default=0) + 1)
 
     def _check_one_new(
         self, replaced: t.Mapping[int, t.Sequence[int]], opened_before: t.Mapping[int, t.Optional[int]]
