@@ -163,6 +163,7 @@ class TestQcow2:
 
     @carries(("kdf-cost", "<costs>"), ("rekey", "Set its secret again"))
     def test_costs(self, tmp_path: pathlib.Path) -> None:
+        """QEMU measures the costs of each image that it makes: more than 5 s."""
         lab = Lab(tmp_path).qemu("qcow2")
         strict = {"minimum_costs": {"pbkdf2": 300000}}
         assert "luksmith.luks.keyslots" in lab.audit(**strict)["kdf-cost"]["remedy"]
@@ -172,6 +173,7 @@ class TestQcow2:
 
     @carries(("key-size", "<encrypt_anew>"), ("encrypt_anew", "Close the image"))
     def test_key_size(self, tmp_path: pathlib.Path) -> None:
+        """QEMU measures the costs of each image that it makes: more than 5 s."""
         lab = Lab(tmp_path).qemu("qcow2", "cipher-alg=aes-128")
         lab.carry_out(lab.audit(minimum_key_size=64)["key-size"]["remedy"], "-o", "encrypt.iter-time=10")
         assert "key-size" not in lab.audit(minimum_key_size=64)
@@ -189,6 +191,7 @@ class TestRawImageOfQemu:
 
     @carries(("hash-weak", "<encrypt_anew>"), ("kdf-hash", "<other_hash>"))
     def test_hash(self, tmp_path: pathlib.Path) -> None:
+        """QEMU measures the costs of each image that it makes: more than 5 s."""
         lab = Lab(tmp_path).qemu("luks", "hash-alg=sha1")
         asked = {"kdf_hashes": ["sha256"]}
         assert "qemu-img convert" in lab.audit(**asked)["kdf-hash"]["remedy"]
@@ -197,6 +200,7 @@ class TestRawImageOfQemu:
 
     @carries(("cipher-weak", "<encrypt_anew>"), ("encrypt_anew", "Close the image"))
     def test_cipher(self, tmp_path: pathlib.Path) -> None:
+        """QEMU measures the costs of each image that it makes: more than 5 s."""
         lab = Lab(tmp_path).qemu("luks", "cipher-mode=cbc", "ivgen-alg=plain64")
         lab.carry_out(lab.audit()["cipher-weak"]["remedy"], "-o", "iter-time=10")
         assert "cipher-weak" not in lab.audit()

@@ -99,7 +99,9 @@ def test_a_stale_binding_is_found_and_proves_nothing(volume: Luks2Volume, type: 
 
 
 def test_a_rotation_takes_in_a_volume_whose_only_key_is_a_binding(volume: Luks2Volume, type: str) -> None:
-    """As the role asks the host: look, add with the proof of the token, and erase the secret of the installer."""
+    """As the role asks the host: look, add with the proof of the token, and erase the secret of the installer. Clevis
+    is asked in each step: more than 5 s.
+    """
     bind(volume, type)
     leave = {"state": "absent", "old_secret": {"label": "installer", "passphrase": "pw0"}}
     secret = {"label": "luksmith:1", "passphrase": "staged in the store"}

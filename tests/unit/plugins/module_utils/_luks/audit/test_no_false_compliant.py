@@ -241,6 +241,7 @@ def test_one_key_of_a_policy_that_extends_none(images: t.Mapping[str, Evidence])
 
 
 def test_one_rule_of_a_policy_that_extends_none(images: t.Mapping[str, Evidence]) -> None:
+    """Each rule with each of its words on each image: more than 5 s."""
     names = [rule for rule in rules.IDS if rule not in policy.OF_THE_POLICY]
     loose = {**ready_policies.READY["legacy"], "rules": {}}
     wrong = {
