@@ -444,7 +444,7 @@ def work(module: SafeModule) -> t.Dict[str, t.Any]:
 
 def main() -> None:
     module = SafeModule(argument_spec=argument_spec(), supports_check_mode=True)
-    run_module(module, lambda: work(module), leaves=LEAVES, end=module.exit_unmasked)
+    run_module(module, lambda: work(module), leaves=LEAVES)
 
 
 if __name__ == "__main__":

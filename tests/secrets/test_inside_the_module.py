@@ -20,6 +20,7 @@ from functools import partial
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks import errors
+from ansible_collections.luksmith.luks.plugins.test import results
 from ansible_collections.luksmith.luks.tests.secrets import canary, child, hurts, volumes
 from ansible_collections.luksmith.luks.tests.secrets.box import known_keys
 from ansible_collections.luksmith.luks.tests.secrets.hurts import ENGINE, Place
@@ -198,10 +199,30 @@ def test_ansibles_own_log_holds_such_secrets(lab: Lab) -> None:
     assert {name for name, _form in lab.search(ended.logged)} == {"old", "new", "more"}, ended.logged
 
 
-def test_masking_has_side_effects(lab: Lab) -> None:
-    """docs/security.md tells of it: what is masked is masked wherever it appears."""
-    task = {"device": str(lab.volume.path), "secrets": [{"passphrase": "s1"}, {"passphrase": "s2"}]}
-    assert child.run("keyslots_info", task).result["type"] == "luk********"
+GUESSES = ("active", "s1", "1", "e", "True", "keyslots", "guess")
+
+
+@one_format
+def test_a_secret_that_is_part_of_a_word_proves_nothing_wrong(lab: Lab) -> None:
+    """What tests and later tasks act on is what was found.
+
+    With asterisks in the place of each secret, no keyslot was "active", and the label of a secret that opens the volume
+    was not the one that the task gave: "opened_by" answered that it does not open it.
+    """
+    old = {"label": f"guess {lab.old.text}", "passphrase": lab.old.text}
+    tried = [old, *({"label": f"guess {number}", "passphrase": guess} for number, guess in enumerate(GUESSES))]
+    result = child.run("keyslots_info", {"device": str(lab.volume.path), "secrets": tried}).result
+    assert results.opened_by(result, old["label"]) and results.only_opened_by(result, old["label"])
+    assert "invocation" in result and not lab.search(json.dumps(result["invocation"]).encode())
+
+
+@one_format
+def test_a_refusal_says_what_its_asterisks_are(lab: Lab) -> None:
+    absent = str(lab.folder / "absent-volume")
+    task = {**lab.task, "device": absent, "unlock": [{"passphrase": "absent"}]}
+    said = child.run("keyslots", task).result["msg"]
+    assert absent.replace("absent", "********") in said, said
+    assert said.endswith("text that is also a secret of this task."), said
 
 
 @one_format

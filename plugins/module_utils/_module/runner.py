@@ -44,17 +44,10 @@ class Module(t.Protocol):
         ...
 
 
-def run_module(
-    module: Module,
-    work: t.Callable[[], Result],
-    *,
-    leaves: str,
-    end: t.Optional[t.Callable[..., t.NoReturn]] = None,
-) -> t.NoReturn:
+def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> t.NoReturn:
     """Do ``work`` and end the module with its result, or with the message of its error.
 
     leaves: a sentence on what an interrupted module may leave behind; NOTHING_CHANGED for one that never writes.
-    end: what a good result is given to, ``module.exit_json`` by default.
     A result with ``failed`` ends as a failure. Raises nothing: a traceback or the text of a foreign exception could
     show a secret.
     """
@@ -70,7 +63,7 @@ def run_module(
         # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
         if result.pop("failed", False):
             module.fail_json(**result)
-        (end or module.exit_json)(**result)
+        module.exit_json(**result)
     finally:
         # Under Mitogen this process goes on with other tasks. The hooks stay: what dies at its very end may know a
         # secret too.

@@ -9,7 +9,12 @@ from __future__ import annotations
 import copy
 import typing as t
 
+from ansible.module_utils.common.parameters import remove_values
+
 from .wrong_task import CheckedModule
+
+_NO_WORD = 20  # characters
+_MASKED = "In this message asterisks stand for text that is also a secret of this task."
 
 
 class SafeModule(CheckedModule):
@@ -33,15 +38,18 @@ class SafeModule(CheckedModule):
     def log(self, msg: t.Any, log_args: t.Any = None) -> None:
         super().log("Invoked" if log_args else msg)
 
-    def exit_unmasked(self, **result: t.Any) -> t.NoReturn:
-        """End with a result that an action of this collection acts on, and of which every text is public.
+    def exit_json(self, **result: t.Any) -> t.NoReturn:
+        """What our modules found is public, and plays and tests act on it: a secret that could be a word is masked in
+        the arguments only, and none is anywhere else.
 
         Ansible puts asterisks in the place of each secret of the task, also where it is a part of a path, a label or a
-        word: a volume /srv/data/1.img whose leaked passphrase is "data" could never be found again, and a finding be
-        counted as one of an unknown severity.
+        word. A volume /srv/data/1.img whose leaked passphrase is "data" could not be found again, and a secret with the
+        label "guess data" that opens the volume was said to open nothing. What is longer than words is masked
+        nevertheless, should a mistake of ours ever show it.
         """
-        self.no_log_values = set()
-        self.exit_json(invocation={}, **result)
+        result.setdefault("invocation", {"module_args": remove_values(self.params, self.no_log_values)})
+        self.no_log_values = {value for value in self.no_log_values if len(str(value)) >= _NO_WORD}
+        super().exit_json(**result)
 
     def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
         found = {
@@ -50,7 +58,8 @@ class SafeModule(CheckedModule):
         }
         # Messages about an option of the wrong type show its repr.
         self.no_log_values.update(found, (repr(text)[1:-1] for text in found))
-        super().fail_json(msg, **kwargs)
+        told = str(remove_values(msg, self.no_log_values))
+        super().fail_json(msg if told == msg else f"{msg} {_MASKED}", **kwargs)
 
 
 def _pins(entries: t.Any) -> t.Iterator[str]:
