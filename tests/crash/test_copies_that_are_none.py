@@ -325,7 +325,16 @@ def test_where_the_header_still_opens_a_lost_copy_is_made_again(host: Host, monk
     for left in host.copies.iterdir():
         left.unlink()
     assert host.opened() == {A, D}
+    there: t.List[t.List[t.Set[str]]] = []
+    right = KeyslotWriter.place
+
+    def noted(*arguments: t.Any) -> None:
+        there.append([host.opened(copy) for copy in host.copies.iterdir()])
+        right(*arguments)
+
+    monkeypatch.setattr(KeyslotWriter, "place", noted)
     result = host.run()
+    assert there == [[{A, D}]], "no copy opens while the keyslot is written"
     assert [row["action"] for row in result["plan"]] == ["copy-header", "rekey", "remove-copy"]
     assert host.opened() == {B, D} and not list(host.copies.iterdir())
 

@@ -375,13 +375,21 @@ class TestLeftovers:
         assert path.read_bytes() == CONTENT and mode_of(path) == 0o600 and list(path.parent.iterdir()) == [path]
         assert (b"secret" in seen[0]) is not secret and len(seen[0]) == 6 * 99
 
+    @pytest.mark.parametrize("given", [bytes, in_parts])
+    def test_nothing_of_a_longer_one_stays(self, path: pathlib.Path, given: Given) -> None:
+        beside(path).write_bytes(CONTENT * 2)
+        files.replace(str(path), given(CONTENT))
+        assert path.read_bytes() == CONTENT
+
     def test_those_of_earlier_releases_go(self, path: pathlib.Path) -> None:
         left, other = path.with_name(".file.new-ab12"), path.with_name(".other.new-ab12")
         left.write_bytes(b"secret")
         other.write_bytes(b"somebody else's")
         with left.open("rb") as content:
+            before = open_descriptors()
             files.replace(str(path), CONTENT, secret=True, leftovers=(".file.new-", ".file.luksmith-"))
             assert content.read() != b"secret"
+            assert open_descriptors() == before
         assert sorted(path.parent.iterdir()) == sorted([path, other])
 
     @pytest.mark.parametrize("mode", [0o400, 0o644])
@@ -442,8 +450,11 @@ class TestTwoAtOnce:
             yield
 
     def test_one_that_is_at_work_is_left_alone(self, path: pathlib.Path) -> None:
-        with self.at_work(path), pytest.raises(Busy, match="Another run is writing"):
-            files.replace(str(path), CONTENT)
+        with self.at_work(path):
+            before = open_descriptors()
+            with pytest.raises(Busy, match="Another run is writing"):
+                files.replace(str(path), CONTENT)
+            assert open_descriptors() == before
         assert not path.exists()
 
     def test_with_patience_it_is_waited_for(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
