@@ -17,6 +17,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import key_material
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.prover import Prover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.session import unlock_session
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
@@ -95,3 +96,23 @@ def test_the_key_is_wiped(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(keyslot_writer, "_own_key", watched)
     test_the_key_stays_and_its_secret_is_another(path)
     assert kept and not any(kept[0])
+
+
+@pytest.mark.parametrize("material", [None, b"another program wrote this"])
+def test_what_is_on_the_way_to_the_key_is_wiped(
+    path: pathlib.Path, material: t.Optional[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is what came of key material that changed meanwhile: it may be a part of the key that was there."""
+    opened: t.List[t.Tuple[t.Any, bytearray]] = []
+    right = key_material.unseal
+
+    def watched(slot: t.Any, derived: t.Any, given: t.Any) -> bytearray:
+        opened.append((derived, right(slot, derived, given)))
+        return opened[-1][1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keyslot_writer.key_material, "unseal", watched)
+        with contextlib.nullcontext() if material is None else pytest.raises(HeaderChanged):
+            own_key(path.read_bytes(), 1, material)
+    derived, key = opened[-1]
+    assert not any(derived) and any(key) is (material is None)
