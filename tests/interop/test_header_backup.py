@@ -117,6 +117,14 @@ def test_a_second_backup_changes_nothing_and_a_wider_mode_is_narrowed(volume: Lu
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@BOTH
+def test_that_a_copy_has_no_data_is_no_warning(volume: Luks2Volume, path: pathlib.Path) -> None:
+    for _again in range(2):
+        assert not backup(volume.path, path, "pw0").get("warnings")
+    replace(volume, "pw1", "pw2", "pw0")
+    assert not [text for text in restored(volume.path, path, "pw0")["warnings"] if "looks like" in str(text)]
+
+
 @LUKS2
 def test_a_stale_backup_says_what_it_still_opens(volume: Luks2Volume, path: pathlib.Path, format: str) -> None:
     keyslots(

@@ -14,8 +14,8 @@ from .reading import Read
 def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     """The checked header at the start of ``size`` readable bytes.
 
-    ``embedded``: the header lies in a container that keeps the payload elsewhere (qcow2). A payload offset at the end
-    of the region is normal then.
+    ``embedded``: the header lies in a container that keeps the payload elsewhere (qcow2), or is a copy. A payload
+    offset at the end of the region is normal then.
 
     Raises what :func:`.detect.by_version` raises, MalformedHeader, and for LUKS2 Refused and Unsupported.
     """
@@ -30,6 +30,6 @@ def parse_header(read: Read, size: int, *, embedded: bool = False) -> Header:
     def luks2(read: Read, size: int) -> Header:
         from .luks2 import codec
 
-        return codec.parse(read, size)
+        return codec.parse(read, size, embedded=embedded)
 
     return detect.by_version(read, size, luks1, luks2)

@@ -21,15 +21,17 @@ from .binary import BINARY_SIZE, Copy, build_copy, shown_text
 from .recovery import Copies
 
 
-def parse(read: Read, size: int) -> Luks2Header:
+def parse(read: Read, size: int, *, embedded: bool = False) -> Luks2Header:
     """Header from ``size`` available bytes. It never writes, whatever state the copies are in.
+
+    ``embedded``: no payload is expected behind it, which a copy of a header has not.
 
     Raises NotLuks, MalformedHeader, Refused and Unsupported as :func:`.recovery.choose` does, and what ``read`` raises.
     """
     copies, tree = recovery.choose(read, size)
     header = Luks2Header(copies, tree, notes=read.notes if isinstance(read, TolerantRead) else ())
     begin = min(segment.offset for segment in header.segments)
-    if begin >= size:
+    if begin >= size and not embedded:
         says = f"the payload would begin at byte {begin}, at or past the end ({size} bytes)"
         header.warnings += (f"{says}: this looks like a header backup or a detached header",)
     return header
