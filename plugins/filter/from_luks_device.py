@@ -266,7 +266,7 @@ class _Turn:
             self._note("every keyslot that the removed secret opens is erased, not only the first")
         if self.given.get("remove_keyslot") is not None:
             entries.append({"state": "absent", "keyslot": self.given["remove_keyslot"]})
-        entries += [*self._bindings(), *self._priority(unlock)]
+        entries += [*self._bindings(), *self._priority()]
         given = {"device": device, **({"unlock": [unlock]} if unlock else {}), "keyslots": entries}
         if self.given.get("force_remove_last_key") is not None:
             given["allow_lockout"] = self.given["force_remove_last_key"]
@@ -280,16 +280,15 @@ class _Turn:
             return {"passphrase_base64" if encoding == "base64" else "passphrase": self.given[passphrase]}
         return None if self.given.get(keyfile) is None else {"keyfile": self.given[keyfile]}
 
-    def _priority(self, unlock: t.Optional[Task]) -> t.List[Task]:
+    def _priority(self) -> t.List[Task]:
         if self.given.get("keyslot_priority") is None:
             if self.given.get("keyslot") is not None:
                 self._note("keyslot is for a new volume, and is left out")
             return []
-        if unlock is None or self.given.get("keyslot") is None:
-            self._note("keyslot_priority is left out: here it needs keyslot and the secret that opens it")
+        if self.given.get("keyslot") is None:
+            self._note("keyslot_priority is left out: here it needs keyslot")
             return []
-        self._note("keyslot_priority needs the secret that opens the keyslot; check that it is the one that unlocks")
-        return [{"keyslot": self.given["keyslot"], "new_secret": unlock, "priority": self.given["keyslot_priority"]}]
+        return [{"keyslot": self.given["keyslot"], "priority": self.given["keyslot_priority"]}]
 
     def _costs(self) -> Task:
         pbkdf = self.given.get("pbkdf") or {}

@@ -18,7 +18,7 @@ _HERE = {
     "remove_keyslot": "keyslots: [{state: absent, keyslot: ...}]",
     "force_remove_last_key": "allow_lockout",
     "keyslot": "keyslots: [{keyslot: ..., new_secret: ...}]",
-    "keyslot_priority": "keyslots: [{keyslot: ..., new_secret: ..., priority: ...}]",
+    "keyslot_priority": "keyslots: [{keyslot: ..., priority: ...}]",
     "pbkdf": "keyslots: [{new_secret: ..., pbkdf: ...}]",
     "algorithm": "type",
     "iteration_time": "iter_time beside pbkdf, in milliseconds",

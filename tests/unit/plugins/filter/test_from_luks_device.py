@@ -80,8 +80,8 @@ TURNED: t.Dict[str, t.Tuple[Options, Options, str]] = {
     ),
     "keyslot_priority": (
         {"device": "/x", "passphrase": "a", "keyslot": 2, "keyslot_priority": "ignore"},
-        {"keyslots": [{"keyslot": 2, "new_secret": UNLOCK, "priority": "ignore"}]},
-        "needs the secret that opens the keyslot",
+        {"unlock": [UNLOCK], "keyslots": [{"keyslot": 2, "priority": "ignore"}]},
+        "",
     ),
     "keyslot": ({**ADD, "keyslot": 2}, {"keyslots": [ENTRY]}, "keyslot is for a new volume"),
     "state": ({**ADD, "state": "present"}, {"keyslots": [ENTRY]}, "no longer makes a volume"),
