@@ -12,7 +12,7 @@ import re
 import pytest
 from ansible_collections.luksmith.luks.tests.rotation.lab import Lab
 
-pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
+pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup", "ssh")
 
 
 def a_lab_whose_first_host_is_lost(tmp_path: pathlib.Path, shared: pathlib.Path) -> Lab:

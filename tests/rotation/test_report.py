@@ -19,6 +19,7 @@ from ansible_collections.luksmith.luks.tests.rotation.lab import Lab
 pytestmark = pytest.mark.needs("ansible-playbook", "cryptsetup")
 
 
+@pytest.mark.needs("ssh")
 def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
     """A batch with a rotation, a lost host and a refusal; then the play stops, although ansible-core goes on, which
     counts the lost host twice. The limits come from the inventory, also with --limit. It may take 10 s.
