@@ -75,12 +75,12 @@ options:
     suboptions: &work
       device:
         description:
-          - As O(luksmith.luks.keyslots#module:device).
-        type: path
+          - As O(luksmith.luks.keyslots#module:device), to the letter. C(~) and C($HOME) are names like others.
+        type: str
       header:
         description:
-          - As O(luksmith.luks.keyslots#module:header).
-        type: path
+          - As O(luksmith.luks.keyslots#module:header), to the letter.
+        type: str
       uuid:
         description:
           - The UUID of the volume.
@@ -266,8 +266,8 @@ options:
             type: str
           path:
             description:
-              - Path of the keyfile.
-            type: path
+              - Path of the keyfile, to the letter.
+            type: str
           keyfile_offset:
             description:
               - As in crypttab.
@@ -403,8 +403,8 @@ def argument_spec() -> Spec:
 
 def work_options() -> Spec:
     return {
-        "device": {"type": "path"},
-        "header": {"type": "path"},
+        "device": {"type": "str"},
+        "header": {"type": "str"},
         "uuid": {"type": "str"},
         "unlock": {**unlocking(), "default": []},
         "kept": {"type": "int", "default": 0},
@@ -427,7 +427,7 @@ def work_options() -> Spec:
             "no_log": False,
             "options": {
                 "name": {"type": "str"},
-                "path": {"type": "path"},
+                "path": {"type": "str"},
                 "keyfile_offset": {"type": "int", "no_log": False},
                 "keyfile_size": {"type": "int", "no_log": False},
             },

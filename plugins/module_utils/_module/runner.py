@@ -57,7 +57,7 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
     # Python prints exceptions of threads and destructors with their text; the thread that waits gets the error anyway.
     threading.excepthook = sys.unraisablehook = _say_nothing
     try:
-        result = _outcome(work, NOTHING_CHANGED if module.check_mode else leaves)
+        result = _as_text(_outcome(work, NOTHING_CHANGED if module.check_mode else leaves))
         for warning in result.pop("warnings", ()):
             module.warn(warning)
         # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
@@ -70,6 +70,18 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
         for each, handler in found.items():
             if handler is not None:  # one that Python did not set, nor did we
                 signal.signal(each, handler)
+
+
+def _as_text(value: t.Any) -> t.Any:
+    """``value`` with an escape in the place of each byte that is no text, as in the name of a file.
+
+    ansible-core 2.19 and newer refuse a whole answer because of one.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, t.Mapping):
+        return {_as_text(name): _as_text(member) for name, member in value.items()}
+    return [_as_text(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def _say_nothing(_unraisable: t.Any) -> None:

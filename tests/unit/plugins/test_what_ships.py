@@ -35,9 +35,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 735,
+    "audit": 736,
     "audit_host": 3,
-    "audit_step": 774,
+    "audit_step": 775,
     "escrow_entry": 5,
     "fleet_report": 10,
     "header_backup": 637,
@@ -48,11 +48,11 @@ BUDGETS = {
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
-    "rotation_step": 982,
-    "test_volumes": 464,
+    "rotation_step": 983,
+    "test_volumes": 465,
     "vault_entry": 5,
-    "verify_volume": 542,
-    "volumes_info": 249,
+    "verify_volume": 543,
+    "volumes_info": 250,
 }
 
 # What a module must not carry, as patterns of paths below plugins/module_utils/.

@@ -14,7 +14,7 @@ from ..plan.actions import Action, ActionKind
 from ..result.actions import Result, action_row
 from ..result.slot_table import rows
 from ..volume import locks, whole_file
-from ..volume.read_header import read_header
+from ..volume.read_header import check_uuid, read_header
 from ..volume.storage import Volume, open_volume
 from .backup_file import BackupFile, check_is_another, check_is_no_volume, check_may_replace, read_backup_file
 from .backup_result import Opened, Side, compared, describe_backup, diff_of, named, names_of
@@ -25,8 +25,8 @@ from .image import SAME, Image, only_in, parse_image, relation, same_bytes, same
 _ATTEMPTS = 5
 
 
-def create(task: BackupTask, *, check: bool) -> Result:
-    """Bring the backup at ``task.path`` up to date.
+def create(task: BackupTask, *, check: bool, uuid: str = "") -> Result:
+    """Bring the backup at ``task.path`` up to date. uuid: of the only volume that this may be the backup of.
 
     Raises LuksmithError; the old file is unchanged then, unless the error says otherwise.
     """
@@ -35,6 +35,7 @@ def create(task: BackupTask, *, check: bool) -> Result:
         with open_volume(task.device, task.header, writable=False) as volume:
             check_is_another(existing, volume)
             now = consistent_image(volume, task.lock_timeout)
+            check_uuid(now.header, uuid)
             container = volume.container
             refused = now.header.write_obstacle
     except LuksmithError as error:

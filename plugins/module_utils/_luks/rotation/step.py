@@ -73,11 +73,14 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
 
     try:
         with expected_only():
+            _check_text(place["device"], place["header"])
             info = inspect(parse_info({**place, "lock_timeout": params["lock_timeout"]}))
             told = {name: info["header"][name] for name in _TOLD}
             seen.update({name: info[name] for name in ("uuid", "type", "container", "keyslots")}, **told)
             seen["chain"] = info.get("chain", [])
             seen["crypttab"] = _keyfiles(found, seen["uuid"]) if found is not None else volume.get("keyfiles") or []
+            for keyfile in seen["crypttab"]:
+                _check_text(keyfile["path"], what=f"the path of the keyfile of {keyfile['name']} in crypttab")
             work = _work_for(params, volume, seen["uuid"], seen["type"])
             if params["backup"] and _UUID.fullmatch(seen["uuid"]):
                 seen["phase"] = "backup"
@@ -85,7 +88,7 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
             if work is not None:
                 seen["phase"] = "plan"
                 nothing = {"changed": False, "plan": [], "keyslots": seen["keyslots"], "diff": None}
-                seen["plan"] = _amend(params, place, work, check=True) if work["keyslots"] else nothing
+                seen["plan"] = _amend(params, place, work, seen["uuid"], check=True) if work["keyslots"] else nothing
                 seen["chain"] = seen["plan"].get("chain", seen["chain"])  # now with what its secrets open
                 seen["planned"] = work["uuid"] or ""
                 if seen.get("backup") is False and seen["plan"]["changed"]:
@@ -98,6 +101,15 @@ def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result
     except LuksmithError as error:
         return {**seen, "failed": True, "msg": str(error.on(volume["device"]))}
     return seen
+
+
+def _check_text(*paths: t.Optional[str], what: str = "its path") -> None:
+    """Raises Refused for bytes that are no text: what a result has in their place would name another file."""
+    for path in paths:
+        try:
+            (path or "").encode("utf-8")
+        except UnicodeEncodeError:
+            raise Refused(f"{what} is not UTF-8", why="Ansible cannot name such a file", remedy="Rename it") from None
 
 
 def _work_for(params: Params, volume: Params, uuid: str, format: str) -> t.Optional[Params]:
@@ -122,20 +134,21 @@ def _without_token(entry: Params) -> Params:
 def _change(params: Params, work: Params) -> Result:
     place = {"device": work["device"], "header": work["header"]}
     done: Result = {**place, "phase": params["step"], "changed": False}
+    uuid = work["uuid"] or ""
     try:
         with expected_only():
             if work["keyslots"]:
-                done.update(_amend(params, place, work, check=False))
+                done.update(_amend(params, place, work, uuid, check=False))
             if work["prove"] is not None:
                 done["phase"] = "prove"
-                _prove(params, place, work["prove"], done.get("plan", ()))
+                _prove(params, place, uuid, work["prove"], done.get("plan", ()))
             done["phase"] = "keyfiles"
             done["keyfiles"] = []
             _follow(work["keyfiles"], work, check=False, followed=done["keyfiles"])
             done["changed"] = done["changed"] or any(one["changed"] for one in done["keyfiles"])
             if params["step"] == ERASE and params["backup"]:
                 done["phase"] = "backup"
-                done["backup"] = _backup(params, place, work["uuid"], check=False)
+                done["backup"] = _backup(params, place, uuid, check=False)
                 done["changed"] = done["changed"] or done["backup"]
             done["phase"] = params["step"]
     except LuksmithError as error:
@@ -145,27 +158,29 @@ def _change(params: Params, work: Params) -> Result:
     return done
 
 
-def _amend(params: Params, place: Params, work: Params, *, check: bool) -> Result:
+def _amend(params: Params, place: Params, work: Params, uuid: str, *, check: bool) -> Result:
     options = {name: params[name] for name in ("lock_timeout", "wipe", "backup_dir")}
     options["qmp"] = params["qmp"].get(place["device"])
     task = parse_task({**place, **options, "unlock": work["unlock"], "keyslots": work["keyslots"]})
     try:
         kept = [item for item in work["unlock"][: work["kept"] or 0] if not is_volume_key(item)]
         suggested = {hint["label"]: hint["keyslot"] for hint in work["hints"]}
-        result = amend(task, check=check, first=len(kept), suggested=suggested)
+        result = amend(task, check=check, first=len(kept), suggested=suggested, uuid=uuid)
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE if name in result}
 
 
-def _prove(params: Params, place: Params, secret: Params, actions: t.Sequence[Result]) -> None:
+def _prove(params: Params, place: Params, uuid: str, secret: Params, actions: t.Sequence[Result]) -> None:
     """Raises Refused unless ``secret`` opens a keyslot, as the medium has it; those of ``actions`` are tried first."""
     from ..task.parse_info import parse_info
     from ..usecases.proving import proofs
+    from ..volume.read_header import check_uuid
 
     task = parse_info({**place, "secrets": [secret], "lock_timeout": params["lock_timeout"]})
     try:
         with proofs(task, remembered=True) as (_session, _volume, header, prover):
+            check_uuid(header, uuid)
             made = [action["keyslot"] for action in actions if action["keyslot"] in header.keyslots]
             if any(prover.verdict(0, keyslot) is Verdict.OPENS for keyslot in (*made, *header.keyslots)):
                 return
@@ -185,7 +200,7 @@ def _backup(params: Params, place: Params, uuid: str, *, check: bool) -> bool:
     path = _backup_path(params, uuid)
     task = parse_backup({**place, "path": path, "lock_timeout": params["lock_timeout"]})
     try:
-        return bool(create(task, check=check)["changed"])
+        return bool(create(task, check=check, uuid=uuid)["changed"])
     except LuksmithError as error:
         if not check and error.changed == KEPT:
             error.changed = "The backup of before stays, and opens the volume with the secrets of before"

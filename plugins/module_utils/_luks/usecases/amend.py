@@ -29,7 +29,7 @@ from ..unlock.prover import Prover, labels_by_keyslot, tokens_asked
 from ..unlock.session import UnlockSession, all_cores
 from ..unlock.verdict import Verdict
 from ..volume import locks
-from ..volume.read_header import read_header, read_header_locked
+from ..volume.read_header import check_uuid, read_header, read_header_locked
 from ..volume.storage import Volume, open_volume
 
 if t.TYPE_CHECKING:
@@ -68,12 +68,19 @@ class PlannedChange:
         self.notes: t.Sequence[str] = ()
 
 
-def amend(task: Task, *, check: bool, first: int = 0, suggested: t.Optional[t.Mapping[str, int]] = None) -> Result:
+def amend(
+    task: Task,
+    *,
+    check: bool,
+    first: int = 0,
+    suggested: t.Optional[t.Mapping[str, int]] = None,
+    uuid: str = "",
+) -> Result:
     """Bring each volume of the task to the desired state; in check mode, report what that would do.
 
     first: how many secrets of ``unlock`` are tried before all others on keyslots that nothing suggests a secret for.
     Where they open, no other secret needs a derivation. suggested: label of a secret -> the keyslot to try it on first,
-    unless the header has a hint of its own. Both only with ``device``.
+    unless the header has a hint of its own. uuid: of the only volume that may be changed. All only with ``device``.
 
     With ``device``, raises LuksmithError if the volume cannot be read or the change is refused, and Interrupted if it
     fails after the first write. With ``devices``, each volume is planned and applied alone, the result has one item for
@@ -86,6 +93,7 @@ def amend(task: Task, *, check: bool, first: int = 0, suggested: t.Optional[t.Ma
                 places = suggested or {}
                 labels = enumerate(task.desired.labels)
                 change.in_a_rotation = suggested is not None
+                change.uuid = uuid
                 change.suggested = {secret: places[label] for secret, label in labels if label in places}
                 return change.result()
         from .devices import combined, distinct_volumes, run_concurrently
@@ -127,6 +135,7 @@ class _Amendment:
         self.task = task
         self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
         self.suggested: t.Mapping[int, int] = {}
+        self.uuid = ""
         self.in_a_rotation = False  # which names the keyslots that nothing known opens, at its end
         self.path = path
         self.header_path = header_path
@@ -230,6 +239,7 @@ class _Amendment:
         return read_header(volume) if self.by_qemu else read_header_locked(volume, self.task.lock_timeout)
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
+        check_uuid(header, self.uuid)
         # An earlier plan may have asked tokens that are gone, or made a binding that another run has made since.
         for secret in self.task.desired.by_token:
             self.derivations.replace(secret, self.task.secrets[secret])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ..errors import Refused
 from ..header.model import Header
 from ..header.parsing import parse_header
 from . import locks
@@ -22,3 +23,12 @@ def read_header_locked(volume: Volume, timeout: float) -> Header:
     """The header, read while no writer holds the locks; ``timeout`` in seconds. Raises Busy too."""
     with locks.shared(volume, timeout=timeout):
         return read_header(volume)
+
+
+def check_uuid(header: Header, uuid: str) -> None:
+    """Raises Refused if ``header`` is that of another volume than the one that a task has looked at; "" for any."""
+    if uuid and header.uuid.lower() != uuid.lower():
+        raise Refused(
+            f"it has the UUID {header.uuid}, and a moment ago it was {uuid}: another volume is at this path now",
+            remedy="Run this again; it looks at all volumes anew",
+        )

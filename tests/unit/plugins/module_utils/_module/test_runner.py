@@ -76,6 +76,17 @@ def test_a_result_ends_well_and_its_warnings_are_warned() -> None:
     assert finish(lambda: {"changed": True, "warnings": ["one", "two"]}) == ("exit", {"changed": True}, ["one", "two"])
 
 
+def test_bytes_that_are_no_text_do_not_lose_the_answer() -> None:
+    """ansible-core 2.19 and newer refuse a whole answer with half of a surrogate pair, such as that of a file name."""
+    odd = "/srv/\udcff.img"
+    result = {"volumes": [{"device": odd, "size": 1}], "by": {odd: (None,)}, "warnings": [odd]}
+    how, told, warnings = finish(lambda: result)
+    shown = "/srv/\\udcff.img"
+    assert (how, warnings) == ("exit", [shown])
+    assert told == {"volumes": [{"device": shown, "size": 1}], "by": {shown: [None]}}
+    assert finish(lambda: {"failed": True, "msg": odd})[1]["msg"] == shown
+
+
 def test_a_failed_result_ends_as_a_failure() -> None:
     assert finish(lambda: {"failed": True, "msg": "no", "changed": True, "volumes": []}) == (
         "fail",

@@ -244,10 +244,50 @@ def test_a_hint_saves_a_derivation_and_decides_nothing(
     work = {**add(volume, new), "unlock": [glass, leaked], "kept": 1, "hints": told}
     (added,) = run("add", work)
     gone = {"state": "absent", "old_secret": leaked}
-    (erased,) = run("erase", {**work, "uuid": "x", "keyslots": [*work["keyslots"], gone]})
+    (erased,) = run("erase", {**work, "keyslots": [*work["keyslots"], gone]})
     assert [one["action"] for one in (*added["plan"], *erased["plan"])] == ["add", "erase"]
     assert {row["keyslot"]: row["opened_by"] for row in erased["keyslots"] if row["state"] == "active"} == {
         1: ["break-glass"],
         2: ["new one"],
     }
     assert (added["kdf_evaluations"], erased["kdf_evaluations"]) == (derivations, derivations)
+
+
+def test_a_path_that_the_controller_cannot_be_told_is_refused(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """It would come back as another path: that of another volume, or of a keyfile that is not there."""
+    search = {"paths": [f"{tmp_path}/*"], "block_devices": False, "crypttab": str(tmp_path / "crypttab"), "exclude": []}
+    volume.with_name("odd\udcff").write_bytes(volume.read_bytes())
+    odd, plain = run("look", discover=search)
+    assert "failed" not in plain and odd["phase"] == "look"
+    assert odd["failed"] and "is not UTF-8" in odd["msg"] and "Rename it" in odd["msg"]
+    (tmp_path / "crypttab").write_bytes(b"data " + os.fsencode(volume) + b" " + os.fsencode(tmp_path) + b"/key\xff\n")
+    for told in run("look", discover=search):
+        assert told["failed"] and "is not UTF-8" in told["msg"]
+        assert told["device"] != str(volume) or "keyfile of data in crypttab" in told["msg"]
+
+
+@pytest.mark.needs("cryptsetup")
+@pytest.mark.parametrize("name", ["add", "erase"])
+def test_a_path_that_leads_to_another_volume_by_now_is_refused(
+    volume: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    """The secret of one volume would come to the other one, and the store would say that the first one has it."""
+    path, other = tmp_path / "by-path", tmp_path / "other"
+    other.write_bytes(volume.read_bytes())
+    crash.run("cryptsetup", "luksUUID", "-q", "--uuid", "00000000-0000-4000-8000-000000000001", other)
+    path.symlink_to(volume)
+    (seen,) = run("look", {**WORK, "device": str(path)})
+    path.unlink()
+    path.symlink_to(other)
+    before, backup = other.read_bytes(), tmp_path / "backup"
+    backup.mkdir()
+    for work in (add(volume, NEXT), {**add(volume, NEXT), "keyslots": []}):
+        work = {**work, "device": str(path), "uuid": seen["uuid"].upper(), "prove": LEAKED}
+        (done,) = run(name, work, backup=str(backup))
+        assert done["failed"] and not done["changed"] and "is at this path now" in done["msg"], done
+        assert seen["uuid"].upper() in done["msg"] and "00000000-0000-4000-8000-000000000001" in done["msg"]
+    assert other.read_bytes() == before and not list(backup.iterdir())
+    path.unlink()
+    path.symlink_to(volume)
+    (done,) = run(name, {**work, "keyslots": add(volume, NEXT)["keyslots"]})
+    assert "failed" not in done and done["changed"]
