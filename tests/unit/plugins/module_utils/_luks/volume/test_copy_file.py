@@ -11,6 +11,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks import files
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import StorageFault
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.copy_file import CopyFile
 from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
@@ -39,6 +40,16 @@ def test_its_bytes_go_with_its_name(copy: CopyFile) -> None:
         left = held.read()
     assert len(left) == 3 and left != b"old" and not copy.exists()
     assert open_descriptors() == before
+
+
+def test_a_removal_that_a_power_failure_could_undo_is_a_fault(copy: CopyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(_folder: str) -> t.NoReturn:
+        raise OSError(5, "Input/output error")
+
+    copy.write(b"old")
+    monkeypatch.setattr(files, "sync", sync)
+    with pytest.raises(StorageFault, match="annot make its removal durable"):
+        copy.remove()
 
 
 def test_what_is_no_file_is_closed_at_once(copy: CopyFile) -> None:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import pathlib
 import socket
+import types
 import typing as t
 
 import pytest
@@ -169,6 +171,60 @@ def test_a_job_without_end_has_a_limit(path: pathlib.Path, monkeypatch: pytest.M
     jobs = Jobs([{"id": "j", "status": "running"}])
     with listening(path, jobs), monitor.Monitor(str(path)) as opened, pytest.raises(StorageFault, match="not ended"):
         opened.run_job("j", "x-blockdev-amend", {})
+
+
+def test_a_job_is_looked_at_again_after_a_pause(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [[{"id": "j", "status": status}] for status in ("running", "running", "concluded")]
+    came: t.List[bool] = []
+    right = monitor.Monitor._receive
+
+    def receive(one: monitor.Monitor, deadline: float) -> bool:
+        came.append(right(one, deadline))
+        return came[-1]
+
+    monkeypatch.setattr(monitor, "_LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(monitor.Monitor, "_receive", receive)
+
+    def answers(call: Call) -> bytes:
+        return returned(call, seen.pop(0) if call["execute"] == "query-jobs" else {})
+
+    with listening(path, answers), monitor.Monitor(str(path)) as opened:
+        assert opened.end_of_job("j") == ""
+    assert came.count(False) == 2, "it did not wait for an event"
+
+
+def test_nothing_is_waited_for_without_a_limit(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that comes for one answer has one limit: a program that sends a byte now and then does not extend it."""
+    waits: t.List[t.Tuple[str, t.Optional[float]]] = []
+
+    class Watched(socket.socket):
+        def connect(self, address: t.Any) -> None:
+            waits.append(("connect", self.gettimeout()))
+            super().connect(address)
+
+        def sendall(self, *given: t.Any) -> None:
+            waits.append(("send", self.gettimeout()))
+            super().sendall(*given)
+
+        def recv(self, *given: t.Any) -> bytes:
+            waits.append(("receive", self.gettimeout()))
+            return super().recv(1)
+
+    seconds = itertools.count(step=0.001)
+    monkeypatch.setattr(monitor, "socket", types.SimpleNamespace(**{**vars(socket), "socket": Watched}))
+    monkeypatch.setattr(monitor, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    with listening(path, lambda call: returned(call, {})), monitor.Monitor(str(path)) as opened:
+        opened.execute("query-jobs", limit=77)
+    limits = [wait for what, wait in waits if what != "receive"]
+    assert limits == [monitor.GREETING, monitor.ANSWER, 77]
+    received = [
+        [wait for _what, wait in some]
+        for what, some in itertools.groupby(waits, lambda one: one[0] == "receive")
+        if what
+    ]
+    assert len(received) == 3
+    for limit, some in zip(limits, received):
+        assert None not in some and limit > some[0] and some == sorted(some, reverse=True) and some[0] > some[-1]
 
 
 def test_a_socket_without_a_monitor_is_closed(path: pathlib.Path) -> None:
