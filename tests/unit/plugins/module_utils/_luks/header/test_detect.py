@@ -24,7 +24,7 @@ class FoundLuks2(Exception):
 
 @pytest.fixture
 def only_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(read: reading.Read, size: int) -> t.NoReturn:
+    def found(read: reading.Read, size: int, **_options: t.Any) -> t.NoReturn:
         raise FoundLuks2(size)
 
     monkeypatch.setattr(luks2_codec, "parse", found)
