@@ -70,10 +70,12 @@ def storage_daemon(image: QemuImage, *, read_only: bool = False, exported: bool 
 @contextlib.contextmanager
 def _ready(pid_file: pathlib.Path, *command: t.Union[str, pathlib.Path]) -> t.Iterator[int]:
     """These write the file when they have opened everything."""
-    with started(*command) as process:
-        until(pid_file.exists, f"{command[0]} is ready", process)
-        yield process.pid
-    pid_file.unlink(missing_ok=True)
+    try:
+        with started(*command) as process:
+            until(pid_file.exists, f"{command[0]} is ready", process)
+            yield process.pid
+    finally:
+        pid_file.unlink(missing_ok=True)
 
 
 def daemon_command(image: QemuImage) -> t.List[str]:

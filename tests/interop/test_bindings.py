@@ -56,8 +56,9 @@ def tokens_shown(table: str) -> t.List[t.Tuple[str, str]]:
     return re.findall(r"^(\d+) .*?(token .*)$", table, re.MULTILINE)
 
 
-def brought(volume: Luks2Volume, *entries: t.Any, unlock: t.Any = UNLOCK) -> t.List[t.Tuple[str, int]]:
+def brought(volume: Luks2Volume, *entries: t.Any, unlock: t.Any = None) -> t.List[t.Tuple[str, int]]:
     """The plan, after check mode foresaw it without a change and before a second run found nothing to do."""
+    unlock = unlock or UNLOCK
     before = volume.sha256()
     foreseen = keyslots(volume.path, entries, check=True, unlock=unlock)
     assert volume.sha256() == before

@@ -25,7 +25,7 @@ def functions_by_file() -> t.Dict[str, t.List[types.FunctionType]]:
     found: t.Dict[str, t.List[types.FunctionType]] = {}
     true_path = functools.lru_cache(maxsize=None)(os.path.realpath)
     for thing in gc.get_objects():
-        if type(thing) is types.FunctionType:
+        if isinstance(thing, types.FunctionType):
             found.setdefault(true_path(thing.__code__.co_filename), []).append(thing)
     return found
 

@@ -108,7 +108,7 @@ class Server:
             os.waitpid(child, 0)
             os.close(watched)
             told.seek(0)
-            begun, _, came = told.read().partition(_END)
+            begun, _end, came = told.read().partition(_END)
         if not came:
             came = NO_ANSWER if ended else NO_END
         return came, begun.rpartition("\n")[2]

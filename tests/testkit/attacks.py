@@ -112,7 +112,7 @@ LUKS2_MEMBERS: t.List[t.Tuple[str, str, t.List[t.Any]]] = [
 
 
 def luks2_attacks() -> t.Iterator[str]:
-    tree, _ = luks2(BASE2, "aes-xts-plain64", Pbkdf2("sha256", 1000, b""), 64)
+    tree, _areas = luks2(BASE2, "aes-xts-plain64", Pbkdf2("sha256", 1000, b""), 64)
     for title, path, values in LUKS2_MEMBERS:
         for number, value in enumerate(values):
             copy = json.loads(json.dumps(tree))

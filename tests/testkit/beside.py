@@ -70,7 +70,7 @@ TOKENS: t.List[t.Tuple[str, t.Dict[str, t.Dict[str, t.Any]], str]] = [
 
 def token_vectors() -> t.Iterator[str]:
     for name, tokens, expect in TOKENS:
-        tree, _ = luks2(BASE2, "aes-xts-plain64", Pbkdf2("sha256", 1000, b""), 64)
+        tree, _areas = luks2(BASE2, "aes-xts-plain64", Pbkdf2("sha256", 1000, b""), 64)
         tree["tokens"] = tokens
         lines = [f"base {BASE2}", f"json {json.dumps(tree)}", "checksum 0 16384"]
         yield stanza(f"luks2-token-{name}", *lines, expect=f"opens 0 with a, {expect}")
@@ -80,7 +80,7 @@ def crc32c(data: bytes) -> int:
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte
-        for _ in range(8):
+        for _number in range(8):
             value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
     return value ^ 0xFFFFFFFF
 
@@ -112,8 +112,8 @@ def luksmeta_vectors() -> t.Iterator[str]:
         edits = [(LUKSMETA, block), *([(LUKSMETA + 4096, data)] if data else [])]
         lines = [f"base {BASE1}", *lines_of(edits)]
         yield stanza(f"luksmeta-{name}", *lines, expect=expect)
-    block, _ = luksmeta(one)
-    later, _ = luksmeta(one, version=2)
+    block, _size = luksmeta(one)
+    later, _size = luksmeta(one, version=2)
     for name, content in (
         ("checksum-wrong", block[:12] + bytes(4) + block[16:]),
         ("version-2", later),

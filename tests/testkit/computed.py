@@ -50,7 +50,7 @@ def luks1(name: str, mode: str, hash_name: str, size: int, holders: t.Mapping[in
     """``mode``: "aes-xts-plain64"; ``holders``: keyslot -> secret."""
     volume_key, salt = known(f"{name} key", size), known(f"{name} salt", 32)
     digest = bytes(kdf.pbkdf2(hash_name, volume_key, salt, 1000, 20))
-    block, _, chain = mode.partition("-")
+    block, _dash, chain = mode.partition("-")
     raw = struct.pack(
         ">6sH32s32s32sII20s32sI40s", b"LUKS\xba\xbe", 1, block.encode(), chain.encode(), hash_name.encode(),
         LUKS1_PAYLOAD, size, digest, salt, 1000, UUID,

@@ -77,12 +77,12 @@ def load(folder: pathlib.Path = VECTORS) -> t.Dict[str, Vector]:
 
 
 def _parse(lines: t.Sequence[str], known: t.Mapping[str, Vector]) -> Vector:
-    word, _, name = lines[0].partition(" ")
+    word, _space, name = lines[0].partition(" ")
     if word != "vector":
         raise ValueError(f"a vector begins with its name, not with {lines[0]!r}")
     vector = Vector(name)
     for line in lines[1:]:
-        word, _, rest = line.partition(" ")
+        word, _space, rest = line.partition(" ")
         if word == "base":
             base = known[rest]
             vector.size, vector.detached = base.size, base.detached
@@ -92,7 +92,7 @@ def _parse(lines: t.Sequence[str], known: t.Mapping[str, Vector]) -> Vector:
         elif word == "detached":
             vector.detached = int(rest)
         elif word == "secret":
-            label, _, content = rest.partition(" ")
+            label, _space, content = rest.partition(" ")
             vector.secrets[label] = bytes.fromhex(content)
         elif word == "expect":
             vector.expect = rest

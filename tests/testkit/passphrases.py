@@ -39,8 +39,8 @@ ARGON2: t.List[t.Tuple[str, bytes, t.List[t.Tuple[bytes, bool]]]] = [
 
 
 def _tried(secrets: t.Sequence[t.Tuple[bytes, bool]]) -> t.Tuple[t.List[str], str]:
-    lines = [secret(f"s{number}", content) for number, (content, _) in enumerate(secrets)]
-    opened = ", ".join(f"0 with s{number}" for number, (_, opens) in enumerate(secrets) if opens)
+    lines = [secret(f"s{number}", content) for number, (content, _opens) in enumerate(secrets)]
+    opened = ", ".join(f"0 with s{number}" for number, (_content, opens) in enumerate(secrets) if opens)
     return lines, f"opens {opened}"
 
 

@@ -65,7 +65,7 @@ def fixture_asked(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[warm.W
 
 def test_what_is_broken_is_so_for_one_question(asked: warm.Warm) -> None:
     broken = ENGINE.replace("if value > LIMIT", "if False")
-    for _ in range(2):
+    for _time in range(2):
         assert asked.ask(ALL)[0] == warm.PASSED
         assert asked.ask(ALL, "engine.py", ENGINE, broken) == (warm.FAILED, LARGE)
     assert asked.ask({SMALL: 60}, "engine.py", ENGINE, broken) == (warm.PASSED, SMALL)

@@ -270,7 +270,7 @@ def test_keyslots_of_nobody_are_told_apart_from_those_that_were_not_tried() -> N
 def test_the_initramfs_is_built_by_a_command_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: t.List[t.Any] = []
     one = host()
-    monkeypatch.setattr(one, "run", lambda *module: asked.append(module))
+    monkeypatch.setattr(one, "run", lambda *words: asked.append(words))
     rotate_host._World(one).build_initramfs()
     assert asked == [("ansible.legacy.command", {"argv": ["sh", "-c", rotate_host._BUILD]})]
 

@@ -303,7 +303,7 @@ def test_the_passphrase_is_in_no_argument_and_no_environment(scene: Scene, monke
 
     def watched(words: t.Sequence[str], **more: t.Any) -> t.Any:
         asked.append(f"{words} {more.get('env')} {os.environ}")
-        return run(words, **more)
+        return run(words, check=more.pop("check", False), **more)
 
     monkeypatch.setattr(subprocess, "run", watched)
     scene.store(key=scene.keys.key("locked"), passphrase=PASSPHRASE).write(KEY, entry("a"), 0)

@@ -45,7 +45,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> t.List[bytearray]:
     right = kdf.derive
 
     def derive(*arguments: t.Any, **options: t.Any) -> bytearray:
-        found.append(right(*arguments, **options))
+        found.append(right(*arguments, **options))  # pylint: disable=missing-kwoa
         return found[-1]
 
     monkeypatch.setattr(kdf, "derive", derive)
@@ -78,7 +78,7 @@ def test_what_nobody_needs_is_given_up() -> None:
     question: t.Tuple[int, Kdf, int] = (0, QUICK, 32)
     for key in (question, (0, OTHER, 32)):
         one.prepare(key)
-    first, second = one._under_way.values()
+    first, second = list(one._under_way.values())
     one.give_up(question)
     one.give_up(question)
     assert queue.given_up == [first]

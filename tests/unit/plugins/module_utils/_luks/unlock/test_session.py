@@ -165,7 +165,10 @@ def test_the_first_of_two_headers_is_given_up(volume: pathlib.Path, keys: Keys) 
 
 @pytest.mark.parametrize("error", [None, LuksmithError("it went wrong"), KeyboardInterrupt()], ids=type)
 def test_nothing_is_derived_after_the_end(error: t.Optional[BaseException]) -> None:
-    with contextlib.suppress(LuksmithError, KeyboardInterrupt), unlock_session.all_cores(kdf.Budget()) as (_, workers):
+    with contextlib.suppress(LuksmithError, KeyboardInterrupt), unlock_session.all_cores(kdf.Budget()) as (
+        _budget,
+        workers,
+    ):
         if error is not None:
             raise error
     with pytest.raises(Stopped):
