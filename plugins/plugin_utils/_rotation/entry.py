@@ -203,7 +203,12 @@ def named(record: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[int, str]:
 def strangers(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[str]:
     """The ids of secrets that the volume's record names and that the entry has never held."""
     known = {secret["id"] for secret in held(entry)} | {str(identity) for identity in entry["past"]}
-    return sorted({label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)} - known)
+    return sorted(_recorded(record) - known)
+
+
+def _recorded(record: t.Sequence[t.Mapping[str, t.Any]]) -> t.Set[str]:
+    """The ids of all secrets of rotations that the volume's record names."""
+    return {label[len(LABEL) :] for label in named(record).values() if label.startswith(LABEL)}
 
 
 def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], begin: bool) -> None:
@@ -232,7 +237,8 @@ def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], beg
 
 def told_of_forgotten(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """A sentence on the secrets that the volume's record names and that the entry has forgotten, or ""."""
-    gone = [identity for identity in map(str, entry["past"]) if LABEL + identity in named(record).values()]
+    recorded = _recorded(record)
+    gone = [identity for identity in map(str, entry["past"]) if identity in recorded]
     if not gone:
         return ""
     return (

@@ -62,10 +62,8 @@ class Claims:
         Raises as :meth:`keep`.
         """
         new = new_of(entry)
-        coming = [
-            keyslot for keyslot, secret in self._entries.pins.items() if secret == new and not self.has_own_key(keyslot)
-        ]
-        coming += [keyslot for keyslot in self._rekeyed_to(new) if keyslot not in coming]
+        coming = self.named_for(new)
+        coming += [keyslot for keyslot in self.rekeyed_to(new) if keyslot not in coming]
         staying = [
             keyslot
             for keyslot in self._staying()
@@ -138,9 +136,15 @@ class Claims:
         return self._proofs.first_opened(secret, self._proofs.slots) is not None
 
     def will_open(self, secret: int) -> bool:
-        return bool(self._rekeyed_to(secret)) or any(add.secret == secret for add in self.changes.adds)
+        return bool(self.rekeyed_to(secret)) or any(add.secret == secret for add in self.changes.adds)
 
-    def _rekeyed_to(self, secret: int) -> t.List[int]:
+    def named_for(self, secret: int) -> t.List[int]:
+        """The keyslots that entries name for ``secret``, to open the volume."""
+        pins = self._entries.pins.items()
+        return [keyslot for keyslot, pinned in pins if pinned == secret and not self.has_own_key(keyslot)]
+
+    def rekeyed_to(self, secret: int) -> t.List[int]:
+        """The keyslots that the plan so far gives ``secret`` in the place of another one, to open the volume."""
         rekeys = self.changes.rekeys.items()
         return [keyslot for keyslot, rekey in rekeys if rekey.secret == secret and not rekey.own_key]
 

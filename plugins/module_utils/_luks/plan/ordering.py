@@ -143,16 +143,22 @@ class Ordering:
         self, adds: t.List[Add], rekeys: t.Dict[int, Rekey], erases: t.Dict[int, t.Tuple[str, str]], prefer: str
     ) -> bool:
         """Do all adds and rekeys, with as few erases before them as they need. False if that is not possible."""
+        while adds or rekeys:
+            if not self._some_step(adds, rekeys, erases, prefer):
+                return False
+        return True
+
+    def _some_step(
+        self, adds: t.List[Add], rekeys: t.Dict[int, Rekey], erases: t.Dict[int, t.Tuple[str, str]], prefer: str
+    ) -> bool:
+        """Take the first of the steps in ``prefer`` that can be made. False if there is none."""
         steps: t.Dict[str, t.Callable[[], bool]] = {
             "r": lambda: self._some_rekey(rekeys),
             "a": lambda: self._some_add(adds),
             "e": lambda: self._early_erase(erases, adds, rekeys),
             "i": lambda: self._some_rekey_in_place(rekeys),
         }
-        while adds or rekeys:
-            if not any(steps[step]() for step in prefer):
-                return False
-        return True
+        return any(steps[step]() for step in prefer)
 
     def _fill_with_way_back(self) -> bool:
         """As :meth:`_fill` where a copy of the header keeps the volume open: only what has no room left prevents it.
@@ -163,12 +169,7 @@ class Ordering:
         adds, rekeys, erases = self._pending()
         while adds or rekeys:
             for self._pause in (_NOTHING, _WANTED, _OPENERS):
-                if (
-                    self._some_rekey(rekeys)
-                    or self._some_add(adds)
-                    or self._early_erase(erases, adds, rekeys)
-                    or self._some_rekey_in_place(rekeys)
-                ):
+                if self._some_step(adds, rekeys, erases, _PREFERENCES[0]):
                     break
             else:
                 return False

@@ -44,13 +44,13 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
         if not planner.wants_order:
             raise
         refusal = error
-    for copy in (False, True) if situation.way_back == WayBack.OFFERED else (False,):
-        for instead in _subsets(planner.either):
-            if copy or instead:
-                try:
-                    return _Planner(situation, desired, proofs, instead, copy=copy).plan()
-                except Refused as error:
-                    refusal = refusal if instead else error
+    copies = (False, True) if situation.way_back == WayBack.OFFERED else (False,)
+    attempts = itertools.product(copies, _subsets(planner.either))
+    for copy, instead in itertools.islice(attempts, 1, None):  # the first one has just failed
+        try:
+            return _Planner(situation, desired, proofs, instead, copy=copy).plan()
+        except Refused as error:
+            refusal = refusal if instead else error
     raise refusal
 
 

@@ -98,7 +98,7 @@ class Replacements:
         news: t.Dict[int, int] = {}
         for entry in self.entries.replacing:
             new, old = new_of(entry), old_of(entry)
-            if new == old or opened_before[new] is not None or (self.purge and self._names(new)):
+            if new == old or opened_before[new] is not None or (self.purge and self.claims.named_for(new)):
                 continue
             for keyslot in replaced[old]:
                 if (keyslot, new) in self.changes.never_hold:
@@ -132,7 +132,7 @@ class Replacements:
         if keyslot in self.entries.ranked:
             return False
         if self.purge and self._has_a_slot(new):
-            named = self._names(new)
+            named = self.claims.named_for(new)
             if named and keyslot < min(named) and keyslot == min(keyslots):
                 self.either.add(keyslot)
             return keyslot not in self.instead
@@ -142,13 +142,7 @@ class Replacements:
         return False
 
     def _has_a_slot(self, secret: int) -> bool:
-        rekeys = self.changes.rekeys.values()
-        return bool(self._names(secret)) or any(one.secret == secret and not one.own_key for one in rekeys)
-
-    def _names(self, secret: int) -> t.List[int]:
-        """The keyslots that entries name for it, to open the volume."""
-        pins = self.entries.pins.items()
-        return [keyslot for keyslot, pinned in pins if pinned == secret and not self.claims.has_own_key(keyslot)]
+        return bool(self.claims.named_for(secret) or self.claims.rekeyed_to(secret))
 
     def _replace_costs(self, entry: Entry, slots: t.Sequence[int]) -> None:
         """Old and new are one secret: change the costs of every keyslot of it that stays; with ``purge`` only one."""
