@@ -116,7 +116,7 @@ def check_replaceable(
 
 
 def _check_room(path: str, folder: str, size: int) -> None:
-    """Quotas and what a thin pool lacks are not seen here. A file system that tells no size has room."""
+    """Raises StorageFault if ``folder`` lacks the room, as far as its file system says: not of quotas or thin pools."""
     there = os.statvfs(folder)
     free = there.f_frsize * (there.f_bavail if os.geteuid() else there.f_bfree)
     if there.f_blocks and free < size:

@@ -39,13 +39,12 @@ class SafeModule(CheckedModule):
         super().log("Invoked" if log_args else msg)
 
     def exit_json(self, **result: t.Any) -> t.NoReturn:
-        """What our modules found is public, and plays and tests act on it: a secret that could be a word is masked in
-        the arguments only, and none is anywhere else.
+        """Mask each secret in the arguments, but in the result only what is longer than a word.
 
         Ansible puts asterisks in the place of each secret of the task, also where it is a part of a path, a label or a
         word. A volume /srv/data/1.img whose leaked passphrase is "data" could not be found again, and a secret with the
-        label "guess data" that opens the volume was said to open nothing. What is longer than words is masked
-        nevertheless, should a mistake of ours ever show it.
+        label "guess data" that opens the volume was said to open nothing. Our results have no secret; the mask for long
+        ones stays in case that a mistake of ours puts one there.
         """
         result.setdefault("invocation", {"module_args": remove_values(self.params, self.no_log_values)})
         self.no_log_values = {value for value in self.no_log_values if len(str(value)) >= _NO_WORD}

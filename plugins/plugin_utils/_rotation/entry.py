@@ -243,7 +243,7 @@ def told_of_forgotten(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]]) -
         return ""
     return (
         f"The record in the header names secret {', '.join(map(ascii, gone))}, which the store has forgotten since "
-        "(rotate_keep_older): the volume came back from a backup of before. An earlier copy of the store may have the "
+        "(rotate_keep_older): the volume was restored from an older backup. An earlier copy of the store may have the "
         "secret (a file keeps some beside it, .previous-1 the newest): give it in rotate_replaces"
     )
 

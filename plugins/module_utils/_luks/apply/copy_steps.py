@@ -61,9 +61,7 @@ class CopySteps:
         self._builder = builder
 
     def copy_header(self, action: Action) -> None:
-        """Raises as every step, and what makes the copy: then there is none, and the header names none, if it did not
-        before.
-        """
+        """Raises as every step, and what makes the copy. Then the header names no copy, unless it did before."""
         intent = self.disk.header.intent
         if intent is not None:
             self._builder.way_back.make(intent.copy or self._builder.way_back.new_name())

@@ -25,7 +25,7 @@ from .types import Action, ActionKind
 _NO_UNLOCK = "and unlock is not given"
 # What a step may lose for a moment, beside a copy of the header: nothing, a wanted secret, every proven opener.
 _NOTHING, _WANTED, _OPENERS = range(3)
-# All orders of four changes, and two of many: most of these are alike.
+# So that all orders of up to four changes are tried, and two of very many, which are mostly alike.
 _ORDERS = 480
 # The first step of these that can be made comes next: rekey, add, erase, rekey in place. Room by an early erase is
 # safer than a rekey in place, but the erase may take the copy of a secret that makes it safe, and a rekey the one that

@@ -55,7 +55,7 @@ def make_plan(situation: Situation, desired: Desired, proofs: Proofs) -> Plan:
 
 
 def _subsets(keyslots: t.Collection[int]) -> t.Iterator[t.Tuple[int, ...]]:
-    """The smallest first, and of each size not more than _MOST_OF_A_SIZE: of many keyslots most are alike."""
+    """The smallest first. Of each size not more than _MOST_OF_A_SIZE, as most are alike if there are many keyslots."""
     for size in range(len(keyslots) + 1):
         yield from itertools.islice(itertools.combinations(sorted(keyslots), size), _MOST_OF_A_SIZE)
 

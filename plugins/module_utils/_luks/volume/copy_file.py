@@ -128,7 +128,7 @@ class CopyFile:
                 finally:
                     os.close(descriptor)
             try:
-                os.lstat(path)  # where nothing can be written, unlink says so of what is not there, too
+                os.lstat(path)  # on a read-only file system, unlink fails for a file that is not there, too
                 os.unlink(path)
             except FileNotFoundError:
                 continue

@@ -29,6 +29,6 @@ def check_uuid(header: Header, uuid: str) -> None:
     """Raises Refused if ``header`` is that of another volume than the one that a task has looked at; "" for any."""
     if uuid and header.uuid.lower() != uuid.lower():
         raise Refused(
-            f"it has the UUID {header.uuid}, and a moment ago it was {uuid}: another volume is at this path now",
+            f"it has the UUID {header.uuid}, and a moment ago it had {uuid}: another volume is at this path now",
             remedy="Run this again; it looks at all volumes anew",
         )
