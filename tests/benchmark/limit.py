@@ -14,6 +14,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import resource
 import threading
 import time
 import typing as t
@@ -68,6 +69,14 @@ def bare(costs: t.Mapping[str, int], times: int, digests: t.Sequence[int]) -> fl
     ``digests``: iterations of the digest of each volume, which are derived after the keyslots, side by side as well.
     """
     return _side_by_side(costs, times) + _side_by_side({"iterations": max(digests), "length": _DIGEST}, len(digests))
+
+
+def processor(costs: t.Mapping[str, int], times: int, digests: t.Sequence[int]) -> float:
+    """Seconds of processor time for the same derivations."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    bare(costs, times, digests)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _side_by_side(costs: t.Mapping[str, int], times: int) -> float:

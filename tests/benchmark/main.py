@@ -124,7 +124,7 @@ def everyday(formats: t.Sequence[str], folder: pathlib.Path, arguments: argparse
             if scenario.format in formats and arguments.only in scenario.name:
                 short = arguments.short
                 costs = COUNTED[scenario.format] if short else default_costs(scenario.format, arguments.milliseconds)
-                found = overhead.everyday(scenario, costs, folder)
+                found = overhead.everyday(scenario, costs, expected(scenario, cast.OURS) or 1, folder)
                 keep("everyday", scenario=scenario.name, seconds=found, costs=costs, load=os.getloadavg()[0])
                 print(f"{scenario.name}: {found}", flush=True)
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import typing as t
 
+import limit
 import playing
 import scenarios as cast
 from paths import ROOT, peer_environment
@@ -71,10 +72,13 @@ def processor(folder: pathlib.Path) -> t.Dict[str, float]:
     }
 
 
-def everyday(scenario: cast.Scenario, costs: t.Mapping[str, int], folder: pathlib.Path) -> t.Dict[str, float]:
+def everyday(
+    scenario: cast.Scenario, costs: t.Mapping[str, int], derivations: int, folder: pathlib.Path
+) -> t.Dict[str, float]:
     """Contestant -> seconds of processor time of one task, Ansible and all processes of the module together.
 
-    Other work on the machine lengthens that far less than what a clock shows. A rotation is done and undone.
+    Other work on the machine lengthens that far less than what a clock shows. A rotation is done and undone. "floor" is
+    the least that any module could need: a ping, and the ``derivations`` by the fastest library.
     """
     volume = make(scenario.format, scenario.slots, costs)
     found = {}
@@ -86,6 +90,9 @@ def everyday(scenario: cast.Scenario, costs: t.Mapping[str, int], folder: pathli
             alone = _spent([*playing.FIRST, playing.restore(volume, device, contestant)], folder)
             both = _spent([*playing.FIRST, playing.restore(volume, device, contestant), *_named(tasks)], folder)
             found[contestant] = (both - alone) / len(tasks)
+    ping: cast.Task = {"ansible.builtin.ping": {}}
+    pings = _spent([*playing.FIRST, *_named([ping] * (TASKS + 1))], folder) - _spent([*playing.FIRST, ping], folder)
+    found["floor"] = pings / TASKS + limit.processor(costs, derivations, [volume.digest])
     return found
 
 
