@@ -97,6 +97,20 @@ def done(answer: Answer, count: int) -> t.List[Done]:
     return [_done(volume) for volume in volumes]
 
 
+def contradiction(keyslots: t.Sequence[Row], done: Done) -> str:
+    """What the table of keyslots says otherwise than that all of ``keyslots`` is done; a sentence, or ""."""
+    if not keyslots:
+        return ""
+    opened = {label: row["keyslot"] for row in done.table or () for label in row["opened_by"]}
+    for entry in keyslots:
+        new, old = (entry.get(name, {}).get("label") for name in ("new_secret", "old_secret"))
+        if new and new not in opened:
+            return f"the host says that it is done, and names no keyslot that {new} opens"
+        if old in opened and entry.get("state") == "absent":
+            return f"the host says that it is done, and that {old} still opens keyslot {opened[old]}"
+    return ""
+
+
 def _volumes(answer: Answer) -> t.List[Answer]:
     volumes = answer.get("volumes")
     if not isinstance(volumes, list) or len(volumes) > _MOST_VOLUMES:

@@ -20,12 +20,11 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from . import answers
+from . import answers, unknown
 from .answers import Done
-from .asking import ALWAYS, FAIL, NEVER, REPORT, Asking, Options
+from .asking import ALWAYS, NEVER, Asking, Options
 from .decision import MAKE, REST, TAKE_UP
 from .entry import (
-    LABEL,
     BadEntry,
     Entry,
     Secret,
@@ -45,12 +44,10 @@ from .entry import (
 )
 from .groups import groups_of
 from .stores import Stored, StoreError, says_unchanged
-from .volume import DONE, PARTIAL, REFUSED, UNCHANGED, Option, Volume
+from .volume import DONE, PARTIAL, REFUSED, UNCHANGED, Option, Refused, Volume
 from .words import in_words
 from .world import Asked, Chance, Host, HostError, Phase, Progress
 
-# What a host does in a look, in this order.
-_STEPS = ("look", "backup", "plan", "keyfiles")
 # Looks at one volume in one run: an honest host needs six at most, with a staged secret that is taken up and replaced.
 _MOST_LOOKS = 6
 # A new secret has no id before it is staged; the plan of a look names it so.
@@ -58,14 +55,6 @@ _NEW = "new"
 
 TAKEN_UP = "Nothing is lost: what was staged is in the store, and the next run of this playbook takes it up."
 _OPENS = "The new secret is in the store, and the next run of this playbook takes it up and erases what is old."
-
-
-class _Refused(Exception):
-    """This volume is not rotated any further: a sentence. ``step``: of the look, where the host refused it there."""
-
-    def __init__(self, why: str, step: str = "") -> None:
-        super().__init__(why)
-        self.step = step if step in _STEPS else ""
 
 
 class Rotation:
@@ -218,7 +207,7 @@ class Rotation:
         for volume, seen in zip(volumes, found):
             with self._alone(volume):
                 if not seen.refused and seen.uuid != volume.before.uuid:
-                    raise _Refused("the volume has another UUID than a moment ago: another one is at this path now")
+                    raise Refused("the volume has another UUID than a moment ago: another one is at this path now")
                 # Where it is, and what crypttab says of it, is as it was found at first.
                 volume.seen = seen._replace(
                     device=volume.before.device, header=volume.before.header, keyfiles=volume.before.keyfiles
@@ -232,7 +221,7 @@ class Rotation:
         seen = volume.seen
         self._tell(volume, Phase.LOOK, "", loud=False)
         if seen.refused and seen.phase in ("look", "backup", ""):
-            raise _Refused(self._said(volume, seen.refused), seen.phase)
+            raise Refused(self._said(volume, seen.refused), seen.phase)
         volume.phase = Phase.DECIDE
         check_uuid(seen.uuid)
         key = self._key(volume)
@@ -251,11 +240,11 @@ class Rotation:
         if not self._asking.was_asked(volume, before, self._stored[key].entry is not None):
             volume.phase = Phase.LOOK
             if volume.looks >= _MOST_LOOKS:
-                raise _Refused("the host says something else each time it is asked about this volume")
+                raise Refused("the host says something else each time it is asked about this volume")
             return
         if seen.refused:
             forgotten = told_of_forgotten(entry, seen.record)
-            raise _Refused(" ".join(filter(None, (self._said(volume, seen.refused), forgotten))), seen.phase)
+            raise Refused(" ".join(filter(None, (self._said(volume, seen.refused), forgotten))), seen.phase)
 
     def _has_own_entry(self, volume: Volume, entry: Entry) -> bool:
         """Whether what the record of a member of a group names is in an entry that the volume had before it came to the
@@ -325,56 +314,12 @@ class Rotation:
         return self._chance.secret(identity, options.wanted, options.passphrase_format, options.entropy)
 
     def _judge_unknown(self, volume: Volume) -> None:
-        volume.unknown, volume.sealed = volume.seen.unknown, not volume.order["label"]
-        own = [row for row in volume.unknown if row["label"] == LABEL + volume.new["id"]]
-        by_record = volume.sealed and bool(own)
-        if volume.sealed and len(own) == 1:
-            volume.unknown = [row for row in volume.unknown if row not in own]
-        strangers = [row for row in volume.unknown if not row["label"]]
-        untried = [row for row in strangers if not row["tried"]]
-        policy = self._options.unknown
-        if not strangers or policy == REPORT:
-            return
-        if untried:
-            raise _Refused(
-                f"keyslot {untried[0]['keyslot']} could not be tried ({untried[0]['reason']}), so that nobody knows "
-                f"whose it is, and rotate_unknown is {policy}. Find out who wrote it; to erase it, use "
-                "luksmith.luks.keyslots with state: absent and its number"
-            )
-        slots = [row["keyslot"] for row in strangers]
-        if volume.sealed:
-            self._judge_beside_sealed(slots, by_record)
-        elif policy == FAIL:
-            raise _Refused(
-                f"{_keyslots(slots)} with no secret of the store, of rotate_keeps or of rotate_replaces, and "
-                "rotate_unknown is fail. Find out whose it is, and name its secret in one of them"
-            )
-        elif not volume.outlaws:
-            self._outlaw(volume, slots)
-
-    def _outlaw(self, volume: Volume, slots: t.Sequence[int]) -> None:
-        """The keyslots go together with the old secrets."""
-        if volume.seen.type == "luks1" and volume.entry["current"] is None:
-            raise _Refused(
-                f"{_keyslots(slots)} with no known secret, rotate_unknown is erase, and the store has no secret of "
-                "this volume yet. LUKS1 keeps no record of a rotation: the store of an earlier one, under another path "
-                "or another name of the host, may have a secret for that. Run once with rotate_unknown: report; when "
-                "you know whose keyslots are to go, run with erase"
-            )
-        volume.outlaws = tuple(slots)
-        volume.order = self._asking.order_of(volume)
-        volume.phase = Phase.LOOK
-
-    def _judge_beside_sealed(self, slots: t.Sequence[int], by_record: bool) -> None:
-        """Of keyslots that nothing opened which could be tried, one is that of the secret of the store, unless the
-        record names that one; and nothing is erased by the word of a record.
-        """
-        if len(slots) > 1 or by_record:
-            raise _Refused(
-                f"{_keyslots(slots)} with no secret that this run could try, and rotate_unknown is "
-                f"{self._options.unknown}. The secret of the store is sealed, so that its keyslot cannot be told from "
-                "a stranger's. Give the private key for this run (rotate_escrow_private_key)"
-            )
+        """Keyslots that are to go do so together with the old secrets."""
+        slots = unknown.to_erase(volume, self._options.unknown)
+        if slots and not volume.outlaws:
+            volume.outlaws = slots
+            volume.order = self._asking.order_of(volume)
+            volume.phase = Phase.LOOK
 
     def _foresee(self, volume: Volume) -> None:
         """Say what is going to happen. In check mode that is all."""
@@ -588,7 +533,7 @@ class Rotation:
             if done.device != work["device"]:
                 done = done._replace(refused="the host answered about another volume than it was asked about")
             elif not done.refused:
-                done = done._replace(refused=_contradiction(work["keyslots"], done))
+                done = done._replace(refused=answers.contradiction(work["keyslots"], done))
             yield volume, done
 
     def _forget(self, together: t.Sequence[Volume]) -> None:
@@ -632,7 +577,7 @@ class Rotation:
         """What one volume is refused for does not stop the others."""
         try:
             yield
-        except _Refused as error:
+        except Refused as error:
             self._fail(volume, str(error), error.step)
         except (StoreError, HostError) as error:
             self._fail(volume, str(error))
@@ -672,20 +617,6 @@ class Rotation:
         return in_words(text, keeps, max(len(absent) - replaced - len(volume.outlaws), 0))
 
 
-def _contradiction(keyslots: t.Sequence[Option], done: Done) -> str:
-    """What the table of keyslots says otherwise than that all of ``keyslots`` is done; a sentence, or ""."""
-    if not keyslots:
-        return ""
-    opened = {label: row["keyslot"] for row in done.table or () for label in row["opened_by"]}
-    for entry in keyslots:
-        new, old = (entry.get(name, {}).get("label") for name in ("new_secret", "old_secret"))
-        if new and new not in opened:
-            return f"the host says that it is done, and names no keyslot that {new} opens"
-        if old in opened and entry.get("state") == "absent":
-            return f"the host says that it is done, and that {old} still opens keyslot {opened[old]}"
-    return ""
-
-
 def _labels(absent: t.Sequence[Option]) -> t.List[str]:
     return [
         str(entry["old_secret"].get("label", "a secret of rotate_replaces"))
@@ -693,9 +624,3 @@ def _labels(absent: t.Sequence[Option]) -> t.List[str]:
         else f"keyslot {entry['keyslot']}"
         for entry in absent
     ]
-
-
-def _keyslots(numbers: t.Sequence[int]) -> str:
-    if len(numbers) == 1:
-        return f"keyslot {numbers[0]} opens"
-    return f"keyslots {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} open"

@@ -19,6 +19,17 @@ Option = t.Dict[str, t.Any]
 REFUSED, PARTIAL, DONE, UNCHANGED = "refused", "partial", "done", "unchanged"
 PLANNED = "planned"  # what check mode says in the place of DONE
 
+# What a host does in a look, in this order.
+_STEPS = ("look", "backup", "plan", "keyfiles")
+
+
+class Refused(Exception):
+    """This volume is not rotated any further: a sentence. ``step``: of the look, where the host refused it there."""
+
+    def __init__(self, why: str, step: str = "") -> None:
+        super().__init__(why)
+        self.step = step if step in _STEPS else ""
+
 
 class Volume:
     """One volume on its way through the phases."""
