@@ -15,7 +15,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse, parse_info, secret_list
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import ABSENT, PRESENT, Costs, Entry
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.keyfile_content import read_keyfile
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.options import parse_path
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.options import parse_folder, parse_path
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secrets import Secret
 
 Params = t.Dict[str, t.Any]
@@ -357,3 +357,10 @@ def test_a_new_secret_in_the_volume_itself(where: str, tmp_path: pathlib.Path) -
         parse.parse_task(task(entry(new_secret=key), **places[where]))
     gone = task(entry(state=ABSENT, old_secret=key), entry(new_secret=secret("next")), **places[where])
     parse.parse_task(gone).wipe_secrets()
+
+
+@pytest.mark.parametrize("path", ["/dev/\ud800", "/srv/\ud800/copies"])
+def test_a_path_that_no_file_can_have(path: str) -> None:
+    for read in (lambda: parse_path(path, "place"), lambda: parse_folder({"place": path}, "place")):
+        with pytest.raises(BadTask, match=r"Place is '.*', which has characters that .* cannot encode"):
+            read()

@@ -9,10 +9,14 @@ import base64
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadTask, LuksmithError
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import BadSecret, BadTask, LuksmithError
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import volume_keys
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.secret_list import SecretList
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.volume_keys import read_volume_key, unlocking
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.volume_keys import (
+    read_pin,
+    read_volume_key,
+    unlocking,
+)
 
 KEY = {"volume_key_base64": base64.b64encode(bytes(range(64))).decode()}
 
@@ -62,3 +66,12 @@ def test_a_token(token: t.Any) -> None:
         (number,) = unlocking(secrets, [{"token": token}], "unlock")
         request = secrets.members[number].token
         assert request is not None and request.name == str(token)
+
+
+@pytest.mark.parametrize("pin", ["1" * 1025, "12\n34"], ids=["too long", "two lines"])
+def test_a_pin_that_is_none_is_wiped(pin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped = []
+    monkeypatch.setattr(volume_keys, "wipe", lambda value: wiped.append(bytes(value)))
+    with pytest.raises(BadSecret, match=f"pin has {len(pin)} bytes"):
+        read_pin(pin, "unlock[0]")
+    assert wiped == [pin.encode()]

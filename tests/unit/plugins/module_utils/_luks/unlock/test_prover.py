@@ -44,12 +44,12 @@ def queue() -> Queue:
 
 
 @pytest.fixture
-def prover(tmp_path: pathlib.Path, queue: Queue) -> t.Iterator[t.Callable[[Secret], Prover]]:
+def prover(tmp_path: pathlib.Path, queue: Queue) -> t.Iterator[t.Callable[..., Prover]]:
     path = tmp_path / "volume"
     full.make(path, "luks1", 3)
     with open_volume(str(path), writable=False) as volume:
-        yield lambda secret: Prover(
-            read_header(volume), volume.region.reread, Derivations([secret], Budget(), queue), {}
+        yield lambda *secrets: Prover(
+            read_header(volume), volume.region.reread, Derivations(secrets, Budget(), queue), {}
         )
 
 
@@ -57,7 +57,7 @@ def known() -> Secret:
     return Secret(bytearray(MADE[0].encode()), ("known",))
 
 
-def test_a_search_that_has_found_tries_no_further(prover: t.Callable[[Secret], Prover], queue: Queue) -> None:
+def test_a_search_that_has_found_tries_no_further(prover: t.Callable[..., Prover], queue: Queue) -> None:
     trying = prover(known())
     trying.expect_search(0, [0, 1, 2], in_vain=True)
     assert trying.try_slot(0, 0) is Verdict.OPENS
@@ -66,9 +66,7 @@ def test_a_search_that_has_found_tries_no_further(prover: t.Callable[[Secret], P
     assert trying.try_slot(0, 1) is Verdict.CLOSED, "what was dropped can be asked for all the same"
 
 
-def test_a_trial_that_nobody_asked_for_in_time_leaves_no_key(
-    prover: t.Callable[[Secret], Prover], queue: Queue
-) -> None:
+def test_a_trial_that_nobody_asked_for_in_time_leaves_no_key(prover: t.Callable[..., Prover], queue: Queue) -> None:
     trying = prover(known())
     trying.expect([(0, 0), (0, 1)])
     done, waiting = queue.jobs
@@ -79,8 +77,20 @@ def test_a_trial_that_nobody_asked_for_in_time_leaves_no_key(
     assert not any(key) and not waiting.pending
 
 
+def test_of_two_trials_that_open_one_keeps_the_volume_key(prover: t.Callable[..., Prover], queue: Queue) -> None:
+    """They ran side by side, and neither knew of the other."""
+    trying = prover(known(), Secret(bytearray(MADE[1].encode()), ("the other",)))
+    trying.expect([(0, 0), (1, 1)])
+    for job in queue.jobs:
+        queue.wait([job])
+    kept, other = (job.result().key for job in queue.jobs)
+    assert any(kept) and kept == other
+    assert [trying.verdict(number, number) for number in (0, 1)] == [Verdict.OPENS] * 2
+    assert trying.volume_key is kept and any(kept) and not any(other)
+
+
 def test_what_a_token_yields_is_tried_and_wiped(
-    prover: t.Callable[[Secret], Prover], monkeypatch: pytest.MonkeyPatch
+    prover: t.Callable[..., Prover], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     yielded, token = bytearray(MADE[1].encode()), Token(0, "clevis", (0, 1, 7))
 

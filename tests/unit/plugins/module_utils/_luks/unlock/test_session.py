@@ -173,3 +173,11 @@ def test_nothing_is_derived_after_the_end(error: t.Optional[BaseException]) -> N
             raise error
     with pytest.raises(Stopped):
         workers.submit(Job(lambda: None))
+
+
+def test_a_volume_key_that_was_lent_is_wiped() -> None:
+    key = bytearray(b"of the copy of the header")
+    with unlock_session.unlock_session([], kdf.Budget()) as session:
+        session.lend(key)
+        assert any(key)
+    assert not any(key)

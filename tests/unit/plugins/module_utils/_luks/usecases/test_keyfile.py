@@ -7,6 +7,7 @@ stays.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -14,7 +15,13 @@ import stat
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import LuksmithError, Refused, StorageFault
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import (
+    BadTask,
+    LuksmithError,
+    Refused,
+    StorageFault,
+)
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import keyfile as keyfile_usecase
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.keyfile import update_keyfile
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import keyfiles
 from ansible_collections.luksmith.luks.tests.descriptors import open_descriptors
@@ -243,3 +250,34 @@ def test_a_part_of_a_file_is_refused_if_it_holds_an_old_secret(
         update_keyfile(task(keyfile, **part), check=check)
     keyfile.write_bytes(b"something else")
     assert update_keyfile(task(keyfile, **part), check=check)["holds"] == "other"
+
+
+@pytest.mark.parametrize("path", ["/keys/\0", "/keys/\ud800"])
+def test_a_path_that_no_file_can_have(path: str) -> None:
+    with pytest.raises(BadTask, match=r"(?i)path is '/keys/.*', which "):
+        update_keyfile(task(pathlib.Path(path)), check=True)
+
+
+@pytest.mark.parametrize("content", ["old", "new", "a secret of its own", "a part"])
+def test_what_was_read_is_wiped(keyfile: pathlib.Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secrets of the task and the content of the keyfile, also if it is refused."""
+    buffers: t.List[t.Tuple[bytearray, bytes]] = []
+    read, read_keyfile = keyfile_usecase.read, keyfile_usecase.read_keyfile
+
+    def kept(buffer: bytearray) -> bytearray:
+        buffers.append((buffer, bytes(buffer)))
+        return buffer
+
+    def read_kept(*given: t.Any, **how: t.Any) -> t.Any:
+        secret = read(*given, **how)
+        kept(secret.value)
+        return secret
+
+    monkeypatch.setattr(keyfile_usecase, "read", read_kept)
+    monkeypatch.setattr(keyfile_usecase, "read_keyfile", lambda *given: kept(read_keyfile(*given)))
+    refused = content == "a part"
+    keyfile.write_text("xold" if refused else content)
+    with pytest.raises(Refused) if refused else contextlib.nullcontext():
+        update_keyfile(task(keyfile, keyfile_offset=1 if refused else None), check=False)
+    assert [first for _buffer, first in buffers] == [b"new", b"old", b"older", b"old" if refused else content.encode()]
+    assert not any(any(buffer) for buffer, _first in buffers)
