@@ -69,16 +69,12 @@ class _Shared(t.Generic[T]):
         """Start one more thread. Raises RuntimeError if the host allows no more."""
         thread = threading.Thread(target=self._work, daemon=True)
         self._begun.append(thread)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            if end_of_run(error) is None:
-                self._begun.remove(thread)
-            raise
+        thread.start()
 
     def wait(self, patience: t.Optional[float] = None) -> None:
         """Wait until all threads have ended, at most ``patience`` seconds."""
         deadline = None if patience is None else time.monotonic() + patience
+        # One that could not be started has no number.
         while len(self._ended) < len([thread for thread in self._begun if thread.ident is not None]):
             left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
             if left <= 0:

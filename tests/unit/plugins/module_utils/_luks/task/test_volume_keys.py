@@ -54,6 +54,13 @@ def test_the_same_key_twice_is_one_and_the_other_is_wiped(monkeypatch: pytest.Mo
         assert any(made[0].value) and not any(made[1].value)
 
 
+@pytest.mark.parametrize("other", [{"volume_key_base64": base64.b64encode(bytes(64)).decode()}, {"passphrase": "red"}])
+def test_a_label_names_one_key_or_secret(other: t.Dict[str, str]) -> None:
+    for items in ([KEY, other], [other, KEY]):
+        with SecretList() as secrets, pytest.raises(BadTask, match="are different secrets with the same label 'mine'"):
+            unlocking(secrets, [{**item, "label": "mine"} for item in items], "unlock")
+
+
 @pytest.mark.parametrize("token", [True, False, "", "no such", "a" * 1000, -1, 1.5, [], "\n"])
 def test_what_is_no_token(token: t.Any) -> None:
     with SecretList() as secrets, pytest.raises(BadTask, match=r"unlock\[0\]: token is "):

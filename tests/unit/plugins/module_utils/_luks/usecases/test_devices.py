@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock import session
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend, devices
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import present
 
 VOLUMES = 8
 BROKEN = 2  # no LUKS header at all
 MISSING = 5
+PATIENCE = 20  # seconds; nobody waits so long unless what is waited for never comes
 
 
 def make_all(folder: pathlib.Path) -> t.List[pathlib.Path]:
@@ -111,3 +113,23 @@ def test_a_fault_in_one_volume_that_nobody_expected_leaves_the_others_done(
     monkeypatch.undo()
     again = volume.amend_volume(paths[1:], present("luks2", "new", keyslot=1))
     assert not again["changed"]
+
+
+def test_the_end_of_a_thread_ends_the_wait() -> None:
+    """Meanwhile no processor is busy with looking."""
+    waiting, rung = threading.Event(), threading.Event()
+
+    class Bell:
+        def put(self, _nothing: None) -> None:
+            rung.set()
+
+        def get(self, timeout: float) -> None:
+            waiting.set()
+            assert rung.wait(PATIENCE), "a thread has ended and does not say so"
+
+    shared = devices._Shared([lambda: waiting.wait(PATIENCE)])
+    bell: t.Any = Bell()
+    shared._bell = bell
+    shared.begin()
+    shared.wait()
+    assert shared.results() == [True]
