@@ -106,6 +106,17 @@ def forbidden(volume: pathlib.Path) -> None:
     assert not full.amend_volume(volume.with_name("three"), *forbidden, check=True)["changed"]
 
 
+def replacement(volume: pathlib.Path) -> None:
+    """The new key is derived beside the trial of the old secret."""
+    assert full.amend_volume(volume, full.present("luks1", "new", keyslot=0, old=MADE[0]))["changed"]
+
+
+def left_behind(volume: pathlib.Path) -> None:
+    """Nothing needs the secret under unlock, but to say which keyslots nothing opens."""
+    result = full.amend_volume(volume.with_name("four"), full.absent("mistyped"), unlock=["stranger"], check=True)
+    assert any("no secret of this task is known to open keyslots 0, 1, 2, 3" in text for text in result["warnings"])
+
+
 def search(volume: pathlib.Path) -> None:
     """One that is expected to fail."""
     with proofs(parse_info({"device": str(volume), "secrets": WRONG[:1]})) as (_session, _volume, _header, prover):
@@ -115,7 +126,20 @@ def search(volume: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "use", [information, backup, audit, audit_with_a_backup, backing_file, unknown, plan, forbidden, search]
+    "use",
+    [
+        information,
+        backup,
+        audit,
+        audit_with_a_backup,
+        backing_file,
+        unknown,
+        plan,
+        forbidden,
+        replacement,
+        left_behind,
+        search,
+    ],
 )
 def test_no_derivation_is_alone(
     use: t.Callable[[pathlib.Path], None], volume: pathlib.Path, derived: t.List[bytes]

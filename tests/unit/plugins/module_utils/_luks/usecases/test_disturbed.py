@@ -8,11 +8,16 @@ kind.
 from __future__ import annotations
 
 import pathlib
+import sys
 import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import header_writer, keyslot_writer
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply import (
+    executor,
+    header_writer,
+    keyslot_writer,
+)
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.executor import apply_plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.header_writer import HeaderWriter
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.apply.luks2_steps import Luks2Steps
@@ -26,6 +31,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.errors import 
 )
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.luks2.codec import Luks2Header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.prover import Prover
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import locked_write
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume.read_header import read_header
@@ -230,15 +236,73 @@ def test_the_keys_of_a_new_keyslot_are_wiped(
 
 
 @pytest.mark.parametrize("format", ["luks2"])
-def test_a_plan_that_the_header_cannot_hold_is_refused_in_check_mode(
-    volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("check", [True, False])
+def test_a_plan_that_the_header_cannot_hold_is_refused_before_the_locks(
+    volume: pathlib.Path, check: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_steps: Luks2Steps, _action: Action) -> t.NoReturn:
         raise Refused("the metadata would not fit")
 
     monkeypatch.setattr(Luks2Steps, "add", fail)
     with pytest.raises(Refused, match=r"(?i)the plan cannot be completed: at add of keyslot 5, the metadata would"):
-        full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=True)
+        full.amend_volume(volume, present("luks2", "new", keyslot=5), unlock=MADE[:1], check=check)
+
+
+@BOTH
+def test_what_comes_before_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume key is there, and what writes is imported: nobody waits for that."""
+    steps = [name for name in sys.modules if name.endswith(f"apply.{format}_steps")]
+    for name in steps:
+        monkeypatch.delitem(sys.modules, name)
+    locked: t.List[bool] = []
+    right = locked_write.locked_write
+
+    def lock(*given: t.Any, **how: t.Any) -> t.Any:
+        locked.append(all(name in sys.modules for name in steps))
+        return right(*given, **how)
+
+    monkeypatch.setattr(locked_write, "locked_write", lock)
+    assert full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])["changed"]
+    assert steps and locked == [True]
+
+    def none(_prover: Prover) -> t.NoReturn:
+        raise Refused("there is no volume key")
+
+    monkeypatch.setattr(Prover, "need_volume_key", none)
+    with pytest.raises(Refused, match=r"(?i)there is no volume key"):
+        full.amend_volume(volume, present(format, "another", keyslot=6), unlock=MADE[:1])
+    assert locked == [True]
+
+
+@BOTH
+def test_check_mode_looks_whether_the_volume_can_be_written(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_volume: Volume) -> t.NoReturn:
+        raise StorageFault("the block device is read-only")
+
+    monkeypatch.setattr(Volume, "check_writable", fail)
+    with pytest.raises(StorageFault, match=r"(?i)the block device is read-only"):
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1], check=True)
+    assert not full.amend_volume(volume, present(format, MADE[0], keyslot=0), check=True)["changed"]
+
+
+@BOTH
+def test_another_file_at_the_path_after_the_change(
+    volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was changed is gone with the file that was open."""
+
+    def apply(*given: t.Any, **how: t.Any) -> None:
+        apply_plan(*given, **how)
+        other = volume.with_name("other")
+        full.make(other, format, 2)
+        other.rename(volume)
+
+    monkeypatch.setattr(executor, "apply_plan", apply)
+    with pytest.raises(Interrupted, match="the path leads to another one now") as caught:
+        full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])
+    assert [action.keyslot for action in caught.value.actions_done] == [5] and not caught.value.actions_left
 
 
 @pytest.mark.parametrize("format", ["luks1"])

@@ -311,6 +311,49 @@ def test_somebody_who_comes_after_the_plan_keeps_the_change_away(
     assert qemu.jobs == []
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_what_qemu_cannot_do_is_not_begun(image: pathlib.Path, check: bool) -> None:
+    qemu = Qemu(image, nothing)
+    asked: t.List[str] = []
+
+    def answer(call: Call) -> bytes:
+        asked.append(call["execute"])
+        return qemu(call)
+
+    entry = {"new_secret": {"passphrase": NEW}, "pbkdf": {"iterations": 1000}}
+    with pytest.raises(Refused, match=r"(?i)pbkdf.iterations of keyslots\[0\] cannot be made while QEMU has the image"):
+        change(image, t.cast(Qemu, answer), entry, check=check)
+    assert "object-add" not in asked and "query-named-block-nodes" not in asked
+
+
+@pytest.mark.parametrize("possible", [True, False])
+def test_what_changed_since_the_plan_is_planned_again(
+    image: pathlib.Path, possible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keyslot 1 is free by then, and gets the secret; or the new plan is one that QEMU cannot carry out."""
+    looked: t.List[t.Any] = []
+    check_plan, check_monitor = live.check_plan, live.check_monitor
+
+    def then_somebody_erases(*given: t.Any) -> None:
+        check_monitor(*given)
+        state_word(image, 1, INACTIVE, 0)
+
+    def look(plan: t.Any, *given: t.Any) -> None:
+        looked.append([action.keyslot for action in plan.actions])
+        check_plan(plan, *given)
+        if len(looked) > 1 and not possible:
+            raise Refused("QEMU cannot do that")
+
+    monkeypatch.setattr(live, "check_monitor", then_somebody_erases)
+    monkeypatch.setattr(live, "check_plan", look)
+    asked: t.List[int] = []
+    qemu = Qemu(image, lambda path, options: asked.append(options["keyslot"]) or nothing(path, options))
+    words = "new does not open keyslot 1 on the medium" if possible else "QEMU cannot do that"
+    with pytest.raises(Interrupted if possible else Refused, match=f"(?i){words}"):
+        change(image, qemu, ADD)
+    assert looked == [[2], [1]] and asked == ([1] if possible else [])
+
+
 def test_check_mode_asks_and_gives_nothing(image: pathlib.Path) -> None:
     qemu = Qemu(image, nothing)
     qemu.objects["somebody-elses"] = ""
