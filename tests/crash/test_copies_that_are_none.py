@@ -28,11 +28,11 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model i
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.parsing import parse_header
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse_info import parse_info
-from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import _Amendment, amend
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.inspect import inspect
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import copy_file, elsewhere
 from ansible_collections.luksmith.luks.tests.crash import checker
-from ansible_collections.luksmith.luks.tests.crash.operations import A, B, D, present, secret, task
+from ansible_collections.luksmith.luks.tests.crash.operations import A, B, C, D, present, secret, task
 from ansible_collections.luksmith.luks.tests.crash.volumes import SECRETS, luks1, luks2
 
 pytestmark = pytest.mark.needs("cryptsetup")
@@ -417,6 +417,32 @@ def test_a_folder_that_cannot_take_the_copy_is_refused_before_anything_is_writte
             host.run(check=check)
     assert str(caught.value).startswith(f"{host.copies}: ") and str(caught.value).endswith("Nothing was changed.")
     assert host.volume.read_bytes() == before and not list(host.copies.iterdir())
+
+
+def test_the_folder_is_looked_at_where_only_the_second_plan_needs_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run takes the last free keyslot before the locks are taken."""
+    make = luks1 if host.volume.read_bytes()[7] == 1 else luks2
+    host.volume.write_bytes(make({keyslot: name for keyslot, name in SLOTS.items() if keyslot != 7}))
+    prepare, full = _Amendment._prepare, []
+
+    def then_it_is_full(change: t.Any, planned: t.Any) -> t.Any:
+        answer = prepare(change, planned)
+        assert "copy-header" not in [str(action.kind) for action in planned.plan.actions]
+        monkeypatch.setattr(_Amendment, "_prepare", prepare)
+        assert host.run(keyslots=[present(C, keyslot=7)], unlock=[secret(A)])["changed"]
+        full.append(host.volume.read_bytes())
+        return answer
+
+    def same_disk(*_given: t.Any) -> t.NoReturn:
+        raise Refused("the folder is on the disk of the volume")
+
+    monkeypatch.setattr(_Amendment, "_prepare", then_it_is_full)
+    monkeypatch.setattr(elsewhere, "check_elsewhere", same_disk)
+    with pytest.raises(Refused, match=r"(?i)the folder is on the disk of the volume\. Nothing was changed"):
+        host.run()
+    assert [host.volume.read_bytes()] == full and not list(host.copies.iterdir())
 
 
 def test_the_folder_of_the_volume_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:
