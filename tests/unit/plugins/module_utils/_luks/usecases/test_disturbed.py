@@ -8,7 +8,6 @@ kind.
 from __future__ import annotations
 
 import pathlib
-import sys
 import types
 import typing as t
 
@@ -251,19 +250,17 @@ def test_a_plan_that_the_header_cannot_hold_is_refused_before_the_locks(
 @BOTH
 def test_what_comes_before_the_locks(volume: pathlib.Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The volume key is there, and what writes is imported: nobody waits for that."""
-    steps = [name for name in sys.modules if name.endswith(f"apply.{format}_steps")]
-    for name in steps:
-        monkeypatch.delitem(sys.modules, name)
-    locked: t.List[bool] = []
-    right = locked_write.locked_write
+    said: t.List[str] = []
+    import_steps, right = executor.import_steps, locked_write.locked_write
 
     def lock(*given: t.Any, **how: t.Any) -> t.Any:
-        locked.append(all(name in sys.modules for name in steps))
+        said.append("locked")
         return right(*given, **how)
 
+    monkeypatch.setattr(executor, "import_steps", lambda format: said.append(format) or import_steps(format))
     monkeypatch.setattr(locked_write, "locked_write", lock)
     assert full.amend_volume(volume, present(format, "new", keyslot=5), unlock=MADE[:1])["changed"]
-    assert steps and locked == [True]
+    assert said[0] == format and said.count("locked") == 1
 
     def none(_prover: Prover) -> t.NoReturn:
         raise Refused("there is no volume key")
@@ -271,7 +268,7 @@ def test_what_comes_before_the_locks(volume: pathlib.Path, format: str, monkeypa
     monkeypatch.setattr(Prover, "need_volume_key", none)
     with pytest.raises(Refused, match=r"(?i)there is no volume key"):
         full.amend_volume(volume, present(format, "another", keyslot=6), unlock=MADE[:1])
-    assert locked == [True]
+    assert said.count("locked") == 1
 
 
 @BOTH
