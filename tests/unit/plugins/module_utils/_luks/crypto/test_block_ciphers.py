@@ -277,6 +277,15 @@ def test_key_schedules_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wiped.count(context + 1) == 2  # of the data's key and of the tweak's
 
 
+@pytest.mark.parametrize(("mode", "sizes"), [(whitening.xts, [16, 32]), (whitening.lrw, [32])])
+def test_the_masks_of_a_mode_are_wiped(monkeypatch: pytest.MonkeyPatch, mode: t.Any, sizes: t.List[int]) -> None:
+    """They come from the key: those of XTS from its second half, those of LRW from its last 16 bytes."""
+    wiped: t.List[bytearray] = []
+    monkeypatch.setattr(whitening, "wipe", lambda *buffers: wiped.extend(buffers))
+    mode(lambda _key, _chunks, _buffer, _encrypt: None)(bytes(range(32)), [(0, 32, b"i" * 16)], bytearray(32), True)
+    assert [len(buffer) for buffer in wiped] == sizes and all(any(buffer) for buffer in wiped)
+
+
 def test_a_size_that_a_cipher_does_not_have_is_named() -> None:
     try:
         gcrypt.load()

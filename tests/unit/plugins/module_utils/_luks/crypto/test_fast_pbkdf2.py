@@ -137,6 +137,18 @@ def test_no_copy_of_a_key_is_left_where_the_library_fills_a_buffer(monkeypatch: 
     assert kdf.pbkdf2("sha256", b"a", b"b", 1000, 32) is filled
 
 
+def test_no_key_is_left_on_the_stack_of_nettle() -> None:
+    """It leaves its contexts there; the same call with nothing secret overwrites them."""
+    called: t.List[t.Tuple[int, int]] = []
+
+    def pbkdf2(size: int, _secret: int, iterations: int, *_rest: int) -> None:
+        called.append((size, iterations))
+
+    library: t.Any = types.SimpleNamespace(_library=types.SimpleNamespace(nettle_pbkdf2_hmac_sha256=pbkdf2))
+    nettle.LibNettle.pbkdf2(library, "sha256")(b"secret", bytes(8), 1000, 32)
+    assert called == [(6, 1000), (0, 1)]
+
+
 def test_a_library_that_fails_when_it_is_tried_is_not_in_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_given: t.Any) -> t.NoReturn:
         raise NotProvided("not with this key")

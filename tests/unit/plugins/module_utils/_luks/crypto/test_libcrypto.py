@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import collections
+import ctypes
 import typing as t
 
 import pytest
@@ -75,3 +77,67 @@ def test_a_derivation_without_its_parameters(library: openssl3.LibCrypto3, conte
     library.has_derivation(context, "PBKDF2")
     with pytest.raises(NotProvided, match="could not compute PBKDF2"):
         library.derive(context, "PBKDF2", {"pass": b"secret"}, 32)
+
+
+def test_no_error_is_left_for_others(library: openssl3.LibCrypto3, context: int) -> None:
+    """hashlib and ssl would report it as their own."""
+    for ask in (lambda: library.digest(context, "md7", b"abc"), lambda: library.derive(context, "PBKDF2", {}, 32)):
+        with pytest.raises(NotProvided):
+            ask()
+        peek = library._library.ERR_peek_error
+        peek.restype, peek.argtypes = ctypes.c_ulong, ()
+        assert peek() == 0
+
+
+# What makes an object of the library, and what frees it.
+FREED = {
+    "EVP_CIPHER_CTX_new": "EVP_CIPHER_CTX_free",
+    "OSSL_LIB_CTX_new": "OSSL_LIB_CTX_free",
+    "OSSL_PROVIDER_load": "OSSL_PROVIDER_unload",
+    "EVP_MD_fetch": "EVP_MD_free",
+    "EVP_KDF_fetch": "EVP_KDF_free",
+    "EVP_KDF_CTX_new": "EVP_KDF_CTX_free",
+}
+
+
+class Counted:
+    """A library, and how many objects of each kind it made and freed."""
+
+    def __init__(self, library: t.Any) -> None:
+        self._library = library
+        self.made: t.Counter[str] = collections.Counter()
+        self.freed: t.Counter[str] = collections.Counter()
+
+    def __getattr__(self, name: str) -> t.Callable[..., t.Any]:
+        def call(*given: t.Any) -> t.Any:
+            found = getattr(self._library, name)(*given)
+            if name in FREED and found:
+                self.made[FREED[name]] += 1
+            elif name in FREED.values():
+                self.freed[name] += 1
+            return found
+
+        return call
+
+
+def test_what_the_library_makes_is_freed(library: openssl3.LibCrypto3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it fails; some of these objects hold keys and secrets, which the library wipes then."""
+    cipher, counted = library.cipher("aes_256_cbc"), Counted(library._library)
+    monkeypatch.setattr(library, "_library", counted)
+    library.crypt(cipher, bytes(32), [(0, 32, bytes(16))], bytearray(32), True)
+    with pytest.raises(NotProvided):
+        library.crypt(cipher, bytes(32), [(0, 31, bytes(16))], bytearray(31), True)
+    expected = {"EVP_CIPHER_CTX_free": 2}
+    if library.by_name:
+        parameters: t.Any = {"pass": b"secret", "salt": bytes(16), "iter": 1000, "digest": "SHA256"}
+        with library.context("default") as opened:
+            library.digest(opened, "sha256", b"abc")
+            library.has_derivation(opened, "PBKDF2")
+            library.derive(opened, "PBKDF2", parameters, 32)
+            with pytest.raises(NotProvided, match="could not compute"):
+                library.derive(opened, "PBKDF2", {"pass": b"secret"}, 32)
+        with pytest.raises(NotProvided, match="cannot load"), library.context("default", "no-such-provider"):
+            pass
+        expected.update(OSSL_LIB_CTX_free=2, OSSL_PROVIDER_unload=2, EVP_MD_free=1, EVP_KDF_free=3)
+        expected.update(EVP_KDF_CTX_free=2)
+    assert counted.made == counted.freed == expected
