@@ -122,7 +122,6 @@ class Inline:
         """Run the first of ``jobs`` unless one is done."""
         if not any(job.done for job in jobs):
             job = next(iter(jobs))
-            job.begin()
             job.run()
             job.finish()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import types
 import typing as t
 
 import pytest
@@ -107,6 +108,21 @@ def test_no_rung_names_all_four_and_a_package(monkeypatch: pytest.MonkeyPatch) -
     for provider in providers:
         assert f"{provider.name}: " in str(caught.value)
     assert "libargon2-1" in str(caught.value)
+
+
+def test_a_package_that_has_argon2_over_an_openssl_without_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UnsupportedAlgorithm(Exception):
+        pass
+
+    def refuse(**_costs: t.Any) -> t.NoReturn:
+        raise UnsupportedAlgorithm
+
+    errors = types.SimpleNamespace(UnsupportedAlgorithm=UnsupportedAlgorithm)
+    derivations = types.SimpleNamespace(argon2=types.SimpleNamespace(Argon2id=refuse))
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", errors)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.kdf", derivations)
+    with pytest.raises(NotProvided, match="this version has no argon2id"):
+        argon2.Cryptography().ability("argon2id")
 
 
 def test_cryptography_derives_one_at_a_time() -> None:

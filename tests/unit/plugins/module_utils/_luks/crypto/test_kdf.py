@@ -127,6 +127,12 @@ def test_unknown_host_memory_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     kdf.check(argon(memory=4194304), budget=BUDGET)
 
 
+def test_a_host_without_argon2_is_told_before_anything_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(argon2, "PROVIDERS", [])
+    with pytest.raises(Unsupported, match="argon2id"):
+        kdf.check(argon(), budget=BUDGET)
+
+
 def test_derive_reaches_both_families() -> None:
     assert (
         kdf.derive(Pbkdf2("sha1", 1, b"salt"), b"password", 20, budget=BUDGET).hex()

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import argon2, kdf
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto import workers as scheduler
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.providers import NotProvided
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.crypto.workers import Inline, Job, Stopped, Workers
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Argon2
@@ -43,7 +44,7 @@ def test_as_many_as_there_are_cores_and_in_order() -> None:
     workers = Workers(2, 1000)
     first, second, third = (Gated(workers, number) for number in range(3))
     assert first.runs.wait(DEADLINE) and second.runs.wait(DEADLINE)
-    assert (third.job.begun, workers.idle()) == (False, 0)
+    assert [one.job.begun for one in (first, second, third)] == [True, True, False] and workers.idle() == 0
     second.end(workers)
     assert third.runs.wait(DEADLINE)
     first.end(workers)
@@ -129,7 +130,62 @@ def test_a_result_that_nobody_wants_is_discarded_when_it_comes_and_when_it_is_th
     assert discarded == ["there", "coming"]
 
 
-def test_stop_releases_who_waits_and_discards_what_comes() -> None:
+def test_what_waited_behind_a_job_that_is_given_up_begins_at_once() -> None:
+    workers = Workers(8, 1000)
+    running, large, small = (Gated(workers, memory=size) for size in (600, 500, 100))
+    assert running.runs.wait(DEADLINE) and not small.job.begun
+    assert workers.abandon(large.job) and small.job.begun
+    for gated in (running, small):
+        gated.end(workers)
+
+
+def _waiting(workers: Workers) -> None:
+    """Until some thread waits."""
+    while not workers._bells:
+        threading.Event().wait(0.001)
+
+
+def test_who_waits_is_woken_for_a_job_that_gets_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who lets it in, and not only by its next look around."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(scheduler, "_LOOK_AGAIN", 10 * DEADLINE)
+    workers = Workers(8, 1000)
+    running, large, small = (Gated(workers, memory=size) for size in (600, 500, 100))
+    waiter = threading.Thread(target=workers.wait, args=([small.job],), daemon=True)
+    waiter.start()
+    _waiting(workers)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        workers.abandon(large.job)
+    waiter.join(DEADLINE)
+    assert not waiter.is_alive() and not running.job.done
+    with pytest.raises(RuntimeError, match="new thread"):
+        small.job.result()
+    running.end(workers)
+
+
+def test_a_long_wait_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(1, 1000)
+    gated, bells = Gated(workers), t.cast(t.List[int], [])
+    reap = workers._reap
+
+    def look() -> None:
+        bells.append(len(workers._bells))
+        if len(bells) == 5:
+            gated.may_end.set()
+        reap()
+
+    monkeypatch.setattr(scheduler, "_LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(workers, "_reap", look)
+    workers.wait([gated.job])
+    assert set(bells) == {0}
+
+
+def test_stop_releases_who_waits_and_discards_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_LOOK_AGAIN", 10 * DEADLINE)
     workers = Workers(1, 1000)
     discarded: t.List[bytes] = []
     running, queued = Gated(workers, b"key", discard=discarded.append), Gated(workers)
@@ -140,18 +196,19 @@ def test_stop_releases_who_waits_and_discards_what_comes() -> None:
             workers.wait([queued.job])
         released.set()
 
-    waiter = threading.Thread(target=wait)
+    waiter = threading.Thread(target=wait, daemon=True)
     waiter.start()
     assert running.runs.wait(DEADLINE)
+    _waiting(workers)
     workers.stop()
     waiter.join(DEADLINE)
-    assert released.is_set() and not queued.job.begun
+    assert released.is_set() and not queued.job.begun and not queued.job.pending
     with pytest.raises(Stopped):
         workers.submit(Job(lambda: None))
     running.may_end.set()
-    while not discarded:
+    while workers._running:
         threading.Event().wait(0.001)
-    assert discarded == [b"key"]
+    assert discarded == [b"key"] and workers.idle() == 1, "nothing is queued any more"
 
 
 def test_a_wait_for_what_was_given_up_is_an_error_and_no_deadlock() -> None:
