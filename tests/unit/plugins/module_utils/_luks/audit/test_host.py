@@ -92,6 +92,25 @@ def test_what_cannot_be_audited_hides_no_other(folder: pathlib.Path) -> None:
     assert "begins with zeros" in result["volumes"][0]["msg"] and "No such file" in result["volumes"][2]["msg"]
 
 
+@pytest.mark.parametrize("names", [["two.img"], ["zeros", "two.img"]], ids=["all audited", "one failed"])
+def test_the_secrets_of_each_audit_are_wiped(
+    folder: pathlib.Path, names: t.List[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffers: t.List[bytearray] = []
+    right = host.parse_audit
+
+    def parse(given: t.Any) -> t.Any:
+        task = right(given)
+        assert all(any(secret.value) for secret in task.secrets)
+        buffers.extend(secret.value for secret in task.secrets)
+        return task
+
+    (folder / "zeros").write_bytes(bytes(4096))
+    monkeypatch.setattr(host, "parse_audit", parse)
+    run(folder, volumes=[{"device": str(folder / name), "header": None} for name in names])
+    assert len(buffers) == len(BOTH) * len(names) and not any(any(buffer) for buffer in buffers)
+
+
 def test_a_policy_that_is_none_is_said_of_each_volume(folder: pathlib.Path) -> None:
     result = run(folder, policy="splendid")
     assert [one["state"] for one in result["volumes"]] == ["failed", "failed"]

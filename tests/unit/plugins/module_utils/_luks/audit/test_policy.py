@@ -86,6 +86,7 @@ def test_yaml_reads_off_as_false_and_that_means_off() -> None:
         ({"rules": {"formatt": "low"}}, ("'formatt'", "docs/audit.md")),
         ({"rules": {"format": "urgent"}}, ("policy.rules.format", "critical, high, medium, low, info", "off")),
         ({"name": "two\nlines"}, ("policy.name",)),
+        ({"description": ["of", "ours"]}, ("policy.description", "text")),
     ],
 )
 def test_what_makes_no_sense_is_named(value: t.Any, names: t.Sequence[str]) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import typing as t
@@ -40,6 +41,21 @@ def test_its_bytes_go_with_its_name(copy: CopyFile) -> None:
         left = held.read()
     assert len(left) == 3 and left != b"old" and not copy.exists()
     assert open_descriptors() == before
+
+
+def test_on_a_read_only_file_system_only_a_copy_that_is_there_is_a_fault(
+    copy: CopyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """unlink says so even of a file that does not exist."""
+
+    def unlink(_path: str) -> t.NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    copy.remove()
+    copy.write(b"old")
+    with pytest.raises(StorageFault, match=r"annot remove it.*EROFS"):
+        copy.remove()
 
 
 def test_a_removal_that_a_power_failure_could_undo_is_a_fault(copy: CopyFile, monkeypatch: pytest.MonkeyPatch) -> None:
