@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from .errors import NOTHING_CHANGED, Busy, LuksmithError, Refused, StorageFault
+from .file_system import view_of_the_kernel
 from .page_cache import direct_read, forget_pages
 from .paths import fault, kind_of
 
@@ -103,6 +104,14 @@ def check_replaceable(
         raise StorageFault(
             f"its directory {folder} does not exist",
             remedy="Create the directory first, for root only (mode 0700)",
+            volume=path,
+        )
+    view = view_of_the_kernel(folder)
+    if view:
+        raise StorageFault(
+            f"cannot write to its directory {folder}, which is on the file system {view}",
+            why="that shows what the kernel knows, and keeps no files",
+            remedy="Give a directory on a disk",
             volume=path,
         )
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE_IDS):

@@ -14,9 +14,9 @@ import os
 import typing as t
 
 from ..errors import Refused
+from ..file_system import mount_of
 from ..paths import fault
 from . import blockdev
-from .snapshots import mount_of
 from .storage import Volume
 
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ..file_system import mount_of
 from . import blockdev
 
 _FILE_SYSTEMS = {
@@ -70,22 +71,6 @@ def _file_reason(fd: int) -> t.Optional[str]:
     if file_system in _FILE_SYSTEMS:
         return f"The file system {file_system} {_FILE_SYSTEMS[file_system]}"
     return _device_reason(device)
-
-
-def mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
-    """(device number, type) of the file system, by mount id: st_dev of a btrfs subvolume is in no table."""
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
-            mount_id = next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
-        with open("/proc/self/mountinfo", "rb") as table:
-            rows = [os.fsdecode(row).split(" ") for row in table]
-    except OSError:
-        return None
-    for row in rows:
-        if row[0] == mount_id:
-            major, _colon, minor = row[2].partition(":")
-            return os.makedev(int(major), int(minor)), row[row.index("-") + 1]
-    return None
 
 
 def _device_reason(rdev: int) -> t.Optional[str]:

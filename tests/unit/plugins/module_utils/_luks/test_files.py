@@ -599,6 +599,17 @@ class TestForeseen:
         self.foresees(path, r"Cannot write to its directory .*EACCES")
         self.foresees(path.parent / "a" / "b", r"Cannot write to its directory .*EACCES", new_folders=True)
 
+    @pytest.mark.parametrize("folder", ["/proc", "/sys"])
+    def test_a_folder_in_which_the_kernel_keeps_no_files(self, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Root may write there, as far as ``access`` says."""
+        monkeypatch.setattr(os, "access", lambda *_arguments, **_how: True)
+        before = open_descriptors()
+        view = "sysfs" if folder == "/sys" else "proc"
+        for path, how in ((pathlib.Path(folder, "file"), {}), (pathlib.Path(folder, "a", "b"), {"new_folders": True})):
+            said = self.foresees(path, f"to its directory {folder}, which is on the file system {view}", **how)
+            assert "Give a directory on a disk" in str(said)
+        assert open_descriptors() == before
+
     def test_a_file_system_that_is_read_only(self, path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "access", lambda *_arguments, **_how: False)
         monkeypatch.setattr(os, "statvfs", lambda _path: type("Status", (), {"f_flag": os.ST_RDONLY}))

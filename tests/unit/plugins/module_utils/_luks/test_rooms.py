@@ -24,7 +24,7 @@ PACKAGE = "ansible_collections.luksmith.luks.plugins.module_utils._luks"
 FLOORS: t.Tuple[t.Tuple[str, ...], ...] = (
     ("archive",),
     ("errors", "required", "value_kinds", "word"),
-    ("paths", "page_cache"),
+    ("paths", "page_cache", "file_system"),
     ("files",),
     ("header",),
     ("crypto",),

@@ -86,13 +86,3 @@ def test_a_loop_device_shares_the_fate_of_its_file(
     assert snapshots.copies_elsewhere(-1, places) is None
     monkeypatch.setattr(snapshots, "mount_of", lambda _fd: (0, "btrfs"))
     assert "btrfs" in str(snapshots.copies_elsewhere(-1, places))
-
-
-def test_the_mount_of_a_descriptor_is_found_in_the_real_tables() -> None:
-    fd = os.open("/proc/self", os.O_RDONLY)
-    try:
-        mount = snapshots.mount_of(fd)
-    finally:
-        os.close(fd)
-    assert mount is not None
-    assert mount[1] == "proc"
