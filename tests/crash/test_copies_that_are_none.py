@@ -382,6 +382,7 @@ def test_a_run_that_cannot_make_the_copy_leaves_none_and_names_none(
 
     with monkeypatch.context() as patch:
         if left == "nothing on what is read-only":
+            patch.setattr(copy_file.CopyFile, "check_room", lambda *_arguments: None)
             patch.setattr(files, "_open_own", read_only)
             patch.setattr(os, "unlink", unlink)
         elif left == "a copy that does not read back":
@@ -443,6 +444,52 @@ def test_the_folder_is_looked_at_where_only_the_second_plan_needs_it(
     with pytest.raises(Refused, match=r"(?i)the folder is on the disk of the volume\. Nothing was changed"):
         host.run()
     assert [host.volume.read_bytes()] == full and not list(host.copies.iterdir())
+
+
+@pytest.mark.parametrize("lacking", ["room", "a name"])
+def test_a_run_tries_whether_the_folder_takes_the_copy_before_it_writes(
+    host: Host, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system needs room for its own tables too, and may take no file although it says that one may be made."""
+    right, place, before = os.open, KeyslotWriter.place, host.volume.read_bytes()
+    tried: t.Set[int] = set()
+    there: t.Set[int] = set()
+
+    def full(_descriptor: int, _offset: int, size: int) -> t.NoReturn:
+        tried.add(size)
+        raise OSError(28, "No space left on device")
+
+    def noted(*arguments: t.Any) -> None:
+        there.update(copy.stat().st_size for copy in host.copies.iterdir())
+        place(*arguments)
+
+    def refusing(path: str, flags: int, *rest: int, **options: t.Any) -> int:
+        if flags & os.O_CREAT and os.path.dirname(path) == str(host.copies):
+            raise OSError(2, "No such file or directory")
+        return right(path, flags, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        if lacking == "room":
+            patch.setattr(os, "posix_fallocate", full)
+        else:
+            patch.setattr(os, "open", refusing)
+        assert host.run(check=True)["changed"]
+        words = r"KiB there: No space left on device" if lacking == "room" else r"KiB there: No such file or directory"
+        with pytest.raises(StorageFault, match=words) as caught:
+            host.run()
+    assert str(caught.value).startswith(f"{host.copies}: ") and str(caught.value).endswith("Nothing was changed.")
+    assert host.volume.read_bytes() == before and not list(host.copies.iterdir())
+    monkeypatch.setattr(KeyslotWriter, "place", noted)
+    assert host.run()["changed"] and host.opened() == {B, D} and not list(host.copies.iterdir())
+    assert lacking == "a name" or tried == there
+
+
+def test_a_folder_that_cannot_allocate_ahead_takes_the_copy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_arguments: int) -> t.NoReturn:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
+    assert host.run()["changed"] and host.opened() == {B, D} and not list(host.copies.iterdir())
 
 
 def test_the_folder_of_the_volume_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:

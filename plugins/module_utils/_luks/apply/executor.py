@@ -30,6 +30,8 @@ def apply_plan(plan: Plan, writer: KeyslotWriter, *, record: bool) -> None:
     disk = writer.disk
     if not plan.empty and disk.header.write_obstacle is not None:
         raise disk.header.write_obstacle
+    if any(action.kind == ActionKind.COPY_HEADER for action in plan.actions):
+        writer.way_back.check_room()
     carry_out(
         plan,
         disk,

@@ -34,6 +34,11 @@ class HeaderCopy:
         self._size = size
         self._prover = prover
 
+    def check_room(self) -> None:
+        """Raises StorageFault if the folder cannot take the copy, which free space and permissions do not tell."""
+        size = backup_size(self._disk.header, self._disk.reread, self._size)
+        self._file(self.new_name()).check_room(size)
+
     def new_name(self) -> str:
         """Raises as :func:`.copy_file.new_name`."""
         return new_name(self._folder)

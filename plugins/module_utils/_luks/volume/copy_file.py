@@ -12,6 +12,7 @@ formats.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -23,6 +24,8 @@ from ..header.model import COPY_SUFFIX, Header, Intent, IntentKind, copy_prefix
 from ..paths import fault, kind_of
 
 MODE = 0o600
+_TRIAL = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_ANSWER = (errno.EOPNOTSUPP, errno.EINVAL)  # of libraries and file systems that cannot allocate ahead
 _RANDOM = 8  # bytes of a name; the others tell the folder
 
 
@@ -84,6 +87,22 @@ class CopyFile:
 
     def __init__(self, folder: str, uuid: str, name: str) -> None:
         self.path = os.path.join(folder, Intent(IntentKind.COPIED, 0, copy=name).copy_file(uuid))
+
+    def check_room(self, size: int) -> None:
+        """Raises StorageFault if no file of so many bytes can be made in the folder. The file of this trial has no name
+        by the time it has a size: a crash leaves an empty one at most.
+        """
+        folder, name = os.path.split(files.unfinished_of(self.path))
+        try:
+            descriptor = os.open(os.path.join(folder, name), _TRIAL, MODE)
+            try:
+                os.unlink(os.path.join(folder, name))
+                os.posix_fallocate(descriptor, 0, size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_ANSWER:
+                raise fault(folder, f"cannot make a file of {-(-size // 1024)} KiB there", error) from None
 
     def write(self, data: bytes) -> None:
         """Durable and read back from the medium when this returns. Raises what :func:`.files.replace` raises."""
