@@ -22,6 +22,7 @@ from ..module_utils._luks.errors import LuksmithError, Unexpected, counted, show
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._batches import Batch, Batches, Stopped
+from ..plugin_utils._made_in_run import MadeInRun, brought, told_of_owners
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._play import batch_of
 from ..plugin_utils._report.running import RunningReport
@@ -42,7 +43,7 @@ from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
 from ..plugin_utils._searched import searched
 from ..plugin_utils._stores import check_name, is_class, store_of
-from ..plugin_utils._this_run import controller, folder_of_batches, identity_of_run
+from ..plugin_utils._this_run import controller, folder_of_batches, folder_of_run, identity_of_run
 
 Result = t.Dict[str, t.Any]
 _Told = t.List[t.Tuple[Volume, t.List[t.Dict[str, t.Any]]]]
@@ -315,7 +316,23 @@ class _World:
         self.say(f"{self._one.name}: volume {number} of {count}, {volume}: {phase.value}{told}", loud=loud)
 
     def step(self, options: t.Mapping[str, t.Any]) -> Answer:
-        return self._one.run("luksmith.luks.rotation_step", dict(options))
+        others: t.Mapping[str, str] = {}
+        if options["step"] == "add":
+            others = self._others(brought(options, {}))
+        answer = self._one.run("luksmith.luks.rotation_step", {**options, "others": list(others)})
+        if options["step"] == "look":
+            self._others(brought(options, answer))
+        return told_of_owners(answer, others)
+
+    def _others(self, labels: t.Iterable[str]) -> t.Mapping[str, str]:
+        """The secrets of other hosts, with these as those of this one. Raises HostError."""
+        made = MadeInRun(folder_of_run())
+        try:
+            # In this order: of two hosts at the same time, at least one learns of the other.
+            made.note(self._one.name, labels)
+            return made.of_others(self._one.name)
+        except LuksmithError as error:
+            raise HostError(str(error)) from None
 
     def holds_keyfile(self, name: str, path: str) -> bool:
         answer = self._one.run("ansible.legacy.command", {"argv": ["sh", "-c", _QUESTION, "sh", name, path]})

@@ -284,6 +284,12 @@ options:
     elements: dict
     default: []
     suboptions: *work
+  others:
+    description:
+      - Labels of secrets of other hosts. A volume with a keyslot that was made for one of them is not changed.
+    type: list
+    elements: str
+    default: []
   backup:
     description:
       - Folder for a backup of each header.
@@ -392,6 +398,7 @@ def argument_spec() -> Spec:
         },
         "volumes": works,
         "orders": works,
+        "others": {"type": "list", "elements": "str", "default": []},
         "backup": {"type": "path"},
         "backup_dir": {"type": "path"},
         "wipe": {"type": "str", "choices": ["auto", "single", "multiple"], "default": "auto"},

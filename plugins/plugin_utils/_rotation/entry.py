@@ -224,14 +224,14 @@ def check_not_older(entry: Entry, record: t.Sequence[t.Mapping[str, t.Any]], beg
         raise BadEntry(
             f"the store is older than the volume: the record in the header names secret {names}, and the entry in "
             "the store has never held it. A copy from before came back (a restore, a checkout, an editor that was "
-            "open), or entries were exchanged. Bring the newest copy back; a file keeps earlier ones beside it, "
-            ".previous-1 the newest"
+            "open), entries were exchanged, or another host has this volume, too. Bring the newest copy back (a file "
+            "keeps earlier ones beside it, .previous-1 the newest), or leave the volume to one host"
         )
     if not begin:
         raise BadEntry(
             f"the record in the header names secret {names} of an earlier rotation, and the store holds nothing for "
-            "this volume. Is this the store that was used then, and is it mounted? To begin anew with secrets of "
-            "rotate_replaces or rotate_keeps, set rotate_store_create: true"
+            "this volume. Is this the store that was used then, is it mounted, and does no other host have this "
+            "volume? To begin anew with secrets of rotate_replaces or rotate_keeps, set rotate_store_create: true"
         )
 
 

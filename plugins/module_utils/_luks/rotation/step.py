@@ -165,7 +165,9 @@ def _amend(params: Params, place: Params, work: Params, uuid: str, *, check: boo
     try:
         kept = [item for item in work["unlock"][: work["kept"] or 0] if not is_volume_key(item)]
         suggested = {hint["label"]: hint["keyslot"] for hint in work["hints"]}
-        result = amend(task, check=check, first=len(kept), suggested=suggested, uuid=uuid)
+        result = amend(
+            task, check=check, first=len(kept), suggested=suggested, uuid=uuid, others=params["others"]
+        )
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE if name in result}

@@ -70,6 +70,12 @@ def _labelled(header: Header, labels: t.Sequence[str]) -> t.Dict[int, t.List[int
     return found
 
 
+def made_for(header: Header, labels: t.Sequence[str]) -> t.Dict[int, str]:
+    """Keyslot -> the one of ``labels`` that it was made for, as the header says."""
+    slots = _labelled(header, labels) if header.format == "luks1" else remembered(header, labels)
+    return {keyslot: labels[secrets[0]] for keyslot, secrets in slots.items()}
+
+
 def hints(header: Header, labels: t.Sequence[str]) -> t.Dict[int, int]:
     """Secret number -> the keyslot to try first. A hint is never a proof."""
     slots = _labelled(header, labels) if header.format == "luks1" else remembered(header, labels)

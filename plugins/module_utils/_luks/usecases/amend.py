@@ -24,7 +24,7 @@ from ..result.slot_table import Row, rows
 from ..task.desired import Desired
 from ..task.parse import Task
 from ..task.secrets import Secret
-from ..unlock.hints import hints, recorded, remembered
+from ..unlock.hints import hints, made_for, recorded, remembered
 from ..unlock.prover import Prover, labels_by_keyslot, tokens_asked
 from ..unlock.session import UnlockSession, all_cores
 from ..unlock.verdict import Verdict
@@ -75,12 +75,14 @@ def amend(
     first: int = 0,
     suggested: t.Optional[t.Mapping[str, int]] = None,
     uuid: str = "",
+    others: t.Sequence[str] = (),
 ) -> Result:
     """Bring each volume of the task to the desired state; in check mode, report what that would do.
 
     first: how many secrets of ``unlock`` are tried before all others on keyslots that nothing suggests a secret for.
     Where they open, no other secret needs a derivation. suggested: label of a secret -> the keyslot to try it on first,
-    unless the header has a hint of its own. uuid: of the only volume that may be changed. All only with ``device``.
+    unless the header has a hint of its own. uuid: of the only volume that may be changed. others: labels; a volume with
+    a keyslot that was made for a secret of such a label is refused. All only with ``device``.
 
     With ``device``, raises LuksmithError if the volume cannot be read or the change is refused, and Interrupted if it
     fails after the first write. With ``devices``, each volume is planned and applied alone, the result has one item for
@@ -93,7 +95,7 @@ def amend(
                 places = suggested or {}
                 labels = enumerate(task.desired.labels)
                 change.in_a_rotation = suggested is not None
-                change.uuid = uuid
+                change.uuid, change.others = uuid, others
                 change.suggested = {secret: places[label] for secret, label in labels if label in places}
                 return change.result()
         from .devices import combined, distinct_volumes, run_concurrently
@@ -136,6 +138,7 @@ class _Amendment:
         self.first = [secret for secret in task.desired.unlock[:first] if secret not in task.desired.by_token]
         self.suggested: t.Mapping[int, int] = {}
         self.uuid = ""
+        self.others: t.Sequence[str] = ()
         self.in_a_rotation = False  # which names the keyslots that nothing known opens, at its end
         self.path = path
         self.header_path = header_path
@@ -240,6 +243,7 @@ class _Amendment:
 
     def _plan(self, volume: Volume, header: Header) -> PlannedChange:
         check_uuid(header, self.uuid)
+        self._check_of_no_other(header)
         # An earlier plan may have asked tokens that are gone, or made a binding that another run has made since.
         for secret in self.task.desired.by_token:
             self.derivations.replace(secret, self.task.secrets[secret])
@@ -286,6 +290,15 @@ class _Amendment:
 
             self.left_behind = left_behind.warnings(header, prover, plan, self.desired, self.task.secrets)
         return PlannedChange(header, prover, plan)
+
+    def _check_of_no_other(self, header: Header) -> None:
+        """Asked again under the lock, because another run may have got there first."""
+        for keyslot, label in made_for(header, self.others).items():
+            raise Refused(
+                f"keyslot {keyslot} was made for {label}, which is the secret of another host",
+                why="two hosts have one volume, and each of them would get a secret for it",
+                remedy="leave it to one of them, and take it out of the volumes of the other one",
+            )
 
     def _asks_the_record_only(self, header: Header) -> bool:
         """Whether the record answers for each keyslot in which an old secret would be a change.

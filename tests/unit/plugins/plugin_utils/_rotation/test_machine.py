@@ -502,7 +502,7 @@ class RealHost(FakeHost):
             name: [{**_WORK, "keyfiles": [], "kept": 0, "hints": [], **work} for work in asked.get(name, ())]
             for name in ("volumes", "orders")
         }
-        self.told = json.loads(json.dumps(step({"discover": None, **asked, **works})))
+        self.told = json.loads(json.dumps(step({"discover": None, "others": [], **asked, **works})))
         return self.told
 
 

@@ -18,6 +18,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation impor
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation import unknown
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.rotation.step import step
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task import parse_info
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.amend import _Amendment as Amendment
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.volume import discovery, elsewhere
 from ansible_collections.luksmith.luks.tests.crash import volumes as crash
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volumes
@@ -29,7 +30,7 @@ NEXT, STRANGER = volumes.secret("next"), volumes.secret("stranger")
 PATH = {"header": None, "uuid": None}
 LISTS = ("unlock", "keyslots", "hints", "replaced", "keyfiles")
 WORK: Json = {**PATH, "kept": 0, "prove": None, **{name: [] for name in LISTS}}
-NOTHING: Json = {"discover": None, "volumes": [], "orders": []}
+NOTHING: Json = {"discover": None, "volumes": [], "orders": [], "others": []}
 USUAL: Json = {**NOTHING, "backup": None, "backup_dir": None, "wipe": "auto", "lock_timeout": 30.0, "qmp": {}}
 
 
@@ -291,3 +292,30 @@ def test_a_path_that_leads_to_another_volume_by_now_is_refused(
     path.symlink_to(volume)
     (done,) = run(name, {**work, "keyslots": add(volume, NEXT)["keyslots"]})
     assert "failed" not in done and done["changed"]
+
+
+def test_a_volume_with_the_secret_of_another_host_gets_none_of_this_one(volume: pathlib.Path) -> None:
+    """Two hosts have it, and both rotate it in one run; LUKS1 has no record that would name the other one's."""
+    (done,) = run("add", {**add(volume, NEXT), "prove": NEXT})
+    assert done["changed"]
+    before = volume.read_bytes()
+    mine = {**add(volume, STRANGER), "prove": STRANGER}
+    (refused,) = run("add", mine, others=["rotation 0badcafe", NEXT["label"]])
+    assert f"was made for {NEXT['label']}, which is the secret of another host" in refused["msg"]
+    assert volume.read_bytes() == before and not refused["changed"]
+    (done,) = run("add", mine, others=["rotation 0badcafe"])
+    assert done["changed"] and "failed" not in done
+
+
+def test_whose_secret_came_first_is_seen_under_the_lock(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, write = dict(add(volume, NEXT)), Amendment._write
+
+    def first(self: t.Any, planned: t.Any) -> t.Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(Amendment, "_write", write)
+            assert "failed" not in run("add", {**other, "prove": NEXT})[0]
+        return write(self, planned)
+
+    monkeypatch.setattr(Amendment, "_write", first)
+    (refused,) = run("add", {**add(volume, STRANGER), "prove": STRANGER}, others=[NEXT["label"]])
+    assert f"was made for {NEXT['label']}, " in refused["msg"] and not refused["changed"]
