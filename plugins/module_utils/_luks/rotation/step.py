@@ -57,11 +57,34 @@ def _look(params: Params) -> Result:
         facts = discover(paths=paths, block_devices=wanted["block_devices"], crypttab_path=wanted["crypttab"])
         found, warnings, unmatched = facts["volumes"], facts["warnings"], facts["unmatched"]
     chosen: t.Sequence[Params] = params["volumes"]
+    if params["discover"] is not None and len(chosen) > 1:
+        chosen, twice = _distinct(chosen)
+        warnings += twice
     if found is not None and not chosen:
         exclude = params["discover"]["exclude"]
         chosen = [one for one in found if one["uuid"] not in exclude and one["device"] not in exclude]
     seen = [_look_at(params, volume, found) for volume in chosen]
     return {"changed": False, "volumes": seen, "unmatched": unmatched, "warnings": warnings}
+
+
+def _distinct(volumes: t.Sequence[Params]) -> t.Tuple[t.List[Params], t.List[str]]:
+    """Each header once, however many paths lead to it, and a warning for each of the others."""
+    from ..volume.storage import open_volume
+
+    first: t.Dict[t.Any, str] = {}
+    chosen, warnings = [], []
+    for one in volumes:
+        try:
+            with expected_only(), open_volume(one["device"], one["header"], writable=False) as volume:
+                identity: t.Any = volume.identity
+        except LuksmithError:
+            identity = (one["device"], one["header"])  # it is refused with the reason, once
+        if identity in first:
+            warnings.append(f"{one['device']} is the same volume as {first[identity]}, and is rotated as that")
+        else:
+            first[identity] = one["device"]
+            chosen.append(one)
+    return chosen, warnings
 
 
 def _look_at(params: Params, volume: Params, found: t.Optional[t.Sequence[Result]]) -> Result:
@@ -165,9 +188,7 @@ def _amend(params: Params, place: Params, work: Params, uuid: str, *, check: boo
     try:
         kept = [item for item in work["unlock"][: work["kept"] or 0] if not is_volume_key(item)]
         suggested = {hint["label"]: hint["keyslot"] for hint in work["hints"]}
-        result = amend(
-            task, check=check, first=len(kept), suggested=suggested, uuid=uuid, others=params["others"]
-        )
+        result = amend(task, check=check, first=len(kept), suggested=suggested, uuid=uuid, others=params["others"])
     finally:
         task.wipe_secrets()
     return {name: result[name] for name in _OF_A_CHANGE if name in result}

@@ -294,6 +294,23 @@ def test_a_path_that_leads_to_another_volume_by_now_is_refused(
     assert "failed" not in done and done["changed"]
 
 
+def test_a_volume_under_several_paths_is_one(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A link, a second name, the same path again, and a path without a file twice; a copy is another volume."""
+    link, hard, copy, gone = (tmp_path / name for name in ("link", "hard", "copy", "gone"))
+    link.symlink_to(volume)
+    os.link(volume, hard)
+    copy.write_bytes(volume.read_bytes())
+    works = [{**WORK, "device": str(path)} for path in (link, volume, hard, copy, gone, gone)]
+    search = {"paths": [], "block_devices": False, "crypttab": str(tmp_path / "crypttab"), "exclude": []}
+    told = step({**USUAL, "step": "look", "volumes": works, "discover": search})
+    assert [one["device"] for one in told["volumes"]] == [str(link), str(copy), str(gone)]
+    assert told["warnings"] == [
+        f"{again} is the same volume as {first}, and is rotated as that"
+        for again, first in ((volume, link), (hard, link), (gone, gone))
+    ]
+    assert len(run("look", works[0], works[1])) == 2  # asked again about what it has named
+
+
 def test_a_volume_with_the_secret_of_another_host_gets_none_of_this_one(volume: pathlib.Path) -> None:
     """Two hosts have it, and both rotate it in one run; LUKS1 has no record that would name the other one's."""
     (done,) = run("add", {**add(volume, NEXT), "prove": NEXT})
