@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._luks.errors import shown
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
-from ..plugin_utils._audit import REPORT, SPEC, answer_of, asked, problem_of, summary_of, traced
+from ..plugin_utils._audit import ON_THE_HOST, REPORT, SPEC, answer_of, asked, problem_of, summary_of, traced
 from ..plugin_utils._audit_store import STORE_SPEC, Entries, variables_of
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._prints import key_for_hosts, rekeyed
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         self._supports_check_mode = True
         arguments_of(self, {})
         host = OneHost(self, task_vars or {})
-        given = host.options(SPEC)
+        given = host.options(SPEC, ON_THE_HOST)
         store = self._store(host, given["audit_store"])
         result: t.Mapping[str, t.Any] = {}
         try:

@@ -37,7 +37,7 @@ from ..plugin_utils._rotation.journal import (
     OfTasks,
 )
 from ..plugin_utils._rotation.machine import Rotation
-from ..plugin_utils._rotation.role_variables import SPEC, names_of, options_of, shown_options
+from ..plugin_utils._rotation.role_variables import ON_THE_HOST, SPEC, names_of, options_of, shown_options
 from ..plugin_utils._rotation.stores import Stored, StoreError, known
 from ..plugin_utils._rotation.volume import DONE, PLANNED, Volume
 from ..plugin_utils._rotation.world import Answer, Asked, Chance, Host, HostError, Phase, Progress
@@ -164,7 +164,7 @@ class ActionModule(ActionBase):
 
     def _given(self, host: OneHost) -> Result:
         """The variables of the role. Raises AnsibleActionFail."""
-        given = host.options(SPEC)
+        given = host.options(SPEC, ON_THE_HOST)
         if not (given["rotate_generation"] or given["rotate_max_age"] or given["rotate_passphrase"] is not None):
             raise AnsibleActionFail(
                 "Neither rotate_generation nor rotate_max_age nor rotate_passphrase is set, so that no volume that has "

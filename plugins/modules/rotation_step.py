@@ -75,11 +75,11 @@ options:
     suboptions: &work
       device:
         description:
-          - As O(luksmith.luks.keyslots#module:device), to the letter. C(~) and C($HOME) are names like others.
+          - As O(luksmith.luks.keyslots#module:device). Without O(discover), C(~) and C($HOME) are names like others.
         type: str
       header:
         description:
-          - As O(luksmith.luks.keyslots#module:header), to the letter.
+          - As O(luksmith.luks.keyslots#module:header), and as C(device) to the letter.
         type: str
       uuid:
         description:

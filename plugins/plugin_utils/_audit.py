@@ -51,6 +51,8 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
         "default": ["html", "json", "csv", "junit"],
     },
 }
+# Those with paths on the host; all others are on the controller.
+ON_THE_HOST = ("audit_volumes", "audit_crypttab", "audit_backups")
 REPORT = tuple(name for name in SPEC if name.startswith("audit_report_"))
 # The others are options of the module, under the same names.
 _ASKED = tuple(name for name in SPEC if name not in (*REPORT, "audit_fail_on", "audit_store", "audit_allow_empty"))

@@ -60,6 +60,13 @@ def _with_inner(name: str, option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.An
     return {**option, "options": _INNER[name]} if name in _INNER else option
 
 
+def _as_written(option: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """The option with text in the place of paths, in which Ansible would replace variables and the home folder."""
+    text = {kind: "str" for kind in ("type", "elements") if option.get(kind) == "path"}
+    inner = {name: _as_written(one) for name, one in option.get("options", {}).items()}
+    return {**option, **text, **({"options": inner} if inner else {})}
+
+
 class OneHost:
     def __init__(self, action: ActionBase, variables: Result) -> None:
         self._action = action
@@ -68,8 +75,12 @@ class OneHost:
         self.warnings: t.List[str] = []
         self._interpreter = ""
 
-    def options(self, spec: t.Mapping[str, t.Any]) -> Result:
-        """The variables of a role, before the host is asked for anything. Raises AnsibleActionFail."""
+    def options(self, spec: t.Mapping[str, t.Any], on_the_host: t.Collection[str] = ()) -> Result:
+        """The variables of a role, before the host is asked for anything. Raises AnsibleActionFail.
+
+        on_the_host: those whose paths stay as they are written, because what ``~`` and ``$HOME`` are there only the
+        host knows.
+        """
         try:
             refuse_claimed(self._variables.get("ansible_facts"))
         except ClaimedByHost as error:
@@ -81,7 +92,8 @@ class OneHost:
         )
         if complaint:
             raise AnsibleActionFail(" ".join([*complaint, "Nothing was changed."]))
-        checked = ArgumentSpecValidator(spec).validate(found)
+        as_written = {name: _as_written(option) if name in on_the_host else option for name, option in spec.items()}
+        checked = ArgumentSpecValidator(as_written).validate(found)
         if checked.error_messages:
             raise AnsibleActionFail(f"{'; '.join(checked.error_messages)}. Nothing was changed.")
         return t.cast(Result, checked.validated_parameters)

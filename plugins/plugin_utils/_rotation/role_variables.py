@@ -87,6 +87,9 @@ SPEC: t.Dict[str, t.Dict[str, t.Any]] = {
     "rotate_initramfs": {"type": "str", "choices": list(INITRAMFS), "default": "auto"},
 }
 
+# Those with paths on the host; all others are on the controller.
+ON_THE_HOST = ("rotate_volumes", "rotate_header_backup", "rotate_backup_dir", "rotate_crypttab")
+
 
 def options_of(given: Given, host: str, *, check: bool) -> Options:
     """What the machine is to do, from the variables as :data:`SPEC` leaves them. Raises ValueError."""

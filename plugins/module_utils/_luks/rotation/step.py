@@ -47,16 +47,19 @@ def _look(params: Params) -> Result:
     warnings: t.List[str] = []
     unmatched: t.List[str] = []
     found: t.Optional[t.List[Result]] = None
-    if params["discover"] is not None and params["volumes"] and not _has_keyfiles(params["discover"]["crypttab"]):
+    chosen: t.Sequence[Params] = params["volumes"]
+    if params["discover"] is not None:
+        # As somebody wrote them. What this step names is asked for to the letter from then on.
+        chosen = [{**one, **{name: _expanded(one[name]) for name in ("device", "header")}} for one in chosen]
+    if params["discover"] is not None and chosen and not _has_keyfiles(params["discover"]["crypttab"]):
         found = []  # nothing would be asked of what a search finds
     elif params["discover"] is not None:
         from ..volume.discovery import discover
 
         wanted = params["discover"]
-        paths = [*wanted["paths"], *(work["device"] for work in params["volumes"])]
+        paths = [*wanted["paths"], *(work["device"] for work in chosen)]
         facts = discover(paths=paths, block_devices=wanted["block_devices"], crypttab_path=wanted["crypttab"])
         found, warnings, unmatched = facts["volumes"], facts["warnings"], facts["unmatched"]
-    chosen: t.Sequence[Params] = params["volumes"]
     if params["discover"] is not None and len(chosen) > 1:
         chosen, twice = _distinct(chosen)
         warnings += twice
@@ -65,6 +68,11 @@ def _look(params: Params) -> Result:
         chosen = [one for one in found if one["uuid"] not in exclude and one["device"] not in exclude]
     seen = [_look_at(params, volume, found) for volume in chosen]
     return {"changed": False, "volumes": seen, "unmatched": unmatched, "warnings": warnings}
+
+
+def _expanded(path: t.Optional[str]) -> t.Optional[str]:
+    """As Ansible does with an option that takes a path."""
+    return path and os.path.expanduser(os.path.expandvars(path))
 
 
 def _distinct(volumes: t.Sequence[Params]) -> t.Tuple[t.List[Params], t.List[str]]:

@@ -18,6 +18,7 @@ from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation import rol
 
 ROOT = pathlib.Path(__file__).resolve().parents[4]
 SPECS = {"audit": _audit.SPEC, "rotate": role_variables.SPEC}
+ON_THE_HOST = {"audit": _audit.ON_THE_HOST, "rotate": role_variables.ON_THE_HOST}
 
 # The role, a variable, its value, and what is said.
 WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
@@ -118,7 +119,7 @@ WRONG: t.Dict[str, t.Tuple[str, str, t.Any, str]] = {
 def options(role: str, **variables: t.Any) -> t.Tuple[OneHost, t.Any]:
     action: t.Any = types.SimpleNamespace(_templar=types.SimpleNamespace(template=lambda value: value))
     host = OneHost(action, {"inventory_hostname": "web", **variables})
-    return host, host.options(SPECS[role])
+    return host, host.options(SPECS[role], ON_THE_HOST[role])
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -178,3 +179,26 @@ def test_a_fact_of_the_host_that_bears_the_name_of_a_variable() -> None:
     host = OneHost(action, {"inventory_hostname": "web", "ansible_facts": {"rotate_store": "command"}})
     with pytest.raises(AnsibleActionFail, match=r"web: .*rotate_store.*Nothing was changed\."):
         host.options(role_variables.SPEC)
+
+
+@pytest.mark.parametrize("role", SPECS)
+def test_a_path_on_the_host_is_not_one_of_the_controller(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``~`` is there only the host knows, which replaces it as for an option of a module."""
+    monkeypatch.setenv("HOME", "/home/controller")
+    given: t.Dict[str, t.Any] = {f"{role}_volumes": [{"device": "~/a.img", "header": "$HOME/a.header"}]}
+    given[f"{role}_crypttab"] = "~/crypttab"
+    if role == "rotate":
+        given.update(rotate_header_backup="~/backups", rotate_backup_dir="$HOME/copies")
+    else:
+        given.update(audit_backups=["~/a.bak", "$HOME/b.bak"])
+    _host, found = options(role, **given)
+    assert {name: found[name] for name in given} == given
+    assert options(role, **{f"{role}_volumes": [{"device": "/dev/x"}]})[1][f"{role}_volumes"][0]["header"] is None
+    _host, found = options(role, **{f"{role}_report{'_directory' if role == 'audit' else ''}": "~/report"})
+    assert "/home/controller/report" in found.values()
+    rest = [
+        name
+        for name, option in SPECS[role].items()
+        if name not in ON_THE_HOST[role] and "path" in (option["type"], option.get("elements"))
+    ]
+    assert all(any(word in name for word in ("vault", "escrow", "report", "policy")) for name in rest), rest

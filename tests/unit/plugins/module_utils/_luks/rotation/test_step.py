@@ -294,6 +294,24 @@ def test_a_path_that_leads_to_another_volume_by_now_is_refused(
     assert "failed" not in done and done["changed"]
 
 
+@pytest.mark.parametrize("beside", ["nothing", "a keyfile in crypttab"])
+def test_a_path_that_somebody_wrote_is_one_of_this_host(
+    volume: pathlib.Path, tmp_path: pathlib.Path, beside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in ``device`` of the other modules; what a look has named is asked for to the letter."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if beside != "nothing":
+        (tmp_path / "crypttab").write_text(f"data {volume} {tmp_path}/data.key luks\n")
+    search = {"paths": [], "block_devices": False, "crypttab": str(tmp_path / "crypttab"), "exclude": []}
+    for written in ("~/volume", "$HOME/volume"):
+        work = {**WORK, "device": written, "header": written}
+        (seen,) = run("look", work, discover=search)
+        assert (seen["device"], seen["header"]) == (str(volume), str(volume)) and "failed" not in seen
+        assert len(seen["crypttab"]) == (beside != "nothing")
+        (seen,) = run("look", work)
+        assert seen["failed"] and seen["device"] == written
+
+
 def test_a_volume_under_several_paths_is_one(volume: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A link, a second name, the same path again, and a path without a file twice; a copy is another volume."""
     link, hard, copy, gone = (tmp_path / name for name in ("link", "hard", "copy", "gone"))
