@@ -22,7 +22,7 @@ from ..module_utils._luks.errors import LuksmithError, Unexpected, counted, show
 from ..module_utils._module.cores import forbid_core_dumps
 from ..plugin_utils._arguments import arguments_of
 from ..plugin_utils._batches import Batch, Batches, Stopped
-from ..plugin_utils._made_in_run import MadeInRun, brought, told_of_owners
+from ..plugin_utils._made_in_run import Brought, MadeInRun, brought, told_of_owners
 from ..plugin_utils._one_host import OneHost
 from ..plugin_utils._play import batch_of
 from ..plugin_utils._report.running import RunningReport
@@ -324,13 +324,13 @@ class _World:
             self._others(brought(options, answer))
         return told_of_owners(answer, others)
 
-    def _others(self, labels: t.Iterable[str]) -> t.Mapping[str, str]:
-        """The secrets of other hosts, with these as those of this one. Raises HostError."""
+    def _others(self, secrets: Brought) -> t.Mapping[str, str]:
+        """The secrets that other hosts bring to these volumes, with these as those of this one. Raises HostError."""
         made = MadeInRun(folder_of_run())
         try:
             # In this order: of two hosts at the same time, at least one learns of the other.
-            made.note(self._one.name, labels)
-            return made.of_others(self._one.name)
+            made.note(self._one.name, secrets)
+            return made.of_others(self._one.name, secrets)
         except LuksmithError as error:
             raise HostError(str(error)) from None
 
