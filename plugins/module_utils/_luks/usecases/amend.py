@@ -155,8 +155,13 @@ class _Amendment:
         self.binding_warnings: t.Sequence[str] = ()
         self.resealed: t.Sequence[int] = ()
         self.left_behind: t.Sequence[str] = ()
-        self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {}  # secret -> the token that keeps it, made by this run
-        self.made: t.Dict[int, Sealed] = {}  # of the bindings among these
+        # secret -> the token that each new keyslot for it gets
+        self.tokens: t.Dict[int, t.Mapping[str, t.Any]] = {
+            entry.new_secret: {"type": entry.token}
+            for entry in task.desired.entries
+            if entry.token and entry.new_secret is not None
+        }
+        self.made: t.Dict[int, Sealed] = {}  # those of bindings among these, and their keys
         self.by_qemu = False
         self.move: t.Optional[t.Tuple[int, int]] = None  # of an interrupted run, as noted in QEMU
         self.format = ""
@@ -247,7 +252,6 @@ class _Amendment:
         # An earlier plan may have asked tokens that are gone, or made a binding that another run has made since.
         for secret in self.task.desired.by_token:
             self.derivations.replace(secret, self.task.secrets[secret])
-        self.tokens.clear()
         self.left_behind = ()
         if self.task.verify == "record" and self._asks_the_record_only(header):
             prover: Prover = self.session.record_prover(header, remembered(header, self._labels_of_people()))
@@ -404,11 +408,7 @@ class _Amendment:
         """The keys and tokens of bindings that the plan adds; in check mode, too, which shows that they can be made."""
         for action in planned.plan.actions:
             entry = None if action.entry is None else self.desired.entries[action.entry]
-            if entry is None or action.secret is None:
-                continue
-            if entry.token:
-                self.tokens[action.secret] = {"type": entry.token}
-            if entry.binding is None:
+            if entry is None or entry.binding is None or action.secret is None:
                 continue
             from ..apply.seal import sealed
 

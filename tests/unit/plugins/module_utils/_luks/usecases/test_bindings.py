@@ -106,9 +106,12 @@ def test_a_binding_that_another_run_has_made_meanwhile_is_enough(
     assert opened(volume, keys) == [[], [1]]
 
 
-def test_a_token_of_the_first_plan_is_none_of_the_second(volume: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = present("luks2", DRAWN, keyslot=1)
-    drawn["new_secret"]["token"] = "systemd-recovery"
-    meanwhile(monkeypatch, lambda: run(volume, drawn))
-    assert run(volume, drawn, present("luks2", DRAWN, keyslot=2))["changed"]
-    assert tokens(volume) == [("systemd-recovery", (1,))]
+@pytest.mark.parametrize("before", [0, 1], ids=["both new", "one new"])
+def test_each_new_keyslot_for_a_recovery_key_gets_its_token(volume: pathlib.Path, before: int) -> None:
+    """Whichever entry of the task has it: the same words are one secret."""
+    entries = [present("luks2", DRAWN, keyslot=keyslot) for keyslot in (1, 2)]
+    entries[0]["new_secret"]["token"] = "systemd-recovery"
+    if before:
+        run(volume, *entries[:before])
+    assert run(volume, *entries)["changed"]
+    assert tokens(volume) == [("systemd-recovery", (1,)), ("systemd-recovery", (2,))]
