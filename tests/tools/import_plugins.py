@@ -18,11 +18,11 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Folders of plugins/ that no target ever sees; they need all of ansible-core.
-ON_THE_CONTROLLER = ("action", "doc_fragments", "filter", "plugin_utils")
+ON_THE_CONTROLLER = ("action", "doc_fragments", "filter", "lookup", "plugin_utils", "test")
 
 
 def main() -> int:
-    runpy.run_path(str(ROOT / "tests" / "unit" / "conftest.py"))
+    runpy.run_path(str(ROOT / "tests" / "tools" / "register.py"))
     failed = 0
     files = sorted((ROOT / "plugins").rglob("*.py"))
     for path in files:
