@@ -557,7 +557,6 @@ class Rotation:
             volume.new = self._asking.secret_of(volume.entry, volume.decision)
             volume.order = self._asking.order_of(volume)
             volume.phase = Phase.LOOK
-            self._look_again([volume])
             return
         volume.end(DONE if volume.changed else UNCHANGED)
 

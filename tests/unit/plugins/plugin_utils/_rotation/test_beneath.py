@@ -58,6 +58,19 @@ def test_secrets_without_a_label_are_told_in_the_words_of_the_operator() -> None
     assert "base.qcow2 opens with rotate_replaces[0])" in beneath.sentence(volumes)
 
 
+@pytest.mark.parametrize("step", ["add", "erase"])
+def test_what_a_change_says_of_the_files_beneath_counts_more_than_the_look_before(step: str) -> None:
+    class SaysMore(FakeHost):
+        def _change(self, asked: t.Any, work: t.Any) -> t.Any:
+            more = {"chain": [BASE]} if asked["step"] == step else {}
+            return {**super()._change(asked, work), **more}
+
+    volumes = rotate(options(), SaysMore({"/img/top.qcow2": disk()}), FakeStore())[0].volumes
+    assert beneath.warnings(volumes) == [
+        "/img/top.qcow2: the backing file /img/base.qcow2 is left as it is by this rotation, and opens with leaked"
+    ]
+
+
 def test_a_secret_that_is_to_open_the_volume_is_no_leak_beneath() -> None:
     store = FakeStore()
     top = over({**BASE, "opened_by": ["break-glass"]})

@@ -114,6 +114,15 @@ def test_a_uuid_that_would_be_a_path(uuid: t.Any) -> None:
         entries.read(None, "web-01", uuid, "/dev/sdb")
 
 
+def test_what_several_stores_know_together_is_no_word_of_one_of_them() -> None:
+    found = {**entry("b", "c", ["a"]), "behind": ["other"]}
+    for one in entries.held(found):
+        one["where"] = "the current one in another store"
+    together = entries.read(entries.Merged(found), "web-01", UUID, "/dev/sdb")
+    assert together["behind"] and all(one["where"] for one in entries.held(together))
+    assert entries.read(found, "web-01", UUID, "/dev/sdb") == entry("b", "c", ["a"])
+
+
 def line(identity: str, keyslot: int = 1, *, current: bool = True, label: str = "rotation ") -> t.Dict[str, t.Any]:
     return {"keyslot": keyslot, "label": f"{label}{identity}", "current": current, "changed": ""}
 

@@ -81,6 +81,24 @@ def test_what_is_no_certificate(tmp_path: pathlib.Path) -> None:
             envelope.seal(SECRET, [str(wrong)])
 
 
+@pytest.mark.parametrize("error", ["ValueError", "UnsupportedAlgorithm"])
+@pytest.mark.parametrize("use", [envelope.load_certificate, envelope.check_certificate])
+def test_a_certificate_with_a_key_that_the_library_cannot_read(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, use: t.Callable[[str], t.Any], error: str
+) -> None:
+    exceptions = pytest.importorskip("cryptography.exceptions")
+
+    def public_key() -> t.NoReturn:
+        raise getattr(exceptions, error, ValueError)("no such curve")
+
+    path = tmp_path / "certificate.pem"
+    path.touch()
+    certificate = types.SimpleNamespace(public_key=public_key)
+    monkeypatch.setattr(envelope.x509, "load_pem_x509_certificate", lambda _text: certificate)
+    with pytest.raises(EnvelopeError, match=rf"is no certificate in PEM form that can be read \({error}\)"):
+        use(str(path))
+
+
 class Key(t.NamedTuple):
     key_size: int
 

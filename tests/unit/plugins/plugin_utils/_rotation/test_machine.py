@@ -165,7 +165,7 @@ def test_check_mode_changes_nothing() -> None:
 @pytest.mark.parametrize("check", [False, True])
 def test_what_can_be_refused_is_refused_before_anything_is_stored(check: bool) -> None:
     disks, store = {"/dev/a": Disk({0: "a stranger's"}), "/dev/b": disk(uuid=OTHER)}, FakeStore()
-    rotation, _heard = rotate(options(check=check), FakeHost(disks), store)
+    rotation, heard = rotate(options(check=check), FakeHost(disks), store)
     assert [volume.state for volume in rotation.volumes] == ["refused", "done"], "the other one goes on"
     assert list(store.held) == ([] if check else [f"web/{OTHER}"])
     refused = rotation.volumes[0]
@@ -173,6 +173,7 @@ def test_what_can_be_refused_is_refused_before_anything_is_stored(check: bool) -
         "plan",
         "/dev/a: no given secret opens the volume. Nothing was changed.",
     )
+    assert heard.lines.count("/dev/a 1/2 decide refused at plan") == 1
 
 
 def test_a_planted_secret_comes_to_no_volume() -> None:
@@ -231,6 +232,24 @@ def test_a_secret_that_was_taken_up_is_reported_beside_the_next_one() -> None:
     assert volume.rounds == [staged, store.entry()["current"]["id"]] and len(set(volume.rounds)) == 2
     assert [one["action"] for one in volume.actions] == ["erase", "add", "erase"]
     at_its_end(disks["/dev/a"], store, "two")
+
+
+def test_after_secrets_were_taken_up_one_look_is_for_all_volumes() -> None:
+    def world() -> t.Dict[str, Disk]:
+        return {"/dev/a": disk(), "/dev/b": disk(uuid=OTHER)}
+
+    whole = Death()
+    rotate(options(), FakeHost(world(), whole), FakeStore(whole))
+    disks, death = world(), Death(whole.calls.index("host add"), after=True)
+    store = FakeStore(death)
+    with pytest.raises(Killed, match="host add"):
+        rotate(options(), FakeHost(disks, death), store)
+    store.death, host = Death(), FakeHost(disks)
+    rotation, _heard = rotate(options("two"), host, store)
+    assert [volume.state for volume in rotation.volumes] == ["done", "done"]
+    assert [one["step"] for one in host.asked] == ["look", "add", "erase", "look", "add", "erase"]
+    for one in disks.values():
+        at_its_end(one, store, "two")
 
 
 def test_two_volumes_with_one_uuid_share_a_secret() -> None:

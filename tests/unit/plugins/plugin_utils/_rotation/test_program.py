@@ -7,10 +7,13 @@ open, and without an ear.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import select
+import selectors
 import signal
+import subprocess
 import typing as t
 
 import pytest
@@ -66,6 +69,57 @@ def test_with_one_that_does_not_end_its_children_end(tmp_path: pathlib.Path) -> 
     assert select.select([reader], [], [], 60)[0], "somebody still holds it"
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+class Begun(t.NamedTuple):
+    process: subprocess.Popen[bytes]
+    pipes: t.List[int]
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> t.List[Begun]:
+    """The programs, and the descriptors of their pipes here."""
+    found: t.List[Begun] = []
+    right = subprocess.Popen
+
+    def begin(*words: t.Any, **options: t.Any) -> t.Any:
+        process: t.Any = right(*words, **options)
+        found.append(Begun(process, [pipe.fileno() for pipe in (process.stdin, process.stdout, process.stderr)]))
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begin)
+    return found
+
+
+@pytest.mark.parametrize(("script", "timeout"), [("exit 0", PATIENCE), ("sleep 120", 0.1)])
+def test_neither_a_process_nor_a_pipe_is_left(begun: t.List[Begun], script: str, timeout: float) -> None:
+    with contextlib.suppress(Late):
+        shell(script, timeout=timeout)
+    process = begun[0].process
+    assert process.returncode is not None, "nobody has taken note of its end"
+    assert [pipe and pipe.closed for pipe in (process.stdin, process.stdout, process.stderr)] == [True] * 3
+
+
+def test_a_pipe_is_listened_to_until_its_end_and_while_it_is_open(
+    begun: t.List[Begun], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at its end would take all the time of a processor, and the number of a closed one may be another file's. The
+    program ends when nobody listens to its output any more.
+    """
+    fifo, left = tmp_path / "fifo", set()
+    os.mkfifo(fifo)
+
+    class Selector(selectors.DefaultSelector):
+        def unregister(self, pipe: t.Any) -> t.Any:
+            os.fstat(pipe)
+            left.add(pipe)
+            if {*begun[0].pipes[1:]} <= left and pipe != begun[0].pipes[0]:
+                fifo.write_bytes(b"end\n")
+            return super().unregister(pipe)
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Selector)
+    assert shell(f"exec 1>&- 2>&-; read end <{fifo}; exit 7").returncode == 7
+    assert left == {*begun[0].pipes}
 
 
 def test_one_that_complains_without_end_does_not_end() -> None:
