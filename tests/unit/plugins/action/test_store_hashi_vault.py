@@ -15,7 +15,7 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError, hashi_vault
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.hashi_vault import HashiVault
 
 URL = {"url": "https://vault.example.org"}
@@ -119,6 +119,72 @@ class Server:
 
 def held(entry: t.Any, version: t.Any) -> t.Any:
     return {"data": {"data": entry, "metadata": {"version": version}}}
+
+
+LOGINS: t.Mapping[str, t.Tuple[t.Dict[str, str], t.Tuple[t.Any, ...]]] = {
+    "approle": ({"role_id": "r", "secret_id": SECRET}, ({"role_id": "r", "secret_id": SECRET, "mount_point": "own"},)),
+    "userpass": (
+        {"username": "alice", "password": SECRET},
+        ({"username": "alice", "password": SECRET, "mount_point": "own"},),
+    ),
+    "ldap": (
+        {"username": "alice", "password": SECRET},
+        ({"username": "alice", "password": SECRET, "mount_point": "own"},),
+    ),
+    "cert": (
+        {"cert_auth_public_key": "/c.pem", "cert_auth_private_key": "/c.key", "role_id": "r"},
+        ("/v1/auth/own/login", {"json": {"name": "r"}}),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", LOGINS)
+def test_a_login_gives_the_server_what_it_was_given(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    options, asked = LOGINS[method]
+    server = Server(monkeypatch, read_secret_version=held(ENTRY, 2))
+    logins: t.List[t.Any] = []
+
+    def login(way: str) -> t.Callable[..., None]:
+        def come(*words: t.Any, **given: t.Any) -> None:
+            logins.append((way, *words, given))
+            server.token = "of the login"
+
+        return come
+
+    ways = {way: types.SimpleNamespace(login=login(way)) for way in ("approle", "userpass", "ldap")}
+    monkeypatch.setattr(server, "auth", types.SimpleNamespace(**ways), raising=False)
+    monkeypatch.setattr(server.adapter, "login", login("cert"), raising=False)
+    monkeypatch.setattr(hashi_vault, "_usable_pair", lambda *_pair: None)
+    store = HashiVault({**URL, "auth_method": method, "mount_point": "own", **options}, environment={})
+    assert store.read("web/1") == Stored(ENTRY, 2) and logins == [(method, *asked)]
+
+
+# "text" is a file without any certificate, "none" is no file.
+FILES: t.Mapping[str, t.Tuple[t.Dict[str, str], str]] = {
+    "authorities that are none": ({"ca_cert": "text"}, "ca_cert in .*text', has no certificate in PEM"),
+    "no authorities": ({"ca_cert": "none"}, "ca_cert in .* cannot be read: .*none': No such file"),
+    "a certificate that is none": (
+        {**PAIR, "cert_auth_public_key": "text", "cert_auth_private_key": "text"},
+        "are no certificate with its private key, both in PEM.* Check cert_auth_public_key",
+    ),
+    "no key": (
+        {**PAIR, "cert_auth_public_key": "text", "cert_auth_private_key": "none"},
+        "cert_auth_private_key in .* cannot be read: .*none': No such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files_of_no_use_are_told_before_the_server_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, case: str
+) -> None:
+    options, says = FILES[case]
+    (tmp_path / "text").write_text(SECRET)
+    server = Server(monkeypatch, read_secret_version=held(ENTRY, 2))
+    given = {name: str(tmp_path / value) if value in ("text", "none") else value for name, value in options.items()}
+    with pytest.raises(StoreError, match=rf"{says}.*The store was not changed\.") as caught:
+        HashiVault({**URL, "token": SECRET, **given}, environment={}).read("web/1")
+    assert SECRET not in str(caught.value) and server.given == {}
 
 
 @pytest.mark.parametrize(

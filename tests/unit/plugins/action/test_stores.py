@@ -80,6 +80,19 @@ def test_no_vault_password(file: pathlib.Path) -> None:
         store.read(KEY)
 
 
+def test_a_vault_file_that_cannot_be_written_is_told_before(
+    file: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match=r"the folder of the store, does not exist.*The store was not changed\."):
+        vault_store(tmp_path / "not mounted" / "store", b"password").check()
+    store = vault_store(file, b"password")
+    store.check()
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+    with pytest.raises(StoreError, match=r"The store cannot be written\. .*EACCES"):
+        store.check()
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_vault_password(file: pathlib.Path) -> None:
     vault_store(file, b"password").write(KEY, ENTRY, 0)
     before = file.read_bytes()

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 from ansible_collections.luksmith.luks.plugins.plugin_utils._audit_store import Entries
-from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import held, notes, read
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import blank, held, notes, read
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.groups import group
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import Stored, StoreError
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores.together import Together, merged
@@ -415,6 +415,17 @@ def test_a_store_that_gives_no_passphrase_back_beside_one_that_does() -> None:
     world.first.held.clear()
     found = world.run("three")
     assert found.state == "refused" and "private key" in found.msg, "nobody can open it, and so nobody can prove it"
+
+
+def test_an_envelope_is_for_the_store_that_has_it_alone() -> None:
+    plain = {"id": "a", "passphrase": "of a", "generation": "one", "created": "2026-11-24T01:04:41Z"}
+    both = {**blank("web", UUID, "/dev/a"), "current": {**plain, "sealed": "a given envelope"}}
+    first, second = FakeStore(), Sealing()
+    store = Together([("vault_file", first), ("escrow", second)])
+    store.write(KEY, both, None)
+    assert first.entry()["current"] == plain
+    assert second.entry()["current"]["sealed"] == "0 envelope of a"
+    assert t.cast(Json, store.read(KEY).entry)["current"] == plain
 
 
 def test_what_a_single_store_says_of_other_stores_is_nothing() -> None:
