@@ -26,6 +26,7 @@ import copy
 import hmac
 import re
 import typing as t
+import unicodedata
 
 from ...module_utils._luks.errors import shown
 
@@ -43,6 +44,13 @@ LABEL = "rotation "
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
+_APART = "its key or path must tell the volumes apart"
+_FOLDED = (
+    "where it is kept, both are one name. Give one of the hosts another name in the inventory, which differs in more "
+    "than capital letters, or keep the store where these count"
+)
+
+
 class Merged(t.Dict[str, t.Any]):
     """An entry made of those of several stores, which differ in what it has besides: stores/together.py."""
 
@@ -53,6 +61,11 @@ class BadEntry(Exception):
 
 def is_uuid(text: t.Any) -> bool:
     return isinstance(text, str) and _UUID.fullmatch(text) is not None
+
+
+def _folded(name: t.Any) -> str:
+    """As file systems fold names that do not tell capital letters apart."""
+    return unicodedata.normalize("NFC", str(name)).casefold()
 
 
 def check_uuid(uuid: t.Any) -> str:
@@ -98,8 +111,8 @@ def read(found: t.Any, host: str, uuid: str, device: str) -> Entry:
     for name, expected in (("host", host), ("uuid", check_uuid(uuid))):
         if found.get(name) != expected:
             raise BadEntry(
-                f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; its key "
-                "or path must tell the volumes apart"
+                f"the store returned an entry for {name} {found.get(name)!r}, but {expected!r} was asked for; "
+                + (_FOLDED if name == "host" and _folded(found.get(name)) == _folded(expected) else _APART)
             )
     entry = {**blank(host, uuid, device), **copy.deepcopy(found), "device": device}
     for name in ("older", "past"):

@@ -12,6 +12,7 @@ is refused. A signature covers the whole file: key, version and entry with all e
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import typing as t
@@ -25,6 +26,7 @@ from . import CHANGED, UNCHANGED, Stored, StoreError
 
 # What an envelope holds besides the passphrase, and must share with the entry in which it lies.
 _BOUND = ("host", "uuid")
+_RENAME = "It begins with the name of the host, which names a folder here: give the host another one in the inventory"
 
 
 class Escrow:
@@ -76,7 +78,8 @@ class Escrow:
         try:
             return self._opened(self._believed(file, key, UNCHANGED)[0], UNCHANGED)
         except OSError as error:
-            raise StoreError(f"{file.path} cannot be used as a store: {error.strerror}. {UNCHANGED}") from None
+            remedy = f" {_RENAME}." if error.errno == errno.ENAMETOOLONG else ""
+            raise StoreError(f"{file.path} cannot be used as a store: {error.strerror}.{remedy} {UNCHANGED}") from None
 
     def write(self, key: str, entry: Entry, version: t.Any) -> Stored:
         with self._file(key).changing() as file:
@@ -104,7 +107,7 @@ class Escrow:
 
     def _file(self, key: str) -> GuardedFile:
         if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
-            raise StoreError(f"The key {key!r} is no path below the folder of the store. {UNCHANGED}")
+            raise StoreError(f"The key {key!r} is no path below the folder of the store. {_RENAME}. {UNCHANGED}")
         return self._make(os.path.join(self._folder, f"{key}.json"), self._folder)
 
     def _content(self, path: str, key: str, document: Stored, signed: bool) -> bytes:

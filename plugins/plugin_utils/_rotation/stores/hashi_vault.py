@@ -163,7 +163,10 @@ class HashiVault:
     def _path_of(self, key: str) -> str:
         path = f"{self._path}{key}"
         if any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():
-            raise StoreError(f"{path!r} is no path for the server. Check rotate_hashi_vault_path. {UNCHANGED}")
+            raise StoreError(
+                f"{path!r} is no path for the server. Check rotate_hashi_vault_path and the name of "
+                f"the host in the inventory. {UNCHANGED}"
+            )
         return path
 
     # Logging in

@@ -18,6 +18,7 @@ pytest.importorskip("ansible")
 
 from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils import _stores  # noqa: E402
+from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.entry import BadEntry, read  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.role_variables import SPEC  # noqa: E402
 from ansible_collections.luksmith.luks.plugins.plugin_utils._rotation.stores import (  # noqa: E402
     Store,
@@ -228,8 +229,57 @@ def test_a_key_that_leads_out_of_the_folder(tmp_path: pathlib.Path, key: str) ->
     folder.mkdir()
     (tmp_path / "outside.json").write_text(json.dumps({"version": 1, "entry": ENTRY}))
     for ask in (lambda: escrow_store(folder).read(key), lambda: escrow_store(folder).write(key, ENTRY, 1)):
-        with pytest.raises(StoreError, match="is no path below the folder"):
+        with pytest.raises(StoreError, match=r"no path below the folder.*give the host another one in the inventory"):
             ask()
+
+
+ODD_HOSTS = ("Web1", "web1", "a/b", "a", "a b", "a%2Fb", "\u00fc", "u\u0308", "a\nb", "-x", "~", "$HOME", "x" * 255)
+
+
+@pytest.mark.parametrize("name", ["escrow", "vault_file", "command"])
+def test_no_two_hosts_share_an_entry(name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed_here(monkeypatch)
+    store: Store = escrow_store(tmp_path) if name == "escrow" else vault_store(tmp_path / "store", b"password")
+    if name == "command":
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import hashlib, pathlib, sys\n"
+            "file = pathlib.Path(__file__).with_name(hashlib.sha256(sys.argv[2].encode()).hexdigest())\n"
+            "if sys.argv[1] == 'write': file.write_text(sys.stdin.read())\n"
+            "elif file.exists(): print(file.read_text())\n"
+        )
+        store = Command([sys.executable, str(program)])
+    for host in ODD_HOSTS:
+        assert not store.read(f"{host}/{UUID}").entry
+        store.write(f"{host}/{UUID}", {**ENTRY, "host": host}, None)
+    for host in ODD_HOSTS:
+        assert (store.read(f"{host}/{UUID}").entry or {})["host"] == host
+
+
+def test_a_name_that_no_folder_can_have_is_told(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(StoreError, match="give the host another one in the inventory"):
+        escrow_store(tmp_path).read(f"{'x' * 256}/{UUID}")
+
+
+def test_where_capital_letters_do_not_count_the_second_host_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clones with one UUID; a link makes one folder of both names."""
+    sealed_here(monkeypatch)
+    store = escrow_store(tmp_path)
+    (tmp_path / "Web1").mkdir()
+    (tmp_path / "web1").symlink_to("Web1")
+    store.write(f"Web1/{UUID}", {**ENTRY, "format": 1, "host": "Web1", "past": []}, 0)
+    before = (tmp_path / "Web1" / f"{UUID}.json").read_bytes()
+    found = store.read(f"web1/{UUID}")
+    with pytest.raises(BadEntry, match="differs in more than capital letters") as caught:
+        read(found.entry, "web1", UUID, "")
+    assert "'Web1'" in str(caught.value) and "'web1'" in str(caught.value)
+    with pytest.raises(BadEntry, match="must tell the volumes apart"):
+        read(found.entry, "db", UUID, "")
+    with pytest.raises(StoreError, match="was changed by another run"):
+        store.write(f"web1/{UUID}", {**ENTRY, "host": "web1"}, 0)
+    assert (tmp_path / "Web1" / f"{UUID}.json").read_bytes() == before
 
 
 def test_a_file_system_that_gives_back_something_else(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
