@@ -81,8 +81,8 @@ options:
       - Allow the restore or the replacement of a backup.
       - With O(state=restored), required for every restore that changes something. Without it, the task fails and says
         which keyslots would be restored and which would be erased.
-      - With O(state=present), permits replacing a backup of another volume, or one that is newer than the volume's
-        header.
+      - With O(state=present), permits replacing a backup of another volume, one of the other format (from before
+        C(cryptsetup convert)), or one that is newer than the volume's header.
       - A backup with another UUID or another volume key, or one that no secret opens, is never restored.
     type: bool
     default: false
@@ -198,8 +198,8 @@ backup:
 previous:
   description:
     - With O(state=present), the previous backup at O(path), with the same members as RV(backup) except C(path).
-      C(relation), C(only_in_backup) and C(only_in_header) compare it with the volume's header. V(none) if there was
-      none.
+      C(relation), C(only_in_backup) and C(only_in_header) compare it with the volume's header. With O(force=true),
+      C(relation) may also be V(foreign), of another volume or of the other format. V(none) if there was no backup.
     - The secret of a keyslot in C(only_in_backup) has been removed or replaced since. Any copy of that backup still
       opens the volume with it.
   returned: O(state=present)

@@ -283,6 +283,25 @@ def test_a_backup_that_no_secret_opens_is_refused(volume: Luks2Volume, path: pat
     assert "unlock is empty" in refused(volume.path, path)
 
 
+@BOTH
+def test_the_backup_of_before_a_conversion_is_kept(tmp_path: pathlib.Path, path: pathlib.Path, format: str) -> None:
+    """Nothing else has the header that the volume had, and that opens its data still."""
+    volume = Luks2Volume(tmp_path / "volume")
+    volume.format(*(["--sector-size", "512"] if format == "luks2" else []), type=format)
+    first = backup(volume.path, path)["backup"]
+    before, other = path.read_bytes(), "luks2" if format == "luks1" else "luks1"
+    run("cryptsetup", "convert", "-q", "--type", other, volume.path)
+    for check in (True, False):
+        with pytest.raises(ModuleFailed) as failure:
+            backup(volume.path, path, check=check)
+        said = failure.value.result["msg"]
+        assert f"of this volume as {format.upper()}, and the volume is {other.upper()}" in said and "Move it" in said
+        assert "Nothing was changed." in said and path.read_bytes() == before
+    result = backup(volume.path, path, force=True)
+    assert result["changed"] and result["previous"]["relation"] == "foreign"
+    assert result["previous"]["type"] == first["type"] == format and result["backup"]["type"] == other
+
+
 @LUKS2
 def test_a_backup_of_another_volume_is_refused(
     volume: Luks2Volume, path: pathlib.Path, tmp_path: pathlib.Path, format: str

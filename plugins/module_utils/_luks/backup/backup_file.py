@@ -109,6 +109,14 @@ def check_may_replace(path: str, existing: BackupFile, now: Image, *, force: boo
             remedy="Give another path, or set force: true to replace it",
             volume=path,
         )
+    if header.format != now.header.format:
+        raise Refused(
+            f"the file exists and is a header backup of this volume as {header.format.upper()}, and the volume is "
+            f"{now.header.format.upper()} now",
+            why="it may be the only one of the header from before the conversion",
+            remedy="Move it away, give another path, or set force: true to replace it",
+            volume=path,
+        )
     if existing.image.seqid is not None and now.seqid is not None and existing.image.seqid > now.seqid:
         raise Refused(
             f"the existing backup has sequence id {existing.image.seqid}, the header of the volume only {now.seqid}",

@@ -31,7 +31,7 @@ EQUIVALENT = "equivalent"  # other bytes, the same keyslots
 OLDER = "older"
 NEWER = "newer"
 DIFFERENT = "different"  # it is unknown which of the two is older
-FOREIGN = "foreign"  # of another volume
+FOREIGN = "foreign"  # of another volume, or of this one before "cryptsetup convert"
 
 # What identifies a keyslot: parameters with their salt, and key material.
 KeyslotIdentity = t.Tuple[Kdf, bytes]
