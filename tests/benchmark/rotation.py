@@ -5,8 +5,8 @@
 
 The hosts are local, each with a small volume and a vault file of its own; their keyslots cost nearly nothing to derive,
 neither those that are there nor those that are added, so that the rest is what is measured. A play without a task is
-subtracted from each, and one ping is an ansible.builtin.ping on all hosts, measured in the same way. Needs no root.
-Another load on the machine changes the figures by a tenth or two.
+subtracted from each. One ping is an ansible.builtin.ping on all hosts, measured in the same way right before and right
+after each play, since another load on the machine changes what processor time buys. Needs no root.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import gzip
 import json
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ import typing as t
 
 from paths import RESULTS, ROOT, peer_environment, usual_environment
 
-PINGS = 4
 LEAKED, BREAK_GLASS = "winter-2025", "in-case-of-fire"
 
 
@@ -61,7 +61,7 @@ class Fleet:
         }
         inventory = {"all": {"hosts": {name: {} for name in names}, "vars": usual}}
         (folder / "hosts.json").write_text(json.dumps(inventory))
-        for name, tasks in (("nothing", []), ("ping", [{"ansible.builtin.ping": {}}] * PINGS)):
+        for name, tasks in (("nothing", []), ("ping", [{"ansible.builtin.ping": {}}])):
             play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
             (folder / f"{name}.yml").write_text(json.dumps([play]))
 
@@ -90,25 +90,28 @@ def measure(hosts: int) -> t.Dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="luksmith-benchmark-") as temporary:
         fleet = Fleet(pathlib.Path(temporary), hosts)
         nothing = fleet.seconds("nothing.yml")
-        ping = (fleet.seconds("ping.yml") - nothing) / PINGS
         # In this order: the first rotation of a volume, then at rest.
         plays = {
             "first rotation": "luksmith.luks.rotate",
             "at rest": "luksmith.luks.rotate",
             "audit": "luksmith.luks.audit",
         }
-        found = {name: (fleet.seconds(playbook) - nothing) / ping for name, playbook in plays.items()}
-        return {**found, "ping (s)": ping / hosts}
+        found: t.Dict[str, float] = {}
+        pings = [fleet.seconds("ping.yml") - nothing]
+        for name, playbook in plays.items():
+            spent = fleet.seconds(playbook) - nothing
+            pings.append(fleet.seconds("ping.yml") - nothing)
+            found[name] = spent / statistics.mean(pings[-2:])
+            before, after = (f"{seconds / hosts:.3f}" for seconds in pings[-2:])
+            print(f"{name}: {found[name]:.2f}; a ping took {before} s before and {after} s after", flush=True)
+        return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, default=12)
     hosts = parser.parse_args().hosts
-    found = measure(hosts)
-    for name, value in found.items():
-        print(f"{name}: {value:.2f}", flush=True)
-    pings = {name: value for name, value in found.items() if name != "ping (s)"}
+    pings = measure(hosts)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     with RESULTS.open("a", encoding="utf-8") as results:
         results.write(json.dumps({"kind": "rotation", "hosts": hosts, "pings": pings}) + "\n")
