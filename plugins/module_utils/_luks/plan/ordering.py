@@ -27,6 +27,8 @@ _NO_UNLOCK = "and unlock is not given"
 _NOTHING, _WANTED, _OPENERS = range(3)
 # So that all orders of up to four changes are tried, and two of very many, which are mostly alike.
 _ORDERS = 480
+# Keyslots of which it is tried whether their room would help, as one is mostly like the other.
+_CANDIDATES = 4
 # The first step of these that can be made comes next: rekey, add, erase, rekey in place. Room by an early erase is
 # safer than a rekey in place, but the erase may take the copy of a secret that makes it safe, and a rekey the one that
 # makes the erase safe.
@@ -59,11 +61,16 @@ class Ordering:
         self.way_back = way_back
         self.needs_way_back = False
         self._pause = _NOTHING
+        # To see what would help: keyslots that were erased before, and an opener that stays and is proven.
+        self._gone: t.AbstractSet[int] = frozenset()
+        self._assumes_an_opener = False
         self._rewind()
 
     def _rewind(self) -> None:
         self.layout = self.start
-        self.old = set(self.proofs.slots)  # active slots that this plan has not changed so far
+        for keyslot in self._gone:
+            self.layout = self.layout.without_slot(keyslot)
+        self.old = set(self.proofs.slots) - self._gone  # active slots that this plan has not changed so far
         self.new: t.Dict[int, int] = {}  # slot -> secret that this plan put there
         self.actions: t.List[Action] = []
 
@@ -338,7 +345,7 @@ class Ordering:
         return bool(self.new) or self.proofs.find_opener(self.old) is not None
 
     def _opener_beside(self, keyslot: int) -> bool:
-        if self._pause == _OPENERS:
+        if self._pause == _OPENERS or self._assumes_an_opener:
             return True
         if any(number != keyslot for number in self.new):
             return True
@@ -373,14 +380,41 @@ class Ordering:
             " or a wanted one does not"
             if with_way_back
             else "no room is left, and the task makes none",
-            remedy="erase a keyslot that is not needed (state: absent with its number)"
-            + (
-                ", give under unlock the secret of another keyslot that stays, or set backup_dir to a folder on another"
-                " file system, where a verified copy of the header is the way back until the change is done"
-                if with_way_back
-                else ""
-            ),
+            remedy=self._what_makes_room(with_way_back=with_way_back),
         )
+
+    def _what_makes_room(self, *, with_way_back: bool) -> str:
+        untouched = self.proofs.slots.keys() - self.changes.erases.keys() - self.changes.rekeys.keys()
+        ways = []
+        candidates = [keyslot for keyslot in sorted(untouched, reverse=True) if self._may_go(keyslot)]
+        if any(self._helps(gone={keyslot}) for keyslot in candidates[:_CANDIDATES]):
+            ways.append("first erase a keyslot that is not needed, in a task of its own (state: absent, its number)")
+        if with_way_back:
+            if any(self.proofs.slots[keyslot].bound for keyslot in untouched) and self._helps(opener=True):
+                ways.append("give under unlock the secret of another keyslot that stays")
+            ways.append(
+                "set backup_dir to a folder on another file system, where a verified copy of the header is the way back"
+                " until the change is done"
+            )
+        elif not ways:
+            ways.append("give old_secret, so that the new secret takes the place of another one, with backup_dir")
+        return ", or ".join(filter(None, (", ".join(ways[:-1]), *ways[-1:])))
+
+    def _may_go(self, keyslot: int) -> bool:
+        """Whether a task may erase this keyslot before, by the proofs that there are."""
+        proven, labels = self.proofs.is_known_to_open, range(len(self.proofs.desired.labels))
+        return not any(proven(secret, keyslot) for secret in self.wanted) and any(
+            proven(secret, other) for secret in labels for other in self.proofs.slots.keys() - {keyslot}
+        )
+
+    def _helps(self, *, gone: t.AbstractSet[int] = frozenset(), opener: bool = False) -> bool:
+        """Whether there is an order without the keyslots ``gone``, or with the proof of one that stays: not where a
+        wanted secret would not open the volume for a moment, however many others do.
+        """
+        self._gone, self._assumes_an_opener = gone, opener
+        found = self._found_an_order()
+        self._gone, self._assumes_an_opener = frozenset(), False
+        return found
 
     def _would_lock_out(self, keyslot: int) -> Refused:
         going = self.changes.erases.keys() | {keyslot}

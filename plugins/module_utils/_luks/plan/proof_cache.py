@@ -74,6 +74,10 @@ class ProofCache:
         """Raises what :meth:`verdict` raises."""
         return self.verdict(secret, keyslot) is Verdict.OPENS
 
+    def is_known_to_open(self, secret: int, keyslot: int) -> bool:
+        """Without asking for a proof."""
+        return self._known.get((secret, keyslot)) is Verdict.OPENS
+
     def opens_by_name(self, secret: int, keyslot: int) -> bool:
         """Whether ``secret`` opens a keyslot that an entry names and that is not bound to the volume.
 

@@ -319,6 +319,69 @@ def test_another_key_is_never_without_a_keyslot(monkeypatch: pytest.MonkeyPatch)
             )
 
 
+ANOTHER = "give under unlock the secret of another keyslot that stays"
+
+
+@pytest.mark.parametrize("luks1", [True, False])
+@pytest.mark.parametrize(
+    ("case", "opens", "entries", "helps"),
+    [
+        ("new costs of a secret that stays", {0: BLUE, 1: RED}, [], False),
+        ("its secret is replaced", {0: BLUE, 1: None}, [present(GREEN, BLUE)], True),
+        ("two that exchange", {0: BLUE, 1: RED}, [present(RED, BLUE, 0), present(BLUE, RED, 1, position=1)], False),
+        ("the last opener goes", {0: BLUE, 1: None}, [present(GREEN), absent(BLUE, position=1)], True),
+        ("no keyslot of anybody else", {0: BLUE}, [present(GREEN, BLUE)], False),
+    ],
+)
+def test_a_full_header_asks_for_a_secret_only_where_one_helps(
+    case: str, opens: t.Dict[int, t.Optional[int]], entries: t.List[Entry], helps: bool, luks1: bool
+) -> None:
+    """What helps besides, each carried out: a keyslot that goes, a copy of the header, and the secret that it names."""
+    strange = dict.fromkeys(range(len(opens), 8)) if case != "no keyslot of anybody else" else {}
+    there, opens_then = {**opens, **strange}, {**opens, **strange}
+
+    if not entries:
+        entries = [present(BLUE, costs=Costs(iterations=9999) if luks1 else Costs(memory=1 << 20))]
+
+    def made(opens: t.Mapping[int, t.Optional[int]], way_back: WayBack = WayBack.NONE) -> t.Any:
+        found = situation(opens, luks1=True)
+        places = {number: model.Extent(AREA * (number + 1), AREA) for number in there}
+        taken = {number: places[number] for number in opens}
+        full = model.Layout(len(places), taken, fixed=places)
+        if not luks1:
+            found = situation(opens, luks1=False)
+            full = model.Layout(32, taken, window=model.Extent(AREA, len(places) * AREA), unit=AREA)
+        desired = Desired(tuple(entries), (RED, BLUE), LABELS, backup_dir="/copies" if way_back else "")
+        return make_plan(found._replace(layout=full, way_back=way_back), desired, Told(opens))
+
+    with pytest.raises(Refused, match="There is no safe order") as caught:
+        made(there)
+    said = str(caught.value)
+    assert (ANOTHER in said) is helps and "et backup_dir to a folder on another file system" in said, said
+    erase = "irst erase a keyslot that is not needed, in a task of its own" in said
+    assert erase is (case not in ("two that exchange", "no keyslot of anybody else"))
+    if erase:
+        del opens_then[7]
+        assert made(opens_then).actions
+    assert made(there, way_back=WayBack.OFFERED).actions
+    unknown = [number for number, secret in there.items() if secret is None]
+    for number in unknown if RED not in opens.values() else ():
+        if helps:
+            assert made({**there, number: RED}).actions
+
+
+def test_the_only_keyslot_of_a_full_header_is_not_one_to_erase() -> None:
+    """What is said instead is done."""
+    full = model.Layout(32, {0: model.Extent(AREA, AREA)}, window=model.Extent(AREA, AREA), unit=AREA)
+    found = situation({0: BLUE}, luks1=False)._replace(layout=full, way_back=WayBack.OFFERED)
+    with pytest.raises(Refused, match="No room is left, and the task makes none") as caught:
+        make_plan(found, Desired((present(GREEN),), (BLUE,), LABELS, backup_dir="/copies"), Told({0: BLUE}))
+    said = str(caught.value)
+    assert "erase" not in said and "Give old_secret, so that the new secret takes the place of another one" in said
+    replaced = Desired((present(GREEN, BLUE),), (BLUE,), LABELS, backup_dir="/copies")
+    assert make_plan(found, replaced, Told({0: BLUE})).actions
+
+
 @pytest.mark.parametrize("token", ["systemd-tpm2", "clevis", "systemd-recovery", "of-somebody"])
 def test_a_token_that_seals_the_replaced_secret_is_named(token: str) -> None:
     """What other tokens hold is not known, or is nothing; a new cost for the same secret leaves it good."""
