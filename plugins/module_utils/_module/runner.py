@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ class Module(t.Protocol):
     """The part of AnsibleModule that is used here."""
 
     check_mode: bool
+    params: t.Dict[str, t.Any]
 
     def warn(self, warning: str) -> None:
         ...
@@ -58,8 +60,9 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
     threading.excepthook = sys.unraisablehook = _say_nothing
     try:
         result = _as_text(_outcome(work, NOTHING_CHANGED if module.check_mode else leaves))
+        about = str(_as_text(module.params.get("device") or module.params.get("path") or ""))
         for warning in result.pop("warnings", ()):
-            module.warn(warning)
+            module.warn(_named(warning, about))
         # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
         if result.pop("failed", False):
             module.fail_json(**result)
@@ -70,6 +73,12 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
         for each, handler in found.items():
             if handler is not None:  # one that Python did not set, nor did we
                 signal.signal(each, handler)
+
+
+def _named(warning: str, about: str) -> str:
+    """With the volume or file that the module is about: Ansible shows it apart from the task and the item of a loop."""
+    named = not about or re.search(rf"{re.escape(about)}(?![./-]?\w)", warning)
+    return warning if named else f"{about}: {warning}"
 
 
 def _as_text(value: t.Any) -> t.Any:

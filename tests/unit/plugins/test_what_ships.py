@@ -35,7 +35,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 # KiB of this collection's sources, with the module's own. Raise a figure only for what the module cannot do without.
 BUDGETS = {
-    "audit": 736,
+    "audit": 737,
     "audit_host": 3,
     "audit_step": 777,
     "escrow_entry": 5,
@@ -43,13 +43,13 @@ BUDGETS = {
     "header_backup": 641,
     "keyfile": 98,
     "keyslots": 892,
-    "keyslots_info": 539,
+    "keyslots_info": 540,
     "reveal": 5,
     "role_options": 3,
     "rotate_host": 5,
     "rotation_entry": 11,
     "rotation_step": 993,
-    "test_volumes": 465,
+    "test_volumes": 466,
     "vault_entry": 5,
     "verify_volume": 545,
     "volumes_info": 250,

@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import threading
+import types
 import typing as t
 
 import pytest
@@ -24,7 +25,8 @@ class Ended(Exception):
 class FakeModule:
     check_mode = False
 
-    def __init__(self) -> None:
+    def __init__(self, params: t.Mapping[str, t.Any] = types.MappingProxyType({})) -> None:
+        self.params = dict(params)
         self.warnings: t.List[str] = []
         self.ended: t.Tuple[str, t.Dict[str, t.Any]] = ("", {})
 
@@ -58,8 +60,8 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[int, int]]:
     return given
 
 
-def finish(work: t.Callable[[], t.Dict[str, t.Any]]) -> t.Tuple[str, t.Dict[str, t.Any], t.List[str]]:
-    module = FakeModule()
+def finish(work: t.Callable[[], t.Dict[str, t.Any]], **params: t.Any) -> t.Tuple[str, t.Dict[str, t.Any], t.List[str]]:
+    module = FakeModule(params)
     with pytest.raises(Ended):
         runner.run_module(module, work, leaves="What was begun is done by the next run.")
     return (*module.ended, module.warnings)
@@ -70,6 +72,23 @@ def raising(error: Exception) -> t.Callable[[], t.Dict[str, t.Any]]:
         raise error
 
     return work
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"device": "/dev/x", "path": "/b"}, "/dev/x: keyslot 1"),
+        ({"device": None, "path": "/b"}, "/b: keyslot 1"),
+        ({"device": None, "devices": ["/dev/x"]}, "keyslot 1"),  # each of these is named already
+        ({"device": "no text \udcff"}, "no text \\udcff: keyslot 1"),
+    ],
+)
+def test_a_warning_names_what_it_is_about(params: t.Dict[str, t.Any], said: str) -> None:
+    """Ansible shows it without the task, the host and the item of a loop."""
+    assert finish(lambda: {"changed": False, "warnings": ["keyslot 1"]}, **params)[2] == [said]
+    volumes = ["/dev/x", "/dev/x is in use", "in /dev/x.", "/dev/x1 is in use", "/dev/x.bak is there", "/dev/x-y"]
+    warned = finish(lambda: {"changed": False, "warnings": volumes}, device="/dev/x")[2]
+    assert warned == [*volumes[:3], *(f"/dev/x: {one}" for one in volumes[3:])]
 
 
 def test_a_result_ends_well_and_its_warnings_are_warned() -> None:

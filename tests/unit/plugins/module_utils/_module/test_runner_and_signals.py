@@ -43,6 +43,7 @@ runpy.run_path(sys.argv[1])
 from ansible_collections.luksmith.luks.plugins.module_utils._module import runner
 class Module:
     check_mode = False
+    params = {}
     def warn(self, warning): pass
     def fail_json(self, **result):
         print(json.dumps(result))
@@ -115,6 +116,7 @@ def test_a_process_that_goes_on_has_its_own_handlers_again(signals: Signals, mon
 
     class Module:
         check_mode = False
+        params: t.ClassVar[t.Dict[str, t.Any]] = {}
 
         def exit_json(self, **_result: t.Any) -> t.NoReturn:
             raise SystemExit(0)
