@@ -339,6 +339,31 @@ def test_another_place_of_the_data_is_refused(
     assert "the offset of the data" in refused(volume.path, path, "pw0")
 
 
+@pytest.mark.parametrize("keyslots", [1, 2])
+def test_a_restore_without_room_says_what_helps(tmp_path: pathlib.Path, path: pathlib.Path, keyslots: int) -> None:
+    """The remedy is carried out, and the secret of the backup opens the volume with cryptsetup."""
+    size = ["--key-size", "512", "--luks2-keyslots-size", f"{keyslots * 256}k"]
+    volume, dumped = Luks2Volume(tmp_path / "volume").format(*size), tmp_path / "volume-key"
+    backup(volume.path, path)
+    dump = ["luksDump", "-q", "--dump-volume-key", "--volume-key-file", dumped, "--key-file", volume.keyfile("pw0")]
+    run("cryptsetup", *dump, volume.path)
+    run("cryptsetup", "luksKillSlot", "-q", volume.path, 0)
+    for number in range(keyslots):
+        volume.add(number + 1, f"pw{number + 1}", "--volume-key-file", dumped, "--key-size", "512")
+    said = refused(volume.path, path, "pw0", "pw1")
+    assert "key material of keyslot 0 of the backup has no room" in said
+    assert ("erase keyslots of the volume that are not needed" in said) is (keyslots > 1)
+    assert ("the only keyslot of the volume, 1, cannot make room" in said) is (keyslots == 1)
+    if keyslots == 1:
+        backup(volume.path, tmp_path / "another")
+        run("cryptsetup", "luksHeaderRestore", "-q", volume.path, "--header-backup-file", path)
+    else:
+        gone = [{"state": "absent", "keyslot": 2}]
+        run_module("keyslots", {"device": str(volume.path), "unlock": [secret("pw1")], "keyslots": gone})
+        assert restored(volume.path, path, "pw0", "pw1")["changed"]
+    assert volume.opened((0,), ("pw0",)) == {(0, "pw0")}
+
+
 @BOTH
 def test_a_destroyed_header_comes_back(volume: Luks2Volume, path: pathlib.Path, format: str) -> None:
     backup(volume.path, path)

@@ -289,7 +289,11 @@ class Luks2Restore(_Edit):
                     why="it would overwrite key material in use, and after a power cut no keyslot might open the "
                     "volume",
                     remedy="Erase keyslots of the volume that are not needed with luksmith.luks.keyslots, then run "
-                    "the task again",
+                    "the task again"
+                    if len(present.keyslots) > 1
+                    else f"The only keyslot of the volume, {next(iter(present.keyslots), 0)}, cannot make room. Back up"
+                    " the header as it is to another path, then use 'cryptsetup luksHeaderRestore', which overwrites"
+                    " everything at once, without protection from a power failure",
                 )
             places[number] = place
             taken.append(place)
