@@ -72,6 +72,26 @@ def tokens(volume: Volume) -> t.Dict[int, t.List[str]]:
     return {row["keyslot"]: row["tokens"] for row in found["keyslots"] if row["tokens"]}
 
 
+def test_a_backup_shows_it(volume: Volume) -> None:
+    """In the table and the diff, as keyslots does: of a new backup, of the one that it replaces, and of a restore."""
+    path = volume.path.with_name("backup")
+    given = {"device": str(volume.path), "path": str(path), "unlock": [{"label": "pw0", "passphrase": "pw0"}]}
+
+    def shown(result: t.Mapping[str, t.Any], number: int = 1) -> t.Tuple[t.List[str], bool, bool]:
+        diff = result["diff"]
+        lines = [[line for line in diff[side].splitlines() if "token clevis" in line] for side in ("before", "after")]
+        table = {row["keyslot"]: row["tokens"] for row in result["keyslots"]}
+        return table.get(number, []), bool(lines[0]), bool(lines[1])
+
+    assert shown(run_module("header_backup", given, diff=True)) == (["clevis"], False, True)
+    run("luksmeta", "wipe", "-f", "-d", volume.path, "-s", 1, "-u", CLEVIS)
+    volume.save(2, CLEVIS)
+    run("cryptsetup", "luksKillSlot", "-q", volume.path, 1)
+    back = {**given, "state": "restored", "force": True}
+    assert shown(run_module("header_backup", back, check=True, diff=True)) == (["clevis"], True, True)
+    assert shown(run_module("header_backup", given, diff=True), 2) == (["clevis"], True, True)
+
+
 def test_purge_leaves_the_keyslot_of_clevis_and_says_so(volume: Volume) -> None:
     assert tokens(volume) == {1: ["clevis"]}
     purged = keyslots(volume.path, [entry("pw0")], purge=True)

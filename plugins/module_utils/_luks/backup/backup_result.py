@@ -103,7 +103,7 @@ def _drawn(side: Side, changed: t.Collection[int]) -> str:
     untried = [
         number for number in image.header.keyslots if number in side.opened.untried or not side.opened.evaluations
     ]
-    table, labels = rows(image.header, side.opened.by_slot, untried), recorded(image.header)
+    table, labels = rows(image.shown, side.opened.by_slot, untried), recorded(image.header)
     for row in table:
         label = "" if row["opened_by"] else labels.get(row["keyslot"], "")
         row["remarks"] = [f"recorded as {label}"] if label else []

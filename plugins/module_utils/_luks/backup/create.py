@@ -79,7 +79,7 @@ def create(task: BackupTask, *, check: bool, uuid: str = "") -> Result:
         "previous": None
         if before is None
         else {**describe_backup(before, Opened()), **compared(before, now, Opened())},
-        "keyslots": rows(now.header, opened.by_slot, opened.untried),
+        "keyslots": rows(now.shown, opened.by_slot, opened.untried),
         "uuid": now.header.uuid,
         "type": now.header.format,
         "container": container,

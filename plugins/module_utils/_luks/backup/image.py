@@ -16,6 +16,7 @@ import typing as t
 
 from ..errors import StorageFault
 from ..header.copied import image_size
+from ..header.luks1.codec import Luks1Header
 from ..header.luks1.fields import PADDING_OFFSET
 from ..header.luks2.codec import Luks2Header
 from ..header.model import Header, Kdf, Keyslot
@@ -61,6 +62,13 @@ class Image:
     def luksmeta(self) -> bytes:
         """What luksmeta keeps, from the first page behind the keyslots on; empty if the backup has none of it."""
         return self.data[image_size(self.header) :]
+
+    @property
+    def shown(self) -> Header:
+        """The header for a table: with what luksmeta notes as tokens, which that of a copy has not."""
+        if self.header.format != "luks1" or not self.luksmeta:
+            return self.header
+        return Luks1Header(self.header.image()[0], len(self.data), embedded=True, gap=self.read)
 
     @property
     def seqid(self) -> t.Optional[int]:

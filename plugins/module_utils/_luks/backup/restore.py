@@ -377,7 +377,7 @@ def _result(
         },
         "revived": revived if work.steps else [],
         "dropped": dropped if work.steps else [],
-        "keyslots": rows(work.after, left.by_slot, left.untried),
+        "keyslots": rows(Image(backup.data, work.after).shown, left.by_slot, left.untried),
         "uuid": backup.header.uuid,
         "type": backup.header.format,
         "container": volume.container,
