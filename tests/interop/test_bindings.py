@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.parse import parse_task
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases.preparing import Preparation
 from ansible_collections.luksmith.luks.tests.interop import tpm as tpms
 from ansible_collections.luksmith.luks.tests.interop.luks2_volume import Luks2Volume, run
 from ansible_collections.luksmith.luks.tests.interop.module_process import ModuleFailed, keyslots, run_module
@@ -132,7 +133,7 @@ def test_a_binding_that_another_run_makes_meanwhile_is_not_replaced(
         "unlock": UNLOCK,
         "keyslots": [{"binding": {"type": "clevis", "pin": "null"}}],
     }
-    real = amend._Amendment._seal
+    real = Preparation.seal
     first: t.List[t.Any] = []
 
     def overtaken(self: t.Any, planned: t.Any) -> None:
@@ -141,7 +142,7 @@ def test_a_binding_that_another_run_makes_meanwhile_is_not_replaced(
             first.append(None)
             first[0] = amend.amend(parse_task(wanted), check=False)
 
-    monkeypatch.setattr(amend._Amendment, "_seal", overtaken)
+    monkeypatch.setattr(Preparation, "seal", overtaken)
     second = amend.amend(parse_task(wanted), check=False)
     assert [(row["action"], row["keyslot"]) for row in first[0]["plan"]] == [("add", 1)]
     assert (second["changed"], second["plan"]) == (False, [])
@@ -159,7 +160,7 @@ def test_a_binding_is_made_beside_what_another_run_adds_meanwhile(
         "keyslots": [{"binding": {"type": "clevis", "pin": "null"}}],
     }
     other = {**wanted, "keyslots": [{"new_secret": {"passphrase": "of a colleague"}}]}
-    real, made = amend._Amendment._seal, []
+    real, made = Preparation.seal, []
 
     def overtaken(self: t.Any, planned: t.Any) -> None:
         real(self, planned)
@@ -167,7 +168,7 @@ def test_a_binding_is_made_beside_what_another_run_adds_meanwhile(
             made.append(True)
             amend.amend(parse_task(other), check=False)
 
-    monkeypatch.setattr(amend._Amendment, "_seal", overtaken)
+    monkeypatch.setattr(Preparation, "seal", overtaken)
     done = amend.amend(parse_task(wanted), check=False)
     assert [(row["action"], row["keyslot"]) for row in done["plan"]] == [("add", 2)]
     assert volume.opens("of a colleague") and volume.opens(yielded_by_clevis(volume, 2))
