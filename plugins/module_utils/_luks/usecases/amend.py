@@ -189,7 +189,9 @@ class _Amendment:
             self.path, self.header_path, planned_for, _header_and_image, timeout=self.task.lock_timeout
         ) as locked:
             volume, header = locked.volume, locked.found
-            if self._planned_again(planned, volume, header, locked.outdated):
+            current = self._current(planned, volume, header, locked.outdated)
+            if current is not planned:
+                planned = current
                 before, predicted, choices = self._prepare(planned)
                 self._check_folder(planned, volume)
             disk = HeaderWriter(volume, planned.header, wipe_passes=self._wipe_passes(volume))
@@ -224,7 +226,7 @@ class _Amendment:
             timeout=self.task.lock_timeout,
         ) as changing:
             volume, header = changing.locked.volume, changing.locked.found
-            self._planned_again(planned, volume, header, changing.locked.outdated)
+            planned = self._current(planned, volume, header, changing.locked.outdated)
             live.check_plan(planned.plan, planned.header, planned.desired, planned.prover)
             choices = self.preparation.choices(planned)
             before, predicted = tables(planned, choices, self.preparation.tokens)
@@ -233,15 +235,16 @@ class _Amendment:
             carry_out(planned.plan, image, steps.perform(), steps.check_proofs)
             return self._done(volume, planned, (before, predicted, image.header), snapshots.copies_elsewhere)
 
-    def _planned_again(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> bool:
-        """Whether what the plan was made for has changed; the plan is another one then."""
+    def _current(self, planned: PlannedChange, volume: Volume, header: Header, outdated: str) -> PlannedChange:
+        """The plan, or another one if what it was made for has changed."""
         outdated = outdated or ("key material changed" if planned.prover.stale(header, volume.region.reread) else "")
         if not outdated:
-            return False
+            return planned
         self.report.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
-        planned.become(self.planning.plan(volume, header))
-        self.preparation.seal(planned)
-        return True
+        fresh = self.planning.plan(volume, header)
+        fresh.verified = planned.verified
+        self.preparation.seal(fresh)
+        return fresh
 
     def _prepare(self, planned: PlannedChange) -> t.Tuple[t.List[Row], t.List[Row], t.Dict[Action, KdfChoice]]:
         """The tables and the key derivation of new keyslots, whose keys are derived when this returns."""

@@ -88,12 +88,6 @@ class PlannedChange:
         self.verified = verified
         self.notes: t.Sequence[str] = ()
 
-    def become(self, fresh: PlannedChange) -> None:
-        """Take the place of this plan, which is outdated."""
-        self.header, self.prover, self.plan = fresh.header, fresh.prover, fresh.plan
-        self.desired, self.binding_warnings, self.resealed = fresh.desired, fresh.binding_warnings, fresh.resealed
-        self.copy_evaluations, self.left_behind = fresh.copy_evaluations, fresh.left_behind
-
 
 class Planning:
     """Plans for one volume, of which the last one counts.
