@@ -83,6 +83,10 @@ class LuksmithError(Exception):
         self.volume = volume
         self.changed = changed
 
+    def clauses(self) -> str:
+        """What was found, why and what to do, for the middle of a sentence. A program may have said a part of it."""
+        return "; ".join(part.strip().rstrip(".") for part in (self.found, self.why, self.remedy) if part)
+
     def on(self, volume: str) -> LuksmithError:
         """Name the volume unless the error names one already; returns self for ``raise error.on(path)``."""
         if not self.volume:

@@ -242,7 +242,7 @@ class _Told:
             status = {"state": "not-satisfied", "reason": "fail" if against else "other"}
             if not against and not unsure:
                 status = {"state": "satisfied", "reason": "pass"}
-            about = f"{len(against)} observations speak against it, {len(unsure)} leave it open. {_LIMITS}"
+            about = f"Observations that speak against it: {len(against)}; that leave it open: {len(unsure)}. {_LIMITS}"
             told = [(rule, in_words(self._rules.get(rule, {}))) for rule in _RULES_OF[control]]
             unasked = [f"{rule} was {said}" for rule, said in told if said]
             related = [{"observation-uuid": name} for name in (*against, *unsure)]

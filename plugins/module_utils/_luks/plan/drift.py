@@ -23,13 +23,18 @@ def costs_drift(kdf: Kdf, costs: Costs) -> str:
         if costs.hash is not None and costs.hash.lower() != kdf.hash.lower():
             return f"hash {kdf.hash} is stored and {costs.hash} is wanted"
         if costs.iterations is not None and costs.iterations > kdf.iterations:
-            return f"{kdf.iterations} iterations are stored and {costs.iterations} are wanted"
+            return _too_few(kdf.iterations, "iteration", costs.iterations)
     if isinstance(kdf, Argon2):
         for name, stored, wanted in (
-            ("passes", kdf.time, costs.time),
+            ("pass", kdf.time, costs.time),
             ("KiB of memory", kdf.memory, costs.memory),
-            ("lanes", kdf.parallel, costs.parallel),
+            ("lane", kdf.parallel, costs.parallel),
         ):
             if wanted is not None and wanted > stored:
-                return f"{stored} {name} are stored and {wanted} are wanted"
+                return _too_few(stored, name, wanted)
     return ""
+
+
+def _too_few(stored: int, name: str, wanted: int) -> str:
+    several = {"pass": "passes", "KiB of memory": "KiB of memory"}.get(name, f"{name}s")
+    return f"{stored} {f'{name} is' if stored == 1 else f'{several} are'} stored and {wanted} are wanted"

@@ -38,7 +38,7 @@ def why_untriable(slot: Keyslot, digests: t.Iterable[Digest], budget: kdf.Budget
     except BudgetExceeded as error:
         return shown(f"{error.found}, {error.why}")
     except LuksmithError as error:
-        return shown("; ".join(part for part in (error.found, error.why, error.remedy) if part))
+        return shown(error.clauses())
     return ""
 
 

@@ -76,7 +76,7 @@ def ask(
             tried = bool(pin)
             opened = proven(_secret_of(header, read, token, pin, request.device), token)
         except LuksmithError as error:
-            said = "; ".join(part for part in (error.found, error.why, error.remedy) if part)
+            said = error.clauses()
             silent.append((token.number, said))
             failures.append((token.number, f"{name}: {said}"))
             if tried:

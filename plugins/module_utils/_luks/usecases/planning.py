@@ -12,7 +12,7 @@ import contextlib
 import re
 import typing as t
 
-from ..errors import LuksmithError, Refused, shown
+from ..errors import LuksmithError, Refused, counted, shown
 from ..header.foreign_tokens import RECOVERY, is_recovery_key
 from ..header.model import Header, Intent, IntentKind
 from ..plan.planner import make_plan
@@ -150,7 +150,7 @@ class Planning:
             left = live.settle(volume, self._task.qmp, check=self._check, timeout=self._task.lock_timeout)
             self._move = left.move
             if left.removed:
-                self._warn(f"QEMU still had {left.removed} secrets of an interrupted run; removed")
+                self._warn(f"QEMU still had {counted(left.removed, 'secret')} of an interrupted run; removed")
 
     def _read(self, volume: Volume) -> Header:
         """Not locked if a QEMU is to write: its job holds the locks of a writer until somebody dismisses it."""

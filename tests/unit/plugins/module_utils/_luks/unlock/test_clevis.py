@@ -51,6 +51,16 @@ def test_what_is_no_passphrase_is_refused(program: t.Any, script: str, words: st
     assert "secret" not in str(caught.value).replace("yielded no secret", "")
 
 
+def test_its_sentence_is_a_clause_of_ours(program: t.Any) -> None:
+    """No full stop before a semicolon."""
+    program("echo 'Cancelling the attempt.' >&2; exit 1")
+    with pytest.raises(Refused) as caught:
+        clevis.passphrase(JWE)
+    assert "ended with 1: Cancelling the attempt; the binding gave no passphrase; " in caught.value.clauses()
+    assert "ended with 1: Cancelling the attempt. The binding gave no passphrase. " in str(caught.value)
+    assert caught.value.clauses()[-1] != "."
+
+
 def test_one_that_hangs_is_ended_with_what_it_started(program: t.Any, tmp_path: pathlib.Path) -> None:
     program(f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     with pytest.raises(Refused, match="did not end in time"):
