@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This plugin util is PRIVATE to luksmith.luks; it may change in any release.
-"""The reports of a run are renewed when ansible-playbook ends, however it does, unless it is killed: with Ctrl-C the
-processes of the hosts die at once, and cannot say themselves that they were interrupted.
+"""The reports of a run are renewed when ansible-playbook ends, however it does, unless it is killed: with Ctrl-C and
+SIGTERM the processes of the hosts die at once, and cannot say themselves that they were interrupted.
 
 A run that did not come to its later batches says so here, because Ansible does not.
 
@@ -17,8 +17,12 @@ from __future__ import annotations
 
 import atexit
 import json
+import multiprocessing
 import os
+import signal
 import sys
+import threading
+import types
 import typing as t
 
 from ansible import constants
@@ -111,5 +115,30 @@ def show_lines_at_once() -> None:
         reconfigure(line_buffering=True)
 
 
+def end_when_terminated(process: int) -> None:
+    """SIGTERM comes from systemd, or from a job runner whose time is up. Ansible dies of it without what ``atexit``
+    has.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        return
+
+    def end(number: int, _frame: t.Optional[types.FrameType]) -> None:
+        # A second one ends the process at once, and so does this one in the process of a host that inherited this.
+        signal.signal(number, before)
+        try:
+            if os.getpid() == process:
+                for one in multiprocessing.active_children():  # none may answer into a report that has its end
+                    one.terminate()
+                atexit.unregister(end_reports)
+                end_reports(process)
+        finally:
+            os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+    atexit.register(signal.signal, signal.SIGTERM, before)  # the reports do not end twice at a time
+
+
 show_lines_at_once()
 atexit.register(end_reports, os.getpid())
+end_when_terminated(os.getpid())

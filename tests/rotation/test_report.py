@@ -11,6 +11,7 @@ from __future__ import annotations
 import getpass
 import json
 import pathlib
+import signal
 import typing as t
 
 import pytest
@@ -63,8 +64,10 @@ def test_a_play_that_stops_leaves_no_host_out(tmp_path: pathlib.Path, shared: pa
     assert "1 host was not reached yet. 1 host is beyond --limit and was not asked." in page
 
 
-def test_a_run_that_is_interrupted_says_so(tmp_path: pathlib.Path, shared: pathlib.Path) -> None:
-    """SIGINT to ansible-playbook, as by Ctrl-C, before the host adds the new secret."""
+@pytest.mark.parametrize("told", ["INTERRUPT_BEFORE", "TERMINATE_BEFORE"])
+def test_a_run_that_is_interrupted_says_so(tmp_path: pathlib.Path, shared: pathlib.Path, told: str) -> None:
+    """SIGINT to ansible-playbook, as by Ctrl-C, or SIGTERM, as by systemd or a job runner whose time is up, before the
+    host adds the new secret."""
     lab = Lab.make(
         tmp_path / "lab",
         shared,
@@ -72,7 +75,7 @@ def test_a_run_that_is_interrupted_says_so(tmp_path: pathlib.Path, shared: pathl
         rotate_report="{{ inventory_dir }}/report",
         rotate_report_command=["sh", "-c", 'cat >>"$0"', "{{ inventory_dir }}/delivered"],
     )
-    lab.play(expect=None, INTERRUPT_BEFORE="host add")
+    lab.play(expect=-signal.SIGTERM if told == "TERMINATE_BEFORE" else None, **{told: "host add"})
     report: t.Any = json.loads((lab.folder / "report" / "rotation.json").read_text())
     assert json.loads((lab.folder / "delivered").read_text()) == report, "once, and as it is in the end"
     assert [host["state"] for host in report["hosts"]] == ["interrupted"]

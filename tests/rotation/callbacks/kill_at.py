@@ -5,7 +5,8 @@
 ansible-playbook with SIGKILL, its workers with it.
 
 KILL_AT: the number, from 0, of the first moment that does not come. KILL_BEFORE: or a part of its name, which is one of
-PHASES. INTERRUPT_BEFORE: as KILL_BEFORE, with SIGINT for ansible-playbook, which is to end its workers itself.
+PHASES. INTERRUPT_BEFORE, TERMINATE_BEFORE: as KILL_BEFORE, with SIGINT or SIGTERM for ansible-playbook, which is to
+end its workers itself.
 KEEP_BEFORE: parts of names, separated by bars; before the first moment with such a name, LAB is copied to KEPT/NAME.
 That is what a SIGKILL at this moment would leave, because these processes have no state but what is on the disk.
 MOMENTS_BEGUN: a file for the names of all moments that came.
@@ -61,11 +62,12 @@ def moment(name: str) -> None:
     if os.environ.get("KILL_AT") == str(len(begun)) or (fatal and fatal in name):
         os.kill(_MAIN, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
-    interrupted = os.environ.get("INTERRUPT_BEFORE")
-    if interrupted and interrupted in name:
-        os.kill(_MAIN, signal.SIGINT)
-        while True:
-            signal.pause()
+    for told, number in (("INTERRUPT_BEFORE", signal.SIGINT), ("TERMINATE_BEFORE", signal.SIGTERM)):
+        part = os.environ.get(told, "")
+        if part and part in name:
+            os.kill(_MAIN, number)
+            while True:
+                signal.pause()
     file.write_text("\n".join([*begun, name]))
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pathlib
+import signal
 import sys
 import types
 import typing as t
@@ -102,14 +103,55 @@ def test_the_process_of_a_host_ends_nothing(run: Run, tmp_path: pathlib.Path) ->
     assert not (tmp_path / "delivered").exists()
 
 
-def test_it_is_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sigterm() -> t.Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_ends_the_hosts_then_the_reports_then_the_process(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sigterm: None
+) -> None:
+    reports.note_report(str(run.folder))
+    happened: t.List[str] = []
+    host = types.SimpleNamespace(terminate=lambda: happened.append(states(run)["web"]))
+    monkeypatch.setattr(reports.multiprocessing, "active_children", lambda: [host])
+    signal.signal(signal.SIGTERM, lambda *_given: happened.append(states(run)["web"]))
+    reports.end_when_terminated(os.getpid())
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert happened == ["asking", "interrupted"]
+
+
+def test_sigterm_to_the_process_of_a_host_is_no_end_of_the_run(run: Run, sigterm: None) -> None:
+    reports.note_report(str(run.folder))
+    ended: t.List[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
+    reports.end_when_terminated(os.getpid() + 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert ended == [signal.SIGTERM] and states(run)["web"] == "asking"
+
+
+def test_a_process_that_ignores_sigterm_goes_on_doing_so(sigterm: None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    reports.end_when_terminated(os.getpid())
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+def states(run: Run) -> t.Dict[str, str]:
+    report = json.loads((run.folder / "rotation.json").read_text())
+    return {host["host"]: host["state"] for host in report["hosts"]}
+
+
+def test_it_is_for_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch, sigterm: None) -> None:
     registered: t.List[t.Any] = []
     monkeypatch.setattr(atexit, "register", lambda *given: registered.append(given))
     spec = importlib.util.spec_from_file_location(reports.__name__, str(reports.__file__))
     assert spec is not None and spec.loader is not None
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
-    assert registered == [(again.end_reports, os.getpid())]
+    assert registered[0] == (again.end_reports, os.getpid())
+    assert registered[1][:2] == (signal.signal, signal.SIGTERM), "what is registered last comes first"
 
 
 def test_a_line_is_in_the_pipe_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
