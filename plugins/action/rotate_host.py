@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import typing as t
 
 from ansible.errors import AnsibleActionFail
@@ -300,10 +301,16 @@ class _World:
         self._display = Display()
 
     def say(self, text: str, *, loud: bool = True) -> None:
-        if loud:
-            self._display.display(shown(text))
-        else:
-            self._display.v(shown(text))
+        # A line goes through a queue of all hosts. A process that Ctrl-C ends while it holds the lock of that queue
+        # makes ansible-playbook wait for the lock forever.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            if loud:
+                self._display.display(shown(text))
+            else:
+                self._display.v(shown(text))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def show(self, diff: t.Mapping[str, t.Any]) -> None:
         sides = [str(diff.get(side, "")).splitlines() for side in ("before", "after")]

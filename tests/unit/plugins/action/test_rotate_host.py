@@ -8,6 +8,7 @@ gone.
 from __future__ import annotations
 
 import pathlib
+import signal
 import types
 import typing as t
 
@@ -187,6 +188,21 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> t.List[t.Tuple[str, str]]:
     )
     monkeypatch.setattr(rotate_host, "Display", lambda: display)
     return said
+
+
+@pytest.mark.parametrize("loud", [True, False])
+def test_ctrl_c_waits_until_a_line_is_said(monkeypatch: pytest.MonkeyPatch, loud: bool) -> None:
+    """The line goes through a queue, whose lock a process that ended meanwhile would keep."""
+    during: t.List[t.Set[int]] = []
+
+    def say(_text: str) -> None:
+        during.append({int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, ())})
+
+    monkeypatch.setattr(rotate_host, "Display", lambda: types.SimpleNamespace(display=say, v=say))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    rotate_host._World(host()).say("text", loud=loud)
+    assert during[0] >= {signal.SIGINT, signal.SIGTERM}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_each_phase_and_the_end_are_said(screen: t.List[t.Tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
