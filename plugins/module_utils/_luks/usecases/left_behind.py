@@ -54,6 +54,7 @@ def _bindings_alone(header: Header, prover: Prover, plan: Plan, desired: Desired
             gone.add(action.keyslot)
     if not made and not gone:
         return ""
+    stale = {number for yielded in prover.yielded.values() for number in yielded.stale}
     names = []
     for keyslot in sorted({*made, *(number for number, slot in header.keyslots.items() if slot.bound)}):
         if keyslot in made:
@@ -65,7 +66,8 @@ def _bindings_alone(header: Header, prover: Prover, plan: Plan, desired: Desired
             people = [secret for secret in range(len(desired.labels)) if secret not in desired.by_token]
             if not holders or any(prover.known(secret, keyslot) for secret in people):
                 return ""
-            names += [f"token {token.number} ({token.type})" for token in holders]
+            able = [f"token {token.number} ({token.type})" for token in holders if token.number not in stale]
+            names += able or [f"a secret of keyslot {keyslot} that this task does not have"]
     return (
         f"only {_several(names)} can open the volume after this change: without that machine or server the data is"
         " lost; add a recovery key or a passphrase"

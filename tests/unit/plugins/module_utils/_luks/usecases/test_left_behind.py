@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.header.model import Token
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types import Action, ActionKind, Plan
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.task.desired import Desired
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.unlock.tokens import Yielded
 from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import left_behind
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import absent, present
@@ -185,11 +186,18 @@ PERSON, MACHINE = 0, 1
 TPM = Token(2, "systemd-tpm2", (1,))
 
 
-def alone(*actions: Action, tokens: t.Sequence[Token] = (TPM,), opened: t.Collection[t.Tuple[int, int]] = ()) -> str:
+def alone(
+    *actions: Action,
+    tokens: t.Sequence[Token] = (TPM,),
+    opened: t.Collection[t.Tuple[int, int]] = (),
+    stale: t.Tuple[int, ...] = (),
+) -> str:
     """Keyslots 0 to 2, of which the last one is not bound, of a task with a person's secret and a machine's."""
     slots = {number: types.SimpleNamespace(bound=number < 2) for number in range(3)}
     header: t.Any = types.SimpleNamespace(format="luks2", keyslots=slots, tokens=tokens)
-    prover: t.Any = types.SimpleNamespace(known=lambda secret, keyslot: (secret, keyslot) in opened or None)
+    prover: t.Any = types.SimpleNamespace(
+        known=lambda secret, keyslot: (secret, keyslot) in opened or None, yielded={MACHINE: Yielded(stale=stale)}
+    )
     desired = Desired((), (), ("person", "machine"), by_token=(MACHINE,))
     return " ".join(left_behind.warnings(header, prover, Plan(actions), desired, ()))
 
@@ -205,6 +213,15 @@ def test_the_last_secret_of_a_person_goes(kind: ActionKind) -> None:
     assert "only the new binding machine can" in alone(GONE, GONE._replace(keyslot=1), bound)
     # Into the keyslot that has just become free.
     assert "only the new binding machine and token 2 (systemd-tpm2) can" in alone(GONE, bound._replace(keyslot=0))
+
+
+def test_a_token_whose_secret_opens_nothing_is_not_named_as_one_that_can() -> None:
+    bound = Action(ActionKind.ADD, 3, "", secret=MACHINE)
+    assert alone(GONE, bound, stale=(2,)).startswith(
+        "only a secret of keyslot 1 that this task does not have and the new binding machine can open the volume"
+    )
+    beside = TPM._replace(number=3)
+    assert alone(GONE, tokens=(TPM, beside), stale=(2,)).startswith("only token 3 (systemd-tpm2) can open the volume")
 
 
 @pytest.mark.parametrize(
