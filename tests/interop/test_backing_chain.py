@@ -75,6 +75,17 @@ def test_a_rotation_says_what_the_leaked_secret_still_opens(chain: Chain) -> Non
     assert not done["changed"] and [row["opened_by"] for row in done["chain"]] == [["leaked"], []]
 
 
+def test_a_secret_is_told_to_be_gone_if_one_went(chain: Chain) -> None:
+    """A secret for a free keyslot takes nothing away; what opened a keyslot that is erased by its number is unknown."""
+    gone = "no longer opens this image"
+    add = {"new_secret": {"label": "new", "passphrase": "new"}, "keyslot": 3, "pbkdf": CHEAP}
+    for check in (True, False):
+        assert not told(keyslots(chain.top, [add], unlock=[LEAKED], check=check), gone)
+    for check in (True, False):
+        done = keyslots(chain.top, [{"state": "absent", "keyslot": 3}], unlock=[LEAKED], check=check)
+        assert told(done, f"what opened keyslot 3 {gone}"), done["warnings"]
+
+
 def test_a_base_that_is_a_raw_volume_is_looked_into(chain: Chain, tmp_path: pathlib.Path) -> None:
     """QEMU makes keyslots of its own costs: seconds."""
     (tmp_path / "raw").mkdir()

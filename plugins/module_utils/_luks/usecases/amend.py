@@ -242,7 +242,6 @@ class _Amendment:
             return planned
         self.report.warnings.append(f"{outdated} between planning and locking; a new plan was made under the lock")
         fresh = self.planning.plan(volume, header)
-        fresh.verified = planned.verified
         self.preparation.seal(fresh)
         return fresh
 

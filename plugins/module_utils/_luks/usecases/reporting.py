@@ -124,6 +124,7 @@ class Report:
 
 def _unopened(rows: t.Sequence[Row], others: t.Sequence[Row]) -> t.List[str]:
     """What opens a keyslot of ``rows`` and none of ``others``: labels, and numbers of keyslots of unknown secrets."""
+    rows, others = ([row for row in side if row["state"] == "active"] for side in (rows, others))
     labels = {label for row in others for label in row["opened_by"]}
     numbers = {row["keyslot"] for row in others if not row["opened_by"]}
     gone = dict.fromkeys(label for row in rows for label in row["opened_by"] if label not in labels)
