@@ -132,6 +132,7 @@ def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
     if name == "vault_file":
         return VaultFile(file(words["path"], ""), Cipher(vault), words.get("vault_id"))
     if name == "escrow":
+        _refuse_pem_text(words)
         signing = Signing(
             words.get("signers") or (),
             words.get("signing_key") or "",
@@ -140,6 +141,17 @@ def make(name: str, options: t.Mapping[str, t.Any], vault: VaultLib) -> Store:
         )
         return Escrow(words["folder"], words.get("certificates") or (), words.get("private_key"), signing, file)
     return Command(words["words"])
+
+
+def _refuse_pem_text(words: t.Mapping[str, t.Any]) -> None:
+    """It would be shown as a path: that of a certificate hides what is wrong, and that of a key leaks it."""
+    for option in ("certificates", "signers", "signing_key"):
+        given = words.get(option) or ()
+        if any("-----BEGIN" in path for path in ([given] if isinstance(given, str) else given)):
+            raise StoreError(
+                f"rotate_escrow_{option} has the text of a PEM file where a path belongs. Write it to a file on the "
+                f"controller, and give the path of that. {UNCHANGED}"
+            )
 
 
 def _own(path: str, words: t.Mapping[str, t.Any]) -> Store:

@@ -171,3 +171,12 @@ def test_of_a_host_that_is_gone_no_volume_is_said_to_be_unchanged(call: int, aft
         assert (volume.state, volume.failed_at) == ("partial", ("add", "erase")[call - 1])
         assert "the run ended before this volume was brought to the end. It is not known whether" in volume.msg
         assert "next run of this playbook takes it up" in volume.msg
+
+
+@pytest.mark.parametrize("option", ["certificates", "signers", "signing_key"])
+def test_the_text_of_a_key_in_place_of_its_path_is_not_shown(option: str, tmp_path: pathlib.Path) -> None:
+    text = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----\n"
+    given = {"folder": str(tmp_path), option: text if option == "signing_key" else [text]}
+    with pytest.raises(StoreError, match=f"rotate_escrow_{option} has the text of a PEM file") as refusal:
+        _stores.make("escrow", given, VaultLib())
+    assert "MIIEvQ" not in str(refusal.value)
