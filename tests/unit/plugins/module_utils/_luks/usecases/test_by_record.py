@@ -13,6 +13,7 @@ import pathlib
 import typing as t
 
 import pytest
+from ansible_collections.luksmith.luks.plugins.module_utils._luks.usecases import amend
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases import full_volume as volume
 from ansible_collections.luksmith.luks.tests.unit.plugins.module_utils._luks.usecases.full_volume import absent, present
 
@@ -113,3 +114,24 @@ def test_a_place_in_the_task_is_no_label(tmp_path: pathlib.Path) -> None:
         entry = {"old_secret": {"passphrase": old}, "new_secret": {"passphrase": new}, "pbkdf": volume.CHEAP["luks2"]}
         believed, _proven = as_proven(path, entry)
         assert (believed["changed"], believed["verified"]) == (True, True)
+
+
+def test_a_plan_made_again_by_the_record_proves_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run makes the same change between the plan, for which secrets were tried, and the locks."""
+    path = tmp_path / "volume"
+    (old,) = volume.make(path, "luks2", 1)
+    prepare = amend._Amendment._prepare
+    wish: t.Dict[str, t.Any] = {"unlock": [old], "verify": "record", "record": True}
+
+    def then_another_run(change: t.Any, planned: t.Any) -> t.Any:
+        ready = prepare(change, planned)
+        monkeypatch.setattr(amend._Amendment, "_prepare", prepare)
+        assert volume.amend_volume(path, present("luks2", "new"), **wish)["changed"]
+        return ready
+
+    monkeypatch.setattr(amend._Amendment, "_prepare", then_another_run)
+    result = volume.amend_volume(path, present("luks2", "new"), **wish)
+    assert (result["changed"], result["verified"]) == (False, False)
+    assert any("no secret was tried" in warning for warning in result["warnings"])
