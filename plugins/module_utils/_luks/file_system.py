@@ -40,8 +40,9 @@ _VIEWS = frozenset(
 def mount_of(fd: int) -> t.Optional[t.Tuple[int, str]]:
     """(device number, type) of the file system, by mount id: st_dev of a btrfs subvolume is in no table."""
     try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as stream:
-            mount_id = next((line.split()[1] for line in stream if line.startswith("mnt_id:")), "")
+        # In bytes: a process that has given up its rights may find no codec any more.
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as stream:
+            mount_id = next((os.fsdecode(line.split()[1]) for line in stream if line.startswith(b"mnt_id:")), "")
         with open("/proc/self/mountinfo", "rb") as table:
             rows = [os.fsdecode(row).split(" ") for row in table]
     except OSError:
