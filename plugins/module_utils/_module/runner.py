@@ -59,10 +59,11 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
     # Python prints exceptions of threads and destructors with their text; the thread that waits gets the error anyway.
     threading.excepthook = sys.unraisablehook = _say_nothing
     try:
-        result = _as_text(_outcome(work, NOTHING_CHANGED if module.check_mode else leaves))
-        about = str(_as_text(module.params.get("device") or module.params.get("path") or ""))
+        leaves = NOTHING_CHANGED if module.check_mode else leaves
+        result = _outcome(work, leaves)
+        result = _outcome(lambda: _readable(result, module.params), leaves)
         for warning in result.pop("warnings", ()):
-            module.warn(_named(warning, about))
+            module.warn(warning)
         # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
         if result.pop("failed", False):
             module.fail_json(**result)
@@ -73,6 +74,13 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
         for each, handler in found.items():
             if handler is not None:  # one that Python did not set, nor did we
                 signal.signal(each, handler)
+
+
+def _readable(result: Result, params: Result) -> Result:
+    """For Ansible, with the volume or file that ``params`` name in each warning."""
+    found = t.cast(Result, _as_text(result))
+    about = str(_as_text(params.get("device") or params.get("path") or ""))
+    return {**found, "warnings": [_named(warning, about) for warning in found.get("warnings", ())]}
 
 
 def _named(warning: str, about: str) -> str:

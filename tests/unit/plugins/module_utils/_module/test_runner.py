@@ -106,6 +106,18 @@ def test_bytes_that_are_no_text_do_not_lose_the_answer() -> None:
     assert finish(lambda: {"failed": True, "msg": odd})[1]["msg"] == shown
 
 
+@pytest.mark.parametrize("function", ["_as_text", "_named"])
+def test_an_error_in_what_makes_the_answer_readable_is_told_without_its_text(
+    function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: t.Any) -> t.NoReturn:
+        raise MemoryError("winter-2025")
+
+    monkeypatch.setattr(runner, function, fail)
+    how, told, _warnings = finish(lambda: {"changed": True, "warnings": ["one"]})
+    assert how == "fail" and "MemoryError" in told["msg"] and "winter-2025" not in told["msg"]
+
+
 def test_a_failed_result_ends_as_a_failure() -> None:
     assert finish(lambda: {"failed": True, "msg": "no", "changed": True, "volumes": []}) == (
         "fail",
