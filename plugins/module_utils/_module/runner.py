@@ -65,9 +65,12 @@ def run_module(module: Module, work: t.Callable[[], Result], *, leaves: str) -> 
         for warning in result.pop("warnings", ()):
             module.warn(warning)
         # Not inside an except clause: Ansible would look up the exception being handled and add it to the result.
-        if result.pop("failed", False):
-            module.fail_json(**result)
-        module.exit_json(**result)
+        if not result.pop("failed", False):
+            try:
+                module.exit_json(**result)
+            except Exception as error:  # noqa: BLE001 - its text must not get out
+                result = _unexpected(error, leaves)
+        module.fail_json(**result)
     finally:
         # Under Mitogen this process goes on with other tasks. The hooks stay: what dies at its very end may know a
         # secret too.
@@ -132,12 +135,16 @@ def _outcome(work: t.Callable[[], Result], leaves: str) -> Result:
             return _terminated(ending, leaves)
         if isinstance(error, LuksmithError):
             return {"failed": True, "changed": error.after_change, "msg": str(error)}
-        changed = (
-            NOTHING_CHANGED
-            if leaves == NOTHING_CHANGED
-            else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
-        )
-        return {"failed": True, **_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
+        return {"failed": True, **_unexpected(error, leaves)}
+
+
+def _unexpected(error: Exception, leaves: str) -> Result:
+    changed = (
+        NOTHING_CHANGED
+        if leaves == NOTHING_CHANGED
+        else "What was changed is not known; luksmith.luks.keyslots_info shows the state of a volume"
+    )
+    return {**_unchanged(leaves), "msg": str(Unexpected.of(error, changed=changed))}
 
 
 def _terminated(ended: Terminated, leaves: str) -> Result:

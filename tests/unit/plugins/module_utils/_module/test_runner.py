@@ -18,7 +18,7 @@ from ansible_collections.luksmith.luks.plugins.module_utils._luks.plan.types imp
 from ansible_collections.luksmith.luks.plugins.module_utils._module import cores, runner
 
 
-class Ended(Exception):
+class Ended(BaseException):
     """What AnsibleModule does by leaving the process."""
 
 
@@ -116,6 +116,15 @@ def test_an_error_in_what_makes_the_answer_readable_is_told_without_its_text(
     monkeypatch.setattr(runner, function, fail)
     how, told, _warnings = finish(lambda: {"changed": True, "warnings": ["one"]})
     assert how == "fail" and "MemoryError" in told["msg"] and "winter-2025" not in told["msg"]
+
+
+def test_an_error_of_ansible_in_telling_the_result_is_told_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_module: FakeModule, **_result: t.Any) -> t.NoReturn:
+        raise TypeError("Value of unknown type: winter-2025")
+
+    monkeypatch.setattr(FakeModule, "exit_json", fail)
+    how, told, _warnings = finish(lambda: {"changed": True})
+    assert how == "fail" and "TypeError" in told["msg"] and "winter-2025" not in told["msg"]
 
 
 def test_a_failed_result_ends_as_a_failure() -> None:
